@@ -1,0 +1,41 @@
+# On a fresh machine with Python 3.11 or newer and make, every target makes what it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
+
+.PHONY: demo test test-all lint format clean
+
+demo: $(VENV)/installed
+	$(BIN)/plait train text --data presidents --steps 2400 --out $(RUN)
+	for beta in 0.5 1 2 3; do \
+	  printf '\n=== beta = %s\n' $$beta; \
+	  $(BIN)/plait generate $(RUN) --prompt "The people " --length 200 --beta $$beta || exit; \
+	done
+	printf '\n=== greedy\n'
+	$(BIN)/plait generate $(RUN) --prompt "The people " --length 200 --greedy
+	@printf '\nThe learning curves are in $(RUN)/curves.png\n'
+
+test: $(VENV)/installed
+	$(BIN)/pytest -n auto -m "not slow"
+
+test-all: $(VENV)/installed
+	$(BIN)/pytest -n auto
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/basedpyright
+
+format: $(VENV)/installed
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
+
+# constraints.txt pins torch, so that pip does not look for another build of it
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[demo,test]'
+	touch $@
