@@ -1,0 +1,58 @@
+"""Plait learns on sequences, on graphs, and on sequences over graphs.
+
+A recurrent layer is a *cell* (which gates, which states) × an *operator* (how a unit hears the
+others). `torch` is imported when a name that needs it is first used, so that the command line
+answers at once.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from plait.api import load, resume, score, train
+    from plait.errors import InputError
+    from plait.nn.cells import GRU, LSTM, RNN, Cell
+    from plait.nn.operators import Dense
+    from plait.nn.recurrent import Recurrent
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Cell": "plait.nn.cells",
+    "RNN": "plait.nn.cells",
+    "LSTM": "plait.nn.cells",
+    "GRU": "plait.nn.cells",
+    "Dense": "plait.nn.operators",
+    "Recurrent": "plait.nn.recurrent",
+    "InputError": "plait.errors",
+    "train": "plait.api",
+    "resume": "plait.api",
+    "score": "plait.api",
+    "load": "plait.api",
+}
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "Cell",
+    "Dense",
+    "InputError",
+    "Recurrent",
+    "load",
+    "resume",
+    "score",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'plait' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

@@ -1,0 +1,191 @@
+"""`Strand`: one layer in one direction, the part of `Recurrent` that owns weights."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from plait.kernels import native, reference
+from plait.kernels.choice import Choice
+from plait.nn.cells import Cell, Hear, State
+from plait.nn.operators import Operator
+
+Init = Literal["orthogonal", "torch", "kaiming"]
+
+
+class Strand(nn.Module):
+    """The weights of one layer in one direction, and how they run over time.
+
+    `inputs` and `recurrent` hold the operator's weights for the two sides, their first axis the
+    gates × channels; `bias` and `recurrent_bias` have entries for the gates that the cell says.
+    """
+
+    def __init__(self, cell: Cell, operator: Operator, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        H = hidden_size
+        self.cell, self.operator, self.hidden_size = cell, operator, H
+        self.gates = tuple(cell.gates)
+        self.bias_gates = _subset(cell.bias_gates, self.gates)
+        self.recurrent_gates = _subset(cell.recurrent_gates, self.gates)
+        self.recurrent_bias_gates = _subset(cell.recurrent_bias_gates, self.recurrent_gates)
+        self.inputs = _weights(operator, input_size, len(self.gates) * H)
+        self.recurrent = _weights(operator, H, len(self.recurrent_gates) * H)
+        self.bias = _vector(len(self.bias_gates) * H)
+        self.recurrent_bias = _vector(len(self.recurrent_bias_gates) * H)
+        self.vectors = nn.ParameterDict({name: torch.empty(H) for name in cell.vectors})
+
+    @torch.no_grad()
+    def reset_parameters(self, init: Init, gain: float) -> None:
+        """Draw the weights; the schemes are described in `Recurrent.reset_parameters`.
+
+        `gain` is the input side's in the scheme "orthogonal".
+        """
+        H = self.hidden_size
+        if init == "torch":
+            for p in self.parameters():
+                nn.init.uniform_(p, -1 / math.sqrt(H), 1 / math.sqrt(H))
+            return
+        for side, weights in (("input", self.inputs), ("recurrent", self.recurrent)):
+            for weight in weights.values():
+                for gate in weight.split(H):  # [H, …]: each gate is drawn by itself
+                    if gate.numel() == 0:
+                        continue
+                    matrix = gate.view(H, -1)
+                    if init == "kaiming":
+                        nn.init.kaiming_normal_(matrix)
+                    elif side == "recurrent":
+                        nn.init.orthogonal_(matrix)
+                    else:
+                        bound = gain * math.sqrt(3 / matrix.shape[1])
+                        nn.init.uniform_(matrix, -bound, bound)
+        for p in (self.bias, self.recurrent_bias, *self.vectors.values()):
+            if p is not None:
+                nn.init.zeros_(p)
+        for gate, value in self.cell.initial_bias.items():
+            if gate in self.bias_gates and self.bias is not None:
+                self.bias.view(-1, H)[self.bias_gates.index(gate)] = value
+
+    def run(
+        self,
+        chosen: Choice,
+        x: Tensor,
+        start: State,
+        graph: Any,
+        lengths: Tensor | None,
+        keep: Tensor | None,
+        recurrent_dropout: float,
+    ) -> tuple[Tensor, State, State]:
+        """Outputs `[T, B, (N,) H]`, final states, states of every step (reference only)."""
+        if chosen.native is not None:
+            h, final = native.run(chosen.native, x, start, self._torch_weights(), lengths, keep)
+            return h, final, ()
+        x_gates = self.operator.apply(x, dict(self.inputs), graph)  # [T, B, (N,) G·H]
+        if self.bias is not None:
+            x_gates = x_gates + self._spread(self.bias, self.bias_gates, self.gates)
+        mask = None
+        if recurrent_dropout:
+            mask = F.dropout(torch.ones_like(start[0]), recurrent_dropout)
+        return reference.run(
+            self.cell.step, x_gates, self._hearing(graph, mask), start, dict(self.vectors), keep
+        )
+
+    def _hearing(self, graph: Any, mask: Tensor | None) -> Hear:
+        """Make `hear` for one sequence; the weights of each set of gates are picked once."""
+        picked: dict[tuple[str, ...], tuple[Mapping[str, Tensor], Tensor | None]] = {}
+
+        def pick(gates: tuple[str, ...]) -> tuple[Mapping[str, Tensor], Tensor | None]:
+            missing = [g for g in gates if g not in self.recurrent_gates]
+            if missing or not gates:
+                raise ValueError(
+                    f"{type(self.cell).__name__} hears through gate {(*missing, None)[0]!r}, which "
+                    f"has no recurrent weights; those that have: "
+                    f"{', '.join(self.recurrent_gates) or 'none'}"
+                )
+            weights = {
+                name: self._rows(w, gates, self.recurrent_gates)
+                for name, w in self.recurrent.items()
+            }
+            bias = None
+            if self.recurrent_bias is not None:
+                bias = self._spread(self.recurrent_bias, self.recurrent_bias_gates, gates)
+            return weights, bias
+
+        def hear(tensor: Tensor, gates: Sequence[str] | None = None) -> Tensor:
+            key = self.recurrent_gates if gates is None else tuple(gates)
+            if key not in picked:
+                picked[key] = pick(key)
+            weights, bias = picked[key]
+            heard = self.operator.apply(tensor if mask is None else tensor * mask, weights, graph)
+            return heard if bias is None else heard + bias
+
+        return hear
+
+    def _rows(self, weight: Tensor, gates: Sequence[str], stacked: Sequence[str]) -> Tensor:
+        """Return the rows of `gates` out of a weight stacked over the gates `stacked`."""
+        if tuple(gates) == tuple(stacked):
+            return weight
+        H = self.hidden_size
+        return torch.cat([weight.narrow(0, stacked.index(g) * H, H) for g in gates])
+
+    def _spread(self, bias: Tensor, has: Sequence[str], gates: Sequence[str]) -> Tensor:
+        """Give the bias of `gates` [len(gates)·H]; zero for gates that have none."""
+        if tuple(has) == tuple(gates):
+            return bias
+        parts = dict(zip(has, bias.split(self.hidden_size), strict=True))
+        zero = bias.new_zeros(self.hidden_size)
+        return torch.cat([parts.get(g, zero) for g in gates])
+
+    def _torch_weights(self) -> list[Tensor]:
+        """W, U and torch's two biases; for the built-in cells with the `Dense` operator."""
+        assert self.bias is not None
+        second = torch.zeros_like(self.bias)
+        if self.recurrent_bias is not None:
+            second = self._spread(self.recurrent_bias, self.recurrent_bias_gates, self.gates)
+        return [self.inputs["weight"], self.recurrent["weight"], self.bias, second]
+
+    @torch.no_grad()
+    def copy_to_torch(self, module: nn.RNNBase, suffix: str) -> None:
+        """Copy the weights into a module of `torch.nn`."""
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        for name, weight in zip(names, self._torch_weights(), strict=True):
+            getattr(module, f"{name}_{suffix}").copy_(weight)
+
+    @torch.no_grad()
+    def copy_from_torch(self, module: nn.RNNBase, suffix: str) -> None:
+        """Copy the weights of a module of `torch.nn`; its two biases become one."""
+        self.inputs["weight"].copy_(getattr(module, f"weight_ih_{suffix}"))
+        self.recurrent["weight"].copy_(getattr(module, f"weight_hh_{suffix}"))
+        for p in (self.bias, self.recurrent_bias):
+            if p is not None:
+                p.zero_()
+        if not module.bias:
+            return
+        assert self.bias is not None
+        first = getattr(module, f"bias_ih_{suffix}").split(self.hidden_size)
+        second = getattr(module, f"bias_hh_{suffix}").split(self.hidden_size)
+        for k, gate in enumerate(self.gates):
+            own = gate in self.recurrent_bias_gates
+            self.bias.view(-1, self.hidden_size)[k] = first[k] if own else first[k] + second[k]
+        if self.recurrent_bias is not None:
+            own = [second[self.gates.index(g)] for g in self.recurrent_bias_gates]
+            self.recurrent_bias.copy_(torch.cat(own))
+
+
+def _subset(gates: Sequence[str] | None, of: tuple[str, ...]) -> tuple[str, ...]:
+    chosen = of if gates is None else tuple(gates)
+    missing = [g for g in chosen if g not in of]
+    if missing:
+        raise ValueError(f"no gate {missing[0]!r} among {', '.join(of)}")
+    return chosen
+
+
+def _weights(operator: Operator, inputs: int, outputs: int) -> nn.ParameterDict:
+    shapes = operator.weight_shapes(inputs, outputs) if outputs else {}
+    return nn.ParameterDict({name: torch.empty(shape) for name, shape in shapes.items()})
+
+
+def _vector(size: int) -> nn.Parameter | None:
+    return nn.Parameter(torch.empty(size)) if size else None

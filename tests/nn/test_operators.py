@@ -1,0 +1,77 @@
+"""Operators: how a unit hears the others."""
+
+import numpy as np
+import pytest
+import torch
+
+from plait import GRU, Dense, Recurrent
+
+
+class Ring:
+    """Each node hears itself and the node before it."""
+
+    def weight_shapes(self, inputs, outputs):
+        return {"weight": (outputs, 2 * inputs)}
+
+    def apply(self, x, weights, graph):
+        basis = torch.cat([x, x.roll(1, dims=-2)], dim=-1)
+        return torch.nn.functional.linear(basis, weights["weight"])
+
+
+@pytest.mark.parametrize("shape", [(3,), (5, 3), (4, 2, 5, 3)])
+def test_dense_is_the_matrix_product_whatever_stands_before(shape, assert_near):
+    x, weight = torch.randn(shape).double(), torch.randn(7, 3).double()
+    y = Dense().apply(x, {"weight": weight}, None)
+    assert_near(y, torch.from_numpy(np.tensordot(x.numpy(), weight.numpy(), (-1, 1))))
+
+
+def test_the_operator_acts_on_both_sides_of_the_recurrence(make_layer, assert_near):
+    T, B, N, F, H = 4, 2, 5, 3, 6
+    layer = make_layer(GRU("before"), F, H, operator=Ring())
+    (strand,) = layer.strands
+    x = torch.randn(T, B, N, F).double()
+
+    def hear(node, before, weight):  # W [x_v, x_{v−1}], node by node
+        return torch.cat([node, before], -1) @ weight.T
+
+    U_r, U_z, U_n = strand.recurrent["weight"].split(H)
+    h = torch.zeros(B, N, H).double()
+    y, _ = layer(x)
+    for t in range(T):
+        r, z, n = (torch.empty(B, N, H).double() for _ in range(3))
+        for v in range(N):
+            side = hear(x[t, :, v], x[t, :, v - 1], strand.inputs["weight"]) + strand.bias
+            x_r, x_z, n[:, v] = side.chunk(3, -1)
+            r[:, v] = torch.sigmoid(x_r + hear(h[:, v], h[:, v - 1], U_r))
+            z[:, v] = torch.sigmoid(x_z + hear(h[:, v], h[:, v - 1], U_z))
+        for v in range(N):
+            heard = hear((r * h)[:, v], (r * h)[:, v - 1], U_n)
+            n[:, v] = torch.tanh(n[:, v] + heard)
+        h = z * h + (1 - z) * n
+        assert_near(y[t], h)
+
+
+def test_turning_a_ring_turns_the_output(make_layer, assert_near):
+    layer = make_layer(GRU(), 3, 4, operator=Ring(), layers=2, bidirectional=True)
+    x = torch.randn(4, 2, 5, 3).double()
+    y, h = layer(x)
+    turned_y, turned_h = layer(x.roll(2, dims=2))
+    assert_near(turned_y, y.roll(2, dims=2))
+    assert_near(turned_h, h.roll(2, dims=2))
+
+
+def test_the_graph_reaches_the_operator_on_both_sides():
+    seen = []
+
+    class Listening(Dense):
+        def apply(self, x, weights, graph):
+            seen.append(graph)
+            return super().apply(x, weights, graph)
+
+    class Graph:
+        pass
+
+    graph = Graph()
+    layer = Recurrent(GRU(), 3, 4, operator=Listening(), layers=2)
+    layer(torch.randn(1, 2, 3), graph=graph)
+    assert seen == [graph] * 4

@@ -1,0 +1,125 @@
+"""The weights that a layer starts from."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from plait import GRU, LSTM, RNN, Recurrent
+
+CELLS = [RNN(), LSTM(), LSTM(peephole=True), GRU(), GRU("before")]
+every_cell = pytest.mark.parametrize("cell", CELLS, ids=repr)
+
+
+class TwoTerms:
+    """A basis of two terms, so a weight that is not square."""
+
+    def weight_shapes(self, inputs, outputs):
+        return {"weight": (outputs, 2, inputs)}
+
+    def apply(self, x, weights, graph):
+        return F.linear(torch.cat([x, -x], -1), weights["weight"].flatten(1))
+
+
+@every_cell
+def test_recurrent_matrices_start_orthogonal_gate_by_gate(cell):
+    H = 32
+    layer = Recurrent(cell, 8, H, layers=2, bidirectional=True)
+    matrices = [Q for s in layer.strands for Q in s.recurrent["weight"].double().split(H)]
+    assert len(matrices) == 4 * len(cell.gates)
+    for Q in matrices:
+        assert torch.allclose(Q.T @ Q, torch.eye(H).double(), atol=1e-5)
+    for one, other in itertools.pairwise(matrices):
+        assert not torch.allclose(one, other, atol=0.1)
+
+
+def test_the_terms_of_an_operator_are_orthogonal_together():
+    H = 16
+    layer = Recurrent(LSTM(), 8, H, operator=TwoTerms())
+    for gate in layer.strands[0].recurrent["weight"].double().split(H):
+        rows = gate.flatten(1)  # [H, 2·H]
+        assert torch.allclose(rows @ rows.T, torch.eye(H).double(), atol=1e-5)
+
+
+@every_cell
+@pytest.mark.parametrize("operator_terms", [1, 2])
+def test_input_matrices_are_uniform_with_gain_2_at_the_input_and_4_above(cell, operator_terms):
+    inputs, H = 24, 32
+    options = {"operator": TwoTerms()} if operator_terms == 2 else {}
+    layer = Recurrent(cell, inputs, H, layers=2, **options)
+    for strand, fan_in, gain in zip(layer.strands, (inputs, H), (2, 4), strict=True):
+        bound = gain * math.sqrt(3 / (operator_terms * fan_in))  # variance gain² / fan-in
+        for gate in strand.inputs["weight"].split(H):
+            assert 0.98 * bound < gate.abs().max() <= bound
+            assert abs(gate.mean()) < 0.1 * bound
+
+
+@every_cell
+@pytest.mark.parametrize("init", ["orthogonal", "kaiming"])
+def test_biases_and_peepholes_start_at_zero_but_for_the_forget_gate(cell, init):
+    H = 5
+    layer = Recurrent(cell, 3, H, layers=2, init=init)
+    for strand in layer.strands:
+        expected = torch.zeros(len(cell.gates), H)
+        if "f" in cell.gates:
+            expected[cell.gates.index("f")] = 1
+        assert torch.equal(strand.bias.view(-1, H), expected)
+        assert strand.recurrent_bias is None or not strand.recurrent_bias.any()
+        assert not any(vector.any() for vector in strand.vectors.values())
+
+
+def test_the_forget_bias_starts_where_the_cell_says():
+    bias = Recurrent(LSTM(forget_bias=-3.5), 3, 5).strands[0].bias.view(4, 5)
+    assert torch.equal(bias, torch.tensor([0, -3.5, 0, 0])[:, None].expand(4, 5))
+
+
+@every_cell
+def test_init_torch_fills_the_bound_of_torch(cell):
+    H = 64
+    layer = Recurrent(cell, 32, H, layers=2, init="torch")
+    for name, p in layer.named_parameters():
+        assert p.abs().max() <= 1 / math.sqrt(H), name
+        assert p.abs().max() > 0.9 / math.sqrt(H), name
+        assert p.min() < 0 < p.max()
+
+
+@every_cell
+def test_init_kaiming_has_variance_two_over_fan_in(cell):
+    inputs, H = 150, 200
+    layer = Recurrent(cell, inputs, H, init="kaiming")
+    (strand,) = layer.strands
+    for weight, fan_in in ((strand.inputs["weight"], inputs), (strand.recurrent["weight"], H)):
+        for gate in weight.split(H):
+            deviation = math.sqrt(2 / gate.numel())  # of a variance, relative
+            assert abs(gate.var() * fan_in / 2 - 1) < 5 * deviation
+            assert abs(gate.mean()) < 5 * math.sqrt(2 / fan_in / gate.numel())
+
+
+@pytest.mark.parametrize("init", ["orthogonal", "torch", "kaiming"])
+def test_the_same_seed_gives_the_same_weights_and_another_gives_others(init):
+    def weights(seed: int) -> list[torch.Tensor]:
+        torch.manual_seed(seed)
+        layer = Recurrent(GRU(), 3, 5, layers=2, bidirectional=True, init=init)
+        return [*layer.parameters()]
+
+    assert all(torch.equal(a, b) for a, b in zip(weights(0), weights(0), strict=True))
+    others = zip(weights(0), weights(1), strict=True)
+    assert not any(torch.equal(a, b) for a, b in others if a.ndim > 1)
+
+
+def test_reset_parameters_draws_anew_by_the_scheme_it_is_told():
+    layer = Recurrent(LSTM(), 64, 64, init="torch")
+    before = layer.strands[0].bias.clone()
+    layer.reset_parameters()
+    assert not torch.equal(layer.strands[0].bias, before)
+    assert layer.strands[0].bias.abs().max() <= 1 / 8
+    layer.reset_parameters("orthogonal")
+    assert layer.strands[0].bias.unique().tolist() == [0, 1]
+
+
+def test_a_layer_without_input_can_be_drawn_by_every_scheme():
+    for init in ("orthogonal", "torch", "kaiming"):
+        layer = Recurrent(LSTM(), 0, 5, init=init)
+        assert layer.strands[0].recurrent["weight"].abs().min() > 0
