@@ -1,0 +1,151 @@
+"""What a model is made of: its parameters, counted term by term."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from plait.nn.recurrent import Recurrent
+from plait.nn.strand import Strand
+
+
+class Term(NamedTuple):
+    """One term of a parameter count: where it is, its formula as text, and its value."""
+
+    name: str
+    formula: str
+    count: int
+
+
+@dataclass(frozen=True)
+class ParameterCount:
+    """The terms of a parameter count and their sum; as text, a table."""
+
+    terms: tuple[Term, ...]
+
+    @property
+    def total(self) -> int:
+        """The sum of all terms."""
+        return sum(term.count for term in self.terms)
+
+    def __str__(self) -> str:
+        rows = [(name, formula, f"{count:,}") for name, formula, count in self.terms]
+        rows.append(("total", "", f"{self.total:,}"))
+        name, formula, count = (max(map(len, column)) for column in zip(*rows, strict=True))
+        return "\n".join(f"{n:{name}}  {f:{formula}}  {c:>{count}}" for n, f, c in rows)
+
+
+def count_parameters(module: nn.Module) -> ParameterCount:
+    """Count the numbers that a model learns, each term with its formula.
+
+    A recurrent layer of G gates, F inputs and H channels has, in each direction,
+
+    G·H + G·F·H + G·H·H
+
+    numbers: biases, input–hidden and hidden–hidden weights. G counts only the gates that have such
+    a weight; V vectors (peepholes) add V·H, and biases of the recurrent side G·H. An operator of
+    several basis terms has that many times the weights. A linear layer has in·out + out, and
+    everything else counts the product of its shape. Weights that two parts share are counted
+    once, where they are met first.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Any model; one that holds `Recurrent` layers is told by gate and side.
+
+    Returns
+    -------
+    ParameterCount
+        `terms` in the order of the model, and their `total`.
+
+    Example
+    -------
+    >>> from torch import nn
+    >>> from plait import LSTM, Recurrent
+    >>> from plait.diagnostics import count_parameters
+    >>> model = nn.ModuleDict({
+    ...     "embedding": nn.Embedding(84, 128),
+    ...     "lstm": Recurrent(LSTM(), 128, 128),
+    ...     "output": nn.Linear(128, 84),
+    ... })
+    >>> print(count_parameters(model))
+    embedding.weight              84·128      10,752
+    lstm layer 0, biases          4·128          512
+    lstm layer 0, input–hidden    4·128·128   65,536
+    lstm layer 0, hidden–hidden   4·128·128   65,536
+    output.weight                 128·84      10,752
+    output.bias                   84              84
+    total                                    153,172
+    """
+    terms: list[Term] = []
+    met: dict[nn.Parameter, str] = {}
+    for name, formula, tensors in _groups(module, ""):
+        # what torch's parametrizations compute is no parameter; its originals come at the end
+        parameters = [p for p in tensors if isinstance(p, nn.Parameter)]
+        if not parameters:
+            continue
+        fresh = [p for p in parameters if p not in met]
+        count = sum(p.numel() for p in fresh)
+        if len(fresh) < len(parameters):
+            shared = next(met[p] for p in parameters if p in met)
+            formula = f"{formula}, shared with {shared}"
+        met |= dict.fromkeys(fresh, name)
+        terms.append(Term(name, formula, count))
+    for name, p in module.named_parameters():
+        if p not in met:
+            terms.append(Term(name, _product(p.shape), p.numel()))
+    counted = ParameterCount(tuple(terms))
+    assert counted.total == sum(p.numel() for p in module.parameters())
+    return counted
+
+
+_Group = tuple[str, str, Sequence[Tensor]]
+
+
+def _groups(module: nn.Module, path: str) -> Iterator[_Group]:
+    """Name the parameters of a module and of all within it, those of one formula together."""
+    children = dict(module.named_children())
+    for name, p in module.named_parameters(recurse=False):
+        shape = reversed(p.shape) if isinstance(module, nn.Linear) else p.shape  # in·out
+        yield _join(path, name), _product(shape), [p]
+    if isinstance(module, Recurrent):
+        strands = children.pop("strands")
+        for k, strand in enumerate(strands.children()):
+            layer, direction = divmod(k, module.num_directions)
+            label = f"{path} layer {layer}".strip() + (" reversed" if direction else "")
+            assert isinstance(strand, Strand)
+            yield from _strand_groups(strand, label)
+    for name, child in children.items():
+        yield from _groups(child, _join(path, name))
+
+
+def _strand_groups(strand: Strand, label: str) -> Iterator[_Group]:
+    """Name the parameters of one layer in one direction."""
+    H = strand.hidden_size
+    if strand.bias is not None:
+        yield f"{label}, biases", _product((len(strand.bias_gates), H)), [strand.bias]
+    for side, gates, weights in (
+        ("input–hidden", strand.gates, strand.inputs),
+        ("hidden–hidden", strand.recurrent_gates, strand.recurrent),
+    ):
+        for name, weight in weights.items():
+            shape = weight.shape
+            if shape[0] == len(gates) * H:
+                shape = (len(gates), *shape[1:], H)  # G·F·H
+            yield f"{label}, {side}" + f" {name}" * (len(weights) > 1), _product(shape), [weight]
+    if strand.recurrent_bias is not None:
+        size = (len(strand.recurrent_bias_gates), H)
+        yield f"{label}, recurrent biases", _product(size), [strand.recurrent_bias]
+    if strand.vectors:
+        names = tuple(strand.cell.vectors)
+        size = (len(names), H)
+        yield f"{label}, {', '.join(names)}", _product(size), [strand.vectors[n] for n in names]
+
+
+def _product(sizes: Iterable[int]) -> str:
+    return "·".join(map(str, sizes)) or "1"
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
