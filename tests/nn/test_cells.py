@@ -182,7 +182,7 @@ def test_gradients_are_the_numerical_ones(
         (GRU(), lambda F, H: 3 * (F * H + H * H + H) + H),
         (GRU("before"), lambda F, H: 3 * (F * H + H * H + H)),
     ],
-    ids=repr,
+    ids=["RNN", "LSTM", "LSTM with peepholes", "GRU", "GRU with reset before"],
 )
 @pytest.mark.parametrize(("F", "H"), [(0, 3), (7, 5), (128, 128)])
 def test_there_are_as_many_weights_as_the_equations_have(cell, count, F, H):

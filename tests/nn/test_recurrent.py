@@ -127,6 +127,10 @@ def test_batch_first_swaps_the_first_two_axes_and_nothing_else(cell, nodes, leng
     y, final = batch_first(x.transpose(0, 1), state, lengths=lengths)
     assert torch.equal(y.transpose(0, 1), expected)
     assert_same_state(final, expected_final)
+    assert_same_state(  # the time comes first in any case
+        batch_first.unroll(x.transpose(0, 1), state, lengths=lengths),
+        time_first.unroll(x, state, lengths=lengths),
+    )
 
 
 def assert_same_state(final, expected_final):

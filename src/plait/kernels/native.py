@@ -71,7 +71,7 @@ def run(
     """
     T, shape = x.shape[0], start[0].shape  # [B, (N,) H]
     x = x.flatten(1, -2)  # [T, B·N, F]
-    hx = tuple(s.reshape(1, -1, shape[-1]) for s in start)  # [1, B·N, H]
+    hx = tuple(s.reshape(1, -1, shape[-1]).contiguous() for s in start)  # [1, B·N, H]
     if lengths is None or x.shape[1] == 0:  # torch packs no empty batch
         y, final = _call(mode, x, hx, weights)
     else:

@@ -199,7 +199,8 @@ class Recurrent(nn.Module):
         """Return the states after every step, `[T, layers·D, B, (N,) H]` (T first in any case).
 
         Arguments are those of `forward`. Reversed directions stand at the time they read: entry
-        t is the state after reading x_{T−1} … x_t.
+        t is the state after reading x_{T−1} … x_t. Past a sequence's end stands the state that it
+        ended with.
 
         Example
         -------
@@ -222,8 +223,8 @@ class Recurrent(nn.Module):
         """
         lines = []
         for layer in range(self.layers):
-            plain = self._choose(lengths=False, unroll=False)
-            padded = self._choose(lengths=True, unroll=False)
+            plain = self._choose(layer, lengths=False, unroll=False)
+            padded = self._choose(layer, lengths=True, unroll=False)
             line = f"layer {layer}: {plain.kernel} - {plain.reason}"
             if padded != plain:
                 line += f"; with lengths: {padded.kernel} - {padded.reason}"
@@ -258,7 +259,7 @@ class Recurrent(nn.Module):
         if module.proj_size:
             raise ValueError("proj_size is not supported; put a linear layer behind the LSTM")
         cell = next(c for c, mode in _TORCH_MODES.items() if mode == module.mode)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
             warnings.filterwarnings("ignore", message="dropout acts between layers")
             layer = cls(
                 cell,
@@ -282,7 +283,7 @@ class Recurrent(nn.Module):
         ------
         ValueError
             When torch has none: an operator other than `Dense`, peepholes, reset before, an own
-            cell, recurrent dropout.
+            cell, recurrent dropout, inputs of size 0.
 
         Example
         -------
@@ -295,6 +296,8 @@ class Recurrent(nn.Module):
             raise ValueError(f"torch.nn has no {self.cell!r} × {self.operator!r}")
         if self.recurrent_dropout:
             raise ValueError("torch.nn has no recurrent dropout; set recurrent_dropout to 0 first")
+        if self.input_size == 0:
+            raise ValueError("torch.nn takes no inputs of size 0")
         kind = {"LSTM": nn.LSTM, "GRU": nn.GRU}.get(mode, nn.RNN)
         options = {"nonlinearity": self.cell.nonlinearity} if isinstance(self.cell, RNN) else {}
         module = kind(
@@ -338,10 +341,10 @@ class Recurrent(nn.Module):
             lengths = _checked_lengths(lengths, x)
             keep = _keep_mask(lengths, x)  # [T, B, 1, (1)]
             x = x.masked_fill(~keep, 0)
-        chosen = self._choose(lengths=lengths is not None, unroll=unroll)
         finals: list[State] = []
         unrolled: list[State] = []
         for layer in range(self.layers):
+            chosen = self._choose(layer, lengths=lengths is not None, unroll=unroll)
             outputs = []
             for direction in range(self.num_directions):
                 index = layer * self.num_directions + direction
@@ -368,8 +371,8 @@ class Recurrent(nn.Module):
     def _external(self, state: State) -> Tensor | State:
         return state[0] if len(self.cell.states) == 1 and state else state
 
-    def _choose(self, *, lengths: bool, unroll: bool) -> Choice:
-        """Decide which kernel runs this layer."""
+    def _choose(self, layer: int, *, lengths: bool, unroll: bool) -> Choice:
+        """Decide which kernel runs a layer."""
         if unroll:
             return Choice("reference", "the states of every step are asked for")
         mode = torch_mode(self.cell)
@@ -377,7 +380,7 @@ class Recurrent(nn.Module):
             return Choice("reference", f"torch has no kernel for {self.cell!r} × {self.operator!r}")
         if self.recurrent_dropout and self.training:
             return Choice("reference", "torch's kernels have no recurrent dropout (in training)")
-        if self.input_size == 0:
+        if layer == 0 and self.input_size == 0:
             return Choice("reference", "torch's kernels need an input")
         return native.choice(mode, next(self.parameters()), lengths=lengths)
 
@@ -393,6 +396,9 @@ class Recurrent(nn.Module):
             raise ValueError(f"x must be {shape}; got shape {list(x.shape)}")
         if x.shape[1 if self.batch_first else 0] == 0:
             raise ValueError(f"x has no time steps: shape {list(x.shape)}")
+        weight = next(self.parameters())
+        if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
+            raise ValueError(f"x is {x.dtype}, the layer {weight.dtype}; convert one with .to()")
         return x.transpose(0, 1) if self.batch_first else x
 
     def _checked_state(self, state: Tensor | State | None, x: Tensor) -> State:

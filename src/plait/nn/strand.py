@@ -114,7 +114,7 @@ class Strand(nn.Module):
             return weights, bias
 
         def hear(tensor: Tensor, gates: Sequence[str] | None = None) -> Tensor:
-            key = self.recurrent_gates if gates is None else tuple(gates)
+            key = self.recurrent_gates if gates is None else _names(gates, self.recurrent_gates)
             if key not in picked:
                 picked[key] = pick(key)
             weights, bias = picked[key]
@@ -174,8 +174,13 @@ class Strand(nn.Module):
             self.recurrent_bias.copy_(torch.cat(own))
 
 
+def _names(gates: Sequence[str], of: Sequence[str]) -> tuple[str, ...]:
+    """Read a string as one gate's name where it is one, else as one-letter names."""
+    return (gates,) if isinstance(gates, str) and gates in of else tuple(gates)
+
+
 def _subset(gates: Sequence[str] | None, of: tuple[str, ...]) -> tuple[str, ...]:
-    chosen = of if gates is None else tuple(gates)
+    chosen = of if gates is None else _names(gates, of)
     missing = [g for g in chosen if g not in of]
     if missing:
         raise ValueError(f"no gate {missing[0]!r} among {', '.join(of)}")
