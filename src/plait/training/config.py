@@ -1,0 +1,100 @@
+"""What every task can be told about its training. The fields are the command line's flags."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, ClassVar, Literal, Self, get_args, get_origin
+
+from plait.errors import InputError
+
+
+def option(default: Any, text: str, *, least: float | None = None, below: float | None = None):
+    """Make a field with its help text and the range of numbers it allows."""
+    return field(default=default, metadata={"help": text, "least": least, "below": below})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """The loop's own options; a task's configuration adds its own fields.
+
+    Raises `InputError` for a value that is out of its range.
+    """
+
+    architecture: ClassVar[Sequence[str]] = ()
+    """Options that must be the same in a run whose weights another begins with."""
+
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Named sets of options; what a user gives beside a name overrides it."""
+
+    steps: int = option(1000, "Weight updates.", least=1)
+    lr: float = option(0.001, "Learning rate (of Adam).", least=0)
+    schedule: Literal["constant", "cosine"] = option(
+        "constant", "Learning rate over time: as it is, or falling to 0 along a half cosine."
+    )
+    warmup: int = option(0, "Steps in which the learning rate rises from 0.", least=0)
+    weight_decay: float = option(
+        0.0, "Decoupled weight decay (AdamW) of the matrices, per step and unit of lr.", least=0
+    )
+    max_norm: float = option(
+        5.0, "Gradients of a larger norm are scaled down to it; 0: not.", least=0
+    )
+    average: float = option(
+        0.0,
+        "Score and keep an exponential average of the weights with this factor, e.g. 0.999.",
+        least=0,
+        below=1,
+    )
+    validate_every: int = option(0, "Steps between validations; 0: a tenth of all.", least=0)
+    save_every: float = option(60.0, "Seconds between checkpoints.", least=0)
+    seed: int = option(0, "Decides initial weights, batches and dropout.", least=0)
+    device: Literal["auto", "cpu", "cuda"] = option("auto", "Where to compute; auto: a GPU if any.")
+    threads: int = option(0, "CPU threads; 0: torch's choice.", least=0)
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            _check(f.name, getattr(self, f.name), f.type, f.metadata)
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any], recipe: str | None = None) -> Self:
+        """Make the configuration from options, on top of a recipe's if one is named."""
+        if recipe is None:
+            return cls.from_dict(options)
+        if recipe not in cls.recipes:
+            raise InputError(f"no recipe {recipe!r}; there are {', '.join(cls.recipes) or 'none'}")
+        return cls.from_dict({**cls.recipes[recipe], **options})
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Make the configuration from JSON values; unknown names are refused."""
+        known = {f.name: f for f in fields(cls)}
+        for name in values:
+            if name not in known:
+                raise InputError(f"no option named {name!r}; there are {', '.join(known)}")
+        missing = [n for n, f in known.items() if f.default is MISSING and n not in values]
+        if missing:
+            raise InputError(f"option {missing[0]!r} is missing")
+        return cls(**values)
+
+
+def _check(name: str, value: Any, kind: Any, limits: Any) -> None:
+    """Refuse a value of the wrong kind or out of range, in one line."""
+    flag = "--" + name.replace("_", "-")
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            raise InputError(f"{flag} must be {' or '.join(get_args(kind))}, not {value!r}")
+        return
+    number = kind in (int, float)
+    allowed = (int, float) if kind is float else kind
+    if not isinstance(value, allowed) or (number and isinstance(value, bool)):
+        raise InputError(f"{flag} must be {kind.__name__}, not {value!r}")
+    if not number:
+        return
+    if value != value or abs(value) == math.inf:  # JSON has neither
+        raise InputError(f"{flag} must be a finite number, not {value}")
+    least, below = limits.get("least"), limits.get("below")
+    if kind is int and below is None:
+        below = 2**63  # torch and NumPy count no further
+    if least is not None and value < least:
+        raise InputError(f"{flag} must be at least {least}, not {value}")
+    if below is not None and value >= below:
+        raise InputError(f"{flag} must be less than {below}, not {value}")

@@ -1,0 +1,39 @@
+"""Writing so that an interrupt at any moment leaves the old file or the new one, whole."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def write_aside(path: Path, content: bytes) -> None:
+    """Write a file beside `path`, flush it to the disk, and rename it to `path`."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with aside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    _flush_folder(path.parent)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON file by `write_aside`."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    write_aside(path, (text + "\n").encode())
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make a rename in this folder last through a power cut, where the system can."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,292 @@
+"""The training loop. It knows no task, and a run that was stopped goes on bit for bit."""
+
+import contextlib
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from plait.errors import InputError
+from plait.training.checkpoint import load_tensors, load_weights, pack_optimizer, unpack_optimizer
+from plait.training.config import TrainingConfig
+from plait.training.progress import Progress
+from plait.training.run import Run
+from plait.training.task import Carry, Task
+
+
+class Interrupted(KeyboardInterrupt):
+    """The run was stopped by a signal, with everything saved."""
+
+
+@dataclass
+class Trainee:
+    """What changes while a run goes on, and so what a checkpoint holds."""
+
+    step: int
+    carry: Carry
+    best: float
+    best_step: int
+    seconds: float
+
+
+def train(task: Task, run: Run, progress: Progress, *, resume: bool = False) -> None:
+    """Train to the last step, keep the weights that did best on validation, and test them once.
+
+    Parameters
+    ----------
+    task : Task
+    run : Run
+        The folder, freshly created or, with `resume`, that of a run which was stopped.
+    progress : Progress
+        Who is told what happens.
+
+    Raises
+    ------
+    Interrupted
+        After Ctrl-C or SIGTERM, with a checkpoint written; a second Ctrl-C stops at once.
+    InputError
+        When the loss is no longer a finite number.
+    """
+    with run.locked(), torch.random.fork_rng(devices=[]), _signals() as stop:
+        Loop(task, run, progress).run(stop, resume)
+
+
+def seed_all(seed: int, step: int) -> None:
+    """Set torch's generator to a value that depends on the seed and the step alone."""
+    torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1)[0]))
+
+
+def learning_rate(config: TrainingConfig, step: int) -> float:
+    """Give the learning rate of a step; the first is step 1.
+
+    With warm-up w and n steps in all: lr · step / w while step < w; after that lr ("constant"),
+    or lr · (1 + cos(π (step − w) / (n − w))) / 2 ("cosine").
+
+    >>> from plait.training.config import TrainingConfig
+    >>> from plait.training.loop import learning_rate
+    >>> config = TrainingConfig(steps=100, lr=1.0, schedule="cosine", warmup=10)
+    >>> [round(learning_rate(config, s), 3) for s in (1, 10, 55, 100)]
+    [0.1, 1.0, 0.5, 0.0]
+    """
+    if step < config.warmup:
+        return config.lr * step / config.warmup
+    if config.schedule == "constant" or config.steps <= config.warmup:
+        return config.lr
+    share = (step - config.warmup) / (config.steps - config.warmup)
+    return config.lr * (1 + math.cos(math.pi * share)) / 2
+
+
+class Loop:
+    """One training: what it needs, and what a step, a validation and a save do."""
+
+    def __init__(self, task: Task, run: Run, progress: Progress) -> None:
+        self.task, self.run_folder, self.progress = task, run, progress
+        self.config = config = task.config
+        self.model = task.model
+        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        matrices = [p for p in self.parameters if p.ndim > 1]
+        vectors = [p for p in self.parameters if p.ndim <= 1]
+        groups = [
+            {"params": matrices, "weight_decay": config.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW(
+            [g for g in groups if g["params"]], lr=config.lr, fused=True
+        )
+        self.average = [p.detach().clone() for p in self.parameters] if config.average else []
+        self.validate_every = config.validate_every or max(1, config.steps // 10)
+        self.milestones = {max(1, config.steps * k // 3) for k in (1, 2, 3)}
+        worst = math.inf if task.lower_is_better else -math.inf
+        self.now = Trainee(step=0, carry=task.start(), best=worst, best_step=0, seconds=0.0)
+
+    def run(self, stop: threading.Event, resume: bool) -> None:
+        """Train to the last step, or until `stop` is set, from the start or a checkpoint."""
+        run, now = self.run_folder, self.now
+        if resume and run.records("test"):
+            self.progress.notice(f"{run.path} is finished: all {self.config.steps} steps are done")
+            return
+        if resume:
+            self._restore()
+        self.progress.start(now.step, now.seconds, run.records())
+        began = saved = time.monotonic()
+        earlier = now.seconds
+        with self.progress:
+            while now.step < self.config.steps:
+                self.step()
+                now.seconds = earlier + time.monotonic() - began
+                if now.step % self.validate_every == 0 or now.step == self.config.steps:
+                    self._validate()
+                if now.step in self.milestones:
+                    self._show_milestone()
+                due = time.monotonic() - saved >= self.config.save_every
+                if due or stop.is_set() or now.step == self.config.steps:
+                    self._save()
+                    saved = time.monotonic()
+                if stop.is_set() and now.step < self.config.steps:
+                    raise Interrupted(f"stopped at step {now.step}, saved in {run.path}")
+            if not run.records("test"):
+                self._test()
+        self.task.draw(run.records(), run.path / "curves.png")
+
+    def step(self) -> None:
+        """Make one weight update."""
+        now = self.now
+        now.step += 1
+        seed_all(self.config.seed, now.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.config, now.step)
+        self.model.train()
+        self.optimizer.zero_grad()
+        loss, scores, now.carry = self.task.loss(now.step, now.carry)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.config.max_norm or math.inf)
+        values = torch.stack([loss.detach(), norm, *scores.values()]).tolist()
+        record = dict(zip(("loss", "gradient_norm", *scores), values, strict=True))
+        for name in ("loss", "gradient_norm"):
+            self._require_finite(name, record[name])
+        self.optimizer.step()
+        if self.average:
+            self._follow()
+        self.run_folder.log("train", now.step, record)
+        self.progress.step(now.step, record)
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Move the average towards the weights, fast at first: min(factor, (1 + t) / (10 + t))."""
+        factor = min(self.config.average, (1 + self.now.step) / (10 + self.now.step))
+        for a, p in zip(self.average, self.parameters, strict=True):
+            a.lerp_(p, 1 - factor)
+
+    def _require_finite(self, name: str, value: float) -> None:
+        if not math.isfinite(value):
+            raise InputError(
+                f"training broke down: {name} is {value} at step {self.now.step}; what was saved "
+                f"before is kept in {self.run_folder.path}; try a smaller --lr or --max-norm"
+            )
+
+    @contextlib.contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """Stand the model still, with its averaged weights where they are kept."""
+        self.model.eval()
+        trained = [p.detach().clone() for p in self.parameters] if self.average else []
+        try:
+            with torch.no_grad():
+                for p, a in zip(self.parameters, self.average, strict=False):
+                    p.copy_(a)
+                yield
+        finally:
+            with torch.no_grad():
+                for p, w in zip(self.parameters, trained, strict=False):
+                    p.copy_(w)
+
+    def _validate(self) -> None:
+        now, task = self.now, self.task
+        with self._evaluating():
+            scores = task.validate()
+            score = scores[task.criterion]
+            self._require_finite(task.criterion, score)
+            if score < now.best if task.lower_is_better else score > now.best:
+                now.best, now.best_step = score, now.step
+                run = self.run_folder
+                run.save_model(run.model_path, self.model.state_dict(), now.step)
+        self.run_folder.log("valid", now.step, {"seconds": now.seconds, **scores})
+        self.run_folder.flush()
+        self.progress.validated(now.step, scores, best=now.best_step == now.step)
+
+    def _show_milestone(self) -> None:
+        now, run = self.now, self.run_folder
+        with self._evaluating():
+            run.save_model(run.kept_path(now.step), self.model.state_dict(), now.step)
+            text = self.task.sample(now.step)
+        if text:
+            run.log("sample", now.step, {"text": text})
+            run.write_samples()
+            self.progress.sampled(now.step, text)
+
+    def _save(self) -> None:
+        """Write a checkpoint; the log is on the disk before it."""
+        now, run = self.now, self.run_folder
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"optimizer.{k}": v for k, v in pack_optimizer(self.optimizer).items()}
+        tensors |= {f"carry.{i}": v for i, v in enumerate(now.carry)}
+        tensors |= {f"average.{i}": v for i, v in enumerate(self.average)}
+        best = now.best if math.isfinite(now.best) else None
+        facts = {
+            "step": now.step, "best": best, "best_step": now.best_step, "seconds": now.seconds,
+        }  # fmt: skip
+        run.flush(to_disk=True)
+        run.save_checkpoint(tensors, facts)
+
+    def _restore(self) -> None:
+        now, run = self.now, self.run_folder
+        if not run.has_checkpoint():  # stopped before the first one: begin again
+            run.cut_back(0)
+            return
+        tensors, facts, damaged = run.load_checkpoint()
+        for notice in damaged:
+            self.progress.notice(f"{notice}; going on from the checkpoint of step {facts['step']}")
+        part = _Parts(tensors)
+        load_weights(self.model, part.named("model"), run.path / "checkpoint")
+        unpack_optimizer(self.optimizer, part.named("optimizer"))
+        device = self.parameters[0].device
+        now.carry = tuple(t.to(device) for t in part.numbered("carry"))
+        self.average = [t.to(device) for t in part.numbered("average")]
+        now.step, now.best_step, now.seconds = facts["step"], facts["best_step"], facts["seconds"]
+        now.best = now.best if facts["best"] is None else facts["best"]
+        run.cut_back(now.step)
+
+    def _test(self) -> None:
+        run = self.run_folder
+        weights, facts = load_tensors(run.model_path)
+        load_weights(self.model, weights, run.model_path)
+        self.model.eval()
+        with torch.no_grad():
+            scores: Mapping[str, Any] = self.task.test()
+        run.log("test", self.now.step, {"best_step": facts["step"], **scores})
+        run.flush(to_disk=True)
+        self.progress.tested(facts["step"], scores)
+        self.progress.notice(self.task.remark(scores))
+
+
+class _Parts:
+    """The tensors of a checkpoint by their prefix."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self.tensors = tensors
+
+    def named(self, prefix: str) -> dict[str, Tensor]:
+        start = prefix + "."
+        return {k.removeprefix(start): v for k, v in self.tensors.items() if k.startswith(start)}
+
+    def numbered(self, prefix: str) -> list[Tensor]:
+        named = self.named(prefix)
+        return [named[str(i)] for i in range(len(named))]
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C or SIGTERM into an event; the second Ctrl-C acts at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if stop.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.set()
+
+    previous = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

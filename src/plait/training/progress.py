@@ -1,0 +1,204 @@
+"""What a person sees while a run goes on: a live panel on a terminal, plain lines in a pipe."""
+
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Self, TextIO
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+WINDOW = 100
+"""Steps over which the shown training scores are averaged."""
+
+
+class Progress:
+    """Says nothing; the base of the two that do, and what a program uses that wants silence."""
+
+    steps = 0
+
+    def announce(self, title: str, lines: Mapping[str, str], *, steps: int, rate: float,
+                 unit: str) -> None:  # fmt: skip
+        """Say what is going to be done: `rate` units of `unit` a step."""
+        self.title, self.lines, self.steps = title, lines, steps
+        self.rate, self.unit = rate, unit
+
+    def start(self, step: int, seconds: float, records: list[dict[str, Any]]) -> None:
+        """Begin, or go on from a step that took `seconds` and left these records."""
+        self.first_step = self.step_now = step
+        self.earlier = seconds
+        self.began = time.monotonic()
+        self.recent: deque[Mapping[str, float]] = deque(maxlen=WINDOW)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        return None
+
+    def step(self, step: int, record: Mapping[str, float]) -> None:
+        """Hear of a step that was made."""
+        self.step_now = step
+        self.recent.append(record)
+
+    def validated(self, step: int, scores: Mapping[str, float], *, best: bool) -> None:
+        """Hear of a validation."""
+
+    def sampled(self, step: int, text: str) -> None:
+        """Hear of a sample."""
+
+    def tested(self, step: int, scores: Mapping[str, float]) -> None:
+        """Hear of the test, made with the weights of `step`."""
+
+    def notice(self, text: str) -> None:
+        """Hear of something that the user should know."""
+
+    def averages(self) -> dict[str, float]:
+        """Mean of the last steps' scores."""
+        names = self.recent[-1].keys() if self.recent else ()
+        return {n: sum(r[n] for r in self.recent) / len(self.recent) for n in names}
+
+    def speed(self) -> float:
+        """Units a second in this session."""
+        seconds = time.monotonic() - self.began
+        return self.rate * (self.step_now - self.first_step) / max(seconds, 1e-9)
+
+    def seconds_left(self) -> float:
+        """Time to the last step, at the speed so far."""
+        return self.rate * (self.steps - self.step_now) / max(self.speed(), 1e-9)
+
+
+class PlainProgress(Progress):
+    """A line at every validation, sample and test, for a pipe or a log file."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = stream if stream is not None else sys.stdout
+
+    def announce(self, title: str, lines: Mapping[str, str], *, steps: int, rate: float,
+                 unit: str) -> None:  # fmt: skip
+        super().announce(title, lines, steps=steps, rate=rate, unit=unit)
+        self._print(title)
+        for name, value in lines.items():
+            self._print(f"  {name}: {value}")
+
+    def validated(self, step: int, scores: Mapping[str, float], *, best: bool) -> None:
+        train = _scores(self.averages(), skip=("gradient_norm",))
+        valid = _scores(scores)
+        mark = " (best)" if best else ""
+        self._print(
+            f"step {step}/{self.steps}: training {train}; validation {valid}{mark}; "
+            f"{self.speed():,.0f} {self.unit}/s, {_clock(self.seconds_left())} left"
+        )
+
+    def sampled(self, step: int, text: str) -> None:
+        self._print(f"--- it writes, at step {step}:\n{text}\n---")
+
+    def tested(self, step: int, scores: Mapping[str, float]) -> None:
+        self._print(f"test, with the weights of step {step}: {_scores(scores)}")
+
+    def notice(self, text: str) -> None:
+        self._print(text)
+
+    def _print(self, text: str) -> None:
+        print(text, file=self.stream, flush=True)
+
+
+class LiveProgress(Progress):
+    """A panel that is drawn anew a few times a second."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.validation: Mapping[str, float] = {}
+        self.validation_step = 0
+        self.text, self.text_step = "", 0
+
+    def announce(self, title: str, lines: Mapping[str, str], *, steps: int, rate: float,
+                 unit: str) -> None:  # fmt: skip
+        super().announce(title, lines, steps=steps, rate=rate, unit=unit)
+        table = Table.grid(padding=(0, 2))
+        for name, value in lines.items():
+            table.add_row(Text(name, style="dim"), Text(value))
+        self.console.print(Panel(table, title=title, title_align="left", border_style="cyan"))
+
+    def start(self, step: int, seconds: float, records: list[dict[str, Any]]) -> None:
+        super().start(step, seconds, records)
+        for record in records:
+            if record["kind"] == "valid":
+                names = [k for k in record if k not in ("step", "kind", "seconds")]
+                self.validation = {k: record[k] for k in names}
+                self.validation_step = record["step"]
+        self.live = Live(
+            get_renderable=self._render, console=self.console, refresh_per_second=4, transient=True
+        )
+
+    def __enter__(self) -> Self:
+        self.live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.live.stop()
+        if self.step_now > self.first_step:
+            self.console.print(self._render())
+
+    def validated(self, step: int, scores: Mapping[str, float], *, best: bool) -> None:
+        self.validation, self.validation_step = dict(scores), step
+
+    def sampled(self, step: int, text: str) -> None:
+        self.text, self.text_step = text, step
+
+    def tested(self, step: int, scores: Mapping[str, float]) -> None:
+        self.live.console.print(
+            Text(f"test, with the weights of step {step}: {_scores(scores)}", style="bold")
+        )
+
+    def notice(self, text: str) -> None:
+        self.console.print(Text(text, style="yellow"))
+
+    def _render(self) -> Group:
+        head = Table.grid(padding=(0, 1))
+        bar = ProgressBar(total=self.steps, completed=self.step_now, width=32)
+        time_left = f"{_clock(self.seconds_left())} left" if self.step_now > self.first_step else ""
+        speed = f"{self.speed():,.0f} {self.unit}/s"
+        head.add_row(bar, f"{self.step_now:,}/{self.steps:,} steps", speed, time_left)
+        scores = Table(box=None, padding=(0, 2), pad_edge=False, header_style="dim")
+        scores.add_column("")
+        averages = {k: v for k, v in self.averages().items() if k != "gradient_norm"}
+        for name in averages:
+            scores.add_column(name.replace("_", " "), justify="right")
+        label = f"training, mean of {len(self.recent)} steps"
+        scores.add_row(label, *(_number(v) for v in averages.values()))
+        if self.validation:
+            label = f"validation, step {self.validation_step:,}"
+            values = (self.validation.get(n) for n in averages)
+            scores.add_row(label, *("" if v is None else _number(v) for v in values))
+        parts: list[Any] = [head, scores]
+        if self.text:
+            title = f"it writes, at step {self.text_step:,}"
+            parts.append(Panel(Text(self.text), title=title, title_align="left", style="dim"))
+        return Group(*parts)
+
+
+def progress_for(stream: TextIO) -> Progress:
+    """Choose the live panel for a terminal, plain lines for anything else."""
+    console = Console(file=stream)
+    return LiveProgress(console) if console.is_terminal else PlainProgress(stream)
+
+
+def _scores(scores: Mapping[str, float], skip: tuple[str, ...] = ()) -> str:
+    named = ((k, v) for k, v in scores.items() if k not in skip)
+    return ", ".join(f"{k.replace('_', ' ')} {_number(v)}" for k, v in named)
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

@@ -1,0 +1,223 @@
+"""The run folder: everything that one training leaves on disk.
+
+config.json         format version, task, configuration, and the facts that rebuild the model
+model.safetensors   the weights that did best on validation
+checkpoint/         everything needed to go on, the last two
+kept/               the weights at 1/3, 2/3 and 3/3 of the training
+metrics.jsonl       a line per step, validation, sample and test
+samples.txt         the samples in the log, to read
+curves.png          the learning curves
+"""
+
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from torch import Tensor
+
+from plait.errors import InputError
+from plait.training.checkpoint import load_tensors, save_tensors
+from plait.training.config import TrainingConfig
+from plait.training.files import write_aside, write_json
+
+FORMAT = 1
+CHECKPOINTS_KEPT = 2
+
+
+class Run:
+    """A run folder, new or found again.
+
+    Attributes
+    ----------
+    path : Path
+    task : str
+        The task's name.
+    config : dict
+        The configuration as JSON values.
+    facts : dict
+        What the task needs to rebuild its model without the data: vocabulary, sizes, data hash.
+    """
+
+    def __init__(
+        self, path: Path, task: str, config: dict[str, Any], facts: dict[str, Any]
+    ) -> None:
+        self.path, self.task, self.config, self.facts = path, task, config, facts
+        self._pending: list[str] = []
+
+    @classmethod
+    def create(
+        cls, path: Path, task: str, config: TrainingConfig, facts: Mapping[str, Any]
+    ) -> "Run":
+        """Start a folder; one that exists and is not empty is refused with `InputError`."""
+        cls.require_free(path)
+        path.mkdir(parents=True, exist_ok=True)
+        run = cls(path, task, asdict(config), dict(facts))
+        content = {"format": FORMAT, "task": task, "config": run.config, "facts": run.facts}
+        write_json(path / "config.json", content)
+        return run
+
+    @staticmethod
+    def require_free(path: Path) -> None:
+        """Refuse, with `InputError`, a place where something is already."""
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise InputError(f"{path} exists already; give another --out, or resume it")
+
+    @classmethod
+    def open(cls, path: Path) -> "Run":
+        """Find a folder again; `InputError` where there is none, or a newer Plait's."""
+        file = path / "config.json"
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise InputError(f"{path} is not a run folder: it has no config.json") from None
+        except NotADirectoryError:
+            raise InputError(f"{path} is a file, not a run folder") from None
+        except ValueError as error:
+            raise InputError(f"{file} is damaged: {error}") from None
+        if not isinstance(content, dict) or not isinstance(content.get("format"), int):
+            raise InputError(f"{file} is not a configuration that Plait wrote")
+        if content["format"] > FORMAT:
+            raise InputError(
+                f"{file} has format {content['format']}, of a newer Plait; this one reads "
+                f"{FORMAT}: upgrade Plait"
+            )
+        for name, kind in (("task", str), ("config", dict), ("facts", dict)):
+            if not isinstance(content.get(name), kind):
+                raise InputError(f"{file} is damaged: it has no usable {name!r}")
+        return cls(path, content["task"], content["config"], content["facts"])
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for this process; `InputError` says who else holds it."""
+        lock, owner = FileLock(self.path / ".lock"), self.path / ".owner.json"
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            try:
+                who = json.loads(owner.read_text())
+                other = f"process {who['process']} on {who['host']}"
+            except (OSError, ValueError, KeyError):
+                other = "another process"
+            raise InputError(f"{self.path} is in use by {other}") from None
+        try:
+            write_json(owner, {"process": os.getpid(), "host": socket.gethostname()})
+            yield
+        finally:
+            owner.unlink(missing_ok=True)
+            lock.release()
+
+    @property
+    def metrics_path(self) -> Path:
+        """The log, one JSON object a line."""
+        return self.path / "metrics.jsonl"
+
+    def log(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
+        """Add a line to the log; it reaches the disk with the next `flush`."""
+        self._pending.append(json.dumps({"step": step, "kind": kind, **values}) + "\n")
+
+    def flush(self, *, to_disk: bool = False) -> None:
+        """Write out the lines of `log`; `to_disk` waits until the disk has them."""
+        if not (self._pending or to_disk):
+            return
+        with self.metrics_path.open("a", encoding="utf-8") as file:
+            file.write("".join(self._pending))
+            self._pending.clear()
+            if to_disk:
+                file.flush()
+                os.fsync(file.fileno())
+
+    def records(self, kind: str | None = None) -> list[dict[str, Any]]:
+        """Read the log; a last line that was cut short by a crash is passed over."""
+        self.flush()
+        if not self.metrics_path.exists():
+            return []
+        records = []
+        lines = self.metrics_path.read_text(encoding="utf-8").splitlines()
+        for number, line in enumerate(lines, 1):
+            try:
+                record = json.loads(line)
+                if record["step"] >= 0 and kind in (None, record["kind"]):
+                    records.append(record)
+            except (ValueError, KeyError, TypeError):
+                if number < len(lines):
+                    raise InputError(f"{self.metrics_path}, line {number}: damaged") from None
+        return records
+
+    def cut_back(self, step: int) -> None:
+        """Drop from the log whatever came after this step."""
+        kept = [json.dumps(r) + "\n" for r in self.records() if r["step"] <= step]
+        write_aside(self.metrics_path, "".join(kept).encode())
+
+    @property
+    def model_path(self) -> Path:
+        """The weights that did best on validation."""
+        return self.path / "model.safetensors"
+
+    def write_samples(self) -> None:
+        """Write `samples.txt` from the samples in the log."""
+        samples = (f"--- step {r['step']}\n{r['text']}\n" for r in self.records("sample"))
+        write_aside(self.path / "samples.txt", "".join(samples).encode())
+
+    def kept_path(self, step: int) -> Path:
+        """Where the weights of a milestone are kept."""
+        return self.path / "kept" / f"step-{step:08d}.safetensors"
+
+    def kept_steps(self) -> list[int]:
+        """List the milestones reached so far."""
+        return [int(p.stem[5:]) for p in sorted(self.path.glob("kept/step-*.safetensors"))]
+
+    def save_model(self, path: Path, weights: Mapping[str, Tensor], step: int) -> None:
+        """Write weights to `model_path` or a `kept_path`."""
+        path.parent.mkdir(exist_ok=True)
+        save_tensors(path, weights, {"step": step})
+
+    def save_checkpoint(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Write a checkpoint for `facts["step"]`; older ones but the last are removed."""
+        folder = self.path / "checkpoint"
+        folder.mkdir(exist_ok=True)
+        save_tensors(folder / f"step-{facts['step']:08d}.safetensors", tensors, facts)
+        for old in self._checkpoints()[CHECKPOINTS_KEPT:]:
+            old.unlink()
+
+    def has_checkpoint(self) -> bool:
+        """Whether there is one, whole or damaged."""
+        return bool(self._checkpoints())
+
+    def load_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any], list[str]]:
+        """Read the newest whole checkpoint, and say which newer ones are damaged.
+
+        Raises `InputError` when there is none to go on from.
+        """
+        damaged: list[str] = []
+        for path in self._checkpoints():
+            try:
+                return *load_tensors(path), damaged
+            except InputError as error:
+                damaged.append(str(error))
+        if damaged:
+            raise InputError(f"no whole checkpoint in {self.path}: {'; '.join(damaged)}")
+        raise InputError(f"{self.path} has no checkpoint to go on from")
+
+    def _checkpoints(self) -> list[Path]:
+        return sorted(self.path.glob("checkpoint/step-*.safetensors"), reverse=True)
+
+
+def next_free(folder: Path, name: str) -> Path:
+    """Give `folder/name`, or `name-2`, `name-3`, …: the first that is not there.
+
+    >>> from pathlib import Path
+    >>> from plait.training.run import next_free
+    >>> next_free(Path("no-such-folder"), "text-presidents").name
+    'text-presidents'
+    """
+    path, number = folder / name, 1
+    while path.exists():
+        number += 1
+        path = folder / f"{name}-{number}"
+    return path
