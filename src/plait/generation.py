@@ -1,0 +1,346 @@
+"""Writing on: how the next symbol is chosen, and the loop that does it."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, overload
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from plait.errors import InputError
+
+State = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a symbol is drawn from logits ℓ.
+
+    p = softmax(β ℓ), then in this order, each on what the one before left, scaled to sum to 1:
+
+    1. `top_k`: the k likeliest symbols stay;
+    2. `top_p`: the smallest set of likeliest symbols that holds at least this probability stays
+       (nucleus sampling; Holtzman et al. 2020);
+    3. `min_p`: symbols at least this share as likely as the likeliest stay (Nguyen et al. 2024).
+
+    Equals go to the lower number. β = 1 / temperature: temperature *divides* the logits, β
+    multiplies them (the report calls β a temperature). β = ∞, temperature 0, is greedy: the
+    likeliest symbol, always; β = 0 is uniform.
+
+    Raises
+    ------
+    InputError
+        For values out of their range, or both β and a temperature.
+
+    Example
+    -------
+    >>> import torch
+    >>> from plait.generation import Sampling
+    >>> logits = torch.tensor([[0.5, 0.3, 0.2]]).log()
+    >>> Sampling.of(beta=2).probabilities(logits).mul(38).round()
+    tensor([[25.,  9.,  4.]], dtype=torch.float64)
+    >>> Sampling.of(top_k=2).probabilities(logits).mul(8).round()
+    tensor([[5., 3., 0.]], dtype=torch.float64)
+    """
+
+    beta: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        temperature: float | None = None,
+        beta: float | None = None,
+        greedy: bool = False,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        min_p: float | None = None,
+    ) -> "Sampling":
+        """Make it from what a person says; at most one of temperature, β and greedy."""
+        said = [
+            name
+            for name, given in (
+                ("temperature", temperature is not None),
+                ("beta", beta is not None),
+                ("greedy", greedy),
+            )
+            if given
+        ]
+        if len(said) > 1:
+            raise InputError(f"give {' or '.join(said)}, not both: each says how sharp to draw")
+        if temperature is not None:
+            _require("temperature", temperature, temperature >= 0, "at least 0")
+            beta = math.inf if temperature == 0 else 1 / temperature
+        if greedy:
+            beta = math.inf
+        if beta is None:
+            beta = 1.0
+        _require("beta", beta, beta >= 0, "at least 0")
+        if top_k is not None:
+            _require("top_k", top_k, top_k >= 1, "at least 1")
+        if top_p is not None:
+            _require("top_p", top_p, 0 < top_p <= 1, "more than 0 and at most 1")
+        if min_p is not None:
+            _require("min_p", min_p, 0 <= min_p <= 1, "from 0 to 1")
+        return cls(beta, top_k, top_p, min_p)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Give the distribution that is drawn from, `[B, V]` in float64."""
+        logits = logits.double()
+        if math.isinf(self.beta):
+            return nn.functional.one_hot(first_largest(logits), logits.shape[-1]).double()
+        p = torch.softmax(self.beta * (logits - logits.amax(-1, keepdim=True)), -1)
+        if self.top_k is not None or self.top_p is not None:
+            order = p.sort(dim=-1, descending=True, stable=True).indices
+            ranked = p.gather(-1, order)  # [B, V], likeliest first
+            if self.top_k is not None:
+                ranked[:, self.top_k :] = 0
+                ranked /= ranked.sum(-1, keepdim=True)
+            if self.top_p is not None:
+                before = ranked.cumsum(-1) - ranked
+                ranked[before >= self.top_p] = 0
+            p = torch.zeros_like(p).scatter(-1, order, ranked)
+        if self.min_p is not None:
+            p = p.masked_fill(p < self.min_p * p.amax(-1, keepdim=True), 0)
+        return p / p.sum(-1, keepdim=True)
+
+    def draw(self, logits: Tensor, u: Tensor) -> Tensor:
+        """Draw by the inverse distribution function: the first symbol whose sum exceeds u.
+
+        Shapes: logits `[B, V]`, u `[B]` uniform in [0, 1), answer `[B]`.
+        """
+        if math.isinf(self.beta):
+            return first_largest(logits)
+        p = self.probabilities(logits)
+        drawn = (p.cumsum(-1) <= u[:, None]).sum(-1)
+        last = p.shape[-1] - 1 - first_largest((p > 0).double().flip(-1))
+        return torch.minimum(drawn, last)  # the sum may stay below 1 by rounding
+
+
+class Vocabulary(Protocol):
+    """Symbols and their numbers."""
+
+    def __len__(self) -> int: ...
+    def encode(self, text: str) -> np.ndarray:
+        """Number the symbols of a text."""
+        ...
+
+    def decode(self, numbers: Sequence[int]) -> str:
+        """Give the text of these numbers."""
+        ...
+
+    def decoder(self) -> Callable[[int], str]:
+        """Make a function that gives the text of one number after another."""
+        ...
+
+    def unknown(self, text: str) -> list[str]:
+        """List the symbols that have no number."""
+        ...
+
+
+class WritesText(nn.Module):
+    """A model of the next symbol that can write on.
+
+    A subclass has a `vocabulary`, `forward(numbers [T, B], state)` giving logits `[T, B, V]` and
+    the state, and `first_logits(count)` for the first symbol of a text.
+    """
+
+    vocabulary: Vocabulary
+
+    def first_logits(self, count: int) -> Tensor:
+        """Logits of a text's first symbol, `[count, V]`."""
+        raise NotImplementedError
+
+    @overload
+    def generate(
+        self, prompt: str = "", length: int = 200, *, count: None = None, seed: int = 0,
+        stop: Sequence[str] = (), skip_unknown: bool = False, temperature: float | None = None,
+        beta: float | None = None, greedy: bool = False, top_k: int | None = None,
+        top_p: float | None = None, min_p: float | None = None,
+    ) -> str: ...  # fmt: skip
+
+    @overload
+    def generate(
+        self, prompt: str = "", length: int = 200, *, count: int, seed: int = 0,
+        stop: Sequence[str] = (), skip_unknown: bool = False, temperature: float | None = None,
+        beta: float | None = None, greedy: bool = False, top_k: int | None = None,
+        top_p: float | None = None, min_p: float | None = None,
+    ) -> list[str]: ...  # fmt: skip
+
+    def generate(
+        self,
+        prompt: str = "",
+        length: int = 200,
+        *,
+        count: int | None = None,
+        seed: int = 0,
+        stop: Sequence[str] = (),
+        skip_unknown: bool = False,
+        **sampling: Any,
+    ) -> str | list[str]:
+        """Write on from a prompt.
+
+        Parameters
+        ----------
+        prompt : str
+            Read once, with the state carried on. Empty: start from the zero state.
+        length : int
+            Symbols to write after the prompt.
+        count : int
+            Write so many texts. Text k of seed s draws from a stream of its own, (s, k), so it is
+            the same whatever else is written beside it (but where a draw falls within rounding of
+            a boundary).
+        seed : int
+        stop : sequence of str
+            A text ends before the first of these that it writes.
+        skip_unknown : bool
+            Leave symbols of the prompt out that the model has never seen.
+        temperature, beta, greedy, top_k, top_p, min_p
+            See `Sampling`.
+
+        Returns
+        -------
+        str, or a list of them when `count` is given
+            The prompt and what was written.
+
+        Raises
+        ------
+        InputError
+            For values out of their range, and symbols that the model has never seen.
+        """
+        _require("length", length, length >= 0, "at least 0")
+        _require("count", count or 0, count is None or count >= 1, "at least 1")
+        sampler = Sampling.of(**sampling)
+        prompt = self._known(prompt, skip_unknown)
+        writer = _Writer(self, prompt, sampler, seed, range(count or 1))
+        ends = [self.vocabulary.encode(s).tolist() for s in stop if self._can_write(s)]
+        written: list[list[int]] = [[] for _ in range(count or 1)]
+        ended = [False] * len(written)
+        for _ in range(length):
+            for k, number in enumerate(writer.step()):
+                if not ended[k]:
+                    written[k].append(number)
+                    ended[k] = _cut_end(written[k], ends)
+            if all(ended):
+                break
+        texts = [prompt + self.vocabulary.decode(numbers) for numbers in written]
+        return texts if count is not None else texts[0]
+
+    def stream(
+        self,
+        prompt: str = "",
+        length: int | None = None,
+        *,
+        seed: int = 0,
+        sample: int = 0,
+        skip_unknown: bool = False,
+        **sampling: Any,
+    ) -> Iterator[str]:
+        """Write on, one symbol at a time, without end or for `length` symbols.
+
+        Arguments are those of `generate`; `sample` is the k of text k. The prompt is not given
+        back.
+        """
+        sampler = Sampling.of(**sampling)
+        prompt = self._known(prompt, skip_unknown)
+
+        def symbols() -> Iterator[str]:
+            writer = _Writer(self, prompt, sampler, seed, range(sample, sample + 1))
+            decode, written = self.vocabulary.decoder(), 0
+            while length is None or written < length:
+                yield decode(writer.step()[0])
+                written += 1
+
+        return symbols()
+
+    def _can_write(self, text: str) -> bool:
+        return bool(text) and not self.vocabulary.unknown(text)
+
+    def _known(self, prompt: str, skip_unknown: bool) -> str:
+        if not skip_unknown:
+            return prompt
+        unknown = set(self.vocabulary.unknown(prompt))
+        return "".join(c for c in prompt if c not in unknown)
+
+
+class _Writer:
+    """The state of writing: one step draws one symbol of every text."""
+
+    def __init__(
+        self, model: WritesText, prompt: str, sampling: Sampling, seed: int, samples: range
+    ) -> None:
+        _require("seed", seed, seed >= 0, "at least 0")
+        self.model, self.sampling = model, sampling
+        self.streams = [np.random.Generator(np.random.Philox(key=[seed, k])) for k in samples]
+        self.device = next(model.parameters()).device
+        self.state: Any = None
+        numbers = torch.from_numpy(model.vocabulary.encode(prompt)).to(self.device)
+        with _standing_still(model), torch.inference_mode():
+            if len(numbers):
+                logits, state = model(numbers[:, None])  # [T, 1, V]
+                self.logits = logits[-1].expand(len(samples), -1)
+                self.state = _each(state, lambda s: s.expand(-1, len(samples), -1).contiguous())
+            else:
+                self.logits = model.first_logits(len(samples))
+
+    def step(self) -> list[int]:
+        """Draw the next symbol of every text."""
+        with _standing_still(self.model), torch.inference_mode():
+            if self.logits is None:
+                logits, self.state = self.model(self.drawn[None], self.state)
+                self.logits = logits[0]  # [B, V]
+            u = torch.tensor([stream.random() for stream in self.streams], dtype=torch.float64)
+            self.drawn = self.sampling.draw(self.logits, u.to(self.device))  # [B]
+            self.logits = None
+            return self.drawn.tolist()
+
+
+class _standing_still:  # noqa: N801 - a context manager, read as a phrase
+    """Evaluation mode, and back to what it was."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model, self.was_training = model, model.training
+
+    def __enter__(self) -> None:
+        if self.was_training:
+            self.model.eval()
+
+    def __exit__(self, *exception: object) -> None:
+        if self.was_training:
+            self.model.train()
+
+
+def first_largest(x: Tensor) -> Tensor:
+    """Give the lowest index of the largest value along the last axis.
+
+    >>> import torch
+    >>> from plait.generation import first_largest
+    >>> first_largest(torch.tensor([1.0, 3.0, 3.0])).item()
+    1
+    """
+    size = x.shape[-1]
+    index = torch.arange(size, device=x.device)
+    return torch.where(x == x.amax(-1, keepdim=True), index, size).amin(-1)
+
+
+def _each(state: Any, change: Any) -> Any:
+    return tuple(map(change, state)) if isinstance(state, tuple) else change(state)
+
+
+def _cut_end(numbers: list[int], ends: Sequence[list[int]]) -> bool:
+    """Take a stop string off the end, and say whether there was one."""
+    for end in sorted(ends, key=len, reverse=True):
+        if numbers[-len(end) :] == end:
+            del numbers[-len(end) :]
+            return True
+    return False
+
+
+def _require(name: str, value: float, good: bool, range_: str) -> None:
+    if not good:
+        raise InputError(f"{name} must be {range_}, not {value}")

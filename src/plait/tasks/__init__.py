@@ -1,0 +1,60 @@
+"""The tasks: one folder each, with its configuration, data, model, loss and scores."""
+
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from plait.errors import InputError
+from plait.training.config import TrainingConfig
+
+
+class _Home(NamedTuple):
+    """Where a task's classes are, and what its command says."""
+
+    help: str
+    config: str
+    task: str
+    model: str
+    score: str
+
+
+TASKS = {
+    "text": _Home(
+        "Learn a text, character by character, to write on in its voice.\n\n"
+        "Example: plait train text --data book.txt --out runs/book",
+        "plait.tasks.text.config:TextConfig",
+        "plait.tasks.text.task:TextTask",
+        "plait.tasks.text.model:TextModel",
+        "plait.tasks.text.heldout:score_text",
+    ),
+}
+
+
+def config_class(task: str) -> type[TrainingConfig]:
+    """Find a task's configuration; imports no torch. `InputError` for an unknown task."""
+    return _load(_home(task).config)
+
+
+def task_class(task: str) -> Any:
+    """Find a task's class; made from a configuration and a device."""
+    return _load(_home(task).task)
+
+
+def model_class(task: str) -> Any:
+    """Find a task's model; `from_facts(config, facts)` rebuilds it from a run folder."""
+    return _load(_home(task).model)
+
+
+def score_function(task: str) -> Any:
+    """Find what scores a task's trained model on other data."""
+    return _load(_home(task).score)
+
+
+def _home(task: str) -> _Home:
+    if task not in TASKS:
+        raise InputError(f"no task named {task!r}; there are {', '.join(TASKS)}")
+    return TASKS[task]
+
+
+def _load(place: str) -> Any:
+    module, name = place.split(":")
+    return getattr(import_module(module), name)

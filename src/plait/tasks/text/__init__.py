@@ -1,0 +1,1 @@
+"""Learn a text, character by character, and write on in its voice."""

@@ -1,0 +1,77 @@
+"""Which characters make batch t: a pure function of the seed and t."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from plait.errors import InputError
+
+
+def random_generator(seed: int, number: int) -> np.random.Generator:
+    """Make the generator of batch, or pass, `number`."""
+    return np.random.Generator(np.random.Philox(key=[seed, number]))
+
+
+class Windows:
+    """Sequences from random places, each from a zero state: the report's protocol.
+
+    Example
+    -------
+    >>> import torch
+    >>> from plait.tasks.text.batches import Windows
+    >>> x, y, fresh = Windows(torch.arange(100), length=4, batch_size=2, seed=0).batch(1)
+    >>> x.shape, bool((y == x + 1).all()), fresh
+    (torch.Size([4, 2]), True, True)
+    """
+
+    def __init__(self, numbers: Tensor, *, length: int, batch_size: int, seed: int) -> None:
+        if len(numbers) < length + 1:
+            raise InputError(
+                f"the training part has {len(numbers)} characters, fewer than a sequence of "
+                f"length {length} and the one after it; give a longer text or a smaller --length"
+            )
+        self.numbers, self.batch_size, self.seed = numbers, batch_size, seed
+        self.offsets = torch.arange(length + 1, device=numbers.device)[:, None]  # [T + 1, 1]
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor, bool]:
+        """Characters `[T, B]`, those that follow them, and whether the state starts anew."""
+        places = len(self.numbers) - len(self.offsets) + 1
+        starts = random_generator(self.seed, step).integers(places, size=self.batch_size)
+        window = self.numbers[self.offsets + torch.from_numpy(starts).to(self.offsets.device)]
+        return window[:-1], window[1:], True
+
+
+class Lanes:
+    """As many readers as the batch has, each reading its own stretch and carrying its state.
+
+    Every pass over the text starts at another random place; the readers' stretches follow one
+    another around the text, whose end is joined to its beginning.
+
+    Example
+    -------
+    >>> import torch
+    >>> from plait.tasks.text.batches import Lanes
+    >>> lanes = Lanes(torch.arange(100), length=5, batch_size=2, seed=0)
+    >>> first, second = lanes.batch(1)[0], lanes.batch(2)[0]
+    >>> bool((second[0] == (first[-1] + 1) % 100).all())
+    True
+    """
+
+    def __init__(self, numbers: Tensor, *, length: int, batch_size: int, seed: int) -> None:
+        self.stretch = len(numbers) // batch_size
+        self.steps = self.stretch // length
+        if self.steps == 0:
+            raise InputError(
+                f"the training part has {len(numbers)} characters, too few for {batch_size} "
+                f"readers of {length}; give a longer text, or smaller --batch-size or --length"
+            )
+        self.numbers, self.length, self.batch_size, self.seed = numbers, length, batch_size, seed
+        offsets = torch.arange(length + 1)[:, None] + self.stretch * torch.arange(batch_size)
+        self.offsets = offsets.to(numbers.device)  # [T + 1, B]
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor, bool]:
+        """Characters `[T, B]`, those that follow them, and whether the state starts anew."""
+        number, k = divmod(step - 1, self.steps)
+        start = int(random_generator(self.seed, number).integers(len(self.numbers)))
+        window = self.numbers[(self.offsets + (start + k * self.length)) % len(self.numbers)]
+        return window[:-1], window[1:], k == 0

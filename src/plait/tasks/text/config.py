@@ -1,0 +1,69 @@
+"""The configuration of the text task."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from plait.errors import InputError
+from plait.training.config import TrainingConfig, option
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextConfig(TrainingConfig):
+    """Learn a text. The defaults are Table 1 of the report, with the state carried along.
+
+    Example
+    -------
+    >>> from plait.tasks.text.config import TextConfig
+    >>> TextConfig(cell="gru").hidden_size
+    128
+    """
+
+    architecture: ClassVar[Sequence[str]] = (
+        "cell", "hidden_size", "layers", "embedding_size", "tied", "units",
+    )  # fmt: skip
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "report": {"batches": "windows", "keep_boilerplate": True},
+    }
+
+    data: str = option(
+        "presidents",
+        "A UTF-8 text, a folder of them, or: democracy, grimm, presidents, python-docs.",
+    )
+    units: Literal["chars", "bytes"] = option(
+        "chars", "Symbols: the characters of the text, or bytes, which meet no unknown one."
+    )
+    keep_boilerplate: bool = option(
+        False, "Keep Project Gutenberg's header and licence and the byte-order mark."
+    )
+    cell: str = option("lstm", "rnn, rnn-relu, lstm, lstm-peephole, gru or gru-before.")
+    hidden_size: int = option(128, "Channels of every layer's state.", least=1)
+    layers: int = option(2, "Recurrent layers, one on another.", least=1)
+    embedding_size: int = option(128, "Numbers that stand for one character.", least=1)
+    tied: bool = option(
+        False, "One matrix for embedding and output (embedding size = hidden size)."
+    )
+    length: int = option(30, "Characters of a training sequence.", least=1)
+    batch_size: int = option(64, "Sequences of a batch.", least=1)
+    batches: Literal["lanes", "windows"] = option(
+        "lanes",
+        "lanes: as many readers as the batch has, each carries its state on; "
+        "windows: random places, state zero.",
+    )
+    dropout: float = option(
+        0.0, "Share of each layer's inputs and outputs dropped in training.", least=0, below=1
+    )
+    recurrent_dropout: float = option(
+        0.0, "Share of the heard state dropped in training.", least=0, below=1
+    )
+    init: Literal["orthogonal", "torch", "kaiming"] = option("orthogonal", "Initial weights.")
+    steps: int = option(3000, "Weight updates.", least=1)
+    lr: float = option(0.002, "Learning rate.", least=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.tied and self.embedding_size != self.hidden_size:
+            raise InputError(
+                f"--tied needs --embedding-size ({self.embedding_size}) and --hidden-size "
+                f"({self.hidden_size}) to be the same"
+            )

@@ -1,0 +1,99 @@
+"""`plait score`: a trained model on a text that it has not seen, the n-gram beside it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from plait.data import read_text
+from plait.errors import InputError
+from plait.tasks.text.config import TextConfig
+from plait.tasks.text.dynamic import score_dynamic
+from plait.tasks.text.model import TextModel
+from plait.tasks.text.ngram import ngram_baseline
+from plait.tasks.text.scores import score_stream
+from plait.tasks.text.task import split
+
+RATES = (0.01, 0.02, 0.05, 0.1, 0.2)
+"""Learning rates among which dynamic evaluation chooses."""
+
+CHOOSING = 20_000
+"""Symbols of the validation part on which it chooses."""
+
+
+def score_text(
+    model: TextModel,
+    config: TextConfig,
+    facts: Mapping[str, Any],
+    data: str | None = None,
+    *,
+    skip_unknown: bool = False,
+    dynamic: bool = False,
+) -> dict[str, float]:
+    """Score a model on a text that it has not seen.
+
+    Parameters
+    ----------
+    model : TextModel
+    config, facts
+        Of its run folder.
+    data : str
+        A text by path or name, all of it. None: the test part of the training text.
+    skip_unknown : bool
+        Leave characters out that the model has never seen, and say how many.
+    dynamic : bool
+        Score with dynamic evaluation too, its learning rate chosen on the validation part.
+
+    Returns
+    -------
+    dict
+        The scores of `score_stream`; those of the n-gram, where the training text is still there;
+        with `dynamic`, `dynamic_bits_per_character` and `dynamic_rate`.
+
+    Raises
+    ------
+    InputError
+        For a text that cannot be read, is too short, or has characters never seen; for `dynamic`
+        or no `data` when the training text is gone.
+    """
+    scores: dict[str, float] = {}
+    try:
+        training, validation, numbers = _training_parts(model, config, facts)
+    except InputError:
+        if data is None or dynamic:
+            raise
+        training = validation = None
+    if data is not None:
+        characters = read_text(data, keep_boilerplate=config.keep_boilerplate).characters
+        if skip_unknown:
+            unknown = set(model.vocabulary.unknown(characters))
+            known = "".join(c for c in characters if c not in unknown)
+            scores["characters_skipped"] = len(characters) - len(known)
+            characters = known
+        numbers = _encode(model, characters)
+    if len(numbers) < 2:
+        raise InputError(f"{data} has fewer than two characters to score")
+    scores |= {"characters": len(numbers) - 1, **score_stream(model, numbers)}
+    if training is None or validation is None:
+        return scores
+    scores |= ngram_baseline(training, validation, numbers, model.vocabulary)
+    if dynamic:
+        bits = {lr: score_dynamic(model, validation[:CHOOSING], lr) for lr in RATES}
+        scores["dynamic_rate"] = lr = min(bits, key=lambda rate: bits[rate])
+        scores["dynamic_bits_per_character"] = score_dynamic(model, numbers, lr)
+    return scores
+
+
+def _encode(model: TextModel, characters: str) -> Tensor:
+    device = next(model.parameters()).device
+    return torch.from_numpy(model.vocabulary.encode(characters)).to(device)
+
+
+def _training_parts(
+    model: TextModel, config: TextConfig, facts: Mapping[str, Any]
+) -> tuple[Tensor, Tensor, Tensor]:
+    text = read_text(config.data, keep_boilerplate=config.keep_boilerplate)
+    if text.sha256 != facts["sha256"]:
+        raise InputError(f"{text.source} is no longer the text that the run was trained on")
+    return split(_encode(model, text.characters))

@@ -1,0 +1,81 @@
+"""The character language model: embedding, recurrent layers, output."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from plait.generation import WritesText
+from plait.nn.cells import State, cell_named
+from plait.nn.recurrent import Recurrent
+from plait.tasks.text.config import TextConfig
+from plait.tasks.text.vocabulary import Bytes, Characters, Vocabulary
+
+
+class TextModel(WritesText):
+    """Predicts the next character from all before it.
+
+    e_t = E[x_t],  h_t = Recurrent(e_t, h_{t−1}),  P(x_{t+1} | x_1 … x_t) = softmax(V h_t + b)
+
+    Shapes: numbers of characters `[T, B]` to logits `[T, B, len(vocabulary)]`.
+
+    Example
+    -------
+    >>> import torch
+    >>> from plait.tasks.text.config import TextConfig
+    >>> from plait.tasks.text.model import TextModel
+    >>> from plait.tasks.text.vocabulary import Characters
+    >>> model = TextModel(Characters.of("hello"), TextConfig())
+    >>> logits, state = model(torch.zeros(7, 2, dtype=torch.long))
+    >>> logits.shape
+    torch.Size([7, 2, 4])
+    """
+
+    vocabulary: Vocabulary
+
+    def __init__(self, vocabulary: Vocabulary, config: TextConfig) -> None:
+        super().__init__()
+        self.vocabulary = vocabulary
+        self.dropout = config.dropout
+        self.embedding = nn.Embedding(len(vocabulary), config.embedding_size)
+        self.recurrent = Recurrent(
+            cell_named(config.cell),
+            config.embedding_size,
+            config.hidden_size,
+            layers=config.layers,
+            dropout=config.dropout if config.layers > 1 else 0.0,
+            recurrent_dropout=config.recurrent_dropout,
+            init=config.init,
+        )
+        self.output = nn.Linear(config.hidden_size, len(vocabulary))
+        if config.init == "orthogonal":
+            nn.init.xavier_uniform_(self.output.weight)
+            nn.init.zeros_(self.output.bias)
+        if config.tied:
+            self.embedding.weight = self.output.weight
+
+    @classmethod
+    def from_facts(cls, config: TextConfig, facts: Mapping[str, Any]) -> Self:
+        """Rebuild the model that a run folder describes, without its weights."""
+        return cls(vocabulary_from(config, facts), config)
+
+    def forward(
+        self, numbers: Tensor, state: Tensor | State | None = None
+    ) -> tuple[Tensor, Tensor | State]:
+        """Logits of the next character after each, and the state after the last."""
+        x = F.dropout(self.embedding(numbers), self.dropout, self.training)  # [T, B, E]
+        h, final = self.recurrent(x, state)
+        h = F.dropout(h, self.dropout, self.training)
+        return self.output(h), final  # [T, B, V]
+
+    def first_logits(self, count: int) -> Tensor:
+        """Logits of a text's first character: those of the zero state, `[count, V]`."""
+        h = torch.zeros(count, self.recurrent.hidden_size, device=self.output.weight.device)
+        return self.output(h.to(self.output.weight.dtype))
+
+
+def vocabulary_from(config: TextConfig, facts: Mapping[str, Any]) -> Vocabulary:
+    """Rebuild the vocabulary of a run folder."""
+    return Bytes() if config.units == "bytes" else Characters(facts["vocabulary"])

@@ -1,0 +1,74 @@
+"""How well a model predicts a text that it has not seen."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from plait.tasks.text.model import TextModel
+from plait.tasks.text.vocabulary import Vocabulary
+
+LANES = 32
+WARM_UP = 256
+CHUNK = 256
+
+
+@torch.no_grad()
+def score_stream(model: TextModel, numbers: Tensor) -> dict[str, float]:
+    """Score every character of a text but the first, with the state carried along.
+
+    The text is read in up to 32 lanes side by side; every lane but the first has read the 256
+    characters before its own without being scored, so each character is predicted from at least
+    256 before it, or from all there are.
+
+    Parameters
+    ----------
+    model : TextModel
+        In evaluation mode.
+    numbers : Tensor `[n]`
+        At least two characters.
+
+    Returns
+    -------
+    dict
+        `loss` (nats a symbol, −1/n Σ ln p), `bits_per_character` (−Σ log2 p over the number of
+        characters, for bytes too), `perplexity` (e^loss), `accuracy` (share of symbols where the
+        likeliest one is right).
+    """
+    predictions = len(numbers) - 1
+    lanes = max(1, min(LANES, predictions // WARM_UP))
+    stretch = math.ceil(predictions / lanes)
+    lanes = math.ceil(predictions / stretch)
+    starts = torch.arange(lanes, device=numbers.device) * stretch  # [L]
+    state = None
+    if lanes > 1:
+        before = torch.arange(-WARM_UP, 0, device=numbers.device)[:, None]
+        _, warm = model(numbers[before + starts[1:]])  # lanes 1 …: [WARM_UP, L − 1]
+        warm = warm if isinstance(warm, tuple) else (warm,)
+        state = tuple(F.pad(s, (0, 0, 1, 0)) for s in warm)  # lane 0 starts from zero
+    nats = torch.zeros((), dtype=torch.float64, device=numbers.device)
+    right = torch.zeros((), dtype=torch.long, device=numbers.device)
+    for begin in range(0, stretch, CHUNK):
+        steps = torch.arange(begin, min(begin + CHUNK, stretch), device=numbers.device)
+        places = steps[:, None] + starts  # [T, L]
+        scored = places < predictions  # the last lane may end early
+        places = places.clamp(max=predictions - 1)
+        logits, state = model(numbers[places], state)
+        targets = numbers[places + 1][scored]
+        logits = logits[scored]
+        nats += F.cross_entropy(logits, targets, reduction="none").double().sum()
+        right += (logits.argmax(-1) == targets).sum()
+    loss = nats.item() / predictions
+    return {
+        "loss": loss,
+        "bits_per_character": loss / math.log(2) * symbols_per_character(model.vocabulary, numbers),
+        "perplexity": math.exp(loss) if loss < 700 else math.inf,
+        "accuracy": right.item() / predictions,
+    }
+
+
+def symbols_per_character(vocabulary: Vocabulary, numbers: Tensor) -> float:
+    """Give the mean number of symbols of a character of this text: 1, but for bytes."""
+    characters = vocabulary.count_characters(numbers[1:].cpu().numpy())
+    return (len(numbers) - 1) / max(characters, 1)

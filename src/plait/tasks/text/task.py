@@ -1,0 +1,164 @@
+"""The text task: what the training loop asks of it."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from plait.data import read_text
+from plait.errors import InputError
+from plait.figures import Curve, draw_curves
+from plait.tasks.text.batches import Lanes, Windows
+from plait.tasks.text.config import TextConfig
+from plait.tasks.text.model import TextModel
+from plait.tasks.text.ngram import ngram_baseline
+from plait.tasks.text.scores import score_stream, symbols_per_character
+from plait.tasks.text.vocabulary import Bytes, Characters, Vocabulary
+from plait.training.task import Carry
+
+VALIDATION, TEST = 0.05, 0.05
+SAMPLE_PROMPT = "The "
+SAMPLE_LENGTH = 200
+SAMPLE_BETA = 2.0
+
+
+def split(numbers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Cut a text into the parts to train on, to validate on, and to test on."""
+    n = len(numbers)
+    test_from = n - int(n * TEST)
+    valid_from = test_from - int(n * VALIDATION)
+    return numbers[:valid_from], numbers[valid_from:test_from], numbers[test_from:]
+
+
+class TextTask:
+    """Learn a text: the first 90 % to train on, 5 % to choose weights, the last 5 % to test."""
+
+    name: ClassVar[str] = "text"
+    unit: ClassVar[str] = "characters"
+    criterion: ClassVar[str] = "bits_per_character"
+    lower_is_better: ClassVar[bool] = True
+
+    def __init__(
+        self, config: TextConfig, device: torch.device, known: Mapping[str, Any] | None = None
+    ) -> None:
+        self.config = config
+        self.text = read_text(config.data, keep_boilerplate=config.keep_boilerplate)
+        self.vocabulary: Vocabulary = (
+            Bytes()
+            if config.units == "bytes"
+            else Characters.of(self.text.characters + (known or {}).get("vocabulary", ""))
+        )
+        numbers = torch.from_numpy(self.vocabulary.encode(self.text.characters)).to(device)
+        self.training, self.validation, self.testing = split(numbers)
+        if len(self.validation) < 2 or len(self.testing) < 2:
+            raise InputError(
+                f"{self.text.source} has {len(numbers)} characters; at least 40 are needed to "
+                "train, validate and test on parts of it"
+            )
+        reader = {"lanes": Lanes, "windows": Windows}[config.batches]
+        self.reader = reader(
+            self.training, length=config.length, batch_size=config.batch_size, seed=config.seed
+        )
+        self.bits_per_nat = symbols_per_character(self.vocabulary, numbers) / math.log(2)
+        self.units_per_step = config.length * config.batch_size
+        self.model = TextModel(self.vocabulary, config).to(device)
+
+    def facts(self) -> Mapping[str, Any]:
+        """Vocabulary, and what tells whether a text is the same one."""
+        return {
+            "vocabulary": self.vocabulary.characters,
+            "characters": len(self.text.characters),
+            "sha256": self.text.sha256,
+        }
+
+    def begin_with(self, model: TextModel) -> None:
+        """Take over the weights of a model trained before; new symbols keep initial weights."""
+        before, now = model.vocabulary, self.vocabulary
+        rows = torch.from_numpy(now.encode(before.characters)) if before.characters else (
+            torch.arange(len(now))
+        )  # fmt: skip
+        mine = self.model.state_dict()
+        for name, value in model.state_dict().items():
+            if name.startswith("recurrent."):
+                mine[name].copy_(value)
+            else:  # embedding and output: a row a symbol
+                mine[name][rows] = value.to(mine[name].device)
+
+    def summary(self) -> dict[str, str]:
+        """What a person wants to know before it starts."""
+        parts = ", ".join(f"{len(p):,}" for p in (self.training, self.validation, self.testing))
+        config = self.config
+        parameters = sum(p.numel() for p in self.model.parameters())
+        return {
+            "text": f"{self.text.source}: {len(self.text.characters):,} characters, "
+            f"{len(self.vocabulary)} symbols",
+            "parts": f"{parts} symbols to train, validate, test",
+            "model": f"{config.cell}, {config.layers} × {config.hidden_size}, "
+            f"{parameters:,} parameters",
+            "kernels": self.model.recurrent.explain().split("; ")[0].split(": ", 1)[1],
+        }
+
+    def start(self) -> Carry:
+        """Zero states where they are carried, nothing where every window starts anew."""
+        if self.config.batches == "windows":
+            return ()
+        layer = self.model.recurrent
+        shape = (layer.layers, self.config.batch_size, layer.hidden_size)
+        weight = self.model.output.weight
+        return tuple(weight.new_zeros(shape) for _ in layer.cell.states)
+
+    def loss(self, step: int, carry: Carry) -> tuple[Tensor, Mapping[str, Tensor], Carry]:
+        """Mean nats a character over the batch."""
+        x, y, fresh = self.reader.batch(step)
+        if fresh:
+            carry = tuple(torch.zeros_like(s) for s in carry)
+        logits, state = self.model(x, carry or None)
+        loss = F.cross_entropy(logits.flatten(0, 1), y.flatten())
+        with torch.no_grad():
+            accuracy = (logits.argmax(-1) == y).float().mean()
+        scores = {"bits_per_character": loss.detach() * self.bits_per_nat, "accuracy": accuracy}
+        state = state if isinstance(state, tuple) else (state,)
+        return loss, scores, tuple(s.detach() for s in state) if carry else ()
+
+    def validate(self) -> Mapping[str, float]:
+        """Scores of the text right after the training part."""
+        return score_stream(self.model, self.validation)
+
+    def test(self) -> Mapping[str, float]:
+        """Scores of the text's end, and those of an n-gram beside them."""
+        return self.score(self.testing)
+
+    def score(self, numbers: Tensor) -> dict[str, float]:
+        """Score a text, given as numbers, and the n-gram that read the training part."""
+        ngram = ngram_baseline(self.training, self.validation, numbers, self.vocabulary)
+        return score_stream(self.model, numbers) | ngram
+
+    def remark(self, scores: Mapping[str, float]) -> str:
+        """Say who predicts better, the network or the n-gram."""
+        gain = scores["ngram_bits_per_character"] - scores["bits_per_character"]
+        ngram = f"an interpolated {scores['ngram_order']}-gram"
+        if gain < 0:
+            return (
+                f"{ngram} predicts this text better, by {-gain:.3f} bits per character: "
+                "train longer, or a larger network"
+            )
+        return f"better than {ngram} by {gain:.3f} bits per character"
+
+    def sample(self, step: int) -> str:
+        """Write some text on, at β = 2."""
+        prompt = "" if self.vocabulary.unknown(SAMPLE_PROMPT) else SAMPLE_PROMPT
+        return self.model.generate(prompt, SAMPLE_LENGTH, beta=SAMPLE_BETA, seed=self.config.seed)
+
+    def draw(self, records: list[dict[str, Any]], path: Path) -> None:
+        """Draw bits per character and accuracy over the steps."""
+        config = self.config
+        title = f"{self.text.name}: {config.cell}, {config.layers} × {config.hidden_size}"
+        curves = [
+            Curve("bits_per_character", "bits per character"),
+            Curve("accuracy", "accuracy, share of characters"),
+        ]
+        draw_curves(records, curves, path, title=title)
