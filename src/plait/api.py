@@ -1,0 +1,222 @@
+"""Every command as one call: `train`, `resume`, `load`."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from plait.errors import InputError
+from plait.tasks import config_class, model_class, score_function, task_class
+from plait.training.checkpoint import load_tensors, load_weights
+from plait.training.config import TrainingConfig
+from plait.training.loop import seed_all
+from plait.training.loop import train as run_loop
+from plait.training.progress import Progress
+from plait.training.run import Run, next_free
+
+
+def train(
+    task: str,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    recipe: str | None = None,
+    from_run: str | os.PathLike[str] | Run | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Run:
+    """Train on a task and keep everything in a run folder.
+
+    Parameters
+    ----------
+    task : str
+        "text".
+    out : path
+        The run folder, new. None: `runs/TASK-DATA`, with a number behind it if that is there.
+    recipe : str
+        A named set of options, such as "report"; those given beside it override it.
+    from_run : path or Run
+        Begin with the weights of this run; its sizes are taken over.
+    progress : Progress
+        Who is told what happens; None: nobody.
+    **options
+        The fields of the task's configuration, as on the command line: `data`, `cell`, `steps`, …
+
+    Returns
+    -------
+    Run
+        The folder; `plait.load(run)` gives the trained model, `run.records("test")` the scores.
+
+    Raises
+    ------
+    InputError
+        For options and data that cannot be used.
+
+    Example
+    -------
+    >>> import plait, tempfile
+    >>> run = plait.train("text", data="python-docs", out=tempfile.mkdtemp() + "/run",
+    ...                   hidden_size=16, layers=1, steps=5)
+    >>> len(plait.load(run).generate("The ", 20))
+    24
+    """
+    kind = config_class(task)
+    earlier = None if from_run is None else _opened(from_run)
+    if earlier is not None:
+        _require_same_sizes(task, kind, earlier, options)
+        options = {name: earlier.config[name] for name in kind.architecture} | options
+    config = kind.of(options, recipe)
+    if out is None:
+        name = Path(str(getattr(config, "data", ""))).stem
+        path = next_free(Path("runs"), f"{task}-{name}".rstrip("-"))
+    else:
+        path = Path(out)
+    Run.require_free(path)
+    problem = _problem(task, config, None if earlier is None else earlier.facts)
+    facts = dict(problem.facts())
+    if earlier is not None:
+        problem.begin_with(load(earlier, str(next(problem.model.parameters()).device)))
+        facts["began_with"] = str(earlier.path)
+    run = Run.create(path, task, config, facts)
+    _go(problem, run, progress, resume=False)
+    return run
+
+
+def resume(run: str | os.PathLike[str] | Run, progress: Progress | None = None) -> Run:
+    """Go on with a run that was stopped, from its last checkpoint, bit for bit.
+
+    On the same machine, with the same versions and threads, weights and scores come out as if
+    the run had never been stopped.
+
+    Raises
+    ------
+    InputError
+        When the folder has no checkpoint, or the data is no longer what the run began with.
+    """
+    run = _opened(run)
+    config = config_class(run.task).from_dict(run.config)
+    problem = _problem(run.task, config, run.facts)
+    facts = problem.facts()
+    changed = ", ".join(k for k in facts if facts[k] != run.facts.get(k))
+    if changed:
+        raise InputError(
+            f"the data is not what {run.path} began with ({changed} differ); put it back, or "
+            "train anew"
+        )
+    _go(problem, run, progress, resume=True)
+    return run
+
+
+def load(run: str | os.PathLike[str] | Run, device: str = "cpu") -> Any:
+    """Load the trained model of a run folder: the weights that did best on validation.
+
+    Parameters
+    ----------
+    run : path or Run
+    device : str
+
+    Returns
+    -------
+    nn.Module
+        The task's model in evaluation mode; for "text", one that can `generate`.
+
+    Raises
+    ------
+    InputError
+        For a folder that is not a run, or whose files are damaged.
+    """
+    run = _opened(run)
+    return load_weights_of(run, run.model_path, device)
+
+
+def score(
+    run: str | os.PathLike[str] | Run,
+    data: str | None = None,
+    *,
+    device: str = "cpu",
+    **options: Any,
+) -> dict[str, float]:
+    """Score the trained model of a run on other data, or on its own test part.
+
+    Parameters
+    ----------
+    run : path or Run
+    data : str
+        Other data, all of it; None: the run's test part.
+    device : str
+    **options
+        For "text": `skip_unknown`, `dynamic`; see `plait.tasks.text.heldout.score_text`.
+    """
+    run = _opened(run)
+    config = config_class(run.task).from_dict(run.config)
+    model = load(run, device)
+    return score_function(run.task)(model, config, run.facts, data, **options)
+
+
+def load_weights_of(run: Run, path: Path, device: str = "cpu") -> Any:
+    """Load a run's model with the weights of one of its files."""
+    config = config_class(run.task).from_dict(run.config)
+    try:
+        model = model_class(run.task).from_facts(config, run.facts)
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{run.path / 'config.json'} is damaged: {error!r}") from None
+    if not path.exists():
+        raise InputError(f"{path} is not there; the run has not reached its first validation")
+    tensors, _ = load_tensors(path)
+    load_weights(model, tensors, path)
+    return model.to(device).eval()
+
+
+def choose_device(name: str) -> torch.device:
+    """Give the device that "auto", "cpu" or "cuda" means here."""
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise InputError("--device cuda: torch finds no GPU here; use --device cpu")
+    return torch.device("cuda" if name != "cpu" and available else "cpu")
+
+
+def set_threads(count: int) -> None:
+    """Let torch use so many CPU threads; 0 leaves its choice."""
+    if count < 0:
+        raise InputError(f"--threads must be at least 0, not {count}")
+    if count:
+        torch.set_num_threads(count)
+
+
+def _opened(run: str | os.PathLike[str] | Run) -> Run:
+    return run if isinstance(run, Run) else Run.open(Path(run))
+
+
+def _require_same_sizes(
+    task: str, kind: type[TrainingConfig], earlier: Run, options: Mapping[str, Any]
+) -> None:
+    if earlier.task != task:
+        raise InputError(f"{earlier.path} was trained on {earlier.task!r}, not on {task!r}")
+    for name in kind.architecture:
+        if options.get(name, earlier.config[name]) != earlier.config[name]:
+            raise InputError(
+                f"--{name.replace('_', '-')} {options[name]} does not fit {earlier.path}, which "
+                f"has {earlier.config[name]}; leave the option out, it is taken over"
+            )
+
+
+def _problem(task: str, config: TrainingConfig, known: Mapping[str, Any] | None) -> Any:
+    """Make the task, its initial weights drawn from the seed."""
+    set_threads(config.threads)
+    device = choose_device(config.device)
+    with torch.random.fork_rng(devices=[]):
+        seed_all(config.seed, 0)
+        return task_class(task)(config, device, known)
+
+
+def _go(problem: Any, run: Run, progress: Progress | None, *, resume: bool) -> None:
+    progress = Progress() if progress is None else progress
+    progress.announce(
+        f"plait {run.task}",
+        problem.summary() | {"run folder": str(run.path)},
+        steps=problem.config.steps,
+        rate=problem.units_per_step,
+        unit=problem.unit,
+    )
+    run_loop(problem, run, progress, resume=resume)

@@ -1,0 +1,303 @@
+"""The command line. Flags are the fields of the tasks' configurations; torch comes when needed."""
+
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Group, Parameter
+
+from plait import __version__
+from plait.errors import InputError
+from plait.tasks import TASKS, config_class
+from plait.training.config import TrainingConfig
+
+DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
+
+app = App(
+    name="plait",
+    help="Learn on sequences, on graphs, and on sequences over graphs.",
+    version=__version__,
+    version_flags=["--version"],
+    help_flags=["--help", "-h"],
+    result_action="return_value",
+)
+train = App(name="train", help="Train on a task and keep everything in a run folder.")
+app.command(train)
+data = App(name="data", help="Data sets by name: terms, size, checksum, where they lie.")
+app.command(data)
+
+Seed = Annotated[int, Parameter(help="Decides what is drawn.")]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"], Parameter(help="Where to compute; auto: a GPU if any.")
+]
+Threads = Annotated[int, Parameter(help="CPU threads; 0: torch's choice.")]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and exit: 0 done, 2 bad input, 130 interrupted with the work saved."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command and give its exit code; whatever the user did wrong is one line."""
+    try:
+        app(arguments, exit_on_error=False, print_error=False)
+        return DONE
+    except (CycloptsError, InputError) as error:
+        return _complain(str(error))
+    except KeyboardInterrupt as error:
+        print(f"plait: {str(error) or 'interrupted'}", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has had enough
+        sys.stdout = None
+        return DONE
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        return _complain(f"{place}{error.strerror or error}")
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        return _complain("there is not enough memory for these sizes; make them smaller")
+
+
+def _complain(message: str) -> int:
+    print(f"plait: {' '.join(message.split())}", file=sys.stderr)
+    return BAD_INPUT
+
+
+def _train_command(task: str) -> Callable[..., None]:
+    """Make `plait train TASK`, whose flags are the fields of the task's configuration."""
+
+    def command(
+        *,
+        out: Path | None = None,
+        from_run: Path | None = None,
+        recipe: str | None = None,
+        **given: Any,
+    ) -> None:
+        from plait.api import train as train_task
+        from plait.training.progress import progress_for
+
+        options = {name: value for name, value in given.items() if value is not None}
+        progress = progress_for(sys.stdout)
+        run = train_task(
+            task, out=out, from_run=from_run, recipe=recipe, progress=progress, **options
+        )
+        print(f"kept in {run.path}")
+
+    config = config_class(task)
+    recipes = ", ".join(config.recipes)
+    own = {
+        "out": (Path, "out", f"The run folder, new. Default: runs/{task}-DATA."),
+        "from_run": (Path, "from", "A run folder whose weights to begin with."),
+        "recipe": (str, "recipe", f"A named set of options, which others override: {recipes}."),
+    }
+    parameters = [
+        _parameter(name, kind, text, name=f"--{flag}") for name, (kind, flag, text) in own.items()
+    ]
+    parameters += _flags(config)
+    command.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    command.__doc__ = TASKS[task].help
+    return command
+
+
+def _flags(config: type[TrainingConfig]) -> list[inspect.Parameter]:
+    """Turn the fields into flags: the task's own first, then those of every training."""
+    shared = {f.name for f in fields(TrainingConfig)}
+    own_group, shared_group = Group("Task", sort_key=1), Group("Training", sort_key=2)
+
+    return [
+        _parameter(
+            f.name,
+            f.type,
+            f.metadata["help"],
+            group=shared_group if f.name in shared else own_group,
+            show_default=lambda _, default=f.default: default,
+        )
+        for f in fields(config)
+    ]
+
+
+def _parameter(field: str, kind: Any, text: str, **looks: Any) -> inspect.Parameter:
+    """Make a flag; its default None tells that it was not given."""
+    annotation = Annotated[kind | None, Parameter(help=text, **looks)]
+    return inspect.Parameter(
+        field, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
+    )
+
+
+for _task in TASKS:
+    train.command(_train_command(_task), name=_task)
+
+
+@app.command
+def resume(run: Path) -> None:
+    """Go on with a run that was stopped, from its last checkpoint, bit for bit.
+
+    Example: plait resume runs/text-presidents
+
+    Parameters
+    ----------
+    run : Path
+        The run folder.
+    """
+    from plait.api import resume as resume_run
+    from plait.training.progress import progress_for
+
+    resume_run(run, progress_for(sys.stdout))
+
+
+@data.command(name="list")
+def list_data() -> None:
+    """List the data sets that can be had by name, and where they lie.
+
+    Example: plait data list
+    """
+    from plait.data import DATA_SETS, find_data
+
+    for known in DATA_SETS.values():
+        place = find_data(known.file)
+        print(f"{known.name:<12}{known.size:>12,} bytes  {known.terms}")
+        print(f"{'':<12}{place or f'not here; plait data get {known.name}'}")
+        print(f"{'':<12}sha256 {known.sha256}")
+
+
+@data.command(name="get")
+def get_data(name: str) -> None:
+    """Fetch a data set into the user's cache, checked by its checksum.
+
+    Example: plait data get democracy
+
+    Parameters
+    ----------
+    name : str
+        One of those that `plait data list` shows.
+    """
+    from plait.data import get_data as fetch
+
+    print(fetch(name))
+
+
+@app.command
+def score(
+    run: Path,
+    *,
+    data: str | None = None,
+    skip_unknown: Annotated[bool, Parameter(negative="")] = False,
+    dynamic: Annotated[bool, Parameter(negative="")] = False,
+    device: Device = "auto",
+    threads: Threads = 0,
+) -> None:
+    """Score a trained model on a text that it has not seen, an n-gram beside it.
+
+    Example: plait score runs/text-presidents --data other.txt
+
+    Parameters
+    ----------
+    run : Path
+        The run folder.
+    data : str
+        A text by path or name, all of it. Default: the test part of the training text.
+    skip_unknown : bool
+        Leave characters out that the model has never seen.
+    dynamic : bool
+        Score also with the weights learning on from what was scored.
+    """
+    from plait.api import choose_device, set_threads
+    from plait.api import score as score_run
+
+    set_threads(threads)
+    scores = score_run(
+        run, data, device=str(choose_device(device)), skip_unknown=skip_unknown, dynamic=dynamic
+    )
+    for name, value in scores.items():
+        shown = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+        print(f"{name.replace('_', ' '):<30}{shown:>12}")
+
+
+@app.command
+def generate(
+    run: Path,
+    *,
+    prompt: str = "",
+    length: int = 300,
+    temperature: float | None = None,
+    beta: float | None = None,
+    greedy: Annotated[bool, Parameter(negative="")] = False,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    count: int = 1,
+    stop: Annotated[list[str] | None, Parameter(negative="")] = None,
+    skip_unknown: Annotated[bool, Parameter(negative="")] = False,
+    stream: Annotated[bool, Parameter(negative="")] = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+    threads: Threads = 0,
+) -> None:
+    """Write on from a prompt with the model of a run.
+
+    Example: plait generate runs/text-presidents --prompt "The people" --beta 2
+
+    Parameters
+    ----------
+    run : Path
+        The run folder.
+    prompt : str
+        Text to go on from.
+    length : int
+        Characters to write.
+    temperature : float
+        Divides the logits: below 1 bolder, above 1 wilder, 0 greedy.
+    beta : float
+        1 / temperature, as the report has it: 0 uniform, large greedy.
+    greedy : bool
+        The likeliest character, always.
+    top_k : int
+        Draw from the k likeliest characters.
+    top_p : float
+        Draw from the smallest set of likeliest characters that holds this probability.
+    min_p : float
+        Draw from characters at least this share as likely as the likeliest.
+    count : int
+        Write so many texts.
+    stop : list
+        End before this string; may be given more than once.
+    skip_unknown : bool
+        Leave characters of the prompt out that the model has never seen.
+    stream : bool
+        Print each character as it is drawn.
+    """
+    from plait.api import choose_device, load, set_threads
+
+    set_threads(threads)
+    model = load(run, str(choose_device(device)))
+    sampling = {
+        "temperature": temperature, "beta": beta, "greedy": greedy,
+        "top_k": top_k, "top_p": top_p, "min_p": min_p,
+    }  # fmt: skip
+    if stream:
+        if count != 1 or stop:
+            raise InputError("--stream writes one text without --stop; leave --count and --stop")
+        symbols = model.stream(prompt, length, seed=seed, skip_unknown=skip_unknown, **sampling)
+        print(prompt, end="", flush=True)
+        for symbol in symbols:
+            print(symbol, end="", flush=True)
+        print()
+        return
+    texts = model.generate(
+        prompt, length, count=count, seed=seed, stop=stop or (), skip_unknown=skip_unknown,
+        **sampling,
+    )  # fmt: skip
+    for k, text in enumerate(texts):
+        if count > 1:
+            print(f"--- {k}")
+        print(text)
+
+
+if __name__ == "__main__":
+    main()
