@@ -101,7 +101,7 @@ class Sampling:
             if self.top_k is not None:
                 ranked[:, self.top_k :] = 0
                 ranked /= ranked.sum(-1, keepdim=True)
-            if self.top_p is not None:
+            if self.top_p is not None and self.top_p < 1:  # of 1, rounding would leave some out
                 before = ranked.cumsum(-1) - ranked
                 ranked[before >= self.top_p] = 0
             p = torch.zeros_like(p).scatter(-1, order, ranked)
@@ -231,6 +231,50 @@ class WritesText(nn.Module):
         texts = [prompt + self.vocabulary.decode(numbers) for numbers in written]
         return texts if count is not None else texts[0]
 
+    @torch.inference_mode()
+    def beam_search(
+        self, prompt: str = "", length: int = 200, *, beams: int = 4, skip_unknown: bool = False
+    ) -> str:
+        """Look for the likeliest text of `length` symbols after a prompt.
+
+        At every symbol the `beams` texts of the largest probability so far are kept; with one
+        beam this is greedy writing. What is found is likely, and often dull: see Holtzman et al.
+        (2020).
+
+        Parameters
+        ----------
+        prompt, length, skip_unknown
+            As in `generate`.
+        beams : int
+
+        Example
+        -------
+        >>> from plait.tasks.text.config import TextConfig
+        >>> from plait.tasks.text.model import TextModel
+        >>> from plait.tasks.text.vocabulary import Characters
+        >>> model = TextModel(Characters.of("ab"), TextConfig(hidden_size=4))
+        >>> model.beam_search("a", 5, beams=1) == model.generate("a", 5, greedy=True)
+        True
+        """
+        _require("length", length, length >= 0, "at least 0")
+        _require("beams", beams, beams >= 1, "at least 1")
+        prompt = self._known(prompt, skip_unknown)
+        with _standing_still(self):
+            logits, state = _read(self, prompt)  # [1, V]
+            texts = torch.zeros(1, 0, dtype=torch.long, device=logits.device)
+            scores = torch.zeros(1, 1, dtype=torch.float64, device=logits.device)
+            for written in range(length):
+                if written:
+                    logits, state = self(texts[None, :, -1], state)
+                    logits = logits[0]  # [beams, V]
+                total = (scores + logits.double().log_softmax(-1)).flatten()
+                best = total.sort(descending=True, stable=True).indices[:beams]
+                scores = total[best][:, None]
+                parent, symbol = best // logits.shape[-1], best % logits.shape[-1]
+                texts = torch.cat([texts[parent], symbol[:, None]], 1)
+                state = _each(state, lambda s, parent=parent: s[:, parent])
+        return prompt + self.vocabulary.decode(texts[0].tolist())
+
     def stream(
         self,
         prompt: str = "",
@@ -246,11 +290,12 @@ class WritesText(nn.Module):
         Arguments are those of `generate`; `sample` is the k of text k. The prompt is not given
         back.
         """
+        _require("length", length or 0, length is None or length >= 0, "at least 0")
         sampler = Sampling.of(**sampling)
         prompt = self._known(prompt, skip_unknown)
+        writer = _Writer(self, prompt, sampler, seed, range(sample, sample + 1))
 
         def symbols() -> Iterator[str]:
-            writer = _Writer(self, prompt, sampler, seed, range(sample, sample + 1))
             decode, written = self.vocabulary.decoder(), 0
             while length is None or written < length:
                 yield decode(writer.step()[0])
@@ -274,30 +319,34 @@ class _Writer:
     def __init__(
         self, model: WritesText, prompt: str, sampling: Sampling, seed: int, samples: range
     ) -> None:
-        _require("seed", seed, seed >= 0, "at least 0")
+        _require("seed", seed, 0 <= seed < 2**63, "at least 0 and less than 2**63")
         self.model, self.sampling = model, sampling
         self.streams = [np.random.Generator(np.random.Philox(key=[seed, k])) for k in samples]
         self.device = next(model.parameters()).device
-        self.state: Any = None
-        numbers = torch.from_numpy(model.vocabulary.encode(prompt)).to(self.device)
+        self.drawn: Tensor | None = None
         with _standing_still(model), torch.inference_mode():
-            if len(numbers):
-                logits, state = model(numbers[:, None])  # [T, 1, V]
-                self.logits = logits[-1].expand(len(samples), -1)
-                self.state = _each(state, lambda s: s.expand(-1, len(samples), -1).contiguous())
-            else:
-                self.logits = model.first_logits(len(samples))
+            logits, state = _read(model, prompt)
+            self.logits = logits.expand(len(samples), -1)
+            self.state = _each(state, lambda s: s.expand(-1, len(samples), -1).contiguous())
 
     def step(self) -> list[int]:
         """Draw the next symbol of every text."""
         with _standing_still(self.model), torch.inference_mode():
-            if self.logits is None:
+            if self.drawn is not None:
                 logits, self.state = self.model(self.drawn[None], self.state)
                 self.logits = logits[0]  # [B, V]
             u = torch.tensor([stream.random() for stream in self.streams], dtype=torch.float64)
             self.drawn = self.sampling.draw(self.logits, u.to(self.device))  # [B]
-            self.logits = None
             return self.drawn.tolist()
+
+
+def _read(model: WritesText, prompt: str) -> tuple[Tensor, Any]:
+    """Read a prompt: logits `[1, V]` of what follows it, and the state, None for no prompt."""
+    numbers = torch.from_numpy(model.vocabulary.encode(prompt))
+    if len(numbers) == 0:
+        return model.first_logits(1), None
+    logits, state = model(numbers[:, None].to(next(model.parameters()).device))  # [T, 1, V]
+    return logits[-1], state
 
 
 class _standing_still:  # noqa: N801 - a context manager, read as a phrase
@@ -328,7 +377,9 @@ def first_largest(x: Tensor) -> Tensor:
     return torch.where(x == x.amax(-1, keepdim=True), index, size).amin(-1)
 
 
-def _each(state: Any, change: Any) -> Any:
+def _each(state: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    if state is None:
+        return None
     return tuple(map(change, state)) if isinstance(state, tuple) else change(state)
 
 

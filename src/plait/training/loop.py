@@ -115,6 +115,8 @@ class Loop:
             return
         if resume:
             self._restore()
+        else:
+            self._save()  # so that a run can be resumed whatever stops it, and whenever
         self.progress.start(now.step, now.seconds, run.records())
         began = saved = time.monotonic()
         earlier = now.seconds
@@ -227,9 +229,6 @@ class Loop:
 
     def _restore(self) -> None:
         now, run = self.now, self.run_folder
-        if not run.has_checkpoint():  # stopped before the first one: begin again
-            run.cut_back(0)
-            return
         tensors, facts, damaged = run.load_checkpoint()
         for notice in damaged:
             self.progress.notice(f"{notice}; going on from the checkpoint of step {facts['step']}")

@@ -1,5 +1,6 @@
 """What a person sees while a run goes on: a live panel on a terminal, plain lines in a pipe."""
 
+import contextlib
 import sys
 import time
 from collections import deque
@@ -105,7 +106,8 @@ class PlainProgress(Progress):
         self._print(text)
 
     def _print(self, text: str) -> None:
-        print(text, file=self.stream, flush=True)
+        with contextlib.suppress(BrokenPipeError):  # nobody reads on: train to the end all the same
+            print(text, file=self.stream, flush=True)
 
 
 class LiveProgress(Progress):
