@@ -27,10 +27,11 @@ STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Curve:
-    """A score by its name in the log, and what to write at its axis, with the unit."""
+    """A score by its name in the log, what to write at its axis, and a baseline's level."""
 
     score: str
     label: str
+    baseline: tuple[float, str] | None = None
 
 
 def draw_curves(
@@ -58,12 +59,16 @@ def draw_curves(
                 axes.plot(steps[window - 1 :], mean, color=COLOURS[0], label=label)
                 low, high = np.quantile(values[len(values) // 50 :], [0.002, 0.998])
                 held_out = [r[curve.score] for r in valid[1:] if curve.score in r]
-                low, high = min([low, *held_out]), max([high, *held_out])
+                levels = [*held_out, *([curve.baseline[0]] if curve.baseline else [])]
+                low, high = min([low, *levels]), max([high, *levels])
                 margin = 0.05 * (high - low) or 0.1
                 axes.set_ylim(low - margin, high + margin)
             held_out = [(r["step"], r[curve.score]) for r in valid if curve.score in r]
             if held_out:
                 axes.plot(*zip(*held_out, strict=True), "o-", color=COLOURS[1], label="validation")
+            if curve.baseline:
+                level, label = curve.baseline
+                axes.axhline(level, color=COLOURS[5], linestyle="--", label=label)
             axes.set_xlabel("training step")
             axes.set_ylabel(curve.label)
             if axes.get_legend_handles_labels()[0]:

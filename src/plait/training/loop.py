@@ -133,9 +133,12 @@ class Loop:
                     self._save()
                     saved = time.monotonic()
                 if stop.is_set() and now.step < self.config.steps:
+                    self.task.draw(run.records(), run.path / "curves.png")
                     raise Interrupted(f"stopped at step {now.step}, saved in {run.path}")
             if not run.records("test"):
                 self._test()
+        for scores in run.records("test"):
+            self.progress.notice(self.task.remark(scores))
         self.task.draw(run.records(), run.path / "curves.png")
 
     def step(self) -> None:
@@ -252,7 +255,6 @@ class Loop:
         run.log("test", self.now.step, {"best_step": facts["step"], **scores})
         run.flush(to_disk=True)
         self.progress.tested(facts["step"], scores)
-        self.progress.notice(self.task.remark(scores))
 
 
 class _Parts:
