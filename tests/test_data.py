@@ -128,6 +128,8 @@ def test_what_is_not_there_is_named_with_what_is(write, tmp_path):
         with pytest.raises(InputError, match=r"^no text .*python-docs") as caught:
             read_text(name)
         assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match=r"^the text has no name; "):
+        read_text("")
 
 
 def test_a_file_that_may_not_be_read_is_refused(write, monkeypatch):
@@ -199,9 +201,7 @@ def served(tmp_path, monkeypatch):
 
 
 def test_a_data_set_is_fetched_once_and_then_found(write, tmp_path, served):
-    with pytest.raises(
-        InputError, match=r"^the text 'tale' is not on this machine; plait data get"
-    ):
+    with pytest.raises(InputError, match=r"^the text 'tale' is not on this machine; plait data"):
         read_text("tale")
     place = get_data("tale")
     assert place == tmp_path / "cache" / "text" / "tale.txt" == find_data("text/tale.txt")

@@ -178,8 +178,8 @@ def choose_device(name: str) -> torch.device:
 
 def set_threads(count: int) -> None:
     """Let torch use so many CPU threads; 0 leaves its choice."""
-    if count < 0:
-        raise InputError(f"--threads must be at least 0, not {count}")
+    if not 0 <= count <= 1024:
+        raise InputError(f"--threads must be from 0 to 1024, not {count}")
     if count:
         torch.set_num_threads(count)
 

@@ -1,5 +1,6 @@
 """The command line. Flags are the fields of the tasks' configurations; torch comes when needed."""
 
+import errno
 import inspect
 import os
 import sys
@@ -24,6 +25,7 @@ app = App(
     version_flags=["--version"],
     help_flags=["--help", "-h"],
     result_action="return_value",
+    suppress_keyboard_interrupt=False,  # what it says, where the work is saved, is for the user
 )
 train = App(name="train", help="Train on a task and keep everything in a run folder.")
 app.command(train)
@@ -58,7 +60,8 @@ def run(arguments: list[str]) -> int:
         return DONE
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        return _complain(f"{place}{error.strerror or error}")
+        mend = "; free some, then go on with plait resume" if error.errno == errno.ENOSPC else ""
+        return _complain(f"{place}{error.strerror or error}{mend}")
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
