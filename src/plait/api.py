@@ -127,7 +127,19 @@ def load(run: str | os.PathLike[str] | Run, device: str = "cpu") -> Any:
         For a folder that is not a run, or whose files are damaged.
     """
     run = _opened(run)
-    return load_weights_of(run, run.model_path, device)
+    return _loaded(run, run.model_path, device)
+
+
+def load_kept(run: str | os.PathLike[str] | Run, device: str = "cpu") -> dict[int, Any]:
+    """Load the models that a run kept at 1/3, 2/3 and 3/3 of its training, by their step.
+
+    Raises `InputError` when it has not come that far.
+    """
+    run = _opened(run)
+    models = {step: _loaded(run, run.kept_path(step), device) for step in run.kept_steps()}
+    if not models:
+        raise InputError(f"{run.path} has not reached a third of its training yet")
+    return models
 
 
 def score(
@@ -154,7 +166,7 @@ def score(
     return score_function(run.task)(model, config, run.facts, data, **options)
 
 
-def load_weights_of(run: Run, path: Path, device: str = "cpu") -> Any:
+def _loaded(run: Run, path: Path, device: str) -> Any:
     """Load a run's model with the weights of one of its files."""
     config = config_class(run.task).from_dict(run.config)
     try:

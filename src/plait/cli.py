@@ -283,7 +283,7 @@ def generate(
     listing : bool
         The report's layout: what the weights at 1/3, 2/3 and 3/3 of the training write.
     """
-    from plait.api import choose_device, load, set_threads
+    from plait.api import choose_device, load, load_kept, set_threads
     from plait.training.run import Run
 
     set_threads(threads)
@@ -298,7 +298,9 @@ def generate(
     if listing:
         from plait.tasks.text.listing import listing as list_thirds
 
-        for line in list_thirds(Run.open(run), prompts, length, **drawn):
+        accuracy = [record["accuracy"] for record in Run.open(run).records("train")]
+        models = load_kept(run, str(choose_device(device)))
+        for line in list_thirds(models, accuracy, prompts, length, **drawn):
             print(line)
         return
     model = load(run, str(choose_device(device)))

@@ -1,22 +1,29 @@
 """The report's listings: what a model wrote at 1/3, 2/3 and 3/3 of its training."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from plait.api import load_weights_of
-from plait.errors import InputError
-from plait.training.run import Run
+from plait.tasks.text.model import TextModel
 
 WINDOW = 100
 """Batches before a step over which its training accuracy is averaged."""
 
 
-def listing(run: Run, prompts: Sequence[str], length: int, **options: Any) -> Iterator[str]:
-    """Write from every prompt with the weights kept at each third, in the report's layout.
+def listing(
+    models: Mapping[int, TextModel],
+    accuracy: Sequence[float],
+    prompts: Sequence[str],
+    length: int,
+    **options: Any,
+) -> Iterator[str]:
+    """Write from every prompt with the weights of several steps, in the report's layout.
 
     Parameters
     ----------
-    run : Run
+    models : mapping of TextModel
+        By the step that their weights are of.
+    accuracy : sequence of float
+        Training accuracy of every step made.
     prompts : sequence of str
     length : int
         Characters to write after each prompt.
@@ -26,21 +33,16 @@ def listing(run: Run, prompts: Sequence[str], length: int, **options: Any) -> It
     Yields
     ------
     str
-        A line or more: the prompt, then step, training accuracy and text of every third.
+        The prompt, then step, training accuracy and text of every model.
     """
-    steps = run.kept_steps()
-    if not steps:
-        raise InputError(f"{run.path} has not reached a third of its training yet")
-    models = {step: load_weights_of(run, run.kept_path(step)) for step in steps}
-    accuracy = [record["accuracy"] for record in run.records("train")]
-    width = len(str(run.config["steps"]))
+    last = max(models)
     for prompt in prompts:
         yield f"Original text: {prompt if prompt.strip() else repr(prompt)}"
-        for step, model in models.items():
+        for step, model in sorted(models.items()):
             recent = accuracy[max(0, step - WINDOW) : step]
             text = model.generate(prompt, length, **options)
             yield (
-                f"Train Step: {step:0{width}d}/{run.config['steps']}, "
+                f"Train Step: {step:0{len(str(last))}d}/{last}, "
                 f"Accuracy: {sum(recent) / len(recent):.2f}, Text: {text}"
             )
         yield "---"
