@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import plait
-from plait.api import load_weights_of
+from plait.api import load_kept
 from plait.errors import InputError
 from plait.tasks.text import task
 from plait.tasks.text.config import TextConfig
@@ -89,7 +89,7 @@ def test_what_a_run_leaves():
     assert scores["best_step"] == best["step"]
     model = plait.load(run)
     assert not model.training
-    weights = load_weights_of(run, run.kept_path(scores["best_step"])).state_dict()
+    weights = load_kept(run)[scores["best_step"]].state_dict()
     assert all(torch.equal(v, weights[k]) for k, v in model.state_dict().items())
     assert plait.load("run").generate("me", 40) == model.generate("me", 40)
 

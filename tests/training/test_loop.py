@@ -1,5 +1,6 @@
 """The loop, on a task of ten weights that knows nothing of texts: it goes on bit for bit."""
 
+import contextlib
 import math
 import os
 import re
@@ -58,7 +59,7 @@ class Toy:
         self.validated.append((self.seen[-1][0], self.model.training, self.weights()))
         x = torch.eye(3, dtype=torch.float64)
         error = ((self.model(x)[:, 0] - 1) ** 2).mean().item()
-        return {"error": self.scripted[len(self.validated) - 1] if self.scripted else error}
+        return {"error": self.scripted[self.seen[-1][0] - 1] if self.scripted else error}
 
     def test(self):
         self.tested.append((self.model.training, self.weights()))
@@ -239,21 +240,18 @@ STOPS = {
 @pytest.mark.parametrize("stop", STOPS)
 def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, stop, save_every):
     config = TrainingConfig(steps=9, lr=0.05, average=0.9, save_every=save_every, seed=3)
-    go(tmp_path / "whole", config, dropout=0.5)
+    options = {"dropout": 0.5, "valid": [9.0, 8.0, 1.0, 4.0, 3.0, 2.0, 2.0, 5.0, 6.0]}
+    go(tmp_path / "whole", config, **options)
     action, error = STOPS[stop]
     path = tmp_path / "stopped"
-    with pytest.raises(error):
-        go(path, config, dropout=0.5, at={1: action})
-    for step in (2, 4, 5, 9):
-        with pytest.raises(error) if step < 9 else pytest.raises((error, Finished)):
-            go(path, config, dropout=0.5, at={step: action}, resume=True)
-            raise Finished  # a signal in the last step changes nothing any more
-    go(path, config, dropout=0.5, resume=True)
+    for step in (1, 2, 4, 5):
+        with pytest.raises(error) as caught:
+            go(path, config, at={step: action}, resume=path.exists(), **options)
+        assert caught.type is error
+    with contextlib.suppress(error):  # a signal in the last step changes nothing any more
+        go(path, config, at={9: action}, resume=True, **options)
+    go(path, config, resume=True, **options)
     same(path, tmp_path / "whole")
-
-
-class Finished(Exception):  # noqa: N818 - it is no error
-    """The run came to its end."""
 
 
 def test_dropout_and_the_seed_matter_to_the_last_bit(tmp_path):
@@ -318,7 +316,7 @@ def test_a_number_that_is_none_stops_with_the_step(tmp_path, monkeypatch, kind):
 
     monkeypatch.setattr(Toy, "loss", broken)
     with pytest.raises(InputError) as caught:
-        go(path, config, valid=[math.inf if kind == "error" else 1.0])
+        go(path, config, valid=[math.inf if kind == "error" else 1.0] * 9)
     value = "inf" if kind == "error" else "nan"
     assert str(caught.value) == (
         f"training broke down: {kind} is {value} at step 5; what was saved before is kept in "
