@@ -9,7 +9,8 @@ import torch
 from scipy.stats import chisquare
 
 from plait.errors import InputError
-from plait.generation import Sampling, WritesText, first_largest
+from plait.generation import WritesText
+from plait.sampling import Sampling, first_largest
 from plait.tasks.text.config import TextConfig
 from plait.tasks.text.model import TextModel
 from plait.tasks.text.vocabulary import Bytes, Characters
