@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from plait.api import load, resume, score, train
     from plait.errors import InputError
+    from plait.nn.attention import Attention
     from plait.nn.cells import GRU, LSTM, RNN, Cell
     from plait.nn.convolution import GraphConv
     from plait.nn.filters import GCN, Chebyshev, Diffusion
@@ -29,6 +30,7 @@ _HOME = {
     "GCN": "plait.nn.filters",
     "Chebyshev": "plait.nn.filters",
     "Diffusion": "plait.nn.filters",
+    "Attention": "plait.nn.attention",
     "Graph": "plait.nn.graph",
     "GraphConv": "plait.nn.convolution",
     "Recurrent": "plait.nn.recurrent",
@@ -44,6 +46,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "Attention",
     "Cell",
     "Chebyshev",
     "Dense",

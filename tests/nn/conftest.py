@@ -7,8 +7,9 @@ from types import ModuleType
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from plait import Chebyshev, Dense, Diffusion, Graph
+from plait import Attention, Chebyshev, Dense, Diffusion, Graph
 
 
 def random_graph(nodes: int, edges: int, *, directed=False, loops=0, seed=0) -> Graph:
@@ -116,11 +117,31 @@ def diffusion_matrices(operator: Diffusion, graph: Graph) -> list[Tensor]:
     return polynomials(along, operator.k) + polynomials(against, operator.k)[1:]
 
 
+def attention(operator: Attention, x: Tensor, weights: dict[str, Tensor], graph: Graph) -> Tensor:
+    N, K = graph.num_nodes, operator.heads
+    gates = weights["source" if operator.version == 1 else "vector"].shape[0] // K
+    z = (x @ weights["weight"].T).unflatten(-1, (gates, K, -1))  # [..., N, gates, K, C]
+    if operator.version == 1:
+        source, target = (weights[n].unflatten(0, (gates, K)) for n in ("source", "target"))
+        from_source, from_target = ((z * a).sum((-3, -1)) for a in (source, target))
+        e = F.leaky_relu(from_source[..., None, :, :] + from_target[..., :, None, :], 0.2)
+    else:
+        own = (x @ weights["target"].T).unflatten(-1, (gates, K, -1))
+        both = F.leaky_relu(z[..., None, :, :, :, :] + own[..., :, None, :, :, :], 0.2)
+        e = (both * weights["vector"].unflatten(0, (gates, K))).sum((-3, -1))
+    hears = torch.eye(N, dtype=torch.bool)  # [i, j]
+    hears[tuple(graph.edge_index.flip(0))] = True
+    alpha = torch.softmax(e.masked_fill(~hears[..., None], -torch.inf), -2)  # [..., i, j, K]
+    return torch.einsum("...ijk,...jgkc->...igkc", alpha, z).flatten(-3)
+
+
 @pytest.fixture(scope="session")
 def by_formula() -> Callable[..., Tensor]:
     """Apply any operator by its formula with dense matrices."""
 
     def apply(operator, x: Tensor, weights: dict[str, Tensor], graph: Graph) -> Tensor:
+        if isinstance(operator, Attention):
+            return attention(operator, x, weights, graph)
         weight = weights["weight"]
         if isinstance(operator, Dense):
             matrices = [torch.eye(graph.num_nodes, dtype=x.dtype)]

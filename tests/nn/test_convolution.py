@@ -5,13 +5,15 @@ import math
 import pytest
 import torch
 
-from plait import GCN, Chebyshev, Dense, Diffusion, Graph, GraphConv, InputError
+from plait import GCN, Attention, Chebyshev, Dense, Diffusion, Graph, GraphConv, InputError
 
 OPERATORS = {
     "dense": Dense(),
     "gcn": GCN(),
     "chebyshev": Chebyshev(3),
     "diffusion": Diffusion(2),
+    "attention": Attention(2),
+    "attention 2": Attention(4, version=2),
 }
 every_operator = pytest.mark.parametrize("name", OPERATORS)
 

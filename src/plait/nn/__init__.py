@@ -1,5 +1,6 @@
 """The mathematics, usable alone: cells, operators, and the layers they make."""
 
+from plait.nn.attention import Attention
 from plait.nn.cells import GRU, LSTM, RNN, Cell
 from plait.nn.convolution import GraphConv
 from plait.nn.filters import GCN, Chebyshev, Diffusion
@@ -12,6 +13,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "Attention",
     "Cell",
     "Chebyshev",
     "Dense",

@@ -17,7 +17,7 @@ class GraphConv(nn.Module):
     ----------
     operator : Operator
         How a node hears its neighbours: `GCN()`, `Chebyshev(k)`, `Diffusion(k)`,
-        `Dense()`, or your own.
+        `Attention(heads)`, `Dense()`, or your own.
     inputs, outputs : int
         Features of a node before and after.
     bias : bool
