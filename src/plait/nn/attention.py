@@ -107,10 +107,8 @@ class Attention:
         z = by_head(F.linear(x, weight)).flatten(3)  # [B, K, N, gates·C]
         hood = hearing(graph)
         if self.version == 1:
-            left, right = (
-                (z @ vectors(weights[name])[..., None]).flatten(2).flatten(0, 1)
-                for name in ("source", "target")
-            )
+            both = torch.stack([vectors(weights[n]) for n in ("source", "target")], -1)
+            left, right = (z @ both).flatten(0, 1).unbind(-1)  # [B·K, N]
             y = attend(z.flatten(0, 1), left, right, None, hood, self.dropout)
         else:
             left = z.flatten(0, 1)
