@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from plait.api import load, resume, score, train
     from plait.errors import InputError
+    from plait.nn.attention import Attention
     from plait.nn.cells import GRU, LSTM, RNN, Cell
+    from plait.nn.convolution import GraphConv
+    from plait.nn.filters import GCN, Chebyshev, Diffusion
+    from plait.nn.graph import Graph
     from plait.nn.operators import Dense
     from plait.nn.recurrent import Recurrent
 
@@ -23,6 +27,12 @@ _HOME = {
     "LSTM": "plait.nn.cells",
     "GRU": "plait.nn.cells",
     "Dense": "plait.nn.operators",
+    "GCN": "plait.nn.filters",
+    "Chebyshev": "plait.nn.filters",
+    "Diffusion": "plait.nn.filters",
+    "Attention": "plait.nn.attention",
+    "Graph": "plait.nn.graph",
+    "GraphConv": "plait.nn.convolution",
     "Recurrent": "plait.nn.recurrent",
     "InputError": "plait.errors",
     "train": "plait.api",
@@ -32,11 +42,17 @@ _HOME = {
 }
 
 __all__ = [
+    "GCN",
     "GRU",
     "LSTM",
     "RNN",
+    "Attention",
     "Cell",
+    "Chebyshev",
     "Dense",
+    "Diffusion",
+    "Graph",
+    "GraphConv",
     "InputError",
     "Recurrent",
     "load",
