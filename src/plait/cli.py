@@ -4,12 +4,12 @@ import errno
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts import App, CycloptsError, Group, Parameter, Token
 
 from plait import __version__
 from plait.errors import InputError
@@ -129,10 +129,20 @@ def _flags(config: type[TrainingConfig]) -> list[inspect.Parameter]:
 
 def _parameter(field: str, kind: Any, text: str, **looks: Any) -> inspect.Parameter:
     """Make a flag; its default None tells that it was not given."""
+    if kind is int:
+        looks["converter"] = _integer
     annotation = Annotated[kind | None, Parameter(help=text, **looks)]
     return inspect.Parameter(
         field, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
     )
+
+
+def _integer(kind: Any, tokens: Sequence[Token]) -> int:
+    """Read a whole number; 1.5 is refused, not rounded."""
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        raise ValueError(f"{tokens[0].value} is not a whole number") from None
 
 
 for _task in TASKS:

@@ -108,6 +108,7 @@ class WritesText(nn.Module):
         sampler = Sampling.of(**sampling)
         prompt = self._known(prompt, skip_unknown)
         writer = _Writer(self, prompt, sampler, seed, range(count or 1))
+        stop = (stop,) if isinstance(stop, str) else stop
         ends = [self.vocabulary.encode(s).tolist() for s in stop if self._can_write(s)]
         written: list[list[int]] = [[] for _ in range(count or 1)]
         ended = [False] * len(written)

@@ -126,7 +126,7 @@ def test_tensors_that_plait_did_not_write_are_refused(saved):
     refused(saved)
     save_file({"a.w": torch.zeros(3)}, saved, {"plait": "{}"})
     refused(saved)
-    save_file({"a.w": torch.zeros(3)}, saved, {"plait": "{}", "crc32": "none"})
+    save_file({"a.w": torch.zeros(3)}, saved, {"plait": '{"facts": {}, "crc32": 0}'})
     refused(saved)
 
 

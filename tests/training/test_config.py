@@ -37,7 +37,7 @@ from plait.training.config import TrainingConfig, option
         ("weight_decay", -1e-9, "--weight-decay must be at least 0, not -1e-09"),
         ("seed", -1, "--seed must be at least 0, not -1"),
         ("seed", 2**63, f"--seed must be less than {2**63}, not {2**63}"),
-        ("hidden_size", 10**20, f"--hidden-size must be less than {2**63}, not {10**20}"),
+        ("hidden_size", 10**20, f"--hidden-size must be less than {2**20}, not {10**20}"),
         ("threads", -1, "--threads must be at least 0, not -1"),
         ("threads", 1025, "--threads must be less than 1025, not 1025"),
         ("hidden_size", 0, "--hidden-size must be at least 1, not 0"),

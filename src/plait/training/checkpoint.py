@@ -30,8 +30,8 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, 
     """
     # a tensor of its own memory each: safetensors refuses views of one storage
     own = {k: v.detach().to("cpu", copy=True).contiguous() for k, v in tensors.items()}
-    header = {"plait": json.dumps(dict(facts)), "crc32": str(_checksum(own, facts))}
-    write_aside(path, save(own, header))
+    header = {"facts": dict(facts), "crc32": _checksum(own, facts)}
+    write_aside(path, save(own, {"plait": json.dumps(header)}))  # one key: their order is random
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -41,11 +41,11 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
+            header = json.loads((file.metadata() or {})["plait"])
             # copies: what get_tensor gives is the mapped file, and changes when the file does
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-        facts = json.loads(header["plait"])
-        intact = int(header["crc32"]) == _checksum(tensors, facts)
+        facts = header["facts"]
+        intact = header["crc32"] == _checksum(tensors, facts)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (SafetensorError, OSError, KeyError, ValueError) as error:

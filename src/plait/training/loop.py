@@ -56,7 +56,11 @@ def train(task: Task, run: Run, progress: Progress, *, resume: bool = False) -> 
         When the loss is no longer a finite number.
     """
     with run.locked(), torch.random.fork_rng(devices=[]), _signals() as stop:
-        Loop(task, run, progress).run(stop, resume)
+        try:
+            Loop(task, run, progress).run(stop, resume)
+        finally:
+            with contextlib.suppress(OSError):  # after a breakdown, the steps that led to it
+                run.flush()
 
 
 def seed_all(seed: int, step: int) -> None:

@@ -106,6 +106,8 @@ class Run:
                 other = "another process"
             raise InputError(f"{self.path} is in use by {other}") from None
         try:
+            for leftover in self.path.rglob(".*.part"):  # of a process that was killed
+                leftover.unlink()
             write_json(owner, {"process": os.getpid(), "host": socket.gethostname()})
             yield
         finally:

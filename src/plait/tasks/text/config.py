@@ -47,9 +47,9 @@ class TextConfig(TrainingConfig):
         False, "Keep Project Gutenberg's header and licence and the byte-order mark."
     )
     cell: str = option("lstm", "rnn, rnn-relu, lstm, lstm-peephole, gru or gru-before.")
-    hidden_size: int = option(128, "Channels of every layer's state.", least=1)
-    layers: int = option(2, "Recurrent layers, one on another.", least=1)
-    embedding_size: int = option(128, "Numbers that stand for one character.", least=1)
+    hidden_size: int = option(128, "Channels of every layer's state.", least=1, below=2**20)
+    layers: int = option(2, "Recurrent layers, one on another.", least=1, below=1001)
+    embedding_size: int = option(128, "Numbers that stand for one character.", least=1, below=2**20)
     tied: bool = option(
         False, "One matrix for embedding and output (embedding size = hidden size)."
     )

@@ -63,7 +63,7 @@ def score_stream(model: TextModel, numbers: Tensor) -> dict[str, float]:
     return {
         "loss": loss,
         "bits_per_character": loss / math.log(2) * symbols_per_character(model.vocabulary, numbers),
-        "perplexity": math.exp(loss) if loss < 700 else math.inf,
+        "perplexity": math.exp(min(loss, 700)),
         "accuracy": right.item() / predictions,
     }
 

@@ -88,7 +88,11 @@ class Bytes:
 
     def encode(self, text: str) -> np.ndarray:
         """Number the bytes of a text in UTF-8, as int64."""
-        return np.frombuffer(text.encode(), dtype=np.uint8).astype(np.int64)
+        try:
+            content = text.encode()
+        except UnicodeEncodeError:
+            raise InputError(f"{text!r} is not text: it has bytes that are not UTF-8") from None
+        return np.frombuffer(content, dtype=np.uint8).astype(np.int64)
 
     def decode(self, numbers: Iterable[int]) -> str:
         """Give the text of these bytes, with U+FFFD for what is not UTF-8."""
