@@ -49,15 +49,15 @@ def accuracy() -> None:
 
 
 def speed() -> None:
-    """Blocks of 50 steps in turn; the ratio of each pair of blocks."""
+    """Blocks of 25 steps in turn; the ratio of each pair of blocks."""
     config = TextConfig(
         data="democracy", keep_boilerplate=True, steps=10_000, validate_every=10_000
     )
     ours, bare = _ours(config), _bare(config)
     ours(20)
     bare(20)
-    pairs = [(ours(50), bare(50)) for _ in range(12)]
-    rates = [[50 / seconds for seconds in column] for column in zip(*pairs, strict=True)]
+    pairs = [(ours(25), bare(25)) for _ in range(30)]
+    rates = [[25 / seconds for seconds in column] for column in zip(*pairs, strict=True)]
     ratios = sorted(b / a for a, b in pairs)
     print(f"{torch.get_num_threads()} threads")
     for name, rate in zip(("plait train text", "nn.LSTM, bare loop"), rates, strict=True):

@@ -64,8 +64,11 @@ def train(task: Task, run: Run, progress: Progress, *, resume: bool = False) -> 
 
 
 def seed_all(seed: int, step: int) -> None:
-    """Set torch's generator to a value that depends on the seed and the step alone."""
-    torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1)[0]))
+    """Set torch's generators to a value that depends on the seed and the step alone."""
+    number = int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
+    torch.default_generator.manual_seed(number)  # torch.manual_seed looks for every backend
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(number)
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:

