@@ -68,7 +68,7 @@ def train(
         options = {name: earlier.config[name] for name in kind.architecture} | options
     config = kind.of(options, recipe)
     if out is None:
-        name = Path(str(getattr(config, "data", ""))).stem
+        name = Path(str(getattr(config, config.subject, ""))).stem
         path = next_free(Path("runs"), f"{task}-{name}".rstrip("-"))
     else:
         path = Path(out)

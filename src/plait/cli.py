@@ -89,9 +89,13 @@ def _train_command(task: str) -> Callable[..., None]:
         print(f"kept in {run.path}")
 
     config = config_class(task)
-    recipes = ", ".join(config.recipes)
+    recipes, subject = ", ".join(config.recipes), config.subject.upper()
     own = {
-        "out": (Path, "out", f"The run folder, new. Default: runs/{task}-DATA."),
+        "out": (
+            Path,
+            "out",
+            f"The run folder, new. Default: runs/{task}-{subject}.",
+        ),
         "from_run": (Path, "from", "A run folder whose weights to begin with."),
         "recipe": (str, "recipe", f"A named set of options, which others override: {recipes}."),
     }
