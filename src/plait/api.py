@@ -1,5 +1,6 @@
 """Every command as one call: `train`, `resume`, `load`."""
 
+import inspect
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,9 +32,10 @@ def train(
     Parameters
     ----------
     task : str
-        "text".
+        "text" or "memory".
     out : path
-        The run folder, new. None: `runs/TASK-DATA`, with a number behind it if that is there.
+        The run folder, new. None: `runs/TASK-DATA` (or TASK-PROBLEM), with a number behind it if
+        that is there.
     recipe : str
         A named set of options, such as "report"; those given beside it override it.
     from_run : path or Run
@@ -146,12 +148,16 @@ def score(
         Other data, all of it; None: the run's test part.
     device : str
     **options
-        For "text": `skip_unknown`, `dynamic`; see `plait.tasks.text.heldout.score_text`.
+        For "text": `skip_unknown`, `dynamic`; see `plait.tasks.text.heldout.score_text`. For
+        "memory" `data` is lengths: see `plait.tasks.memory.scores.score_memory`.
     """
     run = _opened(run)
     config = config_class(run.task).from_dict(run.config)
-    model = load(run, device)
-    return score_function(run.task)(model, config, run.facts, data, **options)
+    function = score_function(run.task)
+    for name in options:
+        if name not in inspect.signature(function).parameters:
+            raise InputError(f"--{name.replace('_', '-')} is not for {run.task!r} runs")
+    return function(load(run, device), config, run.facts, data, **options)
 
 
 def load_weights_of(run: Run, path: Path, device: str = "cpu") -> Any:

@@ -196,7 +196,7 @@ def score(
     device: Device = "auto",
     threads: Threads = 0,
 ) -> None:
-    """Score a trained model on a text that it has not seen, an n-gram beside it.
+    """Score a trained model on data that it has not seen, a baseline beside it.
 
     Example: plait score runs/text-presidents --data other.txt
 
@@ -205,7 +205,8 @@ def score(
     run : Path
         The run folder.
     data : str
-        A text by path or name, all of it. Default: the test part of the training text.
+        A text by path or name, all of it; for memory, lengths such as 8,10,12. Default: the run's
+        own test part.
     skip_unknown : bool
         Leave characters out that the model has never seen.
     dynamic : bool
@@ -215,9 +216,9 @@ def score(
     from plait.api import score as score_run
 
     set_threads(threads)
-    scores = score_run(
-        run, data, device=str(choose_device(device)), skip_unknown=skip_unknown, dynamic=dynamic
-    )
+    given = {"skip_unknown": skip_unknown, "dynamic": dynamic}
+    options = {name: on for name, on in given.items() if on}
+    scores = score_run(run, data, device=str(choose_device(device)), **options)
     for name, value in scores.items():
         shown = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
         print(f"{name.replace('_', ' '):<30}{shown:>12}")

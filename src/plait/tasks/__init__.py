@@ -26,6 +26,14 @@ TASKS = {
         "plait.tasks.text.model:TextModel",
         "plait.tasks.text.heldout:score_text",
     ),
+    "memory": _Home(
+        "Learn to answer a question about a sequence after having read it.\n\n"
+        "Example: plait train memory --problem recall --length 50 --cell gru --until-converged",
+        "plait.tasks.memory.config:MemoryConfig",
+        "plait.tasks.memory.task:MemoryTask",
+        "plait.tasks.memory.model:MemoryModel",
+        "plait.tasks.memory.scores:score_memory",
+    ),
 }
 
 
