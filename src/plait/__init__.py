@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from plait.api import load, resume, score, train
+    from plait.comparison import compare
     from plait.errors import InputError
     from plait.nn.cells import GRU, LSTM, RNN, Cell
     from plait.nn.operators import Dense
@@ -29,6 +30,7 @@ _HOME = {
     "resume": "plait.api",
     "score": "plait.api",
     "load": "plait.api",
+    "compare": "plait.comparison",
 }
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "Dense",
     "InputError",
     "Recurrent",
+    "compare",
     "load",
     "resume",
     "score",

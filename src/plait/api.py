@@ -75,7 +75,7 @@ def train(
     else:
         path = Path(out)
     Run.require_free(path)
-    problem = _problem(task, config, None if earlier is None else earlier.facts)
+    problem = make_task(task, config, None if earlier is None else earlier.facts)
     facts = dict(problem.facts())
     if earlier is not None:
         problem.begin_with(load(earlier, str(next(problem.model.parameters()).device)))
@@ -98,7 +98,7 @@ def resume(run: str | os.PathLike[str] | Run, progress: Progress | None = None) 
     """
     run = _opened(run)
     config = config_class(run.task).from_dict(run.config)
-    problem = _problem(run.task, config, run.facts)
+    problem = make_task(run.task, config, run.facts)
     facts = problem.facts()
     changed = ", ".join(k for k in facts if facts[k] != run.facts.get(k))
     if changed:
@@ -207,8 +207,8 @@ def _require_same_sizes(
             )
 
 
-def _problem(task: str, config: TrainingConfig, known: Mapping[str, Any] | None) -> Any:
-    """Make the task, its initial weights drawn from the seed."""
+def make_task(task: str, config: TrainingConfig, known: Mapping[str, Any] | None = None) -> Any:
+    """Make a task with its data and its model, the initial weights drawn from the seed."""
     set_threads(config.threads)
     device = choose_device(config.device)
     with torch.random.fork_rng(devices=[]):

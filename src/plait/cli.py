@@ -26,6 +26,8 @@ app = App(
 )
 train = App(name="train", help="Train on a task and keep everything in a run folder.")
 app.command(train)
+compare = App(name="compare", help="Train with other options and seeds; say what differs.")
+app.command(compare)
 data = App(name="data", help="Data sets by name: terms, size, checksum, where they lie.")
 app.command(data)
 
@@ -88,24 +90,82 @@ def _train_command(task: str) -> Callable[..., None]:
         )
         print(f"kept in {run.path}")
 
-    config = config_class(task)
-    recipes, subject = ", ".join(config.recipes), config.subject.upper()
+    subject = config_class(task).subject.upper()
     own = {
-        "out": (
-            Path,
-            "out",
-            f"The run folder, new. Default: runs/{task}-{subject}.",
-        ),
+        "out": (Path, "out", f"The run folder, new. Default: runs/{task}-{subject}."),
         "from_run": (Path, "from", "A run folder whose weights to begin with."),
-        "recipe": (str, "recipe", f"A named set of options, which others override: {recipes}."),
+        "recipe": _recipe(task),
     }
+    return _with_flags(command, task, own, TASKS[task].help)
+
+
+def _compare_command(task: str) -> Callable[..., None]:
+    """Make `plait compare TASK`, whose flags say what varies and what does not."""
+
+    def command(
+        *,
+        vary: list[str] | None = None,
+        seeds: str | None = None,
+        out: Path | None = None,
+        jobs: int | None = None,
+        recipe: str | None = None,
+        score: str | None = None,
+        reach: float | None = None,
+        **given: Any,
+    ) -> None:
+        from plait.comparison import compare as compare_grid
+        from plait.comparison.grid import read_seeds, read_vary
+        from plait.training.progress import progress_for
+
+        if out is None:
+            raise InputError("give the grid's folder: --out GRID")
+        options = {name: value for name, value in given.items() if value is not None}
+        grid = compare_grid(
+            task, read_vary(vary or (), task), out=out, seeds=read_seeds(seeds or "3"),
+            jobs=1 if jobs is None else jobs, recipe=recipe, score=score, reach=reach,
+            progress=progress_for(sys.stdout), **options,
+        )  # fmt: skip
+        print(grid)
+        print(f"kept in {grid.path}: results.csv, summary.csv, differences.csv, compare.png")
+        if grid.failures:
+            raise InputError(
+                f"{len(grid.failures)} of the runs in {grid.path} failed, as results.csv says; "
+                "the same command tries them again"
+            )
+
+    own = {
+        "vary": (list[str], "vary", "FIELD=VALUE,VALUE; may be given more than once."),
+        "seeds": (str, "seeds", "How many, counted from --seed, or which: 2019,2020. Default: 3."),
+        "out": (Path, "out", "The grid's folder; one that was stopped goes on."),
+        "jobs": (int, "jobs", "Runs at a time; they divide the threads. Default: 1."),
+        "recipe": _recipe(task),
+        "score": (str, "score", "What is compared. Default: accuracy, or what validation goes by."),
+        "reach": (float, "reach", "Tell when the score comes to this. Default: accuracy 0.99."),
+    }
+    text = (
+        f"Train on {task} with every combination of values and seeds; tables and a picture.\n\n"
+        f"Example: plait compare {task} --vary cell=lstm,gru --vary hidden_size=64,128 --seeds 3 "
+        "--jobs 2 --out runs/grid"
+    )
+    return _with_flags(command, task, own, text)
+
+
+def _recipe(task: str) -> tuple[Any, str, str]:
+    recipes = ", ".join(config_class(task).recipes)
+    return str, "recipe", f"A named set of options, which others override: {recipes}."
+
+
+def _with_flags(
+    command: Callable[..., None], task: str, own: dict[str, tuple[Any, str, str]], text: str
+) -> Callable[..., None]:
+    """Give a command flags of its own and those of the task's configuration."""
     parameters = [
         _parameter(name, kind, text, name=f"--{flag}") for name, (kind, flag, text) in own.items()
     ]
-    parameters += _flags(config)
+    parameters += _flags(config_class(task))
     command.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
-    command.__doc__ = TASKS[task].help
+    command.__doc__ = text
     return command
 
 
@@ -136,6 +196,7 @@ def _parameter(field: str, kind: Any, text: str, **looks: Any) -> inspect.Parame
 
 for _task in TASKS:
     train.command(_train_command(_task), name=_task)
+    compare.command(_compare_command(_task), name=_task)
 
 
 @app.command

@@ -1,5 +1,6 @@
 """The tasks: one folder each, with its configuration, data, model, loss and scores."""
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ class _Home(NamedTuple):
     task: str
     model: str
     score: str
+    published: str = ""
 
 
 TASKS = {
@@ -33,6 +35,7 @@ TASKS = {
         "plait.tasks.memory.task:MemoryTask",
         "plait.tasks.memory.model:MemoryModel",
         "plait.tasks.memory.scores:score_memory",
+        published="plait.tasks.memory.published:published_steps",
     ),
 }
 
@@ -55,6 +58,12 @@ def model_class(task: str) -> Any:
 def score_function(task: str) -> Any:
     """Find what scores a task's trained model on other data."""
     return _load(_home(task).score)
+
+
+def published_steps(task: str, config: TrainingConfig) -> Mapping[str, int]:
+    """Say at which step others' networks like this one had learnt, by what they measured."""
+    place = _home(task).published
+    return _load(place)(config) if place else {}
 
 
 def _home(task: str) -> _Home:

@@ -60,7 +60,7 @@ def train(task: Task, run: Run, progress: Progress, *, resume: bool = False) -> 
     InputError
         When the loss is no longer a finite number.
     """
-    with run.locked(), torch.random.fork_rng(devices=[]), _signals() as stop:
+    with run.locked(), torch.random.fork_rng(devices=[]), stop_signals() as stop:
         Loop(task, run, progress).run(stop, resume)
 
 
@@ -298,7 +298,7 @@ class _Parts:
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[threading.Event]:
+def stop_signals() -> Iterator[threading.Event]:
     """Turn the first Ctrl-C or SIGTERM into an event; the second Ctrl-C acts at once."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
