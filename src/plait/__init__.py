@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from plait.api import load, resume, score, train
     from plait.comparison import compare
     from plait.errors import InputError
+    from plait.inspection import inspect
     from plait.nn.cells import GRU, LSTM, RNN, Cell
     from plait.nn.operators import Dense
     from plait.nn.recurrent import Recurrent
@@ -31,6 +32,7 @@ _HOME = {
     "score": "plait.api",
     "load": "plait.api",
     "compare": "plait.comparison",
+    "inspect": "plait.inspection",
 }
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "InputError",
     "Recurrent",
     "compare",
+    "inspect",
     "load",
     "resume",
     "score",

@@ -365,5 +365,31 @@ def generate(
         print(text)
 
 
+@app.command(name="inspect")
+def inspect_runs(
+    runs: Annotated[list[Path], Parameter(negative="")],
+    *,
+    out: Path | None = None,
+    threads: Threads = 0,
+) -> None:
+    """Show what networks are made of, and how the gradient flows back through time in them.
+
+    Example: plait inspect runs/recall-rnn runs/recall-lstm --out flow.png
+
+    Parameters
+    ----------
+    runs : list
+        Run folders; the picture has a column for each.
+    out : Path
+        The picture. Default: inspect.png in the first run folder.
+    """
+    from plait.api import set_threads
+    from plait.inspection import inspect as inspect_them
+
+    set_threads(threads)
+    for number, found in enumerate(inspect_them(runs, out=out)):
+        print("\n" * (number > 0) + str(found))
+
+
 if __name__ == "__main__":
     main()

@@ -17,6 +17,7 @@ class _Home(NamedTuple):
     model: str
     score: str
     published: str = ""
+    probe: str = ""
 
 
 TASKS = {
@@ -27,6 +28,7 @@ TASKS = {
         "plait.tasks.text.task:TextTask",
         "plait.tasks.text.model:TextModel",
         "plait.tasks.text.heldout:score_text",
+        probe="plait.tasks.text.heldout:probe",
     ),
     "memory": _Home(
         "Learn to answer a question about a sequence after having read it.\n\n"
@@ -36,6 +38,7 @@ TASKS = {
         "plait.tasks.memory.model:MemoryModel",
         "plait.tasks.memory.scores:score_memory",
         published="plait.tasks.memory.published:published_steps",
+        probe="plait.tasks.memory.scores:probe",
     ),
 }
 
@@ -64,6 +67,19 @@ def published_steps(task: str, config: TrainingConfig) -> Mapping[str, int]:
     """Say at which step others' networks like this one had learnt, by what they measured."""
     place = _home(task).published
     return _load(place)(config) if place else {}
+
+
+def probe_batch(
+    task: str, model: Any, config: TrainingConfig, facts: Mapping[str, Any]
+) -> tuple[Any, ...]:
+    """Give arguments of the model and targets to try a run on; `InputError` where there are none.
+
+    They are not of the training data.
+    """
+    place = _home(task).probe
+    if not place:
+        raise InputError(f"{task} runs have no sequences to try them on")
+    return _load(place)(model, config, facts)
 
 
 def _home(task: str) -> _Home:

@@ -13,10 +13,13 @@ from plait.tasks.memory.model import MemoryModel
 from plait.tasks.memory.problems import Adding, Problem, problem_named
 from plait.training.streams import random_generator
 
-TRAINING, VALIDATION, TEST = 0, 1, 2
+TRAINING, VALIDATION, TEST, PROBE = 0, 1, 2, 3
 """Streams of random numbers, which never meet."""
 
 VALIDATION_BATCHES, TEST_BATCHES = 10, 20
+
+PROBED = 64
+"""Sequences on which `plait inspect` tries a network."""
 
 
 def draw(
@@ -124,3 +127,11 @@ def score_memory(
         {"problem": config.problem, "length": config.length, "eval_lengths": data}
     )
     return score_lengths(model, config, lengths_of(asked.eval_lengths))
+
+
+def probe(
+    model: MemoryModel, config: MemoryConfig, facts: Mapping[str, Any]
+) -> tuple[Tensor, Tensor]:
+    """Sequences and answers on which `plait inspect` tries a network."""
+    problem = problem_named(config.problem, config.length)
+    return draw(problem, config.seed, 0, PROBE, PROBED, model.output.weight.device)
