@@ -139,7 +139,11 @@ def _compare_command(task: str) -> Callable[..., None]:
         "out": (Path, "out", "The grid's folder; one that was stopped goes on."),
         "jobs": (int, "jobs", "Runs at a time; they divide the threads. Default: 1."),
         "recipe": _recipe(task),
-        "score": (str, "score", "What is compared. Default: accuracy, or what validation goes by."),
+        "score": (
+            str,
+            "score",
+            "What is compared. Default: what validation goes by.",
+        ),
         "reach": (float, "reach", "Tell when the score comes to this. Default: accuracy 0.99."),
     }
     text = (

@@ -166,15 +166,26 @@ def test_a_process_that_ends_is_a_failure_of_its_run(tmp_path, monkeypatch):
     assert (tmp_path / "g" / "results.csv").exists()
 
 
+def test_published_steps_stand_beside_ours(tmp_path):
+    options = {**TINY, "problem": "random-combinations", "length": 5}
+    vary = {"bidirectional": [False, True]}
+    grid = plait.compare("memory", vary, seeds=1, out=tmp_path / "g", **options)
+    assert [list(steps.values()) for steps in grid.published] == [[25], [18]]
+    lines = str(grid).split("published steps\n")[1].splitlines()
+    assert [line.split() for line in lines[1:3]] == [["False", "–", "25"], ["True", "–", "18"]]
+    source = "published: another solution, three perfect batches"
+    assert [row[source] for row in rows(tmp_path / "g" / "summary.csv")] == ["25", "18"]
+
+
 def test_other_tasks_compare_by_what_they_validate_by(tmp_path):
     text = tmp_path / "a.txt"
     text.write_text("to be or not to be, that is the question. " * 40)
     grid = plait.compare(
         "text", {"hidden_size": [4, 8]}, seeds=1, out=tmp_path / "g", data=str(text), layers=1,
-        embedding_size=4, length=5, batch_size=4, steps=3, score="bits_per_character", reach=9.0,
+        embedding_size=4, length=5, batch_size=4, steps=3, reach=9.0,
         threads=1,
     )  # fmt: skip
-    assert grid.measure.lower_is_better
+    assert (grid.measure.score, grid.measure.lower_is_better) == ("bits_per_character", True)
     assert [r["reached_step"] for r in grid.summary] == [1, 1]
     with pytest.raises(InputError, match=r"--score nonsense: the runs have loss, bits_per_char"):
         plait.compare(

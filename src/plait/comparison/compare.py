@@ -38,6 +38,8 @@ class Comparison:
         A row for every point of the grid: means and standard deviations over the seeds.
     differences : list of dict
         Paired over the seeds: difference and 95 % interval, against the first value.
+    published : list of dict
+        For every point of the grid, the steps at which others' networks had learnt, by source.
     failures : dict
         Why runs failed, by folder.
     """
@@ -46,11 +48,14 @@ class Comparison:
     results: Sequence[Result]
     summary: Sequence[Mapping[str, Any]]
     differences: Sequence[Mapping[str, Any]]
+    published: Sequence[Mapping[str, int]]
     failures: Mapping[Path, str]
     measure: Measure
 
     def __str__(self) -> str:
         text = self._summary()
+        if any(self.published):
+            text += "\n\n" + self._published()
         if self.differences:
             text += "\n\n" + self._differences()
         return text + "".join(f"\nfailed: {p.name}: {why}" for p, why in self.failures.items())
@@ -73,6 +78,17 @@ class Comparison:
             shown += ["–" if row["parameters"] is None else f"{row['parameters']:,}"]
             rows.append(shown)
         return _aligned(rows)
+
+    def _published(self) -> str:
+        """Our steps beside those of others."""
+        sources = list(dict.fromkeys(source for steps in self.published for source in steps))
+        varied = list(self.results[0].plan.values) if self.results else []
+        rows = [[*varied, "here", *sources]]
+        for row, steps in zip(self.summary, self.published, strict=True):
+            here = row["reached_step"]
+            shown = [str(row[name]) for name in varied] + ["–" if here is None else str(here)]
+            rows.append(shown + [str(steps.get(source, "–")) for source in sources])
+        return "published steps\n" + _aligned(rows)
 
     def _differences(self) -> str:
         rows = [[*self._places(), "", "measure", "difference", "95 % interval", "pairs"]]
@@ -128,7 +144,7 @@ def compare(
     recipe : str
         A named set of options of the task.
     score : str
-        What is compared: "accuracy" where the task has it, else the score it validates by.
+        What is compared: the score that the task validates by; its accuracy, where that is "loss".
     reach : float
         The value of the score whose first step is told; for accuracy 0.99.
     progress : Progress
@@ -165,11 +181,17 @@ def compare(
     failures = make_runs(grid, jobs, progress.notice)
     measure = _measure(task, grid, score, reach)
     results = [read_result(plan, measure) for plan in grid.plans if finished(plan)]
+    published = [
+        (plan.values, published_steps(task, plan.config))
+        for plan in grid.plans
+        if plan.seed == grid.seeds[0]
+    ]
     comparison = Comparison(
         grid.path,
         results,
         summarise(grid, results, measure),
         differences(grid, results, measure),
+        [steps for _, steps in published],
         failures,
         measure,
     )
@@ -179,13 +201,11 @@ def compare(
         {**p.values, "seed": p.seed, "run": p.path.name, "failed": failures[p.path]}
         for p in grid.plans if p.path in failures
     ])  # fmt: skip
-    write_csv(grid.path / "summary.csv", comparison.summary)
+    write_csv(grid.path / "summary.csv", [
+        {**row, **{f"published: {source}": step for source, step in steps.items()}}
+        for row, steps in zip(comparison.summary, comparison.published, strict=True)
+    ])  # fmt: skip
     write_csv(grid.path / "differences.csv", comparison.differences)
-    published = [
-        (plan.values, published_steps(task, plan.config))
-        for plan in grid.plans
-        if plan.seed == grid.seeds[0]
-    ]
     draw_grid(grid, results, measure, published, grid.path / "compare.png")
     return comparison
 
@@ -195,7 +215,8 @@ def _measure(task: str, grid: Grid, score: str | None, reach: float | None) -> M
     kind = task_class(task)
     done = [plan for plan in grid.plans if finished(plan)]
     scores = list(Run.open(done[0].path).records("test")[0]) if done else []
-    name = score or ("accuracy" if "accuracy" in scores else kind.criterion)
+    by_loss = kind.criterion == "loss" and "accuracy" in scores  # an accuracy says more
+    name = score or ("accuracy" if by_loss else kind.criterion)
     if scores and name not in scores:
         known = [s for s in scores if s not in ("step", "kind", "best_step", "converged_step")]
         raise InputError(f"--score {name}: the runs have {', '.join(known)}")
