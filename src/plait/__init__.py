@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from plait.comparison import compare
     from plait.errors import InputError
     from plait.inspection import inspect
+    from plait.nn.attention import Attention
     from plait.nn.cells import GRU, LSTM, RNN, Cell
+    from plait.nn.convolution import GraphConv
+    from plait.nn.filters import GCN, Chebyshev, Diffusion
+    from plait.nn.graph import Graph
     from plait.nn.operators import Dense
     from plait.nn.recurrent import Recurrent
 
@@ -25,6 +29,12 @@ _HOME = {
     "LSTM": "plait.nn.cells",
     "GRU": "plait.nn.cells",
     "Dense": "plait.nn.operators",
+    "GCN": "plait.nn.filters",
+    "Chebyshev": "plait.nn.filters",
+    "Diffusion": "plait.nn.filters",
+    "Attention": "plait.nn.attention",
+    "Graph": "plait.nn.graph",
+    "GraphConv": "plait.nn.convolution",
     "Recurrent": "plait.nn.recurrent",
     "InputError": "plait.errors",
     "train": "plait.api",
@@ -36,11 +46,17 @@ _HOME = {
 }
 
 __all__ = [
+    "GCN",
     "GRU",
     "LSTM",
     "RNN",
+    "Attention",
     "Cell",
+    "Chebyshev",
     "Dense",
+    "Diffusion",
+    "Graph",
+    "GraphConv",
     "InputError",
     "Recurrent",
     "compare",

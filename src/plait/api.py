@@ -129,7 +129,19 @@ def load(run: str | os.PathLike[str] | Run, device: str = "cpu") -> Any:
         For a folder that is not a run, or whose files are damaged.
     """
     run = _opened(run)
-    return load_weights_of(run, run.model_path, device)
+    return _loaded(run, run.model_path, device)
+
+
+def load_kept(run: str | os.PathLike[str] | Run, device: str = "cpu") -> dict[int, Any]:
+    """Load the models that a run kept at 1/3, 2/3 and 3/3 of its training, by their step.
+
+    Raises `InputError` when it has not come that far.
+    """
+    run = _opened(run)
+    models = {step: _loaded(run, run.kept_path(step), device) for step in run.kept_steps()}
+    if not models:
+        raise InputError(f"{run.path} has not reached a third of its training yet")
+    return models
 
 
 def score(
@@ -160,7 +172,7 @@ def score(
     return function(load(run, device), config, run.facts, data, **options)
 
 
-def load_weights_of(run: Run, path: Path, device: str = "cpu") -> Any:
+def _loaded(run: Run, path: Path, device: str) -> Any:
     """Load a run's model with the weights of one of its files."""
     config = config_class(run.task).from_dict(run.config)
     try:
@@ -184,8 +196,8 @@ def choose_device(name: str) -> torch.device:
 
 def set_threads(count: int) -> None:
     """Let torch use so many CPU threads; 0 leaves its choice."""
-    if count < 0:
-        raise InputError(f"--threads must be at least 0, not {count}")
+    if not 0 <= count <= 1024:
+        raise InputError(f"--threads must be from 0 to 1024, not {count}")
     if count:
         torch.set_num_threads(count)
 

@@ -1,6 +1,8 @@
 """The command line. Flags are the fields of the tasks' configurations; torch comes when needed."""
 
+import errno
 import inspect
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import fields
@@ -23,6 +25,7 @@ app = App(
     version_flags=["--version"],
     help_flags=["--help", "-h"],
     result_action="return_value",
+    suppress_keyboard_interrupt=False,  # what it says, where the work is saved, is for the user
 )
 train = App(name="train", help="Train on a task and keep everything in a run folder.")
 app.command(train)
@@ -47,6 +50,7 @@ def run(arguments: list[str]) -> int:
     """Run a command and give its exit code; whatever the user did wrong is one line."""
     try:
         app(arguments, exit_on_error=False, print_error=False)
+        sys.stdout.flush()
         return DONE
     except (CycloptsError, InputError) as error:
         return _complain(str(error))
@@ -54,11 +58,12 @@ def run(arguments: list[str]) -> int:
         print(f"plait: {str(error) or 'interrupted'}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # whoever read our output has had enough
-        sys.stdout = None
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the last flush
         return DONE
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        return _complain(f"{place}{error.strerror or error}")
+        mend = "; free some, then go on with plait resume" if error.errno == errno.ENOSPC else ""
+        return _complain(f"{place}{error.strerror or error}{mend}")
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
@@ -293,7 +298,7 @@ def score(
 def generate(
     run: Path,
     *,
-    prompt: str = "",
+    prompt: Annotated[list[str] | None, Parameter(negative="")] = None,
     length: int = 300,
     temperature: float | None = None,
     beta: float | None = None,
@@ -301,10 +306,12 @@ def generate(
     top_k: int | None = None,
     top_p: float | None = None,
     min_p: float | None = None,
+    beams: int | None = None,
     count: int = 1,
     stop: Annotated[list[str] | None, Parameter(negative="")] = None,
     skip_unknown: Annotated[bool, Parameter(negative="")] = False,
     stream: Annotated[bool, Parameter(negative="")] = False,
+    listing: Annotated[bool, Parameter(negative="")] = False,
     seed: Seed = 0,
     device: Device = "auto",
     threads: Threads = 0,
@@ -317,8 +324,8 @@ def generate(
     ----------
     run : Path
         The run folder.
-    prompt : str
-        Text to go on from.
+    prompt : list
+        Text to go on from; may be given more than once.
     length : int
         Characters to write.
     temperature : float
@@ -333,6 +340,8 @@ def generate(
         Draw from the smallest set of likeliest characters that holds this probability.
     min_p : float
         Draw from characters at least this share as likely as the likeliest.
+    beams : int
+        Look for the likeliest text, keeping so many at every character (beam search).
     count : int
         Write so many texts.
     stop : list
@@ -341,32 +350,50 @@ def generate(
         Leave characters of the prompt out that the model has never seen.
     stream : bool
         Print each character as it is drawn.
+    listing : bool
+        The report's layout: what the weights at 1/3, 2/3 and 3/3 of the training write.
     """
-    from plait.api import choose_device, load, set_threads
+    from plait.api import choose_device, load, load_kept, set_threads
+    from plait.training.run import Run
 
     set_threads(threads)
-    model = load(run, str(choose_device(device)))
+    prompts = prompt or [""]
     sampling = {
         "temperature": temperature, "beta": beta, "greedy": greedy,
         "top_k": top_k, "top_p": top_p, "min_p": min_p,
     }  # fmt: skip
+    drawn = {"seed": seed, "skip_unknown": skip_unknown, **sampling}
+    if sum((stream, listing, beams is not None)) > 1:
+        raise InputError("give one of --stream, --listing and --beams")
+    if listing:
+        from plait.tasks.text.listing import listing as list_thirds
+
+        accuracy = [record["accuracy"] for record in Run.open(run).records("train")]
+        models = load_kept(run, str(choose_device(device)))
+        for line in list_thirds(models, accuracy, prompts, length, **drawn):
+            print(line)
+        return
+    model = load(run, str(choose_device(device)))
     if stream:
-        if count != 1 or stop:
-            raise InputError("--stream writes one text without --stop; leave --count and --stop")
-        symbols = model.stream(prompt, length, seed=seed, skip_unknown=skip_unknown, **sampling)
-        print(prompt, end="", flush=True)
+        if count != 1 or stop or len(prompts) > 1:
+            raise InputError("--stream writes one text to its end; leave out --count and --stop")
+        symbols = model.stream(prompts[0], length, **drawn)
+        print(prompts[0], end="", flush=True)
         for symbol in symbols:
             print(symbol, end="", flush=True)
         print()
         return
-    texts = model.generate(
-        prompt, length, count=count, seed=seed, stop=stop or (), skip_unknown=skip_unknown,
-        **sampling,
-    )  # fmt: skip
-    for k, text in enumerate(texts):
-        if count > 1:
-            print(f"--- {k}")
-        print(text)
+    for begin in prompts:
+        if beams is not None:
+            if any(value not in (None, False) for value in sampling.values()) or count != 1:
+                raise InputError("--beams looks for one likeliest text; leave out how to draw")
+            texts = [model.beam_search(begin, length, beams=beams, skip_unknown=skip_unknown)]
+        else:
+            texts = model.generate(begin, length, count=count, stop=stop or (), **drawn)
+        for k, text in enumerate(texts):
+            if count > 1 or len(prompts) > 1:
+                print(f"--- {k}")
+            print(text)
 
 
 @app.command(name="inspect")

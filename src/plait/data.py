@@ -77,6 +77,7 @@ def get_data(name: str) -> Path:
         raise InputError(f"no data set {name!r} to get; there are {', '.join(DATA_SETS)}")
     data = DATA_SETS[name]
     place = cache_folder() / data.file
+    pooch.get_logger().setLevel("ERROR")  # we say ourselves what went wrong
     by_hand = f"fetch it by hand and put it at {place}"
     try:
         pooch.retrieve(data.url, data.sha256, fname=place.name, path=place.parent)
@@ -128,6 +129,8 @@ def read_text(name: str, *, keep_boilerplate: bool = False) -> Text:
     >>> len(read_text("python-docs").characters) > 100_000
     True
     """
+    if not name:
+        raise InputError("the text has no name; give a file, a folder or a name")
     path = Path(name)
     file = path if path.exists() else find_data(f"text/{name}.txt")
     if file is not None:

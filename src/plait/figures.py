@@ -27,14 +27,11 @@ STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Curve:
-    """A score by its name in the log, and what to write at its axis, with the unit.
-
-    `prior` is what can be had without looking at the input; it is drawn dashed.
-    """
+    """A score by its name in the log, what to write at its axis, and a baseline's level."""
 
     score: str
     label: str
-    prior: float | None = None
+    baseline: tuple[float, str] | None = None
 
 
 def draw_curves(
@@ -62,16 +59,16 @@ def draw_curves(
                 axes.plot(steps[window - 1 :], mean, color=COLOURS[0], label=label)
                 low, high = np.quantile(values[len(values) // 50 :], [0.002, 0.998])
                 held_out = [r[curve.score] for r in valid[1:] if curve.score in r]
-                shown = held_out if curve.prior is None else [*held_out, curve.prior]
-                low, high = min([low, *shown]), max([high, *shown])
+                levels = [*held_out, *([curve.baseline[0]] if curve.baseline else [])]
+                low, high = min([low, *levels]), max([high, *levels])
                 margin = 0.05 * (high - low) or 0.1
                 axes.set_ylim(low - margin, high + margin)
             held_out = [(r["step"], r[curve.score]) for r in valid if curve.score in r]
             if held_out:
                 axes.plot(*zip(*held_out, strict=True), "o-", color=COLOURS[1], label="validation")
-            if curve.prior is not None:
-                label = f"without looking: {curve.prior:.3g}"
-                axes.axhline(curve.prior, color="0.3", linestyle="--", linewidth=1, label=label)
+            if curve.baseline:
+                level, label = curve.baseline
+                axes.axhline(level, color=COLOURS[5], linestyle="--", label=label)
             axes.set_xlabel("training step")
             axes.set_ylabel(curve.label)
             if axes.get_legend_handles_labels()[0]:

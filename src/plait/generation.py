@@ -1,125 +1,15 @@
-"""Writing on: how the next symbol is chosen, and the loop that does it."""
+"""Writing on from a prompt, a symbol at a time."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol, overload
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from plait.errors import InputError
+from plait.sampling import Sampling, require
 
 State = tuple[Tensor, ...]
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How a symbol is drawn from logits ℓ.
-
-    p = softmax(β ℓ), then in this order, each on what the one before left, scaled to sum to 1:
-
-    1. `top_k`: the k likeliest symbols stay;
-    2. `top_p`: the smallest set of likeliest symbols that holds at least this probability stays
-       (nucleus sampling; Holtzman et al. 2020);
-    3. `min_p`: symbols at least this share as likely as the likeliest stay (Nguyen et al. 2024).
-
-    Equals go to the lower number. β = 1 / temperature: temperature *divides* the logits, β
-    multiplies them (the report calls β a temperature). β = ∞, temperature 0, is greedy: the
-    likeliest symbol, always; β = 0 is uniform.
-
-    Raises
-    ------
-    InputError
-        For values out of their range, or both β and a temperature.
-
-    Example
-    -------
-    >>> import torch
-    >>> from plait.generation import Sampling
-    >>> logits = torch.tensor([[0.5, 0.3, 0.2]]).log()
-    >>> Sampling.of(beta=2).probabilities(logits).mul(38).round()
-    tensor([[25.,  9.,  4.]], dtype=torch.float64)
-    >>> Sampling.of(top_k=2).probabilities(logits).mul(8).round()
-    tensor([[5., 3., 0.]], dtype=torch.float64)
-    """
-
-    beta: float = 1.0
-    top_k: int | None = None
-    top_p: float | None = None
-    min_p: float | None = None
-
-    @classmethod
-    def of(
-        cls,
-        *,
-        temperature: float | None = None,
-        beta: float | None = None,
-        greedy: bool = False,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        min_p: float | None = None,
-    ) -> "Sampling":
-        """Make it from what a person says; at most one of temperature, β and greedy."""
-        said = [
-            name
-            for name, given in (
-                ("temperature", temperature is not None),
-                ("beta", beta is not None),
-                ("greedy", greedy),
-            )
-            if given
-        ]
-        if len(said) > 1:
-            raise InputError(f"give {' or '.join(said)}, not both: each says how sharp to draw")
-        if temperature is not None:
-            _require("temperature", temperature, temperature >= 0, "at least 0")
-            beta = math.inf if temperature == 0 else 1 / temperature
-        if greedy:
-            beta = math.inf
-        if beta is None:
-            beta = 1.0
-        _require("beta", beta, beta >= 0, "at least 0")
-        if top_k is not None:
-            _require("top_k", top_k, top_k >= 1, "at least 1")
-        if top_p is not None:
-            _require("top_p", top_p, 0 < top_p <= 1, "more than 0 and at most 1")
-        if min_p is not None:
-            _require("min_p", min_p, 0 <= min_p <= 1, "from 0 to 1")
-        return cls(beta, top_k, top_p, min_p)
-
-    def probabilities(self, logits: Tensor) -> Tensor:
-        """Give the distribution that is drawn from, `[B, V]` in float64."""
-        logits = logits.double()
-        if math.isinf(self.beta):
-            return nn.functional.one_hot(first_largest(logits), logits.shape[-1]).double()
-        p = torch.softmax(self.beta * (logits - logits.amax(-1, keepdim=True)), -1)
-        if self.top_k is not None or self.top_p is not None:
-            order = p.sort(dim=-1, descending=True, stable=True).indices
-            ranked = p.gather(-1, order)  # [B, V], likeliest first
-            if self.top_k is not None:
-                ranked[:, self.top_k :] = 0
-                ranked /= ranked.sum(-1, keepdim=True)
-            if self.top_p is not None:
-                before = ranked.cumsum(-1) - ranked
-                ranked[before >= self.top_p] = 0
-            p = torch.zeros_like(p).scatter(-1, order, ranked)
-        if self.min_p is not None:
-            p = p.masked_fill(p < self.min_p * p.amax(-1, keepdim=True), 0)
-        return p / p.sum(-1, keepdim=True)
-
-    def draw(self, logits: Tensor, u: Tensor) -> Tensor:
-        """Draw by the inverse distribution function: the first symbol whose sum exceeds u.
-
-        Shapes: logits `[B, V]`, u `[B]` uniform in [0, 1), answer `[B]`.
-        """
-        if math.isinf(self.beta):
-            return first_largest(logits)
-        p = self.probabilities(logits)
-        drawn = (p.cumsum(-1) <= u[:, None]).sum(-1)
-        last = p.shape[-1] - 1 - first_largest((p > 0).double().flip(-1))
-        return torch.minimum(drawn, last)  # the sum may stay below 1 by rounding
 
 
 class Vocabulary(Protocol):
@@ -213,8 +103,8 @@ class WritesText(nn.Module):
         InputError
             For values out of their range, and symbols that the model has never seen.
         """
-        _require("length", length, length >= 0, "at least 0")
-        _require("count", count or 0, count is None or count >= 1, "at least 1")
+        require("length", length, length >= 0, "at least 0")
+        require("count", count or 0, count is None or count >= 1, "at least 1")
         sampler = Sampling.of(**sampling)
         prompt = self._known(prompt, skip_unknown)
         writer = _Writer(self, prompt, sampler, seed, range(count or 1))
@@ -231,6 +121,50 @@ class WritesText(nn.Module):
         texts = [prompt + self.vocabulary.decode(numbers) for numbers in written]
         return texts if count is not None else texts[0]
 
+    @torch.inference_mode()
+    def beam_search(
+        self, prompt: str = "", length: int = 200, *, beams: int = 4, skip_unknown: bool = False
+    ) -> str:
+        """Look for the likeliest text of `length` symbols after a prompt.
+
+        At every symbol the `beams` texts of the largest probability so far are kept; with one
+        beam this is greedy writing. What is found is likely, and often dull: see Holtzman et al.
+        (2020).
+
+        Parameters
+        ----------
+        prompt, length, skip_unknown
+            As in `generate`.
+        beams : int
+
+        Example
+        -------
+        >>> from plait.tasks.text.config import TextConfig
+        >>> from plait.tasks.text.model import TextModel
+        >>> from plait.tasks.text.vocabulary import Characters
+        >>> model = TextModel(Characters.of("ab"), TextConfig(hidden_size=4))
+        >>> model.beam_search("a", 5, beams=1) == model.generate("a", 5, greedy=True)
+        True
+        """
+        require("length", length, length >= 0, "at least 0")
+        require("beams", beams, beams >= 1, "at least 1")
+        prompt = self._known(prompt, skip_unknown)
+        with _standing_still(self):
+            logits, state = _read(self, prompt)  # [1, V]
+            texts = torch.zeros(1, 0, dtype=torch.long, device=logits.device)
+            scores = torch.zeros(1, 1, dtype=torch.float64, device=logits.device)
+            for written in range(length):
+                if written:
+                    logits, state = self(texts[None, :, -1], state)
+                    logits = logits[0]  # [beams, V]
+                total = (scores + logits.double().log_softmax(-1)).flatten()
+                best = total.sort(descending=True, stable=True).indices[:beams]
+                scores = total[best][:, None]
+                parent, symbol = best // logits.shape[-1], best % logits.shape[-1]
+                texts = torch.cat([texts[parent], symbol[:, None]], 1)
+                state = _each(state, lambda s, parent=parent: s[:, parent])
+        return prompt + self.vocabulary.decode(texts[0].tolist())
+
     def stream(
         self,
         prompt: str = "",
@@ -246,11 +180,12 @@ class WritesText(nn.Module):
         Arguments are those of `generate`; `sample` is the k of text k. The prompt is not given
         back.
         """
+        require("length", length or 0, length is None or length >= 0, "at least 0")
         sampler = Sampling.of(**sampling)
         prompt = self._known(prompt, skip_unknown)
+        writer = _Writer(self, prompt, sampler, seed, range(sample, sample + 1))
 
         def symbols() -> Iterator[str]:
-            writer = _Writer(self, prompt, sampler, seed, range(sample, sample + 1))
             decode, written = self.vocabulary.decoder(), 0
             while length is None or written < length:
                 yield decode(writer.step()[0])
@@ -274,30 +209,34 @@ class _Writer:
     def __init__(
         self, model: WritesText, prompt: str, sampling: Sampling, seed: int, samples: range
     ) -> None:
-        _require("seed", seed, seed >= 0, "at least 0")
+        require("seed", seed, 0 <= seed < 2**63, "at least 0 and less than 2**63")
         self.model, self.sampling = model, sampling
         self.streams = [np.random.Generator(np.random.Philox(key=[seed, k])) for k in samples]
         self.device = next(model.parameters()).device
-        self.state: Any = None
-        numbers = torch.from_numpy(model.vocabulary.encode(prompt)).to(self.device)
+        self.drawn: Tensor | None = None
         with _standing_still(model), torch.inference_mode():
-            if len(numbers):
-                logits, state = model(numbers[:, None])  # [T, 1, V]
-                self.logits = logits[-1].expand(len(samples), -1)
-                self.state = _each(state, lambda s: s.expand(-1, len(samples), -1).contiguous())
-            else:
-                self.logits = model.first_logits(len(samples))
+            logits, state = _read(model, prompt)
+            self.logits = logits.expand(len(samples), -1)
+            self.state = _each(state, lambda s: s.expand(-1, len(samples), -1).contiguous())
 
     def step(self) -> list[int]:
         """Draw the next symbol of every text."""
         with _standing_still(self.model), torch.inference_mode():
-            if self.logits is None:
+            if self.drawn is not None:
                 logits, self.state = self.model(self.drawn[None], self.state)
                 self.logits = logits[0]  # [B, V]
             u = torch.tensor([stream.random() for stream in self.streams], dtype=torch.float64)
             self.drawn = self.sampling.draw(self.logits, u.to(self.device))  # [B]
-            self.logits = None
             return self.drawn.tolist()
+
+
+def _read(model: WritesText, prompt: str) -> tuple[Tensor, Any]:
+    """Read a prompt: logits `[1, V]` of what follows it, and the state, None for no prompt."""
+    numbers = torch.from_numpy(model.vocabulary.encode(prompt))
+    if len(numbers) == 0:
+        return model.first_logits(1), None
+    logits, state = model(numbers[:, None].to(next(model.parameters()).device))  # [T, 1, V]
+    return logits[-1], state
 
 
 class _standing_still:  # noqa: N801 - a context manager, read as a phrase
@@ -315,20 +254,9 @@ class _standing_still:  # noqa: N801 - a context manager, read as a phrase
             self.model.train()
 
 
-def first_largest(x: Tensor) -> Tensor:
-    """Give the lowest index of the largest value along the last axis.
-
-    >>> import torch
-    >>> from plait.generation import first_largest
-    >>> first_largest(torch.tensor([1.0, 3.0, 3.0])).item()
-    1
-    """
-    size = x.shape[-1]
-    index = torch.arange(size, device=x.device)
-    return torch.where(x == x.amax(-1, keepdim=True), index, size).amin(-1)
-
-
-def _each(state: Any, change: Any) -> Any:
+def _each(state: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    if state is None:
+        return None
     return tuple(map(change, state)) if isinstance(state, tuple) else change(state)
 
 
@@ -339,8 +267,3 @@ def _cut_end(numbers: list[int], ends: Sequence[list[int]]) -> bool:
             del numbers[-len(end) :]
             return True
     return False
-
-
-def _require(name: str, value: float, good: bool, range_: str) -> None:
-    if not good:
-        raise InputError(f"{name} must be {range_}, not {value}")

@@ -130,9 +130,7 @@ def _strand_groups(strand: Strand, label: str) -> Iterator[_Group]:
         ("hidden–hidden", strand.recurrent_gates, strand.recurrent),
     ):
         for name, weight in weights.items():
-            shape = weight.shape
-            if shape[0] == len(gates) * H:
-                shape = (len(gates), *shape[1:], H)  # G·F·H
+            shape = (len(gates), *weight.shape[1:], weight.shape[0] // len(gates))  # G·F·H
             yield f"{label}, {side}" + f" {name}" * (len(weights) > 1), _product(shape), [weight]
     if strand.recurrent_bias is not None:
         size = (len(strand.recurrent_bias_gates), H)

@@ -1,8 +1,8 @@
 """Operators: how a unit hears the others.
 
 An operator declares the weights that carry `inputs` features to `outputs` features, and applies
-them. It owns no weights: `Recurrent` does, once for its input side and once for its recurrent
-side, with the outputs of all gates stacked.
+them. It owns no weights: `GraphConv` does, and `Recurrent` does, once for its input side and once
+for its recurrent side, with the weights of all gates stacked.
 """
 
 from collections.abc import Mapping
@@ -16,8 +16,19 @@ from torch.nn import functional as F
 class Operator(Protocol):
     """What every operator answers; write a class with these two methods to make your own.
 
-    The first axis of every weight runs over the outputs, so that a cell can ask for the rows of
-    some of its gates only.
+    `weight_shapes` is asked for one gate. A recurrent layer stacks its gates along the first axis
+    of every weight, and `apply` gets the weights of one gate or several, stacked so, and answers
+    with their outputs side by side. Where every weight begins with `outputs`, as a matrix does,
+    there is nothing to heed.
+
+    An operator may say more, by these names:
+
+    - `check(x, graph)` refuses, before anything is computed, what does not fit; an operator that
+      has it hears neighbours, so a recurrent layer wants nodes, `x [T, B, N, F]`;
+    - `score_weights`, names of weights that compare nodes and carry no features; a recurrent
+      layer draws them by Glorot, not by its own scheme;
+    - `without_dropout`, the operator as it acts in evaluation, if it drops anything in training;
+    - `explain(inputs, outputs, graph)`, one line for `layer.explain()`; graph may be None.
 
     Example
     -------
@@ -38,7 +49,7 @@ class Operator(Protocol):
     """
 
     def weight_shapes(self, inputs: int, outputs: int) -> Mapping[str, tuple[int, ...]]:
-        """Name the weights and give their shapes; each begins with `outputs`."""
+        """Name the weights and give their shapes, for one gate."""
         ...
 
     def apply(self, x: Tensor, weights: Mapping[str, Tensor], graph: Any) -> Tensor:
@@ -67,3 +78,15 @@ class Dense:
     def apply(self, x: Tensor, weights: Mapping[str, Tensor], graph: Any) -> Tensor:
         """Return x Wᵀ."""
         return F.linear(x, weights["weight"])
+
+
+def checked_operator(operator: Any) -> Operator:
+    """Refuse what is no operator, such as its class."""
+    if isinstance(operator, type) or not hasattr(operator, "weight_shapes"):
+        raise TypeError(f"operator must be an operator such as Dense(), not {operator!r}")
+    return operator
+
+
+def acting(operator: Operator, training: bool) -> Operator:
+    """Give the operator as it acts in training or in evaluation."""
+    return operator if training else getattr(operator, "without_dropout", operator)

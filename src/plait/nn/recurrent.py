@@ -11,7 +11,8 @@ from torch.nn.utils.rnn import PackedSequence
 from plait.kernels import native
 from plait.kernels.choice import Choice
 from plait.nn.cells import GRU, LSTM, RNN, Cell, State
-from plait.nn.operators import Dense, Operator
+from plait.nn.graph import Graph
+from plait.nn.operators import Dense, Operator, checked_operator
 from plait.nn.strand import Init, Strand
 
 INPUT_GAIN, STATE_GAIN = 2.0, 4.0
@@ -94,8 +95,6 @@ class Recurrent(nn.Module):
         super().__init__()
         if not isinstance(cell, Cell):
             raise TypeError(f"cell must be a Cell such as LSTM(), not {cell!r}")
-        if isinstance(operator, type) or not hasattr(operator, "weight_shapes"):
-            raise TypeError(f"operator must be an operator such as Dense(), not {operator!r}")
         for name, value, least in (
             ("input_size", input_size, 0),
             ("hidden_size", hidden_size, 1),
@@ -111,7 +110,7 @@ class Recurrent(nn.Module):
         self.cell = cell
         self.input_size = input_size
         self.hidden_size = hidden_size
-        self.operator = operator
+        self.operator = checked_operator(operator)
         self.layers = layers
         self.bidirectional = bidirectional
         self.dropout = dropout
@@ -212,15 +211,24 @@ class Recurrent(nn.Module):
         """
         return self._run(x, state, graph, lengths, unroll=True)[2]
 
-    def explain(self) -> str:
+    def explain(self, graph: Graph | None = None) -> str:
         """Say in plain words which kernel each layer uses here, and why.
+
+        For operators that hear neighbours it says how each side is computed; with a graph, how on
+        that graph.
 
         Example
         -------
         >>> from plait import GRU, Recurrent
         >>> print(Recurrent(GRU("before"), 3, 5).explain())
         layer 0: reference - torch has no kernel for GRU(reset='before') × Dense()
+        >>> from plait import GCN, RNN
+        >>> print(Recurrent(RNN(), 9, 5, operator=GCN()).explain())
+        layer 0: reference - torch has no kernel for RNN(nonlinearity='tanh') × GCN()
+          input side: product first, for 5 outputs are fewer than 9 inputs
+          recurrent side: shift first, for 5 inputs are no more than 5 outputs
         """
+        said: Any = getattr(self.operator, "explain", None)
         lines = []
         for layer in range(self.layers):
             plain = self._choose(layer, lengths=False, unroll=False)
@@ -229,6 +237,16 @@ class Recurrent(nn.Module):
             if padded != plain:
                 line += f"; with lengths: {padded.kernel} - {padded.reason}"
             lines.append(line)
+            if said is not None:
+                strand: Strand = self.strands[layer * self.num_directions]  # pyright: ignore[reportAssignmentType]
+                width = self.hidden_size * self.num_directions if layer else self.input_size
+                for side, inputs, gates in (
+                    ("input", width, strand.gates),
+                    ("recurrent", self.hidden_size, strand.recurrent_gates),
+                ):
+                    if gates:
+                        text = said(inputs, len(gates) * self.hidden_size, graph)
+                        lines.append(f"  {side} side: {text}")
         return "\n".join(lines)
 
     @classmethod
@@ -334,7 +352,7 @@ class Recurrent(nn.Module):
         unroll: bool,
     ) -> tuple[Tensor, Tensor | State, Tensor | State]:
         """Outputs, final states, and with `unroll` the states of every step (else empty)."""
-        x = self._checked_input(x)  # [T, B, (N,) F]
+        x = self._checked_input(x, graph)  # [T, B, (N,) F]
         starts = self._checked_state(state, x)
         keep = None
         if lengths is not None:
@@ -384,7 +402,7 @@ class Recurrent(nn.Module):
             return Choice("reference", "torch's kernels need an input")
         return native.choice(mode, next(self.parameters()), lengths=lengths)
 
-    def _checked_input(self, x: Tensor) -> Tensor:
+    def _checked_input(self, x: Tensor, graph: Any) -> Tensor:
         if isinstance(x, PackedSequence):
             raise TypeError("packed sequences are not taken; pass the padded batch and lengths=")
         order = "[B, T, {}F]" if self.batch_first else "[T, B, {}F]"
@@ -399,6 +417,14 @@ class Recurrent(nn.Module):
         weight = next(self.parameters())
         if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
             raise ValueError(f"x is {x.dtype}, the layer {weight.dtype}; convert one with .to()")
+        check: Any = getattr(self.operator, "check", None)
+        if check is not None:
+            if x.ndim != 4:
+                raise ValueError(
+                    f"{self.operator!r} hears neighbours, so x must be {order.format('N, ')}; "
+                    f"got shape {list(x.shape)}"
+                )
+            check(x, graph)
         return x.transpose(0, 1) if self.batch_first else x
 
     def _checked_state(self, state: Tensor | State | None, x: Tensor) -> State:

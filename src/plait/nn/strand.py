@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from plait.kernels import native, reference
 from plait.kernels.choice import Choice
 from plait.nn.cells import Cell, Hear, State
-from plait.nn.operators import Operator
+from plait.nn.convolution import glorot_
+from plait.nn.operators import Operator, acting
 
 Init = Literal["orthogonal", "torch", "kaiming"]
 
@@ -20,7 +21,8 @@ class Strand(nn.Module):
     """The weights of one layer in one direction, and how they run over time.
 
     `inputs` and `recurrent` hold the operator's weights for the two sides, their first axis the
-    gates × channels; `bias` and `recurrent_bias` have entries for the gates that the cell says.
+    gates × what the operator asks for one (for a matrix, channels); `bias` and
+    `recurrent_bias` have entries for the gates that the cell says.
     """
 
     def __init__(self, cell: Cell, operator: Operator, input_size: int, hidden_size: int) -> None:
@@ -31,8 +33,8 @@ class Strand(nn.Module):
         self.bias_gates = _subset(cell.bias_gates, self.gates)
         self.recurrent_gates = _subset(cell.recurrent_gates, self.gates)
         self.recurrent_bias_gates = _subset(cell.recurrent_bias_gates, self.recurrent_gates)
-        self.inputs = _weights(operator, input_size, len(self.gates) * H)
-        self.recurrent = _weights(operator, H, len(self.recurrent_gates) * H)
+        self.inputs = _weights(operator, input_size, H, len(self.gates))
+        self.recurrent = _weights(operator, H, H, len(self.recurrent_gates))
         self.bias = _vector(len(self.bias_gates) * H)
         self.recurrent_bias = _vector(len(self.recurrent_bias_gates) * H)
         self.vectors = nn.ParameterDict({name: torch.empty(H) for name in cell.vectors})
@@ -48,13 +50,19 @@ class Strand(nn.Module):
             for p in self.parameters():
                 nn.init.uniform_(p, -1 / math.sqrt(H), 1 / math.sqrt(H))
             return
-        for side, weights in (("input", self.inputs), ("recurrent", self.recurrent)):
-            for weight in weights.values():
-                for gate in weight.split(H):  # [H, …]: each gate is drawn by itself
+        scores = getattr(self.operator, "score_weights", ())
+        for side, weights, gates in (
+            ("input", self.inputs, self.gates),
+            ("recurrent", self.recurrent, self.recurrent_gates),
+        ):
+            for name, weight in weights.items():
+                for gate in weight.chunk(len(gates)):  # [H, …]: each gate is drawn by itself
                     if gate.numel() == 0:
                         continue
-                    matrix = gate.view(H, -1)
-                    if init == "kaiming":
+                    matrix = gate.view(len(gate), -1)
+                    if name in scores:
+                        glorot_(gate)
+                    elif init == "kaiming":
                         nn.init.kaiming_normal_(matrix)
                     elif side == "recurrent":
                         nn.init.orthogonal_(matrix)
@@ -82,17 +90,19 @@ class Strand(nn.Module):
         if chosen.native is not None:
             h, final = native.run(chosen.native, x, start, self._torch_weights(), lengths, keep)
             return h, final, ()
-        x_gates = self.operator.apply(x, dict(self.inputs), graph)  # [T, B, (N,) G·H]
+        operator = acting(self.operator, self.training)
+        x_gates = operator.apply(x, dict(self.inputs), graph)  # [T, B, (N,) G·H]
         if self.bias is not None:
             x_gates = x_gates + self._spread(self.bias, self.bias_gates, self.gates)
         mask = None
         if recurrent_dropout:
             mask = F.dropout(torch.ones_like(start[0]), recurrent_dropout)
         return reference.run(
-            self.cell.step, x_gates, self._hearing(graph, mask), start, dict(self.vectors), keep
-        )
+            self.cell.step, x_gates, self._hearing(operator, graph, mask), start,
+            dict(self.vectors), keep,
+        )  # fmt: skip
 
-    def _hearing(self, graph: Any, mask: Tensor | None) -> Hear:
+    def _hearing(self, operator: Operator, graph: Any, mask: Tensor | None) -> Hear:
         """Make `hear` for one sequence; the weights of each set of gates are picked once."""
         picked: dict[tuple[str, ...], tuple[Mapping[str, Tensor], Tensor | None]] = {}
 
@@ -118,7 +128,7 @@ class Strand(nn.Module):
             if key not in picked:
                 picked[key] = pick(key)
             weights, bias = picked[key]
-            heard = self.operator.apply(tensor if mask is None else tensor * mask, weights, graph)
+            heard = operator.apply(tensor if mask is None else tensor * mask, weights, graph)
             return heard if bias is None else heard + bias
 
         return hear
@@ -127,8 +137,8 @@ class Strand(nn.Module):
         """Return the rows of `gates` out of a weight stacked over the gates `stacked`."""
         if tuple(gates) == tuple(stacked):
             return weight
-        H = self.hidden_size
-        return torch.cat([weight.narrow(0, stacked.index(g) * H, H) for g in gates])
+        parts = dict(zip(stacked, weight.chunk(len(stacked)), strict=True))
+        return torch.cat([parts[g] for g in gates])
 
     def _spread(self, bias: Tensor, has: Sequence[str], gates: Sequence[str]) -> Tensor:
         """Give the bias of `gates` [len(gates)·H]; zero for gates that have none."""
@@ -187,9 +197,11 @@ def _subset(gates: Sequence[str] | None, of: tuple[str, ...]) -> tuple[str, ...]
     return chosen
 
 
-def _weights(operator: Operator, inputs: int, outputs: int) -> nn.ParameterDict:
-    shapes = operator.weight_shapes(inputs, outputs) if outputs else {}
-    return nn.ParameterDict({name: torch.empty(shape) for name, shape in shapes.items()})
+def _weights(operator: Operator, inputs: int, outputs: int, gates: int) -> nn.ParameterDict:
+    """Make the weights of one gate, as many times along the first axis as there are gates."""
+    shapes = operator.weight_shapes(inputs, outputs) if gates else {}
+    stacked = {name: (gates * first, *rest) for name, (first, *rest) in shapes.items()}
+    return nn.ParameterDict({name: torch.empty(shape) for name, shape in stacked.items()})
 
 
 def _vector(size: int) -> nn.Parameter | None:

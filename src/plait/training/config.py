@@ -54,7 +54,7 @@ class TrainingConfig:
     save_every: float = option(60.0, "Seconds between checkpoints.", least=0)
     seed: int = option(0, "Decides initial weights, batches and dropout.", least=0)
     device: Literal["auto", "cpu", "cuda"] = option("auto", "Where to compute; auto: a GPU if any.")
-    threads: int = option(0, "CPU threads; 0: torch's choice.", least=0)
+    threads: int = option(0, "CPU threads; 0: torch's choice.", least=0, below=1025)
 
     def __post_init__(self) -> None:
         for f in fields(self):

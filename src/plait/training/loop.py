@@ -120,6 +120,8 @@ class Loop:
             return
         if resume:
             self._restore()
+        else:
+            self._save()  # so that a run can be resumed whatever stops it, and whenever
         self.progress.start(now.step, now.seconds, run.records())
         began = saved = time.monotonic()
         earlier = now.seconds
@@ -136,9 +138,12 @@ class Loop:
                     self._save()
                     saved = time.monotonic()
                 if stop.is_set() and not self._over():
+                    self.task.draw(run.records(), run.path / "curves.png")
                     raise Interrupted(f"stopped at step {now.step}, saved in {run.path}")
             if not run.records("test"):
                 self._test()
+        for scores in run.records("test"):
+            self.progress.notice(self.task.remark(scores))
         self.task.draw(run.records(), run.path / "curves.png")
 
     def _over(self) -> bool:
@@ -249,9 +254,6 @@ class Loop:
 
     def _restore(self) -> None:
         now, run = self.now, self.run_folder
-        if not run.has_checkpoint():  # stopped before the first one: begin again
-            run.cut_back(0)
-            return
         tensors, facts, damaged = run.load_checkpoint()
         for notice in damaged:
             self.progress.notice(f"{notice}; going on from the checkpoint of step {facts['step']}")
@@ -279,7 +281,6 @@ class Loop:
         run.log("test", self.now.step, {**steps, **scores})
         run.flush(to_disk=True)
         self.progress.tested(facts["step"], scores)
-        self.progress.notice(self.task.remark(scores))
 
 
 class _Parts:

@@ -1,5 +1,6 @@
 """What a person sees while a run goes on: a live panel on a terminal, plain lines in a pipe."""
 
+import contextlib
 import sys
 import time
 from collections import deque
@@ -105,7 +106,8 @@ class PlainProgress(Progress):
         self._print(text)
 
     def _print(self, text: str) -> None:
-        print(text, file=self.stream, flush=True)
+        with contextlib.suppress(BrokenPipeError):  # nobody reads on: train to the end all the same
+            print(text, file=self.stream, flush=True)
 
 
 class LiveProgress(Progress):
@@ -115,6 +117,8 @@ class LiveProgress(Progress):
         self.console = console
         self.validation: Mapping[str, float] = {}
         self.validation_step = 0
+        self.test: Mapping[str, float] = {}
+        self.test_step = 0
         self.text, self.text_step = "", 0
 
     def announce(self, title: str, lines: Mapping[str, str], *, steps: int, rate: float,
@@ -152,9 +156,7 @@ class LiveProgress(Progress):
         self.text, self.text_step = text, step
 
     def tested(self, step: int, scores: Mapping[str, float]) -> None:
-        self.live.console.print(
-            Text(f"test, with the weights of step {step}: {_scores(scores)}", style="bold")
-        )
+        self.test, self.test_step = dict(scores), step
 
     def notice(self, text: str) -> None:
         self.console.print(Text(text, style="yellow"))
@@ -172,10 +174,14 @@ class LiveProgress(Progress):
             scores.add_column(name.replace("_", " "), justify="right")
         label = f"training, mean of {len(self.recent)} steps"
         scores.add_row(label, *(_number(v) for v in averages.values()))
-        if self.validation:
-            label = f"validation, step {self.validation_step:,}"
-            values = (self.validation.get(n) for n in averages)
-            scores.add_row(label, *("" if v is None else _number(v) for v in values))
+        for part, step, held_out in (
+            ("validation, step", self.validation_step, self.validation),
+            ("test, weights of step", self.test_step, self.test),
+        ):
+            if held_out:
+                values = (held_out.get(n) for n in averages)
+                cells = ("" if v is None else _number(v) for v in values)
+                scores.add_row(f"{part} {step:,}", *cells)
         parts: list[Any] = [head, scores]
         if self.text:
             title = f"it writes, at step {self.text_step:,}"

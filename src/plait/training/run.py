@@ -185,10 +185,6 @@ class Run:
         for old in self._checkpoints()[CHECKPOINTS_KEPT:]:
             old.unlink()
 
-    def has_checkpoint(self) -> bool:
-        """Whether there is one, whole or damaged."""
-        return bool(self._checkpoints())
-
     def load_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any], list[str]]:
         """Read the newest whole checkpoint, and say which newer ones are damaged.
 
@@ -202,7 +198,7 @@ class Run:
                 damaged.append(str(error))
         if damaged:
             raise InputError(f"no whole checkpoint in {self.path}: {'; '.join(damaged)}")
-        raise InputError(f"{self.path} has no checkpoint to go on from")
+        raise InputError(f"{self.path} has no checkpoint to go on from; train anew")
 
     def _checkpoints(self) -> list[Path]:
         return sorted(self.path.glob("checkpoint/step-*.safetensors"), reverse=True)

@@ -42,18 +42,16 @@ class MemoryConfig(TrainingConfig):
         "baum-sweet", "random-combinations", "binary-palindrome", "recall", "adding"
     ] = option(
         "baum-sweet",
-        "baum-sweet: have all runs of zeros in a binary number an even length? "
-        "random-combinations: which token is missing? "
-        "binary-palindrome: what is the last bit? "
-        "recall: which of 8 symbols came first? "
-        "adding: what is the sum of the two marked numbers?",
+        "What is asked. baum-sweet: whether all runs of zeros in a binary number are even; "
+        "random-combinations: the missing token; binary-palindrome: its last bit; recall: the "
+        "first of 8 symbols; adding: the sum of the two marked numbers.",
     )
     length: int = option(
         4, "Decimal digits, tokens, or digits of a palindrome; blanks (recall), steps (adding)."
     )
     cell: str = option(
         "lstm",
-        "rnn, rnn-relu, lstm, lstm-peephole, gru or gru-before; as the course has them: "
+        "rnn, rnn-relu, lstm, lstm-peephole, gru or gru-before. As the report's course has them: "
         "lstm-course, gru-course, peephole-course.",
     )
     bidirectional: bool = option(False, "Read from both ends.")

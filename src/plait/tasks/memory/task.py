@@ -103,6 +103,8 @@ class MemoryTask:
     def remark(self, scores: Mapping[str, float]) -> str:
         """Say what the accuracy means beside that of whoever does not look."""
         beside = f"right in {scores['accuracy']:.1%}; without looking, in {scores['prior']:.1%}"
+        if "converged_step" in scores:
+            beside += f"; converged at step {scores['converged_step']:,}"
         if scores["loss"] > 0.95 * scores["loss_prior"]:
             return (
                 f"{beside}: little or nothing is learnt; train longer, or try another --cell, or a "
@@ -120,8 +122,8 @@ class MemoryTask:
         both = " in both directions" if config.bidirectional else ""
         loss = "loss, nats" if p.classes else "mean squared error"
         curves = [
-            Curve("accuracy", "accuracy, share of sequences", p.prior),
-            Curve("loss", loss, p.loss_prior),
+            Curve("accuracy", "accuracy, share of sequences", _without_looking(p.prior)),
+            Curve("loss", loss, _without_looking(p.loss_prior)),
         ]
         converged = next((r.get("converged_step") for r in records if r["kind"] == "test"), None)
         title = (
@@ -135,3 +137,7 @@ class MemoryTask:
     def _draw(self, number: int, stream: int) -> tuple[Tensor, Tensor]:
         config = self.config
         return draw(self.problem, config.seed, number, stream, config.batch_size, self.device)
+
+
+def _without_looking(level: float) -> tuple[float, str]:
+    return level, f"without looking: {level:.3g}"

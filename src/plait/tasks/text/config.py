@@ -24,6 +24,16 @@ class TextConfig(TrainingConfig):
     )  # fmt: skip
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "report": {"batches": "windows", "keep_boilerplate": True},
+        "good": {
+            "hidden_size": 256,
+            "embedding_size": 64,
+            "length": 60,
+            "batch_size": 32,
+            "schedule": "cosine",
+            "warmup": 100,
+            "lr": 0.008,
+            "steps": 900,
+        },
     }
 
     data: str = option(

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -139,14 +140,12 @@ class TextTask:
 
     def remark(self, scores: Mapping[str, float]) -> str:
         """Say who predicts better, the network or the n-gram."""
-        gain = scores["ngram_bits_per_character"] - scores["bits_per_character"]
-        ngram = f"an interpolated {scores['ngram_order']}-gram"
+        bits = scores["ngram_bits_per_character"]
+        gain = bits - scores["bits_per_character"]
+        text = f"an interpolated {scores['ngram_order']}-gram has {bits:.4f} bits per character"
         if gain < 0:
-            return (
-                f"{ngram} predicts this text better, by {-gain:.3f} bits per character: "
-                "train longer, or a larger network"
-            )
-        return f"better than {ngram} by {gain:.3f} bits per character"
+            return f"{text} and wins by {-gain:.3f}: train longer, or a larger network"
+        return f"{text}; the network wins by {gain:.3f}"
 
     def sample(self, step: int) -> str:
         """Write some text on, at β = 2."""
@@ -157,8 +156,9 @@ class TextTask:
         """Draw bits per character and accuracy over the steps."""
         config = self.config
         title = f"{self.text.name}: {config.cell}, {config.layers} × {config.hidden_size}"
-        curves = [
-            Curve("bits_per_character", "bits per character"),
-            Curve("accuracy", "accuracy, share of characters"),
-        ]
+        names = {"bits_per_character": "bits per character", "accuracy": "accuracy, share right"}
+        curves = [Curve(score, label) for score, label in names.items()]
+        for test in (r for r in records if r["kind"] == "test"):
+            label = f"{test['ngram_order']}-gram on the test part"
+            curves = [replace(c, baseline=(test[f"ngram_{c.score}"], label)) for c in curves]
         draw_curves(records, curves, path, title=title)

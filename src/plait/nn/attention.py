@@ -1,0 +1,140 @@
+"""`Attention`: a node weighs its neighbours by what they say."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from plait.kernels.attention import Neighbourhood, attend, neighbourhood
+from plait.nn.graph import Graph, checked_graph
+
+
+@dataclass(frozen=True)
+class Attention:
+    r"""Graph attention (Veličković et al. 2018), and version 2 (Brody et al. 2022).
+
+    y_i = Σ_j α_ij z_j for each head,  z = x Wᵀ,  α_i = softmax over j in N(i) and i of e_ij
+
+    version 1: e_ij = LeakyReLU(aᵀ z_j + bᵀ z_i), with a the weight `source`, b `target`
+
+    version 2: e_ij = aᵀ LeakyReLU(z_j + V x_i), with a the weight `vector`, V `target`
+
+    The slope of LeakyReLU is 0.2. The heads stand side by side: with C = outputs / heads, head k
+    gives channels k·C … k·C + C − 1. Edge weights are ignored; loops are dropped and every node
+    gets one. In a cell each side, input and recurrent, has one coefficient for each edge and head
+    at a time, shared by the gates that are heard together: z holds the head's channels of all
+    those gates, and a, b, V have a part for each.
+
+    Parameters
+    ----------
+    heads : int
+        Must divide the outputs (in a cell: the hidden size).
+    version : 1 or 2
+    dropout : float
+        Share of the coefficients set to zero in training.
+
+    Example
+    -------
+    >>> import torch
+    >>> from plait import Attention, Graph, GraphConv
+    >>> graph = Graph.from_edges([(0, 1), (1, 2)]).to_undirected()
+    >>> conv = GraphConv(Attention(heads=8), 5, 64)                # 8 heads of 8
+    >>> conv(torch.randn(10, 3, 5), graph).shape                   # 10 feature sets, one graph
+    torch.Size([10, 3, 64])
+    """
+
+    heads: int
+    version: Literal[1, 2] = 1
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.heads < 1:
+            raise ValueError(f"Attention needs at least 1 head, not {self.heads}")
+        if self.version not in (1, 2):
+            raise ValueError(f"the version of Attention is 1 or 2, not {self.version!r}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be at least 0 and less than 1, not {self.dropout}")
+
+    @property
+    def without_dropout(self) -> "Attention":
+        """The same in evaluation."""
+        return replace(self, dropout=0.0)
+
+    @property
+    def score_weights(self) -> tuple[str, ...]:
+        """The weights that compare nodes and carry no features."""
+        return "source" if self.version == 1 else "vector", "target"
+
+    def weight_shapes(self, inputs: int, outputs: int) -> Mapping[str, tuple[int, ...]]:
+        """W, and what the scores take; with no inputs there is nothing to compare."""
+        if outputs % self.heads:
+            raise ValueError(
+                f"{self.heads} heads do not divide {outputs} outputs; take a multiple of "
+                f"{self.heads}, such as {-(-outputs // self.heads) * self.heads}"
+            )
+        if inputs == 0:
+            return {"weight": (outputs, 0)}
+        vector = (self.heads, outputs // self.heads)
+        matrix = (outputs, inputs)
+        if self.version == 1:
+            return {"weight": matrix, "source": vector, "target": vector}
+        return {"weight": matrix, "target": matrix, "vector": vector}
+
+    def check(self, x: Tensor, graph: Any) -> None:
+        """Refuse features that do not fit the graph."""
+        checked_graph(self, x, graph)
+
+    def apply(self, x: Tensor, weights: Mapping[str, Tensor], graph: Any) -> Tensor:
+        """Carry `x [..., N, inputs]` to `[..., N, outputs]`."""
+        self.check(x, graph)
+        weight = weights["weight"]
+        if x.numel() == 0:
+            return F.linear(x, weight)
+        a = weights["source" if self.version == 1 else "vector"]  # [gates·K, C]
+        lead, K, C = x.shape[:-2], self.heads, a.shape[1]
+        gates = a.shape[0] // K
+        N = graph.num_nodes
+
+        def by_head(rows: Tensor) -> Tensor:  # [..., N, gates·K·C]
+            return rows.reshape(-1, N, gates, K, C).permute(0, 3, 1, 2, 4)
+
+        def vectors(stacked: Tensor) -> Tensor:  # [gates·K, C]
+            return stacked.view(gates, K, C).transpose(0, 1).flatten(1)  # [K, gates·C]
+
+        z = by_head(F.linear(x, weight)).flatten(3)  # [B, K, N, gates·C]
+        hood = hearing(graph)
+        if self.version == 1:
+            both = torch.stack([vectors(weights[n]) for n in ("source", "target")], -1)
+            left, right = (z @ both).flatten(0, 1).unbind(-1)  # [B·K, N]
+            y = attend(z.flatten(0, 1), left, right, None, hood, self.dropout)
+        else:
+            left = z.flatten(0, 1)
+            right = by_head(F.linear(x, weights["target"])).flatten(3).flatten(0, 1)
+            vector = vectors(a).repeat(len(z), 1)  # [B·K, gates·C]
+            y = attend(left, left, right, vector, hood, self.dropout)
+        y = y.view(-1, K, N, gates, C).permute(0, 2, 3, 1, 4)  # [B, N, gates, K, C]
+        return y.reshape(*lead, N, gates * K * C)
+
+    def explain(self, inputs: int, outputs: int, graph: Graph | None = None) -> str:
+        """Say what is kept and what is computed again."""
+        text = "product first; scores and coefficients head by head, computed again for gradients"
+        if graph is None:
+            return text
+        return f"{text}; {len(hearing(graph).sources):,} edges, a loop at each node among them"
+
+
+def hearing(graph: Graph) -> Neighbourhood:
+    """Give who hears whom: the edges but for loops, and every node itself."""
+
+    def make() -> Neighbourhood:
+        source, target = graph.edge_index
+        apart = source != target
+        nodes = torch.arange(graph.num_nodes, device=graph.device)
+        return neighbourhood(
+            torch.cat([source[apart], nodes]), torch.cat([target[apart], nodes]), graph.num_nodes
+        )
+
+    return graph.keep("hearing", make)

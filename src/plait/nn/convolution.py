@@ -1,0 +1,88 @@
+"""`GraphConv`: one operator with its weights."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from plait.nn.graph import Graph
+from plait.nn.operators import Operator, acting, checked_operator
+
+
+class GraphConv(nn.Module):
+    r"""A layer over a graph: h = W * x + b, with `*` the operator.
+
+    Parameters
+    ----------
+    operator : Operator
+        How a node hears its neighbours: `GCN()`, `Chebyshev(k)`, `Diffusion(k)`,
+        `Attention(heads)`, `Dense()`, or your own.
+    inputs, outputs : int
+        Features of a node before and after.
+    bias : bool
+
+    Shapes
+    ------
+    x : `[..., N, inputs]`; what stands before the nodes shares the graph
+
+    h : `[..., N, outputs]`
+
+    Example
+    -------
+    >>> import torch
+    >>> from plait import GCN, Graph, GraphConv
+    >>> triangle = Graph.from_edges([(0, 1), (1, 2), (2, 0)]).to_undirected()
+    >>> conv = GraphConv(GCN(), 4, 8)
+    >>> conv(torch.randn(3, 4), triangle).shape
+    torch.Size([3, 8])
+    >>> print(conv.explain())
+    shift first, for 4 inputs are no more than 8 outputs
+    """
+
+    def __init__(self, operator: Operator, inputs: int, outputs: int, bias: bool = True) -> None:
+        super().__init__()
+        for name, value in (("inputs", inputs), ("outputs", outputs)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, not {value}")
+        self.operator = checked_operator(operator)
+        self.inputs, self.outputs = inputs, outputs
+        shapes = operator.weight_shapes(inputs, outputs)
+        self.weights = nn.ParameterDict({name: torch.empty(s) for name, s in shapes.items()})
+        self.bias = nn.Parameter(torch.empty(outputs)) if bias else None
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw the weights anew: uniform by Glorot & Bengio (2010), term by term; bias 0.
+
+        The bound is √(6 / (fan-in + fan-out)), of each term's own matrix.
+        """
+        for weight in self.weights.values():
+            glorot_(weight)
+        if self.bias is not None:
+            self.bias.zero_()
+
+    def forward(self, x: Tensor, graph: Graph | None = None) -> Tensor:
+        """Carry `x [..., N, inputs]` over the graph to `[..., N, outputs]`."""
+        if x.shape[-1:] != (self.inputs,):
+            raise ValueError(f"x must be [..., N, {self.inputs}]; got shape {list(x.shape)}")
+        h = acting(self.operator, self.training).apply(x, dict(self.weights), graph)
+        return h if self.bias is None else h + self.bias
+
+    def explain(self, graph: Graph | None = None) -> str:
+        """Say in plain words how the operator computes, and why; with a graph, on that graph."""
+        said: Any = getattr(self.operator, "explain", None)
+        return f"{self.operator!r}" if said is None else said(self.inputs, self.outputs, graph)
+
+    def extra_repr(self) -> str:
+        """Return what the layer was made with."""
+        text = f"{self.operator!r}, {self.inputs}, {self.outputs}"
+        return text if self.bias is not None else f"{text}, bias=False"
+
+
+def glorot_(weight: Tensor) -> None:
+    """Fill with uniform numbers within √(6 / (fan-in + fan-out)), the last and the first axis."""
+    if weight.numel():
+        bound = math.sqrt(6 / (weight.shape[-1] + weight.shape[0]))
+        weight.uniform_(-bound, bound)

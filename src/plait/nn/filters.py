@@ -1,0 +1,230 @@
+"""Linear operators: polynomials in a graph's shift, and one matrix product to all gates at once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from plait.errors import InputError
+from plait.kernels.sparse import Shift, propagate
+from plait.nn import shifts
+from plait.nn.graph import Graph, checked_graph
+
+
+class Filter:
+    """y = Σ_m W_m B_m x: M basis terms B_m in the shifts of a graph, each with its matrix.
+
+    The terms are x itself (with `hears_itself`), then for every shift S the Chebyshev polynomials
+    T_1(S), T_2(S), …, with T_k = 2 S T_{k−1} − T_{k−2} and T_0 = 1. The weight is
+    `[outputs, M, inputs]`, or a matrix when M = 1.
+
+    Two ways give the same answer. Shift first: the terms of x, then one product with all matrices.
+    Product first: all M products of x at once, then Clenshaw's summation, which shifts outputs in
+    place of inputs. The product costs the same, so the narrower of the two is shifted.
+    """
+
+    hears_itself: bool = True
+
+    @property
+    def terms(self) -> int:
+        """M, the basis terms in all."""
+        raise NotImplementedError
+
+    def shifts(self, graph: Graph, dtype: torch.dtype) -> tuple[Shift, ...]:
+        """Give the graph's shifts for features of this type."""
+        raise NotImplementedError
+
+    def weight_shapes(self, inputs: int, outputs: int) -> Mapping[str, tuple[int, ...]]:
+        """One matrix for every term."""
+        terms = () if self.terms == 1 else (self.terms,)
+        return {"weight": (outputs, *terms, inputs)}
+
+    def check(self, x: Tensor, graph: Any) -> None:
+        """Refuse features or a graph that do not fit, naming the mend."""
+        edge = checked_graph(self, x, graph).negative
+        if edge is not None:
+            raise InputError(
+                f"{self!r} wants edge weights of at least 0, and that of {edge[0]} → {edge[1]} is "
+                "less; drop such edges or take absolute values"
+            )
+
+    def apply(self, x: Tensor, weights: Mapping[str, Tensor], graph: Any) -> Tensor:
+        """Filter `x [..., N, inputs]` to `[..., N, outputs]`."""
+        self.check(x, graph)
+        weight = weights["weight"]
+        outputs, inputs = weight.shape[0], weight.shape[-1]
+        weight = weight.view(outputs, self.terms, inputs)
+        shifts = self.shifts(graph, x.dtype)
+        folded = x.movedim(-2, 0)  # [N, ..., F]: what stands behind the nodes is one width
+        combine = self._product_first if outputs < inputs else self._shift_first
+        return combine(folded, weight, shifts).movedim(0, -2)
+
+    def explain(self, inputs: int, outputs: int, graph: Graph | None = None) -> str:
+        """Say what is multiplied first, and with a graph whether its shift is sparse, and why."""
+        if outputs < inputs:
+            text = f"product first, for {outputs} outputs are fewer than {inputs} inputs"
+        else:
+            text = f"shift first, for {inputs} inputs are no more than {outputs} outputs"
+        if graph is not None:
+            text += f"; {self.shifts(graph, torch.get_default_dtype())[0].explain()}"
+        return text
+
+    def _shift_first(self, x: Tensor, weight: Tensor, shifts: tuple[Shift, ...]) -> Tensor:
+        basis = [x] if self.hears_itself else []
+        for shift in shifts:
+            before, last = None, x
+            for _ in range(self._order(shifts)):
+                if before is None:
+                    before, last = last, propagate(shift, last)
+                else:
+                    before, last = last, propagate(shift, last, before, times=2.0, minus=True)
+                basis.append(last)
+        stacked = basis[0] if len(basis) == 1 else torch.cat(basis, -1)  # [N, ..., M·F]
+        return F.linear(stacked, weight.flatten(1))
+
+    def _product_first(self, x: Tensor, weight: Tensor, shifts: tuple[Shift, ...]) -> Tensor:
+        matrices = weight.transpose(0, 1).flatten(0, 1)  # [M·outputs, F]
+        products = list(F.linear(x, matrices).split(weight.shape[0], -1))  # M × [N, ..., outputs]
+        y = products.pop(0) if self.hears_itself else None
+        for shift in shifts:
+            own, products = products[: self._order(shifts)], products[self._order(shifts) :]
+            if own:
+                last, later = own.pop(), None  # b_k = product_k + 2 S b_{k+1} − b_{k+2}
+                while own:
+                    plus = own.pop() if later is None else own.pop() - later
+                    last, later = propagate(shift, last, plus, times=2.0), last
+                if y is None or later is None:
+                    y = propagate(shift, last, later if y is None else y, minus=y is None)
+                else:
+                    y = propagate(shift, last, y - later)  # Σ_k T_k product_k = S b_1 − b_2
+        assert y is not None
+        return y
+
+    def _order(self, shifts: tuple[Shift, ...]) -> int:
+        """Give the terms of each shift."""
+        return (self.terms - self.hears_itself) // len(shifts)
+
+
+@dataclass(frozen=True)
+class GCN(Filter):
+    r"""The graph convolution of Kipf & Welling (2017): neighbours and itself, averaged.
+
+    y = Â x Wᵀ,  Â = D̃^-1/2 (A + I) D̃^-1/2
+
+    A loop is added only where the graph has none. D̃ is the in-degree, loops included; a message
+    goes from source to target. Weights must not be negative.
+
+    Example
+    -------
+    >>> import torch
+    >>> from plait import GCN, Graph, GraphConv
+    >>> graph = Graph.from_edges([(0, 1), (1, 2)]).to_undirected()
+    >>> GraphConv(GCN(), 4, 8)(torch.randn(3, 4), graph).shape
+    torch.Size([3, 8])
+    """
+
+    hears_itself = False  # but by the loops of Â
+
+    @property
+    def terms(self) -> int:
+        """One, Â."""
+        return 1
+
+    def shifts(self, graph: Graph, dtype: torch.dtype) -> tuple[Shift, ...]:
+        """Â."""
+        return (shifts.gcn(graph, dtype),)
+
+
+@dataclass(frozen=True)
+class Chebyshev(Filter):
+    r"""The spectral filter of Defferrard et al. (2016), equation 4, as in GCRN.
+
+    y = Σ_{j<k} T_j(L~) x W_jᵀ,  L~ = 2 L / λmax − I,  L = I − D^-1/2 A D^-1/2
+
+    A node hears others up to k − 1 edges away. Loops are dropped. The graph must be undirected,
+    its weights not negative.
+
+    Parameters
+    ----------
+    k : int
+        Terms, at least 1.
+    lambda_max : float or "exact"
+        λmax; 2 is its upper bound, "exact" computes it (of joined graphs each its own).
+
+    Example
+    -------
+    >>> from plait import Chebyshev
+    >>> Chebyshev(3).weight_shapes(16, 256)
+    {'weight': (256, 3, 16)}
+    """
+
+    k: int
+    lambda_max: float | Literal["exact"] = 2
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise ValueError(f"Chebyshev needs at least 1 term, not {self.k}")
+        if self.lambda_max != "exact" and not (
+            isinstance(self.lambda_max, (int, float)) and self.lambda_max > 0
+        ):
+            raise ValueError(f"lambda_max must be positive or 'exact', not {self.lambda_max!r}")
+
+    @property
+    def terms(self) -> int:
+        """K."""
+        return self.k
+
+    def check(self, x: Tensor, graph: Any) -> None:
+        """Refuse what `Filter` refuses, and directed graphs."""
+        super().check(x, graph)
+        if graph.one_way is not None:
+            s, t = graph.one_way
+            raise InputError(
+                f"Chebyshev wants an undirected graph, and edge {s} → {t} has no reverse of the "
+                "same weight: graph.to_undirected()"
+            )
+
+    def shifts(self, graph: Graph, dtype: torch.dtype) -> tuple[Shift, ...]:
+        """L~."""
+        return (shifts.chebyshev(graph, self.lambda_max, dtype),)
+
+
+@dataclass(frozen=True)
+class Diffusion(Filter):
+    r"""Walks along the edges and against them, as in DCRNN (Li et al. 2018, equation 2).
+
+    y = x W_0ᵀ + Σ_{j=1..k} T_j(S1) x W_jᵀ + Σ_{j=1..k} T_j(S2) x W_{k+j}ᵀ
+
+    S1 = (D_out^-1 A)ᵀ,  S2 = (D_in^-1 Aᵀ)ᵀ, rows of degree zero being zero. T_1(S) x = S x and
+    T_j(S) x = 2 S T_{j−1}(S) x − T_{j−2}(S) x start from x for both, as in the paper; the authors'
+    code starts the second from the first's last term but one. Weights must not be negative.
+
+    Parameters
+    ----------
+    k : int
+        Terms for each direction, at least 1: 2k + 1 in all.
+
+    Example
+    -------
+    >>> from plait import Diffusion
+    >>> Diffusion(2).weight_shapes(2, 64)
+    {'weight': (64, 5, 2)}
+    """
+
+    k: int
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise ValueError(f"Diffusion needs at least 1 term for each direction, not {self.k}")
+
+    @property
+    def terms(self) -> int:
+        """2k + 1."""
+        return 2 * self.k + 1
+
+    def shifts(self, graph: Graph, dtype: torch.dtype) -> tuple[Shift, ...]:
+        """S1 and S2."""
+        return shifts.walks(graph, dtype)

@@ -1,0 +1,121 @@
+"""The matrices over a graph's nodes that linear operators multiply by.
+
+Each has the target as its row and the source as its column, so that (S x)_i sums over the edges
+j → i. They are computed in float64, once for each graph and type, and kept with the graph.
+"""
+
+from typing import Literal
+
+import numpy as np
+import scipy.sparse
+import torch
+from scipy.sparse.linalg import eigsh
+from torch import Tensor
+
+from plait.kernels.sparse import Shift, shift
+from plait.nn.graph import Graph
+
+
+def gcn(graph: Graph, dtype: torch.dtype) -> Shift:
+    """Â = D̃^-1/2 Ã D̃^-1/2 with a loop of weight 1 added where there is none (Kipf 2017).
+
+    D̃ is the in-degree, loops included. Loops of the graph keep their weights. A node of degree 0
+    (its loop weighs 0) hears nothing.
+    """
+
+    def make() -> Shift:
+        source, target, weight = _edges(graph)
+        bare = torch.ones(graph.num_nodes, dtype=torch.bool, device=graph.device)
+        bare[source[source == target]] = False
+        loops = bare.nonzero().flatten()
+        source, target = torch.cat([source, loops]), torch.cat([target, loops])
+        weight = torch.cat([weight, weight.new_ones(len(loops))])
+        root = _inverse(_degree(target, weight, graph)).sqrt()
+        values = root[source] * root[target] * weight
+        return shift(target, source, values.to(dtype), graph.num_nodes)
+
+    return graph.keep(("gcn", dtype), make)
+
+
+def chebyshev(graph: Graph, lambda_max: float | Literal["exact"], dtype: torch.dtype) -> Shift:
+    """L~ = 2 L / λmax − I with L = I − D^-1/2 A D^-1/2 (Defferrard 2016), loops dropped.
+
+    D is the out-degree. An isolated node has L_ii = 1.
+    """
+
+    def make() -> Shift:
+        source, target, values = laplacian(graph)
+        scale = 2 / _lambda_max(graph, lambda_max)  # [N]
+        values = scale[target] * values
+        values[source == target] -= 1
+        full = values != 0  # for λmax = 2 the diagonal is empty
+        return shift(target[full], source[full], values[full].to(dtype), graph.num_nodes)
+
+    return graph.keep(("chebyshev", lambda_max, dtype), make)
+
+
+def laplacian(graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
+    """L = I − D^-1/2 A D^-1/2 as source, target and value of its entries, in float64."""
+    source, target, weight = _edges(graph)
+    apart = source != target
+    source, target, weight = source[apart], target[apart], weight[apart]
+    root = _inverse(_degree(source, weight, graph)).sqrt()
+    nodes = torch.arange(graph.num_nodes, device=graph.device)
+    values = torch.cat([-(root[source] * root[target]) * weight, weight.new_ones(len(nodes))])
+    return torch.cat([source, nodes]), torch.cat([target, nodes]), values
+
+
+def walks(graph: Graph, dtype: torch.dtype) -> tuple[Shift, Shift]:
+    """S1 = (D_out^-1 A)ᵀ along the edges, S2 = (D_in^-1 Aᵀ)ᵀ against them (Li 2018).
+
+    Loops count as they are. Where a degree is zero, what it would divide is zero.
+    """
+
+    def make() -> tuple[Shift, Shift]:
+        source, target, weight = _edges(graph)
+        N = graph.num_nodes
+        along = _inverse(_degree(source, weight, graph))[source] * weight
+        against = _inverse(_degree(target, weight, graph))[target] * weight
+        return (
+            shift(target, source, along.to(dtype), N),
+            shift(source, target, against.to(dtype), N),
+        )
+
+    return graph.keep(("walks", dtype), make)
+
+
+def _edges(graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
+    source, target = graph.edge_index
+    return source, target, graph.edge_weight.double()
+
+
+def _degree(nodes: Tensor, weight: Tensor, graph: Graph) -> Tensor:
+    return weight.new_zeros(graph.num_nodes).index_add_(0, nodes, weight)
+
+
+def _inverse(degree: Tensor) -> Tensor:
+    return torch.where(degree > 0, 1 / degree, 0.0)
+
+
+def _lambda_max(graph: Graph, given: float | Literal["exact"]) -> Tensor:
+    """Give λmax for every node: the number given, or of each joined graph its own."""
+    N = graph.num_nodes
+    if given != "exact":
+        return torch.full((N,), float(given), dtype=torch.float64, device=graph.device)
+    source, target, values = (part.cpu().numpy() for part in laplacian(graph))
+    matrix = scipy.sparse.csr_array((values, (target, source)), (N, N))
+    members = np.zeros(N, int) if graph.batch is None else graph.batch.cpu().numpy()
+    largest = np.ones(N)
+    for k in np.unique(members):
+        of = np.flatnonzero(members == k)
+        part = matrix if len(of) == N else matrix[of][:, of]
+        largest[of] = _largest_eigenvalue(part)
+    return torch.from_numpy(largest).to(graph.device)
+
+
+def _largest_eigenvalue(matrix: scipy.sparse.csr_array) -> float:
+    (n, _) = matrix.shape  # pyright: ignore[reportGeneralTypeIssues]
+    if n < 256:
+        return float(np.linalg.eigvalsh(matrix.toarray())[-1])
+    start = np.random.default_rng(0).standard_normal(n)  # the same answer every time
+    return float(eigsh(matrix, 1, which="LA", v0=start, return_eigenvectors=False)[0])

@@ -1,0 +1,286 @@
+"""`Graph`: building it, what is refused, who hears whom, several graphs joined."""
+
+import networkx
+import numpy as np
+import pytest
+import scipy.sparse
+import torch
+
+from plait import GCN, Graph, GraphConv, InputError
+
+# the report's graph: A–B, A–E, A–F, B–D, C–D, D–F
+A, B, C, D, E, F_ = range(6)
+REPORT = [(A, B), (A, E), (A, F_), (B, D), (C, D), (D, F_)]
+
+
+@pytest.fixture
+def report() -> Graph:
+    return Graph.from_edges(REPORT).to_undirected()
+
+
+def entries(graph: Graph) -> dict[tuple[int, int], float]:
+    pairs = map(tuple, graph.edge_index.T.tolist())
+    return dict(zip(pairs, graph.edge_weight.tolist(), strict=True))
+
+
+def test_the_reports_adjacency_with_loops(report):
+    expected = torch.tensor(
+        [
+            [1, 1, 0, 0, 1, 1],
+            [1, 1, 0, 1, 0, 0],
+            [0, 0, 1, 1, 0, 0],
+            [0, 1, 1, 1, 0, 1],
+            [1, 0, 0, 0, 1, 0],
+            [1, 0, 0, 1, 0, 1],
+        ]
+    )
+    weights = {"weight": torch.eye(6).double()}
+    heard = GCN().apply(torch.eye(6).double(), weights, report)  # Â
+    assert torch.equal(heard != 0, expected == 1)
+    assert torch.allclose(heard, heard.T, rtol=1e-14)
+    # degrees with loops are A 4, B 3, C 2, D 4, E 2, F 3
+    assert heard[A, E].item() == pytest.approx(1 / np.sqrt(4 * 2), rel=1e-14)
+    assert heard[C, D].item() == pytest.approx(1 / np.sqrt(2 * 4), rel=1e-14)
+    assert heard[F_, F_].item() == pytest.approx(1 / 3, rel=1e-14)
+
+
+def test_from_c_to_e_takes_four_updates(report):
+    assert report.hops(C, E) == report.hops(E, C) == 4
+    assert report.hops(C, C) == 0
+    assert [report.receptive_field(E, layers).tolist() for layers in range(5)] == [
+        [E],
+        [A, E],
+        [A, B, E, F_],
+        [A, B, D, E, F_],
+        [A, B, C, D, E, F_],
+    ]
+
+
+@pytest.mark.parametrize("layers", [3, 4])
+def test_a_network_of_gcns_hears_as_far_as_it_has_layers(report, layers):
+    x = torch.randn(6, 3).double().requires_grad_()
+    h = x
+    for _ in range(layers):
+        h = torch.tanh(GraphConv(GCN(), 3, 3).double()(h, report))
+    (gradient,) = torch.autograd.grad(h[E].sum(), x)
+    heard = gradient.abs().sum(1).nonzero().flatten()
+    assert heard.tolist() == report.receptive_field(E, layers).tolist()
+    assert (C in heard) == (layers == 4)
+
+
+def test_hops_follow_the_edges_and_not_their_weights():
+    graph = Graph([[0, 1, 2], [1, 2, 0]], [0.0, 5.0, -1.0], num_nodes=4)
+    assert (graph.hops(0, 2), graph.hops(2, 1), graph.hops(0, 3)) == (2, 2, None)
+    assert graph.receptive_field(2, 1).tolist() == [1, 2]
+
+
+def test_every_way_to_build_gives_the_same_graph():
+    expected = {(0, 1): 2.0, (1, 0): 1.0, (2, 1): 0.5}
+    dense = np.array([[0, 2, 0, 0], [1, 0, 0, 0], [0, 0.5, 0, 0], [0, 0, 0, 0]])
+    theirs = networkx.DiGraph()
+    theirs.add_nodes_from("abcd")
+    theirs.add_weighted_edges_from([("a", "b", 2.0), ("c", "b", 0.5)])
+    theirs.add_edge("b", "a")
+    built = [
+        Graph([[2, 0, 1], [1, 1, 0]], [0.5, 2, 1], 4),
+        Graph(np.array([[2, 0, 1], [1, 1, 0]]), torch.tensor([0.5, 2, 1]), 4),
+        Graph.from_edges([(1, 0), (0, 1), (2, 1)], [1, 2, 0.5], 4),
+        Graph.from_adjacency(dense),
+        Graph.from_adjacency(dense.tolist()),
+        Graph.from_adjacency(torch.from_numpy(dense)),
+        Graph.from_adjacency(torch.from_numpy(dense).to_sparse_coo()),
+        Graph.from_adjacency(scipy.sparse.csr_array(dense)),
+        Graph.from_adjacency(scipy.sparse.coo_matrix(dense)),
+        Graph.from_networkx(theirs),
+    ]
+    for graph in built:
+        assert graph.num_nodes == 4
+        assert entries(graph) == expected
+
+
+def test_networks_of_networkx_undirected_with_loops_and_twice_the_same_edge():
+    theirs = networkx.MultiGraph([(0, 1), (0, 1), (2, 2)])
+    with pytest.warns(UserWarning, match="2 duplicate edges merged"):
+        graph = Graph.from_networkx(theirs)
+    assert entries(graph) == {(0, 1): 2.0, (1, 0): 2.0, (2, 2): 1.0}
+    karate = networkx.karate_club_graph()
+    dense = networkx.to_numpy_array(karate)
+    assert entries(Graph.from_networkx(karate)) == entries(Graph.from_adjacency(dense))
+    plain = Graph.from_networkx(karate, weight="none such")
+    assert set(plain.edge_weight.tolist()) == {1.0}
+
+
+def test_data_of_pytorch_geometric(pyg):
+    from torch_geometric.data import Batch, Data
+
+    index = torch.tensor([[0, 1], [1, 2]])
+    plain, weighted = Data(edge_index=index, num_nodes=4), Data(edge_index=index, num_nodes=3)
+    weighted.edge_attr = torch.tensor([[0.5], [2.0]])
+    assert entries(Graph.from_pyg(plain)) == {(0, 1): 1.0, (1, 2): 1.0}
+    assert Graph.from_pyg(plain).num_nodes == 4
+    assert entries(Graph.from_pyg(weighted)) == {(0, 1): 0.5, (1, 2): 2.0}
+    joined = Graph.from_pyg(Batch.from_data_list([weighted, weighted]))
+    ours = Graph.join([Graph.from_pyg(weighted)] * 2)
+    assert entries(joined) == entries(ours)
+    assert joined.batch.tolist() == ours.batch.tolist() == [0, 0, 0, 1, 1, 1]
+    assert joined.num_graphs == ours.num_graphs == 2
+
+
+def test_points_join_the_nearest_by_a_gaussian():
+    xy = torch.tensor([[0.0, 0], [1, 0], [0, 2], [9, 9]]).double()
+    graph = Graph.from_points(xy, k=2)
+    d = torch.cdist(xy, xy)
+    width = d.sort(1).values[:, 2].mean()
+    near = torch.zeros(4, 4, dtype=torch.bool)
+    near[torch.arange(4)[:, None], d.argsort(1)[:, 1:3]] = True
+    expected = torch.exp(-((d / width) ** 2)) * (near | near.T)
+    dense = torch.zeros(4, 4).double()
+    dense[tuple(graph.edge_index)] = graph.edge_weight
+    assert torch.allclose(dense, expected, rtol=1e-12)
+    assert graph.one_way is None
+
+
+def test_points_on_one_another_have_no_loops():
+    graph = Graph.from_points(np.zeros((5, 2)), k=2)
+    assert (graph.edge_index[0] != graph.edge_index[1]).all()
+    assert set(graph.edge_weight.tolist()) == {1.0}
+    # every node has its k neighbours, or more by the symmetry
+    assert torch.bincount(graph.edge_index[1], minlength=5).min() >= 2
+
+
+def test_edges_are_kept_by_target_then_source():
+    graph = Graph([[2, 0, 1, 0], [0, 2, 0, 1]], [1, 2, 3, 4])
+    assert graph.edge_index.tolist() == [[1, 2, 0, 0], [0, 0, 1, 2]]
+    assert graph.edge_weight.tolist() == [3, 1, 4, 2]
+
+
+def test_duplicates_are_merged_by_sum_with_one_warning():
+    with pytest.warns(UserWarning, match="duplicate") as said:
+        graph = Graph([[0, 0, 1, 0], [1, 1, 0, 1]], [1.0, 2, 5, 4])
+    assert [str(w.message) for w in said] == [
+        "2 duplicate edges merged, the weights summed; the first is 0 → 1"
+    ]
+    assert said[0].filename == __file__
+    assert entries(graph) == {(0, 1): 7.0, (1, 0): 5.0}
+
+
+def test_undirected_takes_the_larger_weight_and_changes_nothing_a_second_time():
+    graph = Graph([[0, 1, 1, 2], [1, 0, 2, 2]], [1.0, 3.0, -2.0, 4.0])
+    assert graph.one_way == (1, 2)
+    both = graph.to_undirected()
+    assert entries(both) == {
+        (0, 1): 3.0, (1, 0): 3.0, (1, 2): -2.0, (2, 1): -2.0, (2, 2): 4.0,
+    }  # fmt: skip
+    assert both.one_way is None
+    assert entries(both.to_undirected()) == entries(both)
+    assert graph.num_edges == 4
+
+
+def test_one_way_is_found_by_edge_and_by_weight():
+    assert Graph([[0, 1, 1], [1, 0, 2]]).one_way == (1, 2)
+    assert Graph([[0, 1], [1, 0]], [1.0, 1.0 + 1e-7]).one_way is None
+    assert Graph([[0, 1], [1, 0]], [1.0, 1.1]).one_way is not None
+    assert Graph([[1], [1]]).one_way is None
+
+
+def test_joined_graphs_keep_their_edges_and_members():
+    one, two = Graph([[0], [1]], [2.0], 3), Graph([[1], [0]], [3.0])
+    inner = Graph.join([one, two])
+    assert entries(inner) == {(0, 1): 2.0, (4, 3): 3.0}
+    assert repr(inner) == "Graph(num_nodes=5, num_edges=2, num_graphs=2)"
+    outer = Graph.join([two, inner])
+    assert outer.batch.tolist() == [0, 0, 1, 1, 1, 2, 2]
+    assert outer.num_graphs == 3
+    with pytest.raises(InputError, match="no graphs to join"):
+        Graph.join([])
+
+
+@pytest.mark.parametrize("how", ["mean", "max", "sum"])
+def test_readout_is_that_of_each_graph_alone(how, assert_near):
+    empty = Graph([], num_nodes=0)
+    graphs = [Graph([[0], [2]]), empty, Graph([[0], [0]])]
+    joined = Graph.join(graphs)
+    x = torch.randn(2, 4, 5).double().requires_grad_()
+    read = joined.readout(x, how)
+    parts = x.split([3, 0, 1], 1)
+    alone = {"mean": torch.mean, "sum": torch.sum, "max": torch.amax}[how]
+    zero = torch.zeros(2, 5).double()
+    expected = torch.stack([alone(p, 1) if p.shape[1] else zero for p in parts], 1)
+    assert_near(read, expected)
+    weighting = torch.randn(2, 3, 5).double()
+    (gradient,) = torch.autograd.grad((read * weighting).sum(), x)
+    (expected_gradient,) = torch.autograd.grad((expected * weighting).sum(), x)
+    assert_near(gradient, expected_gradient)
+    # a graph that was not joined is one graph
+    assert_near(graphs[0].readout(parts[0], how), expected[:, :1])
+
+
+def test_a_graph_goes_to_another_type_and_device_and_keeps_its_members():
+    graph = Graph.join([Graph([[0], [1]], [0.5])] * 2)
+    assert graph.to(torch.float64).edge_weight.dtype == torch.float64
+    moved = graph.to("meta")
+    assert moved.device.type == moved.batch.device.type == "meta"
+    assert graph.to(torch.float64).batch.tolist() == graph.batch.tolist()
+
+
+def test_whole_numbers_weigh_as_floats():
+    assert Graph([[0], [1]], [3]).edge_weight.dtype == torch.get_default_dtype()
+    counts = scipy.sparse.csr_array(np.array([[0, 2], [0, 0]]))
+    assert entries(Graph.from_adjacency(counts)) == {(0, 1): 2.0}
+
+
+REFUSED = {
+    "index too large": (
+        lambda: Graph([[0, 1], [1, 5]], num_nodes=3),
+        r"edge 1, 1 → 5, names node 5; nodes are 0 … 2 \(num_nodes=3\)",
+    ),
+    "index below zero": (lambda: Graph([[-1], [1]]), "edge 0, -1 → 1, names node -1"),
+    "weight not finite": (
+        lambda: Graph([[0, 1], [1, 2]], [1.0, float("nan")]),
+        "the weight of edge 1, 1 → 2, is nan",
+    ),
+    "infinite in a matrix": (
+        lambda: Graph.from_adjacency([[0, float("inf")], [0, 0]]),
+        "edge 0, 0 → 1, is inf",
+    ),
+    "too few weights": (
+        lambda: Graph([[0], [1]], [1, 2]),
+        r"must be \[1\], one an edge; got \[2\]",
+    ),
+    "learned weights": (
+        lambda: Graph([[0], [1]], torch.ones(1, requires_grad=True)),
+        r"pass edge_weight.detach\(\)",
+    ),
+    "no pair of rows": (lambda: Graph([[0, 1, 2]]), r"must be \[2, E\].*got \[1, 3\]"),
+    "fractions": (lambda: Graph([[0.5], [1.0]]), "must be integers, not torch.float32"),
+    "not square": (lambda: Graph.from_adjacency(np.ones((2, 3))), r"square; got shape \[2, 3\]"),
+    "a vector": (lambda: Graph.from_adjacency([1, 0]), r"square; got shape \[2\]"),
+    "k of all points": (
+        lambda: Graph.from_points([[0.0], [1.0]], k=2),
+        "k must be at least 1 and less than the 2 points, not 2",
+    ),
+    "a point that is nowhere": (
+        lambda: Graph.from_points([[0.0], [float("nan")]], k=1),
+        r"point 1 is not finite: \[nan\]",
+    ),
+    "no such node": (lambda: Graph([[0], [1]]).hops(0, 2), "no node 2; nodes are 0 … 1"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_is_refused_by_name(case):
+    make, message = REFUSED[case]
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+def test_other_things_are_refused_too():
+    with pytest.raises(TypeError, match="a graph of networkx, not list"):
+        Graph.from_networkx([])
+    graph = Graph([[0], [1]])
+    with pytest.raises(ValueError, match="'mean', 'max' or 'sum', not 'min'"):
+        graph.readout(torch.ones(2, 1), "min")
+    with pytest.raises(ValueError, match=r"\[..., 2 nodes, F\]; got shape \[3, 1\]"):
+        graph.readout(torch.ones(3, 1))
+    with pytest.raises(ValueError, match="layers must be at least 0"):
+        graph.receptive_field(0, -1)
