@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from plait import GRU, LSTM, RNN, Cell, Recurrent
+from plait import GCN, GRU, LSTM, RNN, Attention, Cell, Chebyshev, Graph, Recurrent
 from plait.diagnostics import LayerFlow, gradient_flow
 
 T, B, FEATURES, H = 9, 4, 3, 5
@@ -105,6 +105,33 @@ def test_the_steps_add_up_to_the_gradient_of_the_weights(cell, batch):
         assert layer.recurrent == pytest.approx(expected, rel=1e-11)
         assert float(layer.shares.sum()) == pytest.approx(1, rel=1e-13)
     assert [layer.name for layer in flow.layers] == ["layer 0", "layer 1"]
+
+
+@pytest.mark.parametrize(
+    "operator", [GCN(), Chebyshev(2), Attention(heads=1)], ids=["gcn", "chebyshev", "attention"]
+)
+def test_the_steps_add_up_on_a_graph_too(operator):
+    graph = Graph.from_edges([(0, 1), (1, 2), (2, 3)]).to_undirected()
+
+    class OnGraph(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.recurrent = Recurrent(GRU("before"), FEATURES, H, operator=operator)
+            self.output = nn.Linear(H, 2)
+
+        def forward(self, x):
+            return self.output(self.recurrent(x, graph=graph)[1][-1].mean(1))  # over the nodes
+
+    model = OnGraph().double()
+    x, y = torch.randn(T, B, 4, FEATURES, dtype=torch.float64), torch.tensor([0, 1, 1, 0])
+    F.cross_entropy(model(x), y).backward()
+    flow = gradient_flow(model, (x, y))
+    (layer,) = flow.layers
+    used = [p.grad for p in model.recurrent.strands[0].recurrent.values()]
+    expected = math.sqrt(sum(float((g**2).sum()) for g in used))
+    assert layer.recurrent == pytest.approx(expected, rel=1e-11)
+    assert layer.radius == {}
+    assert flow.output == pytest.approx(model.output.weight.grad.norm().item(), rel=1e-12)
 
 
 class Linear(Cell):

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from plait.nn.cells import Cell, Hear, State
+from plait.nn.operators import Dense
 from plait.nn.recurrent import Recurrent
 from plait.nn.strand import Strand
 
@@ -347,9 +348,9 @@ def _norm(tensors: Sequence[Tensor]) -> Tensor:
 def _spectral_radius(strand: Strand) -> dict[str, float]:
     """Largest absolute eigenvalue of each gate's recurrent matrix, where it is one."""
     H = strand.hidden_size
-    weight = strand.recurrent["weight"] if set(strand.recurrent) == {"weight"} else None
-    if weight is None or weight.shape != (len(strand.recurrent_gates) * H, H):
+    if type(strand.operator) is not Dense:
         return {}
+    weight = strand.recurrent["weight"]  # [G·H, H]
     return {
         gate: float(torch.linalg.eigvals(matrix).abs().max())
         for gate, matrix in zip(strand.recurrent_gates, weight.detach().split(H), strict=True)
