@@ -182,7 +182,8 @@ def _draw_column(above: Axes, below: Axes, one: Inspection) -> None:
     below.set_xlabel("steps back from the last")
     for axes in (above, below):
         axes.set_ylim(bottom=FLOOR)
-    above.set_xlim(left=0)
+    if one.trained is not None:
+        above.set_xlim(0, max(len(layer.flow) for layer in one.trained.layers) - 1)
 
 
 def _drawable(shares: torch.Tensor) -> np.ndarray:
