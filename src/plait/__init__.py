@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from plait.api import load, resume, score, train
+    from plait.comparison import compare
     from plait.errors import InputError
+    from plait.inspection import inspect
     from plait.nn.attention import Attention
     from plait.nn.cells import GRU, LSTM, RNN, Cell
     from plait.nn.convolution import GraphConv
@@ -39,6 +41,8 @@ _HOME = {
     "resume": "plait.api",
     "score": "plait.api",
     "load": "plait.api",
+    "compare": "plait.comparison",
+    "inspect": "plait.inspection",
 }
 
 __all__ = [
@@ -55,6 +59,8 @@ __all__ = [
     "GraphConv",
     "InputError",
     "Recurrent",
+    "compare",
+    "inspect",
     "load",
     "resume",
     "score",

@@ -1,5 +1,6 @@
 """Every command as one call: `train`, `resume`, `load`."""
 
+import inspect
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,9 +32,10 @@ def train(
     Parameters
     ----------
     task : str
-        "text".
+        "text" or "memory".
     out : path
-        The run folder, new. None: `runs/TASK-DATA`, with a number behind it if that is there.
+        The run folder, new. None: `runs/TASK-DATA` (or TASK-PROBLEM), with a number behind it if
+        that is there.
     recipe : str
         A named set of options, such as "report"; those given beside it override it.
     from_run : path or Run
@@ -68,12 +70,12 @@ def train(
         options = {name: earlier.config[name] for name in kind.architecture} | options
     config = kind.of(options, recipe)
     if out is None:
-        name = Path(str(getattr(config, "data", ""))).stem
+        name = Path(str(getattr(config, config.subject, ""))).stem
         path = next_free(Path("runs"), f"{task}-{name}".rstrip("-"))
     else:
         path = Path(out)
     Run.require_free(path)
-    problem = _problem(task, config, None if earlier is None else earlier.facts)
+    problem = make_task(task, config, None if earlier is None else earlier.facts)
     facts = dict(problem.facts())
     if earlier is not None:
         problem.begin_with(load(earlier, str(next(problem.model.parameters()).device)))
@@ -96,7 +98,7 @@ def resume(run: str | os.PathLike[str] | Run, progress: Progress | None = None) 
     """
     run = _opened(run)
     config = config_class(run.task).from_dict(run.config)
-    problem = _problem(run.task, config, run.facts)
+    problem = make_task(run.task, config, run.facts)
     facts = problem.facts()
     changed = ", ".join(k for k in facts if facts[k] != run.facts.get(k))
     if changed:
@@ -158,12 +160,16 @@ def score(
         Other data, all of it; None: the run's test part.
     device : str
     **options
-        For "text": `skip_unknown`, `dynamic`; see `plait.tasks.text.heldout.score_text`.
+        For "text": `skip_unknown`, `dynamic`; see `plait.tasks.text.heldout.score_text`. For
+        "memory" `data` is lengths: see `plait.tasks.memory.scores.score_memory`.
     """
     run = _opened(run)
     config = config_class(run.task).from_dict(run.config)
-    model = load(run, device)
-    return score_function(run.task)(model, config, run.facts, data, **options)
+    function = score_function(run.task)
+    for name in options:
+        if name not in inspect.signature(function).parameters:
+            raise InputError(f"--{name.replace('_', '-')} is not for {run.task!r} runs")
+    return function(load(run, device), config, run.facts, data, **options)
 
 
 def _loaded(run: Run, path: Path, device: str) -> Any:
@@ -213,8 +219,8 @@ def _require_same_sizes(
             )
 
 
-def _problem(task: str, config: TrainingConfig, known: Mapping[str, Any] | None) -> Any:
-    """Make the task, its initial weights drawn from the seed."""
+def make_task(task: str, config: TrainingConfig, known: Mapping[str, Any] | None = None) -> Any:
+    """Make a task with its data and its model, the initial weights drawn from the seed."""
     set_threads(config.threads)
     device = choose_device(config.device)
     with torch.random.fork_rng(devices=[]):

@@ -29,6 +29,8 @@ app = App(
 )
 train = App(name="train", help="Train on a task and keep everything in a run folder.")
 app.command(train)
+compare = App(name="compare", help="Train with other options and seeds; say what differs.")
+app.command(compare)
 data = App(name="data", help="Data sets by name: terms, size, checksum, where they lie.")
 app.command(data)
 
@@ -93,20 +95,86 @@ def _train_command(task: str) -> Callable[..., None]:
         )
         print(f"kept in {run.path}")
 
-    config = config_class(task)
-    recipes = ", ".join(config.recipes)
+    subject = config_class(task).subject.upper()
     own = {
-        "out": (Path, "out", f"The run folder, new. Default: runs/{task}-DATA."),
+        "out": (Path, "out", f"The run folder, new. Default: runs/{task}-{subject}."),
         "from_run": (Path, "from", "A run folder whose weights to begin with."),
-        "recipe": (str, "recipe", f"A named set of options, which others override: {recipes}."),
+        "recipe": _recipe(task),
     }
+    return _with_flags(command, task, own, TASKS[task].help)
+
+
+def _compare_command(task: str) -> Callable[..., None]:
+    """Make `plait compare TASK`, whose flags say what varies and what does not."""
+
+    def command(
+        *,
+        vary: list[str] | None = None,
+        seeds: str | None = None,
+        out: Path | None = None,
+        jobs: int | None = None,
+        recipe: str | None = None,
+        score: str | None = None,
+        reach: float | None = None,
+        **given: Any,
+    ) -> None:
+        from plait.comparison import compare as compare_grid
+        from plait.comparison.grid import read_seeds, read_vary
+        from plait.training.progress import progress_for
+
+        if out is None:
+            raise InputError("give the grid's folder: --out GRID")
+        options = {name: value for name, value in given.items() if value is not None}
+        grid = compare_grid(
+            task, read_vary(vary or (), task), out=out, seeds=read_seeds(seeds or "3"),
+            jobs=1 if jobs is None else jobs, recipe=recipe, score=score, reach=reach,
+            progress=progress_for(sys.stdout), **options,
+        )  # fmt: skip
+        print(grid)
+        print(f"kept in {grid.path}: results.csv, summary.csv, differences.csv, compare.png")
+        if grid.failures:
+            raise InputError(
+                f"{len(grid.failures)} of the runs in {grid.path} failed, as results.csv says; "
+                "the same command tries them again"
+            )
+
+    own = {
+        "vary": (list[str], "vary", "FIELD=VALUE,VALUE; may be given more than once."),
+        "seeds": (str, "seeds", "How many, counted from --seed, or which: 2019,2020. Default: 3."),
+        "out": (Path, "out", "The grid's folder; one that was stopped goes on."),
+        "jobs": (int, "jobs", "Runs at a time; they divide the threads. Default: 1."),
+        "recipe": _recipe(task),
+        "score": (
+            str,
+            "score",
+            "What is compared. Default: what validation goes by.",
+        ),
+        "reach": (float, "reach", "Tell when the score comes to this. Default: accuracy 0.99."),
+    }
+    text = (
+        f"Train on {task} with every combination of values and seeds; tables and a picture.\n\n"
+        f"Example: plait compare {task} --vary cell=lstm,gru --vary hidden_size=64,128 --seeds 3 "
+        "--jobs 2 --out runs/grid"
+    )
+    return _with_flags(command, task, own, text)
+
+
+def _recipe(task: str) -> tuple[Any, str, str]:
+    recipes = ", ".join(config_class(task).recipes)
+    return str, "recipe", f"A named set of options, which others override: {recipes}."
+
+
+def _with_flags(
+    command: Callable[..., None], task: str, own: dict[str, tuple[Any, str, str]], text: str
+) -> Callable[..., None]:
+    """Give a command flags of its own and those of the task's configuration."""
     parameters = [
         _parameter(name, kind, text, name=f"--{flag}") for name, (kind, flag, text) in own.items()
     ]
-    parameters += _flags(config)
+    parameters += _flags(config_class(task))
     command.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
-    command.__doc__ = TASKS[task].help
+    command.__doc__ = text
     return command
 
 
@@ -147,6 +215,7 @@ def _integer(kind: Any, tokens: Sequence[Token]) -> int:
 
 for _task in TASKS:
     train.command(_train_command(_task), name=_task)
+    compare.command(_compare_command(_task), name=_task)
 
 
 @app.command
@@ -207,7 +276,7 @@ def score(
     device: Device = "auto",
     threads: Threads = 0,
 ) -> None:
-    """Score a trained model on a text that it has not seen, an n-gram beside it.
+    """Score a trained model on data that it has not seen, a baseline beside it.
 
     Example: plait score runs/text-presidents --data other.txt
 
@@ -216,7 +285,8 @@ def score(
     run : Path
         The run folder.
     data : str
-        A text by path or name, all of it. Default: the test part of the training text.
+        A text by path or name, all of it; for memory, lengths such as 8,10,12. Default: the run's
+        own test part.
     skip_unknown : bool
         Leave characters out that the model has never seen.
     dynamic : bool
@@ -226,9 +296,9 @@ def score(
     from plait.api import score as score_run
 
     set_threads(threads)
-    scores = score_run(
-        run, data, device=str(choose_device(device)), skip_unknown=skip_unknown, dynamic=dynamic
-    )
+    given = {"skip_unknown": skip_unknown, "dynamic": dynamic}
+    options = {name: on for name, on in given.items() if on}
+    scores = score_run(run, data, device=str(choose_device(device)), **options)
     for name, value in scores.items():
         shown = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
         print(f"{name.replace('_', ' '):<30}{shown:>12}")
@@ -334,6 +404,32 @@ def generate(
             if count > 1 or len(prompts) > 1:
                 print(f"--- {k}")
             print(text)
+
+
+@app.command(name="inspect")
+def inspect_runs(
+    runs: Annotated[list[Path], Parameter(negative="")],
+    *,
+    out: Path | None = None,
+    threads: Threads = 0,
+) -> None:
+    """Show what networks are made of, and how the gradient flows back through time in them.
+
+    Example: plait inspect runs/recall-rnn runs/recall-lstm --out flow.png
+
+    Parameters
+    ----------
+    runs : list
+        Run folders; the picture has a column for each.
+    out : Path
+        The picture. Default: inspect.png in the first run folder.
+    """
+    from plait.api import set_threads
+    from plait.inspection import inspect as inspect_them
+
+    set_threads(threads)
+    for number, found in enumerate(inspect_them(runs, out=out)):
+        print("\n" * (number > 0) + str(found))
 
 
 if __name__ == "__main__":

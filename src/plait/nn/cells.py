@@ -247,8 +247,8 @@ CELLS: dict[str, Callable[[], Cell]] = {
 """The cells that a command line or a configuration can name."""
 
 
-def cell_named(name: str) -> Cell:
-    """Make a cell from its name on the command line.
+def cell_named(name: str, cells: Mapping[str, Callable[[], Cell]] = CELLS) -> Cell:
+    """Make a cell from its name on the command line, among `cells`.
 
     Raises `InputError` for a name that is not there.
 
@@ -256,9 +256,9 @@ def cell_named(name: str) -> Cell:
     >>> cell_named("gru-before")
     GRU(reset='before')
     """
-    if name not in CELLS:
-        raise InputError(f"no cell named {name!r}; there are {', '.join(CELLS)}")
-    return CELLS[name]()
+    if name not in cells:
+        raise InputError(f"no cell named {name!r}; there are {', '.join(cells)}")
+    return cells[name]()
 
 
 def _choice(option: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -1,5 +1,6 @@
 """The tasks: one folder each, with its configuration, data, model, loss and scores."""
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -15,6 +16,8 @@ class _Home(NamedTuple):
     task: str
     model: str
     score: str
+    published: str = ""
+    probe: str = ""
 
 
 TASKS = {
@@ -25,6 +28,17 @@ TASKS = {
         "plait.tasks.text.task:TextTask",
         "plait.tasks.text.model:TextModel",
         "plait.tasks.text.heldout:score_text",
+        probe="plait.tasks.text.heldout:probe",
+    ),
+    "memory": _Home(
+        "Learn to answer a question about a sequence after having read it.\n\n"
+        "Example: plait train memory --problem recall --length 50 --cell gru --until-converged",
+        "plait.tasks.memory.config:MemoryConfig",
+        "plait.tasks.memory.task:MemoryTask",
+        "plait.tasks.memory.model:MemoryModel",
+        "plait.tasks.memory.scores:score_memory",
+        published="plait.tasks.memory.published:published_steps",
+        probe="plait.tasks.memory.scores:probe",
     ),
 }
 
@@ -47,6 +61,25 @@ def model_class(task: str) -> Any:
 def score_function(task: str) -> Any:
     """Find what scores a task's trained model on other data."""
     return _load(_home(task).score)
+
+
+def published_steps(task: str, config: TrainingConfig) -> Mapping[str, int]:
+    """Say at which step others' networks like this one had learnt, by what they measured."""
+    place = _home(task).published
+    return _load(place)(config) if place else {}
+
+
+def probe_batch(
+    task: str, model: Any, config: TrainingConfig, facts: Mapping[str, Any]
+) -> tuple[Any, ...]:
+    """Give arguments of the model and targets to try a run on; `InputError` where there are none.
+
+    They are not of the training data.
+    """
+    place = _home(task).probe
+    if not place:
+        raise InputError(f"{task} runs have no sequences to try them on")
+    return _load(place)(model, config, facts)
 
 
 def _home(task: str) -> _Home:

@@ -26,6 +26,12 @@ class TrainingConfig:
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Named sets of options; what a user gives beside a name overrides it."""
 
+    subject: ClassVar[str] = "data"
+    """The option that a run folder is called after."""
+
+    until_converged = False
+    """Whether to stop where `converged` is first true; an option of tasks that can say so."""
+
     steps: int = option(1000, "Weight updates.", least=1)
     lr: float = option(0.001, "Learning rate (of Adam).", least=0)
     schedule: Literal["constant", "cosine"] = option(
@@ -53,6 +59,10 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for f in fields(self):
             _check(f.name, getattr(self, f.name), f.type, f.metadata)
+
+    def converged(self, scores: Mapping[str, float]) -> bool:
+        """Say whether these validation scores leave nothing to learn; no task needs to know."""
+        return False
 
     @classmethod
     def of(cls, options: Mapping[str, Any], recipe: str | None = None) -> Self:

@@ -35,10 +35,15 @@ class Trainee:
     best: float
     best_step: int
     seconds: float
+    converged_step: int = 0
+    """The first step at which a validation left nothing to learn; 0: not yet."""
 
 
 def train(task: Task, run: Run, progress: Progress, *, resume: bool = False) -> None:
     """Train to the last step, keep the weights that did best on validation, and test them once.
+
+    A configuration may say when nothing is left to learn (`TrainingConfig.converged`); the step is
+    told and logged with the test, and with `until_converged` it is the last.
 
     Parameters
     ----------
@@ -55,7 +60,7 @@ def train(task: Task, run: Run, progress: Progress, *, resume: bool = False) -> 
     InputError
         When the loss is no longer a finite number.
     """
-    with run.locked(), torch.random.fork_rng(devices=[]), _signals() as stop:
+    with run.locked(), torch.random.fork_rng(devices=[]), stop_signals() as stop:
         try:
             Loop(task, run, progress).run(stop, resume)
         finally:
@@ -118,7 +123,7 @@ class Loop:
         """Train to the last step, or until `stop` is set, from the start or a checkpoint."""
         run, now = self.run_folder, self.now
         if resume and run.records("test"):
-            self.progress.notice(f"{run.path} is finished: all {self.config.steps} steps are done")
+            self.progress.notice(self._finished())
             return
         if resume:
             self._restore()
@@ -128,18 +133,18 @@ class Loop:
         began = saved = time.monotonic()
         earlier = now.seconds
         with self.progress:
-            while now.step < self.config.steps:
+            while not self._over():
                 self.step()
                 now.seconds = earlier + time.monotonic() - began
                 if now.step % self.validate_every == 0 or now.step == self.config.steps:
                     self._validate()
-                if now.step in self.milestones:
+                if now.step in self.milestones or self._over():
                     self._show_milestone()
                 due = time.monotonic() - saved >= self.config.save_every
-                if due or stop.is_set() or now.step == self.config.steps:
+                if due or stop.is_set() or self._over():
                     self._save()
                     saved = time.monotonic()
-                if stop.is_set() and now.step < self.config.steps:
+                if stop.is_set() and not self._over():
                     self.task.draw(run.records(), run.path / "curves.png")
                     raise Interrupted(f"stopped at step {now.step}, saved in {run.path}")
             if not run.records("test"):
@@ -147,6 +152,19 @@ class Loop:
         for scores in run.records("test"):
             self.progress.notice(self.task.remark(scores))
         self.task.draw(run.records(), run.path / "curves.png")
+
+    def _over(self) -> bool:
+        """Whether all steps are made, or those until it converged where no more are wanted."""
+        now, config = self.now, self.config
+        return now.step >= config.steps or (config.until_converged and now.converged_step > 0)
+
+    def _finished(self) -> str:
+        """Say at which step a run ended."""
+        path, steps = self.run_folder.path, self.config.steps
+        last = self.run_folder.records("test")[-1]["step"]
+        if last < steps:
+            return f"{path} is finished: it converged at step {last} of {steps}"
+        return f"{path} is finished: all {steps} steps are done"
 
     def step(self) -> None:
         """Make one weight update."""
@@ -212,6 +230,9 @@ class Loop:
         self.run_folder.log("valid", now.step, {"seconds": now.seconds, **scores})
         self.run_folder.flush()
         self.progress.validated(now.step, scores, best=now.best_step == now.step)
+        if not now.converged_step and self.config.converged(scores):
+            now.converged_step = now.step
+            self.progress.notice(f"converged at step {now.step}")
 
     def _show_milestone(self) -> None:
         now, run = self.now, self.run_folder
@@ -233,6 +254,7 @@ class Loop:
         best = now.best if math.isfinite(now.best) else None
         facts = {
             "step": now.step, "best": best, "best_step": now.best_step, "seconds": now.seconds,
+            "converged_step": now.converged_step,
         }  # fmt: skip
         run.flush(to_disk=True)
         run.save_checkpoint(tensors, facts)
@@ -250,6 +272,7 @@ class Loop:
         self.average = [t.to(device) for t in part.numbered("average")]
         now.step, now.best_step, now.seconds = facts["step"], facts["best_step"], facts["seconds"]
         now.best = now.best if facts["best"] is None else facts["best"]
+        now.converged_step = facts.get("converged_step", 0)
         run.cut_back(now.step)
 
     def _test(self) -> None:
@@ -259,7 +282,10 @@ class Loop:
         self.model.eval()
         with torch.no_grad():
             scores: Mapping[str, Any] = self.task.test()
-        run.log("test", self.now.step, {"best_step": facts["step"], **scores})
+        steps = {"best_step": facts["step"]}
+        if self.now.converged_step:
+            steps["converged_step"] = self.now.converged_step
+        run.log("test", self.now.step, {**steps, **scores})
         run.flush(to_disk=True)
         self.progress.tested(facts["step"], scores)
 
@@ -280,7 +306,7 @@ class _Parts:
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[threading.Event]:
+def stop_signals() -> Iterator[threading.Event]:
     """Turn the first Ctrl-C or SIGTERM into an event; the second Ctrl-C acts at once."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():

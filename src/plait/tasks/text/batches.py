@@ -1,15 +1,10 @@
 """Which characters make batch t: a pure function of the seed and t."""
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from plait.errors import InputError
-
-
-def random_generator(seed: int, number: int) -> np.random.Generator:
-    """Make the generator of batch, or pass, `number`."""
-    return np.random.Generator(np.random.Philox(key=[seed, number]))
+from plait.training.streams import random_generator
 
 
 class Windows:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from plait.data import read_text
 from plait.errors import InputError
+from plait.tasks.text.batches import Windows
 from plait.tasks.text.config import TextConfig
 from plait.tasks.text.dynamic import score_dynamic
 from plait.tasks.text.model import TextModel
@@ -83,6 +84,15 @@ def score_text(
         scores["dynamic_rate"] = lr = min(bits, key=lambda rate: bits[rate])
         scores["dynamic_bits_per_character"] = score_dynamic(model, numbers, lr)
     return scores
+
+
+def probe(model: TextModel, config: TextConfig, facts: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+    """Characters `[T, B]` of the validation part, and those after them, for `plait inspect`."""
+    _, validation, _ = _training_parts(model, config, facts)
+    x, y, _ = Windows(
+        validation, length=config.length, batch_size=config.batch_size, seed=config.seed
+    ).batch(0)
+    return x, y
 
 
 def _encode(model: TextModel, characters: str) -> Tensor:

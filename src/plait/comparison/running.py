@@ -1,0 +1,194 @@
+"""Making the runs of a grid, one after another or in processes side by side."""
+
+import multiprocessing
+import shutil
+import traceback
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from plait.api import resume, train
+from plait.comparison.grid import Grid, Plan
+from plait.errors import InputError
+from plait.training.loop import Interrupted, stop_signals
+from plait.training.run import Run
+
+Say = Callable[[str], None]
+
+
+def finished(plan: Plan) -> bool:
+    """Whether a run is there to its end, its test included."""
+    try:
+        return (plan.path / "config.json").exists() and bool(Run.open(plan.path).records("test"))
+    except InputError:  # damaged: whoever tries to go on with it says how
+        return False
+
+
+def make_runs(grid: Grid, jobs: int, say: Say) -> dict[Path, str]:
+    """Make the runs that are not finished; go on with those that were begun.
+
+    Parameters
+    ----------
+    grid : Grid
+    jobs : int
+        Runs at a time. More than one are made in spawned processes, which divide the threads
+        among them.
+    say : callable
+        Told, in a line, of every run that ends.
+
+    Returns
+    -------
+    dict
+        For every run that failed, by its folder, why.
+
+    Raises
+    ------
+    Interrupted
+        After Ctrl-C or SIGTERM, with every run saved.
+    """
+    todo = [plan for plan in grid.plans if not finished(plan)]
+    ends = len(grid.plans) - len(todo)
+    if ends:
+        say(f"{ends} of {len(grid.plans)} runs are finished already")
+    failures: dict[Path, str] = {}
+
+    def ended(plan: Plan, failure: str | None) -> None:
+        nonlocal ends
+        ends += 1
+        if failure is not None:
+            failures[plan.path] = failure
+        end = f"failed: {failure}" if failure is not None else _told(plan)
+        say(f"{ends}/{len(grid.plans)} {plan.path.name}: {end}")
+
+    if jobs == 1:
+        for plan in todo:
+            ended(plan, _make(grid.task, asdict(plan.config), plan.path))
+    else:
+        threads = max(1, (grid.plans[0].config.threads or torch.get_num_threads()) // jobs)
+        _side_by_side(grid.task, todo, jobs, threads, ended)
+    return failures
+
+
+def _told(plan: Plan) -> str:
+    run = Run.open(plan.path)
+    (test,) = run.records("test")
+    seconds = run.records("valid")[-1]["seconds"]
+    converged = test.get("converged_step")
+    note = f", converged at step {converged}" if converged else ""
+    return f"{test['step']} steps in {seconds:.0f} s{note}"
+
+
+def _make(task: str, options: dict[str, Any], path: Path) -> str | None:
+    """Make or finish one run; give the reason if it fails. An interrupt goes through."""
+    try:
+        if _begun(path):
+            resume(path)
+        else:
+            train(task, out=path, **options)
+    except InputError as error:
+        return str(error)
+    except Exception as error:
+        if path.is_dir():
+            (path / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return None
+
+
+def _begun(path: Path) -> bool:
+    """Whether there is a run to go on with; one cut off before its first save is cleared away."""
+    if not (path / "config.json").exists():
+        return False
+    run = Run.open(path)
+    if any(path.glob("checkpoint/*.safetensors")):
+        return True
+    with run.locked():  # nobody else is at it
+        pass
+    shutil.rmtree(path)
+    return False
+
+
+@dataclass
+class _Worker:
+    """A spawned process that makes one run after another, and the one it is making."""
+
+    process: SpawnProcess
+    pipe: Any
+    plan: Plan
+
+    @classmethod
+    def start(cls, task: str, plan: Plan, threads: int) -> "_Worker":
+        """Start a process with a run to make."""
+        context = multiprocessing.get_context("spawn")
+        pipe, theirs = context.Pipe()
+        process = context.Process(target=_work, args=(theirs, task, threads), daemon=True)
+        process.start()
+        theirs.close()  # so that the end of the process is the end of the pipe
+        worker = cls(process, pipe, plan)
+        worker.make(plan)
+        return worker
+
+    def make(self, plan: Plan) -> None:
+        """Hand it a run."""
+        self.plan = plan
+        self.pipe.send(plan)
+
+    def answer(self) -> tuple[bool, str | None]:
+        """Whether it lives on, and why its run failed, if it did."""
+        try:
+            return True, self.pipe.recv()
+        except (EOFError, ConnectionError):
+            self.process.join()
+            return False, f"its process ended with exit code {self.process.exitcode}"
+
+    def dismiss(self) -> None:
+        """Let it end."""
+        self.pipe.close()
+        self.process.join()
+
+
+def _side_by_side(
+    task: str, todo: list[Plan], jobs: int, threads: int, ended: Callable[[Plan, str | None], None]
+) -> None:
+    """Make runs in processes: what ends one of them leaves the others alone."""
+    waiting, workers = deque(todo), list[_Worker]()
+    with stop_signals() as stop:
+        while (waiting or workers) and not stop.is_set():
+            while waiting and len(workers) < jobs:
+                workers.append(_Worker.start(task, waiting.popleft(), threads))
+            ready = wait([worker.pipe for worker in workers], timeout=0.5)
+            for worker in [w for w in workers if w.pipe in ready]:
+                plan, (lives, failure) = worker.plan, worker.answer()
+                if stop.is_set():  # it was told too, and that is no failure
+                    continue
+                ended(plan, failure)
+                if lives and waiting:
+                    worker.make(waiting.popleft())
+                else:
+                    worker.dismiss()
+                    workers.remove(worker)
+        for worker in workers:
+            worker.process.terminate()  # a signal on which it saves, and ends
+        for worker in workers:
+            worker.dismiss()
+    if stop.is_set():
+        raise Interrupted("stopped, every run saved; the same command goes on")
+
+
+def _work(pipe: Connection, task: str, threads: int) -> None:
+    """Make the runs that come through the pipe, until it is closed or a signal comes."""
+    while True:
+        try:
+            plan = pipe.recv()
+        except (EOFError, KeyboardInterrupt):
+            return
+        try:
+            options = asdict(replace(plan.config, threads=threads))
+            pipe.send(_make(task, options, plan.path))
+        except KeyboardInterrupt:
+            return

@@ -1,0 +1,1 @@
+"""What recurrent cells can remember: problems whose answer lies far back in the sequence."""

@@ -1,0 +1,76 @@
+"""`plait inspect` on real tiny runs."""
+
+import os
+
+import pytest
+import torch
+
+import plait
+from plait.api import make_task
+from plait.cli import run as run_command
+from plait.inspection import _initial
+from plait.tasks import config_class
+
+TINY = {"hidden_size": 8, "embedding_size": 4, "batch_size": 8, "steps": 2, "threads": 1}
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+def recall(path, cell: str, **options):
+    return plait.train("memory", problem="recall", length=60, cell=cell, out=path, **TINY | options)
+
+
+def test_a_plain_network_forgets_what_a_gated_one_keeps(tmp_path, capsys):
+    runs = [recall(tmp_path / cell, cell) for cell in ("rnn", "gru")]
+    assert run_command(["inspect", *(str(r.path) for r in runs)]) == 0
+    printed = capsys.readouterr().out
+    assert "layer 0: vanishing" in printed
+    assert "spectral radius" in printed
+    assert "kernels\nlayer 0: ATen" in printed
+    assert (runs[0].path / "inspect.png").stat().st_size > 10_000
+    rnn, gru = plait.inspect(runs, out=tmp_path / "flow.png")
+    assert rnn.trained.layers[0].memory < 15
+    assert (gru.trained.layers[0].memory or 61) > 2 * rnn.trained.layers[0].memory
+    assert (tmp_path / "flow.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("options", [{"bidirectional": True, "layers": 2}, {"init": "kaiming"}])
+def test_the_start_is_where_the_run_began(tmp_path, options):
+    run = recall(tmp_path / "run", "lstm-course", **options)
+    config = config_class("memory").from_dict(run.config)
+    expected = make_task("memory", config).model.state_dict()
+    ours = _initial(run, config).state_dict()
+    assert all(torch.equal(v, expected[k]) for k, v in ours.items())
+    (found,) = plait.inspect(run)
+    assert len(found.start.layers) == (4 if "layers" in options else 1)
+
+
+def test_a_run_that_began_with_another_s_weights_has_no_start_of_its_own(tmp_path):
+    first = recall(tmp_path / "a", "gru")
+    second = plait.train(
+        "memory", from_run=first, length=70, out=tmp_path / "b", batch_size=8, steps=1, threads=1
+    )
+    (found,) = plait.inspect(second)
+    assert found.start is None
+    assert found.trained is not None
+
+
+def test_a_text_run_too_and_without_its_text_only_what_the_run_knows(tmp_path):
+    text = tmp_path / "a.txt"
+    text.write_text("to be or not to be, that is the question. " * 40)
+    run = plait.train("text", data=str(text), length=6, layers=2, out=tmp_path / "run", **TINY)
+    (found,) = plait.inspect(run)
+    assert [len(layer.flow) for layer in found.trained.layers] == [6, 6]
+    text.unlink()
+    (found,) = plait.inspect(run)
+    assert found.trained is None
+    assert found.without_flow in str(found)
+    assert found.parameters.total == sum(p.numel() for p in plait.load(run).parameters())
+
+
+def test_what_is_no_run_is_refused(tmp_path, capsys):
+    assert run_command(["inspect", str(tmp_path)]) == 2
+    assert "is not a run folder" in capsys.readouterr().err
