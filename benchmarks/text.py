@@ -49,21 +49,22 @@ def accuracy() -> None:
 
 
 def speed() -> None:
-    """Blocks of 25 steps in turn; the ratio of each pair of blocks."""
+    """Blocks of 5 steps in turn; the ratio of each pair of blocks."""
     config = TextConfig(
         data="democracy", keep_boilerplate=True, steps=10_000, validate_every=10_000
     )
     ours, bare = _ours(config), _bare(config)
     ours(20)
     bare(20)
-    pairs = [(ours(25), bare(25)) for _ in range(30)]
-    rates = [[25 / seconds for seconds in column] for column in zip(*pairs, strict=True)]
+    pairs = [(ours(5), bare(5)) for _ in range(120)]
+    rates = [[5 / seconds for seconds in column] for column in zip(*pairs, strict=True)]
     ratios = sorted(b / a for a, b in pairs)
     print(f"{torch.get_num_threads()} threads")
     for name, rate in zip(("plait train text", "nn.LSTM, bare loop"), rates, strict=True):
         low, high = min(rate), max(rate)
         print(f"{name:>20}: {statistics.median(rate):.2f} steps/s ({low:.2f} … {high:.2f})")
-    print(f"ratio: {statistics.median(ratios):.3f} ({ratios[0]:.3f} … {ratios[-1]:.3f})")
+    low, median, high = statistics.quantiles(ratios, n=4)
+    print(f"ratio: {median:.3f} (quartiles {low:.3f} … {high:.3f})")
 
 
 def _ours(config: TextConfig) -> Callable[[int], float]:

@@ -104,8 +104,9 @@ class Loop:
         self.config = config = task.config
         self.model = task.model
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
-        matrices = [p for p in self.parameters if p.ndim > 1]
-        vectors = [p for p in self.parameters if p.ndim <= 1]
+        decayed = bool(config.weight_decay)  # one group is faster than two
+        matrices = [p for p in self.parameters if p.ndim > 1 or not decayed]
+        vectors = [p for p in self.parameters if p.ndim <= 1 and decayed]
         groups = [
             {"params": matrices, "weight_decay": config.weight_decay},
             {"params": vectors, "weight_decay": 0.0},
