@@ -1,1 +1,1 @@
-"""The hot functions. `reference` is the oracle; `native` calls torch's own recurrences."""
+"""The hot functions: recurrences (`reference`, the oracle; `native`, torch's own), graphs."""
