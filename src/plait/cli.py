@@ -404,6 +404,9 @@ def generate(
         "top_k": top_k, "top_p": top_p, "min_p": min_p,
     }  # fmt: skip
     drawn = {"seed": seed, "skip_unknown": skip_unknown, **sampling}
+    task = Run.open(run).task
+    if task != "text":
+        raise InputError(f"{run} was trained on {task!r}; text is what can be written on")
     if sum((stream, listing, beams is not None)) > 1:
         raise InputError("give one of --stream, --listing and --beams")
     if listing:

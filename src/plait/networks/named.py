@@ -29,11 +29,10 @@ def named_network(name: str) -> Network:
     digits : scikit-learn's 1,797 digits of 8 × 8 grey levels, each joined with its 8 nearest
         (`Graph.from_points`), its grey levels the features.
     cora : 2,708 papers, joined where one cites the other, with 1,433 words each, there or not; the
-        public split of Yang et al. (2016): 140 to train on, 500 to validate, 1,000 to test.
+        public split of Yang et al. (2016): 140 to train on, 500 to validate, 1,000 to test. A
+        paper's features sum to 1, as in Kipf & Welling (2017).
     amazon-computers : goods bought together, with 767 words of their reviews, there or not
         (Shchur et al. 2018): as there the largest connected part, 13,381 of 13,752.
-
-    Words are shared out: a node's features sum to 1.
 
     Raises
     ------
@@ -122,10 +121,11 @@ def _amazon_computers() -> Network:
     _, member = csgraph.connected_components(adjacency, directed=False)
     nodes = np.flatnonzero(member == np.bincount(member).argmax())
     graph = Graph.from_adjacency(adjacency[nodes][:, nodes]).to_undirected()
+    there = torch.from_numpy((words[nodes].toarray() > 0).astype(np.float32))
+    classes = tuple(map(str, range(int(labels.max()) + 1)))
     return Network(
-        "amazon-computers", str(path), tuple(map(str, nodes)), graph,
-        _shares(words[nodes].toarray()), labels[nodes], tuple(map(str, range(labels.max() + 1))),
-    )  # fmt: skip
+        "amazon-computers", str(path), tuple(map(str, nodes)), graph, there, labels[nodes], classes
+    )
 
 
 NETWORKS: dict[str, Callable[[], Network]] = {
