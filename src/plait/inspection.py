@@ -1,7 +1,7 @@
 """`plait inspect`: what a trained network is made of, and how its gradient flows through time."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from plait.diagnostics.gradients import REMEMBERED
 from plait.errors import InputError
 from plait.figures import COLOURS, STYLE
 from plait.nn.recurrent import Recurrent
-from plait.tasks import config_class, model_class, probe_batch
+from plait.tasks import config_class, model_class, probe_batch, repetition_function
 from plait.training.loop import seed_all
 from plait.training.run import Run
 
@@ -44,6 +44,8 @@ class Inspection:
         With the run's initial weights and with its best. None, and why in `without_flow`, where
         there is nothing to flow through or no data to try on.
     without_flow : str
+    repetition : Repetition or None
+        How much it repeats itself in writing, where that was asked for.
     """
 
     path: Path
@@ -53,6 +55,7 @@ class Inspection:
     start: GradientFlow | None
     trained: GradientFlow | None
     without_flow: str = ""
+    repetition: Any = None
 
     def __str__(self) -> str:
         parts = [f"{self.path}: {self.title}", str(self.parameters)]
@@ -64,6 +67,8 @@ class Inspection:
             parts.append(f"gradient flow after training\n{self.trained}")
         if self.without_flow:
             parts.append(f"no gradient flow: {self.without_flow}")
+        if self.repetition is not None:
+            parts.append(str(self.repetition))
         return "\n\n".join(parts)
 
 
@@ -71,6 +76,7 @@ def inspect(
     runs: str | os.PathLike[str] | Run | Sequence[str | os.PathLike[str] | Run],
     *,
     out: str | os.PathLike[str] | None = None,
+    repetition: bool = False,
 ) -> list[Inspection]:
     """Say what networks are made of and how the gradient flows back through time in them.
 
@@ -80,6 +86,8 @@ def inspect(
     out : path
         Where to draw the gradient flow of all of them, side by side; None: `inspect.png` in the
         first run's folder.
+    repetition : bool
+        Write with each of them too, and measure how much they repeat themselves; for text.
 
     Returns
     -------
@@ -88,7 +96,8 @@ def inspect(
     Raises
     ------
     InputError
-        For a folder that is no run, or one without trained weights.
+        For a folder that is no run, or one without trained weights; for `repetition` of a run
+        that does not write, or whose text is gone.
 
     Example
     -------
@@ -101,7 +110,8 @@ def inspect(
     """
     several = [runs] if isinstance(runs, (str, os.PathLike, Run)) else list(runs)
     opened = [run if isinstance(run, Run) else Run.open(Path(run)) for run in several]
-    found = [_inspect(run) for run in opened]
+    measures = [repetition_function(run.task) if repetition else None for run in opened]
+    found = [_inspect(run, measure) for run, measure in zip(opened, measures, strict=True)]
     drawn = [f for f in found if f.trained is not None]
     if drawn:
         path = opened[0].path / "inspect.png" if out is None else Path(out)
@@ -109,7 +119,7 @@ def inspect(
     return found
 
 
-def _inspect(run: Run) -> Inspection:
+def _inspect(run: Run, measure_repetition: Callable[..., Any] | None) -> Inspection:
     config = config_class(run.task).from_dict(run.config)
     model: nn.Module = load(run)
     layers = [m for m in model.modules() if isinstance(m, Recurrent)]
@@ -132,6 +142,7 @@ def _inspect(run: Run) -> Inspection:
         start,
         trained,
         why,
+        measure_repetition(model, config, run.facts) if measure_repetition else None,
     )
 
 
