@@ -76,7 +76,7 @@ def test_what_a_run_leaves():
     config = json.loads(Path("run/config.json").read_text())
     assert config["task"] == "text"
     assert TextConfig.from_dict(config["config"]) == TextConfig(
-        data="prose.txt", steps=6, lr=0.01, **SMALL
+        data=str(Path("prose.txt").absolute()), steps=6, lr=0.01, **SMALL
     )
     assert config["facts"]["vocabulary"] == "".join(sorted(set(PROSE)))
     assert config["facts"]["characters"] == len(PROSE)
@@ -179,11 +179,34 @@ def test_a_run_goes_on_with_the_text_that_it_began_with_or_not_at_all(step):
             plait.resume("run")
         assert content("run") == before
     Path("prose.txt").unlink()
-    with pytest.raises(InputError, match=r"^no text 'prose\.txt'"):
+    with pytest.raises(InputError, match=r"^no text '/.*/prose\.txt'"):
         plait.resume("run")
     Path("prose.txt").write_text(PROSE)
     plait.resume("run")
     same("run", "whole")
+
+
+def test_a_run_finds_its_text_from_any_folder(tmp_path, monkeypatch):
+    train("whole", save_every=0)
+    with pytest.raises(KeyboardInterrupt):
+        train(save_every=0, progress=Stop(4))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "prose.txt").write_text("another text of that name")
+    plait.resume("../run")
+    same("../run", "../whole")
+    scores = plait.score("../run")
+    assert scores["bits_per_character"] == plait.score("../whole")["bits_per_character"]
+    further = plait.train("text", data="../prose.txt", out="further", from_run="../run", steps=3,
+                          save_every=0, length=10, batch_size=4, threads=1)  # fmt: skip
+    assert further.facts["began_with"] == str(tmp_path / "elsewhere" / ".." / "run")
+    monkeypatch.chdir(tmp_path)
+    assert plait.score("elsewhere/further")["characters"] == scores["characters"]
+
+
+def test_a_named_text_keeps_its_name():
+    run = plait.train("text", data="python-docs", out="run", **{**SMALL, "steps": 1})
+    assert run.config["data"] == "python-docs"
 
 
 def test_a_damaged_model_is_named():

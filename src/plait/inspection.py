@@ -132,11 +132,12 @@ def _inspect(run: Run, measure_repetition: Callable[..., Any] | None) -> Inspect
     except (InputError, ValueError) as error:
         why = str(error)
     sizes = [str(run.config[n]) for n in ("layers", "hidden_size") if n in run.config]
-    subject = str(run.config.get(config.subject, ""))
     length = f" {run.config['length']}" if "length" in run.config else ""
     return Inspection(
         run.path,
-        f"{run.config.get('cell', '')} {' × '.join(sizes)}, {subject}{length}".strip(", "),
+        f"{run.config.get('cell', '')} {' × '.join(sizes)}, {config.subject_name}{length}".strip(
+            ", "
+        ),
         count_parameters(model),
         "\n".join(layer.explain() for layer in layers),
         start,
