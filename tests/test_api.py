@@ -157,9 +157,12 @@ class Stop(Progress):
             raise KeyboardInterrupt
 
 
-def test_resuming_a_finished_run_does_nothing():
+def test_resuming_a_finished_run_changes_nothing():
     train()
     before = content("run")
+    plait.resume("run")
+    assert content("run") == before
+    Path("run/curves.png").unlink()  # as when it was stopped between the test and the picture
     plait.resume("run")
     assert content("run") == before
 
@@ -262,7 +265,10 @@ LONG = {
 
 @pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.slow)])
 def test_a_run_survives_kill_9_at_any_moment(monkeypatch, kills):
-    """The moments are drawn: as a checkpoint appears, and up to 15 ms later."""
+    """The moments are drawn: as a checkpoint appears, and up to 15 ms later.
+
+    Where the machine is so busy that it sees them late, they lie later, even after the test.
+    """
     monkeypatch.setattr(task, "SAMPLE_LENGTH", SAMPLE_LENGTH)  # as in the other processes
     train("whole", **{**LONG, "save_every": 1000})
     random.seed(kills)
@@ -276,7 +282,10 @@ def test_a_run_survives_kill_9_at_any_moment(monkeypatch, kills):
             time.sleep(random.uniform(0, 0.015))
             process.kill()
             _, errors = process.communicate()
-            assert (process.returncode, errors) == (-signal.SIGKILL, b"")
+        assert errors == b""
+        if process.returncode == 0:  # it was faster than a busy machine could stop it
+            break
+        assert process.returncode == -signal.SIGKILL
         command = ["resume", "run"]
     plait.resume("run")
     same("run", "whole")
