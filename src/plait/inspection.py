@@ -12,13 +12,14 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import nn
 
 from plait.api import load
 from plait.diagnostics import GradientFlow, ParameterCount, count_parameters, gradient_flow
 from plait.diagnostics.gradients import REMEMBERED
 from plait.errors import InputError
-from plait.figures import COLOURS, STYLE
+from plait.figures import COLOURS, STYLE, save_figure
 from plait.nn.recurrent import Recurrent
 from plait.tasks import config_class, model_class, probe_batch, repetition_function
 from plait.training.loop import seed_all
@@ -26,6 +27,9 @@ from plait.training.run import Run
 
 FLOOR = 1e-12
 """Smallest share of a gradient that is drawn."""
+
+FEW = 30
+"""Steps up to which each is marked, so that one alone is seen too."""
 
 
 @dataclass(frozen=True)
@@ -171,31 +175,45 @@ def draw_flows(found: Sequence[Inspection], path: Path) -> None:
             above.set_title(f"{title[0]}\n{verdict}")
         panels[0, 0].set_ylabel("‖∂L/∂state‖, last step = 1")
         panels[1, 0].set_ylabel("share of ‖∂L/∂W_hh‖")
+        for row in panels:  # what is drawn, but never less than down to the line of 1 %
+            low = min(axes.dataLim.y0 for axes in row)
+            row[0].set_ylim(bottom=max(FLOOR, min(low, REMEMBERED) / 3))
         subjects = dict.fromkeys(one.title.split(", ")[-1] for one in found)
         figure.suptitle(f"gradient flow back through time: {'; '.join(subjects)}")
-        handles, labels = panels[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(handles)))
-        figure.savefig(path)
+        lines = (axes.get_legend_handles_labels() for axes in panels[0])
+        entries = {label: line for one in lines for line, label in zip(*one, strict=True)}
+        figure.legend(
+            entries.values(), entries.keys(), loc="outside lower center",
+            ncols=min(3, len(entries)),
+        )  # fmt: skip
+        save_figure(figure, path)
 
 
 def _draw_column(above: Axes, below: Axes, one: Inspection) -> None:
+    steps = 1
     for flow, style, when in (
         (one.start, "--", "at the start"),
         (one.trained, "-", "after training"),
     ):
         for k, layer in enumerate(flow.layers if flow is not None else ()):
-            colour = COLOURS[k % len(COLOURS)]
-            back = np.arange(len(layer.flow))[::-1]
+            steps = len(layer.flow)
+            look: dict[str, Any] = {
+                "color": COLOURS[k % len(COLOURS)],
+                "linestyle": style,
+                "marker": "." if steps <= FEW else "",
+            }
+            back = np.arange(steps)[::-1]
             share = _drawable(layer.flow / layer.flow[-1])
-            label = f"{layer.name}, {when}"
-            above.semilogy(back, share, style, color=colour, label=label)
-            below.semilogy(back, _drawable(layer.shares), style, color=colour)
+            above.semilogy(back, share, label=f"{layer.name}, {when}", **look)
+            below.semilogy(back, _drawable(layer.shares), **look)
     above.axhline(REMEMBERED, color="0.3", linestyle=":", linewidth=1, label="1 %: memory's end")
+    if steps == 1:
+        below.text(0.5, 0.5, "one step: nothing\nbefore it to hear", ha="center", va="center",
+                   transform=below.transAxes)  # fmt: skip
+    margin = 0.02 * (steps - 1) or 0.5
+    below.set_xlim(-margin, steps - 1 + margin)
+    below.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     below.set_xlabel("steps back from the last")
-    for axes in (above, below):
-        axes.set_ylim(bottom=FLOOR)
-    if one.trained is not None:
-        above.set_xlim(0, max(len(layer.flow) for layer in one.trained.layers) - 1)
 
 
 def _drawable(shares: torch.Tensor) -> np.ndarray:
