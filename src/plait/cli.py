@@ -411,6 +411,7 @@ def inspect_runs(
     runs: Annotated[list[Path], Parameter(negative="")],
     *,
     out: Path | None = None,
+    repetition: Annotated[bool, Parameter(negative="")] = False,
     threads: Threads = 0,
 ) -> None:
     """Show what networks are made of, and how the gradient flows back through time in them.
@@ -423,12 +424,14 @@ def inspect_runs(
         Run folders; the picture has a column for each.
     out : Path
         The picture. Default: inspect.png in the first run folder.
+    repetition : bool
+        For text: write, and tell how much of it repeats itself, by how sharply is drawn.
     """
     from plait.api import set_threads
     from plait.inspection import inspect as inspect_them
 
     set_threads(threads)
-    for number, found in enumerate(inspect_them(runs, out=out)):
+    for number, found in enumerate(inspect_them(runs, out=out, repetition=repetition)):
         print("\n" * (number > 0) + str(found))
 
 

@@ -45,6 +45,20 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def test_a_grid_goes_on_from_any_folder(tmp_path, monkeypatch):
+    (tmp_path / "a.txt").write_text("to be or not to be " * 60)
+    (tmp_path / "elsewhere").mkdir()
+    options = {k: v for k, v in TINY.items() if k != "problem"}
+    monkeypatch.chdir(tmp_path)
+    plait.compare("text", CELLS, seeds=1, out="g", data="a.txt", **options)
+    assert Run.open(tmp_path / "g" / "cell=rnn,seed=0").config["data"] == str(tmp_path / "a.txt")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    said = Notices()
+    for data in ("../a.txt", str(tmp_path / "a.txt")):
+        plait.compare("text", CELLS, seeds=1, out="../g", data=data, progress=said, **options)
+    assert said.notices == ["2 of 2 runs are finished already"] * 2
+
+
 def test_a_grid_leaves_run_folders_tables_and_a_picture(tmp_path):
     grid = plait.compare("memory", CELLS, seeds=2, out=tmp_path / "g", **TINY)
     names = [f"cell={cell},seed={seed}" for seed in (0, 1) for cell in ("rnn", "gru")]

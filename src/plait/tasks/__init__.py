@@ -18,6 +18,7 @@ class _Home(NamedTuple):
     score: str
     published: str = ""
     probe: str = ""
+    repetition: str = ""
 
 
 TASKS = {
@@ -29,6 +30,7 @@ TASKS = {
         "plait.tasks.text.model:TextModel",
         "plait.tasks.text.heldout:score_text",
         probe="plait.tasks.text.heldout:probe",
+        repetition="plait.tasks.text.repetition:measure_repetition",
     ),
     "memory": _Home(
         "Learn to answer a question about a sequence after having read it.\n\n"
@@ -80,6 +82,14 @@ def probe_batch(
     if not place:
         raise InputError(f"{task} runs have no sequences to try them on")
     return _load(place)(model, config, facts)
+
+
+def repetition_function(task: str) -> Any:
+    """Find what measures how much a task's model repeats itself; `InputError` for most tasks."""
+    place = _home(task).repetition
+    if not place:
+        raise InputError(f"--repetition is for runs that write text, not for {task!r} runs")
+    return _load(place)
 
 
 def _home(task: str) -> _Home:
