@@ -354,6 +354,8 @@ class Recurrent(nn.Module):
         """Outputs, final states, and with `unroll` the states of every step (else empty)."""
         x = self._checked_input(x, graph)  # [T, B, (N,) F]
         starts = self._checked_state(state, x)
+        if lengths is None and not unroll and (mode := self._native_stack()):
+            return *self._run_native(mode, x, starts), ()
         keep = None
         if lengths is not None:
             lengths = _checked_lengths(lengths, x)
@@ -385,6 +387,20 @@ class Recurrent(nn.Module):
         final = tuple(torch.stack(s) for s in zip(*finals, strict=True))
         every = tuple(torch.stack(s, 1) for s in zip(*unrolled, strict=True))
         return y, self._external(final), self._external(every)
+
+    def _native_stack(self) -> str | None:
+        """Name the recurrence of torch that runs all layers in one call, where one does."""
+        chosen = self._choose(self.layers - 1, lengths=False, unroll=False)
+        return chosen.native if self.input_size else None
+
+    def _run_native(self, mode: str, x: Tensor, starts: State) -> tuple[Tensor, Tensor | State]:
+        weights = [w for s in self.strands for w in s.torch_weights()]  # pyright: ignore[reportCallIssue]
+        y, final = native.run(
+            mode, x, starts, weights, None, None,
+            layers=self.layers, bidirectional=self.bidirectional,
+            dropout=self.dropout if self.training else 0.0,
+        )  # fmt: skip
+        return y.transpose(0, 1) if self.batch_first else y, self._external(final)
 
     def _external(self, state: State) -> Tensor | State:
         return state[0] if len(self.cell.states) == 1 and state else state
