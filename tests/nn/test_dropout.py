@@ -57,6 +57,14 @@ def test_the_share_that_is_dropped_is_the_one_asked_for():
 
 
 @every_cell
+def test_dropout_acts_in_training_without_gradients_too(cell, make_layer):
+    layer = make_layer(cell, 3, 4, layers=2, dropout=0.5)
+    x = torch.randn(5, 2, 3).double()
+    with torch.no_grad():
+        assert not torch.equal(layer(x)[0], layer(x)[0])
+
+
+@every_cell
 def test_in_evaluation_nothing_is_dropped(cell, make_layer):
     options = {"layers": 2, "bidirectional": True}
     layer = make_layer(cell, 3, 4, **options, dropout=0.4, recurrent_dropout=0.3)

@@ -50,33 +50,40 @@ def run(
     weights: list[Tensor],
     lengths: Tensor | None,
     keep: Tensor | None,
+    *,
+    layers: int = 1,
+    bidirectional: bool = False,
+    dropout: float = 0.0,
 ) -> tuple[Tensor, State]:
-    """Run one layer in one direction.
+    """Run one layer in one direction, or without lengths a whole stack in one call.
 
     Parameters
     ----------
     mode : "LSTM", "GRU", "RNN_TANH" or "RNN_RELU"
     x : Tensor `[T, B, (N,) F]`
         Nodes, where there are any, are independent sequences.
-    start : tuple of Tensor `[B, (N,) H]`
-    weights : W `[G·H, F]`, U `[G·H, H]`, and two biases `[G·H]`
+    start : tuple of Tensor `[layers·D, B, (N,) H]`
+    weights : for each layer and direction W `[G·H, F]`, U `[G·H, H]`, and two biases `[G·H]`
     lengths : Tensor `[B]`
     keep : boolean Tensor `[T, B, (1,) 1]`
         The same as a mask.
+    layers, bidirectional, dropout
+        Of the stack; dropout acts between layers.
 
     Returns
     -------
-    outputs : Tensor `[T, B, (N,) H]`
-    final state : tuple of Tensor `[B, (N,) H]`
+    outputs : Tensor `[T, B, (N,) D·H]`
+    final state : tuple of Tensor `[layers·D, B, (N,) H]`
     """
-    T, shape = x.shape[0], start[0].shape  # [B, (N,) H]
+    stacked = start[0].shape  # [layers·D, B, (N,) H]
+    y_shape = (*x.shape[:-1], stacked[-1] * (2 if bidirectional else 1))
     x = x.flatten(1, -2)  # [T, B·N, F]
-    hx = tuple(s.reshape(1, -1, shape[-1]).contiguous() for s in start)  # [1, B·N, H]
+    hx = tuple(s.flatten(1, -2).contiguous() for s in start)  # [layers·D, B·N, H]
     if lengths is None or x.shape[1] == 0:  # torch packs no empty batch
-        y, final = _call(mode, x, hx, weights)
+        y, final = _call(mode, x, hx, weights, layers, dropout, bidirectional)
     else:
         assert keep is not None
-        nodes = shape[1] if len(shape) == 3 else 1
+        nodes = stacked[2] if len(stacked) == 4 else 1
         ends = lengths.repeat_interleave(nodes)  # [B·N]
         if mode in ("LSTM", "RNN_RELU"):
             y, final = _packed(mode, x, hx, weights, ends)
@@ -84,15 +91,24 @@ def run(
             y, _ = _call(mode, x, hx, weights)
             last = y[(ends - 1).clamp(min=0), torch.arange(len(ends), device=y.device)]
             final = (torch.where((ends > 0)[:, None], last, hx[0][0])[None],)
-    y = y.view(T, *shape)
+    y = y.view(y_shape)
     if keep is not None:
         y = y.masked_fill(~keep, 0)
-    return y, tuple(s.view(shape) for s in final)
+    return y, tuple(s.view(stacked) for s in final)
 
 
-def _call(mode: str, x: Tensor, hx: State, weights: list[Tensor]) -> tuple[Tensor, State]:
-    # arguments after the weights: biases, layers, dropout, training, bidirectional, batch_first
-    options = (True, 1, 0.0, torch.is_grad_enabled(), False, False)
+def _call(
+    mode: str,
+    x: Tensor,
+    hx: State,
+    weights: list[Tensor],
+    layers: int = 1,
+    dropout: float = 0.0,
+    bidirectional: bool = False,
+) -> tuple[Tensor, State]:
+    training = torch.is_grad_enabled() or dropout > 0
+    # first and last of the options: whether there are biases, whether the batch comes first
+    options = (True, layers, dropout, training, bidirectional, False)
     y, *final = _FUNCTIONS[mode](x, hx if mode == "LSTM" else hx[0], weights, *options)
     return y, tuple(final)
 

@@ -88,8 +88,9 @@ class Strand(nn.Module):
     ) -> tuple[Tensor, State, State]:
         """Outputs `[T, B, (N,) H]`, final states, states of every step (reference only)."""
         if chosen.native is not None:
-            h, final = native.run(chosen.native, x, start, self._torch_weights(), lengths, keep)
-            return h, final, ()
+            begin = tuple(s[None] for s in start)
+            h, final = native.run(chosen.native, x, begin, self.torch_weights(), lengths, keep)
+            return h, tuple(s[0] for s in final), ()
         operator = acting(self.operator, self.training)
         x_gates = operator.apply(x, dict(self.inputs), graph)  # [T, B, (N,) G·H]
         if self.bias is not None:
@@ -148,7 +149,7 @@ class Strand(nn.Module):
         zero = bias.new_zeros(self.hidden_size)
         return torch.cat([parts.get(g, zero) for g in gates])
 
-    def _torch_weights(self) -> list[Tensor]:
+    def torch_weights(self) -> list[Tensor]:
         """W, U and torch's two biases; for the built-in cells with the `Dense` operator."""
         assert self.bias is not None
         second = torch.zeros_like(self.bias)
@@ -160,7 +161,7 @@ class Strand(nn.Module):
     def copy_to_torch(self, module: nn.RNNBase, suffix: str) -> None:
         """Copy the weights into a module of `torch.nn`."""
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        for name, weight in zip(names, self._torch_weights(), strict=True):
+        for name, weight in zip(names, self.torch_weights(), strict=True):
             getattr(module, f"{name}_{suffix}").copy_(weight)
 
     @torch.no_grad()

@@ -11,7 +11,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from plait.figures import COLOURS, STYLE
+from plait.figures import COLOURS, STYLE, save_figure
 from plait.networks import Network
 from plait.networks.network import UNKNOWN, Parts
 
@@ -69,7 +69,7 @@ def draw_network(
         _by_mistake(panels[1], network, parts, logits, nodes, xy, size)
         for axes in panels:
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=4, fontsize=8)
-        figure.savefig(path)
+        save_figure(figure, path)
 
 
 def _by_label(axes: Axes, network: Network, nodes: np.ndarray, xy: np.ndarray, size: float) -> None:
