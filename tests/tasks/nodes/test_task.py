@@ -384,6 +384,8 @@ def test_recipes_are_the_published_settings():
         0.01,
         50,
     )
+    assert gcn.validate_every == 1
+    assert kipf.max_norm == gat.max_norm == gcn.max_norm == 0  # nobody clipped
     other = NodesConfig.of({"operator": "attention", "lr": 0.1}, "shchur2018")
     assert (other.dropout, other.coefficient_dropout, other.penalty, other.lr) == (
         0.6,

@@ -31,7 +31,13 @@ class NodesConfig(TrainingConfig):
 
     architecture: ClassVar[Sequence[str]] = ("operator", "hidden_size", "layers", "heads", "k")
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "kipf2017": {"operator": "gcn", "hidden_size": 16, "steps": 200, "patience": 0},
+        "kipf2017": {
+            "operator": "gcn",
+            "hidden_size": 16,
+            "steps": 200,
+            "patience": 0,
+            "max_norm": 0.0,
+        },
         "velickovic2018": {
             "operator": "attention",
             "dropout": 0.6,
@@ -39,8 +45,9 @@ class NodesConfig(TrainingConfig):
             "penalty_on": "all",
             "lr": 0.005,
             "activation": "elu",
+            "max_norm": 0.0,
         },
-        "shchur2018": {"patience": 50},
+        "shchur2018": {"patience": 50, "validate_every": 1, "max_norm": 0.0},
     }
 
     paths: ClassVar[Sequence[str]] = ("edges", "nodes")
