@@ -40,6 +40,15 @@ TASKS = {
         published="plait.tasks.memory.published:published_steps",
         probe="plait.tasks.memory.scores:probe",
     ),
+    "forecast": _Home(
+        "Learn to forecast a measurement at every node of a network.\n\n"
+        "Example: plait train forecast --data speeds.csv --graph roads.csv --out runs/speeds",
+        "plait.tasks.forecast.config:ForecastConfig",
+        "plait.tasks.forecast.task:ForecastTask",
+        "plait.tasks.forecast.model:Forecaster",
+        "plait.tasks.forecast.predict:score_forecast",
+        probe="plait.tasks.forecast.predict:probe",
+    ),
 }
 
 
