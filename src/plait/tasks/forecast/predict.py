@@ -24,15 +24,15 @@ PROBED = 32
 
 
 @torch.no_grad()
-def forecast_table(
-    model: Forecaster, config: ForecastConfig, data: str | None = None
-) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def predict_forecast(
+    model: Forecaster, config: ForecastConfig, facts: Mapping[str, Any], data: str | None = None
+) -> pd.DataFrame:
     """Forecast what comes after a series.
 
     Parameters
     ----------
     model : Forecaster
-    config : ForecastConfig
+    config, facts
         Of its run folder.
     data : str
         A table as the one trained on, with the same nodes in any order, of which the last
@@ -40,11 +40,11 @@ def forecast_table(
 
     Returns
     -------
-    table : DataFrame
+    DataFrame
         A row for each step ahead and node: `time` (without times `step`, 1 the first after the
-        data), `id`, `forecast`, and with quantiles a column for each, such as `q0.1`.
-    notes : tuple of str
-        What a user may want to know of how it was made.
+        data), `id`, `forecast` (with quantiles the median, and a column for each, such as `q0.1`),
+        and `missing`: how many of the node's values that were heard were missing, so that the
+        last one before stood in.
 
     Raises
     ------
@@ -73,11 +73,8 @@ def forecast_table(
     middle = answer[..., levels.index(0.5)] if levels else answer
     columns["forecast"] = middle.reshape(-1)
     columns |= {f"q{level:g}": answer[..., k].reshape(-1) for k, level in enumerate(levels)}
-    missing = int(np.isnan(heard.values).sum())
-    notes = (
-        f"{missing:,} values of the last {P} steps are missing; the last ones before stand in",
-    )
-    return pd.DataFrame(columns), notes * bool(missing)
+    columns["missing"] = np.tile(np.isnan(heard.values).sum(0), H)
+    return pd.DataFrame(columns)
 
 
 def _recent(model: Forecaster, config: ForecastConfig, data: str | None) -> Series:
