@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 
 from plait.data import read_utf8
@@ -62,7 +63,7 @@ def read_graph(path: Path, ids: Sequence[str], neighbours: int, directed: bool =
     names = [name.lower() for name in rows[0]] if rows else []
     if {"source", "target"} <= set(names):
         return _edges(path, ids, directed)
-    if names[:1] == ["id"] and names[1:] != [i.lower() for i in ids]:
+    if names[:1] == ["id"] and set(rows[0][1:]) != set(ids):
         return _places(path, rows, ids, neighbours)
     return _adjacency(path, rows, ids, directed)
 
@@ -88,8 +89,7 @@ def correlated(values: np.ndarray, neighbours: int, threshold: float) -> Joined:
     >>> correlated(np.stack([a, b, a + 0.1 * b], 1), 1, 0.3).graph.edge_index.tolist()
     [[2, 0], [0, 2]]
     """
-    seen = ~np.isnan(values)
-    weights = np.ma.corrcoef(np.ma.array(values, mask=~seen), rowvar=False).filled(0.0)
+    weights = pd.DataFrame(values).corr(min_periods=2).fillna(0.0).to_numpy(copy=True)
     np.fill_diagonal(weights, 0.0)
     least = np.sort(weights, 1)[:, -min(neighbours, len(weights)), None]
     weights = np.where((weights > threshold) & (weights >= least), weights, 0.0)

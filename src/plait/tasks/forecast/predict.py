@@ -13,7 +13,7 @@ from torch import Tensor
 from plait.errors import InputError
 from plait.tasks.forecast.config import ForecastConfig
 from plait.tasks.forecast.data import NAMED, read_data
-from plait.tasks.forecast.model import Forecaster
+from plait.tasks.forecast.model import Forecaster, carried_forward
 from plait.tasks.forecast.scores import METRICS
 from plait.tasks.forecast.series import Series, following, listed, read_series, same_ids
 from plait.tasks.forecast.task import ForecastTask
@@ -155,12 +155,8 @@ def probe(
 ) -> tuple[Tensor, ...]:
     """Windows of the validation part, their calendar, and what came, for `plait inspect`."""
     task = ForecastTask(config, model.output.weight.device)
-    first = torch.arange(task.cuts.valid, task.cuts.test - config.horizon + 1)
-    window = task.windows.at(first, task.cuts.test)
-    whole = ~(window.x.isnan().any(0) | window.y.isnan().any(0)).any(-1)  # [B]
-    some = whole.nonzero().flatten()[:PROBED]
-    if not len(some):
-        raise InputError("no window of the validation part is without missing values")
-    x, y, calendar = (tensor[:, some] for tensor in window)
+    first = torch.arange(task.cuts.valid, task.cuts.test - config.horizon + 1)[:PROBED]
+    x, y, calendar = task.windows.at(first, task.cuts.test)
+    y = carried_forward(torch.cat([x, y]))[len(x) :]  # a loss needs a number everywhere
     levels = len(config.levels)
     return x, calendar, y[..., None].expand(*y.shape, levels) if levels else y
