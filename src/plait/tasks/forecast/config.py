@@ -26,9 +26,15 @@ class ForecastConfig(TrainingConfig):
     )  # fmt: skip
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "los-loop": {
-            "data": "los-loop", "horizon": 12, "calendar": "none", "validation": 0.1, "test": 0.2,
+            "data": "los-loop", "calendar": "day", "scale": "all", "batch_size": 8, "steps": 800,
         },
-        "chickenpox": {"data": "chickenpox", "history": 4, "horizon": 1, "test": 0.1},
+        "chickenpox": {
+            "data": "chickenpox", "history": 4, "horizon": 1, "test": 0.1, "hidden_size": 16,
+            "steps": 400,
+        },
+        "waves": {
+            "data": "waves", "scale": "all", "batch_size": 16, "steps": 3000, "lr": 0.005,
+        },
     }  # fmt: skip
 
     data: str = option(

@@ -210,7 +210,7 @@ class Forecaster(nn.Module):
         assert self.frequency is not None
         now = pd.DatetimeIndex([time])
         times = now.append(following(now, self.frequency, steps - 1))
-        return torch.from_numpy(calendar_of(times, steps, kind))[:, None].float()
+        return torch.from_numpy(calendar_of(times, steps, kind))[:, None]
 
     def _features(self, filled: Tensor, x: Tensor, calendar: Tensor) -> Tensor:
         """What the network hears, `[T, B, N, F]`."""

@@ -72,10 +72,8 @@ class ForecastTask:
         model = Forecaster.from_facts(config, self.facts())
         model.place(measured.joined.graph, self.mean, self.scale)
         self.model = model.to(device)
-        self.model.recurrent._checked_input(  # pyright: ignore[reportPrivateUsage]
-            torch.zeros(1, 1, len(series.ids), self.model.recurrent.input_size, device=device),
-            self.model.graph,
-        )
+        with torch.no_grad():  # refuses a graph that the operator cannot use
+            self.model(self.windows.at(torch.tensor([config.history]), config.history + 1).x)
         self.tested: Forecasts | None = None
 
     def facts(self) -> Mapping[str, Any]:

@@ -107,7 +107,7 @@ def calendar_of(times: pd.DatetimeIndex | None, steps: int, kind: str) -> np.nda
     turn = 2 * np.pi * seconds / DAY
     parts = [np.sin(turn)[:, None], np.cos(turn)[:, None]]
     if kind == "week":
-        parts.append(np.eye(7)[times.dayofweek])
+        parts.append(np.eye(7)[times.day_of_week])
     return np.concatenate(parts, 1)
 
 
