@@ -29,8 +29,8 @@ class ForecastConfig(TrainingConfig):
             "data": "los-loop", "calendar": "day", "scale": "all", "batch_size": 8, "steps": 800,
         },
         "chickenpox": {
-            "data": "chickenpox", "history": 4, "horizon": 1, "test": 0.1, "hidden_size": 16,
-            "steps": 400,
+            "data": "chickenpox", "history": 4, "horizon": 1, "test": 0.1, "hidden_size": 4,
+            "dropout": 0.5, "steps": 400, "lr": 0.02, "validate_every": 20,
         },
         "waves": {
             "data": "waves", "scale": "all", "batch_size": 16, "steps": 3000, "lr": 0.005,

@@ -98,7 +98,7 @@ def draw_nodes(forecasts: "Forecasts", measured: Measured, path: Path) -> None:
             strict=True,
         ):  # fmt: skip
             axes.add_collection(
-                LineCollection(places[edges], colors="0.6", linewidths=0.4, alpha=0.5)
+                LineCollection(list(places[edges]), colors="0.6", linewidths=0.4, alpha=0.5)
             )
             dots = axes.scatter(
                 *places.T, c=values, cmap="viridis", zorder=2,

@@ -209,7 +209,7 @@ class Forecaster(nn.Module):
             raise InputError(f"the network was trained with --calendar {kind}: give the time")
         assert self.frequency is not None
         now = pd.DatetimeIndex([time])
-        times = now.append(following(now, self.frequency, steps - 1))
+        times = pd.DatetimeIndex([*now, *following(now, self.frequency, steps - 1)])
         return torch.from_numpy(calendar_of(times, steps, kind))[:, None]
 
     def _features(self, filled: Tensor, x: Tensor, calendar: Tensor) -> Tensor:
@@ -313,5 +313,5 @@ def _tuple(state: Any) -> tuple[Tensor, ...]:
     return state if isinstance(state, tuple) else (state,)
 
 
-def _state(states: tuple[Tensor, ...]) -> Any:
-    return states if len(states) > 1 else states[0]
+def _state(states: Sequence[Tensor]) -> Any:
+    return tuple(states) if len(states) > 1 else states[0]

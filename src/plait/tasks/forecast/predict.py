@@ -138,7 +138,8 @@ def score_forecast(
             f"{task.data.series.source} is no longer the series that the run was trained on"
         )
     task.model = model
-    scores = task.test() if data is None else task.score_other(_recent(model, config, data))
+    other = None if data is None else _recent(model, config, data)
+    scores = dict(task.test() if other is None else task.score_other(other))
     records = scores.pop("table")
     ours = records.pop("network")
     for metric in METRICS:

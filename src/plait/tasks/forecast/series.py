@@ -18,6 +18,7 @@ from plait.errors import InputError
 TIME_NAMES = ("time", "timestamp", "date", "datetime")
 MISSING = ("", "nan", "NaN", "NA", "N/A", "null", "None")
 
+DAY = 24 * 60 * 60
 SEASONS = ((1, 1, 7), (7, 7, 52), (28, 31, 12), (89, 92, 4))
 """Least and most days of a step, and the steps of its season."""
 
@@ -136,7 +137,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise InputError(f"{path}, line 1: the column {twice!r} stands twice; a node has one")
-    times = {name: str for name in names if name.lower() in TIME_NAMES}
+    times: Any = {name: str for name in names if name.lower() in TIME_NAMES}
     return pd.read_csv(
         io.StringIO(content), sep=separator, header=0, names=names, dtype=times, na_values=MISSING,
         keep_default_na=False, skip_blank_lines=False, skipinitialspace=True, index_col=False,
@@ -167,9 +168,9 @@ def _time_column(names: Sequence[Any], time: str, where: _Where) -> Any:
     return time or next((n for n in names if str(n).lower() in TIME_NAMES), None)
 
 
-def _times(column: "pd.Series[Any]", name: Any, where: _Where) -> pd.DatetimeIndex:
+def _times(column: Any, name: Any, where: _Where) -> pd.DatetimeIndex:
     found = pd.to_datetime(column, format="ISO8601", errors="coerce", utc=True)
-    for row in np.flatnonzero(found.isna()):
+    for row in np.flatnonzero(found.isna()).tolist():
         raise InputError(
             f"{where(row)}: {column.iloc[row]!r} in column {name!r} is no time such as "
             "2024-03-01 08:05"
@@ -182,19 +183,19 @@ def check_steps(times: pd.DatetimeIndex, expected: str | None, where: Any) -> No
 
     `where(row)` names a row in the message; `expected` is the step's length if it must be that.
     """
-    steps = np.diff(times.asi8)
-    for row in np.flatnonzero(steps <= 0):
+    steps = seconds_between(times)
+    for row in np.flatnonzero(steps <= 0).tolist():
         what = "stands twice" if steps[row] == 0 else f"comes after {times[row]}"
         raise InputError(f"{where(row + 1)}: {times[row + 1]} {what}; sort the rows by time")
     length = frequency(times)
     if length is None and len(times) > 2:
-        usual = pd.Timedelta(_most_common(steps), times.unit)
-        row = int(np.flatnonzero(steps != _most_common(steps))[0])
-        late = pd.Timedelta(int(steps[row]), times.unit)
+        lengths, counts = np.unique(steps, return_counts=True)
+        usual = float(lengths[counts.argmax()])
+        row = int(np.flatnonzero(steps != usual)[0])
         raise InputError(
-            f"{where(row + 1)}: {times[row + 1]} comes {_plain(late)} after the row "
-            f"before, others {_plain(usual)}; give a row for every step, with empty "
-            "cells where nothing was measured"
+            f"{where(row + 1)}: {times[row + 1]} comes {_plain(float(steps[row]))} after the row "
+            f"before, others {_plain(usual)}; give a row for every step, with empty cells where "
+            "nothing was measured"
         )
     if expected is not None and len(times) > 1:
         right = pd.date_range(times[0], periods=len(times), freq=expected)
@@ -239,49 +240,49 @@ def season_of(times: pd.DatetimeIndex | None) -> int:
     length = None if times is None else frequency(times)
     if times is None or length is None:
         return 0
-    step, day = pd.Timedelta(int(np.median(np.diff(times.asi8))), times.unit), pd.Timedelta("1D")
-    if step < day:
-        return int(day / step) if day % step == pd.Timedelta(0) else 0
+    step = float(np.median(seconds_between(times)))
+    if step < DAY:
+        return int(DAY / step) if DAY % step == 0 else 0
     if length == "B":
         return 5
-    return next((steps for least, most, steps in SEASONS if least <= step.days <= most), 0)
+    return next((steps for least, most, steps in SEASONS if least <= step / DAY <= most), 0)
+
+
+def seconds_between(times: pd.DatetimeIndex) -> np.ndarray:
+    """Give the lengths of the steps, in seconds."""
+    return np.diff(times.to_numpy()) / np.timedelta64(1, "s")
 
 
 def _numbers(frame: pd.DataFrame, ids: Sequence[str], where: _Where) -> np.ndarray:
     """Give the cells as numbers, `[T, N]`; `InputError` names the first that is none."""
     values = np.empty(frame.shape)
     for n in range(frame.shape[1]):
-        column = frame.iloc[:, n]
-        numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-        for row in np.flatnonzero(np.isnan(numbers) & column.notna().to_numpy()):
+        column: Any = frame.iloc[:, n]
+        read: Any = pd.to_numeric(column, errors="coerce")
+        numbers = read.to_numpy(np.float64, na_value=np.nan)
+        for row in np.flatnonzero(np.isnan(numbers) & column.notna().to_numpy()).tolist():
             hint = "; if that column holds times, say so with --time" if n == 0 else ""
             raise InputError(
                 f"{where(row)}, column {ids[n]!r}: {column.iloc[row]!r} is no number{hint}"
             )
-        for row in np.flatnonzero(np.isinf(numbers)):
+        for row in np.flatnonzero(np.isinf(numbers)).tolist():
             raise InputError(f"{where(row)}, column {ids[n]!r}: the value is infinite")
         values[:, n] = numbers
     return values
 
 
-def _most_common(steps: np.ndarray) -> int:
-    lengths, counts = np.unique(steps, return_counts=True)
-    return int(lengths[counts.argmax()])
+def _plain(length: float) -> str:
+    """Write a length of time, given in seconds.
 
-
-def _plain(length: pd.Timedelta) -> str:
-    """Write a length of time: "10 minutes".
-
-    >>> import pandas as pd
     >>> from plait.tasks.forecast.series import _plain
-    >>> _plain(pd.Timedelta("10min")), _plain(pd.Timedelta("36h")), _plain(pd.Timedelta("1h"))
-    ('10 minutes', '36 hours', '1 hour')
+    >>> _plain(600), _plain(36 * 3600), _plain(86400)
+    ('10 minutes', '36 hours', '1 day')
     """
-    for unit, seconds in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
-        count = length.total_seconds() / seconds
+    for unit, seconds in (("day", DAY), ("hour", 3600), ("minute", 60)):
+        count = length / seconds
         if count >= 1 and count == int(count):
             return f"{int(count)} {unit}{'s' * (count != 1)}"
-    return f"{length.total_seconds():g} seconds"
+    return f"{length:g} seconds"
 
 
 def same_ids(wanted: Iterable[str], found: Iterable[str]) -> tuple[list[str], list[str]]:

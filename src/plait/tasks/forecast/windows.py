@@ -9,9 +9,8 @@ from torch import Tensor
 
 from plait.errors import InputError
 from plait.tasks.forecast.config import ForecastConfig
-from plait.tasks.forecast.series import Series
+from plait.tasks.forecast.series import DAY, Series
 
-DAY = 24 * 60 * 60
 CALENDAR = {"none": 0, "day": 2, "week": 9}
 """Numbers that tell a step's place in time."""
 
@@ -98,12 +97,12 @@ def calendar_of(times: pd.DatetimeIndex | None, steps: int, kind: str) -> np.nda
 
     >>> import pandas as pd
     >>> from plait.tasks.forecast.windows import calendar_of
-    >>> calendar_of(pd.DatetimeIndex(["2024-01-01 06:00"]), 1, "day").round(3).tolist()
-    [[1.0, 0.0]]
+    >>> calendar_of(pd.DatetimeIndex(["2024-01-01 00:00"]), 1, "day").tolist()
+    [[0.0, 1.0]]
     """
     if kind == "none" or times is None:
         return np.zeros((steps, 0))
-    seconds = (times - times.normalize()).total_seconds().to_numpy()
+    seconds = (times.to_numpy() - times.normalize().to_numpy()) / np.timedelta64(1, "s")
     turn = 2 * np.pi * seconds / DAY
     parts = [np.sin(turn)[:, None], np.cos(turn)[:, None]]
     if kind == "week":
