@@ -122,7 +122,10 @@ def _inspect(run: Run) -> Inspection:
         batch = probe_batch(run.task, model, config, run.facts)
         trained = gradient_flow(model, batch)
         if "began_with" not in run.facts:
-            start = gradient_flow(_initial(run, config, model), batch)
+            untrained = _initial(run, config)
+            # what is not learnt, such as a graph or a scale, is that of the trained one
+            untrained.load_state_dict(dict(model.named_buffers()), strict=False)
+            start = gradient_flow(untrained, batch)
     except (InputError, ValueError) as error:
         why = str(error)
     sizes = [str(run.config[n]) for n in ("layers", "hidden_size") if n in run.config]
@@ -140,16 +143,11 @@ def _inspect(run: Run) -> Inspection:
     )
 
 
-def _initial(run: Run, config: Any, trained: nn.Module) -> nn.Module:
-    """Make the network with the weights that the run began with: its seed decides them.
-
-    What is not learnt, such as a graph or a scale, is that of the trained one.
-    """
+def _initial(run: Run, config: Any) -> nn.Module:
+    """Make the network with the weights that the run began with: its seed decides them."""
     with torch.random.fork_rng(devices=[]):
         seed_all(config.seed, 0)
-        model = model_class(run.task).from_facts(config, run.facts).eval()
-    model.load_state_dict(dict(trained.named_buffers()), strict=False)
-    return model
+        return model_class(run.task).from_facts(config, run.facts).eval()
 
 
 def draw_flows(found: Sequence[Inspection], path: Path) -> None:

@@ -449,7 +449,7 @@ class Recurrent(nn.Module):
     def _graphs(self, x: Tensor, graph: Any) -> Sequence[Any]:
         """List the graphs, one for all steps or one a step."""
         T = x.shape[1 if self.batch_first else 0]
-        if not isinstance(graph, Sequence):
+        if not isinstance(graph, list | tuple):
             return [graph]
         if len(graph) != T:
             raise ValueError(f"graph= has {len(graph)} graphs for T = {T} steps; give one a step")
@@ -531,7 +531,7 @@ def _read_back(
     dropped: float,
 ) -> tuple[Tensor, State, State]:
     """Run a strand from each sequence's end; what it answers stands at the time it read."""
-    if not isinstance(graph, Sequence):
+    if not isinstance(graph, list | tuple):
         back = _reverse(x, lengths)
         h, final, states = strand.run(chosen, back, start, graph, lengths, keep, dropped)
         return _reverse(h, lengths), final, tuple(_reverse(s, lengths) for s in states)

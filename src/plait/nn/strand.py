@@ -201,7 +201,7 @@ class Strand(nn.Module):
 
 def _spans(graph: Any, steps: int) -> list[tuple[slice, Any]]:
     """Cut time where the graph becomes another: with one graph, nowhere."""
-    if not isinstance(graph, Sequence):
+    if not isinstance(graph, list | tuple):
         return [(slice(0, steps), graph)]
     runs = [(over, len(list(same))) for over, same in groupby(graph)]
     ends = list(accumulate(count for _, count in runs))
