@@ -243,7 +243,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(capsys, here, case):
     assert run_command(["train", "forecast", *rest, *options, "--out", "run"]) == 2
     out, errors = capsys.readouterr()
     assert (out, errors.count("\n")) == ("", 1)
-    assert errors.startswith(f"plait: {message}")
+    assert message in errors.replace(f"{here}/", "")
     assert not (here / "run").exists()
 
 
@@ -268,7 +268,7 @@ def test_bad_recent_data_is_one_line(capsys, here):
         for command in ("predict", "score"):
             assert run_command([command, "run", "--data", f"{name}.csv"]) == 2
             errors = capsys.readouterr().err
-            assert errors.startswith(f"plait: {message}"), errors
+            assert message in errors
             assert errors.count("\n") == 1
     assert run_command(["predict", "run", "--data", "no.csv"]) == 2
     frame.iloc[:6].to_csv("short.csv", index=False)

@@ -24,6 +24,7 @@ class ForecastConfig(TrainingConfig):
         "cell", "operator", "k", "heads", "hidden_size", "layers", "history", "horizon", "decoder",
         "skip", "quantiles", "calendar",
     )  # fmt: skip
+    paths: ClassVar[Sequence[str]] = ("data", "graph")
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "los-loop": {
             "data": "los-loop", "calendar": "day", "scale": "all", "batch_size": 8, "steps": 800,

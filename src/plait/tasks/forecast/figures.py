@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from plait.figures import COLOURS, STYLE
+from plait.figures import COLOURS, STYLE, save_figure
 from plait.tasks.forecast.data import Measured
 from plait.tasks.forecast.scores import node_errors
 from plait.tasks.forecast.series import Series
@@ -60,7 +60,7 @@ def draw_forecasts(forecasts: "Forecasts", series: Series, path: Path) -> None:
         else:
             axes.tick_params(axis="x", rotation=20)
         figure.suptitle(f"{series.name}: the last {len(steps)} steps of the test part")
-        figure.savefig(path)
+        save_figure(figure, path)
 
 
 def _interval(forecasts: "Forecasts", n: int, at: slice) -> tuple[np.ndarray, np.ndarray, str]:
@@ -112,4 +112,4 @@ def draw_nodes(forecasts: "Forecasts", measured: Measured, path: Path) -> None:
                         series.ids[n], (a, b), xytext=(4, 4), textcoords="offset points", fontsize=7
                     )
         figure.suptitle(f"{series.name}: error of every node on the test part")
-        figure.savefig(path)
+        save_figure(figure, path)
