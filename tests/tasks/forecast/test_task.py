@@ -40,7 +40,8 @@ OWN = {"data": "speeds.csv", "graph": "roads.csv", "steps": 4, **TINY}
 
 def test_train_predict_score_and_go_on(capsys, here):
     words = ["train", "forecast", "--data", "speeds.csv", "--graph", "roads.csv", "--steps", "4"]
-    assert run_command([*words, *FLAGS, "--quantiles", "0.1,0.5,0.9", "--out", "run"]) == 0
+    more = ["--quantiles", "0.1,0.5,0.9", "--calendar", "week", "--out", "run"]
+    assert run_command([*words, *FLAGS, *more]) == 0
     said = capsys.readouterr().out
     assert "speeds.csv: 200 steps × 3 nodes, a step h; " in said
     assert "% missing, heard as the last value, never scored" in said
@@ -70,8 +71,8 @@ def test_train_predict_score_and_go_on(capsys, here):
     assert list(table["missing"][:3]) == [heard[n].isna().sum() for n in ("n1", "n2", "n3")]
 
     model, state = plait.load("run"), None
-    for row in heard[["n1", "n2", "n3"]].to_numpy():
-        forecast, state = model.step(row, state)
+    for time, *row in heard[["time", "n1", "n2", "n3"]].itertuples(index=False):
+        forecast, state = model.step(row, state, time)
     shown = table[["q0.1", "q0.5", "q0.9"]].to_numpy().reshape(3, 3, 3)
     np.testing.assert_allclose(forecast, shown, rtol=1e-5)
 

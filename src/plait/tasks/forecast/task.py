@@ -72,8 +72,9 @@ class ForecastTask:
         model = Forecaster.from_facts(config, self.facts())
         model.place(measured.joined.graph, self.mean, self.scale)
         self.model = model.to(device)
+        window = self.windows.at(torch.tensor([config.history]), config.history + 1)
         with torch.no_grad():  # refuses a graph that the operator cannot use
-            self.model(self.windows.at(torch.tensor([config.history]), config.history + 1).x)
+            self.model(window.x, window.calendar)
         self.tested: Forecasts | None = None
 
     def facts(self) -> Mapping[str, Any]:
