@@ -86,7 +86,7 @@ def read_data(config: ForecastConfig) -> Measured:
     >>> from plait.tasks.forecast.data import read_data
     >>> measured = read_data(ForecastConfig(data="waves"))
     >>> measured.series.values.shape, measured.cuts
-    ((6000, 48), Cuts(history=12, valid=4323, test=4802, end=6000))
+    ((12000, 48), Cuts(history=12, valid=8643, test=9602, end=12000))
     """
     waves = Waves.drawn() if config.data == "waves" else None
     series, own = _series(config, waves)

@@ -8,7 +8,7 @@ from scipy.linalg import solve_discrete_lyapunov, toeplitz
 from plait.nn.graph import Graph
 from plait.nn.shifts import laplacian
 
-NODES, NEIGHBOURS, STEPS = 48, 4, 6000
+NODES, NEIGHBOURS, STEPS = 48, 4, 12000
 DAMPING, RETURN, SPEED = 0.05, 0.1, 0.8
 KICK, NOISE = 1.0, 1.0
 """Standard deviations of what strikes every node at every step, and of every measurement."""
