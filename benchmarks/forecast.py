@@ -126,7 +126,7 @@ def grid(folder: Path) -> None:
             k = 2 if operator == "diffusion" else 3
             run = trained(
                 folder, f"grid-{cell}-{operator}", "waves", cell=cell, operator=operator, k=k,
-                steps=300, batch_size=16,
+                steps=300, hidden_size=32, lr=0.005,
             )  # fmt: skip
             cells.append(test_of(run))
         print(f"{cell:14}" + "".join(f"{c['rmse']:12.4f}" for c in cells), flush=True)

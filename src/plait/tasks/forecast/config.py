@@ -34,7 +34,8 @@ class ForecastConfig(TrainingConfig):
             "dropout": 0.5, "steps": 400, "lr": 0.02, "validate_every": 20,
         },
         "waves": {
-            "data": "waves", "scale": "all", "batch_size": 16, "steps": 3000, "lr": 0.005,
+            "data": "waves", "scale": "all", "hidden_size": 48, "batch_size": 16, "steps": 4000,
+            "lr": 0.004,
         },
     }  # fmt: skip
 
@@ -92,8 +93,8 @@ class ForecastConfig(TrainingConfig):
     )
     sampling: float = option(
         1000.0,
-        "Scheduled sampling of the recurrent decoder: training step at which it hears the truth as "
-        "often as 1 − ln(s)/s or so, and ever less after; 0: it always hears itself.",
+        "Scheduled sampling: in training the recurrent decoder hears the truth with probability "
+        "s / (s + exp(step / s)), else its own forecast; 0: always its own.",
         least=0,
     )
     skip: Literal["linear", "last", "none"] = option(
