@@ -315,16 +315,16 @@ def predict(
     device: Device = "auto",
     threads: Threads = 0,
 ) -> None:
-    """Write what a trained model predicts to a CSV file: of nodes id, label and probability.
+    """Write what a trained model predicts to a CSV file: forecasts; of nodes label and probability.
 
-    Example: plait predict runs/nodes-karate --out labels.csv
+    Example: plait predict runs/speeds --data recent.csv --out forecast.csv
 
     Parameters
     ----------
     run : Path
         The run folder.
     data : str
-        What to predict of. Default: the run's own data.
+        What to predict of, such as the latest measurements. Default: the run's own data.
     out : Path
         The file, new. Default: predictions.csv in the run folder.
     """

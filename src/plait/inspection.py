@@ -136,7 +136,10 @@ def _inspect(run: Run, measure_repetition: Callable[..., Any] | None) -> Inspect
         batch = probe_batch(run.task, model, config, run.facts)
         trained = gradient_flow(model, batch)
         if "began_with" not in run.facts:
-            start = gradient_flow(_initial(run, config), batch)
+            untrained = _initial(run, config)
+            # what is not learnt, such as a graph or a scale, is that of the trained one
+            untrained.load_state_dict(dict(model.named_buffers()), strict=False)
+            start = gradient_flow(untrained, batch)
     except (InputError, ValueError) as error:
         why = str(error)
     sizes = [str(run.config[n]) for n in ("layers", "hidden_size") if n in run.config]

@@ -52,6 +52,16 @@ TASKS = {
         "plait.tasks.nodes.answers:score_trained",
         predict="plait.tasks.nodes.answers:predict_nodes",
     ),
+    "forecast": _Home(
+        "Learn to forecast a measurement at every node of a network.\n\n"
+        "Example: plait train forecast --data speeds.csv --graph roads.csv --out runs/speeds",
+        "plait.tasks.forecast.config:ForecastConfig",
+        "plait.tasks.forecast.task:ForecastTask",
+        "plait.tasks.forecast.model:Forecaster",
+        "plait.tasks.forecast.predict:score_forecast",
+        predict="plait.tasks.forecast.predict:predict_forecast",
+        probe="plait.tasks.forecast.predict:probe",
+    ),
 }
 
 
