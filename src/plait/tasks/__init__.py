@@ -19,6 +19,7 @@ class _Home(NamedTuple):
     published: str = ""
     probe: str = ""
     repetition: str = ""
+    predict: str = ""
 
 
 TASKS = {
@@ -41,6 +42,15 @@ TASKS = {
         "plait.tasks.memory.scores:score_memory",
         published="plait.tasks.memory.published:published_steps",
         probe="plait.tasks.memory.scores:probe",
+    ),
+    "nodes": _Home(
+        "Label the nodes of a graph, such as people by their communities, from a few labels.\n\n"
+        "Example: plait train nodes --edges edges.csv --nodes nodes.csv --label club",
+        "plait.tasks.nodes.config:NodesConfig",
+        "plait.tasks.nodes.task:NodesTask",
+        "plait.tasks.nodes.model:NodesModel",
+        "plait.tasks.nodes.answers:score_trained",
+        predict="plait.tasks.nodes.answers:predict_nodes",
     ),
 }
 
@@ -89,6 +99,14 @@ def repetition_function(task: str) -> Any:
     place = _home(task).repetition
     if not place:
         raise InputError(f"--repetition is for runs that write text, not for {task!r} runs")
+    return _load(place)
+
+
+def predict_function(task: str) -> Any:
+    """Find what makes a table of a task's predictions; `InputError` where there is none."""
+    place = _home(task).predict
+    if not place:
+        raise InputError(f"{task} runs predict no table")
     return _load(place)
 
 
