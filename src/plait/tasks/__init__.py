@@ -52,6 +52,15 @@ TASKS = {
         "plait.tasks.nodes.answers:score_trained",
         predict="plait.tasks.nodes.answers:predict_nodes",
     ),
+    "links": _Home(
+        "Recommend connections between the nodes of a graph that are not there yet.\n\n"
+        "Example: plait train links --edges edges.csv --operator gcn --out runs/links",
+        "plait.tasks.links.config:LinksConfig",
+        "plait.tasks.links.task:LinksTask",
+        "plait.tasks.links.model:LinksModel",
+        "plait.tasks.links.answers:score_trained",
+        predict="plait.tasks.links.answers:suggest_links",
+    ),
 }
 
 

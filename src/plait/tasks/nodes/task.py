@@ -189,7 +189,7 @@ def network_of(config: NodesConfig) -> Network:
             f"{config.nodes}: the column {config.label!r} has {only}; two classes at least are "
             "needed to tell them apart"
         )
-    _require_fitting(config, network)
+    require_fitting(config.operator, network)
     return network
 
 
@@ -209,19 +209,19 @@ def placed(network: Network, device: torch.device) -> tuple[Tensor | None, Any, 
     return x, network.graph.to(device), network.labels.to(device)
 
 
-def _require_fitting(config: NodesConfig, network: Network) -> None:
+def require_fitting(operator: str, network: Network) -> None:
     """Refuse a graph that the operator cannot take, by the ids of an edge."""
-    if config.operator in ("attention", "dense"):
+    if operator in ("attention", "dense"):
         return
     edge = network.graph.negative
     if edge is not None:
         raise InputError(
-            f"{network.source}: --operator {config.operator} wants weights of at least 0, and that "
+            f"{network.source}: --operator {operator} wants weights of at least 0, and that "
             f"of {_named(network, edge)} is less; drop such edges, or take --operator attention, "
             "which goes without weights"
         )
     edge = network.graph.one_way
-    if config.operator == "chebyshev" and edge is not None:
+    if operator == "chebyshev" and edge is not None:
         raise InputError(
             f"{network.source}: --operator chebyshev wants an undirected graph, and "
             f"{_named(network, edge)} has no way back; leave --directed out, or take another"
