@@ -26,14 +26,17 @@ def named_network(name: str) -> Network:
     karate : members of a karate club (Zachary 1977), joined as often as they met outside it; no
         features; the clubs after its split, with the two leaders to train on and all others to
         test on. Of the package networkx.
+    florentine : families of Florence around 1430, joined by marriage (Padgett & Ansell 1993);
+        les-miserables : figures of Hugo's novel, joined as often as they meet in a chapter (Knuth
+        1993); davis : 18 women and the 14 events at which they met (Davis et al. 1941). Of the
+        package networkx, without features and labels.
     digits : scikit-learn's 1,797 digits of 8 × 8 grey levels, each joined with its 8 nearest
         (`Graph.from_points`), its grey levels the features.
     cora : 2,708 papers, joined where one cites the other, with 1,433 words each, there or not; the
-        public split of Yang et al. (2016): 140 to train on, 500 to validate, 1,000 to test.
+        public split of Yang et al. (2016): 140 to train on, 500 to validate, 1,000 to test. A
+        paper's features sum to 1, as in Kipf & Welling (2017).
     amazon-computers : goods bought together, with 767 words of their reviews, there or not
         (Shchur et al. 2018): as there the largest connected part, 13,381 of 13,752.
-
-    Words are shared out: a node's features sum to 1.
 
     Raises
     ------
@@ -63,6 +66,15 @@ def _karate() -> Network:
         "karate", "karate_club_graph() of networkx", tuple(map(str, club)),
         Graph.from_networkx(club), None, labels, classes, Parts(leaders, none, members),
     )  # fmt: skip
+
+
+def _social(name: str, function: str) -> Callable[[], Network]:
+    def read() -> Network:
+        graph = getattr(networkx, function)()
+        ids = tuple(map(str, graph))
+        return Network(name, f"{function}() of networkx", ids, Graph.from_networkx(graph))
+
+    return read
 
 
 def _digits() -> Network:
@@ -122,14 +134,18 @@ def _amazon_computers() -> Network:
     _, member = csgraph.connected_components(adjacency, directed=False)
     nodes = np.flatnonzero(member == np.bincount(member).argmax())
     graph = Graph.from_adjacency(adjacency[nodes][:, nodes]).to_undirected()
+    there = torch.from_numpy((words[nodes].toarray() > 0).astype(np.float32))
+    classes = tuple(map(str, range(int(labels.max()) + 1)))
     return Network(
-        "amazon-computers", str(path), tuple(map(str, nodes)), graph,
-        _shares(words[nodes].toarray()), labels[nodes], tuple(map(str, range(labels.max() + 1))),
-    )  # fmt: skip
+        "amazon-computers", str(path), tuple(map(str, nodes)), graph, there, labels[nodes], classes
+    )
 
 
 NETWORKS: dict[str, Callable[[], Network]] = {
     "karate": _karate,
+    "florentine": _social("florentine", "florentine_families_graph"),
+    "les-miserables": _social("les-miserables", "les_miserables_graph"),
+    "davis": _social("davis", "davis_southern_women_graph"),
     "digits": _digits,
     "cora": _cora,
     "amazon-computers": _amazon_computers,

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from plait.errors import InputError
 from plait.networks import Network
@@ -16,6 +15,7 @@ from plait.tasks.links.model import LinksModel
 from plait.tasks.links.parts import connections, cut
 from plait.tasks.links.scores import adjacency_of
 from plait.tasks.links.task import network_of, score_tested
+from plait.tasks.nodes.task import features_of
 
 
 @torch.no_grad()
@@ -63,8 +63,8 @@ def suggest_links(
     if node is not None and node not in number:
         raise InputError(f"there is no node {node!r} in {network.source}; {_examples(network)}")
     asked = range(len(network.ids)) if node is None else [number[node]]
-    x = _features(network, model)
-    device = next(model.parameters()).device
+    device = _device(model)
+    x = features_of(network, device)
     graph = Graph(*connections(network.graph), len(network.ids)).to_undirected()
     z = model.encoder(x, graph.to(device))
     adjacency = adjacency_of(graph)
@@ -97,7 +97,7 @@ def score_trained(
     """
     network = _same_network(config, facts, data)
     links = cut(network, config.valid_share, config.test_share, config.seed)
-    return score_tested(model, _features(network, model), links, config)
+    return score_tested(model, features_of(network, _device(model)), links, config)
 
 
 def _same_network(config: LinksConfig, facts: Mapping[str, Any], data: str | None) -> Network:
@@ -109,9 +109,8 @@ def _same_network(config: LinksConfig, facts: Mapping[str, Any], data: str | Non
     return network
 
 
-def _features(network: Network, model: LinksModel) -> Tensor | None:
-    device = next(model.parameters()).device
-    return None if network.features is None else network.features.to(device)
+def _device(model: LinksModel) -> torch.device:
+    return next(model.parameters()).device
 
 
 def _examples(network: Network) -> str:

@@ -17,7 +17,7 @@ from plait.tasks.links.config import LinksConfig
 from plait.tasks.links.model import LinksModel
 from plait.tasks.links.parts import TRAINING, Links, cut, non_edges, numbers_of
 from plait.tasks.links.scores import area, baselines, score_pairs
-from plait.tasks.nodes.task import require_fitting
+from plait.tasks.nodes.task import features_of, require_fitting
 from plait.training.loop import Interrupted, seed_all, train
 from plait.training.progress import Progress
 from plait.training.run import Run
@@ -52,8 +52,7 @@ class LinksTask:
         self.config, self.device = config, device
         self.network = network_of(config)
         self.links = cut(self.network, config.valid_share, config.test_share, config.seed)
-        features = self.network.features
-        self.x = None if features is None else features.to(device)
+        self.x = features_of(self.network, device)
         self.graph = self.links.graph.to(device)
         self.pairs = self.links.train.to(device)
         self.taken = numbers_of(self.links.train, self.graph.num_nodes)
