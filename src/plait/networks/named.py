@@ -1,6 +1,7 @@
 """Networks by name, of packages on this machine or of files under a data folder."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import networkx
@@ -68,13 +69,10 @@ def _karate() -> Network:
     )  # fmt: skip
 
 
-def _social(name: str, function: str) -> Callable[[], Network]:
-    def read() -> Network:
-        graph = getattr(networkx, function)()
-        ids = tuple(map(str, graph))
-        return Network(name, f"{function}() of networkx", ids, Graph.from_networkx(graph))
-
-    return read
+def _social(name: str, function: str) -> Network:
+    graph = getattr(networkx, function)()
+    ids = tuple(map(str, graph))
+    return Network(name, f"{function}() of networkx", ids, Graph.from_networkx(graph))
 
 
 def _digits() -> Network:
@@ -143,12 +141,12 @@ def _amazon_computers() -> Network:
 
 NETWORKS: dict[str, Callable[[], Network]] = {
     "karate": _karate,
-    "florentine": _social("florentine", "florentine_families_graph"),
-    "les-miserables": _social("les-miserables", "les_miserables_graph"),
-    "davis": _social("davis", "davis_southern_women_graph"),
     "digits": _digits,
     "cora": _cora,
     "amazon-computers": _amazon_computers,
+    "florentine": partial(_social, "florentine", "florentine_families_graph"),
+    "les-miserables": partial(_social, "les-miserables", "les_miserables_graph"),
+    "davis": partial(_social, "davis", "davis_southern_women_graph"),
 }
 """What reads each network."""
 
