@@ -29,7 +29,7 @@ def test_a_pair_s_score_is_the_formula_s(scorer):
     u, v = PAIRS.numpy()
     product = z[u] * z[v]
     if scorer == "dot":
-        expected = product.sum(1) + model.bias.item()
+        expected = product.sum(1) + model.scorer.bias.item()
     else:
         W1, b1, w2, b2 = (p.detach().numpy() for p in model.scorer.parameters())
         expected = (np.maximum(product @ W1.T + b1, 0) @ w2.T + b2)[:, 0]

@@ -46,12 +46,8 @@ class LinksModel(nn.Module):
         layers = NodesConfig(**{name: getattr(config, name) for name in SHARED})
         D = config.embedding_size
         self.encoder = NodesModel(layers, nodes=nodes, features=features, classes=D)
-        self.scorer = (
-            nn.Sequential(nn.Linear(D, D), nn.ReLU(), nn.Linear(D, 1))
-            if config.scorer == "mlp"
-            else None
-        )
-        self.bias = nn.Parameter(torch.zeros(())) if self.scorer is None else None
+        mlp = nn.Sequential(nn.Linear(D, D), nn.ReLU(), nn.Linear(D, 1))
+        self.scorer = mlp if config.scorer == "mlp" else _Sum()
 
     @classmethod
     def from_facts(cls, config: LinksConfig, facts: Mapping[str, Any]) -> Self:
@@ -64,7 +60,15 @@ class LinksModel(nn.Module):
 
     def score(self, z: Tensor, pairs: Tensor) -> Tensor:
         """Logits of the pairs, from what stands for each node, `[N, D]`."""
-        product = z[pairs[0]] * z[pairs[1]]  # [n, D]
-        if self.scorer is None:
-            return product.sum(-1) + self.bias
-        return self.scorer(product)[:, 0]
+        return self.scorer(z[pairs[0]] * z[pairs[1]])[:, 0]  # of [n, D]
+
+
+class _Sum(nn.Module):
+    """The sum of what it is given, and a bias: `[n, D]` to `[n, 1]`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(1))
+
+    def forward(self, product: Tensor) -> Tensor:
+        return product.sum(-1, keepdim=True) + self.bias

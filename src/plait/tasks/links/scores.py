@@ -1,6 +1,7 @@
 """How well connections are told from pairs without one, and who does it without learning."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -114,6 +115,6 @@ def adjacency_of(graph: Graph) -> scipy.sparse.csr_array:
 def _shared(graph: Graph, pairs: Tensor, worth: Callable[[np.ndarray], np.ndarray]) -> Tensor:
     """Sum what the common neighbours of each pair are worth by their degrees."""
     adjacency = adjacency_of(graph)
-    worthy = adjacency @ scipy.sparse.diags_array(worth(adjacency.sum(1)))
+    worthy: Any = adjacency @ scipy.sparse.diags_array(worth(adjacency.sum(1)))
     u, v = pairs.cpu().numpy()
-    return torch.from_numpy(np.asarray(worthy[u].multiply(adjacency[v]).sum(1)))
+    return torch.from_numpy(worthy[u].multiply(adjacency[v]).sum(1))

@@ -82,6 +82,7 @@ class LinksTask:
         features = 0 if network.features is None else network.features.shape[1]
         parts = ", ".join(f"{part.shape[1]:,}" for part in (links.train, links.valid, links.test))
         parameters = sum(p.numel() for p in self.model.parameters())
+        first: Any = self.model.encoder.layers[0]
         told = {
             "network": f"{network.source}: {network.graph.num_nodes:,} nodes, "
             f"{f'{features:,}' if features else 'no'} features",
@@ -89,7 +90,7 @@ class LinksTask:
             "are none",
             "model": f"{config.operator}, {config.layers} layers, {config.hidden_size} wide, "
             f"scored by {config.scorer}, {parameters:,} parameters",
-            "first layer": self.model.encoder.layers[0].explain(self.graph),
+            "first layer": first.explain(self.graph),
         }
         return told | ({"read": "; ".join(network.notes)} if network.notes else {})
 
@@ -169,7 +170,7 @@ def train_alone(config: LinksConfig, device: torch.device) -> Mapping[str, float
     config = replace(config, save_every=1e9)
     with torch.enable_grad(), torch.random.fork_rng(devices=[]):
         seed_all(config.seed, 0)
-        task = _Alone(config, device)
+        task: Any = _Alone(config, device)
         with tempfile.TemporaryDirectory() as folder:
             run = Run.create(Path(folder) / "run", "links", config, task.facts())
             try:
