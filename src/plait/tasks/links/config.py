@@ -63,7 +63,7 @@ class LinksConfig(TrainingConfig):
     )
     hits: int = option(20, "The k of hits@k.", least=1)
     dropout: float = option(
-        0.2, "Share of each layer's inputs dropped in training.", least=0, below=1
+        0.5, "Share of each layer's inputs dropped in training.", least=0, below=1
     )
     steps: int = option(500, "Weight updates, each over all connections.", least=1)
     lr: float = option(0.01, "Learning rate (of Adam).", least=0)
