@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import networkx
 import numpy as np
@@ -114,16 +115,8 @@ def _amazon_computers() -> Network:
     path = _found("graphs/amazon_computers.npz", "of Shchur et al. (2018)")
     try:
         with np.load(path, allow_pickle=False) as file:
-            adjacency, words = (
-                scipy.sparse.csr_matrix(
-                    tuple(file[f"{of}_{part}"] for part in ("data", "indices", "indptr")),
-                    shape=file[f"{of}_shape"],
-                )
-                for of in ("adj", "attr")
-            )
+            adjacency, words = (_matrix(file, of) for of in ("adj", "attr"))
             labels = torch.from_numpy(file["labels"].astype(np.int64))
-        for matrix in (adjacency, words):
-            matrix.check_format(full_check=True)
         if not len(labels) == words.shape[0] == adjacency.shape[0]:
             raise ValueError("labels, words and edges are of different nodes")
     except (OSError, ValueError, KeyError) as error:
@@ -137,6 +130,14 @@ def _amazon_computers() -> Network:
     return Network(
         "amazon-computers", str(path), tuple(map(str, nodes)), graph, there, labels[nodes], classes
     )
+
+
+def _matrix(file: Any, of: str) -> Any:
+    """Read a sparse matrix from its three arrays and its shape."""
+    parts = tuple(file[f"{of}_{part}"] for part in ("data", "indices", "indptr"))
+    matrix = scipy.sparse.csr_matrix(parts, shape=file[f"{of}_shape"])
+    matrix.check_format(full_check=True)
+    return matrix
 
 
 NETWORKS: dict[str, Callable[[], Network]] = {

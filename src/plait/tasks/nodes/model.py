@@ -46,7 +46,7 @@ class NodesModel(nn.Module):
             nn.init.normal_(self.own)
         hidden = [config.hidden_size] * (config.layers - 1)
         widths = [features or config.hidden_size, *hidden, classes]
-        self.layers = nn.ModuleList(
+        self.layers: Any = nn.ModuleList(
             GraphConv(operator_named(config, last=k == config.layers), inputs, outputs)
             for k, (inputs, outputs) in enumerate(pairwise(widths), 1)
         )
@@ -69,7 +69,7 @@ class NodesModel(nn.Module):
             h = self.activation(self._hear(layer, h, graph))
         return h
 
-    def _hear(self, layer: Any, h: Tensor, graph: Graph) -> Tensor:
+    def _hear(self, layer: GraphConv, h: Tensor, graph: Graph) -> Tensor:
         h = drop(h, self.dropout, self.training)
         return convolve_sparse(layer, h, graph) if h.is_sparse else layer(h, graph)
 
@@ -103,7 +103,8 @@ def convolve_sparse(conv: GraphConv, x: Tensor, graph: Graph) -> Tensor:
     products = torch.sparse.mm(x, weight.flatten(0, -2).T)  # [N, outputs·M]
     picks = torch.eye(products.shape[1], dtype=weight.dtype, device=weight.device)
     weights = {**conv.weights, "weight": picks.view(*weight.shape[:-1], -1)}
-    return acting(conv.operator, conv.training).apply(products, weights, graph) + conv.bias
+    h = acting(conv.operator, conv.training).apply(products, weights, graph)
+    return h if conv.bias is None else h + conv.bias
 
 
 def sparse(indices: Tensor, values: Tensor, shape: torch.Size) -> Tensor:

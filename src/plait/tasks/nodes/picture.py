@@ -59,7 +59,8 @@ def draw_network(
         figure.suptitle(f"{title}; {how}")
         panels = figure.subplots(1, 2)
         for axes in panels:
-            lines = LineCollection(_edges_among(network, nodes, xy), colors="0.5", linewidths=0.4)
+            ends = list(_edges_among(network, nodes, xy))
+            lines = LineCollection(ends, colors="0.5", linewidths=0.4)
             lines.set_alpha(0.6 if whole else 0.25)
             axes.add_collection(lines)
             axes.set_axis_off()
@@ -104,7 +105,7 @@ def _by_mistake(
     mistaken = tested & wrong
     axes.set_title(f"by mistake: {mistaken.sum():,} of {tested.sum():,} test nodes wrong")
     for of, colour, mark, grown, name in (
-        (~tested & ~trained, PALE, "o", 1, "neither"),
+        (~tested & ~trained, PALE, "o", 1, "validated on, or unknown"),
         (tested & ~wrong, COLOURS[2], "o", 1, "test, right"),
         (trained, "black", "s", 1.5, "trained on"),
         (mistaken, MISTAKEN, "X", 2, "test, wrong"),

@@ -117,7 +117,7 @@ class NodesTask:
         """Say what the accuracy means beside those of the baselines."""
         others = {
             "the same network without the graph": scores.get("dense_accuracy"),
-            "labels spread along the graph": scores["spread_accuracy"],
+            "spreading labels along the graph": scores["spread_accuracy"],
             "always the commonest class": scores["prior"],
         }
         beside = {name: score for name, score in others.items() if score is not None}
@@ -168,7 +168,7 @@ def train_alone(config: NodesConfig, device: torch.device) -> Mapping[str, float
     config = replace(config, save_every=1e9)
     with torch.enable_grad(), torch.random.fork_rng(devices=[]):
         seed_all(config.seed, 0)
-        task = _Alone(config, device)
+        task: Any = _Alone(config, device)
         with tempfile.TemporaryDirectory() as folder:
             run = Run.create(Path(folder) / "run", "nodes", config, task.facts())
             try:
