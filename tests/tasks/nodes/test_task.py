@@ -106,7 +106,7 @@ def test_train_predict_score_inspect_resume(tables, tmp_path, capsys):
     assert run_command(["resume", run]) == 0
     assert " is finished" in capsys.readouterr().out
     assert run_command(["generate", run]) == 2
-    assert "was trained on 'nodes'; text is what can" in capsys.readouterr().err
+    assert "was trained on 'nodes' and writes no text" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
