@@ -130,4 +130,5 @@ def _legend(
     for row, source in enumerate(sources):
         mark = MARKS[row % len(MARKS)]
         entries.append(Line2D([], [], color="0.4", marker=mark, linestyle="", label=source))
-    figure.legend(handles=entries, loc="outside lower center", ncols=min(len(entries), 3))
+    columns = 2 if figure.get_figwidth() < 9 else 3  # what the widest entries leave room for
+    figure.legend(handles=entries, loc="outside lower center", ncols=min(len(entries), columns))

@@ -18,8 +18,8 @@ class _Home(NamedTuple):
     score: str
     published: str = ""
     probe: str = ""
-    repetition: str = ""
     predict: str = ""
+    repetition: str = ""
 
 
 TASKS = {
@@ -103,19 +103,19 @@ def probe_batch(
     return _load(place)(model, config, facts)
 
 
-def repetition_function(task: str) -> Any:
-    """Find what measures how much a task's model repeats itself; `InputError` for most tasks."""
-    place = _home(task).repetition
-    if not place:
-        raise InputError(f"--repetition is for runs that write text, not for {task!r} runs")
-    return _load(place)
-
-
 def predict_function(task: str) -> Any:
     """Find what makes a table of a task's predictions; `InputError` where there is none."""
     place = _home(task).predict
     if not place:
         raise InputError(f"{task} runs predict no table")
+    return _load(place)
+
+
+def repetition_function(task: str) -> Any:
+    """Find what measures how much a task's model repeats itself; `InputError` for most tasks."""
+    place = _home(task).repetition
+    if not place:
+        raise InputError(f"--repetition is for runs that write text, not for {task!r} runs")
     return _load(place)
 
 

@@ -127,11 +127,13 @@ def test_nodes_without_features_have_vectors_of_their_own(graph):
 
 @pytest.mark.parametrize("features", [0, 5])
 def test_the_penalty_is_on_weights_of_the_layers_that_are_named(features):
-    first = model_of(features, hidden_size=4, l2=0.3)
+    first = model_of(features, hidden_size=4, penalty=0.3)
     own = 0 if first.own is None else first.own.square().sum()
     expected = 0.15 * (first.layers[0].weights["weight"].square().sum() + own)
     torch.testing.assert_close(first.penalty(), expected)
-    every = model_of(features, hidden_size=4, l2=0.3, l2_of="all", operator="attention", heads=1)
+    every = model_of(
+        features, hidden_size=4, penalty=0.3, penalty_on="all", operator="attention", heads=1
+    )
     weights = [w for name, w in every.named_parameters() if "bias" not in name]
     expected = 0.15 * sum(w.square().sum() for w in weights)
     torch.testing.assert_close(every.penalty(), expected)

@@ -119,7 +119,7 @@ def test_every_operator_learns_what_it_can_hear(tables, operator):
 
 
 def test_the_loss_is_that_of_the_training_nodes_and_the_penalty():
-    ours = task(dropout=0.0, l2=0.1)
+    ours = task(dropout=0.0, penalty=0.1)
     ours.model.train()
     loss, scores, carry = ours.loss(1, ())
     logits = ours.model(None, ours.graph)
@@ -291,6 +291,7 @@ def test_bad_input_is_one_line(tables, tmp_path, capsys, case):
             ["--edges", "e.csv", "--nodes", "n.csv"],
             "--edges alone says nothing to learn; give --la",
         ),
+        (["--data", "davis"], "the network 'davis' has no labels; plait train links takes it"),
         (["--data", "kora"], "no network 'kora'; there are karate, digits, cora, amazon-computers"),
     ],
 )
@@ -351,17 +352,45 @@ def test_the_configuration_comes_back_as_it_was(tables):
         assert NodesConfig.from_dict(json.loads(json.dumps(vars(config)))) == config
 
 
+def test_a_run_finds_its_tables_from_any_folder(tables, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = {**tables, "edges": "edges.csv", "nodes": "nodes.csv", "threads": 1}
+    run = plait.train("nodes", **given, steps=1)
+    assert run.path == Path("runs/nodes-edges")
+    path = run.path.resolve()
+    monkeypatch.chdir("/")
+    assert plait.predict(path).is_file()
+
+
 def test_recipes_are_the_published_settings():
     kipf = NodesConfig.of({"data": "cora"}, "kipf2017")
-    assert (kipf.hidden_size, kipf.lr, kipf.dropout, kipf.l2, kipf.l2_of, kipf.steps) == (
+    assert (kipf.hidden_size, kipf.lr, kipf.dropout, kipf.penalty, kipf.penalty_on, kipf.steps) == (
         16, 0.01, 0.5, 5e-4, "first", 200,
     )  # fmt: skip
     gat = NodesConfig.of({"data": "cora"}, "velickovic2018")
     assert (gat.operator, gat.hidden_size, gat.heads, gat.lr, gat.patience) == (
         "attention", 64, 8, 0.005, 100,
     )  # fmt: skip
-    assert (gat.dropout, gat.coefficient_dropout, gat.l2, gat.l2_of) == (0.6, 0.6, 5e-4, "all")
+    assert (gat.dropout, gat.coefficient_dropout, gat.penalty, gat.penalty_on) == (
+        0.6,
+        0.6,
+        5e-4,
+        "all",
+    )
     gcn = NodesConfig.of({"data": "amazon-computers"}, "shchur2018")
-    assert (gcn.hidden_size, gcn.dropout, gcn.l2, gcn.lr, gcn.patience) == (64, 0.8, 1e-3, 0.01, 50)
+    assert (gcn.hidden_size, gcn.dropout, gcn.penalty, gcn.lr, gcn.patience) == (
+        64,
+        0.8,
+        1e-3,
+        0.01,
+        50,
+    )
+    assert gcn.validate_every == 1
+    assert kipf.max_norm == gat.max_norm == gcn.max_norm == 0  # nobody clipped
     other = NodesConfig.of({"operator": "attention", "lr": 0.1}, "shchur2018")
-    assert (other.dropout, other.coefficient_dropout, other.l2, other.lr) == (0.6, 0.3, 0.01, 0.1)
+    assert (other.dropout, other.coefficient_dropout, other.penalty, other.lr) == (
+        0.6,
+        0.3,
+        0.01,
+        0.1,
+    )

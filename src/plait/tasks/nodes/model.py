@@ -40,7 +40,7 @@ class NodesModel(nn.Module):
     def __init__(self, config: NodesConfig, *, nodes: int, features: int, classes: int) -> None:
         super().__init__()
         self.dropout, self.activation = config.dropout, getattr(F, config.activation)
-        self.l2, self.l2_of = config.l2, config.l2_of
+        self.strength, self.penalised = config.penalty, config.penalty_on
         self.own = None if features else nn.Parameter(torch.empty(nodes, config.hidden_size))
         if self.own is not None:
             nn.init.normal_(self.own)
@@ -74,12 +74,12 @@ class NodesModel(nn.Module):
         return convolve_sparse(layer, h, graph) if h.is_sparse else layer(h, graph)
 
     def penalty(self) -> Tensor:
-        """l2/2 · Σ w² over the weights, not the biases, of the first layer or of all."""
-        layers = self.layers[:1] if self.l2_of == "first" else self.layers
+        """penalty/2 · Σ w² over the weights, not the biases, of the first layer or of all."""
+        layers = self.layers[:1] if self.penalised == "first" else self.layers
         weights = [w for layer in layers for w in layer.parameters() if w.ndim > 1]
         if self.own is not None:
             weights.append(self.own)
-        return self.l2 / 2 * torch.stack([w.square().sum() for w in weights]).sum()
+        return self.strength / 2 * torch.stack([w.square().sum() for w in weights]).sum()
 
 
 def operator_named(config: NodesConfig, *, last: bool) -> Operator:
