@@ -250,7 +250,7 @@ def test_every_command_helps_at_once():
 @pytest.mark.parametrize("task", TASKS)
 def test_the_flags_are_the_fields_of_the_configuration(task):
     shown = plait("train", task, "--help", env={**os.environ, "COLUMNS": "400"})
-    rows = dict(re.findall(r"(--[a-z-]+)(?: .*?)?  +(\S.*?)\s*│", shown.stdout))
+    rows = dict(re.findall(r"(--[a-z0-9-]+)(?: .*?)?  +(\S.*?)\s*│", shown.stdout))
     for f in fields(config_class(task)):
         row = rows.pop("--" + f.name.replace("_", "-"))
         assert f.metadata["help"] in row

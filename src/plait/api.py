@@ -39,7 +39,7 @@ def train(
     Parameters
     ----------
     task : str
-        "text", "memory" or "nodes".
+        "text", "memory", "nodes" or "links".
     out : path
         The run folder, new. None: `runs/TASK-DATA` (or TASK-PROBLEM), with a number behind it if
         that is there.
@@ -173,9 +173,32 @@ def score(
     run = _opened(run)
     config = config_class(run.task).from_dict(run.config)
     function = score_function(run.task)
-    for name in options:
-        if name not in inspect.signature(function).parameters:
-            raise InputError(f"--{name.replace('_', '-')} is not for {run.task!r} runs")
+    _require_known(function, options, run.task)
+    return function(load(run, device), config, run.facts, data, **options)
+
+
+def predictions(
+    run: str | os.PathLike[str] | Run,
+    data: str | None = None,
+    *,
+    device: str = "cpu",
+    **options: Any,
+) -> Any:
+    """Give what the trained model of a run predicts, as a table of pandas.
+
+    Arguments and refusals are those of `predict`.
+
+    Example
+    -------
+    >>> import plait, tempfile
+    >>> run = plait.train("links", data="karate", steps=5, out=tempfile.mkdtemp() + "/run")
+    >>> plait.api.predictions(run, node="33", top=3).shape
+    (3, 5)
+    """
+    run = _opened(run)
+    function = predict_function(run.task)
+    config = config_class(run.task).from_dict(run.config)
+    _require_known(function, options, run.task)
     return function(load(run, device), config, run.facts, data, **options)
 
 
@@ -185,6 +208,7 @@ def predict(
     *,
     out: str | os.PathLike[str] | None = None,
     device: str = "cpu",
+    **options: Any,
 ) -> Path:
     """Write what the trained model of a run predicts to a CSV file.
 
@@ -197,6 +221,8 @@ def predict(
     out : path
         The file, new. None: `predictions.csv` in the run folder.
     device : str
+    **options
+        For "links": `node` and `top`; see `plait.tasks.links.answers.suggest_links`.
 
     Returns
     -------
@@ -206,7 +232,8 @@ def predict(
     Raises
     ------
     InputError
-        For a task that predicts no table, and where the file is there already.
+        For a task that predicts no table, an option that is not for it, and where the file is
+        there already.
 
     Example
     -------
@@ -216,14 +243,12 @@ def predict(
     'id,label,probability'
     """
     run = _opened(run)
-    function = predict_function(run.task)
     path = run.path / "predictions.csv" if out is None else Path(out)
     if path.exists():
         raise InputError(f"{path} exists already; give another --out")
     if not path.parent.is_dir():
         raise InputError(f"{path.parent} is no folder to write {path.name} in")
-    config = config_class(run.task).from_dict(run.config)
-    table = function(load(run, device), config, run.facts, data)
+    table = predictions(run, data, device=device, **options)
     write_aside(path, table.to_csv(index=False).encode())
     return path
 
@@ -260,6 +285,14 @@ def set_threads(count: int) -> None:
 
 def _opened(run: str | os.PathLike[str] | Run) -> Run:
     return run if isinstance(run, Run) else Run.open(Path(run))
+
+
+def _require_known(function: Any, options: Mapping[str, Any], task: str) -> None:
+    """Refuse options that a task's function does not take."""
+    for name in options:
+        if name not in inspect.signature(function).parameters:
+            flag = {"node": "for"}.get(name, name.replace("_", "-"))
+            raise InputError(f"--{flag} is not for {task!r} runs")
 
 
 def _require_same_sizes(

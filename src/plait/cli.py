@@ -311,11 +311,13 @@ def predict(
     run: Path,
     *,
     data: str | None = None,
+    node: Annotated[str | None, Parameter(name="--for")] = None,
+    top: int | None = None,
     out: Path | None = None,
     device: Device = "auto",
     threads: Threads = 0,
 ) -> None:
-    """Write what a trained model predicts to a CSV file: forecasts; of nodes label and probability.
+    """Write what a trained model predicts to a file: forecasts, labels of nodes, connections, ….
 
     Example: plait predict runs/speeds --data recent.csv --out forecast.csv
 
@@ -325,14 +327,25 @@ def predict(
         The run folder.
     data : str
         What to predict of, such as the latest measurements. Default: the run's own data.
+    node : str
+        For links: the node to suggest connections for, which are printed, unless --out is given.
+        Default: all nodes.
+    top : int
+        For links: suggestions for a node. Default: 10.
     out : Path
         The file, new. Default: predictions.csv in the run folder.
     """
-    from plait.api import choose_device, set_threads
+    from plait.api import choose_device, predictions, set_threads
     from plait.api import predict as predict_table
 
     set_threads(threads)
-    print(f"kept in {predict_table(run, data, out=out, device=str(choose_device(device)))}")
+    given = {"node": node, "top": top}
+    options = {name: value for name, value in given.items() if value is not None}
+    options["device"] = str(choose_device(device))
+    if node is not None and out is None:
+        print(predictions(run, data, **options).to_string(index=False))
+    else:
+        print(f"kept in {predict_table(run, data, out=out, **options)}")
 
 
 @app.command

@@ -1,6 +1,7 @@
 """Networks by name, of packages on this machine or of files under a data folder."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,10 @@ def named_network(name: str) -> Network:
     karate : members of a karate club (Zachary 1977), joined as often as they met outside it; no
         features; the clubs after its split, with the two leaders to train on and all others to
         test on. Of the package networkx.
+    florentine : families of Florence around 1430, joined by marriage (Padgett & Ansell 1993);
+        les-miserables : figures of Hugo's novel, joined as often as they meet in a chapter (Knuth
+        1993); davis : 18 women and the 14 events at which they met (Davis et al. 1941). Of the
+        package networkx, without features and labels.
     digits : scikit-learn's 1,797 digits of 8 × 8 grey levels, each joined with its 8 nearest
         (`Graph.from_points`), its grey levels the features.
     cora : 2,708 papers, joined where one cites the other, with 1,433 words each, there or not; the
@@ -63,6 +68,12 @@ def _karate() -> Network:
         "karate", "karate_club_graph() of networkx", tuple(map(str, club)),
         Graph.from_networkx(club), None, labels, classes, Parts(leaders, none, members),
     )  # fmt: skip
+
+
+def _social(name: str, function: str) -> Network:
+    graph = getattr(networkx, function)()
+    ids = tuple(map(str, graph))
+    return Network(name, f"{function}() of networkx", ids, Graph.from_networkx(graph))
 
 
 def _digits() -> Network:
@@ -134,6 +145,9 @@ NETWORKS: dict[str, Callable[[], Network]] = {
     "digits": _digits,
     "cora": _cora,
     "amazon-computers": _amazon_computers,
+    "florentine": partial(_social, "florentine", "florentine_families_graph"),
+    "les-miserables": partial(_social, "les-miserables", "les_miserables_graph"),
+    "davis": partial(_social, "davis", "davis_southern_women_graph"),
 }
 """What reads each network."""
 

@@ -62,6 +62,15 @@ TASKS = {
         predict="plait.tasks.forecast.predict:predict_forecast",
         probe="plait.tasks.forecast.predict:probe",
     ),
+    "links": _Home(
+        "Recommend connections between the nodes of a graph that are not there yet.\n\n"
+        "Example: plait train links --edges edges.csv --operator gcn --out runs/links",
+        "plait.tasks.links.config:LinksConfig",
+        "plait.tasks.links.task:LinksTask",
+        "plait.tasks.links.model:LinksModel",
+        "plait.tasks.links.answers:score_trained",
+        predict="plait.tasks.links.answers:suggest_links",
+    ),
 }
 
 

@@ -291,6 +291,7 @@ def test_bad_input_is_one_line(tables, tmp_path, capsys, case):
             ["--edges", "e.csv", "--nodes", "n.csv"],
             "--edges alone says nothing to learn; give --la",
         ),
+        (["--data", "davis"], "the network 'davis' has no labels; plait train links takes it"),
         (["--data", "kora"], "no network 'kora'; there are karate, digits, cora, amazon-computers"),
     ],
 )

@@ -186,13 +186,15 @@ def network_of(config: NodesConfig) -> Network:
         )
     else:
         network = named_network(config.data)
+    if not config.edges and network.labels is None:
+        raise InputError(f"the network {config.data!r} has no labels; plait train links takes it")
     if len(network.classes) < 2:
         only = f"only the class {network.classes[0]!r}" if network.classes else "no labels"
         raise InputError(
             f"{config.nodes}: the column {config.label!r} has {only}; two classes at least are "
             "needed to tell them apart"
         )
-    _require_fitting(config, network)
+    require_fitting(config.operator, network)
     return network
 
 
@@ -206,27 +208,32 @@ def split_of(config: NodesConfig, network: Network) -> str:
 
 
 def placed(network: Network, device: torch.device) -> tuple[Tensor | None, Any, Tensor]:
-    """Put features, sparse where nearly all are 0, graph and labels on a device."""
+    """Put features, graph and labels on a device."""
     assert network.labels is not None
+    return features_of(network, device), network.graph.to(device), network.labels.to(device)
+
+
+def features_of(network: Network, device: torch.device) -> Tensor | None:
+    """Put features on a device, sparse where nearly all are 0."""
     x = network.features
-    if x is not None:
-        x = (x.to_sparse() if x.count_nonzero() < SPARSE * x.numel() else x).to(device)
-    return x, network.graph.to(device), network.labels.to(device)
+    if x is None:
+        return None
+    return (x.to_sparse() if x.count_nonzero() < SPARSE * x.numel() else x).to(device)
 
 
-def _require_fitting(config: NodesConfig, network: Network) -> None:
+def require_fitting(operator: str, network: Network) -> None:
     """Refuse a graph that the operator cannot take, by the ids of an edge."""
-    if config.operator in ("attention", "dense"):
+    if operator in ("attention", "dense"):
         return
     edge = network.graph.negative
     if edge is not None:
         raise InputError(
-            f"{network.source}: --operator {config.operator} wants weights of at least 0, and that "
+            f"{network.source}: --operator {operator} wants weights of at least 0, and that "
             f"of {_named(network, edge)} is less; drop such edges, or take --operator attention, "
             "which goes without weights"
         )
     edge = network.graph.one_way
-    if config.operator == "chebyshev" and edge is not None:
+    if operator == "chebyshev" and edge is not None:
         raise InputError(
             f"{network.source}: --operator chebyshev wants an undirected graph, and "
             f"{_named(network, edge)} has no way back; leave --directed out, or take another"
