@@ -39,7 +39,7 @@ def train(
     Parameters
     ----------
     task : str
-        "text", "memory" or "nodes".
+        "text", "memory", "nodes" or "scenes".
     out : path
         The run folder, new. None: `runs/TASK-DATA` (or TASK-PROBLEM), with a number behind it if
         that is there.
@@ -169,7 +169,8 @@ def score(
     **options
         For "text": `skip_unknown`, `dynamic`; see `plait.tasks.text.heldout.score_text`. For
         "memory" `data` is lengths: see `plait.tasks.memory.scores.score_memory`. A "nodes" run
-        has no other: see `plait.tasks.nodes.answers.score_trained`.
+        has no other: see `plait.tasks.nodes.answers.score_trained`. For "scenes" `data` is a JSON
+        file: see `plait.tasks.scenes.answers.score_scenes`.
     """
     run = _opened(run)
     config = config_class(run.task).from_dict(run.config)
@@ -187,16 +188,18 @@ def predict(
     out: str | os.PathLike[str] | None = None,
     device: str = "cpu",
 ) -> Path:
-    """Write what the trained model of a run predicts to a CSV file.
+    """Write what the trained model of a run predicts to a CSV or a JSON file.
 
     Parameters
     ----------
     run : path or Run
     data : str
         What to predict of; None: the run's own data. For "nodes" see
-        `plait.tasks.nodes.answers.predict_nodes`.
+        `plait.tasks.nodes.answers.predict_nodes`, for "scenes"
+        `plait.tasks.scenes.answers.predict_scenes`.
     out : path
-        The file, new. None: `predictions.csv` in the run folder.
+        The file, new; NAME.json holds a list of objects, any other a table as CSV. None:
+        `predictions.csv` in the run folder.
     device : str
 
     Returns
@@ -225,7 +228,9 @@ def predict(
         raise InputError(f"{path.parent} is no folder to write {path.name} in")
     config = config_class(run.task).from_dict(run.config)
     table = function(load(run, device), config, run.facts, data)
-    write_aside(path, table.to_csv(index=False).encode())
+    as_json = path.suffix == ".json"
+    text = table.to_json(orient="records", indent=1) if as_json else table.to_csv(index=False)
+    write_aside(path, text.encode())
     return path
 
 

@@ -287,8 +287,8 @@ def score(
     run : Path
         The run folder.
     data : str
-        A text by path or name, all of it; for memory, lengths such as 8,10,12. Default: the run's
-        own test part.
+        A text by path or name, all of it; for memory, lengths such as 8,10,12; for scenes, a JSON
+        file. Default: the run's own test part.
     skip_unknown : bool
         Leave characters out that the model has never seen.
     dynamic : bool
@@ -315,7 +315,7 @@ def predict(
     device: Device = "auto",
     threads: Threads = 0,
 ) -> None:
-    """Write what a trained model predicts to a CSV file: of nodes id, label and probability.
+    """Write what a trained model predicts to a CSV or JSON file: labels of nodes, relations.
 
     Example: plait predict runs/nodes-karate --out labels.csv
 
@@ -324,9 +324,9 @@ def predict(
     run : Path
         The run folder.
     data : str
-        What to predict of. Default: the run's own data.
+        What to predict of: for scenes a JSON file. Default: the run's own data.
     out : Path
-        The file, new. Default: predictions.csv in the run folder.
+        The file, new: NAME.csv or NAME.json. Default: predictions.csv in the run folder.
     """
     from plait.api import choose_device, set_threads
     from plait.api import predict as predict_table

@@ -50,6 +50,15 @@ TASKS = {
         "plait.tasks.nodes.answers:score_trained",
         predict="plait.tasks.nodes.answers:predict_nodes",
     ),
+    "scenes": _Home(
+        "Say how the objects that a detector found in pictures are related.\n\n"
+        "Example: plait train scenes --data scenes.json --operator attention",
+        "plait.tasks.scenes.config:ScenesConfig",
+        "plait.tasks.scenes.task:ScenesTask",
+        "plait.tasks.scenes.model:ScenesModel",
+        "plait.tasks.scenes.answers:score_scenes",
+        predict="plait.tasks.scenes.answers:predict_scenes",
+    ),
 }
 
 
