@@ -39,7 +39,7 @@ def train(
     Parameters
     ----------
     task : str
-        "text", "memory", "nodes" or "scenes".
+        "text", "memory", "nodes", "scenes" or "structure".
     out : path
         The run folder, new. None: `runs/TASK-DATA` (or TASK-PROBLEM), with a number behind it if
         that is there.

@@ -59,6 +59,14 @@ TASKS = {
         "plait.tasks.scenes.answers:score_scenes",
         predict="plait.tasks.scenes.answers:predict_scenes",
     ),
+    "structure": _Home(
+        "Answer a question about a graph, reading it as a graph or as a sequence.\n\n"
+        "Example: plait train structure --problem neighbours --network lstm-dfs",
+        "plait.tasks.structure.config:StructureConfig",
+        "plait.tasks.structure.task:StructureTask",
+        "plait.tasks.structure.model:StructureModel",
+        "plait.tasks.structure.task:score_structure",
+    ),
 }
 
 
