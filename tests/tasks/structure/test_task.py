@@ -79,20 +79,28 @@ def test_without_edges_there_is_nothing_to_know(problem):
     torch.testing.assert_close(logits, logits[:1].expand(20, 2), rtol=0, atol=1e-12)
 
 
-def test_what_lies_beyond_the_layers_is_not_heard():
-    """On a path, two layers can tell the order of neighbours, never of marks three edges apart."""
+@pytest.mark.parametrize(
+    ("network", "apart", "told"),
+    [
+        ("diffusion", 1, True),
+        ("diffusion", 4, True),  # by a node between them, which hears two edges both ways
+        ("diffusion", 5, False),
+        ("gcn", 1, False),  # a node and the one before it weigh alike: who was first is lost
+    ],
+)
+def test_which_order_two_layers_can_tell(network, apart, told):
+    """On a path, of marks so many edges apart and far from both ends."""
+    symbols = np.zeros((2, 16), int)
+    symbols[0, [5, 5 + apart]], symbols[1, [5 + apart, 5]] = (1, 2), (1, 2)
+    path = np.eye(16, k=1, dtype=bool)[None].repeat(2, 0)
+    batch = Batch.of(Drawn(symbols, path, np.zeros(2, int), np.array([1, 0])), network, CPU)
 
-    def tells(apart: int) -> bool:
-        symbols = np.zeros((2, 12), int)
-        symbols[0, [4, 4 + apart]], symbols[1, [4 + apart, 4]] = (1, 2), (1, 2)
-        path = np.eye(12, k=1, dtype=bool)[None].repeat(2, 0)
-        found = Drawn(symbols, path, np.zeros(2, int), np.array([1, 0]))
-        model = StructureModel(StructureConfig(network="gcn", layers=2)).double()
-        before, after = model(Batch.of(found, "gcn", CPU))
+    def tells() -> bool:
+        model = StructureModel(StructureConfig(network=network, layers=2, k=1)).double()
+        before, after = model(batch)
         return not torch.allclose(before, after, rtol=0, atol=1e-12)
 
-    assert any(tells(apart=1) for _ in range(10))
-    assert not any(tells(apart=3) for _ in range(10))
+    assert any(tells() for _ in range(10)) == told
 
 
 def test_streams_never_meet():
