@@ -39,7 +39,7 @@ def train(
     Parameters
     ----------
     task : str
-        "text", "memory", "nodes" or "links".
+        "text", "memory", "nodes", "forecast", "links", "scenes", "structure" or "visits".
     out : path
         The run folder, new. None: `runs/TASK-DATA` (or TASK-PROBLEM), with a number behind it if
         that is there.
@@ -168,7 +168,8 @@ def score(
     **options
         For "text": `skip_unknown`, `dynamic`; see `plait.tasks.text.heldout.score_text`. For
         "memory" `data` is lengths: see `plait.tasks.memory.scores.score_memory`. A "nodes" run
-        has no other: see `plait.tasks.nodes.answers.score_trained`.
+        has no other: see `plait.tasks.nodes.answers.score_trained`. For "scenes" `data` is a JSON
+        file: see `plait.tasks.scenes.answers.score_scenes`.
     """
     run = _opened(run)
     config = config_class(run.task).from_dict(run.config)
@@ -210,16 +211,18 @@ def predict(
     device: str = "cpu",
     **options: Any,
 ) -> Path:
-    """Write what the trained model of a run predicts to a CSV file.
+    """Write what the trained model of a run predicts to a CSV or a JSON file.
 
     Parameters
     ----------
     run : path or Run
     data : str
         What to predict of; None: the run's own data. For "nodes" see
-        `plait.tasks.nodes.answers.predict_nodes`.
+        `plait.tasks.nodes.answers.predict_nodes`, for "scenes"
+        `plait.tasks.scenes.answers.predict_scenes`.
     out : path
-        The file, new. None: `predictions.csv` in the run folder.
+        The file, new; NAME.json holds a list of objects, any other a table as CSV. None:
+        `predictions.csv` in the run folder.
     device : str
     **options
         For "links": `node` and `top`; see `plait.tasks.links.answers.suggest_links`.
@@ -249,7 +252,9 @@ def predict(
     if not path.parent.is_dir():
         raise InputError(f"{path.parent} is no folder to write {path.name} in")
     table = predictions(run, data, device=device, **options)
-    write_aside(path, table.to_csv(index=False).encode())
+    as_json = path.suffix == ".json"
+    text = table.to_json(orient="records", indent=1) if as_json else table.to_csv(index=False)
+    write_aside(path, text.encode())
     return path
 
 

@@ -287,8 +287,8 @@ def score(
     run : Path
         The run folder.
     data : str
-        A text by path or name, all of it; for memory, lengths such as 8,10,12. Default: the run's
-        own test part.
+        A text by path or name, all of it; for memory, lengths such as 8,10,12; for scenes, a JSON
+        file. Default: the run's own test part.
     skip_unknown : bool
         Leave characters out that the model has never seen.
     dynamic : bool
@@ -326,14 +326,15 @@ def predict(
     run : Path
         The run folder.
     data : str
-        What to predict of, such as the latest measurements. Default: the run's own data.
+        What to predict of, such as the latest measurements; for scenes a JSON file. Default: the
+        run's own data.
     node : str
         For links: the node to suggest connections for, which are printed, unless --out is given.
         Default: all nodes.
     top : int
         For links: suggestions for a node. Default: 10.
     out : Path
-        The file, new. Default: predictions.csv in the run folder.
+        The file, new: NAME.csv or NAME.json. Default: predictions.csv in the run folder.
     """
     from plait.api import choose_device, predictions, set_threads
     from plait.api import predict as predict_table

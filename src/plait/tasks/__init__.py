@@ -71,6 +71,23 @@ TASKS = {
         "plait.tasks.links.answers:score_trained",
         predict="plait.tasks.links.answers:suggest_links",
     ),
+    "scenes": _Home(
+        "Say how the objects that a detector found in pictures are related.\n\n"
+        "Example: plait train scenes --data scenes.json --operator attention",
+        "plait.tasks.scenes.config:ScenesConfig",
+        "plait.tasks.scenes.task:ScenesTask",
+        "plait.tasks.scenes.model:ScenesModel",
+        "plait.tasks.scenes.answers:score_scenes",
+        predict="plait.tasks.scenes.answers:predict_scenes",
+    ),
+    "structure": _Home(
+        "Answer a question about a graph, reading it as a graph or as a sequence.\n\n"
+        "Example: plait train structure --problem neighbours --network lstm-dfs",
+        "plait.tasks.structure.config:StructureConfig",
+        "plait.tasks.structure.task:StructureTask",
+        "plait.tasks.structure.model:StructureModel",
+        "plait.tasks.structure.task:score_structure",
+    ),
 }
 
 
