@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
-from plait.kernels import native
+from plait.kernels import fused, native
 from plait.kernels.choice import Choice
 from plait.nn.cells import GRU, LSTM, RNN, Cell, State
+from plait.nn.filters import GCN, Chebyshev, Diffusion
 from plait.nn.graph import Graph
 from plait.nn.operators import Dense, Operator, checked_operator
 from plait.nn.strand import Init, Strand
@@ -221,21 +222,22 @@ class Recurrent(nn.Module):
         -------
         >>> from plait import GRU, Recurrent
         >>> print(Recurrent(GRU("before"), 3, 5).explain())
-        layer 0: reference - torch has no kernel for GRU(reset='before') × Dense()
+        layer 0: plait-cpu - compiled loops for GRU(reset='before') × Dense() in float32
         >>> from plait import GCN, RNN
         >>> print(Recurrent(RNN(), 9, 5, operator=GCN()).explain())
-        layer 0: reference - torch has no kernel for RNN(nonlinearity='tanh') × GCN()
+        layer 0: plait-cpu - compiled loops for RNN(nonlinearity='tanh') × GCN() in float32
           input side: product first, for 5 outputs are fewer than 9 inputs
           recurrent side: shift first, for 5 inputs are no more than 5 outputs
         """
         said: Any = getattr(self.operator, "explain", None)
+        both = f"{self.cell!r} × {self.operator!r}"
         lines = []
         for layer in range(self.layers):
             plain = self._choose(layer, lengths=False, unroll=False)
             padded = self._choose(layer, lengths=True, unroll=False)
-            line = f"layer {layer}: {plain.kernel} - {plain.reason}"
+            line = f"layer {layer}: {plain.said_of(both)}"
             if padded != plain:
-                line += f"; with lengths: {padded.kernel} - {padded.reason}"
+                line += f"; with lengths: {padded.said_of(both)}"
             lines.append(line)
             if said is not None:
                 strand: Strand = self.strands[layer * self.num_directions]  # pyright: ignore[reportAssignmentType]
@@ -276,7 +278,7 @@ class Recurrent(nn.Module):
             raise TypeError(f"from_torch takes nn.RNN, nn.LSTM or nn.GRU, not {type(module)}")
         if module.proj_size:
             raise ValueError("proj_size is not supported; put a linear layer behind the LSTM")
-        cell = next(c for c, mode in _TORCH_MODES.items() if mode == module.mode)
+        cell = next(c for c, name in _EQUATIONS.items() if name == module.mode)
         with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
             warnings.filterwarnings("ignore", message="dropout acts between layers")
             layer = cls(
@@ -409,14 +411,17 @@ class Recurrent(nn.Module):
         """Decide which kernel runs a layer."""
         if unroll:
             return Choice("reference", "the states of every step are asked for")
-        mode = torch_mode(self.cell)
-        if mode is None or type(self.operator) is not Dense:
-            return Choice("reference", f"torch has no kernel for {self.cell!r} × {self.operator!r}")
+        name = equations(self.cell)
+        if name is None or type(self.operator) not in (Dense, GCN, Chebyshev, Diffusion):
+            return Choice("reference", "no kernel for {}")
         if self.recurrent_dropout and self.training:
-            return Choice("reference", "torch's kernels have no recurrent dropout (in training)")
-        if layer == 0 and self.input_size == 0:
-            return Choice("reference", "torch's kernels need an input")
-        return native.choice(mode, next(self.parameters()), lengths=lengths)
+            return Choice("reference", "kernels have no recurrent dropout (in training)")
+        weight, mode = next(self.parameters()), torch_mode(self.cell)
+        ours = fused.choice(name, weight)
+        if mode is None or type(self.operator) is not Dense or layer == self.input_size == 0:
+            return ours
+        torchs = native.choice(mode, weight, lengths=lengths)
+        return torchs if ours.fused is None or torchs.kernel == "oneDNN" else ours
 
     def _checked_input(self, x: Tensor, graph: Any) -> Tensor:
         if isinstance(x, PackedSequence):
@@ -464,23 +469,31 @@ class Recurrent(nn.Module):
         return [f"l{layer}{d}" for layer in range(self.layers) for d in directions]
 
 
-_TORCH_MODES: dict[Cell, str] = {
+_EQUATIONS: dict[Cell, str] = {
     RNN("tanh"): "RNN_TANH",
     RNN("relu"): "RNN_RELU",
     LSTM(): "LSTM",
+    LSTM(peephole=True): "LSTM_PEEPHOLE",
     GRU("after"): "GRU",
+    GRU("before"): "GRU_BEFORE",
 }
 
 
-def torch_mode(cell: Cell) -> str | None:
-    """Name the mode of `torch.nn` that computes what this cell does, or None.
+def equations(cell: Cell) -> str | None:
+    """Name the equations of a built-in cell; None for any other.
 
     A subclass of a built-in cell may compute anything, so only the cells themselves count.
     """
-    for known, mode in _TORCH_MODES.items():
+    for known, name in _EQUATIONS.items():
         if type(cell) is type(known) and _algebra(cell) == _algebra(known):
-            return mode
+            return name
     return None
+
+
+def torch_mode(cell: Cell) -> str | None:
+    """Name the mode of `torch.nn` that computes what this cell does, or None."""
+    name = equations(cell)
+    return None if name in ("LSTM_PEEPHOLE", "GRU_BEFORE") else name
 
 
 def _algebra(cell: Cell) -> tuple[object, ...]:
