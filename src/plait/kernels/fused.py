@@ -37,13 +37,11 @@ class Algebra(NamedTuple):
     kept: int  # numbers of a channel and step that are kept for the gradient, but for states
     option: int = 0  # of an RNN: max(0, ·); of an LSTM: peepholes
 
-    def cell(self, extra: Tensor) -> Any:
-        """Make what the compiled steps take."""
-        if self.name == "LSTM":
-            return steps.LSTM(self.option, extra.data_ptr())
-        if self.name == "GRU after":
-            return steps.GRUAfter(extra.data_ptr())
-        return steps.RNN(self.option) if self.name == "RNN" else steps.GRUBefore(0)
+    @property
+    def cell(self) -> Any:
+        """What the compiled steps take."""
+        kinds = {"RNN": steps.RNN, "LSTM": steps.LSTM, "GRU after": steps.GRUAfter}
+        return kinds.get(self.name, steps.GRUBefore)(self.option)
 
 
 ALGEBRAS = {
@@ -225,11 +223,11 @@ def _arguments(
     x, bias, _, extra, *_ = (t.contiguous() for t in tensors)
     run = steps.Run(
         T, R, H, x.shape[-1], plan.algebra.first * H, x.data_ptr(), bias.data_ptr(),
-        packed[0].data_ptr(), packed[1].data_ptr(), plan.rows.data_ptr(), plan.ends.data_ptr(),
-        states[0].data_ptr(), states[1].data_ptr() if len(states) > 1 else 0, y.data_ptr(),
+        packed[0].data_ptr(), packed[1].data_ptr(), extra.data_ptr(), plan.rows.data_ptr(),
+        plan.ends.data_ptr(), states[0].data_ptr(), states[1].data_ptr() if len(states) > 1 else 0, y.data_ptr(),
         keep.shape[-1], keep.data_ptr(), cells.data_ptr(),
     )  # fmt: skip
-    return plan.algebra.cell(extra), run, [x, bias, extra]
+    return plan.algebra.cell, run, [x, bias, extra]
 
 
 def _in_blocks(plan: Plan, H: int, call: Callable[[int, int, int], None]) -> None:

@@ -28,26 +28,25 @@ from plait.kernels.simd import (
 class RNN(NamedTuple):
     """Nothing is kept but the outputs."""
 
-    relu: int
+    option: int  # 1: max(0, ·)
 
 
 class LSTM(NamedTuple):
     """Gates i, f, g, o, all kept, and the cell states."""
 
-    peephole: int
-    vectors: int  # [3, H]
+    option: int  # 1: peepholes
 
 
 class GRUAfter(NamedTuple):
     """Gates r, z, n, all kept, and what n hears."""
 
-    bias: int  # [H], of what n hears
+    option: int
 
 
 class GRUBefore(NamedTuple):
     """Gates r, z, n, all kept; r and z are heard first, then n."""
 
-    none: int
+    option: int
 
 
 class Run(NamedTuple):
@@ -62,6 +61,7 @@ class Run(NamedTuple):
     bias: int  # [G·H]
     weights: int  # recurrent ones, packed
     more: int  # those of what is heard second
+    extra: int  # [3, H], peepholes; [H], the bias of what a GRU's n hears, with reset after
     rows: int  # int32 [R], the rows by falling lengths
     ends: int  # int32 [B], the lengths in this order
     h: int  # [R, H], the start, and after it the end
@@ -163,7 +163,7 @@ def _rnn(cell, run, work, rows, count, t):
         for j in range(0, H, LANES):
             n = H - j
             a = _gate(x, run.bias, heard, j, n)
-            h = where_positive(a, a) if cell.relu else tanh(a)
+            h = where_positive(a, a) if cell.option else tanh(a)
             store(state, j, n, h)
             store(y, j, n, h)
 
@@ -177,7 +177,7 @@ def _rnn_back(cell, run, back, work, rows, count, t, block):
         for j in range(0, H, LANES):
             n = H - j
             h, dh = load(y, j, n), load(state, j, n) + load(dy, j, n)
-            da = where_positive(h, dh) if cell.relu else dh * (one - h * h)
+            da = where_positive(h, dh) if cell.option else dh * (one - h * h)
             store(x, j, n, da)
             store(heard, j, n, da)
             store(state, j, n, zero)
@@ -195,13 +195,13 @@ def _lstm(cell, run, work, rows, count, t):
             c = load(cells, j, n)
             i, f = _gate(x, run.bias, heard, j, n), _gate(x, run.bias, heard, to_f, n)
             g, o = _gate(x, run.bias, heard, to_g, n), _gate(x, run.bias, heard, to_o, n)
-            if cell.peephole:
-                i = fma(load(cell.vectors, j, n), c, i)
-                f = fma(load(cell.vectors, to_f, n), c, f)
+            if cell.option:
+                i = fma(load(run.extra, j, n), c, i)
+                f = fma(load(run.extra, to_f, n), c, f)
             i, f, g = sigmoid(i), sigmoid(f), tanh(g)
             c = fma(f, c, i * g)
-            if cell.peephole:
-                o = fma(load(cell.vectors, to_g, n), c, o)
+            if cell.option:
+                o = fma(load(run.extra, to_g, n), c, o)
             o = sigmoid(o)
             h = o * tanh(c)
             store(cells, j, n, c)
@@ -238,15 +238,15 @@ def _lstm_back(cell, run, back, work, rows, count, t, block):
             dh = load(state, j, n) + load(dy, j, n)
             do = dh * seen * o * (one - o)
             dc = fma(dh * o, one - seen * seen, load(cells, j, n))
-            if cell.peephole:
-                dc = fma(do, load(cell.vectors, to_g, n), dc)
+            if cell.option:
+                dc = fma(do, load(run.extra, to_g, n), dc)
             di = dc * g * i * (one - i)
             df = dc * before * f * (one - f)
             dg = dc * i * (one - g * g)
             dc = dc * f
-            if cell.peephole:
-                dc = fma(di, load(cell.vectors, j, n), dc)
-                dc = fma(df, load(cell.vectors, to_f, n), dc)
+            if cell.option:
+                dc = fma(di, load(run.extra, j, n), dc)
+                dc = fma(df, load(run.extra, to_f, n), dc)
                 store(sums, j, n, fma(di, before, load(sums, j, n)))
                 store(sums, to_f, n, fma(df, before, load(sums, to_f, n)))
                 store(sums, to_g, n, fma(do, c, load(sums, to_g, n)))
@@ -272,7 +272,7 @@ def _gru_after(cell, run, work, rows, count, t):
             n, to_z, to_n = H - j, H + j, 2 * H + j
             r = sigmoid(_gate(x, run.bias, heard, j, n))
             z = sigmoid(_gate(x, run.bias, heard, to_z, n))
-            u = load(heard, to_n, n) + load(cell.bias, j, n)
+            u = load(heard, to_n, n) + load(run.extra, j, n)
             new = tanh(fma(r, u, load(x, to_n, n) + load(run.bias, to_n, n)))
             h = fma(z, load(state, j, n), (one - z) * new)
             store(state, j, n, h)
