@@ -224,7 +224,8 @@ def _arguments(
     run = steps.Run(
         T, R, H, x.shape[-1], plan.algebra.first * H, x.data_ptr(), bias.data_ptr(),
         packed[0].data_ptr(), packed[1].data_ptr(), extra.data_ptr(), plan.rows.data_ptr(),
-        plan.ends.data_ptr(), states[0].data_ptr(), states[1].data_ptr() if len(states) > 1 else 0, y.data_ptr(),
+        plan.ends.data_ptr(), states[0].data_ptr(),
+        states[1].data_ptr() if len(states) > 1 else 0, y.data_ptr(),
         keep.shape[-1], keep.data_ptr(), cells.data_ptr(),
     )  # fmt: skip
     return plan.algebra.cell, run, [x, bias, extra]

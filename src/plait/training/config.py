@@ -30,6 +30,9 @@ class TrainingConfig:
     subject: ClassVar[str] = "data"
     """The option that a run folder is called after."""
 
+    paths: ClassVar[Sequence[str]] = ("data",)
+    """The options that may be a path."""
+
     until_converged = False
     """Whether to stop where `converged` is first true; an option of tasks that can say so."""
 
@@ -79,14 +82,15 @@ class TrainingConfig:
     def of(cls, options: Mapping[str, Any], recipe: str | None = None) -> Self:
         """Make the configuration from options, on top of a recipe's if one is named.
 
-        A path in `data` is kept from the root, so that a run finds its data from any folder.
+        The `paths` are kept from the root, so that a run finds its data from any folder.
         """
         if recipe is not None and recipe not in cls.recipes:
             raise InputError(f"no recipe {recipe!r}; there are {', '.join(cls.recipes) or 'none'}")
         values = {**(cls.recipes[recipe] if recipe else {}), **options}
-        data = values.get("data")
-        if data and isinstance(data, str) and (path := Path(data)).exists():
-            values["data"] = str(path.parent.resolve() / path.name)
+        for name in cls.paths:
+            given = values.get(name)
+            if given and isinstance(given, str) and (path := Path(given)).exists():
+                values[name] = str(path.parent.resolve() / path.name)
         return cls.from_dict(values)
 
     @classmethod

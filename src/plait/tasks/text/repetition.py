@@ -40,7 +40,7 @@ class Repetition:
         rows = [(names[b], shares) for b, shares in self.written.items()]
         lines = [f"repeated pieces of {SPAN} characters, in texts of {self.length:,}"]
         for name, shares in [*rows, ("held-out text", self.heldout)]:
-            spread = f" ± {statistics.stdev(shares):6.1%}" if len(shares) > 1 else ""
+            spread = f" ± {statistics.stdev(shares):5.1%}" if len(shares) > 1 else ""
             lines.append(f"{name:<14}{statistics.mean(shares):7.1%}{spread}")
         texts = max(len(self.heldout), *map(len, self.written.values()))
         return "\n".join([*lines, f"(mean and standard deviation of up to {texts} texts)"])
