@@ -10,7 +10,7 @@ from numba import njit
 
 from plait.kernels.compiled import compiled
 from plait.kernels.product import product
-from plait.kernels.simd import LANES, line, load, spread, store, whole
+from plait.kernels.simd import LANES, copy, line, spread, store, whole
 from plait.kernels.steps import Work, step, step_again, step_back, step_back_again
 from plait.kernels.terms import fill, fold
 
@@ -32,9 +32,9 @@ def forward(cell, run, terms, first, last, scratch):
     reset = line(more, count if second else 0, H)
     work = Work(h, W, c, heard, reset, more)
     for s in range(count):
-        _copy(line(run.h, whole(rows, s), H), line(h, s, W), H)
+        copy(line(run.h, whole(rows, s), H), line(h, s, W), H)
         if run.c:
-            _copy(line(run.c, whole(rows, s), H), line(c, s, H), H)
+            copy(line(run.c, whole(rows, s), H), line(c, s, H), H)
     for t in range(run.T):
         while members and whole(run.ends, first + members - 1) <= t:
             members -= 1
@@ -52,9 +52,9 @@ def forward(cell, run, terms, first, last, scratch):
             if run.kept:
                 _clear(line(run.keep, row, run.kept), H)
     for s in range(count):
-        _copy(line(h, s, W), line(run.h, whole(rows, s), H), H)
+        copy(line(h, s, W), line(run.h, whole(rows, s), H), H)
         if run.c:
-            _copy(line(c, s, H), line(run.c, whole(rows, s), H), H)
+            copy(line(c, s, H), line(run.c, whole(rows, s), H), H)
 
 
 @compiled
@@ -74,9 +74,9 @@ def backward(cell, run, back, terms, first, last, block, scratch):
     more = line(reset, count if second else 0, H)
     work = Work(h, H, c, heard, reset, more)
     for s in range(count):
-        _copy(line(back.h, whole(rows, s), H), line(h, s, H), H)
+        copy(line(back.h, whole(rows, s), H), line(h, s, H), H)
         if run.c:
-            _copy(line(back.c, whole(rows, s), H), line(c, s, H), H)
+            copy(line(back.c, whole(rows, s), H), line(c, s, H), H)
     for t in range(run.T - 1, -1, -1):
         while members < last - first and whole(run.ends, first + members) > t:
             members += 1
@@ -91,15 +91,9 @@ def backward(cell, run, back, terms, first, last, block, scratch):
         for s in range(running, count):
             _clear(line(back.x, t * run.R + whole(rows, s), run.gates), run.gates)
     for s in range(count):
-        _copy(line(h, s, H), line(back.h, whole(rows, s), H), H)
+        copy(line(h, s, H), line(back.h, whole(rows, s), H), H)
         if run.c:
-            _copy(line(c, s, H), line(back.c, whole(rows, s), H), H)
-
-
-@njit
-def _copy(source, target, count):
-    for j in range(0, count, LANES):
-        store(target, j, count - j, load(source, j, count - j))
+            copy(line(c, s, H), line(back.c, whole(rows, s), H), H)
 
 
 @njit

@@ -141,6 +141,17 @@ def whole(typing: Any, address: Any, index: Any) -> Any:
 
 
 @intrinsic
+def long(typing: Any, address: Any, index: Any) -> Any:
+    """Read one int64 of an array."""
+
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        index = builder.mul(args[1], args[1].type(2))
+        return builder.load(pointer(builder, args[0], index, ir.IntType(64)))
+
+    return types.intp(types.intp, types.intp), code
+
+
+@intrinsic
 def spread(typing: Any, number: Any) -> Any:
     """Make a vector of one number."""
 
@@ -221,3 +232,10 @@ def tanh(typing: Any, x: Any) -> Any:
 def line(address, row, width):
     """Give the address of a row of a matrix of float32."""
     return address + 4 * row * width
+
+
+@njit
+def copy(source, target, count):
+    """Copy so many numbers."""
+    for j in range(0, count, LANES):
+        store(target, j, count - j, load(source, j, count - j))

@@ -116,10 +116,7 @@ class Strand(nn.Module):
             x_gates = self.operator.apply(x, dict(self.inputs), graph)  # product first is cheaper
         else:
             x_gates = F.linear(fused.stacked(x, filters), W)  # [T, B, (N,) G·H]
-        extra = self.recurrent_bias
-        if extra is None:
-            vectors = [self.vectors[name] for name in self.cell.vectors]
-            extra = torch.stack(vectors) if vectors else x.new_empty(0)
+        extra = self.extra()
 
         def again(
             x_gates: Tensor, bias: Tensor, weight: Tensor, extra: Tensor, *start: Tensor
@@ -136,6 +133,13 @@ class Strand(nn.Module):
             fused.ALGEBRAS[name], x_gates, self.bias, U.flatten(1), extra, start, filters, lengths,
             again,
         )  # fmt: skip
+
+    def extra(self) -> Tensor:
+        """Give what the compiled loops want of a cell beside matrices and bias."""
+        if self.recurrent_bias is not None:
+            return self.recurrent_bias
+        vectors = [self.vectors[name] for name in self.cell.vectors]
+        return torch.stack(vectors) if vectors else self.recurrent["weight"].new_empty(0)
 
     def _filters(self, x: Tensor, graph: Any) -> fused.Filters:
         """Give what a linear operator does to the nodes, once for each graph."""
