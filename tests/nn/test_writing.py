@@ -29,7 +29,7 @@ def model():
         config = TextConfig(cell=cell, hidden_size=hidden_size, layers=layers, **options)
         model = TextModel(Characters.of("abcdefghijklm nopq"), config)
         for p in model.parameters():
-            torch.nn.init.normal_(p, 0, 0.4)
+            torch.nn.init.normal_(p, 0, 0.2)
         return model
 
     return make
