@@ -97,6 +97,23 @@ def test_any_width_and_batch(cell, sizes, layer_of, in_double, answers, assert_n
         assert_near(gradient, expected_gradients[name].float(), 1e-5)
 
 
+@pytest.mark.parametrize("operator", ["dense", "gcn", "diffusion"])
+@pytest.mark.parametrize("batch", [0, 2])
+def test_without_input_and_without_sequences(
+    operator, batch, layer_of, in_double, answers, assert_near
+):
+    net = Graph.from_edges([(0, 1), (1, 2)]).to_undirected()
+    layer = layer_of("gru-before", 0, H, operator=OPERATORS[operator])
+    x, start = torch.randn(T, batch, 3, 0), start_of(layer, batch, 3)
+    values, gradients = answers(layer, x, start, graph=net)
+    expected, expected_gradients = answers(
+        in_double(layer), x.double(), (start[0].double(),), graph=net.to(torch.float64)
+    )
+    assert_near(values, tuple(e.float() for e in expected), 1e-6)
+    for name, gradient in gradients.items():
+        assert_near(gradient, expected_gradients[name].float(), 1e-5)
+
+
 @every_cell
 def test_nodes_without_a_graph_are_so_many_sequences(cell, layer_of, assert_near):
     layer, x = layer_of(cell), torch.randn(T, 3, 4, F)

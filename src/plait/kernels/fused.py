@@ -15,7 +15,7 @@ from torch.autograd import Function
 from plait.kernels import loops, steps
 from plait.kernels.choice import Choice
 from plait.kernels.compiled import in_threads
-from plait.kernels.product import pack
+from plait.kernels.product import multiplied, pack
 from plait.kernels.simd import ROWS
 from plait.kernels.sparse import Shift
 from plait.kernels.terms import Terms, fill_all, fold_all
@@ -206,7 +206,7 @@ class _Layer(Function):
         _in_blocks(plan, H, block)
         del held
         weight_grad, extra_grad = _weights(
-            plan, dx.view(*y.shape[:2], -1), start[0].view(-1, H), y, keep
+            plan, dx.view(*y.shape[:2], x.shape[-1]), start[0].flatten(0, -2), y, keep
         )
         if plan.algebra.name == "LSTM" and plan.algebra.option:
             extra_grad = vectors.sum(0)
@@ -282,10 +282,10 @@ def _product(plan: Plan, heard: Tensor, states: Callable[[int, int], Tensor]) ->
     T, R, G = heard.shape
     terms, H = plan.filters.terms, states(0, 1).shape[-1]
     grad = heard.new_zeros(G, terms.heard * H)
-    size = max(1, CHUNK // (R * H * terms.width)) if terms.width > 1 else T
+    size = max(1, CHUNK // max(1, R * H * terms.width)) if terms.width > 1 else T
     for begin, end in ((0, 1), *((t, min(t + size, T)) for t in range(1, T, size))):
-        rows = stack(states(begin, end).reshape(-1, H), terms)
-        grad.addmm_(heard[begin:end].reshape(-1, G).T, rows)
+        rows = stack(states(begin, end).flatten(0, 1), terms)
+        grad.addmm_(heard[begin:end].flatten(0, 1).T, rows)
     return grad
 
 
@@ -312,13 +312,39 @@ def stacked(x: Tensor, filters: Filters) -> Tensor:
     return _Stack.apply(x, filters, False)  # pyright: ignore[reportReturnType]
 
 
+def linear(x: Tensor, weight: Tensor) -> Tensor:
+    """Give x Wᵀ, to be differentiated to any order."""
+    return _Linear.apply(x, weight)  # pyright: ignore[reportReturnType]
+
+
+class _Linear(Function):
+    """The gradient of the weights, a sum over all rows, is BLAS's."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        y = multiplied(x.flatten(0, -2), pack(weight.T), len(weight))
+        return y.view(*x.shape[:-1], len(weight))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        x, weight = ctx.saved_tensors
+        rows, dy = x.flatten(0, -2), grads[0].flatten(0, -2)
+        if torch.is_grad_enabled():
+            return (dy @ weight).view(x.shape), dy.T @ rows
+        dx = None
+        if ctx.needs_input_grad[0]:
+            dx = multiplied(dy, pack(weight), x.shape[-1]).view(x.shape)
+        return dx, dy.T @ rows
+
+
 class _Stack(Function):
     """Linear in x; its gradient is the same the other way, to be summed in place of stacked."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, filters: Filters, back: bool) -> Tensor:
         ctx.filters, ctx.back = filters, back
-        rows = x.reshape(-1, x.shape[-1])
+        rows = x.flatten(0, -2)
         y = _summed(rows, filters.transposed) if back else stack(rows, filters.terms)
         return y.view(*x.shape[:-1], y.shape[-1])
 

@@ -8,6 +8,7 @@ batch nor the threads.
 
 from typing import Any
 
+import torch
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
@@ -15,10 +16,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from plait.kernels import simd
-from plait.kernels.simd import LANES, ROWS, WIDTH, intrinsic
+from plait.kernels.compiled import compiled, in_threads
+from plait.kernels.simd import LANES, ROWS, WIDTH, intrinsic, line
 
 PANEL = LANES * WIDTH
 """Columns of a tile, or of a part of one with few rows."""
+
+
+ROWS_AT_ONCE = 256
+"""Of a large product, what stays in the cache while all panels pass."""
 
 
 def pack(matrix: Tensor) -> Tensor:
@@ -47,6 +53,28 @@ def product(a, stride, rows, packed, K, out, columns):
     if r < rows:
         for j in range(0, columns, 4 * PANEL):
             _tile(1, 4, a, r, stride, packed, j, K, out, columns)
+
+
+@compiled
+def _product_of_rows(a, first, last, packed, K, out, columns):
+    product(line(a, first, K), K, last - first, packed, K, line(out, first, columns), columns)
+
+
+def multiplied(a: Tensor, packed: Tensor, columns: int) -> Tensor:
+    """Give a `[rows, K]` · packed, on all threads: `[rows, columns]`."""
+    rows, K = a.shape
+    a, out = a.contiguous(), a.new_empty(rows, columns)
+    each = min(ROWS_AT_ONCE, -(-rows // torch.get_num_threads()))
+    each = max(ROWS, -(-each // ROWS) * ROWS)
+
+    def block(first: int) -> None:
+        last = min(first + each, rows)
+        _product_of_rows(
+            a.data_ptr(), first, last, packed.data_ptr(), K, out.data_ptr(), columns
+        )  # fmt: skip
+
+    in_threads(block, range(0, rows, each))
+    return out
 
 
 @intrinsic(prefer_literal=True)

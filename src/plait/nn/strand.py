@@ -115,7 +115,7 @@ class Strand(nn.Module):
         if filters.terms.width > 1 and W.shape[1] > len(W) * filters.terms.heard:
             x_gates = self.operator.apply(x, dict(self.inputs), graph)  # product first is cheaper
         else:
-            x_gates = F.linear(fused.stacked(x, filters), W)  # [T, B, (N,) G·H]
+            x_gates = fused.linear(fused.stacked(x, filters), W)  # [T, B, (N,) G·H]
         extra = self.extra()
 
         def again(
