@@ -103,7 +103,8 @@ def load(typing: Any, address: Any, index: Any, count: Any) -> Any:
     """Read a vector at a number of an array; lanes from `count` on are 0."""
 
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return move(builder, *args)
+        address, index, count = args
+        return move(builder, address, index, count)
 
     return vector(types.intp, types.intp, types.intp), code
 
@@ -113,7 +114,8 @@ def store(typing: Any, address: Any, index: Any, count: Any, value: Any) -> Any:
     """Write a vector's first `count` lanes at a number of an array."""
 
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        move(builder, *args)
+        address, index, count, value = args
+        move(builder, address, index, count, value)
         return context.get_dummy_value()
 
     return types.void(types.intp, types.intp, types.intp, vector), code

@@ -49,9 +49,9 @@ class CompiledWriter:
 
     def write(self, last: Tensor, uniform: np.ndarray, sampling: Sampling) -> Tensor:
         """Go on after the symbols `last [B]`, each drawn by a number of `uniform [steps, B]`."""
-        whole = sampling.top_p is None or sampling.top_p >= 1
+        top_p = sampling.top_p or 1.0
         draw = Draw(
-            float(sampling.beta), min(sampling.top_k or 0, 2**31), 0.0 if whole else sampling.top_p,
+            float(sampling.beta), min(sampling.top_k or 0, 2**31), top_p if top_p < 1 else 0.0,
             float(sampling.min_p or 0.0),
         )  # fmt: skip
         return self.writer.write(last, uniform, draw).long()
