@@ -126,7 +126,7 @@ def number(typing: Any, address: Any, index: Any) -> Any:
     """Read one float32 of an array."""
 
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.load(pointer(builder, *args, ir.FloatType()))
+        return builder.load(pointer(builder, args[0], args[1], ir.FloatType()))
 
     return types.float32(types.intp, types.intp), code
 
@@ -136,7 +136,7 @@ def whole(typing: Any, address: Any, index: Any) -> Any:
     """Read one int32 of an array."""
 
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        value = builder.load(pointer(builder, *args, ir.IntType(32)))
+        value = builder.load(pointer(builder, args[0], args[1], ir.IntType(32)))
         return builder.sext(value, ir.IntType(64))
 
     return types.intp(types.intp, types.intp), code
