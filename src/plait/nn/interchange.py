@@ -6,29 +6,21 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from plait.nn.cells import GRU, LSTM, RNN, Cell
+from plait.nn.cells import GRU, LSTM, RNN, Cell, equations
 from plait.nn.operators import Dense
 
 if TYPE_CHECKING:
     from plait.nn.recurrent import Recurrent
 
-_MODES: dict[Cell, str] = {
-    RNN("tanh"): "RNN_TANH",
-    RNN("relu"): "RNN_RELU",
-    LSTM(): "LSTM",
-    GRU("after"): "GRU",
-}
+_MODES: dict[str, Cell] = {
+    "RNN_TANH": RNN("tanh"), "RNN_RELU": RNN("relu"), "LSTM": LSTM(), "GRU": GRU("after"),
+}  # fmt: skip
 
 
 def torch_mode(cell: Cell) -> str | None:
-    """Name the mode of `torch.nn` that computes what this cell does, or None.
-
-    A subclass of a built-in cell may compute anything, so only the cells themselves count.
-    """
-    for known, mode in _MODES.items():
-        if type(cell) is type(known) and _algebra(cell) == _algebra(known):
-            return mode
-    return None
+    """Name the mode of `torch.nn` that computes what this cell does, or None."""
+    name = equations(cell)
+    return name if name in _MODES else None
 
 
 def layer_of(kind: "type[Recurrent]", module: nn.RNNBase) -> "Recurrent":
@@ -37,7 +29,7 @@ def layer_of(kind: "type[Recurrent]", module: nn.RNNBase) -> "Recurrent":
         raise TypeError(f"from_torch takes nn.RNN, nn.LSTM or nn.GRU, not {type(module)}")
     if module.proj_size:
         raise ValueError("proj_size is not supported; put a linear layer behind the LSTM")
-    cell = next(c for c, mode in _MODES.items() if mode == module.mode)
+    cell = _MODES[module.mode]
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.filterwarnings("ignore", message="dropout acts between layers")
         layer = kind(
@@ -87,8 +79,3 @@ def _suffixes(layer: "Recurrent") -> list[str]:
     """Give the ends of torch's names of the weights, in the order of the strands."""
     directions = ("", "_reverse")[: layer.num_directions]
     return [f"l{k}{d}" for k in range(layer.layers) for d in directions]
-
-
-def _algebra(cell: Cell) -> tuple[object, ...]:
-    """Give what decides the equations of a built-in cell; an initial bias does not."""
-    return tuple(getattr(cell, name, None) for name in ("nonlinearity", "peephole", "reset"))

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
-from plait.kernels import native
+from plait.kernels import fused, native
 from plait.kernels.choice import Choice
-from plait.nn.cells import Cell, State
+from plait.nn.cells import Cell, State, equations
+from plait.nn.filters import GCN, Chebyshev, Diffusion
 from plait.nn.graph import Graph
 from plait.nn.interchange import layer_of, module_of, torch_mode
 from plait.nn.operators import Dense, Operator, checked_operator
@@ -224,21 +225,22 @@ class Recurrent(nn.Module):
         -------
         >>> from plait import GRU, Recurrent
         >>> print(Recurrent(GRU("before"), 3, 5).explain())
-        layer 0: reference - torch has no kernel for GRU(reset='before') × Dense()
+        layer 0: plait-cpu - compiled loops for GRU(reset='before') × Dense() in float32
         >>> from plait import GCN, RNN
         >>> print(Recurrent(RNN(), 9, 5, operator=GCN()).explain())
-        layer 0: reference - torch has no kernel for RNN(nonlinearity='tanh') × GCN()
+        layer 0: plait-cpu - compiled loops for RNN(nonlinearity='tanh') × GCN() in float32
           input side: product first, for 5 outputs are fewer than 9 inputs
           recurrent side: shift first, for 5 inputs are no more than 5 outputs
         """
         said: Any = getattr(self.operator, "explain", None)
+        both = f"{self.cell!r} × {self.operator!r}"
         lines = []
         for layer in range(self.layers):
             plain = self._choose(layer, lengths=False, unroll=False)
             padded = self._choose(layer, lengths=True, unroll=False)
-            line = f"layer {layer}: {plain.kernel} - {plain.reason}"
+            line = f"layer {layer}: {plain.said_of(both)}"
             if padded != plain:
-                line += f"; with lengths: {padded.kernel} - {padded.reason}"
+                line += f"; with lengths: {padded.said_of(both)}"
             lines.append(line)
             if said is not None:
                 strand: Strand = self.strands[layer * self.num_directions]  # pyright: ignore[reportAssignmentType]
@@ -327,8 +329,11 @@ class Recurrent(nn.Module):
         if type(self.operator) is Dense:
             graph = None  # it hears no neighbours
         dropped = self.recurrent_dropout if self.training else 0.0
+        changing = isinstance(graph, Sequence)
         for layer in range(self.layers):
-            chosen = self._choose(layer, lengths=lengths is not None, unroll=unroll)
+            chosen = self._choose(
+                layer, lengths=lengths is not None, unroll=unroll, changing=changing
+            )
             outputs = []
             for direction in range(self.num_directions):
                 index = layer * self.num_directions + direction
@@ -365,18 +370,23 @@ class Recurrent(nn.Module):
     def _external(self, state: State) -> Tensor | State:
         return state[0] if len(self.cell.states) == 1 and state else state
 
-    def _choose(self, layer: int, *, lengths: bool, unroll: bool) -> Choice:
+    def _choose(self, layer: int, *, lengths: bool, unroll: bool, changing: bool = False) -> Choice:
         """Decide which kernel runs a layer."""
         if unroll:
             return Choice("reference", "the states of every step are asked for")
-        mode = torch_mode(self.cell)
-        if mode is None or type(self.operator) is not Dense:
-            return Choice("reference", f"torch has no kernel for {self.cell!r} × {self.operator!r}")
+        if changing:
+            return Choice("reference", "the graph changes from step to step")
+        name = equations(self.cell)
+        if name is None or type(self.operator) not in (Dense, GCN, Chebyshev, Diffusion):
+            return Choice("reference", "no kernel for {}")
         if self.recurrent_dropout and self.training:
-            return Choice("reference", "torch's kernels have no recurrent dropout (in training)")
-        if layer == 0 and self.input_size == 0:
-            return Choice("reference", "torch's kernels need an input")
-        return native.choice(mode, next(self.parameters()), lengths=lengths)
+            return Choice("reference", "kernels have no recurrent dropout (in training)")
+        weight, mode = next(self.parameters()), torch_mode(self.cell)
+        ours = fused.choice(name, weight)
+        if mode is None or type(self.operator) is not Dense or layer == self.input_size == 0:
+            return ours
+        torchs = native.choice(mode, weight, lengths=lengths)
+        return torchs if ours.fused is None or torchs.kernel == "oneDNN" else ours
 
     def _checked_input(self, x: Tensor, graph: Any) -> Tensor:
         if isinstance(x, PackedSequence):
