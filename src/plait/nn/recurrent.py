@@ -329,7 +329,7 @@ class Recurrent(nn.Module):
         if type(self.operator) is Dense:
             graph = None  # it hears no neighbours
         dropped = self.recurrent_dropout if self.training else 0.0
-        changing = isinstance(graph, Sequence)
+        changing = isinstance(graph, list | tuple)
         for layer in range(self.layers):
             chosen = self._choose(
                 layer, lengths=lengths is not None, unroll=unroll, changing=changing
