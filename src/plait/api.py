@@ -77,8 +77,7 @@ def train(
         options = {name: earlier.config[name] for name in kind.architecture} | options
     config = kind.of(options, recipe)
     if out is None:
-        name = Path(str(getattr(config, config.subject, ""))).stem
-        path = next_free(Path("runs"), f"{task}-{name}".rstrip("-"))
+        path = next_free(Path("runs"), f"{task}-{config.subject_name}".rstrip("-"))
     else:
         path = Path(out)
     Run.require_free(path)
@@ -86,7 +85,7 @@ def train(
     facts = dict(problem.facts())
     if earlier is not None:
         problem.begin_with(load(earlier, str(next(problem.model.parameters()).device)))
-        facts["began_with"] = str(earlier.path)
+        facts["began_with"] = str(earlier.path.absolute())
     run = Run.create(path, task, config, facts)
     _go(problem, run, progress, resume=False)
     return run

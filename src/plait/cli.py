@@ -395,29 +395,36 @@ def generate(
         The report's layout: what the weights at 1/3, 2/3 and 3/3 of the training write.
     """
     from plait.api import choose_device, load, load_kept, set_threads
+    from plait.generation import WritesText
+    from plait.tasks import model_class
     from plait.training.run import Run
 
     set_threads(threads)
+    opened = Run.open(run)
+    if not issubclass(model_class(opened.task), WritesText):
+        raise InputError(f"{run} was trained on {opened.task!r} and writes no text")
     prompts = prompt or [""]
     sampling = {
         "temperature": temperature, "beta": beta, "greedy": greedy,
         "top_k": top_k, "top_p": top_p, "min_p": min_p,
     }  # fmt: skip
     drawn = {"seed": seed, "skip_unknown": skip_unknown, **sampling}
-    if sum((stream, listing, beams is not None)) > 1:
-        raise InputError("give one of --stream, --listing and --beams")
+    ways = {"--stream": stream, "--listing": listing, "--beams": beams is not None}
+    chosen = [flag for flag, on in ways.items() if on]
+    if len(chosen) > 1:
+        raise InputError(f"give one of {' and '.join(chosen)}")
+    if chosen and (count != 1 or stop or (stream and len(prompts) > 1)):
+        raise InputError(f"{chosen[0]} writes one text to its end; leave out --count and --stop")
     if listing:
         from plait.tasks.text.listing import listing as list_thirds
 
-        accuracy = [record["accuracy"] for record in Run.open(run).records("train")]
-        models = load_kept(run, str(choose_device(device)))
+        accuracy = [record["accuracy"] for record in opened.records("train")]
+        models = load_kept(opened, str(choose_device(device)))
         for line in list_thirds(models, accuracy, prompts, length, **drawn):
             print(line)
         return
-    model = load(run, str(choose_device(device)))
+    model = load(opened, str(choose_device(device)))
     if stream:
-        if count != 1 or stop or len(prompts) > 1:
-            raise InputError("--stream writes one text to its end; leave out --count and --stop")
         symbols = model.stream(prompts[0], length, **drawn)
         print(prompts[0], end="", flush=True)
         for symbol in symbols:
@@ -426,7 +433,7 @@ def generate(
         return
     for begin in prompts:
         if beams is not None:
-            if any(value not in (None, False) for value in sampling.values()) or count != 1:
+            if any(value not in (None, False) for value in sampling.values()):
                 raise InputError("--beams looks for one likeliest text; leave out how to draw")
             texts = [model.beam_search(begin, length, beams=beams, skip_unknown=skip_unknown)]
         else:
@@ -442,6 +449,7 @@ def inspect_runs(
     runs: Annotated[list[Path], Parameter(negative="")],
     *,
     out: Path | None = None,
+    repetition: Annotated[bool, Parameter(negative="")] = False,
     threads: Threads = 0,
 ) -> None:
     """Show what networks are made of, and how the gradient flows back through time in them.
@@ -454,12 +462,14 @@ def inspect_runs(
         Run folders; the picture has a column for each.
     out : Path
         The picture. Default: inspect.png in the first run folder.
+    repetition : bool
+        For text: write, and tell how much of it repeats itself, by how sharply is drawn.
     """
     from plait.api import set_threads
     from plait.inspection import inspect as inspect_them
 
     set_threads(threads)
-    for number, found in enumerate(inspect_them(runs, out=out)):
+    for number, found in enumerate(inspect_them(runs, out=out, repetition=repetition)):
         print("\n" * (number > 0) + str(found))
 
 

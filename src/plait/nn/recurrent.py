@@ -10,8 +10,9 @@ from torch.nn.utils.rnn import PackedSequence
 
 from plait.kernels import native
 from plait.kernels.choice import Choice
-from plait.nn.cells import GRU, LSTM, RNN, Cell, State
+from plait.nn.cells import Cell, State
 from plait.nn.graph import Graph
+from plait.nn.interchange import layer_of, module_of, torch_mode
 from plait.nn.operators import Dense, Operator, checked_operator
 from plait.nn.strand import Init, Strand
 
@@ -272,27 +273,7 @@ class Recurrent(nn.Module):
         >>> torch.allclose(ours(x)[0], theirs(x)[0], atol=1e-6)
         True
         """
-        if not isinstance(module, (nn.RNN, nn.LSTM, nn.GRU)):
-            raise TypeError(f"from_torch takes nn.RNN, nn.LSTM or nn.GRU, not {type(module)}")
-        if module.proj_size:
-            raise ValueError("proj_size is not supported; put a linear layer behind the LSTM")
-        cell = next(c for c, mode in _TORCH_MODES.items() if mode == module.mode)
-        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-            warnings.filterwarnings("ignore", message="dropout acts between layers")
-            layer = cls(
-                cell,
-                module.input_size,
-                module.hidden_size,
-                layers=module.num_layers,
-                bidirectional=module.bidirectional,
-                dropout=module.dropout,
-                batch_first=module.batch_first,
-            )
-        layer.to(next(module.parameters()))
-        layer.train(module.training)
-        for strand, suffix in zip(layer.strands, layer._torch_suffixes(), strict=True):
-            strand.copy_from_torch(module, suffix)  # pyright: ignore[reportCallIssue]
-        return layer
+        return layer_of(cls, module)
 
     def to_torch(self) -> nn.RNN | nn.LSTM | nn.GRU:
         """Make the `nn.RNN`, `nn.LSTM` or `nn.GRU` that computes what this layer does.
@@ -309,29 +290,7 @@ class Recurrent(nn.Module):
         >>> Recurrent(LSTM(), 3, 5, layers=2).to_torch()
         LSTM(3, 5, num_layers=2)
         """
-        mode = torch_mode(self.cell)
-        if mode is None or type(self.operator) is not Dense:
-            raise ValueError(f"torch.nn has no {self.cell!r} × {self.operator!r}")
-        if self.recurrent_dropout:
-            raise ValueError("torch.nn has no recurrent dropout; set recurrent_dropout to 0 first")
-        if self.input_size == 0:
-            raise ValueError("torch.nn takes no inputs of size 0")
-        kind = {"LSTM": nn.LSTM, "GRU": nn.GRU}.get(mode, nn.RNN)
-        options = {"nonlinearity": self.cell.nonlinearity} if isinstance(self.cell, RNN) else {}
-        module = kind(
-            self.input_size,
-            self.hidden_size,
-            num_layers=self.layers,
-            bidirectional=self.bidirectional,
-            dropout=self.dropout if self.layers > 1 else 0.0,
-            batch_first=self.batch_first,
-            **options,
-        )
-        module.to(next(self.parameters()))
-        module.train(self.training)
-        for strand, suffix in zip(self.strands, self._torch_suffixes(), strict=True):
-            strand.copy_to_torch(module, suffix)  # pyright: ignore[reportCallIssue]
-        return module
+        return module_of(self)
 
     def extra_repr(self) -> str:
         """Return what the layer was made with."""
@@ -458,34 +417,6 @@ class Recurrent(nn.Module):
                     f"got shape {list(s.shape)}"
                 )
         return states
-
-    def _torch_suffixes(self) -> list[str]:
-        directions = ("", "_reverse")[: self.num_directions]
-        return [f"l{layer}{d}" for layer in range(self.layers) for d in directions]
-
-
-_TORCH_MODES: dict[Cell, str] = {
-    RNN("tanh"): "RNN_TANH",
-    RNN("relu"): "RNN_RELU",
-    LSTM(): "LSTM",
-    GRU("after"): "GRU",
-}
-
-
-def torch_mode(cell: Cell) -> str | None:
-    """Name the mode of `torch.nn` that computes what this cell does, or None.
-
-    A subclass of a built-in cell may compute anything, so only the cells themselves count.
-    """
-    for known, mode in _TORCH_MODES.items():
-        if type(cell) is type(known) and _algebra(cell) == _algebra(known):
-            return mode
-    return None
-
-
-def _algebra(cell: Cell) -> tuple[object, ...]:
-    """Give what decides the equations of a built-in cell; an initial bias does not."""
-    return tuple(getattr(cell, name, None) for name in ("nonlinearity", "peephole", "reset"))
 
 
 def _checked_lengths(lengths: Tensor, x: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ class _Home(NamedTuple):
     published: str = ""
     probe: str = ""
     predict: str = ""
+    repetition: str = ""
 
 
 TASKS = {
@@ -30,6 +31,7 @@ TASKS = {
         "plait.tasks.text.model:TextModel",
         "plait.tasks.text.heldout:score_text",
         probe="plait.tasks.text.heldout:probe",
+        repetition="plait.tasks.text.repetition:measure_repetition",
     ),
     "memory": _Home(
         "Learn to answer a question about a sequence after having read it.\n\n"
@@ -114,6 +116,14 @@ def predict_function(task: str) -> Any:
     place = _home(task).predict
     if not place:
         raise InputError(f"{task} runs predict no table")
+    return _load(place)
+
+
+def repetition_function(task: str) -> Any:
+    """Find what measures how much a task's model repeats itself; `InputError` for most tasks."""
+    place = _home(task).repetition
+    if not place:
+        raise InputError(f"--repetition is for runs that write text, not for {task!r} runs")
     return _load(place)
 
 

@@ -13,7 +13,7 @@ from matplotlib.image import imread
 from matplotlib.lines import Line2D
 from matplotlib.patches import Ellipse, FancyArrowPatch, Patch, Polygon, Rectangle
 
-from plait.figures import COLOURS, STYLE
+from plait.figures import COLOURS, STYLE, save_figure
 from plait.tasks.scenes.scene import Scene, Scenes, pairs_of
 from plait.tasks.scenes.scores import KS, likeliest
 
@@ -59,7 +59,7 @@ def draw_scenes(
             loc="outside lower center",
             ncols=3,
         )
-        figure.savefig(path)
+        save_figure(figure, path)
 
 
 def _draw_scene(axes: Axes, scene: Scene, scenes: Scenes, folder: Path) -> None:

@@ -167,7 +167,7 @@ class ScenesTask:
     def draw(self, records: list[dict[str, Any]], path: Path) -> None:
         """Draw recall and loss over the steps, and after the test some scenes with relations."""
         config = self.config
-        title = f"{Path(config.data).stem}: {config.operator}, {config.layers} layers, "
+        title = f"{config.subject_name}: {config.operator}, {config.layers} layers, "
         title += f"{config.hidden_size} wide"
         curves = [
             Curve(self.criterion, f"recall at {KS[0]}, share of relations"),
