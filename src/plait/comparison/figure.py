@@ -63,7 +63,8 @@ def draw_grid(
             axes.set_visible(False)
         if measure.score == "accuracy":
             figure.axes[0].set_ylim(top=1.02)  # the band of the spread may lie beyond
-        subject = grid.plans[0].config.subject_name
+        config = grid.plans[0].config
+        subject = "" if config.subject in grid.vary else config.subject_name
         figure.suptitle(f"{grid.task}: {subject}" if subject else grid.task)
         figure.axes[0].set_ylabel(f"{measure.score.replace('_', ' ')} of training batches")
         _legend(figure, grid, results, sources, colours, bool(_priors(results, measure)))

@@ -10,11 +10,10 @@ import torch
 from plait.training.loop import Interrupted, train
 from plait.training.progress import Progress
 from plait.training.run import Run
-from plait.training.task import Task
 
 
-def train_alone(task: Task) -> Mapping[str, Any]:
-    """Train a task, leave nothing behind, and give the scores of its test."""
+def train_alone(task: Any) -> Mapping[str, Any]:
+    """Train a `Task`, leave nothing behind, and give the scores of its test."""
     with torch.enable_grad(), tempfile.TemporaryDirectory() as folder:
         run = Run.create(Path(folder) / "run", task.name, task.config, task.facts())
         try:

@@ -80,7 +80,7 @@ def relations_that_hold(boxes: np.ndarray, colours: np.ndarray) -> np.ndarray:
     near = (first[:, None] <= last[None]) & (first[None] <= last[:, None])
     touching = near.all(-1) & ~inside & ~inside.T & ~itself
     centres = first + boxes[:, 2:] / 2
-    distance = ((centres[:, None] - centres[None]) ** 2).sum(-1)
+    distance: np.ndarray = ((centres[:, None] - centres[None]) ** 2).sum(-1)
     distance[itself] = np.inf
     through = (left.astype(int) @ left) > 0  # s left of some k, and k left of o
     return np.stack(
@@ -100,7 +100,9 @@ def relations_that_hold(boxes: np.ndarray, colours: np.ndarray) -> np.ndarray:
 
 def _between(before: np.ndarray) -> np.ndarray:
     """Where s is before o and after another, or after o and before another."""
-    return (before & before.any(0)[:, None]) | (before.T & before.any(1)[:, None])
+    after_one = before.any(0, keepdims=True).T
+    before_one = before.any(1, keepdims=True)
+    return (before & after_one) | (before.T & before_one)
 
 
 @dataclass

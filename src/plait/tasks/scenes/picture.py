@@ -13,7 +13,7 @@ from matplotlib.image import imread
 from matplotlib.lines import Line2D
 from matplotlib.patches import Ellipse, FancyArrowPatch, Patch, Polygon, Rectangle
 
-from plait.figures import COLOURS, STYLE
+from plait.figures import COLOURS, STYLE, save_figure
 from plait.tasks.scenes.scene import Scene, Scenes, pairs_of
 from plait.tasks.scenes.scores import KS, likeliest
 
@@ -37,7 +37,8 @@ def draw_scenes(
     count = sum((s | t).sum(0) for s, t in zip(said, labels, strict=True))
     shown = np.sort(np.argsort(-count, kind="stable")[:PANELS])
     with rc_context(STYLE):
-        height = max(1.2, 2.6 * np.mean([s.size[1] / s.size[0] for s in scenes.scenes]))
+        shape = float(np.mean([s.size[1] / s.size[0] for s in scenes.scenes]))
+        height = max(1.2, 2.6 * shape)
         figure = Figure(figsize=(2.6 * len(shown), (height + 0.2) * len(scenes) + 0.9))
         FigureCanvasAgg(figure)
         figure.suptitle(f"{title}: the {KS[0]} likeliest relations of test scenes")
@@ -58,7 +59,7 @@ def draw_scenes(
             loc="outside lower center",
             ncols=3,
         )
-        figure.savefig(path)
+        save_figure(figure, path)
 
 
 def _draw_scene(axes: Axes, scene: Scene, scenes: Scenes, folder: Path) -> None:
@@ -74,7 +75,7 @@ def _draw_scene(axes: Axes, scene: Scene, scenes: Scenes, folder: Path) -> None:
         name = scenes.classes[scene.classes[n]]
         axes.add_patch(_shape(name, scene.boxes[n], _colour(scene.features[n])))
         if name not in _CORNERS and name not in ("frame", "disc"):
-            axes.annotate(name, scene.boxes[n, :2], fontsize=6, va="top")
+            axes.annotate(name, tuple(scene.boxes[n, :2]), fontsize=6, va="top")
 
 
 _CORNERS = {
@@ -100,17 +101,25 @@ def _colour(features: np.ndarray) -> tuple[float, ...]:
 
 
 def _draw_relations(axes: Axes, scene: Scene, drawn: np.ndarray, labelled: np.ndarray) -> None:
-    centres = scene.boxes[:, :2] + scene.boxes[:, 2:] / 2
     for (subject, other), likely, label in zip(
         pairs_of(len(scene.ids)).T, drawn, labelled, strict=True
     ):
         if not (likely or label):
             continue
         colour = (RIGHT if label else NOT_LABELLED) if likely else MISSED
+        begin, end = _end(scene.boxes, subject, other), _end(scene.boxes, other, subject)
         axes.add_patch(
             FancyArrowPatch(
-                tuple(centres[subject]), tuple(centres[other]), color=colour, arrowstyle="-|>",
-                mutation_scale=8, linewidth=1.2, linestyle="-" if likely else ":",
-                connectionstyle="arc3,rad=0.15", zorder=3,
+                begin, end, color=colour, arrowstyle="-|>", mutation_scale=8, linewidth=1.2,
+                linestyle="-" if likely else ":", connectionstyle="arc3,rad=0.15", zorder=3,
             )
         )  # fmt: skip
+
+
+def _end(boxes: np.ndarray, own: int, other: int) -> tuple[float, float]:
+    """Where an arrow meets an object: its centre, or a corner if the other lies inside it."""
+    corner, centre = boxes[own, :2], boxes[own, :2] + boxes[own, 2:] / 2
+    within = boxes[other, :2] - corner
+    around = (within >= 0).all() and (within + boxes[other, 2:] <= boxes[own, 2:]).all()
+    x, y = corner if around else centre
+    return float(x), float(y)

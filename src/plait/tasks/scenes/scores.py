@@ -90,8 +90,8 @@ def score_beside(model: ScenesModel, batches: Iterable[Batch], scenes: Scenes) -
     batches = list(batches)
     scores = score_relations(probabilities(model, batches), scenes)
     beside = {"frequency": [q for batch in batches for q in split(model.prior(batch), batch)]}
-    truths = [scene.truth for scene in scenes.scenes]
-    if all(truth is not None for truth in truths):
+    truths = [scene.truth for scene in scenes.scenes if scene.truth is not None]
+    if len(truths) == len(scenes):
         beside["best"] = truths
     for name, p in beside.items():
         scores |= {f"{name}_{k}": v for k, v in score_relations(p, scenes).items()}

@@ -92,6 +92,7 @@ class ScenesTask:
         labelled = sum(len(scene.relations) for scene in scenes.scenes)
         sizes = ", ".join(f"{len(p):,}" for p in (self.training, self.validation, self.testing))
         parameters = sum(p.numel() for p in self.model.parameters())
+        first: Any = self.model.layers[0]
         return {
             "scenes": f"{config.data}: {sum(counted):,} objects of {len(scenes.classes)} classes, "
             f"{min(counted)} to {max(counted)} in a scene, {scenes.features} features; "
@@ -99,7 +100,7 @@ class ScenesTask:
             "parts": f"{sizes} scenes to train, validate, test",
             "model": f"{config.operator}, {config.layers} layers, {config.hidden_size} wide, "
             f"{parameters:,} parameters",
-            "first layer": self.model.layers[0].explain(),
+            "first layer": first.explain(),
         }
 
     def start(self) -> Carry:
@@ -166,7 +167,7 @@ class ScenesTask:
     def draw(self, records: list[dict[str, Any]], path: Path) -> None:
         """Draw recall and loss over the steps, and after the test some scenes with relations."""
         config = self.config
-        title = f"{Path(config.data).stem}: {config.operator}, {config.layers} layers, "
+        title = f"{config.subject_name}: {config.operator}, {config.layers} layers, "
         title += f"{config.hidden_size} wide"
         curves = [
             Curve(self.criterion, f"recall at {KS[0]}, share of relations"),
