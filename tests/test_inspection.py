@@ -30,7 +30,7 @@ def test_a_plain_network_forgets_what_a_gated_one_keeps(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "layer 0: vanishing" in printed
     assert "spectral radius" in printed
-    assert "kernels\nlayer 0: ATen" in printed
+    assert "kernels\nlayer 0: plait-cpu" in printed
     assert (runs[0].path / "inspect.png").stat().st_size > 10_000
     rnn, gru = plait.inspect(runs, out=tmp_path / "flow.png")
     assert rnn.trained.layers[0].memory < 15
