@@ -23,7 +23,7 @@ from plait.networks import named_network
 from plait.tasks.nodes.config import NodesConfig
 from plait.tasks.nodes.parts import cut
 from plait.tasks.nodes.scores import spread_labels
-from plait.tasks.nodes.task import split_of, train_alone
+from plait.tasks.nodes.task import scores_alone, split_of
 
 CPU = torch.device("cpu")
 RECIPES = {
@@ -56,7 +56,7 @@ def published(data: str, operator: str, seeds: range, dense: int) -> None:
         of_test = network.labels[parts.test]
         for name in (operator, "dense") if seed < seeds.start + dense else (operator,):
             began = time.monotonic()
-            scores = train_alone(configuration(data, name, operator, seed), CPU)
+            scores = scores_alone(configuration(data, name, operator, seed), CPU)
             found[name].append(scores["accuracy"])
             print(
                 f"{data} {name} seed {seed}: {scores['accuracy']:.4f}, best step "
@@ -83,7 +83,7 @@ def karate(seeds: range) -> None:
         right = []
         for seed in seeds:
             config = NodesConfig(data="karate", operator=operator, seed=seed, threads=1)
-            right.append(len(test) * train_alone(config, CPU)["accuracy"])
+            right.append(len(test) * scores_alone(config, CPU)["accuracy"])
         sd = statistics.stdev(right) if len(right) > 1 else 0.0
         print(
             f"  plait {operator:<10} {statistics.fmean(right):.1f} ± {sd:.1f} "

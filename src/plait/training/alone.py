@@ -1,23 +1,39 @@
 """Training a network for its scores alone, to stand beside another's."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from plait.training.loop import Interrupted, train
+from plait.training.config import TrainingConfig
+from plait.training.loop import Interrupted, seed_all, train
 from plait.training.progress import Progress
 from plait.training.run import Run
 
 
-def train_alone(task: Any) -> Mapping[str, Any]:
-    """Train a `Task`, leave nothing behind, and give the scores of its test."""
-    with torch.enable_grad(), tempfile.TemporaryDirectory() as folder:
-        run = Run.create(Path(folder) / "run", task.name, task.config, task.facts())
+def train_alone(
+    make: Callable[[Any, torch.device], Any], config: TrainingConfig, device: torch.device
+) -> Mapping[str, Any]:
+    """Train the task that `make` makes, from its seed, as a run of its own would be.
+
+    Gives the scores of its test, and leaves nothing behind.
+    """
+    config = replace(config, save_every=1e9)
+    with (
+        torch.enable_grad(), torch.random.fork_rng(devices=[]),
+        tempfile.TemporaryDirectory() as folder,
+    ):  # fmt: skip
+        seed_all(config.seed, 0)
+        task = make(config, device)
+        run = Run.create(Path(folder) / "run", task.name, config, task.facts())
         try:
             train(task, run, Progress())
         except Interrupted:
             raise Interrupted("stopped before the test was done; the run is saved") from None
-        return run.records("test")[0]
+        (test,) = run.records("test")
+    return {
+        name: value for name, value in test.items() if name not in ("step", "kind", "best_step")
+    }

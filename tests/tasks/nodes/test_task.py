@@ -15,7 +15,7 @@ import plait
 from plait.cli import run as run_command
 from plait.errors import InputError
 from plait.tasks.nodes.config import NodesConfig
-from plait.tasks.nodes.task import NodesTask, train_alone
+from plait.tasks.nodes.task import NodesTask, scores_alone
 from plait.training.run import Run
 
 CPU = torch.device("cpu")
@@ -114,7 +114,7 @@ def test_every_operator_learns_what_it_can_hear(tables, operator):
     config = NodesConfig(
         **{**tables, "threads": 1}, operator=operator, hidden_size=16, dropout=0.2, steps=100
     )
-    accuracy = train_alone(config, CPU)["accuracy"]
+    accuracy = scores_alone(config, CPU)["accuracy"]
     assert accuracy < 0.8 if operator == "dense" else accuracy > 0.8
 
 

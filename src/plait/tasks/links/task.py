@@ -1,6 +1,5 @@
 """The links task: what the training loop asks of it."""
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +17,7 @@ from plait.tasks.links.model import LinksModel
 from plait.tasks.links.parts import TRAINING, Links, cut, non_edges, numbers_of
 from plait.tasks.links.scores import area, baselines, score_pairs
 from plait.tasks.nodes.task import features_of, require_fitting
-from plait.training.loop import Interrupted, seed_all, train
-from plait.training.progress import Progress
-from plait.training.run import Run
+from plait.training.alone import train_alone
 from plait.training.streams import random_generator
 from plait.training.task import Carry
 
@@ -165,22 +162,6 @@ class _Alone(LinksTask):
         pass
 
 
-def train_alone(config: LinksConfig, device: torch.device) -> Mapping[str, float]:
-    """Train a network, leave nothing behind, and give the scores of its test part."""
-    config = replace(config, save_every=1e9)
-    with torch.enable_grad(), torch.random.fork_rng(devices=[]):
-        seed_all(config.seed, 0)
-        task: Any = _Alone(config, device)
-        with tempfile.TemporaryDirectory() as folder:
-            run = Run.create(Path(folder) / "run", "links", config, task.facts())
-            try:
-                train(task, run, Progress())
-            except Interrupted:
-                raise Interrupted("stopped before the test was done; the run is saved") from None
-            (test,) = run.records("test")
-    return {k: v for k, v in test.items() if k not in ("step", "kind", "best_step")}
-
-
 def score_tested(
     model: LinksModel, x: Tensor | None, links: Links, config: LinksConfig
 ) -> dict[str, float]:
@@ -188,7 +169,7 @@ def score_tested(
     there, not_there, device = links.test, links.test_non, next(model.parameters()).device
     scores = score_held_out(model, x, links.graph.to(device), there, not_there, config.hits)
     if config.operator != "dense":
-        dense = train_alone(replace(config, operator="dense"), device)
+        dense = train_alone(_Alone, replace(config, operator="dense"), device)
         scores |= {f"dense_{name}": value for name, value in dense.items()}
     return scores | baselines(links.graph, there, not_there, config.hits)
 

@@ -13,7 +13,7 @@ from plait.tasks.nodes.config import NodesConfig
 from plait.tasks.nodes.model import NodesModel
 from plait.tasks.nodes.parts import cut
 from plait.tasks.nodes.scores import baselines, score_nodes
-from plait.tasks.nodes.task import network_of, placed, split_of, train_alone
+from plait.tasks.nodes.task import network_of, placed, scores_alone, split_of
 
 
 @torch.no_grad()
@@ -71,7 +71,7 @@ def score_trained(
     scores = score_nodes(model(x, graph), labels, parts.test)
     scores |= baselines(network, parts.train, parts.test)
     if config.operator != "dense":
-        dense = train_alone(replace(config, operator="dense"), _device(model))
+        dense = scores_alone(replace(config, operator="dense"), _device(model))
         scores["dense_accuracy"] = dense["accuracy"]
     return scores
 

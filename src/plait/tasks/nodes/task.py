@@ -1,6 +1,5 @@
 """The nodes task: what the training loop asks of it."""
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +18,7 @@ from plait.tasks.nodes.model import NodesModel
 from plait.tasks.nodes.parts import cut
 from plait.tasks.nodes.picture import draw_network
 from plait.tasks.nodes.scores import baselines, score_nodes
-from plait.training.loop import Interrupted, seed_all, train
-from plait.training.progress import Progress
-from plait.training.run import Run
+from plait.training.alone import train_alone
 from plait.training.task import Carry
 
 SPARSE = 0.05
@@ -109,7 +106,7 @@ class NodesTask:
         scores = score_nodes(self.model(self.x, self.graph), self.labels, self.parts.test)
         scores |= baselines(self.network, self.parts.train, self.parts.test)
         if self.config.operator != "dense":
-            dense = train_alone(replace(self.config, operator="dense"), self.device)
+            dense = scores_alone(replace(self.config, operator="dense"), self.device)
             scores["dense_accuracy"] = dense["accuracy"]
         return scores
 
@@ -163,19 +160,9 @@ class _Alone(NodesTask):
         pass
 
 
-def train_alone(config: NodesConfig, device: torch.device) -> Mapping[str, float]:
+def scores_alone(config: NodesConfig, device: torch.device) -> Mapping[str, float]:
     """Train a network, leave nothing behind, and give the scores of its test nodes."""
-    config = replace(config, save_every=1e9)
-    with torch.enable_grad(), torch.random.fork_rng(devices=[]):
-        seed_all(config.seed, 0)
-        task: Any = _Alone(config, device)
-        with tempfile.TemporaryDirectory() as folder:
-            run = Run.create(Path(folder) / "run", "nodes", config, task.facts())
-            try:
-                train(task, run, Progress())
-            except Interrupted:
-                raise Interrupted("stopped before the test was done; the run is saved") from None
-            return run.records("test")[0]
+    return train_alone(_Alone, config, device)
 
 
 def network_of(config: NodesConfig) -> Network:

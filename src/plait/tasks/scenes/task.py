@@ -27,7 +27,6 @@ from plait.tasks.scenes.scores import (
 )
 from plait.tasks.scenes.sources import batched, parts, scenes_of
 from plait.training.alone import train_alone
-from plait.training.loop import seed_all
 from plait.training.streams import random_generator
 from plait.training.task import Carry
 
@@ -133,7 +132,7 @@ class ScenesTask:
         """Scores of the test scenes, of the classes alone, and of the network without messages."""
         scores = self.score_alone()
         if self.config.operator != "dense":
-            without = _alone(replace(self.config, operator="dense"), self.device)
+            without = train_alone(_Alone, replace(self.config, operator="dense"), self.device)
             own = [name for name in scores if f"frequency_{name}" in scores]
             scores |= {f"dense_{name}": without[name] for name in own}
         return scores
@@ -191,14 +190,6 @@ class _Alone(ScenesTask):
 
     def draw(self, records: list[dict[str, Any]], path: Path) -> None:
         pass
-
-
-def _alone(config: ScenesConfig, device: torch.device) -> Mapping[str, Any]:
-    """Train a network from the seed, as a run of its own would, for its scores."""
-    with torch.random.fork_rng(devices=[]):
-        seed_all(config.seed, 0)
-        task = _Alone(config, device)
-    return train_alone(task)
 
 
 def _beside(curve: Curve, test: Mapping[str, Any]) -> Curve:
