@@ -134,7 +134,7 @@ def read_text(name: str, *, keep_boilerplate: bool = False) -> Text:
     path = Path(name)
     file = path if path.exists() else find_data(f"text/{name}.txt")
     if file is not None:
-        parts = [_read_utf8(part) for part in (_files(file) if file.is_dir() else [file])]
+        parts = [read_utf8(part) for part in (_files(file) if file.is_dir() else [file])]
         source = str(file)
     elif name in _EMBEDDED:
         part, source = _EMBEDDED[name]()
@@ -176,7 +176,8 @@ def _files(folder: Path) -> list[Path]:
     return [p for p in parts if not any(n.startswith(".") for n in p.relative_to(folder).parts)]
 
 
-def _read_utf8(path: Path) -> str:
+def read_utf8(path: Path) -> str:
+    """Read a text, its lines ending in one way; `InputError` says at which byte it is none."""
     try:
         content = path.read_bytes()
         text = content.decode("utf-8")

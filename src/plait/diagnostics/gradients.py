@@ -170,7 +170,8 @@ def gradient_flow(
     Raises
     ------
     ValueError
-        For a model without recurrent layers, or one that runs a layer more than once.
+        For a model without recurrent layers, or one that runs a layer more than once or over a list
+        of graphs.
 
     Example
     -------
@@ -250,7 +251,9 @@ class _Watch(Cell):
         self, x_gates: Tensor, hear: Hear, state: State, vectors: Mapping[str, Tensor]
     ) -> State:
         if self.hear is not None and hear is not self.hear:
-            raise ValueError("the model runs a recurrent layer more than once")
+            raise ValueError(
+                "the model runs a recurrent layer more than once, or over several graphs"
+            )
         self.hear = hear
         calls: list[tuple[Tensor, Sequence[str] | None]] = []
 

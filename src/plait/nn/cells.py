@@ -7,7 +7,7 @@ recurrent side, which the cell asks for by `hear(h, gates)`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import torch
@@ -198,6 +198,8 @@ class GRU(Cell):
     reset : "after" or "before"
         Whether the reset gate acts after the product with U_n or before it. "after" has one bias
         more, d_n, inside the reset.
+    gate_bias : float
+        What b_r and b_z start from: 1 keeps the memory open (DCRNN of Li et al. 2018).
 
     Example
     -------
@@ -209,6 +211,7 @@ class GRU(Cell):
     """
 
     reset: Literal["after", "before"] = "after"
+    gate_bias: float = field(default=0.0, repr=False)
     gates = "rzn"
 
     def __post_init__(self) -> None:
@@ -218,6 +221,11 @@ class GRU(Cell):
     def recurrent_bias_gates(self) -> Sequence[str]:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The candidate's, when the reset gate acts on its recurrent side."""
         return "n" if self.reset == "after" else ()
+
+    @property
+    def initial_bias(self) -> Mapping[str, float]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Both gates'."""
+        return {"r": self.gate_bias, "z": self.gate_bias}
 
     def step(
         self, x_gates: Tensor, hear: Hear, state: State, vectors: Mapping[str, Tensor]

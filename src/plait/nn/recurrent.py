@@ -1,6 +1,7 @@
 """`Recurrent`: any cell × any operator, over time."""
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -170,8 +171,9 @@ class Recurrent(nn.Module):
         x : Tensor `[T, B, (N,) F]` (`[B, T, (N,) F]` with `batch_first`)
         state : Tensor or tuple of Tensor `[layers·D, B, (N,) H]`
             Where each layer starts; None: zeros.
-        graph : Graph
-            For operators that hear neighbours.
+        graph : Graph, or a list of T of them, one a step
+            For operators that hear neighbours. The graphs of a list have the same nodes; the step
+            from h_{t−1} to h_t hears x_t and h_{t−1} over the t-th.
         lengths : integer Tensor `[B]`
             Steps of each sequence, 0 to T. Past its end a sequence's state stays as it is, its
             outputs are zero, and what the padding holds does not matter. The reversed direction
@@ -363,6 +365,9 @@ class Recurrent(nn.Module):
             x = x.masked_fill(~keep, 0)
         finals: list[State] = []
         unrolled: list[State] = []
+        if type(self.operator) is Dense:
+            graph = None  # it hears no neighbours
+        dropped = self.recurrent_dropout if self.training else 0.0
         for layer in range(self.layers):
             chosen = self._choose(layer, lengths=lengths is not None, unroll=unroll)
             outputs = []
@@ -370,16 +375,12 @@ class Recurrent(nn.Module):
                 index = layer * self.num_directions + direction
                 strand: Strand = self.strands[index]  # pyright: ignore[reportAssignmentType]
                 start = tuple(s[index] for s in starts)
-                h, final, states = strand.run(
-                    chosen, _reverse(x, lengths) if direction else x, start, graph, lengths, keep,
-                    self.recurrent_dropout if self.training else 0.0,
-                )  # fmt: skip
-                outputs.append(_reverse(h, lengths) if direction else h)
+                read = _read_back if direction else Strand.run
+                h, final, states = read(strand, chosen, x, start, graph, lengths, keep, dropped)
+                outputs.append(h)
                 finals.append(final)
                 if unroll:
-                    unrolled.append(
-                        tuple(_reverse(s, lengths) for s in states) if direction else states
-                    )
+                    unrolled.append(states)
             x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
             if layer < self.layers - 1:
                 x = F.dropout(x, self.dropout, self.training)
@@ -433,6 +434,7 @@ class Recurrent(nn.Module):
         weight = next(self.parameters())
         if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
             raise ValueError(f"x is {x.dtype}, the layer {weight.dtype}; convert one with .to()")
+        graphs = self._graphs(x, graph)
         check: Any = getattr(self.operator, "check", None)
         if check is not None:
             if x.ndim != 4:
@@ -440,8 +442,18 @@ class Recurrent(nn.Module):
                     f"{self.operator!r} hears neighbours, so x must be {order.format('N, ')}; "
                     f"got shape {list(x.shape)}"
                 )
-            check(x, graph)
+            for over in graphs:
+                check(x, over)
         return x.transpose(0, 1) if self.batch_first else x
+
+    def _graphs(self, x: Tensor, graph: Any) -> Sequence[Any]:
+        """List the graphs, one for all steps or one a step."""
+        T = x.shape[1 if self.batch_first else 0]
+        if not isinstance(graph, Sequence):
+            return [graph]
+        if len(graph) != T:
+            raise ValueError(f"graph= has {len(graph)} graphs for T = {T} steps; give one a step")
+        return graph
 
     def _checked_state(self, state: Tensor | State | None, x: Tensor) -> State:
         names = tuple(self.cell.states)
@@ -506,6 +518,32 @@ def _keep_mask(lengths: Tensor, x: Tensor) -> Tensor:
     steps = torch.arange(x.shape[0], device=x.device)
     keep = steps[:, None] < lengths  # [T, B]
     return keep.view(*keep.shape, *[1] * (x.ndim - 2))
+
+
+def _read_back(
+    strand: Strand,
+    chosen: Choice,
+    x: Tensor,
+    start: State,
+    graph: Any,
+    lengths: Tensor | None,
+    keep: Tensor | None,
+    dropped: float,
+) -> tuple[Tensor, State, State]:
+    """Run a strand from each sequence's end; what it answers stands at the time it read."""
+    if not isinstance(graph, Sequence):
+        back = _reverse(x, lengths)
+        h, final, states = strand.run(chosen, back, start, graph, lengths, keep, dropped)
+        return _reverse(h, lengths), final, tuple(_reverse(s, lengths) for s in states)
+    # graphs belong to times, so time itself is reversed, and each sequence waits for its end
+    keep_back = None if keep is None else keep.flip(0)
+    h, final, states = strand.run(
+        chosen, x.flip(0), start, graph[::-1], lengths, keep_back, dropped
+    )
+    states = tuple(s.flip(0) for s in states)
+    if keep is not None:
+        states = tuple(torch.where(keep, s, f) for s, f in zip(states, final, strict=True))
+    return h.flip(0), final, states
 
 
 def _reverse(x: Tensor, lengths: Tensor | None) -> Tensor:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import accumulate, groupby
 from typing import Any, Literal
 
 import torch
@@ -91,13 +92,26 @@ class Strand(nn.Module):
             begin = tuple(s[None] for s in start)
             h, final = native.run(chosen.native, x, begin, self.torch_weights(), lengths, keep)
             return h, tuple(s[0] for s in final), ()
+        mask = None
+        if recurrent_dropout:
+            mask = F.dropout(torch.ones_like(start[0]), recurrent_dropout)
+        parts: list[State] = []
+        state = start
+        for span, over in _spans(graph, len(x)):
+            kept = None if keep is None else keep[span]
+            h, state, states = self._over(over, x[span], state, kept, mask)
+            parts.append((h, *states))
+        h, *states = parts[0] if len(parts) == 1 else map(torch.cat, zip(*parts, strict=True))
+        return h, state, tuple(states)
+
+    def _over(
+        self, graph: Any, x: Tensor, start: State, keep: Tensor | None, mask: Tensor | None
+    ) -> tuple[Tensor, State, State]:
+        """Run over a stretch of time in which the graph stays the same."""
         operator = acting(self.operator, self.training)
         x_gates = operator.apply(x, dict(self.inputs), graph)  # [T, B, (N,) G·H]
         if self.bias is not None:
             x_gates = x_gates + self._spread(self.bias, self.bias_gates, self.gates)
-        mask = None
-        if recurrent_dropout:
-            mask = F.dropout(torch.ones_like(start[0]), recurrent_dropout)
         return reference.run(
             self.cell.step, x_gates, self._hearing(operator, graph, mask), start,
             dict(self.vectors), keep,
@@ -183,6 +197,15 @@ class Strand(nn.Module):
         if self.recurrent_bias is not None:
             own = [second[self.gates.index(g)] for g in self.recurrent_bias_gates]
             self.recurrent_bias.copy_(torch.cat(own))
+
+
+def _spans(graph: Any, steps: int) -> list[tuple[slice, Any]]:
+    """Cut time where the graph becomes another: with one graph, nowhere."""
+    if not isinstance(graph, Sequence):
+        return [(slice(0, steps), graph)]
+    runs = [(over, len(list(same))) for over, same in groupby(graph)]
+    ends = list(accumulate(count for _, count in runs))
+    return [(slice(end - count, end), over) for end, (over, count) in zip(ends, runs, strict=True)]
 
 
 def _names(gates: Sequence[str], of: Sequence[str]) -> tuple[str, ...]:

@@ -1,0 +1,153 @@
+"""Networks by name, of packages on this machine or of files under a data folder."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import networkx
+import numpy as np
+import scipy.sparse
+import torch
+from scipy.sparse import csgraph
+from torch import Tensor
+
+from plait.data import cache_folder, find_data
+from plait.errors import InputError
+from plait.networks.network import Network, Parts, numbered
+from plait.networks.planetoid import read_planetoid
+from plait.nn.graph import Graph
+
+NEIGHBOURS = 8
+"""Nearest digits that a digit is joined with."""
+
+
+def named_network(name: str) -> Network:
+    """Read a network by its name.
+
+    karate : members of a karate club (Zachary 1977), joined as often as they met outside it; no
+        features; the clubs after its split, with the two leaders to train on and all others to
+        test on. Of the package networkx.
+    digits : scikit-learn's 1,797 digits of 8 × 8 grey levels, each joined with its 8 nearest
+        (`Graph.from_points`), its grey levels the features.
+    cora : 2,708 papers, joined where one cites the other, with 1,433 words each, there or not; the
+        public split of Yang et al. (2016): 140 to train on, 500 to validate, 1,000 to test.
+    amazon-computers : goods bought together, with 767 words of their reviews, there or not
+        (Shchur et al. 2018): as there the largest connected part, 13,381 of 13,752.
+
+    Words are shared out: a node's features sum to 1.
+
+    Raises
+    ------
+    InputError
+        For an unknown name, and where the files are missing, with the place to put them.
+
+    Example
+    -------
+    >>> from plait.networks import named_network
+    >>> digits = named_network("digits")
+    >>> len(digits.ids), digits.features.shape
+    (1797, torch.Size([1797, 64]))
+    """
+    if name not in NETWORKS:
+        raise InputError(
+            f"no network {name!r}; there are {', '.join(NETWORKS)}, or give --edges and --nodes"
+        )
+    return NETWORKS[name]()
+
+
+def _karate() -> Network:
+    club = networkx.karate_club_graph()
+    labels, classes = numbered(club.nodes[n]["club"] for n in club)
+    leaders, none = torch.tensor([0, 33]), torch.tensor([], dtype=torch.long)
+    members = torch.arange(1, 33)
+    return Network(
+        "karate", "karate_club_graph() of networkx", tuple(map(str, club)),
+        Graph.from_networkx(club), None, labels, classes, Parts(leaders, none, members),
+    )  # fmt: skip
+
+
+def _digits() -> Network:
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    x = torch.from_numpy(np.asarray(images, dtype=np.float32) / 16)
+    ids = tuple(map(str, range(len(x))))
+    labels, classes = numbered(map(str, labels))
+    graph = Graph.from_points(x, NEIGHBOURS)
+    return Network("digits", "load_digits() of scikit-learn", ids, graph, x, labels, classes)
+
+
+def _cora() -> Network:
+    folder = _found("graphs/planetoid/ind.cora.graph", "of the Planetoid repository").parent
+    read = read_planetoid(folder, "cora")
+    order = read["test.index"]
+    N, tested = len(read["graph"]), np.sort(order)
+    try:
+        words = scipy.sparse.vstack([read["allx"], read["tx"]]).toarray()
+        labels = np.concatenate([read["ally"], read["ty"]])
+        words[order], labels[order] = words[tested], labels[tested]
+        edges = [(s, t) for t, heard in read["graph"].items() for s in heard]
+        graph = Graph(np.unique(np.array(edges), axis=0).T, num_nodes=N).to_undirected()
+        if len(words) != N:
+            raise ValueError(f"{len(words)} papers have words, and {N} neighbours")
+    except (ValueError, IndexError) as error:
+        raise InputError(f"{folder}/ind.cora.… do not fit one another: {error}") from None
+    train = len(read["y"])
+    parts = (torch.arange(train), torch.arange(train, train + 500), torch.from_numpy(tested))
+    return Network(
+        "cora", str(folder), tuple(map(str, range(N))), graph, _shares(words),
+        torch.from_numpy(labels.argmax(1)), tuple(map(str, range(labels.shape[1]))),
+        Parts(*parts),
+    )  # fmt: skip
+
+
+def _amazon_computers() -> Network:
+    path = _found("graphs/amazon_computers.npz", "of Shchur et al. (2018)")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            adjacency, words = (
+                scipy.sparse.csr_matrix(
+                    tuple(file[f"{of}_{part}"] for part in ("data", "indices", "indptr")),
+                    shape=file[f"{of}_shape"],
+                )
+                for of in ("adj", "attr")
+            )
+            labels = torch.from_numpy(file["labels"].astype(np.int64))
+        for matrix in (adjacency, words):
+            matrix.check_format(full_check=True)
+        if not len(labels) == words.shape[0] == adjacency.shape[0]:
+            raise ValueError("labels, words and edges are of different nodes")
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path} is damaged or another file: {error}") from None
+    adjacency.data[:] = 1
+    _, member = csgraph.connected_components(adjacency, directed=False)
+    nodes = np.flatnonzero(member == np.bincount(member).argmax())
+    graph = Graph.from_adjacency(adjacency[nodes][:, nodes]).to_undirected()
+    return Network(
+        "amazon-computers", str(path), tuple(map(str, nodes)), graph,
+        _shares(words[nodes].toarray()), labels[nodes], tuple(map(str, range(labels.max() + 1))),
+    )  # fmt: skip
+
+
+NETWORKS: dict[str, Callable[[], Network]] = {
+    "karate": _karate,
+    "digits": _digits,
+    "cora": _cora,
+    "amazon-computers": _amazon_computers,
+}
+"""What reads each network."""
+
+
+def _found(file: str, whence: str) -> Path:
+    path = find_data(file)
+    if path is None:
+        raise InputError(
+            f"{file} is not on this machine; put the file {whence} under {cache_folder()} or a "
+            "folder that PLAIT_DATA names"
+        )
+    return path
+
+
+def _shares(words: np.ndarray) -> Tensor:
+    """Divide every row by its sum, `[N, F]`."""
+    x = torch.from_numpy(np.asarray(words, dtype=np.float32))
+    return x / x.sum(1, keepdim=True).clamp(min=1e-12)

@@ -1,0 +1,177 @@
+"""Tables of edges and nodes: what they become, and what is refused, with file, line and id."""
+
+import numpy as np
+import pytest
+import torch
+
+from plait.errors import InputError
+from plait.networks import read_network
+
+EDGES = "source,target\nann,bob\nbob,cem\n"
+NODES = "id,age,town,club\nann,31,x,red\nbob,40,y,blue\ncem,22,,\n"
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Read a network from the content of its tables."""
+
+    def of(edges=EDGES, nodes=None, **options):
+        paths = [tmp_path / "edges.csv", tmp_path / "nodes.csv"]
+        for path, content in zip(paths, (edges, nodes), strict=True):
+            if content is not None:
+                path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return read_network(paths[0], None if nodes is None else paths[1], **options)
+
+    return of
+
+
+def edges_of(network) -> dict[tuple[str, str], float]:
+    ids, graph = network.ids, network.graph
+    return {
+        (ids[s], ids[t]): float(w)
+        for s, t, w in zip(*graph.edge_index.tolist(), graph.edge_weight, strict=True)
+    }
+
+
+def test_nodes_and_edges_are_what_the_tables_say(read):
+    network = read(EDGES, NODES, label="club")
+    assert network.ids == ("ann", "bob", "cem")
+    assert edges_of(network) == {
+        ("ann", "bob"): 1, ("bob", "ann"): 1, ("bob", "cem"): 1, ("cem", "bob"): 1,
+    }  # fmt: skip
+    age = np.array([31, 40, 22])
+    expected = np.stack([(age - age.mean()) / age.std(), [1, 0, 0], [0, 1, 0]], 1)
+    torch.testing.assert_close(network.features, torch.tensor(expected, dtype=torch.float32))
+    assert (network.labels.tolist(), network.classes) == ([1, 0, -1], ("blue", "red"))
+    assert (network.name, network.notes, network.parts) == ("edges", (), None)
+
+
+def test_edges_alone_name_their_nodes_as_they_come(read):
+    network = read("weight;target;source\n2;c;b\n0.5;a;c\n", directed=True)
+    assert network.ids == ("b", "c", "a")
+    assert edges_of(network) == {("b", "c"): 2, ("c", "a"): 0.5}
+    assert (network.features, network.labels, network.classes) == (None, None, ())
+
+
+def test_nodes_may_be_given_in_an_order(read):
+    network = read("source\ttarget\n7\t007\n", ids=["007", "7", "8"])
+    assert edges_of(network) == {("007", "7"): 1, ("7", "007"): 1}
+    assert network.graph.num_nodes == 3
+    with pytest.raises(InputError, match=r"edges\.csv, line 2: .* 'ann' in the nodes given"):
+        read(EDGES, ids=["bob", "cem"])
+
+
+def test_of_two_ways_the_larger_weight_and_of_the_same_the_sum(read):
+    network = read("source,target,weight\na,b,2\nb,a,5\nb,c,1\n\nb,c,3\n")
+    assert edges_of(network)["a", "b"] == edges_of(network)["b", "a"] == 5
+    assert edges_of(network)["b", "c"] == 4
+    (note,) = network.notes
+    assert note == "1 edge stood there again, the weights summed; the first, 'b' → 'c', on line 6"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbfsource,target\r\nann,bob\r\nbob,cem\r\n",
+        b'source, target\n"ann",bob\n\n\nbob , cem',
+        b"source,target,since\nann,bob,1999\nbob,cem\n",
+    ],
+)
+def test_tables_as_other_programs_write_them(read, content):
+    assert set(edges_of(read(content, directed=True))) == {("ann", "bob"), ("bob", "cem")}
+
+
+def test_ids_and_labels_are_texts_whatever_they_look_like(read):
+    network = read("source,target\nNA,01\n1,nan\n", "name,label\nNA,1\n01,01\n1,NA\nnan,1.0\n",
+                   label="label")  # fmt: skip
+    assert network.ids == ("NA", "01", "1", "nan")
+    assert network.classes == ("01", "1", "1.0", "NA")
+    assert network.features is None
+
+
+def test_the_hash_tells_networks_apart(read):
+    first = read(EDGES, NODES, label="club").sha256
+    assert read(EDGES, NODES, label="club").sha256 == first
+    others = [
+        read(EDGES + "ann,cem\n", NODES, label="club"), read(EDGES, NODES, label="town"),
+        read(EDGES, NODES.replace("31", "32"), label="club"), read(EDGES, NODES), read(EDGES),
+        read(EDGES.replace("ann", "amy"), NODES.replace("ann", "amy"), label="club"),
+    ]  # fmt: skip
+    assert len({first, *(other.sha256 for other in others)}) == 7
+
+
+BAD_EDGES = {
+    "a missing node": (EDGES + "cem,dan\n", "edges.csv, line 4: there is no node 'dan' in .*nodes"),
+    "no end": (EDGES + "cem,\n", "edges.csv, line 4: there is no node '' in "),
+    "no header": (
+        "ann,bob\nbob,cem\n",
+        "edges.csv has no column 'source'; its first line says ann, bob",
+    ),
+    "no target": ("source,to\na,b\n", "edges.csv has no column 'target'; .* source, to"),
+    "no weight": ("source,target,weight\nann,bob,1\nbob,cem,x\n", "line 3: the weight of 'bob' → "),
+    "an endless weight": ("source,target,weight\nann,bob,inf\n", "line 2: the weight of 'ann' → "),
+    "a long row": (EDGES + "ann,cem,1\n", "edges.csv: line 4 has 3 columns, and line 1 names 2"),
+    "a long first row": ("source,target\na,b,c\n", "edges.csv: line 2 has more columns, and "),
+    "no edges": ("source,target\n", "edges.csv has no rows under its first line"),
+    "nothing": ("", "edges.csv, line 1: there must be the names of the columns"),
+    "a column twice": ("source,source\na,b\n", "edges.csv, line 1: the column 'source' stands twi"),
+    "an open quote": ('source,target\n"a,b\n', "edges.csv: no table: .*EOF inside string"),
+    "not text": (b"source,target\n\xff,a\n", "edges.csv is not UTF-8 text: byte 14 is 0xff"),
+}
+BAD_NODES = {
+    "no label": (
+        NODES,
+        {"label": "klub"},
+        "nodes.csv has no column 'klub'; .* id, age, town, club",
+    ),
+    "no number": (
+        NODES.replace("40", "NaN"),
+        {},
+        "line 3: the 'age' of node 'bob' is missing; give",
+    ),
+    "an empty one": (
+        NODES.replace("40", ""),
+        {},
+        "nodes.csv, line 3: the 'age' of node 'bob' is m",
+    ),
+    "infinity": (
+        NODES.replace("40", "inf"),
+        {},
+        "nodes.csv, line 3: the 'age' of node 'bob' is inf",
+    ),
+    "text and numbers": (
+        NODES.replace("40", "old"),
+        {},
+        "line 3: .*'bob' is 'old', and that of ot",
+    ),
+    "a node twice": (NODES + "ann,1,x,red\n", {}, "line 5: node 'ann' stands there again, after l"),
+    "no id": (NODES + ",1,x,red\n", {}, r"nodes.csv, line 5: the node has no id \(column 'id'\)"),
+    "a long row": (NODES + "dan,1,x,red,\n", {}, "nodes.csv: line 5 has 5 columns, and line 1 nam"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_EDGES)
+def test_bad_edges_are_refused_in_one_line(read, case):
+    content, message = BAD_EDGES[case]
+    with pytest.raises(InputError, match=message) as caught:
+        read(content, NODES)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("case", BAD_NODES)
+def test_bad_nodes_are_refused_in_one_line(read, case):
+    content, options, message = BAD_NODES[case]
+    with pytest.raises(InputError, match=message) as caught:
+        read(EDGES, content, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_column_of_too_many_texts_is_refused(read, monkeypatch):
+    monkeypatch.setattr("plait.networks.files.MOST_TEXTS", 1)
+    with pytest.raises(InputError, match="the column 'town' has 2 different texts, more than the"):
+        read(EDGES, NODES)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(InputError, match=r"cannot read .*edges\.csv: No such file"):
+        read_network(tmp_path / "edges.csv")

@@ -1,0 +1,199 @@
+"""Papers by name, against PyTorch Geometric Temporal's layers and the papers' formulas."""
+
+import sys
+import warnings
+from types import ModuleType
+
+import pytest
+import torch
+from torch import nn
+
+from plait import Graph
+from plait.zoo import dcrnn, gconv_gru, gcrn, gcrn_m1, tgcn
+
+T, B, N, F, H, K = 6, 3, 11, 3, 4, 3
+
+
+@pytest.fixture(scope="module")
+def temporal() -> ModuleType:
+    """PyTorch Geometric Temporal's recurrent layers.
+
+    Its package imports two compiled ones, which those layers do not use: empty modules stand in.
+    """
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in ("torch_sparse", "torch_scatter"):
+            empty = ModuleType(name)
+            empty.__dict__.update(SparseTensor=None, scatter=None)
+            patch.setitem(sys.modules, name, empty)
+        return pytest.importorskip("torch_geometric_temporal.nn.recurrent")
+
+
+@pytest.fixture(scope="module")
+def net() -> Graph:
+    generator = torch.Generator().manual_seed(0)
+    pairs = torch.combinations(torch.arange(N)).T
+    index = pairs[:, torch.randperm(pairs.shape[1], generator=generator)[:18]]
+    weight = 0.5 + torch.rand(18, generator=generator, dtype=torch.float64)
+    return Graph(index, weight, N).to_undirected()
+
+
+def drawn(module: nn.Module) -> nn.Module:
+    """The same in float64, every weight drawn anew."""
+    module.double()
+    with torch.no_grad():
+        for p in module.parameters():
+            p.copy_(0.4 * torch.randn(p.shape).double())
+    return module
+
+
+@torch.no_grad()
+def carry_over(theirs: nn.Module, gates: str, ours) -> None:
+    """Put the weights of their gates, one convolution each and side, into our one strand."""
+    (strand,) = ours.strands
+    for side, weight in (("x", strand.inputs["weight"]), ("h", strand.recurrent["weight"])):
+        convolutions = [getattr(theirs, f"conv_{side}_{gate}") for gate in gates]
+        terms = [torch.stack([lin.weight for lin in c.lins], 1) for c in convolutions]
+        weight.copy_(torch.cat(terms))  # [G·H, K, F]
+    biases = [
+        getattr(theirs, f"conv_x_{gate}").bias + getattr(theirs, f"conv_h_{gate}").bias
+        for gate in gates
+    ]
+    strand.bias.copy_(torch.cat(biases))
+
+
+def over_time(theirs: nn.Module, x: torch.Tensor, net: Graph, state: tuple) -> list[torch.Tensor]:
+    """Their layer goes one step at a time and takes one graph without a batch."""
+    outputs = []
+    for x_t in x:
+        found = theirs(x_t, net.edge_index, net.edge_weight, *state)
+        state = found if isinstance(found, tuple) else (found,)
+        outputs.append(state[0])
+    return outputs
+
+
+@pytest.mark.parametrize("steps", [1, T])
+def test_gcrn_is_their_gconv_lstm(temporal, net, steps, assert_near):
+    theirs = drawn(temporal.GConvLSTM(F, H, K))
+    ours = gcrn(F, H, K).double()
+    carry_over(theirs, "ifco", ours)
+    (strand,) = ours.strands
+    with torch.no_grad():
+        strand.bias.add_(torch.cat([getattr(theirs, f"b_{g}")[0] for g in "ifco"]))
+        for g in "ifo":
+            strand.vectors[f"p_{g}"].copy_(getattr(theirs, f"w_c_{g}")[0])
+    x = torch.randn(steps, B, N, F).double()
+    h, c = torch.randn(2, B, N, H).double()
+    y, (last_h, _) = ours(x, (h[None], c[None]), graph=net)
+    for b in range(B):
+        expected = over_time(theirs, x[:, b], net, (h[b], c[b]))
+        assert_near(y[:, b], torch.stack(expected))
+    assert_near(last_h[0], y[-1])
+    weighting = torch.randn(steps, N, H).double()
+    expected = torch.stack(over_time(theirs, x[:, 0], net, (h[0], c[0])))
+    (their_gradient,) = torch.autograd.grad((expected * weighting).sum(), theirs.w_c_o)
+    (our_gradient,) = torch.autograd.grad((y[:, 0] * weighting).sum(), strand.vectors["p_o"])
+    assert_near(our_gradient, their_gradient[0], 1e-11)
+
+
+@pytest.mark.parametrize("steps", [1, T])
+def test_the_graph_gru_is_their_gconv_gru(temporal, net, steps, assert_near):
+    theirs = drawn(temporal.GConvGRU(F, H, K))
+    ours = gconv_gru(F, H, K).double()
+    carry_over(theirs, "rzh", ours)
+    x, h = torch.randn(steps, B, N, F).double(), torch.randn(B, N, H).double()
+    y, _ = ours(x, h[None], graph=net)
+    for b in range(B):
+        assert_near(y[:, b], torch.stack(over_time(theirs, x[:, b], net, (h[b],))))
+
+
+def test_model_1_filters_and_then_forgets_the_graph(net, assert_near):
+    """By the formula, with dense matrices."""
+    model = drawn(gcrn_m1(F, H, N, K))
+    A = torch.zeros(N, N).double()
+    A[tuple(net.edge_index)] = net.edge_weight
+    root = A.sum(1).clamp(min=1e-300).sqrt()
+    shift = -A / root[:, None] / root  # 2 L / 2 − I
+    terms = [torch.eye(N).double(), shift, 2 * shift @ shift - torch.eye(N).double()]
+    x = torch.randn(T, B, N, F).double()
+    weight = model.filter.weights["weight"]  # [F, K, F]
+    filtered = sum(M @ x @ weight[:, k].T for k, M in enumerate(terms)) + model.filter.bias
+    (strand,) = model.recurrent.strands
+    W, U = strand.inputs["weight"], strand.recurrent["weight"]
+    p = strand.vectors
+    h = c = torch.zeros(B, H).double()
+    for x_t in filtered.flatten(-2):
+        i, f, g, o = (x_t @ W.T + h @ U.T + strand.bias).chunk(4, -1)
+        i, f = torch.sigmoid(i + p["p_i"] * c), torch.sigmoid(f + p["p_f"] * c)
+        c = f * c + i * g.tanh()
+        h = torch.sigmoid(o + p["p_o"] * c) * c.tanh()
+    y, (last_h, last_c) = model(x, graph=net)
+    assert_near(y[-1], h)
+    assert_near((last_h[0], last_c[0]), (h, c))
+
+
+def by_gates(ours, gates: str) -> tuple[dict, dict, dict]:
+    (strand,) = ours.strands
+    sides = (strand.inputs["weight"], strand.recurrent["weight"], strand.bias)
+    return tuple(dict(zip(gates, side.chunk(len(gates)), strict=True)) for side in sides)
+
+
+def walked(net: Graph, k: int) -> list[torch.Tensor]:
+    """x, then T_1 … T_k of the walks along the edges and against them, each from x itself."""
+    A = torch.zeros(N, N).double()
+    A[tuple(net.edge_index)] = net.edge_weight
+    terms = [torch.eye(N).double()]
+    for M in (A, A.T):
+        degree = M.sum(1, keepdim=True)
+        S = torch.where(degree > 0, M / degree, 0.0).T
+        before, last = torch.eye(N).double(), S
+        for _ in range(k):
+            terms.append(last)
+            before, last = last, 2 * S @ last - before
+    return terms
+
+
+def test_dcrnn_by_its_formula(net, assert_near):
+    directed = Graph(net.edge_index[:, ::2], net.edge_weight[::2], N)
+    ours = drawn(dcrnn(F, H, k=2))
+    W, U, b = by_gates(ours, "rzn")
+    terms = walked(directed, 2)
+
+    def g(x, h, gate):  # what the code stacks, [x, h], is two sums here
+        return sum(
+            M @ x @ W[gate][:, m].T + M @ h @ U[gate][:, m].T for m, M in enumerate(terms)
+        ) + b[gate]  # fmt: skip
+
+    x, h = torch.randn(T, B, N, F).double(), torch.zeros(B, N, H).double()
+    y, _ = ours(x, graph=directed)
+    for t, x_t in enumerate(x):
+        r, u = torch.sigmoid(g(x_t, h, "r")), torch.sigmoid(g(x_t, h, "z"))
+        h = u * h + (1 - u) * torch.tanh(g(x_t, r * h, "n"))
+        assert_near(y[t], h)
+
+
+def test_tgcn_by_its_formula(net, assert_near):
+    ours = drawn(tgcn(F, H))
+    W, U, b = by_gates(ours, "rzn")
+    A = torch.zeros(N, N).double()
+    A[tuple(net.edge_index)] = net.edge_weight
+    A += torch.eye(N).double()
+    root = A.sum(1).sqrt()
+    A = A / root[:, None] / root
+
+    def gate(x, h, name):
+        joint = torch.cat([W[name], U[name]], 1)  # [H, F + H]
+        return A @ torch.cat([x, h], -1) @ joint.T + b[name]
+
+    x, h = torch.randn(T, B, N, F).double(), torch.zeros(B, N, H).double()
+    y, _ = ours(x, graph=net)
+    for t, x_t in enumerate(x):
+        r, u = torch.sigmoid(gate(x_t, h, "r")), torch.sigmoid(gate(x_t, h, "z"))
+        h = u * h + (1 - u) * torch.tanh(gate(x_t, r * h, "n"))
+        assert_near(y[t], h)
+
+
+@pytest.mark.parametrize("layer", [dcrnn(2, 8), tgcn(2, 8)], ids=["dcrnn", "tgcn"])
+def test_the_gates_of_dcrnn_and_tgcn_begin_open(layer):
+    (strand,) = layer.strands
+    assert strand.bias.tolist() == [1.0] * 16 + [0.0] * 8
