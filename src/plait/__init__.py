@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from plait.api import load, resume, score, train
+    from plait.api import load, predict, resume, score, train
     from plait.comparison import compare
     from plait.errors import InputError
     from plait.inspection import inspect
@@ -41,6 +41,7 @@ _HOME = {
     "resume": "plait.api",
     "score": "plait.api",
     "load": "plait.api",
+    "predict": "plait.api",
     "compare": "plait.comparison",
     "inspect": "plait.inspection",
 }
@@ -62,6 +63,7 @@ __all__ = [
     "compare",
     "inspect",
     "load",
+    "predict",
     "resume",
     "score",
     "train",

@@ -1,4 +1,4 @@
-"""Every command as one call: `train`, `resume`, `load`."""
+"""Every command as one call: `train`, `resume`, `load`, `score`, `predict`."""
 
 import inspect
 import os
@@ -9,9 +9,16 @@ from typing import Any
 import torch
 
 from plait.errors import InputError
-from plait.tasks import config_class, model_class, score_function, task_class
+from plait.tasks import (
+    config_class,
+    model_class,
+    predict_function,
+    score_function,
+    task_class,
+)
 from plait.training.checkpoint import load_tensors, load_weights
 from plait.training.config import TrainingConfig
+from plait.training.files import write_aside
 from plait.training.loop import seed_all
 from plait.training.loop import train as run_loop
 from plait.training.progress import Progress
@@ -32,7 +39,7 @@ def train(
     Parameters
     ----------
     task : str
-        "text" or "memory".
+        "text", "memory" or "nodes".
     out : path
         The run folder, new. None: `runs/TASK-DATA` (or TASK-PROBLEM), with a number behind it if
         that is there.
@@ -161,7 +168,8 @@ def score(
     device : str
     **options
         For "text": `skip_unknown`, `dynamic`; see `plait.tasks.text.heldout.score_text`. For
-        "memory" `data` is lengths: see `plait.tasks.memory.scores.score_memory`.
+        "memory" `data` is lengths: see `plait.tasks.memory.scores.score_memory`. A "nodes" run
+        has no other: see `plait.tasks.nodes.answers.score_trained`.
     """
     run = _opened(run)
     config = config_class(run.task).from_dict(run.config)
@@ -170,6 +178,55 @@ def score(
         if name not in inspect.signature(function).parameters:
             raise InputError(f"--{name.replace('_', '-')} is not for {run.task!r} runs")
     return function(load(run, device), config, run.facts, data, **options)
+
+
+def predict(
+    run: str | os.PathLike[str] | Run,
+    data: str | None = None,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    device: str = "cpu",
+) -> Path:
+    """Write what the trained model of a run predicts to a CSV file.
+
+    Parameters
+    ----------
+    run : path or Run
+    data : str
+        What to predict of; None: the run's own data. For "nodes" see
+        `plait.tasks.nodes.answers.predict_nodes`.
+    out : path
+        The file, new. None: `predictions.csv` in the run folder.
+    device : str
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    InputError
+        For a task that predicts no table, and where the file is there already.
+
+    Example
+    -------
+    >>> import plait, tempfile
+    >>> run = plait.train("nodes", data="karate", steps=5, out=tempfile.mkdtemp() + "/run")
+    >>> plait.predict(run).read_text().splitlines()[0]
+    'id,label,probability'
+    """
+    run = _opened(run)
+    function = predict_function(run.task)
+    path = run.path / "predictions.csv" if out is None else Path(out)
+    if path.exists():
+        raise InputError(f"{path} exists already; give another --out")
+    if not path.parent.is_dir():
+        raise InputError(f"{path.parent} is no folder to write {path.name} in")
+    config = config_class(run.task).from_dict(run.config)
+    table = function(load(run, device), config, run.facts, data)
+    write_aside(path, table.to_csv(index=False).encode())
+    return path
 
 
 def _loaded(run: Run, path: Path, device: str) -> Any:

@@ -151,9 +151,11 @@ def _compare_command(task: str) -> Callable[..., None]:
         ),
         "reach": (float, "reach", "Tell when the score comes to this. Default: accuracy 0.99."),
     }
+    names = {f.name for f in fields(config_class(task))}
+    kinds = "cell=lstm,gru" if "cell" in names else "operator=gcn,attention"
     text = (
         f"Train on {task} with every combination of values and seeds; tables and a picture.\n\n"
-        f"Example: plait compare {task} --vary cell=lstm,gru --vary hidden_size=64,128 --seeds 3 "
+        f"Example: plait compare {task} --vary {kinds} --vary hidden_size=64,128 --seeds 3 "
         "--jobs 2 --out runs/grid"
     )
     return _with_flags(command, task, own, text)
@@ -302,6 +304,35 @@ def score(
     for name, value in scores.items():
         shown = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
         print(f"{name.replace('_', ' '):<30}{shown:>12}")
+
+
+@app.command
+def predict(
+    run: Path,
+    *,
+    data: str | None = None,
+    out: Path | None = None,
+    device: Device = "auto",
+    threads: Threads = 0,
+) -> None:
+    """Write what a trained model predicts to a CSV file: of nodes id, label and probability.
+
+    Example: plait predict runs/nodes-karate --out labels.csv
+
+    Parameters
+    ----------
+    run : Path
+        The run folder.
+    data : str
+        What to predict of. Default: the run's own data.
+    out : Path
+        The file, new. Default: predictions.csv in the run folder.
+    """
+    from plait.api import choose_device, set_threads
+    from plait.api import predict as predict_table
+
+    set_threads(threads)
+    print(f"kept in {predict_table(run, data, out=out, device=str(choose_device(device)))}")
 
 
 @app.command

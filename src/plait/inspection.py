@@ -19,6 +19,7 @@ from plait.diagnostics import GradientFlow, ParameterCount, count_parameters, gr
 from plait.diagnostics.gradients import REMEMBERED
 from plait.errors import InputError
 from plait.figures import COLOURS, STYLE
+from plait.nn.convolution import GraphConv
 from plait.nn.recurrent import Recurrent
 from plait.tasks import config_class, model_class, probe_batch
 from plait.training.loop import seed_all
@@ -113,6 +114,9 @@ def _inspect(run: Run) -> Inspection:
     config = config_class(run.task).from_dict(run.config)
     model: nn.Module = load(run)
     layers = [m for m in model.modules() if isinstance(m, Recurrent)]
+    over_graphs = (m for m in model.modules() if isinstance(m, GraphConv))
+    explained = [layer.explain() for layer in layers]
+    explained += [f"layer {k}: {layer.explain()}" for k, layer in enumerate(over_graphs)]
     start, trained, why = None, None, ""
     try:
         batch = probe_batch(run.task, model, config, run.facts)
@@ -122,13 +126,14 @@ def _inspect(run: Run) -> Inspection:
     except (InputError, ValueError) as error:
         why = str(error)
     sizes = [str(run.config[n]) for n in ("layers", "hidden_size") if n in run.config]
+    kind = run.config.get("cell", run.config.get("operator", ""))
     subject = str(run.config.get(config.subject, ""))
     length = f" {run.config['length']}" if "length" in run.config else ""
     return Inspection(
         run.path,
-        f"{run.config.get('cell', '')} {' × '.join(sizes)}, {subject}{length}".strip(", "),
+        f"{kind} {' × '.join(sizes)}, {subject}{length}".strip(", "),
         count_parameters(model),
-        "\n".join(layer.explain() for layer in layers),
+        "\n".join(explained),
         start,
         trained,
         why,

@@ -18,6 +18,7 @@ class _Home(NamedTuple):
     score: str
     published: str = ""
     probe: str = ""
+    predict: str = ""
 
 
 TASKS = {
@@ -39,6 +40,15 @@ TASKS = {
         "plait.tasks.memory.scores:score_memory",
         published="plait.tasks.memory.published:published_steps",
         probe="plait.tasks.memory.scores:probe",
+    ),
+    "nodes": _Home(
+        "Label the nodes of a graph, such as people by their communities, from a few labels.\n\n"
+        "Example: plait train nodes --edges edges.csv --nodes nodes.csv --label club",
+        "plait.tasks.nodes.config:NodesConfig",
+        "plait.tasks.nodes.task:NodesTask",
+        "plait.tasks.nodes.model:NodesModel",
+        "plait.tasks.nodes.answers:score_trained",
+        predict="plait.tasks.nodes.answers:predict_nodes",
     ),
 }
 
@@ -80,6 +90,14 @@ def probe_batch(
     if not place:
         raise InputError(f"{task} runs have no sequences to try them on")
     return _load(place)(model, config, facts)
+
+
+def predict_function(task: str) -> Any:
+    """Find what makes a table of a task's predictions; `InputError` where there is none."""
+    place = _home(task).predict
+    if not place:
+        raise InputError(f"{task} runs predict no table")
+    return _load(place)
 
 
 def _home(task: str) -> _Home:

@@ -32,6 +32,9 @@ class TrainingConfig:
     until_converged = False
     """Whether to stop where `converged` is first true; an option of tasks that can say so."""
 
+    patience = 0
+    """Steps without a better validation after which to stop, 0: none; an option of some tasks."""
+
     steps: int = option(1000, "Weight updates.", least=1)
     lr: float = option(0.001, "Learning rate (of Adam).", least=0)
     schedule: Literal["constant", "cosine"] = option(

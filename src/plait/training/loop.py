@@ -42,7 +42,8 @@ def train(task: Task, run: Run, progress: Progress, *, resume: bool = False) -> 
     """Train to the last step, keep the weights that did best on validation, and test them once.
 
     A configuration may say when nothing is left to learn (`TrainingConfig.converged`); the step is
-    told and logged with the test, and with `until_converged` it is the last.
+    told and logged with the test, and with `until_converged` it is the last. With `patience` the
+    last is the validation that comes so many steps after the best one.
 
     Parameters
     ----------
@@ -165,16 +166,22 @@ class Loop:
         self.task.draw(run.records(), run.path / "curves.png")
 
     def _over(self) -> bool:
-        """Whether all steps are made, or those until it converged where no more are wanted."""
+        """Whether all steps are made, or those until it converged or patience was lost."""
         now, config = self.now, self.config
-        return now.step >= config.steps or (config.until_converged and now.converged_step > 0)
+        converged = config.until_converged and now.converged_step > 0
+        validated = now.step - now.step % self.validate_every
+        in_vain = config.patience > 0 and validated - now.best_step >= config.patience
+        return now.step >= config.steps or converged or in_vain
 
     def _finished(self) -> str:
         """Say at which step a run ended."""
         path, steps = self.run_folder.path, self.config.steps
-        last = self.run_folder.records("test")[-1]["step"]
-        if last < steps:
+        test = self.run_folder.records("test")[-1]
+        last, best = test["step"], test["best_step"]
+        if self.config.until_converged and last == test.get("converged_step"):
             return f"{path} is finished: it converged at step {last} of {steps}"
+        if last < steps:
+            return f"{path} is finished at step {last} of {steps}, the best being step {best}"
         return f"{path} is finished: all {steps} steps are done"
 
     def step(self) -> None:

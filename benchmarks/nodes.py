@@ -1,0 +1,136 @@
+"""Measure the labels of nodes against what others published, as means over seeds.
+
+    python benchmarks/nodes.py cora --operator gcn         Kipf & Welling (2017), public split
+    python benchmarks/nodes.py cora --operator attention   Veličković et al. (2018), public split
+    python benchmarks/nodes.py amazon --operator gcn       Shchur et al. (2018), random splits
+    python benchmarks/nodes.py karate                      beside networkx's community methods
+
+Each takes --seeds (20 by default). A seed decides initial weights and dropout, and on amazon the
+split too. Weights are chosen on the validation nodes; the test nodes are scored once a seed. A
+line a seed goes to standard error, the table to standard output.
+"""
+
+import argparse
+import itertools
+import statistics
+import sys
+import time
+
+import networkx
+import torch
+
+from plait.networks import named_network
+from plait.tasks.nodes.config import NodesConfig
+from plait.tasks.nodes.parts import cut
+from plait.tasks.nodes.scores import spread_labels
+from plait.tasks.nodes.task import split_of, train_alone
+
+CPU = torch.device("cpu")
+RECIPES = {
+    ("cora", "gcn"): ("kipf2017", 0.815),
+    ("cora", "attention"): ("velickovic2018", 0.830),
+    ("amazon", "gcn"): ("shchur2018", 0.826),
+    ("amazon", "attention"): ("shchur2018", 0.780),
+}
+DATA = {"cora": "cora", "amazon": "amazon-computers", "karate": "karate"}
+
+
+def configuration(data: str, operator: str, like: str, seed: int) -> NodesConfig:
+    """Give the settings of `like`'s recipe with another operator."""
+    recipe, _ = RECIPES[data, like]
+    options = NodesConfig.of({"data": DATA[data], "operator": like}, recipe)
+    return NodesConfig(**{**vars(options), "operator": operator, "seed": seed, "threads": 1})
+
+
+def spread(values: list[float]) -> str:
+    sd = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{100 * statistics.fmean(values):.1f} ± {100 * sd:.1f}"
+
+
+def published(data: str, operator: str, seeds: range) -> None:
+    network = named_network(DATA[data])
+    found: dict[str, list[float]] = {name: [] for name in (operator, "dense", "spread", "prior")}
+    for seed in seeds:
+        config = configuration(data, operator, operator, seed)
+        parts = cut(network, split_of(config, network), seed)
+        of_test = network.labels[parts.test]
+        for name in (operator, "dense"):
+            began = time.monotonic()
+            scores = train_alone(configuration(data, name, operator, seed), CPU)
+            found[name].append(scores["accuracy"])
+            print(
+                f"{data} {name} seed {seed}: {scores['accuracy']:.4f}, best step "
+                f"{scores['best_step']} of {scores['step']}, {time.monotonic() - began:.0f} s",
+                file=sys.stderr, flush=True,
+            )  # fmt: skip
+        labels = spread_labels(network.graph, network.labels, parts.train, len(network.classes))
+        found["spread"].append((labels.argmax(1)[parts.test] == of_test).double().mean().item())
+        found["prior"].append(of_test.bincount().max().item() / len(of_test))
+    recipe, accuracy = RECIPES[data, operator]
+    print(f"{DATA[data]}, settings {recipe}, {len(seeds)} seeds: test accuracy, mean ± sd, %")
+    for name, values in found.items():
+        beside = f"   published {100 * accuracy:.1f}" if name == operator else ""
+        print(f"  {name:<10} {spread(values)}{beside}")
+
+
+def karate(seeds: range) -> None:
+    network = named_network("karate")
+    club = networkx.karate_club_graph()
+    labels, test = network.labels, network.parts.test
+    print("karate club, 2 labels: nodes right of the 32 others, mean ± sd")
+    for operator in ("gcn", "attention", "chebyshev", "diffusion", "dense"):
+        right = []
+        for seed in seeds:
+            config = NodesConfig(data="karate", operator=operator, seed=seed, threads=1)
+            right.append(len(test) * train_alone(config, CPU)["accuracy"])
+        sd = statistics.stdev(right) if len(right) > 1 else 0.0
+        print(
+            f"  plait {operator:<10} {statistics.fmean(right):.1f} ± {sd:.1f} "
+            f"({min(right):.0f} … {max(right):.0f}), {len(seeds)} seeds"
+        )
+    said = spread_labels(network.graph, labels, network.parts.train, 2).argmax(1)
+    print(f"  labels spread    {int((said[test] == labels[test]).sum())}")
+    for name, groups in communities(club).items():
+        print(f"  networkx {name:<24} {best_right(groups, labels, test)}, {len(groups)} groups")
+
+
+def communities(club: networkx.Graph) -> dict[str, list[set[int]]]:
+    """Give the communities that networkx finds, in two groups where it can be told how many."""
+    of = networkx.community
+    splits = of.girvan_newman(club)
+    return {
+        "Girvan–Newman": list(next(splits)),
+        "greedy modularity, 2": list(of.greedy_modularity_communities(club, cutoff=2, best_n=2)),
+        "Kernighan–Lin": list(of.kernighan_lin_bisection(club, seed=0)),
+        "fluid, 2": list(of.asyn_fluidc(club, 2, seed=0)),
+        "label propagation": list(of.label_propagation_communities(club)),
+        "Louvain": list(of.louvain_communities(club, seed=0)),
+    }
+
+
+def best_right(groups: list[set[int]], labels: torch.Tensor, test: torch.Tensor) -> int:
+    """Count the nodes right with the best names for the groups, which no method is told."""
+    tested = set(test.tolist())
+    return max(
+        sum(int(labels[n]) == k for g, k in zip(groups, named, strict=True) for n in g & tested)
+        for named in itertools.product(range(2), repeat=len(groups))
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", choices=DATA)
+    parser.add_argument("--operator", choices=("gcn", "attention"), default="gcn")
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    options = parser.parse_args()
+    seeds = range(options.first, options.first + options.seeds)
+    torch.set_num_threads(1)
+    if options.data == "karate":
+        karate(seeds)
+    else:
+        published(options.data, options.operator, seeds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Labels for the nodes of one graph, from the labels of a few."""

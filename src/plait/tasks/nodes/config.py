@@ -1,0 +1,106 @@
+"""The configuration of the nodes task."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
+
+from plait.errors import InputError
+from plait.training.config import TrainingConfig, option
+
+SHCHUR: dict[str, dict[str, Any]] = {
+    "gcn": {"dropout": 0.8, "l2": 1e-3},
+    "attention": {
+        "dropout": 0.6, "coefficient_dropout": 0.3, "l2": 0.01, "l2_of": "all", "activation": "elu",
+    },
+}  # fmt: skip
+"""Settings of Shchur et al. (2018), by operator."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodesConfig(TrainingConfig):
+    """Label the nodes of one graph.
+
+    Example
+    -------
+    >>> from plait.tasks.nodes.config import NodesConfig
+    >>> NodesConfig.of({"data": "cora"}, "velickovic2018").operator
+    'attention'
+    """
+
+    architecture: ClassVar[Sequence[str]] = ("operator", "hidden_size", "layers", "heads", "k")
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "kipf2017": {"operator": "gcn", "hidden_size": 16, "steps": 200, "patience": 0},
+        "velickovic2018": {
+            "operator": "attention",
+            "dropout": 0.6,
+            "coefficient_dropout": 0.6,
+            "l2_of": "all",
+            "lr": 0.005,
+            "activation": "elu",
+        },
+        "shchur2018": {"patience": 50},
+    }
+
+    data: str = option(
+        "", "karate, digits, cora or amazon-computers. Default: karate, unless --edges is given."
+    )
+    edges: str = option("", "Your own graph: a CSV file with columns source, target (and weight).")
+    nodes: str = option("", "Its nodes: a CSV file with an id, features and the label.")
+    label: str = option("", "The column of --nodes that is learnt; where it is empty it is sought.")
+    directed: bool = option(False, "Messages go along --edges only from source to target.")
+    split: Literal["auto", "published", "few", "most"] = option(
+        "auto",
+        "Nodes to train, validate and test on. published: as others had them; few: 20 and 30 of "
+        "each class, and the rest; most: 60, 20 and 20 %. auto: published where there are, few for "
+        "other named networks, most for your own.",
+    )
+    operator: Literal["gcn", "attention", "chebyshev", "diffusion", "dense"] = option(
+        "gcn", "How a node hears its neighbours; dense: not at all."
+    )
+    hidden_size: int = option(64, "Features of a node between the layers.", least=1, below=2**20)
+    layers: int = option(2, "Layers, the last of which gives the classes.", least=1, below=1001)
+    heads: int = option(8, "Heads of attention, between the layers.", least=1)
+    k: int = option(
+        2, "Terms of a Chebyshev filter, or of diffusion in each direction.", least=1, below=1001
+    )
+    activation: Literal["relu", "elu"] = option("relu", "What stands between the layers.")
+    dropout: float = option(
+        0.5, "Share of each layer's inputs dropped in training.", least=0, below=1
+    )
+    coefficient_dropout: float = option(
+        0.0, "Share of attention's coefficients dropped in training.", least=0, below=1
+    )
+    l2: float = option(5e-4, "Penalty l2/2 · Σ w² on the weights, in the loss.", least=0)
+    l2_of: Literal["first", "all"] = option("first", "The layers whose weights it is on.")
+    steps: int = option(1000, "Weight updates, each over all nodes.", least=1)
+    lr: float = option(0.01, "Learning rate (of Adam).", least=0)
+    patience: int = option(
+        100, "Steps without a better validation after which to stop; 0: none.", least=0
+    )
+    validate_every: int = option(5, "Steps between validations; 0: a tenth of all.", least=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.edges and self.data:
+            raise InputError("give --data or --edges, not both")
+        if self.edges and not (self.nodes and self.label):
+            missing = "--label, the column that is learnt" if self.nodes else "--nodes and --label"
+            raise InputError(f"--edges alone says nothing to learn; give {missing}")
+        for name in ("nodes", "label", "directed"):
+            if getattr(self, name) and not self.edges:
+                raise InputError(f"--{name} goes with --edges, a graph of your own")
+        if not self.edges and not self.data:
+            object.__setattr__(self, "data", "karate")
+        if self.operator == "attention" and self.hidden_size % self.heads and self.layers > 1:
+            raise InputError(
+                f"--heads {self.heads} must divide --hidden-size {self.hidden_size}: each head "
+                "gives a part of it"
+            )
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any], recipe: str | None = None) -> Self:
+        """Make the configuration; the recipe "shchur2018" depends on the operator."""
+        if recipe != "shchur2018":
+            return super().of(options, recipe)
+        operator = options.get("operator", "gcn")
+        return super().of({**SHCHUR.get(operator, SHCHUR["gcn"]), **options}, recipe)

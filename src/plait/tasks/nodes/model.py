@@ -1,0 +1,103 @@
+"""The network of the nodes task: layers over a graph."""
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from plait.nn.attention import Attention
+from plait.nn.convolution import GraphConv
+from plait.nn.filters import GCN, Chebyshev, Diffusion
+from plait.nn.graph import Graph
+from plait.nn.operators import Dense, Operator
+from plait.tasks.nodes.config import NodesConfig
+
+
+class NodesModel(nn.Module):
+    """Gives every node the logits of its class.
+
+    h_0 = x,  h_l = σ(W_l * drop(h_{l−1}) + b_l),  p = softmax(W_L * drop(h_{L−1}) + b_L)
+
+    with `*` the operator. Nodes without features have a learnt vector each for x, `hidden_size`
+    wide. Attention has `heads` heads side by side, and one in the last layer.
+
+    Shapes: features `[N, F]` (or None) and a graph to logits `[N, classes]`.
+
+    Example
+    -------
+    >>> from plait.networks import named_network
+    >>> from plait.tasks.nodes.config import NodesConfig
+    >>> from plait.tasks.nodes.model import NodesModel
+    >>> karate = named_network("karate")
+    >>> model = NodesModel(NodesConfig(hidden_size=8), nodes=34, features=0, classes=2)
+    >>> model(None, karate.graph).shape
+    torch.Size([34, 2])
+    """
+
+    def __init__(self, config: NodesConfig, *, nodes: int, features: int, classes: int) -> None:
+        super().__init__()
+        self.dropout, self.activation = config.dropout, getattr(F, config.activation)
+        self.l2, self.l2_of = config.l2, config.l2_of
+        self.own = None if features else nn.Parameter(torch.empty(nodes, config.hidden_size))
+        if self.own is not None:
+            nn.init.normal_(self.own)
+        hidden = [config.hidden_size] * (config.layers - 1)
+        widths = [features or config.hidden_size, *hidden, classes]
+        self.layers = nn.ModuleList(
+            GraphConv(operator_named(config, last=k == config.layers), inputs, outputs)
+            for k, (inputs, outputs) in enumerate(pairwise(widths), 1)
+        )
+
+    @classmethod
+    def from_facts(cls, config: NodesConfig, facts: Mapping[str, Any]) -> Self:
+        """Rebuild the model that a run folder describes, without its weights."""
+        classes = len(facts["classes"])
+        return cls(config, nodes=facts["nodes"], features=facts["features"], classes=classes)
+
+    def forward(self, x: Tensor | None, graph: Graph) -> Tensor:
+        """Logits of every node, `[N, classes]`."""
+        return self.layers[-1](drop(self.represent(x, graph), self.dropout, self.training), graph)
+
+    def represent(self, x: Tensor | None, graph: Graph) -> Tensor:
+        """What the last layer hears: `[N, hidden_size]`, or the features if it is the only one."""
+        h = self.own if x is None else x
+        assert h is not None
+        for layer in self.layers[:-1]:
+            h = self.activation(layer(drop(h, self.dropout, self.training), graph))
+        return h
+
+    def penalty(self) -> Tensor:
+        """l2/2 · Σ w² over the weights, not the biases, of the first layer or of all."""
+        layers = self.layers[:1] if self.l2_of == "first" else self.layers
+        weights = [w for layer in layers for w in layer.parameters() if w.ndim > 1]
+        if self.own is not None:
+            weights.append(self.own)
+        return self.l2 / 2 * torch.stack([w.square().sum() for w in weights]).sum()
+
+
+def operator_named(config: NodesConfig, *, last: bool) -> Operator:
+    """Make the operator that a configuration names; in the last layer attention has one head."""
+    if config.operator == "attention":
+        return Attention(1 if last else config.heads, dropout=config.coefficient_dropout)
+    if config.operator == "chebyshev":
+        return Chebyshev(config.k)
+    if config.operator == "diffusion":
+        return Diffusion(config.k)
+    return GCN() if config.operator == "gcn" else Dense()
+
+
+def drop(x: Tensor, share: float, training: bool) -> Tensor:
+    """Drop a share of the entries in training, the others scaled up.
+
+    As `F.dropout`, whose random numbers on a CPU cost more than a layer over word counts: four
+    entries share a number of 64 bits, so that a share is a multiple of 2⁻¹⁶.
+    """
+    if not (training and share):
+        return x
+    numbers = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device)
+    drawn = numbers.random_(-(2**63), None).view(torch.int16)[: x.numel()].view(x.shape)
+    dropped = round(share * 2**16)
+    return (x * (drawn >= dropped - 2**15)).mul_(2**16 / (2**16 - dropped))
