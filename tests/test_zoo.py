@@ -242,6 +242,7 @@ def test_rgnn_is_its_formula():
         start += n
     joined = torch.cat([first, torch.stack(seconds)], -1)
     expected = joined @ model.output.weight.T + model.output.bias
+    expected += model.stays * x[asked[0], asked[1], :5]
     torch.testing.assert_close(
         model(x, asked, nodes, lags, graphs), expected, rtol=1e-12, atol=1e-12
     )
@@ -254,7 +255,8 @@ def test_a_view_of_rgnn_alone_does_not_look_at_the_other(view):
     y = model(x, asked, nodes, lags, graphs)
     moved = torch.zeros_like(nodes)
     other_graph = model(x, asked, moved, lags, graphs)
-    other_sequence = model(1 - x, asked, nodes, lags, graphs)
+    before = torch.cat([x[:, :, :5], 1 - x[:, :, 5:]], -1)  # what is no label
+    other_sequence = model(before, asked, nodes, lags, graphs)
     assert torch.equal(y, other_graph) == (view == "sequence")
     assert torch.equal(y, other_sequence) == (view == "graph")
     y.sum().backward()

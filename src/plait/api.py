@@ -39,7 +39,7 @@ def train(
     Parameters
     ----------
     task : str
-        "text", "memory" or "nodes".
+        "text", "memory", "nodes" or "visits".
     out : path
         The run folder, new. None: `runs/TASK-DATA` (or TASK-PROBLEM), with a number behind it if
         that is there.
@@ -194,7 +194,8 @@ def predict(
     run : path or Run
     data : str
         What to predict of; None: the run's own data. For "nodes" see
-        `plait.tasks.nodes.answers.predict_nodes`.
+        `plait.tasks.nodes.answers.predict_nodes`, for "visits" `predict_visits` in
+        `plait.tasks.visits.answers`.
     out : path
         The file, new. None: `predictions.csv` in the run folder.
     device : str

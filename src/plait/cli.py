@@ -315,7 +315,10 @@ def predict(
     device: Device = "auto",
     threads: Threads = 0,
 ) -> None:
-    """Write what a trained model predicts to a CSV file: of nodes id, label and probability.
+    """Write what a trained model predicts to a CSV file.
+
+    Of nodes: id, label and probability. Of visits: the drugs of each patient's next period, ranked,
+    with probabilities; a research tool, not medical advice.
 
     Example: plait predict runs/nodes-karate --out labels.csv
 

@@ -184,6 +184,10 @@ def tgcn(input_size: int, hidden_size: int, **options: Any) -> Recurrent:
     )
 
 
+STAYS = 3.0
+"""w/2 and −b of RGNN at first: what holds is said to stay, and nothing else to come."""
+
+
 class RGNN(nn.Module):
     """After RGNN, as `rgnn` makes it."""
 
@@ -214,6 +218,8 @@ class RGNN(nn.Module):
             self.heard.append(nn.ModuleList(convs))
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(hidden_size * (2 if view == "both" else 1), outputs)
+        nn.init.constant_(self.output.bias, -STAYS)  # few of the labels hold at once
+        self.stays = nn.Parameter(torch.full((outputs,), 2 * STAYS))
         for table in (self.codes, self.lags):
             if table is not None:  # small, since codes are summed
                 nn.init.normal_(table.weight, std=0.1)
@@ -245,7 +251,8 @@ class RGNN(nn.Module):
                 told = [conv(h, graph) for conv, graph in zip(heard, graphs, strict=True)]
                 h = torch.relu(own(h) + torch.stack(told).sum(0))
             views.append(graphs[0].readout(h, "sum"))  # [Q, H]
-        return self.output(self.dropout(torch.cat(views, -1)))
+        logits = self.output(self.dropout(torch.cat(views, -1)))
+        return logits + self.stays * x[asked[0], asked[1], : len(self.stays)]
 
 
 def rgnn(
@@ -267,14 +274,15 @@ def rgnn(
 
     v_0 = E[code] + P[lag],  v_{l+1} = relu(W_l v_l + b_l + Σ_r V_{l,r} *_r v_l),  g_t = Σ_nodes v_L
 
-    logits = U [h_t, g_t] + b, where *_r is `operator` on the graph of relation r, such as "in the
-    same period" or "the same code in the next period". What is published says no more than that
-    there are these two views, joined; the rest is ours, and not a reproduction of its figures.
+    logits = U [h_t, g_t] + w ⊙ x_t + b, where *_r is `operator` on the graph of relation r, such as
+    "in the same period" or "the same code in the next period", and x_t says which of the labels,
+    the first of the codes, hold already. What is published says no more than that there are these
+    two views, joined; the rest is ours, and not a reproduction of its figures.
 
     Parameters
     ----------
     codes, outputs : int
-        Codes that there are, and labels to tell.
+        Codes that there are, and how many of them, the first, are labels to tell.
     hidden_size : int
     cell : Cell
     operator : Operator

@@ -115,13 +115,14 @@ def test_of_interacting_drugs_each_is_replaced():
     assert again == {f"{one}a", f"{two}a"}  # what was not given begins with its first choice
 
 
-def test_a_course_ends_after_its_periods_and_its_line_is_decided_by_an_order():
+def test_the_last_test_decides_between_the_drugs_for_an_acute_condition():
     hospital = Hospital()
-    begin = [(X, "acute-01")]  # four periods
-    for length in range(1, 7):
-        said = due(hospital, [(P, "trial")], [(X, "reaction")], begin, *[[]] * (length - 1))
-        assert said == ({"acute-01 line 1"} if length <= 4 else set())
-    assert due(hospital, [(X, "reaction")], [(P, "trial")], begin) == {"acute-01 line 2"}
+    yes, no, ill = (P, "test-01 positive"), (P, "test-01 negative"), (X, "acute-01")
+    assert due(hospital, [yes, ill]) == {"acute-01 line 2"}
+    assert due(hospital, [no], [], [], [ill]) == {"acute-01 line 1"}
+    assert due(hospital, [no], [yes], [], [ill]) == {"acute-01 line 2"}
+    assert due(hospital, [yes], [no], [], [ill]) == {"acute-01 line 1"}
+    assert due(hospital, [yes, ill], []) == set()
 
 
 def test_generated_drugs_come_as_often_as_their_chances_say():

@@ -17,7 +17,8 @@ def baselines(
 
     - `repeat`: the drugs of the last period; behind them, for the ranks, the most frequent.
     - `frequent`: every drug by its share of the training part's periods.
-    - `logistic`: as `logistic_chances` gives.
+    - `logistic`: one logistic regression a drug on how often each code was, see
+      `logistic_chances`.
 
     The thresholds of the latter two are chosen on the validation part, as the network's is.
     `tested` has the codes of `histories`.
@@ -58,18 +59,21 @@ def logistic_chances(
 
 
 def counts_of(histories: Histories, patients: Sequence[int]) -> scipy.sparse.csr_array:
-    """Count for every period asked about in how many periods each code was, and in the last one.
+    """Count in how many of the periods so far each code was, and in the last one.
 
     Returns
     -------
     sparse array `[Q, 2 · codes]`
+        A row for every period asked about. The counts are divided by that of the periods, so that
+        long histories do not outweigh short ones.
     """
     rows = []
     for patient in patients:
         present = np.zeros((len(histories.periods[patient]), len(histories.codes)))
         for t, codes in enumerate(histories.periods[patient]):
             present[t, codes] = 1
-        both = np.concatenate([present.cumsum(0), present], 1)
+        share = present.cumsum(0) / np.arange(1, len(present) + 1)[:, None]
+        both = np.concatenate([share, present], 1)
         rows.append(scipy.sparse.csr_array(both[histories.asked(patient)]))
     return scipy.sparse.vstack(rows, format="csr")
 

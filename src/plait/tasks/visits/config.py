@@ -30,7 +30,7 @@ class VisitsConfig(TrainingConfig):
         "generated: histories by known rules. Else a CSV table of events (patient, time or visit, "
         "kind, code; end and birth if known), a folder with MIMIC-III's own files, or mimic3demo.",
     )
-    patients: int = option(800, "Patients to generate.", least=20, below=1_000_001)
+    patients: int = option(1000, "Patients to generate.", least=20, below=1_000_001)
     period_hours: float = option(
         24.0, "Length of a period, where the events have times; 0: a visit.", least=0
     )

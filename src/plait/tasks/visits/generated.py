@@ -15,17 +15,17 @@ from plait.training.streams import random_generator
 PERIODS = 5, 10
 """Periods of a history: at least, at most."""
 
-CHRONIC, AT_ONCE = 16, (3, 5)
+CHRONIC, AT_ONCE = 12, (2, 4)
 """Chronic conditions that there are, and that a patient has."""
 
-PARTNERS = 8
+PARTNERS = 6
 """Drugs that a drug for a chronic condition interacts with, about."""
 
-ACUTE, ONSET = 8, 0.4
-"""Acute conditions that there are, and the chance that one begins in a period."""
+ACUTE, ONSET = 6, 0.25
+"""Acute conditions that there are, and the chance of each in a period."""
 
-COURSES = 3, 4, 5, 6
-"""Periods that an acute condition is treated for, each a quarter of the conditions."""
+RETEST = 0.12
+"""Chance that the test which decides between two drugs is made again, and turns out otherwise."""
 
 GIVEN, STRAY = 0.95, 0.006
 """Chance of a drug that is due, and of each that is not."""
@@ -40,12 +40,11 @@ class Hospital:
     - A chronic condition is written down in the first period and treated in every one, with one
       of two drugs. Of drugs that were given together and interact, each is replaced by the other
       drug for its condition. Who knows the list of interactions sees that at once, on the graph;
-      who does not must learn each of some two hundred pairs.
-    - An acute condition is treated from the period after it began, for a number of periods that
-      depends on the condition. Who counts, along the sequence, knows when that ends.
-    - There are two lines of drugs for acute conditions. A patient gets the second if a reaction
-      came before a trial of the first; both are written down once, at the beginning, so who does
-      not remember their order cannot know.
+      who does not must learn every pair.
+    - An acute condition is treated in the period after it came, with one of two drugs: the second
+      if a test of the first was positive. Every test is made in the first period, some again, and
+      the last one decides. Who remembers, along the sequence, which result came last knows the
+      drug; the events of the last periods do not say.
     - A drug that is due is given with probability 0.95, any other with 0.006. Minor diagnoses mean
       nothing.
 
@@ -58,8 +57,9 @@ class Hospital:
     -------
     >>> from plait.tasks.visits.generated import Hospital
     >>> hospital = Hospital()
-    >>> first = [("diagnosis", "acute-00"), ("procedure", "trial"), ("drug", "chronic-07a")]
-    >>> due = hospital.chances([first, [("diagnosis", "reaction")]])
+    >>> first = [("procedure", "test-00 positive"), ("drug", "chronic-07a")]
+    >>> again = [("procedure", "test-00 negative"), ("drug", "chronic-07a")]
+    >>> due = hospital.chances([first, again, [("diagnosis", "acute-00")]])
     >>> [drug for drug, p in zip(hospital.drugs, due) if p > 0.5]
     ['acute-00 line 1']
     """
@@ -94,11 +94,8 @@ class Hospital:
                 now, other = other, now
             replaced = now in together and self.interacts[now, together].any()
             chances[other if replaced else now] = _either(GIVEN, STRAY)
-        line = self._line(codes)
-        for a in range(ACUTE):
-            begun = [t for t, period in enumerate(codes) if f"acute-{a:02}" in period]
-            if begun and len(codes) - begun[-1] <= COURSES[a % len(COURSES)]:
-                chances[self.number[self.lines[a][line]]] = _either(GIVEN, STRAY)
+        for a in (a for a in range(ACUTE) if f"acute-{a:02}" in last):
+            chances[self.number[self.lines[a][_line(a, codes)]]] = _either(GIVEN, STRAY)
         return chances
 
     def patients(self, count: int, seed: int = 0) -> pd.DataFrame:
@@ -112,27 +109,36 @@ class Hospital:
 
     def _history(self, random: np.random.Generator) -> list[list[tuple[str, str]]]:
         chronic = random.choice(CHRONIC, random.integers(*AT_ONCE, endpoint=True), replace=False)
-        written = [("procedure", "trial"), ("diagnosis", "reaction")]
-        random.shuffle(written)
+        positive = random.random(ACUTE) < 0.5
         history: list[list[tuple[str, str]]] = []
         for t in range(random.integers(*PERIODS, endpoint=True)):
-            period = [("diagnosis", f"minor-{random.integers(MINOR)}")]
-            if t < len(written):
-                period.append(written[t])
             if t == 0:
-                period += [("diagnosis", f"chronic-{c:02}") for c in chronic]
+                tested = np.ones(ACUTE, bool)
+                period = [("diagnosis", f"chronic-{c:02}") for c in chronic]
                 drugs = [self.either[c][random.integers(2)] for c in chronic]
             else:
+                tested = random.random(ACUTE) < RETEST
+                positive ^= tested
                 drawn = random.random(len(self.drugs)) < self.chances(history)
-                drugs = [self.drugs[k] for k in np.flatnonzero(drawn)]
-            if random.random() < ONSET:
-                period.append(("diagnosis", f"acute-{random.integers(ACUTE):02}"))
+                period, drugs = [], [self.drugs[k] for k in np.flatnonzero(drawn)]
+            period += [
+                ("procedure", RESULTS[int(positive[a])].format(a)) for a in np.flatnonzero(tested)
+            ]
+            begun = np.flatnonzero(random.random(ACUTE) < ONSET)
+            period += [("diagnosis", f"acute-{a:02}") for a in begun]
+            period += [("diagnosis", f"minor-{random.integers(MINOR)}")]
             history.append(period + [("drug", drug) for drug in drugs])
         return history
 
-    def _line(self, codes: list[set[str]]) -> int:
-        first = next((p for p in codes if p & {"trial", "reaction"}), {"trial"})
-        return int("reaction" in first)
+
+RESULTS = "test-{:02} negative", "test-{:02} positive"
+
+
+def _line(a: int, codes: Sequence[set[str]]) -> int:
+    """Say by the last test which drug an acute condition is treated with: 0 or 1."""
+    negative, positive = (result.format(a) for result in RESULTS)
+    last = next((period for period in reversed(codes) if period & {negative, positive}), set())
+    return int(positive in last)
 
 
 def _either(p: float, q: float) -> float:
