@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: demo test test-all lint format clean
+.PHONY: demo test test-all bench lint format clean
 
 demo: $(VENV)/installed
 	$(BIN)/plait train text --data presidents --steps 2400 --out $(RUN)
@@ -21,6 +21,9 @@ test: $(VENV)/installed
 
 test-all: $(VENV)/installed
 	$(BIN)/pytest -n auto
+
+bench: $(VENV)/installed
+	$(BIN)/python benchmarks/recurrence.py
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check

@@ -1,23 +1,29 @@
-"""The report's text model: what it reaches, and its speed beside torch.nn.
+"""The text task: what it reaches, what its options pay, and its speed beside torch.nn.
 
     python benchmarks/text.py accuracy    training accuracy under both protocols, three seeds
     python benchmarks/text.py speed       steps a second beside nn.LSTM in a bare loop
+    python benchmarks/text.py options     what each option pays on held-out text
+    python benchmarks/text.py minutes     held-out scores after 1, 3 and 10 minutes of training
 
-Both need the text `democracy` under $PLAIT_DATA.
+All need the text `democracy` under $PLAIT_DATA. The last two take --data, --seeds (their number)
+and any other option of the text task, for all of their runs: --steps 20 --hidden-size 16.
 """
 
+import argparse
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 import plait
+from plait.comparison.grid import read_vary
 from plait.tasks.text.config import TextConfig
 from plait.tasks.text.task import TextTask
 from plait.training.loop import Loop
@@ -25,6 +31,23 @@ from plait.training.progress import Progress
 from plait.training.run import Run
 
 REPORTED = (0.590, 0.598, 0.619)
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "--recipe good": {},
+    "constant learning rate": {"schedule": "constant"},
+    "no warm-up": {"warmup": 0},
+    "weight decay 0.03": {"weight_decay": 0.03},
+    "dropout 0.1": {"dropout": 0.1},
+    "recurrent dropout 0.1": {"recurrent_dropout": 0.1},
+    "embedding as wide as the state": {"embedding_size": 256},
+    "the same, tied": {"embedding_size": 256, "tied": True},
+    "averaged weights, 0.98": {"average": 0.98},
+    "averaged, constant learning rate": {"average": 0.98, "schedule": "constant"},
+    "windows from a zero state": {"batches": "windows"},
+}
+"""Each changes the recipe by itself."""
+
+MINUTES = (1, 3, 10)
 
 
 def accuracy() -> None:
@@ -116,8 +139,98 @@ def _bare(config: TextConfig) -> Callable[[int], float]:
     return block
 
 
+def options(seeds: int, given: dict[str, Any]) -> None:
+    """A row an option: `--recipe good` with it alone changed, on validation and on test."""
+    print(f"{torch.get_num_threads()} threads, {seeds} seeds; bits per character")
+    print(f"| {'option':<32} | validation      | gain over the recipe | test   | seconds |")
+    print("|---|---|---|---|---|")
+    base: list[float] = []
+    for name, changed in OPTIONS.items():
+        valid, test, seconds, dynamic = [], [], [], []
+        for seed in range(seeds):
+            with tempfile.TemporaryDirectory() as folder:
+                every = {**given, **changed, "seed": seed}
+                run = plait.train("text", recipe="good", out=Path(folder, "run"), **every)
+                records = run.records("valid")
+                valid.append(min(r["bits_per_character"] for r in records))
+                seconds.append(records[-1]["seconds"])
+                test.append(run.records("test")[0]["bits_per_character"])
+                if not changed:
+                    dynamic.append(plait.score(run, dynamic=True))
+        base = base or valid
+        gain = [b - v for b, v in zip(base, valid, strict=True)]
+        print(
+            f"| {name:<32} | {_spread(valid, '.4f'):<15} | {_spread(gain, '+.4f'):<20} "
+            f"| {statistics.mean(test):.4f} | {statistics.mean(seconds):7.0f} |",
+            flush=True,
+        )
+        for key, label in (
+            ("dynamic_bits_per_character", "the recipe, dynamic evaluation"),
+            ("ngram_bits_per_character", "n-gram"),
+        ):
+            if dynamic:
+                mean = statistics.mean(scores[key] for scores in dynamic)
+                print(f"| {label:<32} | {'':<15} | {'':<20} | {mean:.4f} | {'':<7} |", flush=True)
+
+
+def minutes(seeds: int, given: dict[str, Any]) -> None:
+    """`--recipe good` with as many steps as the time allows, so that its schedule ends with it."""
+    given.pop("steps", None)
+    config = TextConfig.of({**given, "steps": 10_000}, "good")
+    rate, validation = _pace(config)
+    print(f"{torch.get_num_threads()} threads: {rate:.2f} steps/s, validation {validation:.1f} s")
+    print("| minutes | steps | seconds | validation | test   | n-gram | accuracy, n-gram's |")
+    print("|---|---|---|---|---|---|---|")
+    for wanted in MINUTES:
+        for seed in range(seeds):
+            steps = max(1, int((60 * wanted - 10 * validation) * rate))
+            with tempfile.TemporaryDirectory() as folder:
+                every = {**given, "steps": steps, "seed": seed}
+                run = plait.train("text", recipe="good", out=Path(folder, "run"), **every)
+                records = run.records("valid")
+                (test,) = run.records("test")
+            best = min(r["bits_per_character"] for r in records)
+            print(
+                f"| {wanted:>7} | {steps:>5} | {records[-1]['seconds']:>7.0f} | {best:.4f}     "
+                f"| {test['bits_per_character']:.4f} | {test['ngram_bits_per_character']:.4f} "
+                f"| {test['accuracy']:.4f}, {test['ngram_accuracy']:.4f}     |",
+                flush=True,
+            )
+
+
+def _pace(config: TextConfig, seconds: float = 20.0) -> tuple[float, float]:
+    """Steps a second without validations, and the seconds that one validation takes."""
+    block = _ours(config)
+    block(3)
+    taken: list[float] = []
+    while sum(taken) < seconds:
+        taken.append(block(5))
+    task = TextTask(config, torch.device("cpu"))
+    task.model.eval()
+    begin = time.perf_counter()
+    task.validate()
+    return 5 * len(taken) / sum(taken), time.perf_counter() - begin
+
+
+def _spread(values: list[float], digits: str) -> str:
+    spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):{digits}}{spread}"
+
+
+def main() -> None:
+    if sys.argv[1:] in (["accuracy"], ["speed"]):
+        return {"accuracy": accuracy, "speed": speed}[sys.argv[1]]()
+    parser = argparse.ArgumentParser(usage=__doc__)
+    parser.add_argument("what", choices=("options", "minutes"))
+    parser.add_argument("--data", default="democracy")
+    parser.add_argument("--seeds", type=int, default=1)
+    known, others = parser.parse_known_args()
+    given: dict[str, Any] = {"data": known.data}
+    for flag, value in zip(others[::2], others[1::2], strict=True):
+        name = flag.removeprefix("--").replace("-", "_")
+        given |= {k: v[0] for k, v in read_vary([f"{name}={value}"], "text").items()}
+    {"options": options, "minutes": minutes}[known.what](known.seeds, given)
+
+
 if __name__ == "__main__":
-    commands = {"accuracy": accuracy, "speed": speed}
-    if len(sys.argv) != 2 or sys.argv[1] not in commands:
-        sys.exit(__doc__)
-    commands[sys.argv[1]]()
+    main()

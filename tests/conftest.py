@@ -88,7 +88,7 @@ def answers() -> Callable[..., tuple[tuple[Tensor, ...], dict[str, Tensor]]]:
         y, final = (call or module)(x, state if len(state) > 1 else state[0], **options)
         values = (y, *((final,) if isinstance(final, Tensor) else final))
         generator = torch.Generator().manual_seed(1)
-        weighting = [torch.randn(v.shape, generator=generator, dtype=v.dtype) for v in values]
+        weighting = [torch.randn(v.shape, generator=generator).to(v.dtype) for v in values]
         loss = sum((v * w).sum() for v, w in zip(values, weighting, strict=True))
         of = {"x": x, **{f"state {k}": s for k, s in enumerate(state)}}
         of |= dict(module.named_parameters())

@@ -76,7 +76,7 @@ def test_what_a_run_leaves():
     config = json.loads(Path("run/config.json").read_text())
     assert config["task"] == "text"
     assert TextConfig.from_dict(config["config"]) == TextConfig(
-        data="prose.txt", steps=6, lr=0.01, **SMALL
+        data=str(Path("prose.txt").absolute()), steps=6, lr=0.01, **SMALL
     )
     assert config["facts"]["vocabulary"] == "".join(sorted(set(PROSE)))
     assert config["facts"]["characters"] == len(PROSE)
@@ -98,6 +98,7 @@ def test_nothing_is_pickled(monkeypatch):
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a pickle")
 
+    train("first")  # torch imports parts of itself late, and they derive from pickle's classes
     for module in (torch, pickle):
         for name in ("load", "save", "loads", "dump", "dumps", "Unpickler", "Pickler"):
             if hasattr(module, name):
@@ -109,9 +110,9 @@ def test_nothing_is_pickled(monkeypatch):
     for name, data in content("run").items():
         assert data[:1] not in (b"\x80", b"P"), name  # of a pickle, of a zip archive
     source = Path(plait.__file__).parent
-    for file in source.rglob("*.py"):
-        text = file.read_text()
-        assert not re.search(r"\bimport (pickle|joblib|shelve|marshal)|torch\.(load|save)\(", text)
+    pattern = r"\bimport (pickle|joblib|shelve|marshal)|torch\.(load|save)\("
+    found = [f.name for f in source.rglob("*.py") if re.search(pattern, f.read_text())]
+    assert found == ["planetoid.py"]  # others' files, by an unpickler that looks up no name
 
 
 def test_a_folder_of_its_own_by_default():
@@ -157,9 +158,12 @@ class Stop(Progress):
             raise KeyboardInterrupt
 
 
-def test_resuming_a_finished_run_does_nothing():
+def test_resuming_a_finished_run_changes_nothing():
     train()
     before = content("run")
+    plait.resume("run")
+    assert content("run") == before
+    Path("run/curves.png").unlink()  # as when it was stopped between the test and the picture
     plait.resume("run")
     assert content("run") == before
 
@@ -179,11 +183,34 @@ def test_a_run_goes_on_with_the_text_that_it_began_with_or_not_at_all(step):
             plait.resume("run")
         assert content("run") == before
     Path("prose.txt").unlink()
-    with pytest.raises(InputError, match=r"^no text 'prose\.txt'"):
+    with pytest.raises(InputError, match=r"^no text '/.*/prose\.txt'"):
         plait.resume("run")
     Path("prose.txt").write_text(PROSE)
     plait.resume("run")
     same("run", "whole")
+
+
+def test_a_run_finds_its_text_from_any_folder(tmp_path, monkeypatch):
+    train("whole", save_every=0)
+    with pytest.raises(KeyboardInterrupt):
+        train(save_every=0, progress=Stop(4))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "prose.txt").write_text("another text of that name")
+    plait.resume("../run")
+    same("../run", "../whole")
+    scores = plait.score("../run")
+    assert scores["bits_per_character"] == plait.score("../whole")["bits_per_character"]
+    further = plait.train("text", data="../prose.txt", out="further", from_run="../run", steps=3,
+                          save_every=0, length=10, batch_size=4, threads=1)  # fmt: skip
+    assert further.facts["began_with"] == str(tmp_path / "elsewhere" / ".." / "run")
+    monkeypatch.chdir(tmp_path)
+    assert plait.score("elsewhere/further")["characters"] == scores["characters"]
+
+
+def test_a_named_text_keeps_its_name():
+    run = plait.train("text", data="python-docs", out="run", **{**SMALL, "steps": 1})
+    assert run.config["data"] == "python-docs"
 
 
 def test_a_damaged_model_is_named():
@@ -239,7 +266,10 @@ LONG = {
 
 @pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.slow)])
 def test_a_run_survives_kill_9_at_any_moment(monkeypatch, kills):
-    """The moments are drawn: as a checkpoint appears, and up to 15 ms later."""
+    """The moments are drawn: as a checkpoint appears, and up to 15 ms later.
+
+    Where the machine is so busy that it sees them late, they lie later, even after the test.
+    """
     monkeypatch.setattr(task, "SAMPLE_LENGTH", SAMPLE_LENGTH)  # as in the other processes
     train("whole", **{**LONG, "save_every": 1000})
     random.seed(kills)
@@ -253,7 +283,10 @@ def test_a_run_survives_kill_9_at_any_moment(monkeypatch, kills):
             time.sleep(random.uniform(0, 0.015))
             process.kill()
             _, errors = process.communicate()
-            assert (process.returncode, errors) == (-signal.SIGKILL, b"")
+        assert errors == b""
+        if process.returncode == 0:  # it was faster than a busy machine could stop it
+            break
+        assert process.returncode == -signal.SIGKILL
         command = ["resume", "run"]
     plait.resume("run")
     same("run", "whole")

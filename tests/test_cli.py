@@ -43,6 +43,8 @@ def home(tmp_path_factory) -> Path:
         patch.chdir(folder)
         assert run(["train", "text", "--data", "prose.txt", "--out", "ok", "--steps", "4",
                     *SMALL]) == 0  # fmt: skip
+        assert run(["train", "memory", "--problem", "recall", "--out", "recall", "--steps", "2",
+                    *SMALL]) == 0  # fmt: skip
     return folder
 
 
@@ -161,12 +163,13 @@ def complaint(capsys, words: list[str]) -> str:
 
 @pytest.mark.usefixtures("clutter")
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_to_train_is_one_line_and_leaves_nothing(capsys, case):
+def test_bad_input_to_train_is_one_line_and_leaves_nothing(capsys, here, case):
     options, message = BAD[case]
     given = dict(zip(SMALL[::2], SMALL[1::2], strict=True))
     given = {"--data": "prose.txt", "--steps": "4", **given}
     rest = [word for name, value in given.items() if name not in options for word in (name, value)]
-    assert complaint(capsys, ["train", "text", *rest, *options]).startswith(message)
+    said = complaint(capsys, ["train", "text", *rest, *options])
+    assert said.removeprefix(f"{here}/").startswith(message)
 
 
 @pytest.mark.usefixtures("clutter")
@@ -188,6 +191,11 @@ def test_bad_input_to_train_is_one_line_and_leaves_nothing(capsys, case):
         (["generate", "ok", "--seed", "-1"], "seed must be at least 0 and less than 2**63, not"),
         (["generate", "ok", "--threads", "-1"], "--threads must be from 0 to 1024, not -1"),
         (["generate", "ok", "--stream", "--count", "2"], "--stream writes one text"),
+        (["generate", "ok", "--beams", "2", "--stop", "a"], "--beams writes one text to its end"),
+        (["generate", "ok", "--beams", "2", "--greedy"], "--beams looks for one likeliest text"),
+        (["generate", "ok", "--beams", "0"], "beams must be at least 1, not 0"),
+        (["generate", "recall"], "recall was trained on 'memory' and writes no text"),
+        (["generate", "recall", "--listing"], "recall was trained on 'memory' and writes no text"),
         (["generate", "ok", "--stream", "--prompt", "§"], "the model has never seen '§'"),
         (["generate", "ok", "--stream", "--length", "-1"], "length must be at least 0, not -1"),
         (["generate"], 'Command "generate" parameter --run requires an argument'),
@@ -242,7 +250,7 @@ def test_every_command_helps_at_once():
 @pytest.mark.parametrize("task", TASKS)
 def test_the_flags_are_the_fields_of_the_configuration(task):
     shown = plait("train", task, "--help", env={**os.environ, "COLUMNS": "400"})
-    rows = dict(re.findall(r"(--[a-z-]+)(?: .*?)?  +(\S.*?)\s*│", shown.stdout))
+    rows = dict(re.findall(r"(--[a-z0-9-]+)(?: .*?)?  +(\S.*?)\s*│", shown.stdout))
     for f in fields(config_class(task)):
         row = rows.pop("--" + f.name.replace("_", "-"))
         assert f.metadata["help"] in row

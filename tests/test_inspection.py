@@ -4,11 +4,12 @@ import os
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 import plait
 from plait.api import make_task
 from plait.cli import run as run_command
-from plait.inspection import _initial
+from plait.inspection import _draw_column, _initial
 from plait.tasks import config_class
 
 TINY = {"hidden_size": 8, "embedding_size": 4, "batch_size": 8, "steps": 2, "threads": 1}
@@ -29,7 +30,7 @@ def test_a_plain_network_forgets_what_a_gated_one_keeps(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "layer 0: vanishing" in printed
     assert "spectral radius" in printed
-    assert "kernels\nlayer 0: ATen" in printed
+    assert "kernels\nlayer 0: plait-cpu" in printed
     assert (runs[0].path / "inspect.png").stat().st_size > 10_000
     rnn, gru = plait.inspect(runs, out=tmp_path / "flow.png")
     assert rnn.trained.layers[0].memory < 15
@@ -56,6 +57,21 @@ def test_a_run_that_began_with_another_s_weights_has_no_start_of_its_own(tmp_pat
     (found,) = plait.inspect(second)
     assert found.start is None
     assert found.trained is not None
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_few_steps_are_counted_in_whole_numbers_and_each_is_seen(tmp_path, length):
+    text = tmp_path / "a.txt"
+    text.write_text("to be or not to be, that is the question. " * 20)
+    run = plait.train("text", data=str(text), length=length, out=tmp_path / "run", **TINY)
+    (found,) = plait.inspect(run)
+    above, below = (Figure().subplots() for _ in range(2))
+    _draw_column(above, below, found)
+    low, high = below.get_xlim()
+    ticks = [tick for tick in below.get_xticks() if low <= tick <= high]
+    assert ticks == list(range(length))
+    assert all(line.get_marker() == "." for line in [*above.lines[:-1], *below.lines])
+    assert len(below.texts) == (length == 1)
 
 
 def test_a_text_run_too_and_without_its_text_only_what_the_run_knows(tmp_path):

@@ -39,7 +39,7 @@ def train(
     Parameters
     ----------
     task : str
-        "text", "memory", "nodes" or "visits".
+        "text", "memory", "nodes", "forecast", "links", "scenes", "structure" or "visits".
     out : path
         The run folder, new. None: `runs/TASK-DATA` (or TASK-PROBLEM), with a number behind it if
         that is there.
@@ -77,8 +77,7 @@ def train(
         options = {name: earlier.config[name] for name in kind.architecture} | options
     config = kind.of(options, recipe)
     if out is None:
-        name = Path(str(getattr(config, config.subject, ""))).stem
-        path = next_free(Path("runs"), f"{task}-{name}".rstrip("-"))
+        path = next_free(Path("runs"), f"{task}-{config.subject_name}".rstrip("-"))
     else:
         path = Path(out)
     Run.require_free(path)
@@ -86,7 +85,7 @@ def train(
     facts = dict(problem.facts())
     if earlier is not None:
         problem.begin_with(load(earlier, str(next(problem.model.parameters()).device)))
-        facts["began_with"] = str(earlier.path)
+        facts["began_with"] = str(earlier.path.absolute())
     run = Run.create(path, task, config, facts)
     _go(problem, run, progress, resume=False)
     return run
@@ -169,14 +168,38 @@ def score(
     **options
         For "text": `skip_unknown`, `dynamic`; see `plait.tasks.text.heldout.score_text`. For
         "memory" `data` is lengths: see `plait.tasks.memory.scores.score_memory`. A "nodes" run
-        has no other: see `plait.tasks.nodes.answers.score_trained`.
+        has no other: see `plait.tasks.nodes.answers.score_trained`. For "scenes" `data` is a JSON
+        file: see `plait.tasks.scenes.answers.score_scenes`.
     """
     run = _opened(run)
     config = config_class(run.task).from_dict(run.config)
     function = score_function(run.task)
-    for name in options:
-        if name not in inspect.signature(function).parameters:
-            raise InputError(f"--{name.replace('_', '-')} is not for {run.task!r} runs")
+    _require_known(function, options, run.task)
+    return function(load(run, device), config, run.facts, data, **options)
+
+
+def predictions(
+    run: str | os.PathLike[str] | Run,
+    data: str | None = None,
+    *,
+    device: str = "cpu",
+    **options: Any,
+) -> Any:
+    """Give what the trained model of a run predicts, as a table of pandas.
+
+    Arguments and refusals are those of `predict`.
+
+    Example
+    -------
+    >>> import plait, tempfile
+    >>> run = plait.train("links", data="karate", steps=5, out=tempfile.mkdtemp() + "/run")
+    >>> plait.api.predictions(run, node="33", top=3).shape
+    (3, 5)
+    """
+    run = _opened(run)
+    function = predict_function(run.task)
+    config = config_class(run.task).from_dict(run.config)
+    _require_known(function, options, run.task)
     return function(load(run, device), config, run.facts, data, **options)
 
 
@@ -186,19 +209,24 @@ def predict(
     *,
     out: str | os.PathLike[str] | None = None,
     device: str = "cpu",
+    **options: Any,
 ) -> Path:
-    """Write what the trained model of a run predicts to a CSV file.
+    """Write what the trained model of a run predicts to a CSV or a JSON file.
 
     Parameters
     ----------
     run : path or Run
     data : str
         What to predict of; None: the run's own data. For "nodes" see
-        `plait.tasks.nodes.answers.predict_nodes`, for "visits" `predict_visits` in
-        `plait.tasks.visits.answers`.
+        `plait.tasks.nodes.answers.predict_nodes`, for "scenes"
+        `plait.tasks.scenes.answers.predict_scenes`, for "visits"
+        `plait.tasks.visits.answers.predict_visits`.
     out : path
-        The file, new. None: `predictions.csv` in the run folder.
+        The file, new; NAME.json holds a list of objects, any other a table as CSV. None:
+        `predictions.csv` in the run folder.
     device : str
+    **options
+        For "links": `node` and `top`; see `plait.tasks.links.answers.suggest_links`.
 
     Returns
     -------
@@ -208,7 +236,8 @@ def predict(
     Raises
     ------
     InputError
-        For a task that predicts no table, and where the file is there already.
+        For a task that predicts no table, an option that is not for it, and where the file is
+        there already.
 
     Example
     -------
@@ -218,15 +247,15 @@ def predict(
     'id,label,probability'
     """
     run = _opened(run)
-    function = predict_function(run.task)
     path = run.path / "predictions.csv" if out is None else Path(out)
     if path.exists():
         raise InputError(f"{path} exists already; give another --out")
     if not path.parent.is_dir():
         raise InputError(f"{path.parent} is no folder to write {path.name} in")
-    config = config_class(run.task).from_dict(run.config)
-    table = function(load(run, device), config, run.facts, data)
-    write_aside(path, table.to_csv(index=False).encode())
+    table = predictions(run, data, device=device, **options)
+    as_json = path.suffix == ".json"
+    text = table.to_json(orient="records", indent=1) if as_json else table.to_csv(index=False)
+    write_aside(path, text.encode())
     return path
 
 
@@ -262,6 +291,14 @@ def set_threads(count: int) -> None:
 
 def _opened(run: str | os.PathLike[str] | Run) -> Run:
     return run if isinstance(run, Run) else Run.open(Path(run))
+
+
+def _require_known(function: Any, options: Mapping[str, Any], task: str) -> None:
+    """Refuse options that a task's function does not take."""
+    for name in options:
+        if name not in inspect.signature(function).parameters:
+            flag = {"node": "for"}.get(name, name.replace("_", "-"))
+            raise InputError(f"--{flag} is not for {task!r} runs")
 
 
 def _require_same_sizes(

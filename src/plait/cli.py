@@ -287,8 +287,8 @@ def score(
     run : Path
         The run folder.
     data : str
-        A text by path or name, all of it; for memory, lengths such as 8,10,12. Default: the run's
-        own test part.
+        A text by path or name, all of it; for memory, lengths such as 8,10,12; for scenes, a JSON
+        file. Default: the run's own test part.
     skip_unknown : bool
         Leave characters out that the model has never seen.
     dynamic : bool
@@ -311,31 +311,44 @@ def predict(
     run: Path,
     *,
     data: str | None = None,
+    node: Annotated[str | None, Parameter(name="--for")] = None,
+    top: int | None = None,
     out: Path | None = None,
     device: Device = "auto",
     threads: Threads = 0,
 ) -> None:
-    """Write what a trained model predicts to a CSV file.
+    """Write what a trained model predicts to a file: forecasts, labels of nodes, connections, ….
 
-    Of nodes: id, label and probability. Of visits: the drugs of each patient's next period, ranked,
-    with probabilities; a research tool, not medical advice.
+    Of visits: the drugs of each patient's next period, ranked; a research tool, not medical advice.
 
-    Example: plait predict runs/nodes-karate --out labels.csv
+    Example: plait predict runs/speeds --data recent.csv --out forecast.csv
 
     Parameters
     ----------
     run : Path
         The run folder.
     data : str
-        What to predict of. Default: the run's own data.
+        What to predict of, such as the latest measurements; for scenes a JSON file. Default: the
+        run's own data.
+    node : str
+        For links: the node to suggest connections for, which are printed, unless --out is given.
+        Default: all nodes.
+    top : int
+        For links: suggestions for a node. Default: 10.
     out : Path
-        The file, new. Default: predictions.csv in the run folder.
+        The file, new: NAME.csv or NAME.json. Default: predictions.csv in the run folder.
     """
-    from plait.api import choose_device, set_threads
+    from plait.api import choose_device, predictions, set_threads
     from plait.api import predict as predict_table
 
     set_threads(threads)
-    print(f"kept in {predict_table(run, data, out=out, device=str(choose_device(device)))}")
+    given = {"node": node, "top": top}
+    options = {name: value for name, value in given.items() if value is not None}
+    options["device"] = str(choose_device(device))
+    if node is not None and out is None:
+        print(predictions(run, data, **options).to_string(index=False))
+    else:
+        print(f"kept in {predict_table(run, data, out=out, **options)}")
 
 
 @app.command
@@ -398,29 +411,36 @@ def generate(
         The report's layout: what the weights at 1/3, 2/3 and 3/3 of the training write.
     """
     from plait.api import choose_device, load, load_kept, set_threads
+    from plait.generation import WritesText
+    from plait.tasks import model_class
     from plait.training.run import Run
 
     set_threads(threads)
+    opened = Run.open(run)
+    if not issubclass(model_class(opened.task), WritesText):
+        raise InputError(f"{run} was trained on {opened.task!r} and writes no text")
     prompts = prompt or [""]
     sampling = {
         "temperature": temperature, "beta": beta, "greedy": greedy,
         "top_k": top_k, "top_p": top_p, "min_p": min_p,
     }  # fmt: skip
     drawn = {"seed": seed, "skip_unknown": skip_unknown, **sampling}
-    if sum((stream, listing, beams is not None)) > 1:
-        raise InputError("give one of --stream, --listing and --beams")
+    ways = {"--stream": stream, "--listing": listing, "--beams": beams is not None}
+    chosen = [flag for flag, on in ways.items() if on]
+    if len(chosen) > 1:
+        raise InputError(f"give one of {' and '.join(chosen)}")
+    if chosen and (count != 1 or stop or (stream and len(prompts) > 1)):
+        raise InputError(f"{chosen[0]} writes one text to its end; leave out --count and --stop")
     if listing:
         from plait.tasks.text.listing import listing as list_thirds
 
-        accuracy = [record["accuracy"] for record in Run.open(run).records("train")]
-        models = load_kept(run, str(choose_device(device)))
+        accuracy = [record["accuracy"] for record in opened.records("train")]
+        models = load_kept(opened, str(choose_device(device)))
         for line in list_thirds(models, accuracy, prompts, length, **drawn):
             print(line)
         return
-    model = load(run, str(choose_device(device)))
+    model = load(opened, str(choose_device(device)))
     if stream:
-        if count != 1 or stop or len(prompts) > 1:
-            raise InputError("--stream writes one text to its end; leave out --count and --stop")
         symbols = model.stream(prompts[0], length, **drawn)
         print(prompts[0], end="", flush=True)
         for symbol in symbols:
@@ -429,7 +449,7 @@ def generate(
         return
     for begin in prompts:
         if beams is not None:
-            if any(value not in (None, False) for value in sampling.values()) or count != 1:
+            if any(value not in (None, False) for value in sampling.values()):
                 raise InputError("--beams looks for one likeliest text; leave out how to draw")
             texts = [model.beam_search(begin, length, beams=beams, skip_unknown=skip_unknown)]
         else:
@@ -445,6 +465,7 @@ def inspect_runs(
     runs: Annotated[list[Path], Parameter(negative="")],
     *,
     out: Path | None = None,
+    repetition: Annotated[bool, Parameter(negative="")] = False,
     threads: Threads = 0,
 ) -> None:
     """Show what networks are made of, and how the gradient flows back through time in them.
@@ -457,12 +478,14 @@ def inspect_runs(
         Run folders; the picture has a column for each.
     out : Path
         The picture. Default: inspect.png in the first run folder.
+    repetition : bool
+        For text: write, and tell how much of it repeats itself, by how sharply is drawn.
     """
     from plait.api import set_threads
     from plait.inspection import inspect as inspect_them
 
     set_threads(threads)
-    for number, found in enumerate(inspect_them(runs, out=out)):
+    for number, found in enumerate(inspect_them(runs, out=out, repetition=repetition)):
         print("\n" * (number > 0) + str(found))
 
 

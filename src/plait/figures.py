@@ -1,5 +1,6 @@
 """One style for every picture."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,9 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from plait.errors import InputError
+from plait.training.files import write_aside
 
 COLOURS = ("#0b6e99", "#d1495b", "#3c8d53", "#8d6a9f", "#c98a1b", "#5c677d")
 
@@ -32,6 +36,19 @@ class Curve:
     score: str
     label: str
     baseline: tuple[float, str] | None = None
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a picture aside and rename it, in the format that the path ends in, or as PNG.
+
+    Raises `InputError` for an ending that is no format of pictures.
+    """
+    kind = path.suffix[1:].lower() or "png"
+    if kind not in figure.canvas.get_supported_filetypes():
+        raise InputError(f"{path}: .{kind} is no picture; end it in .png, .svg or .pdf")
+    content = io.BytesIO()
+    figure.savefig(content, format=kind)
+    write_aside(path, content.getvalue())
 
 
 def draw_curves(
@@ -73,4 +90,4 @@ def draw_curves(
             axes.set_ylabel(curve.label)
             if axes.get_legend_handles_labels()[0]:
                 axes.legend()
-        figure.savefig(path)
+        save_figure(figure, path)

@@ -11,6 +11,9 @@ from plait.sampling import Sampling, require
 
 State = tuple[Tensor, ...]
 
+AT_ONCE = 64
+"""Symbols that are written before it is looked at whether all texts have ended."""
+
 
 class Vocabulary(Protocol):
     """Symbols and their numbers."""
@@ -41,6 +44,10 @@ class WritesText(nn.Module):
     """
 
     vocabulary: Vocabulary
+
+    def compiled(self, state: Tensor | State | None, count: int) -> "Writer | None":
+        """Give a compiled writer of so many texts that starts from a state, where there is one."""
+        return None
 
     def first_logits(self, count: int) -> Tensor:
         """Logits of a text's first symbol, `[count, V]`."""
@@ -112,11 +119,12 @@ class WritesText(nn.Module):
         ends = [self.vocabulary.encode(s).tolist() for s in stop if self._can_write(s)]
         written: list[list[int]] = [[] for _ in range(count or 1)]
         ended = [False] * len(written)
-        for _ in range(length):
-            for k, number in enumerate(writer.step()):
-                if not ended[k]:
-                    written[k].append(number)
-                    ended[k] = _cut_end(written[k], ends)
+        for begin in range(0, length, AT_ONCE):
+            for numbers in writer.write(min(AT_ONCE, length - begin)):
+                for k, number in enumerate(numbers):
+                    if not ended[k]:
+                        written[k].append(number)
+                        ended[k] = _cut_end(written[k], ends)
             if all(ended):
                 break
         texts = [prompt + self.vocabulary.decode(numbers) for numbers in written]
@@ -189,7 +197,7 @@ class WritesText(nn.Module):
         def symbols() -> Iterator[str]:
             decode, written = self.vocabulary.decoder(), 0
             while length is None or written < length:
-                yield decode(writer.step()[0])
+                yield decode(writer.write(1)[0][0])
                 written += 1
 
         return symbols()
@@ -202,6 +210,14 @@ class WritesText(nn.Module):
             return prompt
         unknown = set(self.vocabulary.unknown(prompt))
         return "".join(c for c in prompt if c not in unknown)
+
+
+class Writer(Protocol):
+    """Writes symbols without a model's `forward`."""
+
+    def write(self, last: Tensor, uniform: np.ndarray, sampling: Sampling) -> Tensor:
+        """Go on after the symbols `last [B]`, each drawn by a number of `uniform [steps, B]`."""
+        ...
 
 
 class _Writer:
@@ -219,16 +235,27 @@ class _Writer:
             logits, state = _read(model, prompt)
             self.logits = logits.expand(len(samples), -1)
             self.state = _each(state, lambda s: s.expand(-1, len(samples), -1).contiguous())
+            self.compiled = model.compiled(self.state, len(samples))
 
-    def step(self) -> list[int]:
-        """Draw the next symbol of every text."""
+    def write(self, steps: int) -> list[list[int]]:
+        """Draw the next symbols of every text, `[steps, B]`."""
         with _standing_still(self.model), torch.inference_mode():
-            if self.drawn is not None:
-                logits, self.state = self.model(self.drawn[None], self.state)
-                self.logits = logits[0]  # [B, V]
-            u = torch.tensor([stream.random() for stream in self.streams], dtype=torch.float64)
-            self.drawn = self.sampling.draw(self.logits, u.to(self.device))  # [B]
-            return self.drawn.tolist()
+            if self.compiled is None:
+                return [self._step() for _ in range(steps)]
+            first = [] if self.drawn is not None else [self._step()]
+            assert self.drawn is not None
+            uniform = [stream.random(steps - len(first)) for stream in self.streams]
+            written = self.compiled.write(self.drawn, np.stack(uniform, 1), self.sampling)
+            self.drawn = written[-1] if len(written) else self.drawn
+            return [*first, *written.tolist()]
+
+    def _step(self) -> list[int]:
+        if self.drawn is not None:
+            logits, self.state = self.model(self.drawn[None], self.state)
+            self.logits = logits[0]  # [B, V]
+        u = torch.tensor([stream.random() for stream in self.streams], dtype=torch.float64)
+        self.drawn = self.sampling.draw(self.logits, u.to(self.device))  # [B]
+        return self.drawn.tolist()
 
 
 def _read(model: WritesText, prompt: str) -> tuple[Tensor, Any]:

@@ -1,7 +1,7 @@
 """`plait inspect`: what a trained network is made of, and how its gradient flows through time."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,21 +12,25 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import nn
 
 from plait.api import load
 from plait.diagnostics import GradientFlow, ParameterCount, count_parameters, gradient_flow
 from plait.diagnostics.gradients import REMEMBERED
 from plait.errors import InputError
-from plait.figures import COLOURS, STYLE
+from plait.figures import COLOURS, STYLE, save_figure
 from plait.nn.convolution import GraphConv
 from plait.nn.recurrent import Recurrent
-from plait.tasks import config_class, model_class, probe_batch
+from plait.tasks import config_class, model_class, probe_batch, repetition_function
 from plait.training.loop import seed_all
 from plait.training.run import Run
 
 FLOOR = 1e-12
 """Smallest share of a gradient that is drawn."""
+
+FEW = 30
+"""Steps up to which each is marked, so that one alone is seen too."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ class Inspection:
         With the run's initial weights and with its best. None, and why in `without_flow`, where
         there is nothing to flow through or no data to try on.
     without_flow : str
+    repetition : Repetition or None
+        How much it repeats itself in writing, where that was asked for.
     """
 
     path: Path
@@ -54,6 +60,7 @@ class Inspection:
     start: GradientFlow | None
     trained: GradientFlow | None
     without_flow: str = ""
+    repetition: Any = None
 
     def __str__(self) -> str:
         parts = [f"{self.path}: {self.title}", str(self.parameters)]
@@ -65,6 +72,8 @@ class Inspection:
             parts.append(f"gradient flow after training\n{self.trained}")
         if self.without_flow:
             parts.append(f"no gradient flow: {self.without_flow}")
+        if self.repetition is not None:
+            parts.append(str(self.repetition))
         return "\n\n".join(parts)
 
 
@@ -72,6 +81,7 @@ def inspect(
     runs: str | os.PathLike[str] | Run | Sequence[str | os.PathLike[str] | Run],
     *,
     out: str | os.PathLike[str] | None = None,
+    repetition: bool = False,
 ) -> list[Inspection]:
     """Say what networks are made of and how the gradient flows back through time in them.
 
@@ -81,6 +91,8 @@ def inspect(
     out : path
         Where to draw the gradient flow of all of them, side by side; None: `inspect.png` in the
         first run's folder.
+    repetition : bool
+        Write with each of them too, and measure how much they repeat themselves; for text.
 
     Returns
     -------
@@ -89,7 +101,8 @@ def inspect(
     Raises
     ------
     InputError
-        For a folder that is no run, or one without trained weights.
+        For a folder that is no run, or one without trained weights; for `repetition` of a run
+        that does not write, or whose text is gone.
 
     Example
     -------
@@ -102,7 +115,8 @@ def inspect(
     """
     several = [runs] if isinstance(runs, (str, os.PathLike, Run)) else list(runs)
     opened = [run if isinstance(run, Run) else Run.open(Path(run)) for run in several]
-    found = [_inspect(run) for run in opened]
+    measures = [repetition_function(run.task) if repetition else None for run in opened]
+    found = [_inspect(run, measure) for run, measure in zip(opened, measures, strict=True)]
     drawn = [f for f in found if f.trained is not None]
     if drawn:
         path = opened[0].path / "inspect.png" if out is None else Path(out)
@@ -110,7 +124,7 @@ def inspect(
     return found
 
 
-def _inspect(run: Run) -> Inspection:
+def _inspect(run: Run, measure_repetition: Callable[..., Any] | None) -> Inspection:
     config = config_class(run.task).from_dict(run.config)
     model: nn.Module = load(run)
     layers = [m for m in model.modules() if isinstance(m, Recurrent)]
@@ -122,21 +136,24 @@ def _inspect(run: Run) -> Inspection:
         batch = probe_batch(run.task, model, config, run.facts)
         trained = gradient_flow(model, batch)
         if "began_with" not in run.facts:
-            start = gradient_flow(_initial(run, config), batch)
+            untrained = _initial(run, config)
+            # what is not learnt, such as a graph or a scale, is that of the trained one
+            untrained.load_state_dict(dict(model.named_buffers()), strict=False)
+            start = gradient_flow(untrained, batch)
     except (InputError, ValueError) as error:
         why = str(error)
     sizes = [str(run.config[n]) for n in ("layers", "hidden_size") if n in run.config]
     kind = run.config.get("cell", run.config.get("operator", ""))
-    subject = str(run.config.get(config.subject, ""))
     length = f" {run.config['length']}" if "length" in run.config else ""
     return Inspection(
         run.path,
-        f"{kind} {' × '.join(sizes)}, {subject}{length}".strip(", "),
+        f"{kind} {' × '.join(sizes)}, {config.subject_name}{length}".strip(", "),
         count_parameters(model),
         "\n".join(explained),
         start,
         trained,
         why,
+        measure_repetition(model, config, run.facts) if measure_repetition else None,
     )
 
 
@@ -164,31 +181,45 @@ def draw_flows(found: Sequence[Inspection], path: Path) -> None:
             above.set_title(f"{title[0]}\n{verdict}")
         panels[0, 0].set_ylabel("‖∂L/∂state‖, last step = 1")
         panels[1, 0].set_ylabel("share of ‖∂L/∂W_hh‖")
+        for row in panels:  # what is drawn, but never less than down to the line of 1 %
+            low = min(axes.dataLim.y0 for axes in row)
+            row[0].set_ylim(bottom=max(FLOOR, min(low, REMEMBERED) / 3))
         subjects = dict.fromkeys(one.title.split(", ")[-1] for one in found)
         figure.suptitle(f"gradient flow back through time: {'; '.join(subjects)}")
-        handles, labels = panels[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(handles)))
-        figure.savefig(path)
+        lines = (axes.get_legend_handles_labels() for axes in panels[0])
+        entries = {label: line for one in lines for line, label in zip(*one, strict=True)}
+        figure.legend(
+            entries.values(), entries.keys(), loc="outside lower center",
+            ncols=min(3, len(entries)),
+        )  # fmt: skip
+        save_figure(figure, path)
 
 
 def _draw_column(above: Axes, below: Axes, one: Inspection) -> None:
+    steps = 1
     for flow, style, when in (
         (one.start, "--", "at the start"),
         (one.trained, "-", "after training"),
     ):
         for k, layer in enumerate(flow.layers if flow is not None else ()):
-            colour = COLOURS[k % len(COLOURS)]
-            back = np.arange(len(layer.flow))[::-1]
+            steps = len(layer.flow)
+            look: dict[str, Any] = {
+                "color": COLOURS[k % len(COLOURS)],
+                "linestyle": style,
+                "marker": "." if steps <= FEW else "",
+            }
+            back = np.arange(steps)[::-1]
             share = _drawable(layer.flow / layer.flow[-1])
-            label = f"{layer.name}, {when}"
-            above.semilogy(back, share, style, color=colour, label=label)
-            below.semilogy(back, _drawable(layer.shares), style, color=colour)
+            above.semilogy(back, share, label=f"{layer.name}, {when}", **look)
+            below.semilogy(back, _drawable(layer.shares), **look)
     above.axhline(REMEMBERED, color="0.3", linestyle=":", linewidth=1, label="1 %: memory's end")
+    if steps == 1:
+        below.text(0.5, 0.5, "one step: nothing\nbefore it to hear", ha="center", va="center",
+                   transform=below.transAxes)  # fmt: skip
+    margin = 0.02 * (steps - 1) or 0.5
+    below.set_xlim(-margin, steps - 1 + margin)
+    below.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     below.set_xlabel("steps back from the last")
-    for axes in (above, below):
-        axes.set_ylim(bottom=FLOOR)
-    if one.trained is not None:
-        above.set_xlim(0, max(len(layer.flow) for layer in one.trained.layers) - 1)
 
 
 def _drawable(shares: torch.Tensor) -> np.ndarray:

@@ -45,6 +45,20 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def test_a_grid_goes_on_from_any_folder(tmp_path, monkeypatch):
+    (tmp_path / "a.txt").write_text("to be or not to be " * 60)
+    (tmp_path / "elsewhere").mkdir()
+    options = {k: v for k, v in TINY.items() if k != "problem"}
+    monkeypatch.chdir(tmp_path)
+    plait.compare("text", CELLS, seeds=1, out="g", data="a.txt", **options)
+    assert Run.open(tmp_path / "g" / "cell=rnn,seed=0").config["data"] == str(tmp_path / "a.txt")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    said = Notices()
+    for data in ("../a.txt", str(tmp_path / "a.txt")):
+        plait.compare("text", CELLS, seeds=1, out="../g", data=data, progress=said, **options)
+    assert said.notices == ["2 of 2 runs are finished already"] * 2
+
+
 def test_a_grid_leaves_run_folders_tables_and_a_picture(tmp_path):
     grid = plait.compare("memory", CELLS, seeds=2, out=tmp_path / "g", **TINY)
     names = [f"cell={cell},seed={seed}" for seed in (0, 1) for cell in ("rnn", "gru")]
@@ -201,6 +215,18 @@ def test_other_tasks_compare_by_what_they_validate_by(tmp_path):
         (["--vary", "length=4,0"], "recall has lengths from 1 to 1,000,000, not 0"),
         (["--vary", "cell=rnn,lstn"], "no cell named 'lstn'"),
         (["--vary", "cell=rnn,gru", "--jobs", "0"], "--jobs must be at least 1, not 0"),
+        (
+            ["--vary", "cell=rnn,gru", "--jobs", "two"],
+            "Invalid value for --jobs: two is not a whole",
+        ),
+        (["--vary", "cell=rnn,gru", "--seeds", "0"], "--seeds must be at least 1, not 0"),
+        (["--vary", "cell=rnn,gru", "--seeds", "3,3"], "--seeds must be numbers, each once"),
+        (["--vary", "length=4,"], "--vary length=4,: there is no value beside a comma"),
+        (["--vary", "length=4,4"], "--vary length has 4 twice"),
+        (["--vary", "cell=rnn,gru", "--cell", "rnn"], "cell is varied; leave --cell out"),
+        (["--vary", "cell=rnn,gru", "--recipe", "rapport"], "no recipe 'rapport'; there are rep"),
+        (["--vary", "cell=rnn,gru", "--eval-lengths", "0"], "recall has lengths from 1 to"),
+        (["--vary", "hidden_size=4,1000000"], "there is not enough memory for these sizes"),
         (["--vary", "cell=rnn,gru", "--seeds", "none"], "--seeds none: give how many"),
         ([], "nothing varies; give --vary FIELD=VALUE,VALUE"),
     ],
@@ -219,8 +245,18 @@ def test_the_same_folder_with_other_settings_is_refused(tmp_path, capsys):
     plait.compare("memory", CELLS, seeds=1, out=tmp_path / "g", **TINY)
     before = {p: p.read_bytes() for p in (tmp_path / "g").rglob("*") if p.is_file()}
     command = ["compare", "memory", "--vary", "cell=rnn,gru", "--out", str(tmp_path / "g")]
-    assert run_command(command) == 2
-    assert "holds another grid: seeds is 0 there, 0,1,2 here" in capsys.readouterr().err
+    for other, differs in (
+        ([], "seeds is 0 there, 0,1,2 here"),
+        (["--seeds", "1"], "steps is 3 there, "),
+        (["--vary", "length=2,3"], "vary is cell=rnn,gru there, cell=rnn,gru length=2,3 here"),
+    ):
+        assert run_command([*command[:4], *other, *command[4:]]) == 2
+        errors = capsys.readouterr().err
+        assert f"holds another grid: {differs}" in errors
+        assert errors.count("\n") == 1
+    for place in ("g/cell=rnn,seed=0", "g/results.csv"):
+        assert run_command([*command[:-1], str(tmp_path / place)]) == 2
+        assert "exists already and is no grid; give another --out" in capsys.readouterr().err
     assert run_command(command[:-2]) == 2
     assert capsys.readouterr().err == "plait: give the grid's folder: --out GRID\n"
     assert {p: p.read_bytes() for p in (tmp_path / "g").rglob("*") if p.is_file()} == before

@@ -239,14 +239,14 @@ def test_explain_says_how_and_why(make_graph):
     )
     layer = Recurrent(GRU(), 9, 2, operator=Chebyshev(2), layers=2, bidirectional=True)
     assert layer.explain(sparse).splitlines() == [
-        "layer 0: reference - torch has no kernel for GRU(reset='after') × "
-        "Chebyshev(k=2, lambda_max=2)",
+        "layer 0: plait-cpu - compiled loops for GRU(reset='after') × "
+        "Chebyshev(k=2, lambda_max=2) in float32",
         "  input side: product first, for 6 outputs are fewer than 9 inputs; "
         "sparse shift: 9.4 % of 16² entries are not zero, under 20 %",
         "  recurrent side: shift first, for 2 inputs are no more than 6 outputs; "
         "sparse shift: 9.4 % of 16² entries are not zero, under 20 %",
-        "layer 1: reference - torch has no kernel for GRU(reset='after') × "
-        "Chebyshev(k=2, lambda_max=2)",
+        "layer 1: plait-cpu - compiled loops for GRU(reset='after') × "
+        "Chebyshev(k=2, lambda_max=2) in float32",
         "  input side: shift first, for 4 inputs are no more than 6 outputs; "
         "sparse shift: 9.4 % of 16² entries are not zero, under 20 %",
         "  recurrent side: shift first, for 2 inputs are no more than 6 outputs; "

@@ -227,6 +227,8 @@ def test_samples_and_kept_weights_are_found_again(run):
     run.log("sample", 4, {"text": "cd\nef"})
     run.write_samples()
     assert (run.path / "samples.txt").read_text() == "--- step 2\nab\n--- step 4\ncd\nef\n"
+    run.cut_back(3)
+    assert (run.path / "samples.txt").read_text() == "--- step 2\nab\n"
     assert run.kept_steps() == []
     for step in (100, 20, 3):
         run.save_model(run.kept_path(step), {"w": torch.ones(1)}, step)

@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 
 from plait.comparison.grid import Grid
 from plait.comparison.results import WINDOW, Measure, Result, group, line_field, mean_curve
-from plait.figures import COLOURS, STYLE
+from plait.figures import COLOURS, STYLE, save_figure
 
 PRIORS = {"accuracy": "prior", "loss": "loss_prior"}
 """The score that stands for not looking, by the score that it stands beside."""
@@ -31,7 +31,9 @@ def draw_grid(
     """Draw the training curves of a grid.
 
     A line is the mean over the seeds of each run's curve, ten-step means of the training score;
-    the band is ± 1 standard deviation. Published steps are marks along the lower edge; what can be
+    the band is ± 1 standard deviation. It ends with the last step that one of the runs made, in a
+    dot where all of them converged; until there a run that converged before the others goes on
+    with its last value. Published steps are marks along the lower edge; what can be
     had without looking is dashed.
     """
     line = line_field(grid)
@@ -61,17 +63,22 @@ def draw_grid(
             axes.set_visible(False)
         if measure.score == "accuracy":
             figure.axes[0].set_ylim(top=1.02)  # the band of the spread may lie beyond
-        subject = getattr(grid.plans[0].config, grid.plans[0].config.subject, "")
+        config = grid.plans[0].config
+        subject = "" if config.subject in grid.vary else config.subject_name
         figure.suptitle(f"{grid.task}: {subject}" if subject else grid.task)
         figure.axes[0].set_ylabel(f"{measure.score.replace('_', ' ')} of training batches")
         _legend(figure, grid, results, sources, colours, bool(_priors(results, measure)))
-        figure.savefig(path)
+        save_figure(figure, path)
 
 
 def _draw_point(axes: Axes, results: Sequence[Result], measure: Measure, colour: str) -> None:
     mean, spread = mean_curve(results)
+    last = max((len(r.values) for r in results), default=0)  # steps that some run made
+    mean, spread = mean[:last], spread[:last]
     steps = np.arange(1, len(mean) + 1)
-    axes.plot(steps, mean, color=colour)
+    ended = bool(results) and all(r.converged for r in results)
+    end = {"marker": "o", "markersize": 5, "markevery": [-1]} if ended else {}
+    axes.plot(steps, mean, color=colour, **end)
     axes.fill_between(steps, mean - spread, mean + spread, color=colour, alpha=0.2, linewidth=0)
     for prior in _priors(results, measure):
         axes.axhline(prior, color="0.3", linestyle="--", linewidth=1)
@@ -115,9 +122,14 @@ def _legend(
     smooth = f"means of {WINDOW} steps"
     label = f"± 1 standard deviation of {seeds} seeds, {smooth}" if seeds > 1 else smooth
     entries.append(Patch(color="0.8", label=label))
+    if any(r.converged for r in results):
+        entries.append(
+            Line2D([], [], color="0.4", marker="o", markersize=5, label="end, all seeds converged")
+        )
     if prior:
         entries.append(Line2D([], [], color="0.3", linestyle="--", label="without looking"))
     for row, source in enumerate(sources):
         mark = MARKS[row % len(MARKS)]
         entries.append(Line2D([], [], color="0.4", marker=mark, linestyle="", label=source))
-    figure.legend(handles=entries, loc="outside lower center", ncols=min(len(entries), 3))
+    columns = 2 if figure.get_figwidth() < 9 else 3  # what the widest entries leave room for
+    figure.legend(handles=entries, loc="outside lower center", ncols=min(len(entries), columns))

@@ -131,6 +131,8 @@ def read_vary(texts: Iterable[str], task: str) -> dict[str, tuple[Any, ...]]:
             raise InputError(f"--vary {text}: write FIELD=VALUE,VALUE")
         if name in vary:
             raise InputError(f"--vary {name} is given twice; put all its values into one")
+        if not all(v.strip() for v in values.split(",")):
+            raise InputError(f"--vary {text}: there is no value beside a comma")
         read = (_value(name, v.strip(), kinds.get(name, str)) for v in values.split(","))
         vary[name] = tuple(read)
     return vary
@@ -162,7 +164,8 @@ def _value(name: str, text: str, kind: Any) -> Any:
     try:
         return kind(text)
     except ValueError:
-        raise InputError(f"--vary {name}: {text!r} is not {kind.__name__}") from None
+        wanted = "a whole number" if kind is int else "a number"
+        raise InputError(f"--vary {name}: {text!r} is not {wanted}") from None
 
 
 def _require_variable(

@@ -57,7 +57,8 @@ def read_result(plan: Plan, measure: Measure) -> Result:
     """Read a finished run."""
     run = Run.open(plan.path)
     (test,) = run.records("test")
-    scores = {k: v for k, v in test.items() if k not in ("step", "kind", "best_step")}
+    numbers = {k: v for k, v in test.items() if isinstance(v, int | float)}
+    scores = {k: v for k, v in numbers.items() if k not in ("step", "best_step")}
     converged = scores.pop("converged_step", None)
     logged = [r[measure.score] for r in run.records("train") if measure.score in r]
     values = np.array(logged, dtype=float)

@@ -1,1 +1,1 @@
-"""The hot functions: recurrences (`reference`, the oracle; `native`, torch's own), graphs."""
+"""The hot functions: recurrences (`reference`, the oracle; torch's; our own), graphs."""

@@ -104,8 +104,8 @@ class _Table:
         if twice is not None:
             raise InputError(f"{path}, line 1: the column {twice!r} stands twice")
         self.id_column = "id" if "id" in names else names[0]
-        as_text = {n: str for n in names if n in texts or n == self.id_column}
-        missing = {n: MISSING for n in names if n not in as_text}
+        as_text: Any = {n: str for n in names if n in texts or n == self.id_column}
+        missing: Any = {n: MISSING for n in names if n not in as_text}
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -117,11 +117,11 @@ class _Table:
         except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
             raise InputError(f"{path}: {_reason(error, len(names))}") from None
         blank = (frame.isna() | (frame == "")).all(axis=1)
-        self.frame: pd.DataFrame = frame[~blank]  # row k stood on line index[k] + 2
+        self.frame: Any = frame[~blank]  # row k stood on line index[k] + 2
         if self.frame.empty:
             raise InputError(f"{path} has no rows under its first line")
 
-    def at(self, row: int) -> str:
+    def at(self, row: int | np.integer[Any]) -> str:
         """Name the file and the line of a row."""
         return f"{self.path}, line {self.frame.index[row] + 2}"
 
@@ -171,9 +171,9 @@ def _features(table: _Table, ids: Sequence[str], names: Sequence[str]) -> Tensor
     return torch.from_numpy(np.concatenate(parts, 1, dtype=np.float32))
 
 
-def _standardised(table: _Table, ids: Sequence[str], column: "pd.Series[Any]") -> np.ndarray:
+def _standardised(table: _Table, ids: Sequence[str], column: Any) -> np.ndarray:
     numbers = column.to_numpy(np.float64)
-    for row in np.flatnonzero(~np.isfinite(numbers)):
+    for row in map(int, np.flatnonzero(~np.isfinite(numbers))):
         given = "missing" if np.isnan(numbers[row]) else "infinite"
         raise InputError(
             f"{table.at(row)}: the {column.name!r} of node {ids[row]!r} is {given}; give a number, "
@@ -183,9 +183,9 @@ def _standardised(table: _Table, ids: Sequence[str], column: "pd.Series[Any]") -
     return ((numbers - numbers.mean()) / (spread if spread > 0 else 1))[:, None]
 
 
-def _one_hot(table: _Table, ids: Sequence[str], column: "pd.Series[Any]") -> np.ndarray:
-    number = pd.to_numeric(column, errors="coerce").notna()
-    for row in np.flatnonzero(~number & column.notna()) if number.any() else ():
+def _one_hot(table: _Table, ids: Sequence[str], column: Any) -> np.ndarray:
+    number = _numbers(column).notna()
+    for row in map(int, np.flatnonzero(~number & column.notna()) if number.any() else ()):
         raise InputError(
             f"{table.at(row)}: the {column.name!r} of node {ids[row]!r} is {column.iloc[row]!r}, "
             "and that of others a number; make all of them numbers, or none"
@@ -199,6 +199,11 @@ def _one_hot(table: _Table, ids: Sequence[str], column: "pd.Series[Any]") -> np.
     return np.asarray(column)[:, None] == np.array(texts, dtype=object)
 
 
+def _numbers(column: Any) -> Any:
+    """Read texts as numbers; what is none becomes NaN."""
+    return pd.to_numeric(column, errors="coerce")
+
+
 def _graph(
     table: _Table, ids: Sequence[str], listed: str, directed: bool
 ) -> tuple[Graph, tuple[str, ...]]:
@@ -208,9 +213,9 @@ def _graph(
     for row in np.flatnonzero((index < 0).any(0)):
         missing = ends[0 if index[0, row] < 0 else 1][row]
         raise InputError(f"{table.at(row)}: there is no node {missing!r} in {listed}")
-    weight = None
+    weight: np.ndarray | None = None
     if "weight" in table.frame:
-        weight = pd.to_numeric(table.frame["weight"], errors="coerce").to_numpy(np.float32)
+        weight = np.asarray(_numbers(table.frame["weight"]), dtype=np.float32)
         for row in np.flatnonzero(~np.isfinite(weight)):
             edge = " → ".join(repr(names[row]) for names in ends)
             raise InputError(f"{table.at(row)}: the weight of {edge} is not a finite number")

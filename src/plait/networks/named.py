@@ -1,7 +1,9 @@
 """Networks by name, of packages on this machine or of files under a data folder."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import networkx
 import numpy as np
@@ -26,14 +28,17 @@ def named_network(name: str) -> Network:
     karate : members of a karate club (Zachary 1977), joined as often as they met outside it; no
         features; the clubs after its split, with the two leaders to train on and all others to
         test on. Of the package networkx.
+    florentine : families of Florence around 1430, joined by marriage (Padgett & Ansell 1993);
+        les-miserables : figures of Hugo's novel, joined as often as they meet in a chapter (Knuth
+        1993); davis : 18 women and the 14 events at which they met (Davis et al. 1941). Of the
+        package networkx, without features and labels.
     digits : scikit-learn's 1,797 digits of 8 × 8 grey levels, each joined with its 8 nearest
         (`Graph.from_points`), its grey levels the features.
     cora : 2,708 papers, joined where one cites the other, with 1,433 words each, there or not; the
-        public split of Yang et al. (2016): 140 to train on, 500 to validate, 1,000 to test.
+        public split of Yang et al. (2016): 140 to train on, 500 to validate, 1,000 to test. A
+        paper's features sum to 1, as in Kipf & Welling (2017).
     amazon-computers : goods bought together, with 767 words of their reviews, there or not
         (Shchur et al. 2018): as there the largest connected part, 13,381 of 13,752.
-
-    Words are shared out: a node's features sum to 1.
 
     Raises
     ------
@@ -63,6 +68,12 @@ def _karate() -> Network:
         "karate", "karate_club_graph() of networkx", tuple(map(str, club)),
         Graph.from_networkx(club), None, labels, classes, Parts(leaders, none, members),
     )  # fmt: skip
+
+
+def _social(name: str, function: str) -> Network:
+    graph = getattr(networkx, function)()
+    ids = tuple(map(str, graph))
+    return Network(name, f"{function}() of networkx", ids, Graph.from_networkx(graph))
 
 
 def _digits() -> Network:
@@ -104,16 +115,8 @@ def _amazon_computers() -> Network:
     path = _found("graphs/amazon_computers.npz", "of Shchur et al. (2018)")
     try:
         with np.load(path, allow_pickle=False) as file:
-            adjacency, words = (
-                scipy.sparse.csr_matrix(
-                    tuple(file[f"{of}_{part}"] for part in ("data", "indices", "indptr")),
-                    shape=file[f"{of}_shape"],
-                )
-                for of in ("adj", "attr")
-            )
+            adjacency, words = (_matrix(file, of) for of in ("adj", "attr"))
             labels = torch.from_numpy(file["labels"].astype(np.int64))
-        for matrix in (adjacency, words):
-            matrix.check_format(full_check=True)
         if not len(labels) == words.shape[0] == adjacency.shape[0]:
             raise ValueError("labels, words and edges are of different nodes")
     except (OSError, ValueError, KeyError) as error:
@@ -122,10 +125,19 @@ def _amazon_computers() -> Network:
     _, member = csgraph.connected_components(adjacency, directed=False)
     nodes = np.flatnonzero(member == np.bincount(member).argmax())
     graph = Graph.from_adjacency(adjacency[nodes][:, nodes]).to_undirected()
+    there = torch.from_numpy((words[nodes].toarray() > 0).astype(np.float32))
+    classes = tuple(map(str, range(int(labels.max()) + 1)))
     return Network(
-        "amazon-computers", str(path), tuple(map(str, nodes)), graph,
-        _shares(words[nodes].toarray()), labels[nodes], tuple(map(str, range(labels.max() + 1))),
-    )  # fmt: skip
+        "amazon-computers", str(path), tuple(map(str, nodes)), graph, there, labels[nodes], classes
+    )
+
+
+def _matrix(file: Any, of: str) -> Any:
+    """Read a sparse matrix from its three arrays and its shape."""
+    parts = tuple(file[f"{of}_{part}"] for part in ("data", "indices", "indptr"))
+    matrix = scipy.sparse.csr_matrix(parts, shape=file[f"{of}_shape"])
+    matrix.check_format(full_check=True)
+    return matrix
 
 
 NETWORKS: dict[str, Callable[[], Network]] = {
@@ -133,6 +145,9 @@ NETWORKS: dict[str, Callable[[], Network]] = {
     "digits": _digits,
     "cora": _cora,
     "amazon-computers": _amazon_computers,
+    "florentine": partial(_social, "florentine", "florentine_families_graph"),
+    "les-miserables": partial(_social, "les-miserables", "les_miserables_graph"),
+    "davis": partial(_social, "davis", "davis_southern_women_graph"),
 }
 """What reads each network."""
 

@@ -269,6 +269,32 @@ def cell_named(name: str, cells: Mapping[str, Callable[[], Cell]] = CELLS) -> Ce
     return cells[name]()
 
 
+def equations(cell: Cell) -> str | None:
+    """Name the equations of a built-in cell, for a kernel that knows them; None for any other.
+
+    A subclass of a built-in cell may compute anything, so only the cells themselves count.
+    """
+    for known, name in _EQUATIONS.items():
+        if type(cell) is type(known) and _algebra(cell) == _algebra(known):
+            return name
+    return None
+
+
+def _algebra(cell: Cell) -> tuple[object, ...]:
+    """Give what decides the equations of a built-in cell; an initial bias does not."""
+    return tuple(getattr(cell, name, None) for name in ("nonlinearity", "peephole", "reset"))
+
+
 def _choice(option: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise ValueError(f"{option} must be {' or '.join(map(repr, allowed))}, not {value!r}")
+
+
+_EQUATIONS: dict[Cell, str] = {
+    RNN("tanh"): "RNN_TANH",
+    RNN("relu"): "RNN_RELU",
+    LSTM(): "LSTM",
+    LSTM(peephole=True): "LSTM_PEEPHOLE",
+    GRU("after"): "GRU",
+    GRU("before"): "GRU_BEFORE",
+}

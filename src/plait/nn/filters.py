@@ -76,7 +76,7 @@ class Filter:
         basis = [x] if self.hears_itself else []
         for shift in shifts:
             before, last = None, x
-            for _ in range(self._order(shifts)):
+            for _ in range(self.order(shifts)):
                 if before is None:
                     before, last = last, propagate(shift, last)
                 else:
@@ -90,7 +90,7 @@ class Filter:
         products = list(F.linear(x, matrices).split(weight.shape[0], -1))  # M × [N, ..., outputs]
         y = products.pop(0) if self.hears_itself else None
         for shift in shifts:
-            own, products = products[: self._order(shifts)], products[self._order(shifts) :]
+            own, products = products[: self.order(shifts)], products[self.order(shifts) :]
             if own:
                 last, later = own.pop(), None  # b_k = product_k + 2 S b_{k+1} − b_{k+2}
                 while own:
@@ -103,7 +103,7 @@ class Filter:
         assert y is not None
         return y
 
-    def _order(self, shifts: tuple[Shift, ...]) -> int:
+    def order(self, shifts: tuple[Shift, ...]) -> int:
         """Give the terms of each shift."""
         return (self.terms - self.hears_itself) // len(shifts)
 

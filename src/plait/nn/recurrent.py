@@ -9,10 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
-from plait.kernels import native
+from plait.kernels import fused, native
 from plait.kernels.choice import Choice
-from plait.nn.cells import GRU, LSTM, RNN, Cell, State
+from plait.nn.cells import Cell, State, equations
+from plait.nn.filters import GCN, Chebyshev, Diffusion
 from plait.nn.graph import Graph
+from plait.nn.interchange import layer_of, module_of, torch_mode
 from plait.nn.operators import Dense, Operator, checked_operator
 from plait.nn.strand import Init, Strand
 
@@ -223,21 +225,22 @@ class Recurrent(nn.Module):
         -------
         >>> from plait import GRU, Recurrent
         >>> print(Recurrent(GRU("before"), 3, 5).explain())
-        layer 0: reference - torch has no kernel for GRU(reset='before') × Dense()
+        layer 0: plait-cpu - compiled loops for GRU(reset='before') × Dense() in float32
         >>> from plait import GCN, RNN
         >>> print(Recurrent(RNN(), 9, 5, operator=GCN()).explain())
-        layer 0: reference - torch has no kernel for RNN(nonlinearity='tanh') × GCN()
+        layer 0: plait-cpu - compiled loops for RNN(nonlinearity='tanh') × GCN() in float32
           input side: product first, for 5 outputs are fewer than 9 inputs
           recurrent side: shift first, for 5 inputs are no more than 5 outputs
         """
         said: Any = getattr(self.operator, "explain", None)
+        both = f"{self.cell!r} × {self.operator!r}"
         lines = []
         for layer in range(self.layers):
             plain = self._choose(layer, lengths=False, unroll=False)
             padded = self._choose(layer, lengths=True, unroll=False)
-            line = f"layer {layer}: {plain.kernel} - {plain.reason}"
+            line = f"layer {layer}: {plain.said_of(both)}"
             if padded != plain:
-                line += f"; with lengths: {padded.kernel} - {padded.reason}"
+                line += f"; with lengths: {padded.said_of(both)}"
             lines.append(line)
             if said is not None:
                 strand: Strand = self.strands[layer * self.num_directions]  # pyright: ignore[reportAssignmentType]
@@ -274,27 +277,7 @@ class Recurrent(nn.Module):
         >>> torch.allclose(ours(x)[0], theirs(x)[0], atol=1e-6)
         True
         """
-        if not isinstance(module, (nn.RNN, nn.LSTM, nn.GRU)):
-            raise TypeError(f"from_torch takes nn.RNN, nn.LSTM or nn.GRU, not {type(module)}")
-        if module.proj_size:
-            raise ValueError("proj_size is not supported; put a linear layer behind the LSTM")
-        cell = next(c for c, mode in _TORCH_MODES.items() if mode == module.mode)
-        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-            warnings.filterwarnings("ignore", message="dropout acts between layers")
-            layer = cls(
-                cell,
-                module.input_size,
-                module.hidden_size,
-                layers=module.num_layers,
-                bidirectional=module.bidirectional,
-                dropout=module.dropout,
-                batch_first=module.batch_first,
-            )
-        layer.to(next(module.parameters()))
-        layer.train(module.training)
-        for strand, suffix in zip(layer.strands, layer._torch_suffixes(), strict=True):
-            strand.copy_from_torch(module, suffix)  # pyright: ignore[reportCallIssue]
-        return layer
+        return layer_of(cls, module)
 
     def to_torch(self) -> nn.RNN | nn.LSTM | nn.GRU:
         """Make the `nn.RNN`, `nn.LSTM` or `nn.GRU` that computes what this layer does.
@@ -311,29 +294,7 @@ class Recurrent(nn.Module):
         >>> Recurrent(LSTM(), 3, 5, layers=2).to_torch()
         LSTM(3, 5, num_layers=2)
         """
-        mode = torch_mode(self.cell)
-        if mode is None or type(self.operator) is not Dense:
-            raise ValueError(f"torch.nn has no {self.cell!r} × {self.operator!r}")
-        if self.recurrent_dropout:
-            raise ValueError("torch.nn has no recurrent dropout; set recurrent_dropout to 0 first")
-        if self.input_size == 0:
-            raise ValueError("torch.nn takes no inputs of size 0")
-        kind = {"LSTM": nn.LSTM, "GRU": nn.GRU}.get(mode, nn.RNN)
-        options = {"nonlinearity": self.cell.nonlinearity} if isinstance(self.cell, RNN) else {}
-        module = kind(
-            self.input_size,
-            self.hidden_size,
-            num_layers=self.layers,
-            bidirectional=self.bidirectional,
-            dropout=self.dropout if self.layers > 1 else 0.0,
-            batch_first=self.batch_first,
-            **options,
-        )
-        module.to(next(self.parameters()))
-        module.train(self.training)
-        for strand, suffix in zip(self.strands, self._torch_suffixes(), strict=True):
-            strand.copy_to_torch(module, suffix)  # pyright: ignore[reportCallIssue]
-        return module
+        return module_of(self)
 
     def extra_repr(self) -> str:
         """Return what the layer was made with."""
@@ -368,8 +329,11 @@ class Recurrent(nn.Module):
         if type(self.operator) is Dense:
             graph = None  # it hears no neighbours
         dropped = self.recurrent_dropout if self.training else 0.0
+        changing = isinstance(graph, list | tuple)
         for layer in range(self.layers):
-            chosen = self._choose(layer, lengths=lengths is not None, unroll=unroll)
+            chosen = self._choose(
+                layer, lengths=lengths is not None, unroll=unroll, changing=changing
+            )
             outputs = []
             for direction in range(self.num_directions):
                 index = layer * self.num_directions + direction
@@ -406,18 +370,23 @@ class Recurrent(nn.Module):
     def _external(self, state: State) -> Tensor | State:
         return state[0] if len(self.cell.states) == 1 and state else state
 
-    def _choose(self, layer: int, *, lengths: bool, unroll: bool) -> Choice:
+    def _choose(self, layer: int, *, lengths: bool, unroll: bool, changing: bool = False) -> Choice:
         """Decide which kernel runs a layer."""
         if unroll:
             return Choice("reference", "the states of every step are asked for")
-        mode = torch_mode(self.cell)
-        if mode is None or type(self.operator) is not Dense:
-            return Choice("reference", f"torch has no kernel for {self.cell!r} × {self.operator!r}")
+        if changing:
+            return Choice("reference", "the graph changes from step to step")
+        name = equations(self.cell)
+        if name is None or type(self.operator) not in (Dense, GCN, Chebyshev, Diffusion):
+            return Choice("reference", "no kernel for {}")
         if self.recurrent_dropout and self.training:
-            return Choice("reference", "torch's kernels have no recurrent dropout (in training)")
-        if layer == 0 and self.input_size == 0:
-            return Choice("reference", "torch's kernels need an input")
-        return native.choice(mode, next(self.parameters()), lengths=lengths)
+            return Choice("reference", "kernels have no recurrent dropout (in training)")
+        weight, mode = next(self.parameters()), torch_mode(self.cell)
+        ours = fused.choice(name, weight)
+        if mode is None or type(self.operator) is not Dense or layer == self.input_size == 0:
+            return ours
+        torchs = native.choice(mode, weight, lengths=lengths)
+        return torchs if ours.fused is None or torchs.kernel == "oneDNN" else ours
 
     def _checked_input(self, x: Tensor, graph: Any) -> Tensor:
         if isinstance(x, PackedSequence):
@@ -449,7 +418,7 @@ class Recurrent(nn.Module):
     def _graphs(self, x: Tensor, graph: Any) -> Sequence[Any]:
         """List the graphs, one for all steps or one a step."""
         T = x.shape[1 if self.batch_first else 0]
-        if not isinstance(graph, Sequence):
+        if not isinstance(graph, list | tuple):
             return [graph]
         if len(graph) != T:
             raise ValueError(f"graph= has {len(graph)} graphs for T = {T} steps; give one a step")
@@ -470,34 +439,6 @@ class Recurrent(nn.Module):
                     f"got shape {list(s.shape)}"
                 )
         return states
-
-    def _torch_suffixes(self) -> list[str]:
-        directions = ("", "_reverse")[: self.num_directions]
-        return [f"l{layer}{d}" for layer in range(self.layers) for d in directions]
-
-
-_TORCH_MODES: dict[Cell, str] = {
-    RNN("tanh"): "RNN_TANH",
-    RNN("relu"): "RNN_RELU",
-    LSTM(): "LSTM",
-    GRU("after"): "GRU",
-}
-
-
-def torch_mode(cell: Cell) -> str | None:
-    """Name the mode of `torch.nn` that computes what this cell does, or None.
-
-    A subclass of a built-in cell may compute anything, so only the cells themselves count.
-    """
-    for known, mode in _TORCH_MODES.items():
-        if type(cell) is type(known) and _algebra(cell) == _algebra(known):
-            return mode
-    return None
-
-
-def _algebra(cell: Cell) -> tuple[object, ...]:
-    """Give what decides the equations of a built-in cell; an initial bias does not."""
-    return tuple(getattr(cell, name, None) for name in ("nonlinearity", "peephole", "reset"))
 
 
 def _checked_lengths(lengths: Tensor, x: Tensor) -> Tensor:
@@ -531,7 +472,7 @@ def _read_back(
     dropped: float,
 ) -> tuple[Tensor, State, State]:
     """Run a strand from each sequence's end; what it answers stands at the time it read."""
-    if not isinstance(graph, Sequence):
+    if not isinstance(graph, list | tuple):
         back = _reverse(x, lengths)
         h, final, states = strand.run(chosen, back, start, graph, lengths, keep, dropped)
         return _reverse(h, lengths), final, tuple(_reverse(s, lengths) for s in states)

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from plait.kernels import native, reference
+from plait.kernels import fused, native, reference
 from plait.kernels.choice import Choice
 from plait.nn.cells import Cell, Hear, State
 from plait.nn.convolution import glorot_
+from plait.nn.filters import Filter
 from plait.nn.operators import Operator, acting
 
 Init = Literal["orthogonal", "torch", "kaiming"]
@@ -92,6 +93,9 @@ class Strand(nn.Module):
             begin = tuple(s[None] for s in start)
             h, final = native.run(chosen.native, x, begin, self.torch_weights(), lengths, keep)
             return h, tuple(s[0] for s in final), ()
+        if chosen.fused is not None:
+            h, final = self._run_fused(chosen.fused, x, start, graph, lengths, keep)
+            return h, final, ()
         mask = None
         if recurrent_dropout:
             mask = F.dropout(torch.ones_like(start[0]), recurrent_dropout)
@@ -112,12 +116,62 @@ class Strand(nn.Module):
         x_gates = operator.apply(x, dict(self.inputs), graph)  # [T, B, (N,) G·H]
         if self.bias is not None:
             x_gates = x_gates + self._spread(self.bias, self.bias_gates, self.gates)
-        return reference.run(
-            self.cell.step, x_gates, self._hearing(operator, graph, mask), start,
-            dict(self.vectors), keep,
+        hear = self._hearing(operator, graph, mask, dict(self.recurrent), self.recurrent_bias)
+        return reference.run(self.cell.step, x_gates, hear, start, dict(self.vectors), keep)
+
+    def _run_fused(
+        self, name: str, x: Tensor, start: State, graph: Any, lengths: Tensor | None,
+        keep: Tensor | None,
+    ) -> tuple[Tensor, State]:  # fmt: skip
+        """Run by the compiled loops."""
+        filters = self._filters(x, graph)
+        W, U = self.inputs["weight"].flatten(1), self.recurrent["weight"]
+        if filters.terms.width > 1 and W.shape[1] > len(W) * filters.terms.heard:
+            x_gates = self.operator.apply(x, dict(self.inputs), graph)  # product first is cheaper
+        else:
+            x_gates = fused.linear(fused.stacked(x, filters), W)  # [T, B, (N,) G·H]
+        extra = self.extra()
+
+        def again(
+            x_gates: Tensor, bias: Tensor, weight: Tensor, extra: Tensor, *start: Tensor
+        ) -> tuple[Tensor, ...]:
+            bias_too = extra if self.recurrent_bias is not None else None
+            weights = {"weight": weight.view(U.shape)}
+            hear = self._hearing(self.operator, graph, None, weights, bias_too)
+            vectors = dict(zip(self.cell.vectors, extra, strict=False))
+            y, final, _ = reference.run(self.cell.step, x_gates + bias, hear, start, vectors, keep)
+            return (y, *final)
+
+        assert self.bias is not None
+        return fused.run(
+            fused.ALGEBRAS[name], x_gates, self.bias, U.flatten(1), extra, start, filters, lengths,
+            again,
         )  # fmt: skip
 
-    def _hearing(self, operator: Operator, graph: Any, mask: Tensor | None) -> Hear:
+    def extra(self) -> Tensor:
+        """Give what the compiled loops want of a cell beside matrices and bias."""
+        if self.recurrent_bias is not None:
+            return self.recurrent_bias
+        vectors = [self.vectors[name] for name in self.cell.vectors]
+        return torch.stack(vectors) if vectors else self.recurrent["weight"].new_empty(0)
+
+    def _filters(self, x: Tensor, graph: Any) -> fused.Filters:
+        """Give what a linear operator does to the nodes, once for each graph."""
+        nodes = x.shape[2] if x.ndim == 4 else 1
+        if not isinstance(self.operator, Filter):
+            return fused.filters((), 0, True, nodes)
+        operator: Filter = self.operator
+
+        def make() -> fused.Filters:
+            shifts = operator.shifts(graph, torch.float32)
+            return fused.filters(shifts, operator.order(shifts), operator.hears_itself, nodes)
+
+        return graph.keep(("filters", operator), make)
+
+    def _hearing(
+        self, operator: Operator, graph: Any, mask: Tensor | None, recurrent: dict[str, Tensor],
+        recurrent_bias: Tensor | None,
+    ) -> Hear:  # fmt: skip
         """Make `hear` for one sequence; the weights of each set of gates are picked once."""
         picked: dict[tuple[str, ...], tuple[Mapping[str, Tensor], Tensor | None]] = {}
 
@@ -130,12 +184,11 @@ class Strand(nn.Module):
                     f"{', '.join(self.recurrent_gates) or 'none'}"
                 )
             weights = {
-                name: self._rows(w, gates, self.recurrent_gates)
-                for name, w in self.recurrent.items()
+                name: self._rows(w, gates, self.recurrent_gates) for name, w in recurrent.items()
             }
             bias = None
-            if self.recurrent_bias is not None:
-                bias = self._spread(self.recurrent_bias, self.recurrent_bias_gates, gates)
+            if recurrent_bias is not None:
+                bias = self._spread(recurrent_bias, self.recurrent_bias_gates, gates)
             return weights, bias
 
         def hear(tensor: Tensor, gates: Sequence[str] | None = None) -> Tensor:
@@ -201,7 +254,7 @@ class Strand(nn.Module):
 
 def _spans(graph: Any, steps: int) -> list[tuple[slice, Any]]:
     """Cut time where the graph becomes another: with one graph, nowhere."""
-    if not isinstance(graph, Sequence):
+    if not isinstance(graph, list | tuple):
         return [(slice(0, steps), graph)]
     runs = [(over, len(list(same))) for over, same in groupby(graph)]
     ends = list(accumulate(count for _, count in runs))

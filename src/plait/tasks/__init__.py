@@ -19,6 +19,7 @@ class _Home(NamedTuple):
     published: str = ""
     probe: str = ""
     predict: str = ""
+    repetition: str = ""
 
 
 TASKS = {
@@ -30,6 +31,7 @@ TASKS = {
         "plait.tasks.text.model:TextModel",
         "plait.tasks.text.heldout:score_text",
         probe="plait.tasks.text.heldout:probe",
+        repetition="plait.tasks.text.repetition:measure_repetition",
     ),
     "memory": _Home(
         "Learn to answer a question about a sequence after having read it.\n\n"
@@ -58,6 +60,42 @@ TASKS = {
         "plait.tasks.visits.model:VisitsModel",
         "plait.tasks.visits.answers:score_visits",
         predict="plait.tasks.visits.answers:predict_visits",
+    ),
+    "forecast": _Home(
+        "Learn to forecast a measurement at every node of a network.\n\n"
+        "Example: plait train forecast --data speeds.csv --graph roads.csv --out runs/speeds",
+        "plait.tasks.forecast.config:ForecastConfig",
+        "plait.tasks.forecast.task:ForecastTask",
+        "plait.tasks.forecast.model:Forecaster",
+        "plait.tasks.forecast.predict:score_forecast",
+        predict="plait.tasks.forecast.predict:predict_forecast",
+        probe="plait.tasks.forecast.predict:probe",
+    ),
+    "links": _Home(
+        "Recommend connections between the nodes of a graph that are not there yet.\n\n"
+        "Example: plait train links --edges edges.csv --operator gcn --out runs/links",
+        "plait.tasks.links.config:LinksConfig",
+        "plait.tasks.links.task:LinksTask",
+        "plait.tasks.links.model:LinksModel",
+        "plait.tasks.links.answers:score_trained",
+        predict="plait.tasks.links.answers:suggest_links",
+    ),
+    "scenes": _Home(
+        "Say how the objects that a detector found in pictures are related.\n\n"
+        "Example: plait train scenes --data scenes.json --operator attention",
+        "plait.tasks.scenes.config:ScenesConfig",
+        "plait.tasks.scenes.task:ScenesTask",
+        "plait.tasks.scenes.model:ScenesModel",
+        "plait.tasks.scenes.answers:score_scenes",
+        predict="plait.tasks.scenes.answers:predict_scenes",
+    ),
+    "structure": _Home(
+        "Answer a question about a graph, reading it as a graph or as a sequence.\n\n"
+        "Example: plait train structure --problem neighbours --network lstm-dfs",
+        "plait.tasks.structure.config:StructureConfig",
+        "plait.tasks.structure.task:StructureTask",
+        "plait.tasks.structure.model:StructureModel",
+        "plait.tasks.structure.task:score_structure",
     ),
 }
 
@@ -106,6 +144,14 @@ def predict_function(task: str) -> Any:
     place = _home(task).predict
     if not place:
         raise InputError(f"{task} runs predict no table")
+    return _load(place)
+
+
+def repetition_function(task: str) -> Any:
+    """Find what measures how much a task's model repeats itself; `InputError` for most tasks."""
+    place = _home(task).repetition
+    if not place:
+        raise InputError(f"--repetition is for runs that write text, not for {task!r} runs")
     return _load(place)
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, get_args, get_origin
 
 from plait.errors import InputError
@@ -28,6 +29,9 @@ class TrainingConfig:
 
     subject: ClassVar[str] = "data"
     """The option that a run folder is called after."""
+
+    paths: ClassVar[Sequence[str]] = ("data",)
+    """The options that may be a path."""
 
     until_converged = False
     """Whether to stop where `converged` is first true; an option of tasks that can say so."""
@@ -63,18 +67,34 @@ class TrainingConfig:
         for f in fields(self):
             _check(f.name, getattr(self, f.name), f.type, f.metadata)
 
+    @property
+    def subject_name(self) -> str:
+        """What it is trained on, in a word: the subject's value, of a path the last part.
+
+        >>> from plait.tasks.text.config import TextConfig
+        >>> TextConfig(data="/books/emma.txt").subject_name
+        'emma'
+        """
+        return Path(str(getattr(self, self.subject, ""))).stem
+
     def converged(self, scores: Mapping[str, float]) -> bool:
         """Say whether these validation scores leave nothing to learn; no task needs to know."""
         return False
 
     @classmethod
     def of(cls, options: Mapping[str, Any], recipe: str | None = None) -> Self:
-        """Make the configuration from options, on top of a recipe's if one is named."""
-        if recipe is None:
-            return cls.from_dict(options)
-        if recipe not in cls.recipes:
+        """Make the configuration from options, on top of a recipe's if one is named.
+
+        The `paths` are kept from the root, so that a run finds its data from any folder.
+        """
+        if recipe is not None and recipe not in cls.recipes:
             raise InputError(f"no recipe {recipe!r}; there are {', '.join(cls.recipes) or 'none'}")
-        return cls.from_dict({**cls.recipes[recipe], **options})
+        values = {**(cls.recipes[recipe] if recipe else {}), **options}
+        for name in cls.paths:
+            given = values.get(name)
+            if given and isinstance(given, str) and (path := Path(given)).exists():
+                values[name] = str(path.parent.resolve() / path.name)
+        return cls.from_dict(values)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

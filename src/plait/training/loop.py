@@ -136,6 +136,7 @@ class Loop:
         run, now = self.run_folder, self.now
         if resume and run.records("test"):
             self.progress.notice(self._finished())
+            self._draw()  # it may have been stopped right before
             return
         if resume:
             self._restore()
@@ -157,13 +158,13 @@ class Loop:
                     self._save()
                     saved = time.monotonic()
                 if stop.is_set() and not self._over():
-                    self.task.draw(run.records(), run.path / "curves.png")
+                    self._draw()
                     raise Interrupted(f"stopped at step {now.step}, saved in {run.path}")
             if not run.records("test"):
                 self._test()
         for scores in run.records("test"):
             self.progress.notice(self.task.remark(scores))
-        self.task.draw(run.records(), run.path / "curves.png")
+        self._draw()
 
     def _over(self) -> bool:
         """Whether all steps are made, or those until it converged or patience was lost."""
@@ -262,6 +263,9 @@ class Loop:
             run.log("sample", now.step, {"text": text})
             run.write_samples()
             self.progress.sampled(now.step, text)
+
+    def _draw(self) -> None:
+        self.task.draw(self.run_folder.records(), self.run_folder.path / "curves.png")
 
     def _save(self) -> None:
         """Write a checkpoint; the log is on the disk before it."""

@@ -196,7 +196,8 @@ def progress_for(stream: TextIO) -> Progress:
 
 
 def _scores(scores: Mapping[str, float], skip: tuple[str, ...] = ()) -> str:
-    named = ((k, v) for k, v in scores.items() if k not in skip)
+    numbers = ((k, v) for k, v in scores.items() if isinstance(v, int | float))
+    named = ((k, v) for k, v in numbers if k not in skip)
     return ", ".join(f"{k.replace('_', ' ')} {_number(v)}" for k, v in named)
 
 

@@ -152,9 +152,11 @@ class Run:
         return records
 
     def cut_back(self, step: int) -> None:
-        """Drop from the log whatever came after this step."""
+        """Drop from the log, and from the samples, whatever came after this step."""
         kept = [json.dumps(r) + "\n" for r in self.records() if r["step"] <= step]
         write_aside(self.metrics_path, "".join(kept).encode())
+        if (self.path / "samples.txt").exists():
+            self.write_samples()
 
     @property
     def model_path(self) -> Path:

@@ -203,3 +203,16 @@ def test_a_run_folder_is_called_after_the_problem(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = plait.train("memory", problem="recall", **TINY, steps=1)
     assert Run.open(Path("runs/memory-recall")).facts == run.facts
+
+
+@pytest.mark.parametrize(("length", "size"), [(5, 64), (15, 7)])
+@pytest.mark.parametrize("init", ["orthogonal", "kaiming"])
+def test_tokens_begin_at_right_angles_as_far_as_there_is_room(init, length, size):
+    config = MemoryConfig(
+        problem="random-combinations", length=length, embedding_size=size, init=init
+    )
+    e = MemoryModel(config).embedding.weight.detach().double()
+    few = e.T if e.shape[0] > e.shape[1] else e
+    expected = max(e.shape) * torch.eye(len(few), dtype=torch.float64)
+    assert torch.allclose(few @ few.T, expected, atol=1e-4)
+    assert float(e.square().mean()) == pytest.approx(1, rel=1e-5)

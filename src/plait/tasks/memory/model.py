@@ -1,5 +1,6 @@
 """The network of the memory task: what is left of a sequence after its last step."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -53,6 +54,8 @@ class MemoryModel(nn.Module):
         self.classes = problem.classes
         width = config.hidden_size * self.recurrent.num_directions
         self.output = nn.Linear(width, self.classes or 1)
+        if self.embedding is not None and config.init != "torch":
+            _spread(self.embedding.weight)
         if config.init == "orthogonal":
             nn.init.xavier_uniform_(self.output.weight)
         elif config.init == "kaiming":
@@ -74,3 +77,12 @@ class MemoryModel(nn.Module):
         last = torch.cat(tuple(h[-self.recurrent.num_directions :]), -1)  # [B, D·H]
         answer = self.output(last)
         return answer if self.classes else answer[:, 0]
+
+
+def _spread(embedding: Tensor) -> None:
+    """Draw tokens at right angles to one another, of unit variance.
+
+    Drawn one by one, two of three tokens in three numbers may lie side by side, and a network
+    takes several times the steps to tell them apart.
+    """
+    nn.init.orthogonal_(embedding, gain=math.sqrt(max(embedding.shape)))

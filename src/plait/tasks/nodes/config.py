@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from plait.errors import InputError
 from plait.training.config import TrainingConfig, option
 
 SHCHUR: dict[str, dict[str, Any]] = {
-    "gcn": {"dropout": 0.8, "l2": 1e-3},
+    "gcn": {"dropout": 0.8, "penalty": 1e-3},
     "attention": {
-        "dropout": 0.6, "coefficient_dropout": 0.3, "l2": 0.01, "l2_of": "all", "activation": "elu",
+        "dropout": 0.6, "coefficient_dropout": 0.3, "penalty": 0.01, "penalty_on": "all",
+        "activation": "elu",
     },
 }  # fmt: skip
 """Settings of Shchur et al. (2018), by operator."""
@@ -29,17 +31,26 @@ class NodesConfig(TrainingConfig):
 
     architecture: ClassVar[Sequence[str]] = ("operator", "hidden_size", "layers", "heads", "k")
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "kipf2017": {"operator": "gcn", "hidden_size": 16, "steps": 200, "patience": 0},
+        "kipf2017": {
+            "operator": "gcn",
+            "hidden_size": 16,
+            "steps": 200,
+            "patience": 0,
+            "max_norm": 0.0,
+        },
         "velickovic2018": {
             "operator": "attention",
             "dropout": 0.6,
             "coefficient_dropout": 0.6,
-            "l2_of": "all",
+            "penalty_on": "all",
             "lr": 0.005,
             "activation": "elu",
+            "max_norm": 0.0,
         },
-        "shchur2018": {"patience": 50},
+        "shchur2018": {"patience": 50, "validate_every": 1, "max_norm": 0.0},
     }
+
+    paths: ClassVar[Sequence[str]] = ("edges", "nodes")
 
     data: str = option(
         "", "karate, digits, cora or amazon-computers. Default: karate, unless --edges is given."
@@ -70,8 +81,10 @@ class NodesConfig(TrainingConfig):
     coefficient_dropout: float = option(
         0.0, "Share of attention's coefficients dropped in training.", least=0, below=1
     )
-    l2: float = option(5e-4, "Penalty l2/2 · Σ w² on the weights, in the loss.", least=0)
-    l2_of: Literal["first", "all"] = option("first", "The layers whose weights it is on.")
+    penalty: float = option(5e-4, "Adds penalty/2 · Σ w² of the weights to the loss.", least=0)
+    penalty_on: Literal["first", "all"] = option(
+        "first", "The layers whose weights the penalty is on."
+    )
     steps: int = option(1000, "Weight updates, each over all nodes.", least=1)
     lr: float = option(0.01, "Learning rate (of Adam).", least=0)
     patience: int = option(
@@ -96,6 +109,11 @@ class NodesConfig(TrainingConfig):
                 f"--heads {self.heads} must divide --hidden-size {self.hidden_size}: each head "
                 "gives a part of it"
             )
+
+    @property
+    def subject_name(self) -> str:
+        """The network's name, or that of the table of its edges."""
+        return Path(self.data or self.edges).stem
 
     @classmethod
     def of(cls, options: Mapping[str, Any], recipe: str | None = None) -> Self:

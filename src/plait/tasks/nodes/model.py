@@ -12,7 +12,7 @@ from plait.nn.attention import Attention
 from plait.nn.convolution import GraphConv
 from plait.nn.filters import GCN, Chebyshev, Diffusion
 from plait.nn.graph import Graph
-from plait.nn.operators import Dense, Operator
+from plait.nn.operators import Dense, Operator, acting
 from plait.tasks.nodes.config import NodesConfig
 
 
@@ -24,7 +24,7 @@ class NodesModel(nn.Module):
     with `*` the operator. Nodes without features have a learnt vector each for x, `hidden_size`
     wide. Attention has `heads` heads side by side, and one in the last layer.
 
-    Shapes: features `[N, F]` (or None) and a graph to logits `[N, classes]`.
+    Shapes: features `[N, F]`, dense or sparse (or None), and a graph to logits `[N, classes]`.
 
     Example
     -------
@@ -40,13 +40,13 @@ class NodesModel(nn.Module):
     def __init__(self, config: NodesConfig, *, nodes: int, features: int, classes: int) -> None:
         super().__init__()
         self.dropout, self.activation = config.dropout, getattr(F, config.activation)
-        self.l2, self.l2_of = config.l2, config.l2_of
+        self.strength, self.penalised = config.penalty, config.penalty_on
         self.own = None if features else nn.Parameter(torch.empty(nodes, config.hidden_size))
         if self.own is not None:
             nn.init.normal_(self.own)
         hidden = [config.hidden_size] * (config.layers - 1)
         widths = [features or config.hidden_size, *hidden, classes]
-        self.layers = nn.ModuleList(
+        self.layers: Any = nn.ModuleList(
             GraphConv(operator_named(config, last=k == config.layers), inputs, outputs)
             for k, (inputs, outputs) in enumerate(pairwise(widths), 1)
         )
@@ -59,23 +59,27 @@ class NodesModel(nn.Module):
 
     def forward(self, x: Tensor | None, graph: Graph) -> Tensor:
         """Logits of every node, `[N, classes]`."""
-        return self.layers[-1](drop(self.represent(x, graph), self.dropout, self.training), graph)
+        return self._hear(self.layers[-1], self.represent(x, graph), graph)
 
     def represent(self, x: Tensor | None, graph: Graph) -> Tensor:
         """What the last layer hears: `[N, hidden_size]`, or the features if it is the only one."""
         h = self.own if x is None else x
         assert h is not None
         for layer in self.layers[:-1]:
-            h = self.activation(layer(drop(h, self.dropout, self.training), graph))
+            h = self.activation(self._hear(layer, h, graph))
         return h
 
+    def _hear(self, layer: GraphConv, h: Tensor, graph: Graph) -> Tensor:
+        h = drop(h, self.dropout, self.training)
+        return convolve_sparse(layer, h, graph) if h.is_sparse else layer(h, graph)
+
     def penalty(self) -> Tensor:
-        """l2/2 · Σ w² over the weights, not the biases, of the first layer or of all."""
-        layers = self.layers[:1] if self.l2_of == "first" else self.layers
+        """penalty/2 · Σ w² over the weights, not the biases, of the first layer or of all."""
+        layers = self.layers[:1] if self.penalised == "first" else self.layers
         weights = [w for layer in layers for w in layer.parameters() if w.ndim > 1]
         if self.own is not None:
             weights.append(self.own)
-        return self.l2 / 2 * torch.stack([w.square().sum() for w in weights]).sum()
+        return self.strength / 2 * torch.stack([w.square().sum() for w in weights]).sum()
 
 
 def operator_named(config: NodesConfig, *, last: bool) -> Operator:
@@ -89,6 +93,27 @@ def operator_named(config: NodesConfig, *, last: bool) -> Operator:
     return GCN() if config.operator == "gcn" else Dense()
 
 
+def convolve_sparse(conv: GraphConv, x: Tensor, graph: Graph) -> Tensor:
+    """Give what `conv` gives of the dense x, in time that goes with the entries that are not 0.
+
+    Every operator here hears x through its products with the matrices of its weight alone, so it
+    may be given these products, and a weight that picks each from among them.
+    """
+    weight = conv.weights["weight"]  # [outputs, (M,) F]
+    products = torch.sparse.mm(x, weight.flatten(0, -2).T)  # [N, outputs·M]
+    picks = torch.eye(products.shape[1], dtype=weight.dtype, device=weight.device)
+    weights = {**conv.weights, "weight": picks.view(*weight.shape[:-1], -1)}
+    h = acting(conv.operator, conv.training).apply(products, weights, graph)
+    return h if conv.bias is None else h + conv.bias
+
+
+def sparse(indices: Tensor, values: Tensor, shape: torch.Size) -> Tensor:
+    """Make a sparse matrix of entries that stand in order, each once."""
+    return torch.sparse_coo_tensor(
+        indices, values, shape, is_coalesced=True, check_invariants=False
+    )
+
+
 def drop(x: Tensor, share: float, training: bool) -> Tensor:
     """Drop a share of the entries in training, the others scaled up.
 
@@ -97,6 +122,8 @@ def drop(x: Tensor, share: float, training: bool) -> Tensor:
     """
     if not (training and share):
         return x
+    if x.is_sparse:  # where it is 0 there is nothing to drop
+        return sparse(x.indices(), drop(x.values(), share, training), x.shape)
     numbers = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device)
     drawn = numbers.random_(-(2**63), None).view(torch.int16)[: x.numel()].view(x.shape)
     dropped = round(share * 2**16)

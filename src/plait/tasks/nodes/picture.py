@@ -11,7 +11,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from plait.figures import COLOURS, STYLE
+from plait.figures import COLOURS, STYLE, save_figure
 from plait.networks import Network
 from plait.networks.network import UNKNOWN, Parts
 
@@ -59,7 +59,8 @@ def draw_network(
         figure.suptitle(f"{title}; {how}")
         panels = figure.subplots(1, 2)
         for axes in panels:
-            lines = LineCollection(_edges_among(network, nodes, xy), colors="0.5", linewidths=0.4)
+            ends = list(_edges_among(network, nodes, xy))
+            lines = LineCollection(ends, colors="0.5", linewidths=0.4)
             lines.set_alpha(0.6 if whole else 0.25)
             axes.add_collection(lines)
             axes.set_axis_off()
@@ -68,7 +69,7 @@ def draw_network(
         _by_mistake(panels[1], network, parts, logits, nodes, xy, size)
         for axes in panels:
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=4, fontsize=8)
-        figure.savefig(path)
+        save_figure(figure, path)
 
 
 def _by_label(axes: Axes, network: Network, nodes: np.ndarray, xy: np.ndarray, size: float) -> None:
@@ -104,7 +105,7 @@ def _by_mistake(
     mistaken = tested & wrong
     axes.set_title(f"by mistake: {mistaken.sum():,} of {tested.sum():,} test nodes wrong")
     for of, colour, mark, grown, name in (
-        (~tested & ~trained, PALE, "o", 1, "neither"),
+        (~tested & ~trained, PALE, "o", 1, "validated on, or unknown"),
         (tested & ~wrong, COLOURS[2], "o", 1, "test, right"),
         (trained, "black", "s", 1.5, "trained on"),
         (mistaken, MISTAKEN, "X", 2, "test, wrong"),

@@ -24,6 +24,9 @@ from plait.training.progress import Progress
 from plait.training.run import Run
 from plait.training.task import Carry
 
+SPARSE = 0.05
+"""Share of features that are not 0 below which they are kept sparse."""
+
 
 class NodesTask:
     """Label the nodes of one graph, all of which is there in training but for the labels.
@@ -60,7 +63,7 @@ class NodesTask:
     def begin_with(self, model: NodesModel) -> None:
         """Take over the weights of a model trained before."""
         mine, theirs = self.model.state_dict(), model.state_dict()
-        if any(mine[name].shape != theirs[name].shape for name in mine):
+        if {k: w.shape for k, w in mine.items()} != {k: w.shape for k, w in theirs.items()}:
             raise InputError("that run's network has other nodes, features or classes")
         self.model.load_state_dict(theirs)
 
@@ -114,7 +117,7 @@ class NodesTask:
         """Say what the accuracy means beside those of the baselines."""
         others = {
             "the same network without the graph": scores.get("dense_accuracy"),
-            "labels spread along the graph": scores["spread_accuracy"],
+            "spreading labels along the graph": scores["spread_accuracy"],
             "always the commonest class": scores["prior"],
         }
         beside = {name: score for name, score in others.items() if score is not None}
@@ -139,7 +142,7 @@ class NodesTask:
             label = "without the graph" if "dense_accuracy" in test else "commonest class"
             curves[1] = replace(curves[1], baseline=(dense, f"{label}, test nodes: {dense:.3g}"))
             with torch.no_grad():
-                heard = self.model.represent(self.x, self.graph).cpu()
+                heard = self.model.represent(self.x, self.graph).to_dense().cpu()
                 logits = self.model(self.x, self.graph).cpu()
             draw_network(
                 self.network, self.parts, heard, logits, path.with_name("graph.png"), title=title
@@ -165,7 +168,7 @@ def train_alone(config: NodesConfig, device: torch.device) -> Mapping[str, float
     config = replace(config, save_every=1e9)
     with torch.enable_grad(), torch.random.fork_rng(devices=[]):
         seed_all(config.seed, 0)
-        task = _Alone(config, device)
+        task: Any = _Alone(config, device)
         with tempfile.TemporaryDirectory() as folder:
             run = Run.create(Path(folder) / "run", "nodes", config, task.facts())
             try:
@@ -183,13 +186,15 @@ def network_of(config: NodesConfig) -> Network:
         )
     else:
         network = named_network(config.data)
+    if not config.edges and network.labels is None:
+        raise InputError(f"the network {config.data!r} has no labels; plait train links takes it")
     if len(network.classes) < 2:
         only = f"only the class {network.classes[0]!r}" if network.classes else "no labels"
         raise InputError(
             f"{config.nodes}: the column {config.label!r} has {only}; two classes at least are "
             "needed to tell them apart"
         )
-    _require_fitting(config, network)
+    require_fitting(config.operator, network)
     return network
 
 
@@ -205,23 +210,30 @@ def split_of(config: NodesConfig, network: Network) -> str:
 def placed(network: Network, device: torch.device) -> tuple[Tensor | None, Any, Tensor]:
     """Put features, graph and labels on a device."""
     assert network.labels is not None
-    x = None if network.features is None else network.features.to(device)
-    return x, network.graph.to(device), network.labels.to(device)
+    return features_of(network, device), network.graph.to(device), network.labels.to(device)
 
 
-def _require_fitting(config: NodesConfig, network: Network) -> None:
+def features_of(network: Network, device: torch.device) -> Tensor | None:
+    """Put features on a device, sparse where nearly all are 0."""
+    x = network.features
+    if x is None:
+        return None
+    return (x.to_sparse() if x.count_nonzero() < SPARSE * x.numel() else x).to(device)
+
+
+def require_fitting(operator: str, network: Network) -> None:
     """Refuse a graph that the operator cannot take, by the ids of an edge."""
-    if config.operator in ("attention", "dense"):
+    if operator in ("attention", "dense"):
         return
     edge = network.graph.negative
     if edge is not None:
         raise InputError(
-            f"{network.source}: --operator {config.operator} wants weights of at least 0, and that "
+            f"{network.source}: --operator {operator} wants weights of at least 0, and that "
             f"of {_named(network, edge)} is less; drop such edges, or take --operator attention, "
             "which goes without weights"
         )
     edge = network.graph.one_way
-    if config.operator == "chebyshev" and edge is not None:
+    if operator == "chebyshev" and edge is not None:
         raise InputError(
             f"{network.source}: --operator chebyshev wants an undirected graph, and "
             f"{_named(network, edge)} has no way back; leave --directed out, or take another"

@@ -60,7 +60,7 @@ def score_text(
     """
     scores: dict[str, float] = {}
     try:
-        training, validation, numbers = _training_parts(model, config, facts)
+        training, validation, numbers = parts_of(model, config, facts)
     except InputError:
         if data is None or dynamic:
             raise
@@ -88,7 +88,7 @@ def score_text(
 
 def probe(model: TextModel, config: TextConfig, facts: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
     """Characters `[T, B]` of the validation part, and those after them, for `plait inspect`."""
-    _, validation, _ = _training_parts(model, config, facts)
+    _, validation, _ = parts_of(model, config, facts)
     x, y, _ = Windows(
         validation, length=config.length, batch_size=config.batch_size, seed=config.seed
     ).batch(0)
@@ -100,9 +100,13 @@ def _encode(model: TextModel, characters: str) -> Tensor:
     return torch.from_numpy(model.vocabulary.encode(characters)).to(device)
 
 
-def _training_parts(
+def parts_of(
     model: TextModel, config: TextConfig, facts: Mapping[str, Any]
 ) -> tuple[Tensor, Tensor, Tensor]:
+    """Read a run's text again: the parts to train on, to validate on, and to test on.
+
+    Raises `InputError` when the text is gone, or no longer the one that the run learnt from.
+    """
     text = read_text(config.data, keep_boilerplate=config.keep_boilerplate)
     if text.sha256 != facts["sha256"]:
         raise InputError(f"{text.source} is no longer the text that the run was trained on")

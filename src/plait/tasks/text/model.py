@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from plait.generation import WritesText
 from plait.nn.cells import State, cell_named
 from plait.nn.recurrent import Recurrent
+from plait.nn.writing import CompiledWriter
 from plait.tasks.text.config import TextConfig
 from plait.tasks.text.vocabulary import Bytes, Characters, Vocabulary
 
@@ -69,6 +70,16 @@ class TextModel(WritesText):
         h, final = self.recurrent(x, state)
         h = F.dropout(h, self.dropout, self.training)
         return self.output(h), final  # [T, B, V]
+
+    def compiled(self, state: Tensor | State | None, count: int) -> CompiledWriter | None:
+        """Give the compiled loop that writes on, where there is one for the cell and the device."""
+        if not CompiledWriter.can_run(self.recurrent):
+            return None
+        if state is None:
+            shape = (self.recurrent.layers, count, self.recurrent.hidden_size)
+            state = tuple(torch.zeros(shape) for _ in self.recurrent.cell.states)
+        states = (state,) if isinstance(state, Tensor) else state
+        return CompiledWriter(self.embedding, self.recurrent, self.output, states)
 
     def first_logits(self, count: int) -> Tensor:
         """Logits of a text's first character: those of the zero state, `[count, V]`."""

@@ -24,6 +24,7 @@ class VisitsConfig(TrainingConfig):
     architecture: ClassVar[Sequence[str]] = (
         "view", "cell", "operator", "hidden_size", "graph_layers", "window",
     )  # fmt: skip
+    paths: ClassVar[Sequence[str]] = ("data", "interactions")
 
     data: str = option(
         GENERATED,

@@ -1,0 +1,68 @@
+"""Compiling kernels, keeping them on the disk, and running them on several threads.
+
+A compiled kernel lets Python's lock go and knows no threads: blocks of work are handed to threads
+of our own. So a child after `fork()` and any number of Python threads can call it, and nothing
+depends on how many threads there are.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+import torch
+from numba import njit
+
+_SOURCES = hashlib.sha256(
+    b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+).digest()
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Compile at the first call, and keep it on the disk where a folder can be written to.
+
+    numba keeps it while the function's own file is the same; a kernel is made of several.
+    """
+    try:
+        kernel: Any = njit(nogil=True, cache=True, error_model="numpy")(function)
+    except RuntimeError:  # neither beside the source nor in the user's cache
+        return njit(nogil=True, error_model="numpy")(function)
+    kernel._cache._cache_file._source_stamp = _SOURCES
+    return kernel
+
+
+def in_threads(call: Callable[[int], None], blocks: Sequence[int]) -> None:
+    """Call with every number, on as many threads as torch has."""
+    helpers = min(torch.get_num_threads(), len(blocks)) - 1
+    if helpers <= 0:
+        for block in blocks:
+            call(block)
+        return
+    left = list(reversed(blocks))
+
+    def work() -> None:
+        while left:
+            try:
+                block = left.pop()
+            except IndexError:  # another thread took the last one
+                return
+            call(block)
+
+    jobs = [_pool().submit(work) for _ in range(helpers)]
+    work()
+    wait(jobs)
+    for job in jobs:
+        job.result()
+
+
+_pools: dict[int, ThreadPoolExecutor] = {}
+
+
+def _pool() -> ThreadPoolExecutor:
+    """Give this process's threads; those of a parent are not in its child."""
+    process = os.getpid()
+    if process not in _pools:
+        _pools[process] = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="plait")
+    return _pools[process]

@@ -1,0 +1,122 @@
+"""Matrix products of a few rows with weights that were packed once, in one thread.
+
+A recurrence multiplies the same weights at every step. BLAS packs them anew each time and wakes
+its threads; here they lie ready, and a tile of the answer stays in registers. Every number of the
+answer is summed in the same order whatever rows stand beside it, so it depends on neither the
+batch nor the threads.
+"""
+
+from typing import Any
+
+import torch
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from torch import Tensor
+from torch.nn import functional as F
+
+from plait.kernels import simd
+from plait.kernels.compiled import compiled, in_threads
+from plait.kernels.simd import LANES, ROWS, WIDTH, intrinsic, line
+
+PANEL = LANES * WIDTH
+"""Columns of a tile, or of a part of one with few rows."""
+
+
+ROWS_AT_ONCE = 256
+"""Of a large product, what stays in the cache while all panels pass."""
+
+
+def pack(matrix: Tensor) -> Tensor:
+    """Cut `[K, columns]` into panels `[panels, K, PANEL]`, four or a multiple, zeros behind."""
+    K, columns = matrix.shape
+    panels = 4 * -(-columns // (4 * PANEL))
+    filled = F.pad(matrix, (0, panels * PANEL - columns))
+    return filled.view(K, panels, PANEL).transpose(0, 1).contiguous()
+
+
+@njit
+def product(a, stride, rows, packed, K, out, columns):
+    """Write a [rows, K] · packed to out [rows, columns]; a's rows are `stride` numbers apart."""
+    r = rows - rows % ROWS
+    for j in range(0, columns, PANEL):  # a panel stays in the cache for all rows
+        for s in range(0, r, ROWS):
+            _tile(ROWS, 1, a, s, stride, packed, j, K, out, columns)
+    if r + 4 <= rows:
+        for j in range(0, columns, PANEL):
+            _tile(4, 1, a, r, stride, packed, j, K, out, columns)
+        r += 4
+    if r + 2 <= rows:
+        for j in range(0, columns, 2 * PANEL):
+            _tile(2, 2, a, r, stride, packed, j, K, out, columns)
+        r += 2
+    if r < rows:
+        for j in range(0, columns, 4 * PANEL):
+            _tile(1, 4, a, r, stride, packed, j, K, out, columns)
+
+
+@compiled
+def _product_of_rows(a, first, last, packed, K, out, columns):
+    product(line(a, first, K), K, last - first, packed, K, line(out, first, columns), columns)
+
+
+def multiplied(a: Tensor, packed: Tensor, columns: int) -> Tensor:
+    """Give a `[rows, K]` · packed, on all threads: `[rows, columns]`."""
+    rows, K = a.shape
+    a, out = a.contiguous(), a.new_empty(rows, columns)
+    each = min(ROWS_AT_ONCE, -(-rows // torch.get_num_threads()))
+    each = max(ROWS, -(-each // ROWS) * ROWS)
+
+    def block(first: int) -> None:
+        last = min(first + each, rows)
+        _product_of_rows(
+            a.data_ptr(), first, last, packed.data_ptr(), K, out.data_ptr(), columns
+        )  # fmt: skip
+
+    in_threads(block, range(0, rows, each))
+    return out
+
+
+@intrinsic(prefer_literal=True)
+def _tile(typing, height, panels, a, row, stride, packed, column, depth, out, columns):
+    """Compute `height` rows × `panels` panels of the answer from a row and a column on."""
+    M, P = height.literal_value, panels.literal_value
+
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        _, _, a, row, stride, packed, column, depth, out, columns = args
+        long = row.type
+        starts = [builder.mul(builder.add(row, long(m)), stride) for m in range(M)]
+        panel = builder.mul(column, depth)  # where its first number stands
+        size = builder.mul(depth, long(PANEL))
+        offsets = [builder.add(panel, builder.mul(size, long(p))) for p in range(P)]
+        zero = simd.FLOATS([0.0] * LANES)
+        sums = [
+            [cgutils.alloca_once(builder, zero.type) for _ in range(P * WIDTH)] for _ in range(M)
+        ]
+        for s in (s for row_sums in sums for s in row_sums):
+            builder.store(zero, s)
+        with cgutils.for_range(builder, depth) as loop:
+            weights = [
+                builder.load(simd.pointer(builder, packed, at, zero.type), align=4)
+                for offset in offsets
+                for w in range(WIDTH)
+                for at in [
+                    builder.add(
+                        builder.add(offset, long(w * LANES)), builder.mul(loop.index, long(PANEL))
+                    )
+                ]
+            ]
+            for start, row_sums in zip(starts, sums, strict=True):
+                at = simd.pointer(builder, a, builder.add(start, loop.index), ir.FloatType())
+                one = simd.constant(builder, builder.load(at))
+                for s, weight in zip(row_sums, weights, strict=True):
+                    builder.store(simd.multiply_add(builder, one, weight, builder.load(s)), s)
+        for m, row_sums in enumerate(sums):
+            first = builder.mul(builder.add(row, long(m)), columns)
+            for k, s in enumerate(row_sums):
+                j = builder.add(column, long(k * LANES))
+                left = builder.sub(columns, j)
+                simd.move(builder, out, builder.add(first, j), left, builder.load(s))
+        return context.get_dummy_value()
+
+    return types.void(height, panels, *[types.intp] * 8), code

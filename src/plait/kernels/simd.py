@@ -1,0 +1,243 @@
+"""Vectors of float32 for numba: loads, stores, arithmetic, and the gates' two functions.
+
+numba leaves vectors to LLVM's own vectoriser, which gives up on loops over as many arrays as a
+cell has. Here a vector is a type of its own, as wide as the machine's registers. Memory is an
+address, a whole number, so that a kernel compiles fast and is called fast.
+"""
+
+import operator
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+from llvmlite import ir
+from numba import extending, njit, types
+from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
+from numba.extending import lower_builtin, models, register_model
+
+intrinsic: Any = extending.intrinsic  # what it makes is no function of these arguments
+
+_FEATURES = llvm.get_host_cpu_features()
+LANES = 16 if _FEATURES.get("avx512f") else 8 if _FEATURES.get("avx2") else 4
+ROWS, WIDTH = (6, 2) if LANES == 8 else (8, 2)
+"""Of a product, what fits the registers: rows × vectors side by side."""
+
+FLOATS = ir.VectorType(ir.FloatType(), LANES)
+_INTS = ir.VectorType(ir.IntType(32), LANES)
+_MASK = ir.VectorType(ir.IntType(1), LANES)
+_ZERO = FLOATS([0.0] * LANES)
+
+
+class _Vector(types.Type):
+    def __init__(self) -> None:
+        super().__init__(name=f"float32x{LANES}")
+
+
+vector: Any = _Vector()
+
+
+@register_model(_Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, kind: Any) -> None:
+        super().__init__(manager, kind, FLOATS)
+
+
+def _arithmetic(symbol: Any, instruction: str) -> None:
+    class Template(ConcreteTemplate):
+        cases = [signature(vector, vector, vector)]  # noqa: RUF012 - numba's way
+
+    infer_global(symbol)(Template)  # pyright: ignore[reportOptionalCall]
+
+    @lower_builtin(symbol, _Vector, _Vector)
+    def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return getattr(builder, instruction)(*args, flags=("contract",))
+
+
+_arithmetic(operator.add, "fadd")
+_arithmetic(operator.sub, "fsub")
+_arithmetic(operator.mul, "fmul")
+_arithmetic(operator.truediv, "fdiv")
+
+
+def constant(builder: Any, value: Any) -> Any:
+    """Put one number into every lane."""
+    kind = ir.VectorType(value.type, LANES)
+    none = ir.Constant(kind, ir.Undefined)
+    one = builder.insert_element(none, value, ir.IntType(32)(0))
+    return builder.shuffle_vector(one, none, _INTS([0] * LANES))
+
+
+def multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    """Give a · b + c, fused where the machine can."""
+    kind = ir.FunctionType(FLOATS, [FLOATS] * 3)
+    return builder.call(_declared(builder, f"llvm.fmuladd.v{LANES}f32", kind), [a, b, c])
+
+
+def pointer(builder: Any, address: Any, index: Any, kind: Any) -> Any:
+    """Point to what has this type, so many numbers of 32 bits behind an address."""
+    bytes_ = builder.add(address, builder.mul(index, index.type(4)))
+    return builder.inttoptr(bytes_, kind.as_pointer())
+
+
+def move(builder: Any, address: Any, index: Any, count: Any, value: Any = None) -> Any:
+    """Load the first `count` lanes, the others being 0, or store them."""
+    place, align = pointer(builder, address, index, FLOATS), ir.IntType(32)(4)
+    lanes = _INTS(list(range(LANES)))
+    mask = builder.icmp_signed("<", lanes, constant(builder, builder.trunc(count, align.type)))
+    if value is None:
+        kind = ir.FunctionType(FLOATS, [place.type, align.type, _MASK, FLOATS])
+        load = _declared(builder, f"llvm.masked.load.v{LANES}f32.p0", kind)
+        return builder.call(load, [place, align, mask, _ZERO])
+    kind = ir.FunctionType(ir.VoidType(), [FLOATS, place.type, align.type, _MASK])
+    store = _declared(builder, f"llvm.masked.store.v{LANES}f32.p0", kind)
+    return builder.call(store, [value, place, align, mask])
+
+
+def _declared(builder: Any, name: str, kind: Any) -> Any:
+    known = builder.module.globals.get(name)
+    return ir.Function(builder.module, kind, name) if known is None else known
+
+
+@intrinsic
+def load(typing: Any, address: Any, index: Any, count: Any) -> Any:
+    """Read a vector at a number of an array; lanes from `count` on are 0."""
+
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        address, index, count = args
+        return move(builder, address, index, count)
+
+    return vector(types.intp, types.intp, types.intp), code
+
+
+@intrinsic
+def store(typing: Any, address: Any, index: Any, count: Any, value: Any) -> Any:
+    """Write a vector's first `count` lanes at a number of an array."""
+
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        address, index, count, value = args
+        move(builder, address, index, count, value)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, types.intp, vector), code
+
+
+@intrinsic
+def number(typing: Any, address: Any, index: Any) -> Any:
+    """Read one float32 of an array."""
+
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.load(pointer(builder, args[0], args[1], ir.FloatType()))
+
+    return types.float32(types.intp, types.intp), code
+
+
+@intrinsic
+def whole(typing: Any, address: Any, index: Any) -> Any:
+    """Read one int32 of an array."""
+
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        value = builder.load(pointer(builder, args[0], args[1], ir.IntType(32)))
+        return builder.sext(value, ir.IntType(64))
+
+    return types.intp(types.intp, types.intp), code
+
+
+@intrinsic
+def long(typing: Any, address: Any, index: Any) -> Any:
+    """Read one int64 of an array."""
+
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        index = builder.mul(args[1], args[1].type(2))
+        return builder.load(pointer(builder, args[0], index, ir.IntType(64)))
+
+    return types.intp(types.intp, types.intp), code
+
+
+@intrinsic
+def spread(typing: Any, number: Any) -> Any:
+    """Make a vector of one number."""
+
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return constant(builder, args[0])
+
+    return vector(types.float32), code
+
+
+@intrinsic
+def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
+    """Give a · b + c."""
+
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return multiply_add(builder, *args)
+
+    return vector(vector, vector, vector), code
+
+
+@intrinsic
+def where_positive(typing: Any, condition: Any, value: Any) -> Any:
+    """Give the value where the condition is above 0 or no number, else 0."""
+
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.select(builder.fcmp_unordered(">", args[0], _ZERO), args[1], _ZERO)
+
+    return vector(vector, vector), code
+
+
+def _number(x: float) -> Any:
+    return FLOATS([float(np.float32(x))] * LANES)
+
+
+def _expm1(builder: Any, x: Any) -> Any:
+    """Give e^x − 1, relative error a few ulp: e^x = 2^n e^r with |r| ≤ ln 2 / 2.
+
+    x is cut to ±87, and what is no number stays so.
+    """
+    high, low, magic = _number(87.0), _number(-87.0), _number(1.5 * 2**23)
+    x = builder.select(builder.fcmp_ordered(">", x, high), high, x)
+    x = builder.select(builder.fcmp_ordered("<", x, low), low, x)
+    shifted = multiply_add(builder, x, _number(1.4426950216293335), magic)  # n in the last bits
+    n = builder.fsub(shifted, magic)
+    r = multiply_add(builder, n, _number(-0.693145751953125), x)  # ln 2 in two parts, the first
+    r = multiply_add(builder, n, _number(-1.4286067653302206e-06), r)  # of few bits
+    tail = _number(1 / 5040)
+    for divisor in (720, 120, 24, 6, 2):
+        tail = multiply_add(builder, tail, r, _number(1 / divisor))
+    q = multiply_add(builder, builder.fmul(tail, r), r, r)  # e^r − 1
+    bits = builder.shl(builder.bitcast(shifted, _INTS), _INTS([23] * LANES))
+    power = builder.bitcast(builder.add(bits, _INTS([127 << 23] * LANES)), FLOATS)
+    return multiply_add(builder, q, power, builder.fsub(power, _number(1.0)))
+
+
+@intrinsic
+def sigmoid(typing: Any, x: Any) -> Any:
+    """Give σ(x) = 1 / (2 + (e^−x − 1))."""
+
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        below = builder.fadd(_expm1(builder, builder.fneg(args[0])), _number(2.0))
+        return builder.fdiv(_number(1.0), below)
+
+    return vector(vector), code
+
+
+@intrinsic
+def tanh(typing: Any, x: Any) -> Any:
+    """Give tanh x = (e^2x − 1) / ((e^2x − 1) + 2)."""
+
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        e = _expm1(builder, builder.fadd(args[0], args[0]))
+        return builder.fdiv(e, builder.fadd(e, _number(2.0)))
+
+    return vector(vector), code
+
+
+@njit
+def line(address, row, width):
+    """Give the address of a row of a matrix of float32."""
+    return address + 4 * row * width
+
+
+@njit
+def copy(source, target, count):
+    """Copy so many numbers."""
+    for j in range(0, count, LANES):
+        store(target, j, count - j, load(source, j, count - j))

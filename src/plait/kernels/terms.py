@@ -1,0 +1,108 @@
+"""The terms of a filter, row by row: x, then T_1(S) x, T_2(S) x, … side by side, and back.
+
+A node's features are contiguous and a member of the batch is its nodes one below the other, so a
+sparse product reads and writes whole vectors, within a cache's reach.
+"""
+
+from typing import NamedTuple
+
+from numba import float32 as _f
+from numba import njit
+
+from plait.kernels.compiled import compiled
+from plait.kernels.simd import LANES, fma, line, load, number, spread, store, whole
+
+
+class Terms(NamedTuple):
+    """Shifts and how often each is applied; the last three are addresses."""
+
+    nodes: int  # N; 1 without a graph
+    width: int  # blocks of a row: the state, and the terms of every shift
+    heard: int  # those that have weights: all, or all but the state
+    shifts: int
+    offsets: int  # int32 [shifts, N + 1], where each node's edges begin
+    columns: int  # int32 [edges of all shifts]
+    values: int  # float32 [edges of all shifts]
+
+
+@njit
+def fill(terms, z, rows, F):
+    """From the first block of z [rows, width · F] compute the others."""
+    W = terms.width * F
+    for base in range(0, rows if terms.shifts else 0, terms.nodes):
+        x = line(z, base, W)
+        for k in range(terms.shifts):
+            order = (terms.width - 1) // terms.shifts
+            before, last, new = x, x, x + 4 * F * (1 + k * order)
+            for m in range(order):
+                if m == 0:
+                    _shift(terms, k, x, W, new, W, 0, F, _f(1.0), _f(0.0))
+                else:
+                    _shift(terms, k, last, W, new, W, before, F, _f(2.0), _f(-1.0))
+                before, last, new = last, new, new + 4 * F
+
+
+@njit
+def fold(terms, dz, rows, dx, F):
+    """Add to dx [rows, F] what reaches it from the gradient dz [rows, heard · F] of the terms.
+
+    `terms` are the transposed ones; dz is used up.
+    """
+    W, skip = terms.heard * F, terms.width - terms.heard
+    if not skip:
+        _add(dx, F, dz, W, rows, F, _f(1.0))
+    for base in range(0, rows if terms.shifts else 0, terms.nodes):
+        x = line(dx, base, F)
+        for k in range(terms.shifts):
+            order = (terms.width - 1) // terms.shifts
+            first = line(dz, base, W) + 4 * F * (1 - skip + k * order)
+            for m in range(order - 1, 0, -1):  # d_{m+1} goes to d_m and d_{m−1}
+                this = first + 4 * F * m
+                _shift(terms, k, this, W, this - 4 * F, W, this - 4 * F, F, _f(2.0), _f(1.0))
+                if m > 1:
+                    _add(this - 8 * F, W, this, W, terms.nodes, F, _f(-1.0))
+                else:
+                    _add(x, F, this, W, terms.nodes, F, _f(-1.0))
+            _shift(terms, k, first, W, x, F, x, F, _f(1.0), _f(1.0))
+
+
+@njit
+def _shift(terms, k, x, x_width, y, y_width, plus, F, times, sign):
+    """Write times · S_k x + sign · plus to y, for the nodes of one member; no plus: 0."""
+    scale, factor = spread(times), spread(sign)
+    for i in range(terms.nodes):
+        row, out = k * (terms.nodes + 1) + i, y + 4 * i * y_width
+        first, last = whole(terms.offsets, row), whole(terms.offsets, row + 1)
+        for j in range(0, F, LANES):
+            n, total = F - j, spread(_f(0.0))
+            for e in range(first, last):
+                heard = load(x, whole(terms.columns, e) * x_width + j, n)
+                total = fma(spread(number(terms.values, e)), heard, total)
+            total = total * scale
+            if plus:
+                total = fma(factor, load(plus, i * y_width + j, n), total)
+            store(out, j, n, total)
+
+
+@njit
+def _add(x, x_width, y, y_width, rows, F, times):
+    """Add times · y to x."""
+    for i in range(rows):
+        for j in range(0, F, LANES):
+            n, at = F - j, i * x_width + j
+            total = fma(spread(times), load(y, i * y_width + j, n), load(x, at, n))
+            store(x, at, n, total)
+
+
+@compiled
+def fill_all(terms, z, first, last, F):
+    """Fill the members first … last of z [members · nodes, width · F]."""
+    rows = (last - first) * terms.nodes
+    fill(terms, line(z, first * terms.nodes, terms.width * F), rows, F)
+
+
+@compiled
+def fold_all(terms, dz, x, first, last, F):
+    """Fold the members first … last of dz [members · nodes, heard · F] into x, F wide."""
+    row = first * terms.nodes
+    fold(terms, line(dz, row, terms.heard * F), (last - first) * terms.nodes, line(x, row, F), F)

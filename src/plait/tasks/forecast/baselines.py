@@ -1,0 +1,134 @@
+"""What can be had without a network: the forecasts that every other stands beside."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from plait.nn.graph import Graph
+from plait.tasks.forecast.data import Cuts
+from plait.tasks.forecast.series import Series
+
+CHUNK = 256
+"""Windows whose equations are summed at a time."""
+
+
+def baselines(
+    series: Series,
+    graph: Graph,
+    cuts: Cuts,
+    first: np.ndarray,
+    *,
+    horizon: int,
+    season: int,
+    mean: np.ndarray,
+    scale: np.ndarray,
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Forecast without a network; what is fitted is fitted on what is before the test.
+
+    - "last value": what was measured last.
+    - "seasonal value": what was measured a season before the step that is forecast, or where that
+      is still to come, two.
+    - "historical mean": of the node at that place in the season; of the node where there is no
+      season.
+    - "autoregression": a constant and the node's last P values, the weights shared by the nodes,
+      each step ahead fitted by itself, by least squares.
+    - "linear, neighbours": the same with the neighbours' weighted mean of the last P steps too.
+
+    Where nothing was measured, the last value that was stands in for what is heard.
+
+    Parameters
+    ----------
+    series : Series
+    graph : Graph
+    cuts : Cuts
+    first : integer array `[W]`
+        The steps at which the forecasts begin.
+    horizon : int
+    season : int
+        Steps of a season; 0: none, and no seasonal value.
+    mean, scale : float array `[N]`
+        The linear models are fitted on (value − mean) / scale.
+
+    Yields
+    ------
+    str, float array `[H, W, N]`
+    """
+    H, T = horizon, len(series.values)
+    heard = _carried(series.values, mean)
+    ahead = first + np.arange(H)[:, None]  # [H, W]
+    yield "last value", np.broadcast_to(heard[first - 1], (H, *heard[first].shape))
+    if season:
+        back = -(-(np.arange(H)[:, None] + 1) // season) * season  # seasons back to what is past
+        yield "seasonal value", heard[np.maximum(ahead - back, 0)]
+    yield "historical mean", _historical(series.values[: cuts.test], season, T + H)[ahead]
+    x = (heard - mean) / scale
+    y = (series.values - mean) / scale
+    yield "autoregression", _linear(x[..., None], y, cuts, first, H) * scale + mean
+    if graph.num_edges:
+        around = np.stack([x, x @ _neighbours(graph).T], -1)
+        yield "linear, neighbours", _linear(around, y, cuts, first, H) * scale + mean
+
+
+def _carried(values: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Put the last value that was measured where none was."""
+    filled = values.copy()
+    filled[0] = np.where(np.isnan(filled[0]), mean, filled[0])
+    for t in np.flatnonzero(np.isnan(filled).any(1)):
+        filled[t] = np.where(np.isnan(filled[t]), filled[t - 1], filled[t])
+    return filled
+
+
+def _historical(past: np.ndarray, season: int, steps: int) -> np.ndarray:
+    """Mean at every place in the season, for so many steps, `[steps, N]`."""
+    overall = np.nanmean(past, axis=0)
+    if not season:
+        return np.broadcast_to(overall, (steps, len(overall)))
+    place = np.arange(len(past)) % season
+    means = np.empty((season, past.shape[1]))
+    for k in range(season):
+        of = past[place == k]
+        count = (~np.isnan(of)).sum(0)
+        means[k] = np.where(count > 0, np.nansum(of, axis=0) / np.maximum(count, 1), overall)
+    return means[np.arange(steps) % season]
+
+
+def _neighbours(graph: Graph) -> np.ndarray:
+    """The weighted mean of whom each node hears, itself left out, as a matrix."""
+    source, target = graph.edge_index.cpu().numpy()
+    weights = np.zeros((graph.num_nodes, graph.num_nodes))
+    weights[target, source] = graph.edge_weight.cpu().numpy()
+    np.fill_diagonal(weights, 0.0)
+    total = weights.sum(1, keepdims=True)
+    return np.divide(weights, total, out=np.zeros_like(weights), where=total != 0)
+
+
+def _linear(x: np.ndarray, y: np.ndarray, cuts: Cuts, first: np.ndarray, H: int) -> np.ndarray:
+    """Fit by least squares from `x [T, N, K]` to each step ahead, and forecast `[H, W, N]`."""
+    P = cuts.history
+    size = P * x.shape[2] + 1
+    gram, cross = np.zeros((H, size, size)), np.zeros((H, size))
+    before = np.arange(P, cuts.test)
+    for begin in range(0, len(before), CHUNK):
+        steps = before[begin : begin + CHUNK]
+        rows = _rows(x, steps, P)  # [W, N, size]
+        for h in range(H):
+            of = rows[steps + h < cuts.test]
+            target = y[steps[steps + h < cuts.test] + h]
+            seen = ~np.isnan(target)
+            A, b = of[seen], target[seen]
+            gram[h] += A.T @ A
+            cross[h] += A.T @ b
+    weights = np.stack(
+        [np.linalg.lstsq(g, c, rcond=None)[0] for g, c in zip(gram, cross, strict=True)]
+    )
+    parts = [
+        _rows(x, part, P) @ weights.T for part in np.split(first, range(CHUNK, len(first), CHUNK))
+    ]
+    return np.concatenate(parts).transpose(2, 0, 1)
+
+
+def _rows(x: np.ndarray, first: np.ndarray, P: int) -> np.ndarray:
+    """A constant and the P steps before each, `[W, N, 1 + P·K]`."""
+    windows = x[first[:, None] - np.arange(1, P + 1)]  # [W, P, N, K]
+    flat = windows.transpose(0, 2, 1, 3).reshape(len(first), x.shape[1], -1)
+    return np.concatenate([np.ones((*flat.shape[:2], 1)), flat], -1)

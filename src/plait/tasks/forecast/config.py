@@ -1,0 +1,153 @@
+"""The configuration of the forecast task."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from plait.errors import InputError
+from plait.training.config import TrainingConfig, option
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForecastConfig(TrainingConfig):
+    """Forecast a measurement at every node of a network.
+
+    Example
+    -------
+    >>> from plait.tasks.forecast.config import ForecastConfig
+    >>> config = ForecastConfig(horizon=12, quantiles="0.1,0.5,0.9")
+    >>> config.levels, config.shown
+    ((0.1, 0.5, 0.9), (3, 6, 9, 12))
+    """
+
+    architecture: ClassVar[Sequence[str]] = (
+        "cell", "operator", "k", "heads", "hidden_size", "layers", "history", "horizon", "decoder",
+        "skip", "quantiles", "calendar",
+    )  # fmt: skip
+    paths: ClassVar[Sequence[str]] = ("data", "graph")
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "los-loop": {
+            "data": "los-loop", "calendar": "day", "scale": "all", "batch_size": 8, "steps": 800,
+        },
+        "chickenpox": {
+            "data": "chickenpox", "history": 4, "horizon": 1, "test": 0.1, "hidden_size": 4,
+            "dropout": 0.5, "steps": 400, "lr": 0.02, "validate_every": 20,
+        },
+        "waves": {
+            "data": "waves", "scale": "all", "hidden_size": 48, "batch_size": 16, "steps": 4000,
+            "lr": 0.004,
+        },
+    }  # fmt: skip
+
+    data: str = option(
+        "waves",
+        "A table (CSV or Parquet), a column a node and a row a time; or: waves, chickenpox, "
+        "los-loop.",
+    )
+    graph: str = option(
+        "",
+        "Who is joined to whom: a CSV file (an adjacency, an edge list with source and target, or "
+        "places with id and coordinates), or correlation. Default: the data set's own.",
+    )
+    neighbours: int = option(
+        4, "Nearest nodes that one is joined with, by places or correlation.", least=1
+    )
+    threshold: float = option(
+        0.3, "Correlations that are not above it join nobody.", least=0, below=1
+    )
+    directed: bool = option(False, "Messages go along edges only from source to target.")
+    time: str = option("", "The column of times. Default: time, timestamp, date or datetime.")
+    calendar: Literal["none", "day", "week"] = option(
+        "none", "Tell the network the time of day, or that and the day of the week."
+    )
+    season: int = option(
+        0, "Steps of a season, for the baselines. 0: of the times' day, week or year.", least=0
+    )
+    history: int = option(12, "Steps that are heard before a forecast.", least=1)
+    horizon: int = option(12, "Steps that are forecast.", least=1)
+    test: float = option(0.2, "Share of the steps, the last, to test on.", least=0, below=1)
+    validation: float = option(
+        0.1, "Share of what is before the test, the last of it, to choose weights on.", least=0,
+        below=1,
+    )  # fmt: skip
+    scale: Literal["node", "all"] = option(
+        "node", "What is brought to mean 0 and variance 1: each node by itself, or all as one."
+    )
+    cell: str = option("gru", "rnn, rnn-relu, lstm, lstm-peephole, gru or gru-before.")
+    operator: Literal["gcn", "attention", "chebyshev", "diffusion", "dense"] = option(
+        "chebyshev", "How a node hears its neighbours; dense: not at all."
+    )
+    k: int = option(
+        3, "Terms of a Chebyshev filter, or of diffusion in each direction.", least=1, below=1001
+    )
+    heads: int = option(4, "Heads of attention.", least=1)
+    hidden_size: int = option(32, "Channels of every layer's state.", least=1, below=2**20)
+    layers: int = option(1, "Recurrent layers, one on another.", least=1, below=1001)
+    dropout: float = option(
+        0.0, "Share of the last state, and of what is between layers, dropped.", least=0, below=1
+    )
+    decoder: Literal["direct", "recurrent"] = option(
+        "direct",
+        "direct: all steps ahead from the last state; recurrent: a second network goes on step by "
+        "step.",
+    )
+    sampling: float = option(
+        1000.0,
+        "Scheduled sampling: in training the recurrent decoder hears the truth with probability "
+        "s / (s + exp(step / s)), else its own forecast; 0: always its own.",
+        least=0,
+    )
+    skip: Literal["linear", "last", "none"] = option(
+        "linear",
+        "What the network's answer is added to: a linear model of the node's own history, its last "
+        "value, or nothing.",
+    )
+    quantiles: str = option(
+        "", "Forecast these quantiles, such as 0.1,0.5,0.9. Default: one number, by --error."
+    )
+    error: Literal["absolute", "huber", "squared"] = option(
+        "squared", "What is made small where one number is forecast."
+    )
+    batch_size: int = option(32, "Windows of a batch.", least=1)
+    steps: int = option(1500, "Weight updates.", least=1)
+    lr: float = option(0.003, "Learning rate.", least=0)
+    schedule: Literal["constant", "cosine"] = option(
+        "cosine", "Learning rate over time: as it is, or falling to 0 along a half cosine."
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        levels = self.levels
+        if levels and (0.5 not in levels or list(levels) != sorted(set(levels))):
+            raise InputError(
+                f"--quantiles must rise and have 0.5 among them, as 0.1,0.5,0.9; not "
+                f"{self.quantiles!r}"
+            )
+        if self.operator == "attention" and self.hidden_size % self.heads:
+            raise InputError(
+                f"--heads {self.heads} must divide --hidden-size {self.hidden_size}: each head "
+                "gives a part of it"
+            )
+        for name in ("test", "validation"):
+            if getattr(self, name) == 0:
+                raise InputError(f"--{name} must be more than 0: scores are of steps never seen")
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """The quantiles; none where one number is forecast."""
+        try:
+            found = tuple(float(part) for part in self.quantiles.split(",")) * bool(self.quantiles)
+        except ValueError:
+            found = (2.0,) if self.quantiles else ()
+        if not all(0 < level < 1 for level in found):
+            raise InputError(
+                f"--quantiles must be numbers between 0 and 1, such as 0.1,0.5,0.9, not "
+                f"{self.quantiles!r}"
+            )
+        return found
+
+    @property
+    def shown(self) -> tuple[int, ...]:
+        """The steps ahead that scores are shown of: the quarters of the horizon."""
+        quarters = (-(-self.horizon * quarter // 4) for quarter in (1, 2, 3, 4))
+        return tuple(dict.fromkeys(quarters))

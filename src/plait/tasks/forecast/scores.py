@@ -1,0 +1,137 @@
+"""How far forecasts are from what came, step by step ahead; missing values count nowhere."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+METRICS = ("mae", "rmse", "mape")
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Errors of forecasts 1 … H steps ahead, in the units of the data.
+
+    `mae`: mean absolute error; `rmse`: root mean squared error; `mape`: mean absolute error as a
+    share of the absolute value, over values other than 0. NaN where there is nothing to score.
+
+    Attributes
+    ----------
+    at : mapping of float array `[H]`
+        At each step ahead.
+    upto : mapping of float array `[H]`
+        Over all steps from the first to each, every forecast counting the same.
+    """
+
+    at: Mapping[str, np.ndarray]
+    upto: Mapping[str, np.ndarray]
+
+    @classmethod
+    def of(cls, forecast: np.ndarray, truth: np.ndarray) -> "Errors":
+        """Score forecasts `[H, W, N]` of W windows.
+
+        >>> import numpy as np
+        >>> from plait.tasks.forecast.scores import Errors
+        >>> truth = np.array([[[2.0, np.nan]], [[4.0, 0.0]]])
+        >>> errors = Errors.of(np.array([[[1.0, 9.0]], [[4.0, 3.0]]]), truth)
+        >>> errors.at["mae"].tolist(), errors.upto["mape"].tolist()
+        ([1.0, 1.5], [0.5, 0.25])
+        """
+        seen = ~np.isnan(truth)
+        off = np.where(seen, np.abs(forecast - truth), 0.0)
+        whole = seen & (truth != 0)
+        share = np.divide(off, np.abs(truth), out=np.zeros_like(off), where=whole)
+        sums = {
+            "mae": (_by_step(off), _by_step(seen)),
+            "rmse": (_by_step(off**2), _by_step(seen)),
+            "mape": (_by_step(share), _by_step(whole)),
+        }
+        with np.errstate(invalid="ignore", divide="ignore"):
+            at = {name: total / count for name, (total, count) in sums.items()}
+            upto = {n: total.cumsum() / count.cumsum() for n, (total, count) in sums.items()}
+            for means in (at, upto):
+                means["rmse"] = np.sqrt(means["rmse"])
+        return cls(at, upto)
+
+    def overall(self) -> dict[str, float]:
+        """Give each metric over all steps; those that there is nothing for are left out."""
+        found = {name: float(values[-1]) for name, values in self.upto.items()}
+        return {name: value for name, value in found.items() if np.isfinite(value)}
+
+    def record(self) -> dict[str, list[float | None]]:
+        """Give all of it as JSON values: `mae_at`, `mae_to`, …, a number a step."""
+        both = {"at": self.at, "to": self.upto}
+        return {
+            f"{name}_{kind}": [float(v) if np.isfinite(v) else None for v in values[name]]
+            for name in METRICS
+            for kind, values in both.items()
+        }
+
+
+def node_errors(forecast: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Root mean squared error of every node over all steps, `[N]`; NaN where it has no value."""
+    seen = ~np.isnan(truth)
+    squared = np.where(seen, (forecast - truth) ** 2, 0.0).sum((0, 1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.sqrt(squared / seen.sum((0, 1)))
+
+
+def quantile_scores(
+    forecast: np.ndarray, truth: np.ndarray, levels: Sequence[float]
+) -> dict[str, float]:
+    r"""Score quantiles `[H, W, N, Q]`.
+
+    Returns
+    -------
+    dict
+        `pinball`: mean over quantiles q of max(q e, (q − 1) e), e = truth − forecast (Koenker &
+        Bassett 1978), in the units of the data; `coverage`: the share of values from the lowest to
+        the highest quantile, and `coverage_wanted`, what it should be.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from plait.tasks.forecast.scores import quantile_scores
+    >>> truth = np.array([[[1.0, 2.0, 3.0, 4.0]]])
+    >>> quantiles = np.broadcast_to([1.5, 2.5, 3.5], (1, 1, 4, 3))
+    >>> quantile_scores(quantiles, truth, (0.1, 0.5, 0.9))["coverage"]
+    0.5
+    """
+    seen = ~np.isnan(truth)
+    e = truth[..., None] - forecast
+    q = np.array(levels)
+    within = (truth >= forecast[..., 0]) & (truth <= forecast[..., -1])
+    return {
+        "pinball": float(np.maximum(q * e, (q - 1) * e)[seen].mean()),
+        "coverage": float(within[seen].mean()),
+        "coverage_wanted": levels[-1] - levels[0],
+    }
+
+
+def table(records: Mapping[str, Mapping[str, Sequence[float | None]]], shown: Sequence[int]) -> str:
+    """Set errors side by side as text: whose, at a few steps, and over the steps up to them."""
+    width = max(map(len, records)) + 2
+    heads = "".join(f"{h:>9}" for h in shown)
+    lines = []
+    for metric in METRICS:
+        unit = ", %" if metric == "mape" else ""
+        lines.append(
+            f"{metric.upper() + unit:<{width}}{'at step' + heads[7:]}   {'up to' + heads[5:]}"
+        )
+        for name, record in records.items():
+            cells = [
+                "".join(_cell(record[f"{metric}_{kind}"][h - 1], metric) for h in shown)
+                for kind in ("at", "to")
+            ]
+            lines.append(f"  {name:<{width - 2}}{cells[0]}   {cells[1]}")
+    return "\n".join(lines)
+
+
+def _cell(value: float | None, metric: str) -> str:
+    if value is None:
+        return f"{'-':>9}"
+    return f"{100 * value if metric == 'mape' else value:>9.4g}"
+
+
+def _by_step(values: np.ndarray) -> np.ndarray:
+    return values.sum((1, 2))

@@ -1,0 +1,293 @@
+"""The forecast task: what the training loop asks of it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from plait.errors import InputError
+from plait.figures import Curve, draw_curves
+from plait.tasks.forecast.baselines import baselines
+from plait.tasks.forecast.config import ForecastConfig
+from plait.tasks.forecast.data import Cuts, read_data
+from plait.tasks.forecast.figures import draw_forecasts, draw_nodes
+from plait.tasks.forecast.model import Forecaster
+from plait.tasks.forecast.scores import Errors, quantile_scores, table
+from plait.tasks.forecast.series import Series, season_of
+from plait.tasks.forecast.windows import Windows, scaling, windows_of
+from plait.training.streams import random_generator
+from plait.training.task import Carry
+
+SCORED = 64
+"""Windows that are forecast at a time where nothing is learnt."""
+
+
+@dataclass(frozen=True)
+class Forecasts:
+    """Forecasts of a part of the series, in its units.
+
+    Attributes
+    ----------
+    first : integer array `[W]`
+        The step at which each forecast begins.
+    values : float array `[H, W, N]`, with quantiles `[H, W, N, Q]`
+    truth : float array `[H, W, N]`
+        NaN where nothing was measured or the part is at its end.
+    """
+
+    first: np.ndarray
+    values: np.ndarray
+    truth: np.ndarray
+    levels: tuple[float, ...] = ()
+
+    @property
+    def middle(self) -> np.ndarray:
+        """One number for each: the median, where there are quantiles."""
+        return self.values[..., self.levels.index(0.5)] if self.levels else self.values
+
+
+class ForecastTask:
+    """Forecast every node's next steps; weights are chosen on validation, the test is the end."""
+
+    name: ClassVar[str] = "forecast"
+    unit: ClassVar[str] = "windows"
+    criterion: ClassVar[str] = "loss"
+    lower_is_better: ClassVar[bool] = True
+
+    def __init__(
+        self, config: ForecastConfig, device: torch.device, known: Mapping[str, Any] | None = None
+    ) -> None:
+        self.config, self.device = config, device
+        self.data = measured = read_data(config)
+        self.cuts, series = measured.cuts, measured.series
+        self.mean, self.scale = scaling(measured.training, config.scale, series)
+        self.windows = windows_of(config, series, self.mean, self.scale, device)
+        self.season = config.season or season_of(series.times)
+        self.units_per_step = config.batch_size
+        model = Forecaster.from_facts(config, self.facts())
+        model.place(measured.joined.graph, self.mean, self.scale)
+        self.model = model.to(device)
+        window = self.windows.at(torch.tensor([config.history]), config.history + 1)
+        with torch.no_grad():  # refuses a graph that the operator cannot use
+            self.model(window.x, window.calendar)
+        self.tested: Forecasts | None = None
+
+    def facts(self) -> Mapping[str, Any]:
+        """Nodes and sizes, and what tells whether the data is the same."""
+        series, graph = self.data.series, self.data.joined.graph
+        return {
+            "ids": list(series.ids),
+            "edges": graph.num_edges,
+            "gaps": bool(np.isnan(series.values).any()),
+            "frequency": series.frequency,
+            "sha256": series.sha256,
+        }
+
+    def begin_with(self, model: Forecaster) -> None:
+        """Take over the weights of a model trained before, on another network perhaps."""
+        mine, theirs = dict(self.model.named_parameters()), dict(model.named_parameters())
+        if any(mine[name].shape != theirs[name].shape for name in mine):
+            raise InputError("one of the two series has values missing and the other none")
+        with torch.no_grad():
+            for name, p in mine.items():
+                p.copy_(theirs[name])
+
+    def summary(self) -> dict[str, str]:
+        """What a person wants to know before it starts."""
+        config, series, cuts = self.config, self.data.series, self.cuts
+        T, N = series.values.shape
+        missing = np.isnan(series.values).mean()
+        step = f", a step {series.frequency}" if series.frequency else ""
+        gaps = f"; {missing:.2%} missing, heard as the last value, never scored" if missing else ""
+        joined = self.data.joined
+        edges = f"{joined.graph.num_edges:,} edges; {joined.source}"
+        said = {
+            "series": f"{series.source}: {T:,} steps × {N:,} nodes{step}{gaps}",
+            "graph": edges if config.operator != "dense" else "none is heard",
+            "parts": f"{cuts.valid - cuts.history:,}, {cuts.test - cuts.valid:,}, "
+            f"{cuts.end - cuts.test:,} steps to train, validate, test",
+            "season": f"{self.season} steps" if self.season else "none known; --season",
+            "model": f"{config.cell} × {self.model.recurrent.operator!r}, {config.layers} × "
+            f"{config.hidden_size}, {sum(p.numel() for p in self.model.parameters()):,} parameters",
+            "kernels": self.model.recurrent.explain(self.model.graph).split("\n")[0].split(": ")[1],
+        }
+        if self.data.waves is not None:
+            best = self.data.waves.best_errors(config.history, config.horizon)
+            shown = ", ".join(f"{best[h - 1]:.4f}" for h in config.shown)
+            steps = ", ".join(map(str, config.shown))
+            said["best possible"] = f"RMSE {shown} at steps {steps}"
+        return said
+
+    def start(self) -> Carry:
+        """Nothing: every window is whole."""
+        return ()
+
+    def loss(self, step: int, carry: Carry) -> tuple[Tensor, Mapping[str, Tensor], Carry]:
+        """Mean error over a batch of windows drawn from the training part."""
+        cuts, config = self.cuts, self.config
+        generator = random_generator(config.seed, step)
+        first = generator.integers(cuts.history, cuts.valid, config.batch_size)
+        window = self.windows.at(torch.from_numpy(first), cuts.valid)
+        teach = sampling(step, config.sampling) if config.decoder == "recurrent" else 0.0
+        answer = self.model(window.x, window.calendar, window.y, teach)
+        return self._mean_error(answer, window.y), {}, ()
+
+    def validate(self) -> Mapping[str, float]:
+        """Loss and errors over the validation part."""
+        return self._scores(self.forecasts(self.windows, self.cuts.valid, self.cuts.test))[0]
+
+    def test(self) -> Mapping[str, Any]:
+        """Loss and errors over the test part, and those of what forecasts without a network.
+
+        `table` holds the errors step by step, of the network and of each baseline.
+        """
+        self.tested = forecasts = self.forecasts(self.windows, self.cuts.test, self.cuts.end)
+        scores = self._beside(forecasts, self.data.series, self.cuts, forecasts.first, self.season)
+        if self.data.waves is not None:
+            best = Errors.of(self._best_possible(forecasts.first), forecasts.truth)
+            scores["table"]["best possible"] = best.record()
+            scores["best_rmse"] = best.overall()["rmse"]
+        return scores
+
+    def score_other(self, other: Series) -> dict[str, Any]:
+        """Score all of another series of the same nodes, after the steps that are heard first."""
+        begin, steps = self.cuts.test, len(other.values)
+        windows = windows_of(
+            self.config, other, self.mean, self.scale, self.device, self.data.series.frequency
+        )
+        if steps < self.config.history + self.config.horizon:
+            raise InputError(
+                f"{other.source} has {steps} steps; --history {self.config.history} and --horizon "
+                f"{self.config.horizon} take more"
+            )
+        forecasts = self.forecasts(windows, self.config.history, steps)
+        # what is fitted is fitted on the run's own past, as if the other series came after it
+        values = np.concatenate([self.data.series.values[:begin], other.values])
+        joined = Series(other.name, other.source, other.ids, values)
+        cuts = replace(self.cuts, end=len(values))
+        return self._beside(forecasts, joined, cuts, forecasts.first + begin, season=0)
+
+    def _beside(
+        self, forecasts: Forecasts, series: Series, cuts: Cuts, first: np.ndarray, season: int
+    ) -> dict[str, Any]:
+        """Score forecasts, and those without a network that begin at `first` in the series."""
+        scores, errors = self._scores(forecasts)
+        plain = {
+            name: Errors.of(values, forecasts.truth)
+            for name, values in baselines(
+                series, self.data.joined.graph, cuts, first, horizon=self.config.horizon,
+                season=season, mean=self.mean, scale=self.scale,
+            )
+        }  # fmt: skip
+        for metric in ("mae", "rmse"):
+            scores[f"baseline_{metric}"] = min(e.overall()[metric] for e in plain.values())
+        found = {"network": errors, **plain}
+        return {**scores, "table": {name: e.record() for name, e in found.items()}}
+
+    @torch.no_grad()
+    def forecasts(self, windows: Windows, begin: int, end: int) -> Forecasts:
+        """Forecast every window that begins in a part, in evaluation mode."""
+        first = np.arange(begin, end)
+        values, truth = [], []
+        for part in torch.from_numpy(first).split(SCORED):
+            window = windows.at(part, end)
+            values.append(self.model.unscaled(self.model(window.x, window.calendar)))
+            truth.append(window.y.cpu().numpy() * self.scale + self.mean)
+        levels = self.config.levels
+        return Forecasts(first, np.concatenate(values, 1), np.concatenate(truth, 1), levels)
+
+    def remark(self, scores: Mapping[str, Any]) -> str:
+        """Set the errors beside the baselines', and say who wins."""
+        records = scores["table"]
+        plain = {n: r for n, r in records.items() if n not in ("network", "best possible")}
+        name = min(plain, key=lambda n: plain[n]["rmse_to"][-1])
+        ours, theirs = scores["rmse"], plain[name]["rmse_to"][-1]
+        who = f"RMSE over all steps {ours:.4g}; the best without a network, {name!r}, {theirs:.4g}"
+        gain = 1 - ours / theirs
+        verdict = (
+            f"the network wins by {gain:.1%}"
+            if gain > 0
+            else f"it wins by {-gain:.1%}: take it, or train longer, or try another --operator"
+        )
+        text = f"{table(records, self.config.shown)}\n{who}: {verdict}"
+        if "coverage" in scores:
+            text += (
+                f"\n{scores['coverage']:.1%} of the values lie between the outer quantiles, of "
+                f"{scores['coverage_wanted']:.0%} wanted"
+            )
+        if "best_rmse" in scores:
+            text += (
+                f"\nthe best possible forecast has {scores['best_rmse']:.4g} on these steps: the "
+                f"network is {ours / scores['best_rmse'] - 1:.1%} above it"
+            )
+        return text
+
+    def sample(self, step: int) -> str:
+        """Write nothing."""
+        return ""
+
+    def draw(self, records: list[dict[str, Any]], path: Path) -> None:
+        """Draw the learning curves; after the test, forecasts and every node's error too."""
+        config = self.config
+        title = f"{self.data.series.name}: {config.cell} × {config.operator}, "
+        title += f"{config.layers} × {config.hidden_size}"
+        label = "pinball loss" if config.levels else f"{config.error} error"
+        draw_curves(records, [Curve("loss", f"{label}, scaled")], path, title=title)
+        if self.tested is not None:
+            draw_forecasts(self.tested, self.data.series, path.parent / "forecasts.png")
+            draw_nodes(self.tested, self.data, path.parent / "nodes.png")
+
+    def _mean_error(self, answer: Tensor, y: Tensor) -> Tensor:
+        """Mean over what was measured, in scaled units."""
+        seen = ~y.isnan()
+        e = torch.where(seen, y, 0.0).unsqueeze(-1) - answer.view(*y.shape, -1)  # [H, B, N, Q]
+        return (pointwise(e, self.config).mean(-1) * seen).sum() / seen.sum().clamp(min=1)
+
+    def _scores(self, forecasts: Forecasts) -> tuple[dict[str, float], Errors]:
+        errors = Errors.of(forecasts.middle, forecasts.truth)
+        seen = ~np.isnan(forecasts.truth)
+        shape = (-1, 1) if forecasts.levels else (-1,)
+        values = forecasts.values / self.scale.reshape(shape)
+        e = (np.where(seen, forecasts.truth, 0.0) / self.scale)[..., None]
+        e = torch.from_numpy(e - values.reshape(*forecasts.truth.shape, -1))
+        loss = pointwise(e, self.config).mean(-1)[torch.from_numpy(seen)].mean()
+        scores = {"loss": float(loss), **errors.overall()}
+        if forecasts.levels:
+            scores |= quantile_scores(forecasts.values, forecasts.truth, forecasts.levels)
+        return scores, errors
+
+    def _best_possible(self, first: np.ndarray) -> np.ndarray:
+        waves = self.data.waves
+        assert waves is not None
+        heard = first[:, None] + np.arange(-self.config.history, 0)
+        best = waves.best_forecast(waves.values[heard], self.config.horizon)  # [W, H, N]
+        return best.transpose(1, 0, 2)
+
+
+def pointwise(e: Tensor, config: ForecastConfig) -> Tensor:
+    """The loss of errors e = truth − answer; of quantiles q, `[..., Q]`, max(q e, (q − 1) e)."""
+    if config.levels:
+        q = torch.tensor(config.levels, dtype=e.dtype, device=e.device)
+        return torch.maximum(q * e, (q - 1) * e)
+    if config.error == "absolute":
+        return e.abs()
+    if config.error == "squared":
+        return e.square()
+    return torch.nn.functional.huber_loss(e, torch.zeros_like(e), reduction="none")
+
+
+def sampling(step: int, half_life: float) -> float:
+    """The probability of hearing the truth: τ / (τ + exp(step / τ)) (Bengio et al. 2015).
+
+    >>> from plait.tasks.forecast.task import sampling
+    >>> [round(sampling(step, 1000.0), 3) for step in (0, 5000, 10000)]
+    [0.999, 0.871, 0.043]
+    """
+    if half_life == 0:
+        return 0.0
+    return half_life / (half_life + math.exp(min(step / half_life, 700.0)))

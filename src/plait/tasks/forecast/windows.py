@@ -1,0 +1,131 @@
+"""Windows of a series as tensors: what is heard, and what is to be forecast."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from plait.errors import InputError
+from plait.tasks.forecast.config import ForecastConfig
+from plait.tasks.forecast.series import DAY, Series
+
+CALENDAR = {"none": 0, "day": 2, "week": 9}
+"""Numbers that tell a step's place in time."""
+
+
+class Window(NamedTuple):
+    """A batch of windows, in scaled units, NaN where nothing was measured.
+
+    x : Tensor `[P, B, N]`, heard
+
+    y : Tensor `[H, B, N]`, to be forecast
+
+    calendar : Tensor `[P + H, B, C]`
+    """
+
+    x: Tensor
+    y: Tensor
+    calendar: Tensor
+
+
+class Windows:
+    """Cuts windows out of a scaled series.
+
+    Example
+    -------
+    >>> import numpy as np, torch
+    >>> from plait.tasks.forecast.windows import Windows
+    >>> windows = Windows(np.arange(8.0)[:, None], np.zeros((11, 0)), history=2, horizon=3)
+    >>> window = windows.at(torch.tensor([2, 5]), end=7)               # forecasts of 2… and 5…
+    >>> window.x[:, :, 0].tolist(), window.y[:, :, 0].tolist()
+    ([[0.0, 3.0], [1.0, 4.0]], [[2.0, 5.0], [3.0, 6.0], [4.0, nan]])
+    """
+
+    def __init__(
+        self,
+        values: np.ndarray,
+        calendar: np.ndarray,
+        *,
+        history: int,
+        horizon: int,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.history, self.horizon = history, horizon
+        beyond = np.full((horizon, values.shape[1]), np.nan)
+        self.values = torch.from_numpy(np.concatenate([values, beyond])).float().to(device)
+        self.calendar = torch.from_numpy(calendar).float().to(device)
+
+    def at(self, first: Tensor, end: int) -> Window:
+        """Cut the windows whose forecasts begin at the steps `first [B]` and stop before `end`."""
+        first = first.to(self.values.device)
+        heard = first - torch.arange(self.history, 0, -1, device=first.device)[:, None]  # [P, B]
+        ahead = first + torch.arange(self.horizon, device=first.device)[:, None]  # [H, B]
+        y = self.values[ahead].masked_fill((ahead >= end)[..., None], torch.nan)
+        return Window(self.values[heard], y, self.calendar[torch.cat([heard, ahead])])
+
+
+def scaling(values: np.ndarray, how: str, series: Series) -> tuple[np.ndarray, np.ndarray]:
+    """Give mean and standard deviation `[N]` of what was measured in the training part.
+
+    Raises `InputError` for a node where nothing was, or always the same.
+    """
+    seen = ~np.isnan(values)
+    for n in np.flatnonzero(~seen.any(0)):
+        raise InputError(
+            f"{series.source}: column {series.ids[n]!r} has no value in the training part; take it "
+            "out"
+        )
+    wide = np.nanmax(values, axis=0) > np.nanmin(values, axis=0)
+    if how == "all":
+        wide = np.broadcast_to(wide.any(), wide.shape)
+    for n in np.flatnonzero(~wide):
+        raise InputError(
+            f"{series.source}: column {series.ids[n]!r} is constant in the training part, always "
+            f"{np.nanmin(values[:, n]):g}; take it out"
+            + ("" if how == "all" else ", or give all one scale with --scale all")
+        )
+    if how == "all":
+        N = values.shape[1]
+        return np.full(N, np.nanmean(values)), np.full(N, np.nanstd(values))
+    return np.nanmean(values, axis=0), np.nanstd(values, axis=0)
+
+
+def calendar_of(times: pd.DatetimeIndex | None, steps: int, kind: str) -> np.ndarray:
+    """Tell the place of every step in the day (sine, cosine) and the week (one of seven).
+
+    >>> import pandas as pd
+    >>> from plait.tasks.forecast.windows import calendar_of
+    >>> calendar_of(pd.DatetimeIndex(["2024-01-01 00:00"]), 1, "day").tolist()
+    [[0.0, 1.0]]
+    """
+    if kind == "none" or times is None:
+        return np.zeros((steps, 0))
+    seconds = (times.to_numpy() - times.normalize().to_numpy()) / np.timedelta64(1, "s")
+    turn = 2 * np.pi * seconds / DAY
+    parts = [np.sin(turn)[:, None], np.cos(turn)[:, None]]
+    if kind == "week":
+        parts.append(np.eye(7)[times.day_of_week])
+    return np.concatenate(parts, 1)
+
+
+def windows_of(
+    config: ForecastConfig,
+    series: Series,
+    mean: np.ndarray,
+    scale: np.ndarray,
+    device: torch.device | str,
+    frequency: str | None = None,
+) -> Windows:
+    """Make the windows of a series, whose calendar goes on over the horizon.
+
+    `frequency` is the length of a step, where the series is too short to tell.
+    """
+    T, H, times = len(series.values), config.horizon, series.times
+    if times is not None:
+        times = pd.date_range(times[0], periods=T + H, freq=frequency or series.frequency)
+    return Windows(
+        (series.values - mean) / scale, calendar_of(times, T + H, config.calendar),
+        history=config.history, horizon=H, device=device,
+    )  # fmt: skip

@@ -1,0 +1,118 @@
+"""What a trained run says of connections: `plait predict` and `plait score`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from plait.errors import InputError
+from plait.networks import Network
+from plait.nn.graph import Graph
+from plait.tasks.links.config import LinksConfig
+from plait.tasks.links.model import LinksModel
+from plait.tasks.links.parts import connections, cut
+from plait.tasks.links.scores import adjacency_of
+from plait.tasks.links.task import network_of, score_tested
+from plait.tasks.nodes.task import features_of
+
+
+@torch.no_grad()
+def suggest_links(
+    model: LinksModel,
+    config: LinksConfig,
+    facts: Mapping[str, Any],
+    data: str | None = None,
+    *,
+    node: str | None = None,
+    top: int = 10,
+) -> pd.DataFrame:
+    """Suggest connections that are not there yet.
+
+    The model hears all connections of the network now, those held out in training too.
+
+    Parameters
+    ----------
+    model : LinksModel
+    config, facts
+        Of its run folder.
+    data : None
+        A network of its own is what a run knows; anything else is refused.
+    node : str
+        The id of the node to suggest connections for. None: each of them.
+    top : int
+        Suggestions for a node; fewer where there are not so many nodes left.
+
+    Returns
+    -------
+    DataFrame
+        A row for every suggestion, the best first: `node`, `suggestion`, `score` (from 0 to 1: the
+        probability of a connection among as many connections as other pairs),
+        `common_neighbours` (how many) and `through` (who they are).
+
+    Raises
+    ------
+    InputError
+        For an id that is not there, and where the network is gone or is another by now.
+    """
+    if top < 1:
+        raise InputError(f"--top must be at least 1, not {top}")
+    network = _same_network(config, facts, data)
+    number = {name: k for k, name in enumerate(network.ids)}
+    if node is not None and node not in number:
+        raise InputError(f"there is no node {node!r} in {network.source}; {_examples(network)}")
+    asked = range(len(network.ids)) if node is None else [number[node]]
+    device = _device(model)
+    x = features_of(network, device)
+    graph = Graph(*connections(network.graph), len(network.ids)).to_undirected()
+    z = model.encoder(x, graph.to(device))
+    adjacency = adjacency_of(graph)
+    rows = []
+    for u in asked:
+        joined = adjacency[[u]].indices
+        others = np.setdiff1d(np.arange(len(network.ids)), [*joined, u])
+        ends = torch.from_numpy(others).to(device)
+        scores = model.score(z, torch.stack([torch.full_like(ends, u), ends])).double().sigmoid()
+        best = scores.sort(descending=True, stable=True).indices[:top].cpu().numpy()
+        for v, score in zip(others[best], scores.cpu().numpy()[best], strict=True):
+            through = np.intersect1d(joined, adjacency[[v]].indices)
+            names = " ".join(network.ids[w] for w in through)
+            rows.append((network.ids[u], network.ids[v], score, len(through), names))
+    names = ["node", "suggestion", "score", "common_neighbours", "through"]
+    return pd.DataFrame(rows, columns=pd.Index(names))
+
+
+@torch.no_grad()
+def score_trained(
+    model: LinksModel, config: LinksConfig, facts: Mapping[str, Any], data: str | None = None
+) -> dict[str, float]:
+    """Score the run's own held-out connections; arguments as in `suggest_links`.
+
+    Returns
+    -------
+    dict
+        What the run's test gave: the scores of the model, of the same network without the graph,
+        which is trained anew, and of those who learn nothing.
+    """
+    network = _same_network(config, facts, data)
+    links = cut(network, config.valid_share, config.test_share, config.seed)
+    return score_tested(model, features_of(network, _device(model)), links, config)
+
+
+def _same_network(config: LinksConfig, facts: Mapping[str, Any], data: str | None) -> Network:
+    if data is not None:
+        raise InputError("a links run knows its own network and no other; leave --data out")
+    network = network_of(config)
+    if network.sha256 != facts["sha256"]:
+        raise InputError(f"{network.source} is no longer the network that the run was trained on")
+    return network
+
+
+def _device(model: LinksModel) -> torch.device:
+    return next(model.parameters()).device
+
+
+def _examples(network: Network) -> str:
+    ids = network.ids
+    return f"ids are {', '.join(ids[:3])}, …, {ids[-1]}" if len(ids) > 3 else f"ids are {ids}"

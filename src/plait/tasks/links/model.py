@@ -1,0 +1,74 @@
+"""The network of the links task: layers over a graph, and what scores a pair."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from plait.nn.graph import Graph
+from plait.tasks.links.config import LinksConfig
+from plait.tasks.nodes.config import NodesConfig
+from plait.tasks.nodes.model import NodesModel
+
+SHARED = ("operator", "hidden_size", "layers", "heads", "k", "dropout")
+"""Options that the encoder has in common with the nodes task."""
+
+
+class LinksModel(nn.Module):
+    """Scores pairs of nodes by what stands for each.
+
+    z = encoder(x, graph), the layers of `NodesModel`; for a pair of nodes u and v
+
+    "dot":  s = z_uᵀ z_v + b
+    "mlp":  s = w₂ᵀ relu(W₁ (z_u ⊙ z_v) + b₁) + b₂
+
+    and σ(s) is the probability of a connection. Neither minds which of the two comes first.
+
+    Shapes: features `[N, F]` (or None), a graph and pairs `[2, n]` to logits `[n]`.
+
+    Source: Kipf & Welling (2016), Variational graph auto-encoders (there b = 0).
+
+    Example
+    -------
+    >>> import torch
+    >>> from plait.networks import named_network
+    >>> from plait.tasks.links.config import LinksConfig
+    >>> from plait.tasks.links.model import LinksModel
+    >>> karate = named_network("karate")
+    >>> model = LinksModel(LinksConfig(), nodes=34, features=0)
+    >>> model(None, karate.graph, torch.tensor([[0, 0], [1, 33]])).shape
+    torch.Size([2])
+    """
+
+    def __init__(self, config: LinksConfig, *, nodes: int, features: int) -> None:
+        super().__init__()
+        layers = NodesConfig(**{name: getattr(config, name) for name in SHARED})
+        D = config.embedding_size
+        self.encoder = NodesModel(layers, nodes=nodes, features=features, classes=D)
+        mlp = nn.Sequential(nn.Linear(D, D), nn.ReLU(), nn.Linear(D, 1))
+        self.scorer = mlp if config.scorer == "mlp" else _Sum()
+
+    @classmethod
+    def from_facts(cls, config: LinksConfig, facts: Mapping[str, Any]) -> Self:
+        """Rebuild the model that a run folder describes, without its weights."""
+        return cls(config, nodes=facts["nodes"], features=facts["features"])
+
+    def forward(self, x: Tensor | None, graph: Graph, pairs: Tensor) -> Tensor:
+        """Logits of the pairs, `[n]`."""
+        return self.score(self.encoder(x, graph), pairs)
+
+    def score(self, z: Tensor, pairs: Tensor) -> Tensor:
+        """Logits of the pairs, from what stands for each node, `[N, D]`."""
+        return self.scorer(z[pairs[0]] * z[pairs[1]])[:, 0]  # of [n, D]
+
+
+class _Sum(nn.Module):
+    """The sum of what it is given, and a bias: `[n, D]` to `[n, 1]`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(1))
+
+    def forward(self, product: Tensor) -> Tensor:
+        return product.sum(-1, keepdim=True) + self.bias

@@ -1,0 +1,1 @@
+"""Relations between the objects that a detector found in pictures."""

@@ -1,0 +1,56 @@
+"""The configuration of the scenes task."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from plait.errors import InputError
+from plait.training.config import TrainingConfig, option
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScenesConfig(TrainingConfig):
+    """Say how the objects of a picture are related.
+
+    Example
+    -------
+    >>> from plait.tasks.scenes.config import ScenesConfig
+    >>> ScenesConfig(operator="attention").heads
+    4
+    """
+
+    architecture: ClassVar[Sequence[str]] = ("operator", "hidden_size", "layers", "heads", "k")
+
+    data: str = option(
+        "generated",
+        "generated: drawn pictures with known rules; or a JSON file of detected objects and their "
+        "relations, COCO-style (see plait.tasks.scenes.files).",
+    )
+    scenes: int = option(
+        1000, "Scenes to generate; 70 % to train, 15 % to validate, the rest to test.", least=3
+    )
+    operator: Literal["gcn", "attention", "chebyshev", "diffusion", "dense"] = option(
+        "gcn", "How objects and pairs hear each other; dense: not at all."
+    )
+    hidden_size: int = option(64, "Features of an object and of a pair.", least=1, below=2**20)
+    layers: int = option(2, "Rounds of messages.", least=1, below=1001)
+    heads: int = option(4, "Heads of attention.", least=1)
+    k: int = option(
+        2, "Terms of a Chebyshev filter, or of diffusion in each direction.", least=1, below=1001
+    )
+    batch_size: int = option(16, "Scenes of a batch.", least=1)
+    steps: int = option(400, "Weight updates.", least=1)
+    lr: float = option(0.003, "Learning rate (of Adam).", least=0)
+    schedule: Literal["constant", "cosine"] = option(
+        "cosine", "Learning rate over time: as it is, or falling to 0 along a half cosine."
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.data:
+            raise InputError("--data is empty; give a JSON file, or generated")
+        if self.operator == "attention" and self.hidden_size % self.heads:
+            raise InputError(
+                f"--heads {self.heads} must divide --hidden-size {self.hidden_size}: each head "
+                "gives a part of it"
+            )

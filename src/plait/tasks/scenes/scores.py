@@ -1,0 +1,133 @@
+"""How well relations are found: recall among the likeliest, and what counting alone finds."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from plait.tasks.scenes.batches import Batch
+from plait.tasks.scenes.model import ScenesModel
+from plait.tasks.scenes.scene import Scenes
+
+KS = (20, 50)
+"""How many of the likeliest relations are looked at."""
+
+
+def recall(p: np.ndarray, labels: np.ndarray, k: int, *, one_a_pair: bool) -> float:
+    """Share of a scene's labelled relations among its k likeliest (Lu et al. 2016).
+
+    Parameters
+    ----------
+    p : array `[P, predicates]`
+        Probabilities, or anything that ranks.
+    labels : boolean array `[P, predicates]`
+        At least one is true.
+    k : int
+    one_a_pair : bool
+        Each pair takes part with its likeliest predicate alone.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from plait.tasks.scenes.scores import recall
+    >>> p, labels = np.array([[0.9, 0.8], [0.1, 0.2]]), np.array([[True, True], [False, False]])
+    >>> recall(p, labels, 2, one_a_pair=True), recall(p, labels, 2, one_a_pair=False)
+    (0.5, 1.0)
+    """
+    return float(found(p, labels, k, one_a_pair=one_a_pair).sum() / labels.sum())
+
+
+def found(p: np.ndarray, labels: np.ndarray, k: int, *, one_a_pair: bool) -> np.ndarray:
+    """Which labelled relations are among the k likeliest, `[P, predicates]`."""
+    return labels & likeliest(p, k, one_a_pair=one_a_pair)
+
+
+def likeliest(p: np.ndarray, k: int, *, one_a_pair: bool) -> np.ndarray:
+    """Mark the k likeliest relations of a scene, `[P, predicates]`; of equals the first."""
+    rank = p.copy()
+    if one_a_pair:
+        rank[np.arange(p.shape[1]) != p.argmax(1)[:, None]] = -np.inf
+    first = np.argsort(-rank, axis=None, kind="stable")[:k]
+    marked = np.zeros(p.shape, bool)
+    marked.flat[first] = rank.flat[first] > -np.inf
+    return marked
+
+
+def score_relations(
+    p: Sequence[np.ndarray], scenes: Scenes, of_predicates: bool = True
+) -> dict[str, float]:
+    """Score probabilities `[P, predicates]`, a scene each; scenes without labels are passed over.
+
+    Returns
+    -------
+    dict
+        `loss`: nats a pair and predicate. `recall_at_20`, `recall_at_50`: means over the scenes of
+        `recall` with one predicate a pair; `free_recall_at_…` without that. With `of_predicates`,
+        `recall_at_50_of_…`: share of the labelled relations of one predicate, in all scenes, that
+        are among the first 50 of their scene, several predicates a pair.
+    """
+    labels = [scene.labels(len(scenes.predicates)) for scene in scenes.scenes]
+    every, truth = np.concatenate(p), np.concatenate(labels)
+    likelihood = np.where(truth, every, 1 - every).clip(np.finfo(np.float32).tiny)
+    scores = {"loss": float(-np.log(likelihood).mean())}
+    labelled = [(q, t) for q, t in zip(p, labels, strict=True) if t.any()]
+    for one_a_pair, name in ((True, "recall"), (False, "free_recall")):
+        for k in KS:
+            shares = [recall(q, t, k, one_a_pair=one_a_pair) for q, t in labelled]
+            scores[f"{name}_at_{k}"] = float(np.mean(shares))
+    if of_predicates:
+        met = [found(q, t, KS[-1], one_a_pair=False).sum(0) for q, t in labelled]
+        shares = np.sum(met, 0) / truth.sum(0).clip(min=1)
+        for name, share, count in zip(scenes.predicates, shares, truth.sum(0), strict=True):
+            if count:
+                scores[f"recall_at_{KS[-1]}_of_{name.replace(' ', '_')}"] = float(share)
+    return scores
+
+
+def score_beside(model: ScenesModel, batches: Iterable[Batch], scenes: Scenes) -> dict[str, float]:
+    """Score a model, what the classes alone say, and, where it is known, the truth."""
+    batches = list(batches)
+    scores = score_relations(probabilities(model, batches), scenes)
+    beside = {"frequency": [q for batch in batches for q in split(model.prior(batch), batch)]}
+    truths = [scene.truth for scene in scenes.scenes if scene.truth is not None]
+    if len(truths) == len(scenes):
+        beside["best"] = truths
+    for name, p in beside.items():
+        scores |= {f"{name}_{k}": v for k, v in score_relations(p, scenes).items()}
+    return scores
+
+
+@torch.no_grad()
+def probabilities(model: ScenesModel, batches: Iterable[Batch]) -> list[np.ndarray]:
+    """The model's probabilities, `[P, predicates]` for each scene."""
+    return [q for batch in batches for q in split(model(batch), batch)]
+
+
+def split(logits: Tensor, batch: Batch) -> list[np.ndarray]:
+    """Turn logits of a batch into probabilities, scene by scene."""
+    return [q.double().numpy() for q in logits.detach().sigmoid().cpu().split(batch.sizes)]
+
+
+def frequencies(scenes: Scenes) -> Tensor:
+    """Log odds of each predicate given the classes of subject and object, by counting.
+
+    p = (n_sop + p_p) / (n_so + 1), with n_so the pairs of these classes, n_sop those labelled
+    with the predicate, and p_p = (n_p + ½) / (n + 1) that share among all pairs.
+
+    Returns
+    -------
+    Tensor `[classes, classes, predicates]`
+    """
+    C, P = len(scenes.classes), len(scenes.predicates)
+    pairs, labelled = np.zeros((C, C, 1)), np.zeros((C, C, P))
+    for scene in scenes.scenes:
+        kinds = scene.classes
+        np.add.at(pairs, (kinds[:, None], kinds[None]), 1)
+        np.add.at(pairs, (kinds, kinds), -1)  # no object is paired with itself
+        labels = np.unique(scene.relations, axis=0)
+        subject, predicate, other = labels.T
+        np.add.at(labelled, (kinds[subject], kinds[other], predicate), 1)
+    overall = (labelled.sum((0, 1)) + 0.5) / (pairs.sum() + 1)
+    p = (labelled + overall) / (pairs + 1)
+    return torch.from_numpy(np.log(p) - np.log1p(-p)).float()

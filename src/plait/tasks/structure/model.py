@@ -1,0 +1,134 @@
+"""The networks of the structure task: over the graph, or over its nodes one by one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import torch
+from scipy.sparse import csgraph, csr_array
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from plait.nn.attention import Attention
+from plait.nn.cells import cell_named
+from plait.nn.convolution import GraphConv
+from plait.nn.filters import GCN, Diffusion
+from plait.nn.graph import Graph
+from plait.nn.operators import Dense
+from plait.nn.recurrent import Recurrent
+from plait.tasks.structure.config import StructureConfig
+from plait.tasks.structure.problems import SYMBOLS, Drawn
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B graphs as a network reads them.
+
+    Attributes
+    ----------
+    symbols : Tensor `[B·N]`, or `[N, B]` as sequences
+    graph : Graph or None
+        All of them joined; None where they are sequences.
+    answers : Tensor `[B]`
+    """
+
+    symbols: Tensor
+    graph: Graph | None
+    answers: Tensor
+
+    @classmethod
+    def of(cls, drawn: Drawn, network: str, device: torch.device) -> "Batch":
+        """Give the graphs joined, or their nodes in the order in which they are visited."""
+        answers = torch.from_numpy(drawn.answers).to(device)
+        _, _, way = network.partition("-")
+        if way:
+            order = np.stack([visited(a, s, way) for a, s in zip(drawn.adjacency, drawn.starts,
+                                                                 strict=True)])  # fmt: skip
+            sequences = np.take_along_axis(drawn.symbols, order, 1).T.copy()  # [N, B]
+            return cls(torch.from_numpy(sequences).to(device), None, answers)
+        B, N = drawn.symbols.shape
+        of, source, target = drawn.adjacency.nonzero()
+        graph = Graph(np.stack([source, target]) + of * N, num_nodes=B * N)
+        graph.batch, graph.num_graphs = torch.arange(B).repeat_interleave(N), B
+        symbols = torch.from_numpy(drawn.symbols.reshape(-1))
+        return cls(symbols.to(device), graph.to(device), answers)
+
+
+def visited(adjacency: np.ndarray, start: int, way: str) -> np.ndarray:
+    """Give the nodes of a graph in the order of a search from `start`.
+
+    Parameters
+    ----------
+    adjacency : boolean array `[N, N]`
+        True at [source, target].
+    start : int
+    way : "bfs" or "dfs"
+        Breadth first, or depth first; neighbours in the order of their numbers.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from plait.tasks.structure.model import visited
+    >>> tree = np.zeros((4, 4), bool)
+    >>> tree[[0, 0, 1], [1, 2, 3]] = True
+    >>> visited(tree, 0, "bfs").tolist(), visited(tree, 0, "dfs").tolist()
+    ([0, 1, 2, 3], [0, 1, 3, 2])
+    """
+    search = csgraph.breadth_first_order if way == "bfs" else csgraph.depth_first_order
+    return search(csr_array(adjacency, dtype=float), start, return_predecessors=False)
+
+
+class StructureModel(nn.Module):
+    r"""Answers a question about a graph of nodes with symbols s_i.
+
+    Over the graph: h_0 = E[s],  h_l = ReLU(W_l * h_{l−1} + b_l),  p = V max_i h_L,i + v, the
+    largest entry over the nodes, feature by feature.
+
+    Over a sequence: p = V h_N + v, with h_N the last state of the last of `layers` recurrent
+    layers that read E[s_i], node by node as they are visited.
+
+    Shapes: a `Batch` of B graphs to logits `[B, 2]`.
+
+    Example
+    -------
+    >>> import numpy as np, torch
+    >>> from plait.tasks.structure.config import StructureConfig
+    >>> from plait.tasks.structure.model import Batch, StructureModel
+    >>> from plait.tasks.structure.problems import draw_neighbours
+    >>> drawn = draw_neighbours(np.random.default_rng(0), 5, 16)
+    >>> batch = Batch.of(drawn, "gcn", torch.device("cpu"))
+    >>> StructureModel(StructureConfig())(batch).shape
+    torch.Size([5, 2])
+    """
+
+    def __init__(self, config: StructureConfig) -> None:
+        super().__init__()
+        H = config.hidden_size
+        name, _, way = config.network.partition("-")
+        self.embedding = nn.Embedding(SYMBOLS, H)
+        self.recurrent = Recurrent(cell_named(name), H, H, layers=config.layers) if way else None
+        operator = {
+            "gcn": GCN,
+            "attention": lambda: Attention(config.heads),
+            "diffusion": lambda: Diffusion(config.k),
+        }.get(name, Dense)
+        self.layers = nn.ModuleList(
+            GraphConv(operator(), H, H) for _ in range(0 if way else config.layers)
+        )
+        self.output = nn.Linear(H, 2)
+
+    @classmethod
+    def from_facts(cls, config: StructureConfig, facts: Mapping[str, Any]) -> Self:
+        """Rebuild the model that a run folder describes, without its weights."""
+        return cls(config)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits `[B, 2]`."""
+        h = self.embedding(batch.symbols)
+        if self.recurrent is not None:
+            return self.output(self.recurrent(h)[0][-1])
+        assert batch.graph is not None
+        for layer in self.layers:
+            h = F.relu(layer(h, batch.graph))
+        return self.output(batch.graph.readout(h, "max"))

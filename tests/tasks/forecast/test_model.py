@@ -1,0 +1,173 @@
+"""The forecaster: what it hears, what it answers, and one step at a time."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from plait import Graph
+from plait.errors import InputError
+from plait.nn.cells import CELLS
+from plait.tasks.forecast.config import ForecastConfig
+from plait.tasks.forecast.model import Forecaster
+from plait.tasks.forecast.windows import CALENDAR, Windows, calendar_of
+
+N, P, H = 5, 6, 4
+IDS = tuple("abcde")
+SMALL = {"hidden_size": 4, "history": P, "horizon": H, "k": 2, "heads": 2}
+OPERATORS = ["gcn", "attention", "chebyshev", "diffusion", "dense"]
+
+
+def forecaster(*, gaps: bool = False, drawn: bool = True, **options) -> Forecaster:
+    graph = Graph.from_edges([(0, 1), (1, 2), (2, 3), (0, 3), (3, 4)]).to_undirected()
+    config = ForecastConfig(**{**SMALL, **options})
+    model = Forecaster(config, IDS, graph.num_edges, gaps=gaps, frequency="h").double().eval()
+    model.place(graph, np.arange(N) * 1.0, 1.0 + np.arange(N))
+    if drawn:
+        with torch.no_grad():
+            for p in model.parameters():
+                p.copy_(0.4 * torch.randn(p.shape).double())
+    return model
+
+
+def raw(model: Forecaster, x: torch.Tensor) -> np.ndarray:
+    return (x * model.scale + model.mean).numpy()
+
+
+@pytest.mark.parametrize("decoder", ["direct", "recurrent"])
+@pytest.mark.parametrize("options", [
+    {}, {"quantiles": "0.1,0.5,0.9"}, {"skip": "none"}, {"skip": "last", "layers": 2},
+    {"calendar": "week"}, {"cell": "lstm-peephole", "operator": "attention"},
+], ids=str)  # fmt: skip
+@pytest.mark.parametrize("gaps", [False, True])
+def test_step_by_step_is_the_window(decoder, options, gaps):
+    model = forecaster(gaps=gaps, decoder=decoder, **options)
+    x = torch.randn(P, 1, N).double()
+    x[2, 0, 1] = x[P - 1, 0, 3] = x[0, 0, 0] = torch.nan
+    times = pd.date_range("2024-03-03 20:00", periods=P + H, freq="h")
+    calendar = calendar_of(times, P + H, model.config.calendar)
+    calendar = torch.from_numpy(calendar)[:, None]
+    with torch.no_grad():
+        expected = model.unscaled(model(x, calendar))[:, 0]
+    state = None
+    for t in range(P):
+        forecast, state = model.step(raw(model, x)[t, 0], state, times[t])
+    np.testing.assert_allclose(forecast, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+    further, _ = model.step(raw(model, x)[1, 0], state, times[P])
+    assert not np.allclose(further, forecast)
+
+
+@pytest.mark.parametrize(
+    ("cell", "operator"), list(itertools.product(["rnn", "lstm", "gru"], OPERATORS))
+)
+def test_renaming_the_nodes_renames_the_forecast(cell, operator, assert_near):
+    model = forecaster(cell=cell, operator=operator, decoder="recurrent")
+    place = torch.randperm(N)
+    x = torch.randn(P, 2, N).double()
+    y = model(x)
+    other = forecaster(cell=cell, operator=operator, decoder="recurrent")
+    other.load_state_dict(model.state_dict())
+    graph = model.graph
+    other.place(Graph(place[graph.edge_index], graph.edge_weight, N), np.zeros(N), np.ones(N))
+    moved = torch.empty_like(x)
+    moved[..., place] = x
+    assert_near(other(moved)[..., place], y)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("decoder", ["direct", "recurrent"])
+def test_untrained_it_repeats_the_last_value(cell, decoder):
+    x = torch.randn(P, 3, N).double()
+    x[-1, 1, 2] = torch.nan
+    for skip, expected in (("linear", x[-1]), ("last", x[-1]), ("none", torch.zeros(3, N))):
+        answer = forecaster(drawn=False, cell=cell, decoder=decoder, skip=skip)(x)
+        wanted = expected.double().clone()
+        if skip != "none":
+            wanted[1, 2] = x[-2, 1, 2]
+        torch.testing.assert_close(answer, wanted.expand(H, 3, N), rtol=0, atol=0)
+
+
+def test_the_direct_answer_by_its_formula(assert_near):
+    model = forecaster()
+    x = torch.randn(P, 2, N).double()
+    h, _ = model.recurrent(x[..., None], graph=model.graph)
+    out = model.output(h[-1])  # [B, N, H]
+    expected = torch.stack([
+        out[..., k] + sum(model.skip[k, p] * x[p] for p in range(P)) for k in range(H)
+    ])  # fmt: skip
+    assert_near(model(x), expected)
+
+
+def test_quantiles_rise():
+    answer = forecaster(quantiles="0.05,0.25,0.5,0.95")(torch.randn(P, 3, N).double())
+    assert answer.shape == (H, 3, N, 4)
+    assert (answer.diff(dim=-1) >= 0).all()
+
+
+def test_the_decoder_hears_the_truth_as_often_as_told(assert_near):
+    model = forecaster(decoder="recurrent")
+    x, truth = torch.randn(P, 2, N).double(), torch.randn(H, 2, N).double()
+    alone = model(x)
+    assert_near(model(x, None, truth, 0.0), alone)
+    taught = model(x, None, truth, 1.0)
+    assert_near(taught[0], alone[0])
+    assert not torch.allclose(taught[1:], alone[1:])
+    missing = truth.clone()
+    missing[0] = alone[0].detach()
+    holes = truth.clone()
+    holes[0] = torch.nan  # there it hears itself
+    assert_near(model(x, None, holes, 1.0), model(x, None, missing, 1.0))
+
+
+def test_where_nothing_was_measured_is_told_to_a_network_with_gaps():
+    x = torch.randn(P, 1, N).double()
+    carried = x.clone()
+    carried[3, 0, 2] = carried[2, 0, 2]
+    x[3, 0, 2] = torch.nan
+    assert torch.equal(forecaster()(x), forecaster()(carried)) is False  # other weights
+    plain, told = forecaster(), forecaster(gaps=True)
+    assert torch.equal(plain(x), plain(carried))
+    assert not torch.allclose(told(x), told(carried))
+
+
+def test_a_saved_model_brings_graph_and_scale_along():
+    model = forecaster()
+    again = forecaster()
+    other = Graph.from_edges([(0, 1), (0, 2), (0, 3), (0, 4), (1, 4)]).to_undirected()
+    again.place(other, np.zeros(N), np.ones(N))
+    x = torch.randn(P, 1, N).double()
+    assert not torch.equal(again(x), model(x))
+    again.load_state_dict(model.state_dict())
+    assert torch.equal(again(x), model(x))
+    np.testing.assert_array_equal(
+        again.unscaled(model(x).detach()), model.unscaled(model(x).detach())
+    )
+
+
+def test_observations_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match=r"an observation has 5 numbers, not"):
+        forecaster().step([1.0, 2.0])
+    with pytest.raises(InputError, match="trained with --calendar day: give the time"):
+        forecaster(calendar="day").step(np.zeros(N))
+
+
+def test_windows_are_cut_where_they_belong():
+    values = np.arange(40.0).reshape(20, 2)
+    windows = Windows(values, np.arange(24.0)[:, None], history=3, horizon=4)
+    x, y, calendar = windows.at(torch.tensor([3, 10]), end=12)
+    assert x[:, 1, 0].tolist() == [14.0, 16.0, 18.0]
+    assert y[:, 0, 1].tolist() == [7.0, 9.0, 11.0, 13.0]
+    assert y[:2, 1, 0].tolist() == [20.0, 22.0]
+    assert y[2:, 1].isnan().all()
+    assert calendar[:, 1, 0].tolist() == list(range(7, 14))
+
+
+def test_the_calendar():
+    times = pd.DatetimeIndex(["2024-01-01 00:00", "2024-01-07 18:00"])
+    day, week = (calendar_of(times, 2, kind) for kind in ("day", "week"))
+    np.testing.assert_allclose(day, [[0, 1], [-1, 0]], atol=1e-12)
+    assert week[:, 2:].argmax(1).tolist() == [0, 6]
+    assert week.shape[1] == CALENDAR["week"]
+    assert calendar_of(None, 3, "none").shape == (3, 0)

@@ -1,0 +1,302 @@
+"""The whole way, as a user goes it: train, read the table, predict, go on, and every mistake."""
+
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import plait
+from plait.cli import run as run_command
+from plait.errors import InputError
+from plait.tasks.forecast.config import ForecastConfig
+from plait.tasks.forecast.task import ForecastTask, pointwise, sampling
+from plait.training.checkpoint import load_tensors
+
+TINY = {"hidden_size": 4, "k": 2, "history": 4, "horizon": 3, "batch_size": 8, "threads": 1}
+FLAGS = [w for n, v in TINY.items() for w in (f"--{n.replace('_', '-')}", str(v))]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """A folder with hourly measurements at three places, some missing, and their roads."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    monkeypatch.chdir(tmp_path)
+    generator = np.random.default_rng(0)
+    hours = np.arange(200)
+    values = 10 + 3 * np.sin(hours[:, None] / 24 * 2 * np.pi + np.arange(3))
+    values += 0.3 * generator.standard_normal(values.shape)
+    values[generator.random(values.shape) < 0.05] = np.nan
+    frame = pd.DataFrame(values, columns=["n1", "n2", "n3"])
+    frame.insert(0, "time", pd.date_range("2024-03-01", periods=200, freq="h"))
+    frame.to_csv("speeds.csv", index=False)
+    (tmp_path / "roads.csv").write_text("source,target\nn1,n2\nn2,n3\n")
+    return tmp_path
+
+
+OWN = {"data": "speeds.csv", "graph": "roads.csv", "steps": 4, **TINY}
+
+
+def test_train_predict_score_and_go_on(capsys, here):
+    words = ["train", "forecast", "--data", "speeds.csv", "--graph", "roads.csv", "--steps", "4"]
+    more = ["--quantiles", "0.1,0.5,0.9", "--calendar", "week", "--out", "run"]
+    assert run_command([*words, *FLAGS, *more]) == 0
+    said = capsys.readouterr().out
+    assert "speeds.csv: 200 steps × 3 nodes, a step h; " in said
+    assert "% missing, heard as the last value, never scored" in said
+    for name in ("last value", "seasonal value", "historical mean", "autoregression"):
+        assert said.count(f"  {name} ") == 3  # MAE, RMSE, MAPE
+    assert "the best without a network" in said
+    assert "of the values lie between the outer quantiles, of 80% wanted" in said
+    for picture in ("curves", "forecasts", "nodes"):
+        assert (here / "run" / f"{picture}.png").stat().st_size > 10_000
+    (test,) = plait.training.run.Run.open(here / "run").records("test")
+    assert len(test["table"]["network"]["rmse_at"]) == 3
+    assert test["rmse"] == test["table"]["network"]["rmse_to"][-1]
+
+    recent = pd.read_csv("speeds.csv").iloc[-9:, [0, 3, 1, 2]]  # the columns in another order
+    recent.to_csv("recent.csv", index=False)
+    assert run_command(["predict", "run", "--data", "recent.csv", "--out", "next.csv"]) == 0
+    assert run_command(["predict", "run"]) == 0  # of the series itself: the same
+    table = pd.read_csv("next.csv", parse_dates=["time"])
+    assert (here / "run" / "predictions.csv").read_text() == (here / "next.csv").read_text()
+    assert list(table) == ["time", "id", "forecast", "q0.1", "q0.5", "q0.9", "missing"]
+    assert list(table["id"]) == ["n1", "n2", "n3"] * 3
+    assert list(table["time"].unique()) == list(
+        pd.date_range("2024-03-09 08:00", periods=3, freq="h")
+    )
+    assert (table["forecast"] == table["q0.5"]).all()
+    heard = recent.iloc[-4:]
+    assert list(table["missing"][:3]) == [heard[n].isna().sum() for n in ("n1", "n2", "n3")]
+
+    model, state = plait.load("run"), None
+    for time, *row in heard[["time", "n1", "n2", "n3"]].itertuples(index=False):
+        forecast, state = model.step(row, state, time)
+    shown = table[["q0.1", "q0.5", "q0.9"]].to_numpy().reshape(3, 3, 3)
+    np.testing.assert_allclose(forecast, shown, rtol=1e-5)
+
+    scores = plait.score("run")
+    assert scores["rmse"] == pytest.approx(test["rmse"], rel=1e-6)
+    assert scores["last_value_rmse"] == test["table"]["last value"]["rmse_to"][-1]
+    pd.read_csv("speeds.csv").iloc[:60].to_csv("other.csv", index=False)
+    other = plait.score("run", "other.csv")
+    assert {"mae_at_1", "linear_with_neighbours_mae", "historical_mean_rmse"} <= set(other)
+    assert "seasonal_value_mae" not in other
+    assert plait.inspect("run")[0].without_flow == ""
+
+
+def test_a_resumed_run_ends_where_an_unbroken_one_does():
+    options = {**OWN, "validate_every": 2, "decoder": "recurrent", "sampling": 5.0, "dropout": 0.2}
+    whole = plait.train("forecast", out="whole", **options)
+    logs = [{k: v for k, v in r.items() if k != "seconds"} for r in whole.records()]
+    weights = load_tensors(whole.model_path)[0]
+    part = plait.train("forecast", out="part", **{**options, "save_every": 0.0})
+    (part.path / "checkpoint" / "step-00000004.safetensors").unlink()
+    part.cut_back(3)
+    plait.resume(part)
+    assert [{k: v for k, v in r.items() if k != "seconds"} for r in part.records()] == logs
+    again = load_tensors(part.model_path)[0]
+    assert all(torch.equal(again[name], value) for name, value in weights.items())
+
+
+def test_weights_go_on_over_another_graph():
+    first = plait.train("forecast", out="first", **OWN)
+    task = ForecastTask(
+        ForecastConfig(**{**OWN, "graph": "correlation", "neighbours": 1, "threshold": 0.0}),
+        torch.device("cpu"),
+    )
+    task.begin_with(plait.load(first))
+    theirs = dict(plait.load(first).named_parameters())
+    assert all(torch.equal(p, theirs[name]) for name, p in task.model.named_parameters())
+    assert not torch.equal(task.model.edge_weight, plait.load(first).edge_weight)
+    whole = pd.read_csv("speeds.csv").ffill()
+    whole.to_csv("whole.csv", index=False)
+    without_gaps = ForecastTask(ForecastConfig(**{**OWN, "data": "whole.csv"}), task.device)
+    with pytest.raises(InputError, match="values missing and the other none"):
+        without_gaps.begin_with(plait.load(first))
+
+
+def test_scale_and_correlations_know_the_training_part_only():
+    options = {**OWN, "graph": "correlation", "neighbours": 2, "threshold": 0.0}
+    task = ForecastTask(ForecastConfig(**options), torch.device("cpu"))
+    frame = pd.read_csv("speeds.csv")
+    frame.iloc[task.cuts.valid :, 1:] = np.random.default_rng(1).random((200 - task.cuts.valid, 3))
+    frame.to_csv("changed.csv", index=False)
+    other = ForecastTask(ForecastConfig(**{**options, "data": "changed.csv"}), task.device)
+    assert torch.equal(task.model.scale, other.model.scale)
+    assert torch.equal(task.model.mean, other.model.mean)
+    assert torch.equal(task.model.edge_weight, other.model.edge_weight)
+    assert not np.array_equal(task.data.series.values, other.data.series.values)
+    for step in range(1, 5):  # and what is trained on lies there too
+        assert task.loss(step, ())[0] == other.loss(step, ())[0]
+
+
+def test_the_loss_leaves_out_what_was_not_measured():
+    task = ForecastTask(ForecastConfig(**OWN), torch.device("cpu"))
+    first = torch.arange(task.cuts.test, task.cuts.end)
+    window = task.windows.at(first, task.cuts.end)
+    answer = task.model(window.x, window.calendar)
+    seen = ~window.y.isnan()
+    assert 0 < int(seen.sum()) < seen.numel()
+    expected = (answer - window.y)[seen].square().mean()
+    assert task._mean_error(answer, window.y).item() == pytest.approx(expected.item(), rel=1e-6)
+    assert task.test()["loss"] == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"error": "squared"}, [4.0, 0.25]),
+        ({"error": "absolute"}, [2.0, 0.5]),
+        ({"error": "huber"}, [1.5, 0.125]),
+        ({"quantiles": "0.5"}, [1.0, 0.25]),
+    ],
+)
+def test_what_is_made_small(options, expected):
+    e = torch.tensor([2.0, -0.5])[:, None]
+    assert pointwise(e, ForecastConfig(**options))[:, 0].tolist() == expected
+
+
+def test_quantiles_are_weighed_by_their_side():
+    e = torch.tensor([1.0, -1.0])[:, None].expand(2, 2)
+    loss = pointwise(e, ForecastConfig(quantiles="0.5,0.9"))
+    torch.testing.assert_close(loss, torch.tensor([[0.5, 0.9], [0.5, 0.1]]))
+
+
+def test_scheduled_sampling_falls_from_one_to_none():
+    falling = [sampling(step, 100.0) for step in range(0, 2000, 50)]
+    assert falling == sorted(falling, reverse=True)
+    assert falling[0] > 0.98
+    assert falling[-1] < 0.01
+    assert sampling(1, 0.0) == 0.0
+    assert sampling(10**9, 1.0) < 1e-300
+
+
+BAD = {
+    "no such file": (["--data", "no.csv"], "no series 'no.csv': there is no such file, and it is"),
+    "no graph": (["--graph", ""], "speeds.csv does not say who is joined to whom: give --graph"),
+    "no graph file": (["--graph", "no.csv"], "cannot read no.csv: No such file"),
+    "an id not in the series": (["--graph", "more.csv"], "more.csv names 'n4', which the series"),
+    "an id not in the graph": (["--graph", "less.csv"], "less.csv does not name 'n3', which the"),
+    "not a number": (["--data", "text.csv"], "text.csv, line 12, column 'n2': 'fast' is no number"),
+    "too short": (
+        ["--horizon", "60"],
+        "speeds.csv has 200 steps, too few: after --history 4, 16 are left to validate on, and",
+    ),
+    "far too short": (["--history", "500"], "speeds.csv has 200 steps, too few: after --history"),
+    "unsorted": (["--data", "unsorted.csv"], "unsorted.csv, line 7: 2024-03-01 04:00:00 comes aft"),
+    "uneven": (
+        ["--data", "uneven.csv"],
+        "uneven.csv, line 6: 2024-03-01 05:00:00 comes 2 hours after the row before, others 1 hour",
+    ),
+    "constant": (
+        ["--data", "constant.csv"],
+        "constant.csv: column 'n2' is constant in the training part, always 7; take it out, or",
+    ),
+    "empty": (["--data", "hollow.csv"], "hollow.csv: column 'n2' has no value in the training pa"),
+    "no times": (["--data", "untimed.csv", "--calendar", "day"], "--calendar day needs times, and"),
+    "no such column": (["--time", "when"], "--time when: speeds.csv has no such column"),
+    "quantiles": (["--quantiles", "0.9,0.5"], "--quantiles must rise and have 0.5 among them"),
+    "no quantile": (["--quantiles", "0.5;0.9"], "--quantiles must be numbers between 0 and 1"),
+    "heads": (["--operator", "attention", "--heads", "3"], "--heads 3 must divide --hidden-size 4"),
+    "one way": (["--directed"], "Chebyshev wants an undirected graph, and edge 0 → 1 has no rever"),
+    "no neighbours": (
+        ["--graph", "correlation", "--neighbours", "3"],
+        "--neighbours 3 must be less",
+    ),
+    "no correlation": (
+        ["--graph", "correlation", "--neighbours", "1", "--threshold", "0.999"],
+        "no two nodes of speeds.csv have a correlation above --threshold 0.999; lower it, or take",
+    ),
+    "no test": (["--test", "0"], "--test must be more than 0: scores are of steps never seen"),
+}
+
+
+@pytest.fixture
+def clutter(here):
+    frame = pd.read_csv("speeds.csv")
+
+    def write(name: str, change) -> None:
+        changed = frame.astype({"n2": object})
+        (change(changed) if callable(change) else change).to_csv(f"{name}.csv", index=False)
+
+    write("text", lambda f: f.assign(n2=f["n2"].where(f.index != 10, "fast")))
+    write("unsorted", lambda f: f.iloc[[0, 1, 2, 3, 5, 4, *range(6, 200)]])
+    write("uneven", lambda f: f.drop(index=4))
+    write("constant", lambda f: f.assign(n2=7))
+    write("hollow", lambda f: f.assign(n2=f["n2"].where(f.index > 180)))
+    write("untimed", lambda f: f.drop(columns="time"))
+    (here / "more.csv").write_text("source,target\nn1,n2\nn2,n3\nn3,n4\n")
+    (here / "less.csv").write_text("source,target\nn1,n2\n")
+
+
+@pytest.mark.usefixtures("clutter")
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_and_leaves_nothing(capsys, here, case):
+    options, message = BAD[case]
+    given = {
+        "--data": "speeds.csv",
+        "--graph": "roads.csv",
+        **dict(zip(FLAGS[::2], FLAGS[1::2], strict=True)),
+    }
+    rest = [w for name, value in given.items() if name not in options for w in (name, value)]
+    assert run_command(["train", "forecast", *rest, *options, "--out", "run"]) == 2
+    out, errors = capsys.readouterr()
+    assert (out, errors.count("\n")) == ("", 1)
+    assert message in errors.replace(f"{here}/", "")
+    assert not (here / "run").exists()
+
+
+def test_bad_recent_data_is_one_line(capsys, here):
+    plait.train("forecast", out="run", **OWN)
+    frame = pd.read_csv("speeds.csv")
+    cases = {
+        "few": (frame.iloc[-3:], "few.csv has 3 steps; the network hears 4 before it forecasts"),
+        "less": (
+            frame.drop(columns="n2"),
+            "less.csv has no column 'n2'; the table must have the 3",
+        ),
+        "more": (frame.assign(n9=1.0), "more.csv has the columns 'n9'; the table must have the 3"),
+        "untimed": (
+            frame.drop(columns="time"),
+            "untimed.csv has no times, and the run was trained",
+        ),
+        "apart": (frame.iloc[::2], "apart.csv, line 3: the steps are 2h long, and those that the"),
+    }
+    for name, (content, message) in cases.items():
+        content.to_csv(f"{name}.csv", index=False)
+        for command in ("predict", "score"):
+            assert run_command([command, "run", "--data", f"{name}.csv"]) == 2
+            errors = capsys.readouterr().err
+            assert message in errors
+            assert errors.count("\n") == 1
+    assert run_command(["predict", "run", "--data", "no.csv"]) == 2
+    frame.iloc[:6].to_csv("short.csv", index=False)
+    assert run_command(["score", "run", "--data", "short.csv"]) == 2
+    assert "--history 4 and --horizon 3 take more" in capsys.readouterr().err
+    frame.assign(n1=0.0).to_csv("speeds.csv", index=False)
+    assert run_command(["score", "run"]) == 2
+    assert "constant in the training part" in capsys.readouterr().err
+    frame.iloc[:-1].to_csv("speeds.csv", index=False)
+    assert run_command(["resume", "run"]) == 2
+    assert "the data is not what run began with" in capsys.readouterr().err
+
+
+def test_waves_stand_beside_the_best_possible(tmp_path):
+    run = plait.train("forecast", data="waves", out=tmp_path / "run", steps=1, **TINY)
+    (test,) = run.records("test")
+    best = test["table"]["best possible"]
+    assert test["best_rmse"] == best["rmse_to"][-1]
+    for name, record in test["table"].items():
+        if name != "best possible":
+            assert (np.array(record["rmse_at"]) > best["rmse_at"]).all()
+
+
+@pytest.mark.skipif(not os.environ.get("PLAIT_DATA"), reason="PLAIT_DATA names no folder")
+@pytest.mark.parametrize("name", ["chickenpox", "los-loop"])
+def test_named_series_are_read(name):
+    data = plait.tasks.forecast.data.read_data(ForecastConfig(data=name))
+    shape, edges = {"chickenpox": ((521, 20), 102), "los-loop": ((2016, 207), 2833)}[name]
+    assert (data.series.values.shape, data.joined.graph.num_edges) == (shape, edges)
+    assert data.series.frequency == {"chickenpox": "W-MON", "los-loop": "5min"}[name]

@@ -1,0 +1,196 @@
+"""The links task: that it learns, that nothing held out is seen, and what it refuses."""
+
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import plait
+from plait.cli import run as run_command
+from plait.data import find_data
+from plait.networks import named_network
+from plait.tasks.links import task as links_task
+from plait.tasks.links.config import LinksConfig
+from plait.tasks.links.parts import TRAINING, cut, non_edges
+from plait.tasks.links.scores import score_pairs
+from plait.tasks.links.task import LinksTask
+from plait.training.checkpoint import load_tensors
+from plait.training.loop import seed_all
+from plait.training.progress import Progress
+from plait.training.streams import random_generator
+
+TINY = {"hidden_size": 8, "embedding_size": 8, "heads": 2, "steps": 6, "threads": 1,
+        "device": "cpu", "validate_every": 2}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+def made(**options) -> LinksTask:
+    config = LinksConfig(**TINY | options)
+    seed_all(config.seed, 0)
+    return LinksTask(config, torch.device("cpu"))
+
+
+def train(out, **options):
+    return plait.train("links", out=out, **TINY | options)
+
+
+@pytest.mark.parametrize("operator", ["gcn", "attention", "dense"])
+def test_what_is_held_out_leaves_no_trace_in_training(tmp_path, monkeypatch, operator):
+    """With other pairs held out, not a bit of a step, a gradient or a weight is another."""
+    first = train(tmp_path / "a", operator=operator, patience=0)
+
+    def other_cut(network, *shares):
+        links = cut(network, *shares)
+        swapped = replace(links, valid=links.test_non[:, :8], test=links.valid_non,
+                          valid_non=links.test[:, :8], test_non=links.valid)  # fmt: skip
+        assert not torch.equal(swapped.test, links.test)
+        return swapped
+
+    monkeypatch.setattr(links_task, "cut", other_cut)
+    second = train(tmp_path / "b", operator=operator, patience=0)
+    assert first.records("train") == second.records("train")
+    assert first.records("test") != second.records("test")
+    a, b = (load_tensors(run.kept_path(6))[0] for run in (first, second))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_held_out_connections_are_drawn_as_often_as_any_other_pair():
+    """Leaving them out of what is drawn would tell the network where they are."""
+    task = made()
+    drawn = np.concatenate(
+        [non_edges(random_generator(0, step, TRAINING), 54, 34, task.taken) for step in range(900)],
+        axis=1,
+    )
+    pairs, counts = np.unique(drawn, axis=1, return_counts=True)
+    often = dict(zip(map(tuple, pairs.T.tolist()), counts.tolist(), strict=True))
+    held_out = [often[u, v] for u, v in task.links.test.T.tolist()]
+    assert pairs.shape[1] == 34 * 33 // 2 - 54
+    assert np.mean(held_out) == pytest.approx(np.mean(counts), rel=0.1)
+
+
+def test_the_loss_is_the_mean_of_minus_the_logarithms():
+    task = made(dropout=0.0)
+    loss, scores, _ = task.loss(3, ())
+    others = non_edges(random_generator(0, 3, TRAINING), 54, 34, task.taken)
+    logits = [
+        task.model(None, task.graph, torch.as_tensor(pairs)).detach()
+        for pairs in (task.pairs, others)
+    ]
+    p, q = (torch.sigmoid(part.double()) for part in logits)
+    expected = -(p.log().sum() + (1 - q).log().sum()) / 108
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    assert scores["auc"].item() == pytest.approx(score_pairs(*logits, 5)["auc"], rel=1e-6)
+
+
+def test_it_learns_who_belongs_together(tmp_path):
+    edges = [(u, v) for b in (0, 12) for u in range(b, b + 12) for v in range(u + 1, b + 12)]
+    (tmp_path / "edges.csv").write_text(
+        "source,target\n" + "".join(f"n{u},n{v}\n" for u, v in edges)
+    )
+    run = train(tmp_path / "run", edges=str(tmp_path / "edges.csv"), steps=60, hidden_size=16)
+    (test,) = run.records("test")
+    assert test["auc"] > 0.95
+    assert run.config["edges"] == str(tmp_path / "edges.csv")
+    (found,) = plait.inspect(run)
+    assert "encoder" in str(found.parameters)
+
+
+def test_a_stopped_run_goes_on_bit_for_bit(tmp_path):
+    class Stop(Progress):
+        def step(self, step, record):
+            super().step(step, record)
+            if step == 4:
+                raise KeyboardInterrupt
+
+    whole = train(tmp_path / "whole", save_every=0)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "cut", save_every=0, progress=Stop())
+    cut_off = plait.resume(tmp_path / "cut")
+    assert whole.records("train") == cut_off.records("train")
+    assert whole.records("test") == cut_off.records("test")
+
+
+def test_the_scores_beside_it(tmp_path):
+    run = train(tmp_path / "run", scorer="mlp")
+    (test,) = run.records("test")
+    dense = train(tmp_path / "dense", scorer="mlp", operator="dense")
+    (alone,) = dense.records("test")
+    for name in ("loss", "auc", "average_precision", "hits_at_20"):
+        assert test[f"dense_{name}"] == alone[name]
+    assert "dense_auc" not in alone
+    again = plait.score(run)
+    assert again == {k: v for k, v in test.items() if k not in ("step", "kind", "best_step")}
+    config = LinksConfig.from_dict(run.config)
+    links = cut(named_network("karate"), config.valid_share, config.test_share, config.seed)
+    model = plait.load(run)
+    with torch.no_grad():
+        logits = [model(None, links.graph, part) for part in (links.test, links.test_non)]
+    for name, value in score_pairs(*logits, 20).items():
+        assert test[name] == pytest.approx(value, abs=1e-12)
+
+
+def test_the_remark_says_who_wins(tmp_path):
+    task = made()
+    scores = {"auc": 0.9, "dense_auc": 0.8, "common_neighbours_auc": 0.7, "adamic_adar_auc": 0.85,
+              "degree_auc": 0.6}  # fmt: skip
+    assert "nothing is gained" not in task.remark(scores)
+    worse = task.remark(scores | {"auc": 0.84})
+    assert worse.endswith("Adamic–Adar does as well or better: nothing is gained here")
+    assert "84.0%" in worse
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--data", "kora"], "no network 'kora'; there are karate, "),
+        (["--data", "cora", "--edges", "e.csv"], "give --data or --edges, not both"),
+        (["--nodes", "n.csv"], "--nodes goes with --edges"),
+        (["--edges", "absent.csv"], "cannot read absent.csv: No such file"),
+        (["--edges", "two.csv"], "two.csv has 2 connections, too few to train on some"),
+        (["--edges", "full.csv"], "full.csv joins almost all of its 5 nodes"),
+        (["--edges", "minus.csv"], "minus.csv: --operator gcn wants weights of at least 0, and th"),
+        (
+            ["--edges", "two.csv", "--nodes", "n.csv"],
+            "two.csv, line 3: there is no node 'c' in n.c",
+        ),
+        (["--test-share", "0"], "--valid-share and --test-share must be more than 0"),
+        (["--test-share", "0.95"], "--valid-share and --test-share must be more than 0, and leave"),
+        (["--test-share", "1"], "--test-share must be less than 1, not 1.0"),
+        (["--hits", "0"], "--hits must be at least 1, not 0"),
+        (["--operator", "attention", "--heads", "7"], "--heads 7 must divide --hidden-size 64"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    files = {
+        "two.csv": "a,b\nb,c\n",
+        "full.csv": "".join(f"{u},{v}\n" for u in range(5) for v in range(u)),
+        "minus.csv": "a,b,1\nb,c,-1\nc,d,1\nd,e,1\n",
+    }
+    for name, rows in files.items():
+        head = "source,target,weight\n" if name == "minus.csv" else "source,target\n"
+        (tmp_path / name).write_text(head + rows)
+    (tmp_path / "n.csv").write_text("id,age\na,3\nb,4\n")
+    assert run_command(["train", "links", "--out", "run", "--device", "cpu", *words]) == 2
+    out, errors = capsys.readouterr()
+    assert out == ""
+    assert errors.count("\n") == 1
+    assert errors.replace(f"{tmp_path}/", "").startswith(f"plait: {message}")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_the_published_figures_on_cora(tmp_path):
+    if find_data("graphs/planetoid/ind.cora.graph") is None:
+        pytest.skip("Cora is not under PLAIT_DATA")
+    run = plait.train("links", data="cora", recipe="kipf2016", out=tmp_path / "run", threads=1)
+    (test,) = run.records("test")
+    assert test["auc"] > 0.89  # Kipf & Welling (2016) have 91.0 and 92.0
+    assert test["average_precision"] > 0.90
+    assert test["auc"] > test["adamic_adar_auc"] + 0.15

@@ -1,0 +1,46 @@
+"""Pictures on disk; what they look like is for the eye."""
+
+import os
+
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from plait.errors import InputError
+from plait.figures import save_figure
+
+
+@pytest.fixture
+def figure() -> Figure:
+    made = Figure(figsize=(1, 1))
+    FigureCanvasAgg(made)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("name", "begin"),
+    [("a.png", b"\x89PNG"), ("a", b"\x89PNG"), ("a.svg", b"<?xml"), ("a.PDF", b"%PDF")],
+)
+def test_a_picture_is_what_its_name_says(figure, tmp_path, name, begin):
+    save_figure(figure, tmp_path / name)
+    assert (tmp_path / name).read_bytes().startswith(begin)
+    assert os.listdir(tmp_path) == [name]  # noqa: PTH208 - nothing aside is left
+
+
+def test_a_picture_of_no_known_kind_is_refused(figure, tmp_path):
+    with pytest.raises(InputError, match=r"a\.docx: \.docx is no picture; end it in \.png"):
+        save_figure(figure, tmp_path / "a.docx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_picture_that_cannot_be_written_leaves_the_old_one(figure, tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"old")
+
+    def fail(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space"):
+        save_figure(figure, path)
+    assert path.read_bytes() == b"old"
