@@ -248,7 +248,9 @@ class RGNN(nn.Module):
         if self.lags is not None:
             h = self.dropout(self.codes(nodes) + self.lags(lags))  # [N, H]
             for own, heard in zip(self.own, self.heard, strict=True):
-                told = [conv(h, graph) for conv, graph in zip(heard, graphs, strict=True)]
+                told = [
+                    conv(h, graph) for conv, graph in zip(heard.children(), graphs, strict=True)
+                ]
                 h = torch.relu(own(h) + torch.stack(told).sum(0))
             views.append(graphs[0].readout(h, "sum"))  # [Q, H]
         logits = self.output(self.dropout(torch.cat(views, -1)))

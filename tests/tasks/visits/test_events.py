@@ -185,6 +185,9 @@ def test_mimic_with_what_is_missing_or_before_birth(tmp_path):
     folder = mimic(tmp_path, PATIENTS="SUBJECT_ID,DOB\n7,2099-06-01\n")
     with pytest.raises(InputError, match=r"patient 7 has 'aspirin' on 2099-01-05 .* before birth"):
         read_mimic(folder)
+    mimic(folder, PATIENTS="SUBJECT_ID,DOB\n7,unknown\n")
+    with pytest.raises(InputError, match=r"PATIENTS.csv.gz, line 2: dob 'unknown' is not a time"):
+        read_mimic(folder)
     (folder / "PATIENTS.csv.gz").unlink()
     assert len(read_mimic(folder)) == 6
     (folder / "DIAGNOSES_ICD.csv.gz").unlink()

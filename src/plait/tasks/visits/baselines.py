@@ -1,6 +1,7 @@
 """What can be had without a network: the last period again, the most frequent, counts."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -58,7 +59,7 @@ def logistic_chances(
     return chances
 
 
-def counts_of(histories: Histories, patients: Sequence[int]) -> scipy.sparse.csr_array:
+def counts_of(histories: Histories, patients: Sequence[int]) -> Any:
     """Count in how many of the periods so far each code was, and in the last one.
 
     Returns

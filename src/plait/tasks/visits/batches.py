@@ -150,13 +150,14 @@ class Views:
         for b, periods in enumerate(own):
             for t, codes in enumerate(periods):
                 x[t, b, codes] = 1
-        nodes, lags = (torch.cat([part[i] for part in parts]) for i in (0, 1))
-        graphs = [Graph.join(of_all) for of_all in zip(*(part[2] for part in parts), strict=True)]
+        graphs = [
+            Graph.join(of_all) for of_all in zip(*(made for _, _, made in parts), strict=True)
+        ]
         return Batch(
             x.to(self.device),
             torch.tensor(asked, device=self.device).T,
-            nodes.to(self.device),
-            lags.to(self.device),
+            torch.cat([nodes for nodes, _, _ in parts]).to(self.device),
+            torch.cat([lags for _, lags, _ in parts]).to(self.device),
             [graph.to(self.device) for graph in graphs],
             torch.from_numpy(targets).float().to(self.device),
         )

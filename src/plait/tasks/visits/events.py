@@ -72,8 +72,8 @@ def read_events(path: Path, hours: float = 24.0) -> pd.DataFrame:
     """
     table = read_table(path, ("patient", "kind", "code"))
     for name in ("patient", "code"):
-        _refuse(path, table, table[name] == "", lambda row, name=name: f"the {name} is missing")
-    _refuse(
+        refuse(path, table, table[name] == "", lambda row, name=name: f"the {name} is missing")
+    refuse(
         path,
         table,
         ~table["kind"].isin(KINDS),
@@ -90,20 +90,20 @@ def read_events(path: Path, hours: float = 24.0) -> pd.DataFrame:
     return into_periods(path, table, hours)
 
 
-def into_periods(path: Path, table: pd.DataFrame, hours: float) -> pd.DataFrame:
+def into_periods(path: Path, table: Any, hours: float) -> pd.DataFrame:
     """Put events into periods: visits if `hours` is 0 or there are no times, else by the clock.
 
     Times and ends must be times; visits may be texts.
     """
     if "time" not in table or not hours:
-        visit = pd.to_numeric(table["visit"], errors="coerce")
-        _refuse(
+        visit: Any = pd.to_numeric(table["visit"], errors="coerce")
+        refuse(
             path,
             table,
             ~(visit % 1 == 0),
             lambda row: f"visit {row.visit!r} is not a whole number",
         )
-        _refuse(
+        refuse(
             path,
             table,
             visit < 0,
@@ -124,10 +124,10 @@ def into_periods(path: Path, table: pd.DataFrame, hours: float) -> pd.DataFrame:
     return rows.reset_index(drop=True)
 
 
-def read_table(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
+def read_table(path: Path, needed: tuple[str, ...]) -> Any:
     """Read a CSV file as texts, column names in small letters; row k stood on line k + 2."""
     with _one_line(path):
-        table = pd.read_csv(
+        table: Any = pd.read_csv(
             path, dtype=str, keep_default_na=False, skip_blank_lines=False, index_col=False
         )
     table.columns = table.columns.str.strip().str.lower()
@@ -141,24 +141,12 @@ def read_table(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
     return table
 
 
-def _with_times(path: Path, table: pd.DataFrame) -> pd.DataFrame:
+def _with_times(path: Path, table: Any) -> Any:
     """Read the columns of times; only `time` must be filled."""
-    columns = {}
-    for name in ("time", "end", "birth"):
-        if name not in table:
-            continue
-        read = pd.to_datetime(table[name], errors="coerce", format="ISO8601")
-        _refuse(
-            path,
-            table,
-            read.isna() & ((table[name] != "") | (name == "time")),
-            lambda row, name=name: (
-                f"{name} {row[name]!r} is not a time such as 2020-03-01 or 2020-03-01 14:30"
-            ),
-        )
-        columns[name] = read
+    names = [name for name in ("time", "end", "birth") if name in table]
+    columns = {name: read_times(path, table, name, needed=name == "time") for name in names}
     if "birth" in columns:
-        _refuse(
+        refuse(
             path,
             table,
             columns["time"] < columns["birth"],
@@ -169,16 +157,27 @@ def _with_times(path: Path, table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**columns)
 
 
-def _refuse(
-    path: Path, table: pd.DataFrame, bad: "pd.Series[bool]", say: Callable[[Any], str]
-) -> None:
+def read_times(path: Path, table: Any, name: str, *, needed: bool) -> Any:
+    """Read a column of times, which may have empty places unless it is `needed`."""
+    read: Any = pd.to_datetime(table[name], errors="coerce", format="ISO8601")
+    bad = read.isna() if needed else read.isna() & (table[name] != "")
+    refuse(
+        path,
+        table,
+        bad,
+        lambda row: f"{name} {row[name]!r} is not a time such as 2020-03-01 or 2020-03-01 14:30",
+    )
+    return read
+
+
+def refuse(path: Path, table: Any, bad: Any, say: Callable[[Any], str]) -> None:
     """Raise for the first row that is bad, naming its line."""
     if bad.any():
         row = table[bad].iloc[0]
         raise InputError(f"{path}, line {row.name + 2}: {say(row)}")
 
 
-def _names(table: pd.DataFrame) -> str:
+def _names(table: Any) -> str:
     return ", ".join(table)
 
 

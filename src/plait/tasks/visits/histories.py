@@ -52,7 +52,7 @@ class Histories:
     left_out: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, table: pd.DataFrame, source: str, codes: Codes | None = None) -> "Histories":
+    def of(cls, table: Any, source: str, codes: Codes | None = None) -> "Histories":
         """Number the events of a table as `read_events` gives; `codes` are those known already."""
         if codes is None:
             met = set(zip(table["kind"], table["code"], strict=True))
@@ -96,9 +96,9 @@ class Histories:
 class Parts(NamedTuple):
     """Numbers of the patients to train, to validate, and to test on."""
 
-    train: np.ndarray
-    valid: np.ndarray
-    test: np.ndarray
+    train: list[int]
+    valid: list[int]
+    test: list[int]
 
 
 def split(histories: Histories, seed: int) -> Parts:
@@ -122,7 +122,7 @@ def split(histories: Histories, seed: int) -> Parts:
             f"{histories.source}: {len(several)} patients have drugs in a second period or later; "
             "10 at least are needed to train, validate and test on others"
         )
-    order = np.random.default_rng(seed).permutation(several)
+    order = np.random.default_rng(seed).permutation(several).tolist()
     valid, test = (max(1, round(share * len(order))) for share in (VALID, TEST))
     return Parts(order[valid + test :], order[:valid], order[valid : valid + test])
 

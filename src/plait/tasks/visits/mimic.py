@@ -1,13 +1,17 @@
 """The event table of MIMIC-III, from its own files."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from plait.errors import InputError
-from plait.tasks.visits.events import into_periods, read_table
+from plait.tasks.visits.events import into_periods, read_table, read_times
 
 CODED = {"diagnosis": "DIAGNOSES_ICD", "procedure": "PROCEDURES_ICD"}
+
+TIMES = {"admittime": True, "dischtime": True, "startdate": False, "enddate": False, "dob": True}
+"""Columns of times, and whether they must be filled."""
 
 
 def is_mimic(folder: Path) -> bool:
@@ -42,43 +46,32 @@ def read_mimic(folder: Path, hours: float = 24.0) -> pd.DataFrame:
     InputError
         For a file or column that is missing, and for an event before a patient's birth.
     """
-    stays = _table(folder, "ADMISSIONS", ("subject_id", "hadm_id", "admittime", "dischtime"))
-    stays = stays.assign(
-        admitted=pd.to_datetime(stays["admittime"]), left=pd.to_datetime(stays["dischtime"])
-    ).sort_values("admitted")
+    stays = _table(folder, "ADMISSIONS", "hadm_id", "admittime", "dischtime")
+    stays = stays.sort_values("admittime")
     stays["visit"] = stays.groupby("subject_id").cumcount()
-    stays = stays.set_index("hadm_id")[["visit", "left"]]
-    drugs = _table(
-        folder,
-        "PRESCRIPTIONS",
-        ("subject_id", "hadm_id", "startdate", "enddate", "drug_type", "drug"),
-    )
+    stays = stays.set_index("hadm_id")[["visit", "dischtime"]]
+    drugs = _table(folder, "PRESCRIPTIONS", "hadm_id", "startdate", "enddate", "drug_type", "drug")
     drugs = drugs[drugs["drug_type"] == "MAIN"].join(stays, on="hadm_id", how="inner")
-    end = pd.to_datetime(drugs["enddate"], errors="coerce").clip(upper=drugs["left"])
-    tables = [
-        drugs.assign(
-            kind="drug", code=drugs["drug"].str.lower(), end=end,
-            time=pd.to_datetime(drugs["startdate"], errors="coerce"),
-        )
-    ]  # fmt: skip
+    end = drugs["enddate"].clip(upper=drugs["dischtime"])
+    code = drugs["drug"].str.lower()
+    tables = [drugs.assign(kind="drug", code=code, time=drugs["startdate"], end=end)]
     for kind, name in CODED.items():
-        coded = _table(folder, name, ("subject_id", "hadm_id", "icd9_code"))
-        coded = coded.join(stays, on="hadm_id", how="inner")
-        coded = coded.assign(kind=kind, code=coded["icd9_code"], time=coded["left"], end=pd.NaT)
-        tables.append(coded)
+        coded = _table(folder, name, "hadm_id", "icd9_code").join(stays, on="hadm_id", how="inner")
+        known = {"time": coded["dischtime"], "end": pd.NaT}
+        tables.append(coded.assign(kind=kind, code=coded["icd9_code"], **known))
     columns = ["subject_id", "visit", "time", "end", "kind", "code"]
-    events = pd.concat([table[columns] for table in tables], ignore_index=True)
+    events: Any = pd.concat([table[columns] for table in tables], ignore_index=True)
     events = events.rename(columns={"subject_id": "patient"})
     events = events[events["time"].notna() & (events["code"] != "")]
     _refuse_unborn(folder, events)
     return into_periods(folder, events, hours)
 
 
-def _refuse_unborn(folder: Path, events: pd.DataFrame) -> None:
+def _refuse_unborn(folder: Path, events: Any) -> None:
     if _found(folder, "PATIENTS") is None:
         return
-    people = _table(folder, "PATIENTS", ("subject_id", "dob"))
-    born = events["patient"].map(pd.to_datetime(people.set_index("subject_id")["dob"]))
+    people = _table(folder, "PATIENTS", "dob").set_index("subject_id")
+    born = events["patient"].map(people["dob"])
     early = events[events["time"] < born]
     if len(early):
         first = early.iloc[0]
@@ -88,11 +81,15 @@ def _refuse_unborn(folder: Path, events: pd.DataFrame) -> None:
         )
 
 
-def _table(folder: Path, name: str, needed: tuple[str, ...]) -> pd.DataFrame:
+def _table(folder: Path, name: str, *columns: str) -> Any:
+    """Read one of the files; columns of times as times."""
     path = _found(folder, name)
     if path is None:
         raise InputError(f"{folder} has no {name}.csv or {name}.csv.gz")
-    return read_table(path, needed)
+    table = read_table(path, ("subject_id", *columns))
+    for column in TIMES.keys() & columns:
+        table[column] = read_times(path, table, column, needed=TIMES[column])
+    return table
 
 
 def _found(folder: Path, name: str) -> Path | None:

@@ -9,7 +9,7 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from plait.figures import COLOURS, STYLE
+from plait.figures import COLOURS, STYLE, save_figure
 
 WHO = {
     "": "the network",
@@ -43,4 +43,4 @@ def draw_scores(test: Mapping[str, Any], path: Path, k: int, *, title: str) -> N
         axes.set_title(title)
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
         axes.grid(axis="x", visible=False)
-        figure.savefig(path)
+        save_figure(figure, path)

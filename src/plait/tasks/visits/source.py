@@ -1,6 +1,6 @@
 """Where a run's histories come from: generated, MIMIC-III, or a table of events."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,10 +67,8 @@ def read_histories(data: str, config: VisitsConfig, codes: Codes | None = None) 
     return Histories.of(read_events(path, config.period_hours), str(path), codes)
 
 
-def best_chances(config: VisitsConfig, histories: Histories, patients: Any) -> np.ndarray | None:
-    """Give the true probabilities of next drugs, `[Q, drugs]`; None where nobody knows them."""
-    if config.data != GENERATED:
-        return None
+def best_chances(histories: Histories, patients: Sequence[int]) -> np.ndarray:
+    """Give the true probabilities of generated patients' next drugs, `[Q, drugs]`."""
     hospital = Hospital()
     place = [hospital.number[drug] for _, drug in histories.codes[: histories.drugs]]
     chances = []

@@ -15,7 +15,7 @@ from plait.figures import Curve, draw_curves
 from plait.tasks.visits import NOT_ADVICE
 from plait.tasks.visits.baselines import baselines, targets_of
 from plait.tasks.visits.batches import Batch, Views
-from plait.tasks.visits.config import VisitsConfig
+from plait.tasks.visits.config import GENERATED, VisitsConfig
 from plait.tasks.visits.histories import Histories
 from plait.tasks.visits.model import VisitsModel
 from plait.tasks.visits.picture import draw_scores
@@ -132,9 +132,9 @@ class VisitsTask:
         if pairs.any():
             scores["interacting_truth"] = interacting_share(truth > 0, pairs)
         scores |= baselines(self.histories, self.parts, tested, patients, config.k)
-        best = best_chances(config, tested, patients) if own else None
-        if best is not None:
-            valid = best_chances(config, tested, self.parts.valid)
+        if own and config.data == GENERATED:
+            best = best_chances(tested, patients)
+            valid = best_chances(tested, self.parts.valid)
             threshold = best_threshold(valid, targets_of(tested, self.parts.valid))
             scores |= named("best", score_drugs(best, truth, threshold, config.k))
         return scores | {"tested_patients": len(patients), "tested_periods": len(truth)}
