@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from plait import Graph
-from plait.zoo import dcrnn, gconv_gru, gcrn, gcrn_m1, tgcn
+from plait.zoo import dcrnn, gconv_gru, gcrn, gcrn_m1, rgnn, tgcn
 
 T, B, N, F, H, K = 6, 3, 11, 3, 4, 3
 
@@ -197,3 +197,67 @@ def test_tgcn_by_its_formula(net, assert_near):
 def test_the_gates_of_dcrnn_and_tgcn_begin_open(layer):
     (strand,) = layer.strands
     assert strand.bias.tolist() == [1.0] * 16 + [0.0] * 8
+
+
+def rgnn_batch(generator: torch.Generator):
+    """Three patients of up to four periods, asked four times; graphs of other sizes each."""
+    sizes = (3, 5, 2, 4)
+    x = (torch.rand(4, 3, 7, generator=generator) < 0.4).double()
+    asked = torch.tensor([[0, 2, 3, 1], [0, 0, 1, 2]])
+    nodes = torch.randint(8, (sum(sizes),), generator=generator)
+    lags = torch.randint(2, (sum(sizes),), generator=generator)
+    graphs = []
+    for _ in range(2):
+        parts = []
+        for n in sizes:
+            upper = torch.rand(n, n, generator=generator).triu(1) > 0.4
+            parts.append(Graph(upper.nonzero().T, num_nodes=n).to_undirected())
+        graphs.append(Graph.join(parts))
+    return sizes, x, asked, nodes, lags, graphs
+
+
+@torch.no_grad()
+def test_rgnn_is_its_formula():
+    """s_t, h_t by torch's GRU; v_l by dense matrices, graph by graph; both joined."""
+    sizes, x, asked, nodes, lags, graphs = rgnn_batch(torch.Generator().manual_seed(0))
+    model = drawn(rgnn(7, 5, 6, periods=2))
+    h, _ = model.recurrent.to_torch()(x @ model.codes.weight[:7])
+    first = h[asked[0], asked[1]]
+    seconds, start = [], 0
+    for n in sizes:
+        own = slice(start, start + n)
+        v = model.codes.weight[nodes[own]] + model.lags.weight[lags[own]]
+        for dense, heard in zip(model.own, model.heard, strict=True):
+            told = v @ dense.weight.T + dense.bias
+            for conv, graph in zip(heard, graphs, strict=True):
+                A = torch.zeros(graph.num_nodes, graph.num_nodes).double()
+                A[graph.edge_index[1], graph.edge_index[0]] = 1
+                A = A[own, own]
+                root = torch.nan_to_num(A.sum(1) ** -0.5, posinf=0.0)
+                scaled = -root[:, None] * A * root  # L~ for λmax = 2
+                theta = conv.weights["weight"]
+                told += v @ theta[:, 0].T + scaled @ v @ theta[:, 1].T
+            v = told.relu()
+        seconds.append(v.sum(0))
+        start += n
+    joined = torch.cat([first, torch.stack(seconds)], -1)
+    expected = joined @ model.output.weight.T + model.output.bias
+    expected += model.stays * x[asked[0], asked[1], :5]
+    torch.testing.assert_close(
+        model(x, asked, nodes, lags, graphs), expected, rtol=1e-12, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("view", ["sequence", "graph"])
+def test_a_view_of_rgnn_alone_does_not_look_at_the_other(view):
+    _, x, asked, nodes, lags, graphs = rgnn_batch(torch.Generator().manual_seed(1))
+    model = drawn(rgnn(7, 5, 6, periods=2, view=view))
+    y = model(x, asked, nodes, lags, graphs)
+    moved = torch.zeros_like(nodes)
+    other_graph = model(x, asked, moved, lags, graphs)
+    before = torch.cat([x[:, :, :5], 1 - x[:, :, 5:]], -1)  # what is no label
+    other_sequence = model(before, asked, nodes, lags, graphs)
+    assert torch.equal(y, other_graph) == (view == "sequence")
+    assert torch.equal(y, other_sequence) == (view == "graph")
+    y.sum().backward()
+    assert all(p.grad is not None for p in model.parameters())

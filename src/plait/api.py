@@ -219,7 +219,8 @@ def predict(
     data : str
         What to predict of; None: the run's own data. For "nodes" see
         `plait.tasks.nodes.answers.predict_nodes`, for "scenes"
-        `plait.tasks.scenes.answers.predict_scenes`.
+        `plait.tasks.scenes.answers.predict_scenes`, for "visits"
+        `plait.tasks.visits.answers.predict_visits`.
     out : path
         The file, new; NAME.json holds a list of objects, any other a table as CSV. None:
         `predictions.csv` in the run folder.

@@ -319,6 +319,8 @@ def predict(
 ) -> None:
     """Write what a trained model predicts to a file: forecasts, labels of nodes, connections, ….
 
+    Of visits: the drugs of each patient's next period, ranked; a research tool, not medical advice.
+
     Example: plait predict runs/speeds --data recent.csv --out forecast.csv
 
     Parameters

@@ -3,14 +3,17 @@
 What their reference code does otherwise than the paper says is told with each.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
-from plait.nn.cells import GRU, LSTM, State
+from plait.nn.cells import GRU, LSTM, Cell, State
 from plait.nn.convolution import GraphConv
 from plait.nn.filters import GCN, Chebyshev, Diffusion
 from plait.nn.graph import Graph
+from plait.nn.operators import Operator
 from plait.nn.recurrent import Recurrent
 
 
@@ -179,3 +182,135 @@ def tgcn(input_size: int, hidden_size: int, **options: Any) -> Recurrent:
     return Recurrent(
         GRU("before", gate_bias=1.0), input_size, hidden_size, operator=GCN(), **options
     )
+
+
+STAYS = 3.0
+"""w/2 and −b of RGNN at first: what holds is said to stay, and nothing else to come."""
+
+
+class RGNN(nn.Module):
+    """After RGNN, as `rgnn` makes it."""
+
+    def __init__(
+        self,
+        codes: int,
+        outputs: int,
+        hidden_size: int,
+        *,
+        cell: Cell,
+        operator: Operator,
+        relations: int,
+        layers: int,
+        periods: int,
+        view: Literal["both", "sequence", "graph"],
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.codes = nn.Embedding(codes + 1, hidden_size)  # the last stands for a period itself
+        self.recurrent = Recurrent(cell, hidden_size, hidden_size) if view != "graph" else None
+        self.lags = nn.Embedding(periods, hidden_size) if view != "sequence" else None
+        self.own, self.heard = nn.ModuleList(), nn.ModuleList()
+        for _ in range(layers if self.lags else 0):
+            self.own.append(nn.Linear(hidden_size, hidden_size))
+            convs = (
+                GraphConv(operator, hidden_size, hidden_size, bias=False) for _ in range(relations)
+            )
+            self.heard.append(nn.ModuleList(convs))
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(hidden_size * (2 if view == "both" else 1), outputs)
+        nn.init.constant_(self.output.bias, -STAYS)  # few of the labels hold at once
+        self.stays = nn.Parameter(torch.full((outputs,), 2 * STAYS))
+        for table in (self.codes, self.lags):
+            if table is not None:  # small, since codes are summed
+                nn.init.normal_(table.weight, std=0.1)
+
+    def forward(
+        self, x: Tensor, asked: Tensor, nodes: Tensor, lags: Tensor, graphs: Sequence[Graph]
+    ) -> Tensor:
+        """Logits `[Q, outputs]` for what comes after each of Q periods.
+
+        Parameters
+        ----------
+        x : Tensor `[T, B, codes]`
+            Which codes stand in which period of whom, 1 or 0.
+        asked : integer Tensor `[2, Q]`
+            Period and patient.
+        nodes, lags : integer Tensor `[N]`
+            The code of every node, or `codes` for a period's own, and how many periods it lies
+            before the one asked about.
+        graphs : sequence of Graph
+            For each relation who hears whom; each joins Q graphs, in the order of `asked`.
+        """
+        views = []
+        if self.recurrent is not None:
+            states = self.dropout(x @ self.codes.weight[:-1])  # [T, B, H]
+            views.append(self.recurrent(states)[0][asked[0], asked[1]])
+        if self.lags is not None:
+            h = self.dropout(self.codes(nodes) + self.lags(lags))  # [N, H]
+            for own, heard in zip(self.own, self.heard, strict=True):
+                told = [
+                    conv(h, graph) for conv, graph in zip(heard.children(), graphs, strict=True)
+                ]
+                h = torch.relu(own(h) + torch.stack(told).sum(0))
+            views.append(graphs[0].readout(h, "sum"))  # [Q, H]
+        logits = self.output(self.dropout(torch.cat(views, -1)))
+        return logits + self.stays * x[asked[0], asked[1], : len(self.stays)]
+
+
+def rgnn(
+    codes: int,
+    outputs: int,
+    hidden_size: int = 64,
+    *,
+    cell: Cell = GRU(),  # noqa: B008 - frozen, so one for all is safe
+    operator: Operator = Chebyshev(2),  # noqa: B008
+    relations: int = 2,
+    layers: int = 2,
+    periods: int = 3,
+    view: Literal["both", "sequence", "graph"] = "both",
+    dropout: float = 0.0,
+) -> RGNN:
+    r"""After RGNN (Liu et al. 2020): events of a history as a sequence and as a graph.
+
+    s_t = Σ_{codes c of period t} E[c],  h_t = Recurrent(s_t, h_{t−1})
+
+    v_0 = E[code] + P[lag],  v_{l+1} = relu(W_l v_l + b_l + Σ_r V_{l,r} *_r v_l),  g_t = Σ_nodes v_L
+
+    logits = U [h_t, g_t] + w ⊙ x_t + b, where *_r is `operator` on the graph of relation r, such as
+    "in the same period" or "the same code in the next period", and x_t says which of the labels,
+    the first of the codes, hold already. What is published says no more than that there are these
+    two views, joined; the rest is ours, and not a reproduction of its figures.
+
+    Parameters
+    ----------
+    codes, outputs : int
+        Codes that there are, and how many of them, the first, are labels to tell.
+    hidden_size : int
+    cell : Cell
+    operator : Operator
+    relations, layers : int
+        Graphs, and layers over them.
+    periods : int
+        Periods that a graph reaches back, the one asked about included.
+    view : "both", "sequence" or "graph"
+        With "sequence" alone g_t is left out, with "graph" alone h_t.
+    dropout : float
+        Share of the states, of the nodes' features and of [h_t, g_t] dropped in training.
+
+    Example
+    -------
+    >>> import torch
+    >>> from plait import Graph
+    >>> from plait.zoo import rgnn
+    >>> model = rgnn(codes=5, outputs=3, relations=1)
+    >>> x = torch.zeros(2, 1, 5)                                # one patient, two periods
+    >>> x[0, 0, 4] = x[1, 0, 4] = x[1, 0, 0] = 1
+    >>> nodes, lags = torch.tensor([4, 4, 0]), torch.tensor([1, 0, 0])
+    >>> graph = Graph([[0, 1], [1, 2]]).to_undirected()
+    >>> model(x, torch.tensor([[1], [0]]), nodes, lags, [graph]).shape
+    torch.Size([1, 3])
+    """
+    return RGNN(
+        codes, outputs, hidden_size, cell=cell, operator=operator, relations=relations,
+        layers=layers, periods=periods, view=view, dropout=dropout,
+    )  # fmt: skip

@@ -52,6 +52,15 @@ TASKS = {
         "plait.tasks.nodes.answers:score_trained",
         predict="plait.tasks.nodes.answers:predict_nodes",
     ),
+    "visits": _Home(
+        "Predict the drugs of a patient's next period; a research tool, not medical advice.\n\n"
+        "Example: plait train visits --data events.csv --interactions pairs.csv --out runs/visits",
+        "plait.tasks.visits.config:VisitsConfig",
+        "plait.tasks.visits.task:VisitsTask",
+        "plait.tasks.visits.model:VisitsModel",
+        "plait.tasks.visits.answers:score_visits",
+        predict="plait.tasks.visits.answers:predict_visits",
+    ),
     "forecast": _Home(
         "Learn to forecast a measurement at every node of a network.\n\n"
         "Example: plait train forecast --data speeds.csv --graph roads.csv --out runs/speeds",

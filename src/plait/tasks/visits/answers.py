@@ -1,0 +1,112 @@
+"""What a trained run says of patients: `plait predict` and `plait score`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from plait.errors import InputError
+from plait.tasks.visits import NOT_ADVICE
+from plait.tasks.visits.config import VisitsConfig
+from plait.tasks.visits.histories import Histories
+from plait.tasks.visits.model import VisitsModel
+from plait.tasks.visits.source import read_histories
+from plait.tasks.visits.task import VisitsTask, in_batches
+
+
+def predict_visits(
+    model: VisitsModel, config: VisitsConfig, facts: Mapping[str, Any], data: str | None = None
+) -> pd.DataFrame:
+    """Rank the drugs of every patient's next period, the one after the last that is known.
+
+    A research tool, not medical advice.
+
+    Parameters
+    ----------
+    model : VisitsModel
+    config, facts
+        Of its run folder.
+    data : str
+        Histories by path or name, as `--data` of `plait train visits`; one period is enough. None:
+        the run's own.
+
+    Returns
+    -------
+    DataFrame
+        For every patient a row for every drug, the likeliest first: `patient`, `after_periods`
+        (how many are known), `rank` (from 1), `drug`, `probability`, `predicted` (whether it is at
+        least the threshold that did best on validation), `interacts_with` (drugs predicted for the
+        patient that it interacts with, by the run's list), `events_unknown` (of the patient, whose
+        code the run never met, so that they were left out), `note`.
+
+    Raises
+    ------
+    InputError
+        For data that cannot be read.
+    """
+    histories = read_histories(data or config.data, config, model.codes)
+    views, everyone = model.views(histories), range(len(histories.patients))
+    chances = model.chances(in_batches(views.last, everyone)).numpy()
+    order = np.argsort(-chances, axis=1, kind="stable")
+    predicted = chances >= float(model.threshold)
+    drugs = np.array([code for _, code in model.codes[: model.drugs]], dtype=object)
+    pairs = model.links.interacting[: model.drugs, : model.drugs]
+    tables = []
+    for k, name in enumerate(histories.patients):
+        first = order[k]
+        partners = [", ".join(drugs[pairs[d] & predicted[k]]) for d in first]
+        tables.append(
+            pd.DataFrame(
+                {
+                    "patient": name,
+                    "after_periods": len(histories.periods[k]),
+                    "rank": np.arange(1, model.drugs + 1),
+                    "drug": drugs[first],
+                    "probability": chances[k][first],
+                    "predicted": predicted[k][first],
+                    "interacts_with": partners,
+                    "events_unknown": histories.left_out.get(name, 0),
+                    "note": NOT_ADVICE,
+                }
+            )
+        )
+    return pd.concat(tables, ignore_index=True)
+
+
+def score_visits(
+    model: VisitsModel, config: VisitsConfig, facts: Mapping[str, Any], data: str | None = None
+) -> dict[str, float]:
+    """Score the run's test patients, or all of other histories; arguments as `predict_visits`.
+
+    Returns
+    -------
+    dict
+        As `score_drugs`; the same of the baselines, fitted on the run's own training part; and
+        `events_unknown`, how many events of codes that the run never met were left out.
+
+    Raises
+    ------
+    InputError
+        Where the run's own data is no longer what it was, or in other data nothing can be asked.
+    """
+    task = VisitsTask(config, next(model.parameters()).device)
+    if task.histories.sha256 != facts["sha256"]:
+        raise InputError(f"{task.histories.source} is no longer what the run was trained on")
+    task.begin_with(model)
+    task.model.eval()
+    if data is None:
+        return task.score(task.histories, task.parts.test)
+    tested = read_histories(data, config, model.codes)
+    scores = task.score(tested, _asked_of(tested))
+    return scores | {"events_unknown": sum(tested.left_out.values())}
+
+
+def _asked_of(tested: Histories) -> list[int]:
+    asked = [k for k in range(len(tested.patients)) if tested.asked(k)]
+    if not asked:
+        raise InputError(
+            f"{tested.source}: no patient has a period with known drugs after another, so there is "
+            "nothing to score"
+        )
+    return asked

@@ -1,0 +1,84 @@
+"""What can be had without a network: the last period again, the most frequent, counts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from sklearn.linear_model import LogisticRegression
+
+from plait.tasks.visits.histories import Histories, Parts
+from plait.tasks.visits.scores import best_threshold, named, score_drugs
+
+
+def baselines(
+    histories: Histories, parts: Parts, tested: Histories, patients: Sequence[int], k: int
+) -> dict[str, float]:
+    """Score three predictions on patients of `tested`, by names that begin with theirs.
+
+    - `repeat`: the drugs of the last period; behind them, for the ranks, the most frequent.
+    - `frequent`: every drug by its share of the training part's periods.
+    - `logistic`: one logistic regression a drug on how often each code was, see
+      `logistic_chances`.
+
+    The thresholds of the latter two are chosen on the validation part, as the network's is.
+    `tested` has the codes of `histories`.
+    """
+    truth, valid = targets_of(tested, patients), targets_of(histories, parts.valid)
+    share = targets_of(histories, parts.train).mean(0)
+    last = counts_of(tested, patients)[:, -len(tested.codes) :][:, : tested.drugs].toarray()
+    scores = named("repeat", score_drugs(np.maximum(last, 0.5 * share), truth, 1.0, k))
+    del scores["repeat_loss"]  # it has no probabilities
+    chances = logistic_chances(histories, parts.train, [(histories, parts.valid),
+                                                        (tested, patients)])  # fmt: skip
+    for name, (on_valid, on_test) in {
+        "frequent": [np.tile(share, (len(y), 1)) for y in (valid, truth)],
+        "logistic": chances,
+    }.items():
+        scores |= named(name, score_drugs(on_test, truth, best_threshold(on_valid, valid), k))
+    return scores
+
+
+def logistic_chances(
+    histories: Histories,
+    train: Sequence[int],
+    asked: Sequence[tuple[Histories, Sequence[int]]],
+) -> list[np.ndarray]:
+    """Fit one logistic regression a drug on `counts_of`, and give probabilities `[Q, drugs]`.
+
+    It is scikit-learn's, with its default penalty. A drug that all or none of the training periods
+    have keeps that share.
+    """
+    x, y = counts_of(histories, train), targets_of(histories, train)
+    features = [counts_of(*part) for part in asked]
+    chances = [np.tile(y.mean(0), (part.shape[0], 1)) for part in features]
+    for drug in np.flatnonzero((y.min(0) < 1) & (y.max(0) > 0)):
+        fit = LogisticRegression(solver="liblinear").fit(x, y[:, drug])
+        for given, part in zip(chances, features, strict=True):
+            given[:, drug] = fit.predict_proba(part)[:, 1]
+    return chances
+
+
+def counts_of(histories: Histories, patients: Sequence[int]) -> Any:
+    """Count in how many of the periods so far each code was, and in the last one.
+
+    Returns
+    -------
+    sparse array `[Q, 2 · codes]`
+        A row for every period asked about. The counts are divided by that of the periods, so that
+        long histories do not outweigh short ones.
+    """
+    rows = []
+    for patient in patients:
+        present = np.zeros((len(histories.periods[patient]), len(histories.codes)))
+        for t, codes in enumerate(histories.periods[patient]):
+            present[t, codes] = 1
+        share = present.cumsum(0) / np.arange(1, len(present) + 1)[:, None]
+        both = np.concatenate([share, present], 1)
+        rows.append(scipy.sparse.csr_array(both[histories.asked(patient)]))
+    return scipy.sparse.vstack(rows, format="csr")
+
+
+def targets_of(histories: Histories, patients: Sequence[int]) -> np.ndarray:
+    """Give the drugs of the periods that follow those asked about, `[Q, drugs]`."""
+    return np.stack([histories.target(k, t) for k in patients for t in histories.asked(k)])

@@ -1,0 +1,79 @@
+"""The configuration of the visits task."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from plait.errors import InputError
+from plait.training.config import TrainingConfig, option
+
+GENERATED = "generated"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisitsConfig(TrainingConfig):
+    """Predict the drugs of a patient's next period. A research tool, not medical advice.
+
+    Example
+    -------
+    >>> from plait.tasks.visits.config import VisitsConfig
+    >>> VisitsConfig(view="graph").operator
+    'chebyshev'
+    """
+
+    architecture: ClassVar[Sequence[str]] = (
+        "view", "cell", "operator", "hidden_size", "graph_layers", "window",
+    )  # fmt: skip
+    paths: ClassVar[Sequence[str]] = ("data", "interactions")
+
+    data: str = option(
+        GENERATED,
+        "generated: histories by known rules. Else a CSV table of events (patient, time or visit, "
+        "kind, code; end and birth if known), a folder with MIMIC-III's own files, or mimic3demo.",
+    )
+    patients: int = option(1000, "Patients to generate.", least=20, below=1_000_001)
+    period_hours: float = option(
+        24.0, "Length of a period, where the events have times; 0: a visit.", least=0
+    )
+    interactions: str = option(
+        "", "Drugs that interact: a CSV file whose first two columns are codes of drugs."
+    )
+    related: int = option(
+        3, "Codes of the period before that a code is joined with, by the training part.", least=0
+    )
+    split_seed: int = option(
+        0, "Decides which patients are trained on, validated and tested.", least=0
+    )
+    view: Literal["both", "sequence", "graph"] = option(
+        "both", "Hear the sequence of a patient's states, the graph of events, or both."
+    )
+    cell: str = option("gru", "rnn, rnn-relu, lstm, lstm-peephole, gru or gru-before.")
+    operator: Literal["chebyshev", "gcn", "diffusion", "attention", "dense"] = option(
+        "chebyshev", "How an event hears those joined to it; dense: not at all."
+    )
+    hidden_size: int = option(
+        64, "Channels of a code, a patient's state and an event.", least=1, below=2**20
+    )
+    graph_layers: int = option(2, "Layers over the graph of events.", least=1, below=1001)
+    window: int = option(2, "Periods that the graph of events reaches back.", least=1, below=1001)
+    dropout: float = option(0.1, "Share of what is heard dropped in training.", least=0, below=1)
+    batch_size: int = option(16, "Patients of a batch.", least=1)
+    k: int = option(10, "Drugs of recall@k.", least=1)
+    steps: int = option(400, "Weight updates.", least=1)
+    lr: float = option(0.01, "Learning rate.", least=0)
+    schedule: Literal["constant", "cosine"] = option(
+        "cosine", "Learning rate over time: as it is, or falling to 0 along a half cosine."
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.interactions and self.data == GENERATED:
+            raise InputError("generated patients have interactions of their own; give --data too")
+        if self.operator == "attention" and self.hidden_size % HEADS:
+            raise InputError(
+                f"--hidden-size {self.hidden_size} must be a multiple of attention's {HEADS} heads"
+            )
+
+
+HEADS = 4
+"""Heads of attention."""

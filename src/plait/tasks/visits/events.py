@@ -1,0 +1,194 @@
+"""Event tables: which patient had what, when."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from plait.errors import InputError
+
+KINDS = ("drug", "diagnosis", "procedure")
+"""Kinds of events; drugs are what is predicted."""
+
+COLUMNS = ["patient", "period", "kind", "code"]
+"""Of what `read_events` gives: a row for every event and period that it lasts into."""
+
+
+def read_events(path: Path, hours: float = 24.0) -> pd.DataFrame:
+    r"""Read an event table: CSV in UTF-8, gzipped or not, with these columns in any order.
+
+    ======= ======== ================================================================
+    column  needed   what it holds
+    ======= ======== ================================================================
+    patient yes      any text that tells patients apart
+    visit   or time  number of the patient's visit, a whole number from 0
+    time    or visit when it began, such as 2020-03-01 or 2020-03-01 14:30
+    kind    yes      drug, diagnosis or procedure
+    code    yes      any text that tells events of a kind apart
+    end     no       until when it lasted, if it did: it is in all periods before this
+    birth   no       when the patient was born; an event before it is refused
+    ======= ======== ================================================================
+
+    Periods are visits where the table has no times, or `hours` is 0; else `hours` long each,
+    counted from midnight before the patient's first event. Periods without events are no periods:
+    what comes next is what comes after them.
+
+    Parameters
+    ----------
+    path : path
+    hours : float
+        Length of a period; 0: a visit.
+
+    Returns
+    -------
+    DataFrame
+        Columns `patient, period, kind, code`; periods are whole numbers that rise with time.
+
+    Raises
+    ------
+    InputError
+        For what cannot be read; the message says file and line.
+
+    Example
+    -------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from plait.tasks.visits.events import read_events
+    >>> path = Path(tempfile.mkdtemp()) / "events.csv"
+    >>> _ = path.write_text(
+    ...     "patient,time,end,kind,code\n"
+    ...     "ann,2020-03-01 22:00,,diagnosis,asthma\n"
+    ...     "ann,2020-03-02 08:00,2020-03-04,drug,salbutamol\n"
+    ... )
+    >>> read_events(path)
+      patient  period       kind        code
+    0     ann       0  diagnosis      asthma
+    1     ann       1       drug  salbutamol
+    2     ann       2       drug  salbutamol
+    """
+    table = read_table(path, ("patient", "kind", "code"))
+    for name in ("patient", "code"):
+        refuse(path, table, table[name] == "", lambda row, name=name: f"the {name} is missing")
+    refuse(
+        path,
+        table,
+        ~table["kind"].isin(KINDS),
+        lambda row: f"kind {row.kind!r} is unknown; kinds are {', '.join(KINDS)}",
+    )
+    if "time" not in table and "visit" not in table:
+        raise InputError(f"{path}: there must be a column visit or time; it has {_names(table)}")
+    if "time" not in table and hours and "end" in table:
+        raise InputError(f"{path}: a column end goes with a column time")
+    if "visit" not in table and not hours:
+        raise InputError(f"{path} has no column visit; give --period-hours, such as 24")
+    if "time" in table:
+        table = _with_times(path, table)
+    return into_periods(path, table, hours)
+
+
+def into_periods(path: Path, table: Any, hours: float) -> pd.DataFrame:
+    """Put events into periods: visits if `hours` is 0 or there are no times, else by the clock.
+
+    Times and ends must be times; visits may be texts.
+    """
+    if "time" not in table or not hours:
+        visit: Any = pd.to_numeric(table["visit"], errors="coerce")
+        refuse(
+            path,
+            table,
+            ~(visit % 1 == 0),
+            lambda row: f"visit {row.visit!r} is not a whole number",
+        )
+        refuse(
+            path,
+            table,
+            visit < 0,
+            lambda row: f"visit {row.visit} lies before the first period; visits count from 0",
+        )
+        return table.assign(period=visit.astype(np.int64))[COLUMNS]
+    origin = table.groupby("patient")["time"].transform("min").dt.normalize()
+    length = pd.Timedelta(hours=hours)
+    first = (table["time"] - origin) // length
+    last = first
+    if "end" in table:  # until then: an end at midnight is not in the day that begins
+        until = -((origin - table["end"]) // length) - 1
+        last = until.fillna(first).clip(lower=first)
+    count = (last - first + 1).astype(np.int64)
+    table = table.assign(period=first.astype(np.int64))[COLUMNS]
+    rows = table.loc[table.index.repeat(count)]
+    rows["period"] += rows.groupby(level=0).cumcount()
+    return rows.reset_index(drop=True)
+
+
+def read_table(path: Path, needed: tuple[str, ...]) -> Any:
+    """Read a CSV file as texts, column names in small letters; row k stood on line k + 2."""
+    with _one_line(path):
+        table: Any = pd.read_csv(
+            path, dtype=str, keep_default_na=False, skip_blank_lines=False, index_col=False
+        )
+    table.columns = table.columns.str.strip().str.lower()
+    table = table.apply(lambda column: column.str.strip())
+    for name in needed:
+        if name not in table:
+            raise InputError(f"{path} has no column {name}; its first line says {_names(table)}")
+    table = table[(table != "").any(axis=1)]
+    if table.empty:
+        raise InputError(f"{path} has no rows under its first line")
+    return table
+
+
+def _with_times(path: Path, table: Any) -> Any:
+    """Read the columns of times; only `time` must be filled."""
+    names = [name for name in ("time", "end", "birth") if name in table]
+    columns = {name: read_times(path, table, name, needed=name == "time") for name in names}
+    if "birth" in columns:
+        refuse(
+            path,
+            table,
+            columns["time"] < columns["birth"],
+            lambda row: (
+                f"patient {row.patient!r} has an event on {row.time}, before birth on {row.birth}"
+            ),
+        )
+    return table.assign(**columns)
+
+
+def read_times(path: Path, table: Any, name: str, *, needed: bool) -> Any:
+    """Read a column of times, which may have empty places unless it is `needed`."""
+    read: Any = pd.to_datetime(table[name], errors="coerce", format="ISO8601")
+    bad = read.isna() if needed else read.isna() & (table[name] != "")
+    refuse(
+        path,
+        table,
+        bad,
+        lambda row: f"{name} {row[name]!r} is not a time such as 2020-03-01 or 2020-03-01 14:30",
+    )
+    return read
+
+
+def refuse(path: Path, table: Any, bad: Any, say: Callable[[Any], str]) -> None:
+    """Raise for the first row that is bad, naming its line."""
+    if bad.any():
+        row = table[bad].iloc[0]
+        raise InputError(f"{path}, line {row.name + 2}: {say(row)}")
+
+
+def _names(table: Any) -> str:
+    return ", ".join(table)
+
+
+@contextmanager
+def _one_line(path: Path) -> Iterator[None]:
+    """Turn what pandas says of a file that is no table into one line."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            yield
+    except pd.errors.ParserWarning:
+        raise InputError(f"{path}: its rows have more columns than line 1 names") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: no CSV table in UTF-8 ({str(error).strip()})") from None

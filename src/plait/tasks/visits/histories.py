@@ -1,0 +1,182 @@
+"""Histories: for every patient the codes of each period, by number."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from plait.errors import InputError
+from plait.tasks.visits.events import KINDS, read_table
+
+VALID, TEST = 0.15, 0.15
+"""Shares of the patients to validate and to test on."""
+
+Codes = tuple[tuple[str, str], ...]
+"""(kind, code) by number; drugs come first."""
+
+
+@dataclass(frozen=True)
+class Histories:
+    """Patients and the numbers of the codes in each of their periods.
+
+    Attributes
+    ----------
+    source : str
+    codes : tuple of (kind, code)
+        Drugs first.
+    patients : tuple of str
+    periods : list of lists of integer arrays
+        By patient and period: the codes, each once, in order. Empty where none is known.
+    left_out : Mapping from patient to int
+        Events whose code is not among `codes`.
+
+    Example
+    -------
+    >>> import pandas as pd
+    >>> from plait.tasks.visits.histories import Histories
+    >>> rows = [("ann", 0, "diagnosis", "asthma"), ("ann", 3, "drug", "salbutamol")]
+    >>> table = pd.DataFrame(rows, columns=["patient", "period", "kind", "code"])
+    >>> histories = Histories.of(table, "a table")
+    >>> histories.codes, [p.tolist() for p in histories.periods[0]]
+    ((('drug', 'salbutamol'), ('diagnosis', 'asthma')), [[1], [0]])
+    """
+
+    source: str
+    codes: Codes
+    patients: tuple[str, ...]
+    periods: list[list[np.ndarray]]
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, table: Any, source: str, codes: Codes | None = None) -> "Histories":
+        """Number the events of a table as `read_events` gives; `codes` are those known already."""
+        if codes is None:
+            met = set(zip(table["kind"], table["code"], strict=True))
+            codes = tuple(sorted(met, key=lambda c: (KINDS.index(c[0]), c[1])))
+        number = pd.MultiIndex.from_tuples(codes).get_indexer(
+            pd.MultiIndex.from_frame(table[["kind", "code"]])
+        )
+        table = table.assign(number=number).sort_values(["patient", "period", "number"])
+        table = table.drop_duplicates(["patient", "period", "number", "kind", "code"])
+        left_out = table.loc[table["number"] < 0, "patient"].value_counts().to_dict()
+        periods: dict[str, list[np.ndarray]] = {}
+        for (patient, _), numbers in table.groupby(["patient", "period"])["number"]:
+            own = numbers.to_numpy()
+            periods.setdefault(str(patient), []).append(own[own >= 0])
+        return cls(source, codes, tuple(periods), list(periods.values()), left_out)
+
+    @cached_property
+    def drugs(self) -> int:
+        """How many codes are drugs: the numbers below it."""
+        return sum(kind == "drug" for kind, _ in self.codes)
+
+    @property
+    def sha256(self) -> str:
+        """Tell whether two sets of histories are the same."""
+        digest = hashlib.sha256(repr((self.codes, self.patients)).encode())
+        for periods in self.periods:
+            digest.update(repr([p.tolist() for p in periods]).encode())
+        return digest.hexdigest()
+
+    def asked(self, patient: int) -> list[int]:
+        """Periods after which to predict: those that one with drugs follows, from 0."""
+        following = self.periods[patient][1:]
+        return [t for t, codes in enumerate(following) if (codes < self.drugs).any()]
+
+    def target(self, patient: int, t: int) -> np.ndarray:
+        """The drugs of the period after t, `[drugs]`, 1 or 0."""
+        codes = self.periods[patient][t + 1]
+        return np.bincount(codes[codes < self.drugs], minlength=self.drugs)
+
+
+class Parts(NamedTuple):
+    """Numbers of the patients to train, to validate, and to test on."""
+
+    train: list[int]
+    valid: list[int]
+    test: list[int]
+
+
+def split(histories: Histories, seed: int) -> Parts:
+    """Cut the patients of at least two periods in three parts: 70, 15 and 15 %.
+
+    Raises
+    ------
+    InputError
+        Where too few can be learnt from.
+    """
+    if not histories.drugs:
+        raise InputError(f"{histories.source} has no events of the kind drug: nothing to predict")
+    if max(map(len, histories.periods)) < 2:
+        raise InputError(
+            f"{histories.source}: no patient of {len(histories.patients)} has two periods, so "
+            "there is no next one to predict; give longer histories, or a smaller --period-hours"
+        )
+    several = [k for k in range(len(histories.patients)) if histories.asked(k)]
+    if len(several) < 10:
+        raise InputError(
+            f"{histories.source}: {len(several)} patients have drugs in a second period or later; "
+            "10 at least are needed to train, validate and test on others"
+        )
+    order = np.random.default_rng(seed).permutation(several).tolist()
+    valid, test = (max(1, round(share * len(order))) for share in (VALID, TEST))
+    return Parts(order[valid + test :], order[:valid], order[valid : valid + test])
+
+
+def related_codes(histories: Histories, patients: Sequence[int], most: int) -> list[list[int]]:
+    """Find for each code those that tell it beforehand: in the period before, more than by chance.
+
+    Of codes a in a period and b in the one after it, with n_a, n_b and n_ab counts of successive
+    periods out of n, those a ≠ b with the largest n_ab · ln(n n_ab / (n_a n_b)), up to `most` for
+    each b, where n_ab is at least 3 and the logarithm positive.
+
+    Returns
+    -------
+    list of pairs [a, b]
+    """
+    C = len(histories.codes)
+    both, before, after, n = np.zeros((C, C)), np.zeros(C), np.zeros(C), 0
+    for k in patients:
+        for a, b in zip(histories.periods[k][:-1], histories.periods[k][1:], strict=True):
+            both[np.ix_(a, b)] += 1
+            before[a] += 1
+            after[b] += 1
+            n += 1
+    with np.errstate(divide="ignore", invalid="ignore"):
+        score = both * np.log(n * both / np.outer(before, after))
+    score[both < 3] = 0
+    np.fill_diagonal(score, 0)
+    pairs = []
+    for b in range(C):
+        first = np.argsort(-score[:, b], kind="stable")[:most]
+        pairs += [[int(a), b] for a in first if score[a, b] > 0]
+    return pairs
+
+
+def read_interactions(path: Any, codes: Codes) -> list[list[int]]:
+    """Read drugs that interact: a CSV file whose first two columns are codes of drugs.
+
+    Pairs with a drug that is not among `codes` are passed over.
+
+    Returns
+    -------
+    list of pairs [a, b], a < b
+
+    Raises
+    ------
+    InputError
+        For a file without two columns, or none of whose pairs is known.
+    """
+    table = read_table(path, ())
+    if table.shape[1] < 2:
+        raise InputError(f"{path}: the first two columns must be drugs that interact")
+    number = {code: k for k, (kind, code) in enumerate(codes) if kind == "drug"}
+    pairs = zip(table.iloc[:, 0].map(number), table.iloc[:, 1].map(number), strict=True)
+    known = {(int(min(p)), int(max(p))) for p in pairs if not np.isnan(p).any() and p[0] != p[1]}
+    if not known:
+        raise InputError(f"{path}: no pair of it is of drugs in the events, such as {codes[0][1]}")
+    return [list(pair) for pair in sorted(known)]

@@ -1,0 +1,46 @@
+"""The scores of a test beside those of whoever has no network, or knows the rules."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from plait.figures import COLOURS, STYLE, save_figure
+
+WHO = {
+    "": "the network",
+    "repeat_": "the last period again",
+    "frequent_": "the most frequent",
+    "logistic_": "logistic regression on counts",
+    "best_": "who knows the rules",
+}
+
+
+def draw_scores(test: Mapping[str, Any], path: Path, k: int, *, title: str) -> None:
+    """Draw the scores of the test part as bars, one colour for everyone who predicts."""
+    names = {"jaccard": "Jaccard", "f1": "F1", "pr_auc": "PR-AUC", f"recall_at_{k}": f"recall@{k}"}
+    who = {prefix: label for prefix, label in WHO.items() if f"{prefix}jaccard" in test}
+    width = 0.8 / len(who)
+    with rc_context(STYLE):
+        figure = Figure(figsize=(9.5, 3.8))
+        FigureCanvasAgg(figure)
+        axes = figure.subplots()
+        places = np.arange(len(names))
+        for nth, (prefix, label) in enumerate(who.items()):
+            values = [test[prefix + name] for name in names]
+            bars = axes.bar(
+                places - 0.4 + (nth + 0.5) * width, values, width, color=COLOURS[nth], label=label
+            )
+            axes.bar_label(bars, fmt="%.2f", fontsize=7)
+        axes.set_xticks(places, list(names.values()))
+        axes.set_ylabel(f"mean of {test['tested_periods']:,} periods\n"
+                        f"of {test['tested_patients']:,} patients")  # fmt: skip
+        axes.set_ylim(0, 1.05)
+        axes.set_title(title)
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+        axes.grid(axis="x", visible=False)
+        save_figure(figure, path)

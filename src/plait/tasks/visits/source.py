@@ -1,0 +1,88 @@
+"""Where a run's histories come from: generated, MIMIC-III, or a table of events."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from plait.data import find_data
+from plait.errors import InputError
+from plait.tasks.visits.config import GENERATED, VisitsConfig
+from plait.tasks.visits.events import read_events
+from plait.tasks.visits.generated import Hospital
+from plait.tasks.visits.histories import (
+    Codes,
+    Histories,
+    Parts,
+    read_interactions,
+    related_codes,
+    split,
+)
+from plait.tasks.visits.mimic import is_mimic, read_mimic
+
+
+class Source(NamedTuple):
+    """Histories, their parts, and what a model must know of them."""
+
+    histories: Histories
+    parts: Parts
+    facts: Mapping[str, Any]
+    """`codes`, `related`, `interactions` (pairs of numbers), `sha256`."""
+
+
+def source_of(config: VisitsConfig) -> Source:
+    """Read the histories of a configuration, cut them, and find which codes are related.
+
+    What is related is found in the training part alone.
+    """
+    histories = read_histories(config.data, config)
+    parts = split(histories, config.split_seed)
+    facts = {
+        "codes": [list(code) for code in histories.codes],
+        "related": related_codes(histories, parts.train, config.related),
+        "interactions": _interactions(config, histories.codes),
+        "sha256": histories.sha256,
+    }
+    return Source(histories, parts, facts)
+
+
+def read_histories(data: str, config: VisitsConfig, codes: Codes | None = None) -> Histories:
+    """Read histories by path or name; `codes` are those that a model knows."""
+    if data == GENERATED:
+        return Histories.of(Hospital().patients(config.patients), f"{GENERATED} patients", codes)
+    path = Path(data)
+    if not path.exists():
+        found = find_data(f"visits/{data}/ADMISSIONS.csv.gz")
+        if found is None:
+            raise InputError(
+                f"{data}: no such file or folder; give a table of events, a folder with MIMIC-III's"
+                f" files, or {GENERATED}"
+            )
+        path = found.parent
+    if path.is_dir():
+        if not is_mimic(path):
+            raise InputError(f"{path} has no ADMISSIONS.csv: give MIMIC-III's folder, or a table")
+        return Histories.of(read_mimic(path, config.period_hours), str(path), codes)
+    return Histories.of(read_events(path, config.period_hours), str(path), codes)
+
+
+def best_chances(histories: Histories, patients: Sequence[int]) -> np.ndarray:
+    """Give the true probabilities of generated patients' next drugs, `[Q, drugs]`."""
+    hospital = Hospital()
+    place = [hospital.number[drug] for _, drug in histories.codes[: histories.drugs]]
+    chances = []
+    for k in patients:
+        history = [[histories.codes[c] for c in codes] for codes in histories.periods[k]]
+        chances += [hospital.chances(history[: t + 1])[place] for t in histories.asked(k)]
+    return np.stack(chances)
+
+
+def _interactions(config: VisitsConfig, codes: Codes) -> list[list[int]]:
+    if config.interactions:
+        return read_interactions(Path(config.interactions), codes)
+    if config.data != GENERATED:
+        return []
+    number = {code: k for k, (kind, code) in enumerate(codes) if kind == "drug"}
+    pairs = Hospital().interactions
+    return sorted(sorted((number[a], number[b])) for a, b in pairs if {a, b} <= number.keys())

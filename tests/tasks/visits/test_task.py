@@ -1,0 +1,141 @@
+"""Training, resuming, predicting and scoring; what is told; learning from both views."""
+
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import plait
+from plait.cli import run as run_command
+from plait.errors import InputError
+from plait.tasks.visits import NOT_ADVICE
+from plait.tasks.visits.config import VisitsConfig
+from plait.tasks.visits.generated import Hospital
+from plait.tasks.visits.task import VisitsTask
+
+TINY = {"patients": 30, "hidden_size": 8, "batch_size": 4, "threads": 1}
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("visits") / "run"
+    return plait.train("visits", out=folder, **TINY, steps=6, validate_every=2, save_every=0)
+
+
+def test_a_run_is_tested_beside_all_baselines_and_the_best_possible(run):
+    (test,) = run.records("test")
+    for who in ("", "repeat_", "frequent_", "logistic_", "best_"):
+        for score in ("jaccard", "f1", "pr_auc", "recall_at_10"):
+            assert 0 <= test[who + score] <= 1
+    assert test["best_jaccard"] > 0.85
+    assert test["best_loss"] < 4
+    assert (run.path / "scores.png").stat().st_size > 10_000
+    scores = plait.score(run)
+    assert scores == {name: test[name] for name in scores}
+
+
+def test_a_resumed_run_ends_where_an_unbroken_one_does(run):
+    logs = [{k: v for k, v in r.items() if k != "seconds"} for r in run.records()]
+    (run.path / "checkpoint" / "step-00000006.safetensors").unlink()
+    run.cut_back(5)
+    plait.resume(run)
+    assert [{k: v for k, v in r.items() if k != "seconds"} for r in run.records()] == logs
+
+
+def test_the_threshold_of_the_best_weights_is_kept(run):
+    task = VisitsTask(VisitsConfig.from_dict(run.config), torch.device("cpu"))
+    task.begin_with(plait.load(run))
+    before = float(task.model.threshold)
+    task.model.eval()
+    best = max(run.records("valid"), key=lambda r: r["jaccard"])
+    assert task.validate()["jaccard"] == best["jaccard"]
+    assert float(task.model.threshold) == before
+
+
+def test_weights_begin_a_run_of_the_same_codes_alone(run, tmp_path):
+    other = VisitsTask(VisitsConfig(**{**TINY, "patients": 20}), torch.device("cpu"))
+    codes = plait.load(run).codes
+    if other.model.codes != codes:
+        with pytest.raises(InputError, match="knows other codes"):
+            other.begin_with(plait.load(run))
+    further = plait.train("visits", out=tmp_path / "b", from_run=run, patients=30, steps=1,
+                          batch_size=4, lr=0.0)  # fmt: skip
+    ours, theirs = plait.load(further).state_dict(), plait.load(run).state_dict()
+    assert all(torch.equal(ours[k], v) for k, v in theirs.items() if k != "threshold")
+
+
+def test_predictions_are_ranked_and_flagged(run, capsys):
+    assert run_command(["predict", str(run.path), "--device", "cpu"]) == 0
+    table = pd.read_csv(run.path / "predictions.csv", keep_default_na=False)
+    model, hospital = plait.load(run), Hospital()
+    assert len(table) == 30 * model.drugs
+    assert set(table["note"]) == {NOT_ADVICE}
+    for _, own in table.groupby("patient"):
+        assert own["rank"].tolist() == list(range(1, model.drugs + 1))
+        assert own["probability"].is_monotonic_decreasing
+        said = own.loc[own["predicted"], "drug"].tolist()
+        for drug, partners in zip(own["drug"], own["interacts_with"], strict=True):
+            pairs = {b if a == drug else a for a, b in hospital.interactions if drug in (a, b)}
+            assert set(filter(None, partners.split(", "))) == pairs & set(said)
+    assert (table["predicted"] == (table["probability"] >= float(model.threshold))).all()
+
+
+def test_other_patients_with_codes_that_are_not_known(run, tmp_path, capsys):
+    path, out = tmp_path / "new.csv", tmp_path / "new-out.csv"
+    path.write_text(
+        "patient,visit,kind,code\nann,1,drug,chronic-00a\nann,1,diagnosis,unheard of\n"
+        "ann,2,drug,chronic-00b\nbob,1,drug,chronic-01a\n"
+    )
+    plait.predict(run, str(path), out=out)
+    table = pd.read_csv(out).drop_duplicates("patient").set_index("patient")
+    assert table["after_periods"].to_dict() == {"ann": 2, "bob": 1}
+    assert table["events_unknown"].to_dict() == {"ann": 1, "bob": 0}
+    scores = plait.score(run, str(path))
+    assert scores["tested_periods"] == scores["events_unknown"] == 1
+    assert "best_jaccard" not in scores
+    path.write_text("patient,visit,kind,code\nann,1,drug,chronic-00a\n")
+    assert run_command(["score", str(run.path), "--data", str(path), "--device", "cpu"]) == 2
+    assert "nothing to score" in capsys.readouterr().err
+
+
+def test_what_is_told(run, tmp_path, capsys):
+    rows = [f"p{k},{t},drug,{'xy'[t % 2]}" for k in range(14) for t in range(1 + (k > 1) * 3)]
+    rows += ["q,0,drug,x", "q,1,diagnosis,z"]
+    path, pairs = tmp_path / "events.csv", tmp_path / "pairs.csv"
+    path.write_text("\n".join(["patient,visit,kind,code", *rows]))
+    pairs.write_text("one,other\nx,y\n")
+    arguments = ["--data", str(path), "--interactions", str(pairs), "--steps", "1", "--k", "1"]
+    arguments += ["--hidden-size", "8", "--out", str(tmp_path / "run"), "--threads", "1"]
+    assert run_command(["train", "visits", *arguments]) == 0
+    told = capsys.readouterr().out
+    assert "left out: 2 patients of one period, 1 patients without drugs after the first" in told
+    assert "note: a research tool, not medical advice" in told
+    assert "Only 2 patients were tested on: a small set. A research tool" in told
+    assert "interactions: 1 pairs of drugs" in told
+    # x and y take turns, so the last period again is never right, and counts always are
+    assert "the last period again: 0.000" in told
+    assert "Logistic regression on counts does as well or better" in told
+
+
+def test_help_says_that_it_is_no_advice(capsys):
+    assert run_command(["train", "visits", "--help"]) == 0
+    assert NOT_ADVICE in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.slow
+def test_both_views_see_what_neither_sees_alone(tmp_path):
+    scores = {}
+    for view in ("both", "sequence", "graph"):
+        out = plait.train("visits", out=tmp_path / view, view=view, threads=1)
+        (scores[view],) = out.records("test")
+    others = [scores[view]["jaccard"] for view in ("sequence", "graph")]
+    assert scores["both"]["jaccard"] > max(*others, scores["both"]["logistic_jaccard"]) + 0.05
+    assert scores["both"]["jaccard"] < scores["both"]["best_jaccard"]
+    assert np.isfinite(scores["both"]["loss"])
