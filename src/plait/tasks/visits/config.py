@@ -1,8 +1,8 @@
 """The configuration of the visits task."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from plait.errors import InputError
 from plait.training.config import TrainingConfig, option
@@ -25,6 +25,16 @@ class VisitsConfig(TrainingConfig):
         "view", "cell", "operator", "hidden_size", "graph_layers", "window",
     )  # fmt: skip
     paths: ClassVar[Sequence[str]] = ("data", "interactions")
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "mimic3demo": {
+            "data": "mimic3demo",
+            "batch_size": 8,
+            "dropout": 0.5,
+            "lr": 0.003,
+            "steps": 100,
+            "validate_every": 5,
+        },
+    }
 
     data: str = option(
         GENERATED,
