@@ -64,6 +64,17 @@ def find_data(file: str) -> Path | None:
     return next(found, None)
 
 
+def require_data(file: str, whence: str) -> Path:
+    """Find a file as `find_data` does; `InputError` says where to put it, and whence it is."""
+    path = find_data(file)
+    if path is None:
+        raise InputError(
+            f"{file} is not on this machine; put the file {whence} under {cache_folder()} or a "
+            "folder that PLAIT_DATA names"
+        )
+    return path
+
+
 def get_data(name: str) -> Path:
     """Fetch a data set into the cache, unless it is there, and give its place.
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import networkx
@@ -12,7 +11,7 @@ import torch
 from scipy.sparse import csgraph
 from torch import Tensor
 
-from plait.data import cache_folder, find_data
+from plait.data import require_data
 from plait.errors import InputError
 from plait.networks.network import Network, Parts, numbered
 from plait.networks.planetoid import read_planetoid
@@ -88,7 +87,7 @@ def _digits() -> Network:
 
 
 def _cora() -> Network:
-    folder = _found("graphs/planetoid/ind.cora.graph", "of the Planetoid repository").parent
+    folder = require_data("graphs/planetoid/ind.cora.graph", "of the Planetoid repository").parent
     read = read_planetoid(folder, "cora")
     order = read["test.index"]
     N, tested = len(read["graph"]), np.sort(order)
@@ -112,7 +111,7 @@ def _cora() -> Network:
 
 
 def _amazon_computers() -> Network:
-    path = _found("graphs/amazon_computers.npz", "of Shchur et al. (2018)")
+    path = require_data("graphs/amazon_computers.npz", "of Shchur et al. (2018)")
     try:
         with np.load(path, allow_pickle=False) as file:
             adjacency, words = (_matrix(file, of) for of in ("adj", "attr"))
@@ -150,16 +149,6 @@ NETWORKS: dict[str, Callable[[], Network]] = {
     "davis": partial(_social, "davis", "davis_southern_women_graph"),
 }
 """What reads each network."""
-
-
-def _found(file: str, whence: str) -> Path:
-    path = find_data(file)
-    if path is None:
-        raise InputError(
-            f"{file} is not on this machine; put the file {whence} under {cache_folder()} or a "
-            "folder that PLAIT_DATA names"
-        )
-    return path
 
 
 def _shares(words: np.ndarray) -> Tensor:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from plait.data import cache_folder, find_data
+from plait.data import require_data
 from plait.errors import InputError
 from plait.nn.graph import Graph
 from plait.tasks.forecast.config import ForecastConfig
@@ -144,18 +144,8 @@ def _joined(config: ForecastConfig, series: Series, cuts: Cuts) -> Joined:
     )
 
 
-def _found(file: str, whence: str) -> Path:
-    path = find_data(file)
-    if path is None:
-        raise InputError(
-            f"{file} is not on this machine; put the file {whence} under {cache_folder()} or a "
-            "folder that PLAIT_DATA names"
-        )
-    return path
-
-
 def _chickenpox() -> tuple[Series, Joined]:
-    path = _found("series/chickenpox.json", "of Rozemberczki et al. (2021)")
+    path = require_data("series/chickenpox.json", "of Rozemberczki et al. (2021)")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         number = content["node_ids"]
@@ -171,7 +161,7 @@ def _chickenpox() -> tuple[Series, Joined]:
 
 def _los_loop() -> tuple[Series, Joined]:
     whence = "of the T-GCN repository (Zhao et al. 2019)"
-    series = read_series(_found("series/los_speed.csv", whence))
+    series = read_series(require_data("series/los_speed.csv", whence))
     times = pd.date_range("2012-03-01", periods=len(series.values), freq="5min")
-    joined = read_graph(_found("series/los_adj.csv", whence), series.ids, 0)
+    joined = read_graph(require_data("series/los_adj.csv", whence), series.ids, 0)
     return Series("los-loop", series.source, series.ids, series.values, times), joined
