@@ -1,7 +1,7 @@
 """Forecasts beside what came, and every node's error on the graph."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import networkx
 import numpy as np
@@ -12,11 +12,8 @@ from matplotlib.figure import Figure
 
 from plait.figures import COLOURS, STYLE, save_figure
 from plait.tasks.forecast.data import Measured
-from plait.tasks.forecast.scores import node_errors
+from plait.tasks.forecast.scores import Forecasts, node_errors
 from plait.tasks.forecast.series import Series
-
-if TYPE_CHECKING:
-    from plait.tasks.forecast.task import Forecasts
 
 SHOWN = 300
 """Steps of the test part, its last, that are drawn."""
@@ -25,7 +22,7 @@ INTERVAL = 0.8
 """Of the errors that the interval of one forecast number holds."""
 
 
-def draw_forecasts(forecasts: "Forecasts", series: Series, path: Path) -> None:
+def draw_forecasts(forecasts: Forecasts, series: Series, path: Path) -> None:
     """Draw what came and what was forecast for it, for the best, the median and the worst node.
 
     Each forecast is the one made as many steps before as the horizon has. Around it the outermost
@@ -63,7 +60,7 @@ def draw_forecasts(forecasts: "Forecasts", series: Series, path: Path) -> None:
         save_figure(figure, path)
 
 
-def _interval(forecasts: "Forecasts", n: int, at: slice) -> tuple[np.ndarray, np.ndarray, str]:
+def _interval(forecasts: Forecasts, n: int, at: slice) -> tuple[np.ndarray, np.ndarray, str]:
     """Give the lower and upper end around a node's last step ahead, and what they are."""
     if forecasts.levels:
         band = f"quantiles {forecasts.levels[0]:g} to {forecasts.levels[-1]:g}"
@@ -74,7 +71,7 @@ def _interval(forecasts: "Forecasts", n: int, at: slice) -> tuple[np.ndarray, np
     return middle + low, middle + high, f"the middle {INTERVAL:.0%} of its errors here"
 
 
-def draw_nodes(forecasts: "Forecasts", measured: Measured, path: Path) -> None:
+def draw_nodes(forecasts: Forecasts, measured: Measured, path: Path) -> None:
     """Draw the graph, every node coloured by its root mean squared error on the test part.
 
     Nodes stand at their places where these are known, else by springs (Fruchterman & Reingold

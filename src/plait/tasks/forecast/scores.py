@@ -9,6 +9,30 @@ METRICS = ("mae", "rmse", "mape")
 
 
 @dataclass(frozen=True)
+class Forecasts:
+    """Forecasts of a part of the series, in its units.
+
+    Attributes
+    ----------
+    first : integer array `[W]`
+        The step at which each forecast begins.
+    values : float array `[H, W, N]`, with quantiles `[H, W, N, Q]`
+    truth : float array `[H, W, N]`
+        NaN where nothing was measured or the part is at its end.
+    """
+
+    first: np.ndarray
+    values: np.ndarray
+    truth: np.ndarray
+    levels: tuple[float, ...] = ()
+
+    @property
+    def middle(self) -> np.ndarray:
+        """One number for each: the median, where there are quantiles."""
+        return self.values[..., self.levels.index(0.5)] if self.levels else self.values
+
+
+@dataclass(frozen=True)
 class Errors:
     """Errors of forecasts 1 … H steps ahead, in the units of the data.
 

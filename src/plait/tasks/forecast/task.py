@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,7 +17,7 @@ from plait.tasks.forecast.config import ForecastConfig
 from plait.tasks.forecast.data import Cuts, read_data
 from plait.tasks.forecast.figures import draw_forecasts, draw_nodes
 from plait.tasks.forecast.model import Forecaster
-from plait.tasks.forecast.scores import Errors, quantile_scores, table
+from plait.tasks.forecast.scores import Errors, Forecasts, quantile_scores, table
 from plait.tasks.forecast.series import Series, season_of
 from plait.tasks.forecast.windows import Windows, scaling, windows_of
 from plait.training.streams import random_generator
@@ -25,30 +25,6 @@ from plait.training.task import Carry
 
 SCORED = 64
 """Windows that are forecast at a time where nothing is learnt."""
-
-
-@dataclass(frozen=True)
-class Forecasts:
-    """Forecasts of a part of the series, in its units.
-
-    Attributes
-    ----------
-    first : integer array `[W]`
-        The step at which each forecast begins.
-    values : float array `[H, W, N]`, with quantiles `[H, W, N, Q]`
-    truth : float array `[H, W, N]`
-        NaN where nothing was measured or the part is at its end.
-    """
-
-    first: np.ndarray
-    values: np.ndarray
-    truth: np.ndarray
-    levels: tuple[float, ...] = ()
-
-    @property
-    def middle(self) -> np.ndarray:
-        """One number for each: the median, where there are quantiles."""
-        return self.values[..., self.levels.index(0.5)] if self.levels else self.values
 
 
 class ForecastTask:

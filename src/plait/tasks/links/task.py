@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from plait.errors import InputError
 from plait.figures import Curve, draw_curves
 from plait.networks import Network, named_network, read_network
+from plait.tasks.beside import list_scores, verdict
 from plait.tasks.links.config import LinksConfig
 from plait.tasks.links.model import LinksModel
 from plait.tasks.links.parts import TRAINING, Links, cut, non_edges, numbers_of
@@ -120,11 +121,7 @@ class LinksTask:
         beside = {text: scores[f"{name}_auc"] for name, text in BESIDE.items()
                   if f"{name}_auc" in scores}  # fmt: skip
         text = f"a connection scores higher than another pair in {scores['auc']:.1%} of cases"
-        text += "".join(f"; {name}: {score:.1%}" for name, score in beside.items())
-        best = max(beside, key=lambda name: beside[name])
-        if beside[best] >= scores["auc"]:
-            text += f". {best[0].upper()}{best[1:]} does as well or better: nothing is gained here"
-        return text
+        return text + list_scores(beside) + verdict(scores["auc"], beside)
 
     def sample(self, step: int) -> str:
         """Write nothing."""

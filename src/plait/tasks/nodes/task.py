@@ -13,6 +13,7 @@ from plait.errors import InputError
 from plait.figures import Curve, draw_curves
 from plait.networks import Network, named_network, read_network
 from plait.networks.network import UNKNOWN
+from plait.tasks.beside import list_scores, verdict
 from plait.tasks.nodes.config import NodesConfig
 from plait.tasks.nodes.model import NodesModel
 from plait.tasks.nodes.parts import cut
@@ -119,11 +120,7 @@ class NodesTask:
         }
         beside = {name: score for name, score in others.items() if score is not None}
         text = f"right in {scores['accuracy']:.1%} of the test nodes"
-        text += "".join(f"; {name}: {score:.1%}" for name, score in beside.items())
-        best = max(beside, key=lambda name: beside[name])
-        if beside[best] >= scores["accuracy"]:
-            text += f". {best[0].upper()}{best[1:]} does as well or better: nothing is gained here"
-        return text
+        return text + list_scores(beside) + verdict(scores["accuracy"], beside)
 
     def sample(self, step: int) -> str:
         """Write nothing."""

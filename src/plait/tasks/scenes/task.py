@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from plait.errors import InputError
 from plait.figures import Curve, draw_curves
+from plait.tasks.beside import list_scores, verdict
 from plait.tasks.scenes.batches import Batch
 from plait.tasks.scenes.config import ScenesConfig
 from plait.tasks.scenes.files import digest
@@ -144,20 +145,16 @@ class ScenesTask:
     def remark(self, scores: Mapping[str, float]) -> str:
         """Say what the recall means beside those of the baselines, with a table of all scores."""
         score = self.criterion
-        beside = {"": scores[score]} | {
+        own = scores[score]
+        beside = {
             name: scores[f"{prefix}{score}"]
             for prefix, name in BESIDE.items()
             if f"{prefix}{score}" in scores
         }
-        own, most = beside.pop(""), beside.pop(BESIDE["best_"], None)
+        most = beside.pop(BESIDE["best_"], None)
         text = f"{own:.1%} of the relations are among the {KS[0]} likeliest, one a pair"
-        text += "".join(f"; {name}: {share:.1%}" for name, share in beside.items())
-        if most is not None:
-            text += f"; {BESIDE['best_']}: {most:.1%}"
-        best = max(beside, key=lambda name: beside[name])
-        if beside[best] >= own:
-            text += f". {best[0].upper()}{best[1:]} does as well or better: nothing is gained here"
-        return f"{text}\n{_table(scores)}"
+        text += list_scores(beside if most is None else beside | {BESIDE["best_"]: most})
+        return f"{text}{verdict(own, beside)}\n{_table(scores)}"
 
     def sample(self, step: int) -> str:
         """Write nothing."""

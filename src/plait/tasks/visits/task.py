@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from plait.errors import InputError
 from plait.figures import Curve, draw_curves
+from plait.tasks.beside import list_scores, verdict
 from plait.tasks.visits import NOT_ADVICE
 from plait.tasks.visits.baselines import baselines, targets_of
 from plait.tasks.visits.batches import Batch, Views
@@ -142,8 +143,7 @@ class VisitsTask:
     def remark(self, scores: Mapping[str, float]) -> str:
         """Say what the scores mean beside those of whoever has no network."""
         beside = {text: scores[f"{name}_jaccard"] for name, text in BASELINES.items()}
-        text = f"Jaccard {scores['jaccard']:.3f}"
-        text += "".join(f"; {name}: {value:.3f}" for name, value in beside.items())
+        text = f"Jaccard {scores['jaccard']:.3f}{list_scores(beside, '.3f')}"
         if "best_jaccard" in scores:
             text += f"; best possible: {scores['best_jaccard']:.3f}"
         if "interacting" in scores:
@@ -151,9 +151,7 @@ class VisitsTask:
                 f". {scores['interacting']:.1%} of the pairs predicted together interact, and "
                 f"{scores['interacting_truth']:.1%} of those given"
             )
-        best = max(beside, key=lambda name: beside[name])
-        if beside[best] >= scores["jaccard"]:
-            text += f". {best[0].upper()}{best[1:]} does as well or better: nothing is gained here"
+        text += verdict(scores["jaccard"], beside)
         if scores["tested_patients"] < FEW:
             text += f". Only {scores['tested_patients']} patients were tested on: a small set"
         return f"{text}. {NOT_ADVICE[0].upper()}{NOT_ADVICE[1:]}"
