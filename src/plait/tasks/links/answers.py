@@ -15,7 +15,7 @@ from plait.tasks.links.model import LinksModel
 from plait.tasks.links.parts import connections, cut
 from plait.tasks.links.scores import adjacency_of
 from plait.tasks.links.task import network_of, score_tested
-from plait.tasks.nodes.task import features_of
+from plait.tasks.nodes.network import device_of, features_of, own_network
 
 
 @torch.no_grad()
@@ -58,12 +58,12 @@ def suggest_links(
     """
     if top < 1:
         raise InputError(f"--top must be at least 1, not {top}")
-    network = _same_network(config, facts, data)
+    network = own_network(network_of, config, facts, data, "links")
     number = {name: k for k, name in enumerate(network.ids)}
     if node is not None and node not in number:
         raise InputError(f"there is no node {node!r} in {network.source}; {_examples(network)}")
     asked = range(len(network.ids)) if node is None else [number[node]]
-    device = _device(model)
+    device = device_of(model)
     x = features_of(network, device)
     graph = Graph(*connections(network.graph), len(network.ids)).to_undirected()
     z = model.encoder(x, graph.to(device))
@@ -95,22 +95,9 @@ def score_trained(
         What the run's test gave: the scores of the model, of the same network without the graph,
         which is trained anew, and of those who learn nothing.
     """
-    network = _same_network(config, facts, data)
+    network = own_network(network_of, config, facts, data, "links")
     links = cut(network, config.valid_share, config.test_share, config.seed)
-    return score_tested(model, features_of(network, _device(model)), links, config)
-
-
-def _same_network(config: LinksConfig, facts: Mapping[str, Any], data: str | None) -> Network:
-    if data is not None:
-        raise InputError("a links run knows its own network and no other; leave --data out")
-    network = network_of(config)
-    if network.sha256 != facts["sha256"]:
-        raise InputError(f"{network.source} is no longer the network that the run was trained on")
-    return network
-
-
-def _device(model: LinksModel) -> torch.device:
-    return next(model.parameters()).device
+    return score_tested(model, features_of(network, device_of(model)), links, config)
 
 
 def _examples(network: Network) -> str:

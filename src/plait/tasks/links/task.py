@@ -17,7 +17,7 @@ from plait.tasks.links.config import LinksConfig
 from plait.tasks.links.model import LinksModel
 from plait.tasks.links.parts import TRAINING, Links, cut, non_edges, numbers_of
 from plait.tasks.links.scores import area, baselines, score_pairs
-from plait.tasks.nodes.task import features_of, require_fitting
+from plait.tasks.nodes.network import features_of, require_fitting
 from plait.training.alone import train_alone
 from plait.training.streams import random_generator
 from plait.training.task import Carry

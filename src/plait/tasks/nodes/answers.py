@@ -7,10 +7,9 @@ from typing import Any
 import pandas as pd
 import torch
 
-from plait.errors import InputError
-from plait.networks import Network
 from plait.tasks.nodes.config import NodesConfig
 from plait.tasks.nodes.model import NodesModel
+from plait.tasks.nodes.network import device_of, own_network
 from plait.tasks.nodes.parts import cut
 from plait.tasks.nodes.scores import baselines, score_nodes
 from plait.tasks.nodes.task import network_of, placed, scores_alone, split_of
@@ -41,8 +40,8 @@ def predict_nodes(
     InputError
         Where the network is gone or is another by now.
     """
-    network = _same_network(config, facts, data)
-    x, graph, _ = placed(network, _device(model))
+    network = own_network(network_of, config, facts, data, "nodes")
+    x, graph, _ = placed(network, device_of(model))
     probability, label = model(x, graph).double().softmax(-1).max(-1)
     return pd.DataFrame(
         {
@@ -65,25 +64,12 @@ def score_trained(
         The scores of `score_nodes`, `prior` and `spread_accuracy`, and `dense_accuracy`, that of
         the network without the graph, which is trained anew.
     """
-    network = _same_network(config, facts, data)
+    network = own_network(network_of, config, facts, data, "nodes")
     parts = cut(network, split_of(config, network), config.seed)
-    x, graph, labels = placed(network, _device(model))
+    x, graph, labels = placed(network, device_of(model))
     scores = score_nodes(model(x, graph), labels, parts.test)
     scores |= baselines(network, parts.train, parts.test)
     if config.operator != "dense":
-        dense = scores_alone(replace(config, operator="dense"), _device(model))
+        dense = scores_alone(replace(config, operator="dense"), device_of(model))
         scores["dense_accuracy"] = dense["accuracy"]
     return scores
-
-
-def _same_network(config: NodesConfig, facts: Mapping[str, Any], data: str | None) -> Network:
-    if data is not None:
-        raise InputError("a nodes run knows its own network and no other; leave --data out")
-    network = network_of(config)
-    if network.sha256 != facts["sha256"]:
-        raise InputError(f"{network.source} is no longer the network that the run was trained on")
-    return network
-
-
-def _device(model: NodesModel) -> torch.device:
-    return next(model.parameters()).device

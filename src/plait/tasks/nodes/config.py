@@ -19,7 +19,52 @@ SHCHUR: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class NodesConfig(TrainingConfig):
+class NetworkConfig(TrainingConfig):
+    """Learn on one network, by name or from the user's own tables, with layers of an operator."""
+
+    paths: ClassVar[Sequence[str]] = ("edges", "nodes")
+    of_edges: ClassVar[Sequence[str]] = ("nodes",)
+    """Options that say more of one's own network."""
+
+    data: str = option("", "A network by name. Default: karate, unless --edges is given.")
+    edges: str = option("", "Your own graph: a CSV file with columns source, target (and weight).")
+    nodes: str = option("", "Its nodes: a CSV file with an id and features.")
+    operator: Literal["gcn", "attention", "chebyshev", "diffusion", "dense"] = option(
+        "gcn", "How a node hears its neighbours; dense: not at all."
+    )
+    hidden_size: int = option(64, "Features of a node between the layers.", least=1, below=2**20)
+    layers: int = option(2, "Layers, one on another.", least=1, below=1001)
+    heads: int = option(8, "Heads of attention, between the layers.", least=1)
+    k: int = option(
+        2, "Terms of a Chebyshev filter, or of diffusion in each direction.", least=1, below=1001
+    )
+    dropout: float = option(
+        0.5, "Share of each layer's inputs dropped in training.", least=0, below=1
+    )
+    lr: float = option(0.01, "Learning rate (of Adam).", least=0)
+    patience: int = option(
+        100, "Steps without a better validation after which to stop; 0: none.", least=0
+    )
+    validate_every: int = option(5, "Steps between validations; 0: a tenth of all.", least=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.edges and self.data:
+            raise InputError("give --data or --edges, not both")
+        for name in self.of_edges:
+            if getattr(self, name) and not self.edges:
+                raise InputError(f"--{name} goes with --edges, a graph of your own")
+        if not self.edges and not self.data:
+            object.__setattr__(self, "data", "karate")
+
+    @property
+    def subject_name(self) -> str:
+        """The network's name, or that of the table of its edges."""
+        return Path(self.data or self.edges).stem
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodesConfig(NetworkConfig):
     """Label the nodes of one graph.
 
     Example
@@ -50,12 +95,11 @@ class NodesConfig(TrainingConfig):
         "shchur2018": {"patience": 50, "validate_every": 1, "max_norm": 0.0},
     }
 
-    paths: ClassVar[Sequence[str]] = ("edges", "nodes")
+    of_edges: ClassVar[Sequence[str]] = ("nodes", "label", "directed")
 
     data: str = option(
         "", "karate, digits, cora or amazon-computers. Default: karate, unless --edges is given."
     )
-    edges: str = option("", "Your own graph: a CSV file with columns source, target (and weight).")
     nodes: str = option("", "Its nodes: a CSV file with an id, features and the label.")
     label: str = option("", "The column of --nodes that is learnt; where it is empty it is sought.")
     directed: bool = option(False, "Messages go along --edges only from source to target.")
@@ -65,19 +109,8 @@ class NodesConfig(TrainingConfig):
         "each class, and the rest; most: 60, 20 and 20 %. auto: published where there are, few for "
         "other named networks, most for your own.",
     )
-    operator: Literal["gcn", "attention", "chebyshev", "diffusion", "dense"] = option(
-        "gcn", "How a node hears its neighbours; dense: not at all."
-    )
-    hidden_size: int = option(64, "Features of a node between the layers.", least=1, below=2**20)
     layers: int = option(2, "Layers, the last of which gives the classes.", least=1, below=1001)
-    heads: int = option(8, "Heads of attention, between the layers.", least=1)
-    k: int = option(
-        2, "Terms of a Chebyshev filter, or of diffusion in each direction.", least=1, below=1001
-    )
     activation: Literal["relu", "elu"] = option("relu", "What stands between the layers.")
-    dropout: float = option(
-        0.5, "Share of each layer's inputs dropped in training.", least=0, below=1
-    )
     coefficient_dropout: float = option(
         0.0, "Share of attention's coefficients dropped in training.", least=0, below=1
     )
@@ -86,34 +119,17 @@ class NodesConfig(TrainingConfig):
         "first", "The layers whose weights the penalty is on."
     )
     steps: int = option(1000, "Weight updates, each over all nodes.", least=1)
-    lr: float = option(0.01, "Learning rate (of Adam).", least=0)
-    patience: int = option(
-        100, "Steps without a better validation after which to stop; 0: none.", least=0
-    )
-    validate_every: int = option(5, "Steps between validations; 0: a tenth of all.", least=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.edges and self.data:
-            raise InputError("give --data or --edges, not both")
         if self.edges and not (self.nodes and self.label):
             missing = "--label, the column that is learnt" if self.nodes else "--nodes and --label"
             raise InputError(f"--edges alone says nothing to learn; give {missing}")
-        for name in ("nodes", "label", "directed"):
-            if getattr(self, name) and not self.edges:
-                raise InputError(f"--{name} goes with --edges, a graph of your own")
-        if not self.edges and not self.data:
-            object.__setattr__(self, "data", "karate")
         if self.operator == "attention" and self.hidden_size % self.heads and self.layers > 1:
             raise InputError(
                 f"--heads {self.heads} must divide --hidden-size {self.hidden_size}: each head "
                 "gives a part of it"
             )
-
-    @property
-    def subject_name(self) -> str:
-        """The network's name, or that of the table of its edges."""
-        return Path(self.data or self.edges).stem
 
     @classmethod
     def of(cls, options: Mapping[str, Any], recipe: str | None = None) -> Self:

@@ -16,14 +16,12 @@ from plait.networks.network import UNKNOWN
 from plait.tasks.beside import list_scores, verdict
 from plait.tasks.nodes.config import NodesConfig
 from plait.tasks.nodes.model import NodesModel
+from plait.tasks.nodes.network import features_of, require_fitting
 from plait.tasks.nodes.parts import cut
 from plait.tasks.nodes.picture import draw_network
 from plait.tasks.nodes.scores import baselines, score_nodes
 from plait.training.alone import train_alone
 from plait.training.task import Carry
-
-SPARSE = 0.05
-"""Share of features that are not 0 below which they are kept sparse."""
 
 
 class NodesTask:
@@ -195,34 +193,3 @@ def placed(network: Network, device: torch.device) -> tuple[Tensor | None, Any, 
     """Put features, graph and labels on a device."""
     assert network.labels is not None
     return features_of(network, device), network.graph.to(device), network.labels.to(device)
-
-
-def features_of(network: Network, device: torch.device) -> Tensor | None:
-    """Put features on a device, sparse where nearly all are 0."""
-    x = network.features
-    if x is None:
-        return None
-    return (x.to_sparse() if x.count_nonzero() < SPARSE * x.numel() else x).to(device)
-
-
-def require_fitting(operator: str, network: Network) -> None:
-    """Refuse a graph that the operator cannot take, by the ids of an edge."""
-    if operator in ("attention", "dense"):
-        return
-    edge = network.graph.negative
-    if edge is not None:
-        raise InputError(
-            f"{network.source}: --operator {operator} wants weights of at least 0, and that "
-            f"of {_named(network, edge)} is less; drop such edges, or take --operator attention, "
-            "which goes without weights"
-        )
-    edge = network.graph.one_way
-    if operator == "chebyshev" and edge is not None:
-        raise InputError(
-            f"{network.source}: --operator chebyshev wants an undirected graph, and "
-            f"{_named(network, edge)} has no way back; leave --directed out, or take another"
-        )
-
-
-def _named(network: Network, edge: tuple[int, int]) -> str:
-    return " → ".join(repr(network.ids[node]) for node in edge)
