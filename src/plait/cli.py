@@ -99,7 +99,7 @@ def _train_command(task: str) -> Callable[..., None]:
     own = {
         "out": (Path, "out", f"The run folder, new. Default: runs/{task}-{subject}."),
         "from_run": (Path, "from", "A run folder whose weights to begin with."),
-        "recipe": _recipe(task),
+        **_recipe(task),
     }
     return _with_flags(command, task, own, TASKS[task].help)
 
@@ -143,7 +143,7 @@ def _compare_command(task: str) -> Callable[..., None]:
         "seeds": (str, "seeds", "How many, counted from --seed, or which: 2019,2020. Default: 3."),
         "out": (Path, "out", "The grid's folder; one that was stopped goes on."),
         "jobs": (int, "jobs", "Runs at a time; they divide the threads. Default: 1."),
-        "recipe": _recipe(task),
+        **_recipe(task),
         "score": (
             str,
             "score",
@@ -152,18 +152,21 @@ def _compare_command(task: str) -> Callable[..., None]:
         "reach": (float, "reach", "Tell when the score comes to this. Default: accuracy 0.99."),
     }
     names = {f.name for f in fields(config_class(task))}
-    kinds = "cell=lstm,gru" if "cell" in names else "operator=gcn,attention"
+    kinds = {"cell": "lstm,gru", "operator": "gcn,attention", "network": "gcn,lstm-bfs"}
+    kind = next(name for name in kinds if name in names)
     text = (
         f"Train on {task} with every combination of values and seeds; tables and a picture.\n\n"
-        f"Example: plait compare {task} --vary {kinds} --vary hidden_size=64,128 --seeds 3 "
-        "--jobs 2 --out runs/grid"
+        f"Example: plait compare {task} --vary {kind}={kinds[kind]} --vary hidden_size=64,128 "
+        "--seeds 3 --jobs 2 --out runs/grid"
     )
     return _with_flags(command, task, own, text)
 
 
-def _recipe(task: str) -> tuple[Any, str, str]:
+def _recipe(task: str) -> dict[str, tuple[Any, str, str]]:
+    """Make the flag of named sets of options, where a task has some."""
     recipes = ", ".join(config_class(task).recipes)
-    return str, "recipe", f"A named set of options, which others override: {recipes}."
+    text = f"A named set of options, which others override: {recipes}."
+    return {"recipe": (str, "recipe", text)} if recipes else {}
 
 
 def _with_flags(
