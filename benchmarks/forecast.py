@@ -11,20 +11,17 @@ is found through PLAIT_DATA.
 """
 
 import argparse
-import resource
 import statistics
-import subprocess
 import sys
-import threading
-import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
+from measure import beside, memory
 
 import plait
 from plait.tasks.forecast.config import ForecastConfig
@@ -180,63 +177,13 @@ def step(whose: str, batch: int) -> Callable[[], None]:
     return run
 
 
-def seconds(run: Callable[[], None]) -> float:
-    begin = time.perf_counter()
-    run()
-    return time.perf_counter() - begin
-
-
-def resident() -> float:
-    """Resident memory now, in MB."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 1e6
-
-
-def memory(whose: str, batch: int) -> float:
-    """Highest resident memory of two steps above that before them, in MB."""
-    run = step(whose, batch)
-    before = highest = resident()
-    done = threading.Event()
-
-    def watch() -> None:
-        nonlocal highest
-        while not done.wait(0.001):
-            highest = max(highest, resident())
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    run()
-    run()
-    done.set()
-    watcher.join()
-    return highest - before
-
-
-def both() -> Iterator[str]:
-    yield from ("plait", "temporal")
-
-
 def speed(threads: int, rounds: int) -> None:
     """A step of both in turn in one process; memory, each in a process of its own."""
     print(f"torch {torch.__version__}, {threads} threads, N={N}, H={H}, K={K}, T={T}, float32")
     for batch in (1, 64):
-        runs = {whose: step(whose, batch) for whose in both()}
-        for run in runs.values():
-            run()
-        times = [[seconds(run) for run in runs.values()] for _ in range(rounds)]
-        del runs, run
-        used = []
-        for whose, of in zip(both(), zip(*times, strict=True), strict=True):
-            command = [sys.executable, __file__, "speed", "--threads", str(threads)]
-            command += ["--memory", whose, str(batch)]
-            shown = subprocess.run(command, check=True, capture_output=True, text=True)
-            used.append(float(shown.stdout))
-            print(f"batch {batch:2}, {whose:>8}: {statistics.median(of) * 1e3:7.1f} ms "
-                  f"({min(of) * 1e3:.1f} … {max(of) * 1e3:.1f}), {used[-1]:6.0f} MB")  # fmt: skip
-        ratios = sorted(theirs / ours for ours, theirs in times)
-        low, middle, high = (ratios[len(ratios) * q // 4] for q in (1, 2, 3))
-        print(f"batch {batch:2}: {middle:.2f}× as fast (quartiles {low:.2f} … {high:.2f}), "
-              f"{used[0] / used[1]:.2f} of the memory", flush=True)  # fmt: skip
+        sides = ("plait", "temporal")
+        asked = [["speed", "--threads", str(threads), "--memory", of, str(batch)] for of in sides]
+        beside(f"batch {batch:2}", {whose: step(whose, batch) for whose in sides}, rounds, asked)
 
 
 def main() -> None:
@@ -251,7 +198,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.memory:
-        print(memory(options.memory[0], int(options.memory[1])))
+        print(memory(step(options.memory[0], int(options.memory[1]))))
     elif options.what == "speed":
         speed(options.threads, options.rounds)
     else:

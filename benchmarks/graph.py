@@ -9,17 +9,11 @@ its own, the highest resident size of two steps (the first normalises) above tha
 """
 
 import argparse
-import resource
-import statistics
-import subprocess
-import sys
-import threading
-import time
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
+from measure import beside, memory
 
 NODES, EDGES = 100_000, 1_000_000
 CASES = {
@@ -64,38 +58,6 @@ def step(case: str, whose: str) -> Callable[[], None]:
     return run
 
 
-def seconds(run: Callable[[], None]) -> float:
-    begin = time.perf_counter()
-    run()
-    return time.perf_counter() - begin
-
-
-def resident() -> float:
-    """Resident memory now, in MB."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 1e6
-
-
-def memory(case: str, whose: str) -> float:
-    """Highest resident memory of two steps above that before them, in MB."""
-    run = step(case, whose)
-    before = highest = resident()
-    done = threading.Event()
-
-    def watch() -> None:  # not every system keeps the highest; torch lets this thread run
-        nonlocal highest
-        while not done.wait(0.001):
-            highest = max(highest, resident())
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    run()
-    run()
-    done.set()
-    watcher.join()
-    return highest - before
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -104,32 +66,13 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.memory:
-        print(memory(*options.memory))
+        print(memory(step(*options.memory)))
         return
     print(f"torch {torch.__version__}, {options.threads} threads, median (fastest … slowest)")
     for case, (name, _) in CASES.items():
-        runs = {whose: step(case, whose) for whose in ("plait", "PyG")}
-        for run in runs.values():
-            run()
-        rounds = [[seconds(run) for run in runs.values()] for _ in range(options.rounds)]
-        del runs, run
-        used = []
-        for whose, times in zip(("plait", "PyG"), zip(*rounds, strict=True), strict=True):
-            command = [sys.executable, __file__, "--threads", str(options.threads)]
-            found = subprocess.run(
-                [*command, "--memory", case, whose], check=True, capture_output=True, text=True
-            )
-            used.append(float(found.stdout))
-            print(
-                f"{name}, {whose:>5}: {statistics.median(times) * 1e3:6.0f} ms "
-                f"({min(times) * 1e3:.0f} … {max(times) * 1e3:.0f}), {used[-1]:6.0f} MB"
-            )
-        ratios = sorted(theirs / ours for ours, theirs in rounds)
-        print(
-            f"{name}: {statistics.median(ratios):.2f}× as fast "
-            f"({ratios[0]:.2f} … {ratios[-1]:.2f}), {used[0] / used[1]:.3f} of the memory",
-            flush=True,
-        )
+        sides = ("plait", "PyG")
+        asked = [["--threads", str(options.threads), "--memory", case, of] for of in sides]
+        beside(name, {whose: step(case, whose) for whose in sides}, options.rounds, asked)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import argparse
 import json
 import platform
 import statistics
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from measure import seconds
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
@@ -229,12 +229,6 @@ ROWS = [
     Row("GConvLSTM step, batch 64", "eight ChebConv of PyG", 4, lambda: beside_gconv(64)),
     Row("DCRNN step, batch 64", "its formula in torch", 3, lambda: beside_dcrnn(64)),
 ]
-
-
-def seconds(run: Callable[[], Any]) -> float:
-    begin = time.perf_counter()
-    run()
-    return time.perf_counter() - begin
 
 
 def limits() -> dict[str, float]:
