@@ -24,7 +24,8 @@ STYLE: dict[Any, Any] = {
     "figure.constrained_layout.use": True,
     "font.size": 10,
     "grid.alpha": 0.25,
-    "legend.frameon": False,
+    "legend.edgecolor": "none",
+    "legend.framealpha": 0.85,
     "savefig.dpi": 150,
 }
 
@@ -72,7 +73,7 @@ def draw_curves(
             if len(values):
                 axes.plot(steps, values, color=COLOURS[0], alpha=0.2, linewidth=0.6)
                 mean = np.convolve(values, np.full(window, 1 / window), mode="valid")
-                label = f"training, mean of {window} steps"
+                label = f"training, mean of {window} steps" if window > 1 else "training"
                 axes.plot(steps[window - 1 :], mean, color=COLOURS[0], label=label)
                 low, high = np.quantile(values[len(values) // 50 :], [0.002, 0.998])
                 held_out = [r[curve.score] for r in valid[1:] if curve.score in r]

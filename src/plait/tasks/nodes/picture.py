@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import LineCollection
+from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -68,7 +68,10 @@ def draw_network(
         _by_label(panels[0], network, nodes, xy, size)
         _by_mistake(panels[1], network, parts, logits, nodes, xy, size)
         for axes in panels:
-            axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=4, fontsize=8)
+            legend = axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=4, fontsize=8)
+            for mark in legend.legend_handles:  # of one size, however small the nodes are
+                if isinstance(mark, PathCollection):
+                    mark.set_sizes([40])
         save_figure(figure, path)
 
 
