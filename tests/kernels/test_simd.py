@@ -23,6 +23,12 @@ def _tanh(x, y, count):
 
 
 @njit
+def _exp(x, y, count):
+    for j in range(0, count, LANES):
+        store(y, j, count - j, simd.exp(load(x, j, count - j)))
+
+
+@njit
 def _product(a, stride, rows, packed, K, out, columns):
     product(a, stride, rows, packed, K, out, columns)
 
@@ -45,6 +51,7 @@ def test_the_gates_functions_are_right_to_three_ulps(scale):
     exact = x.astype(np.float64)
     assert ulps(applied(_sigmoid, x), 1 / (1 + np.exp(-exact))) < 3
     assert ulps(applied(_tanh, x), np.tanh(exact)) < 3
+    assert ulps(applied(_exp, x), np.exp(exact)) < 3
 
 
 def test_the_gates_functions_far_out():

@@ -14,7 +14,7 @@ from torch.autograd import Function
 
 from plait.kernels import loops, steps
 from plait.kernels.choice import Choice
-from plait.kernels.compiled import in_threads
+from plait.kernels.compiled import in_threads, room
 from plait.kernels.product import multiplied, pack
 from plait.kernels.simd import ROWS
 from plait.kernels.sparse import Shift
@@ -163,11 +163,11 @@ class _Layer(Function):
         x, _, weight, _, *start = tensors
         T, H, first = x.shape[0], start[0].shape[-1], plan.algebra.first * start[0].shape[-1]
         final = [s.clone(memory_format=torch.contiguous_format) for s in start]
-        y = x.new_empty(T, len(plan.rows), H)
-        keep = cells = x.new_empty(0)
+        y = room(T, len(plan.rows), H)
+        keep = cells = room(0)
         if plan.differentiate:
-            keep = x.new_empty(T, len(plan.rows), plan.algebra.kept * H)
-            cells = torch.empty_like(y) if len(start) > 1 else cells
+            keep = room(T, len(plan.rows), plan.algebra.kept * H)
+            cells = room(*y.shape) if len(start) > 1 else cells
         packed = [pack(weight[:first].T), pack(weight[first:].T)]
         cell, run, held = _arguments(plan, tensors, final, packed, y, keep, cells)
         terms = plan.filters.terms
@@ -192,7 +192,7 @@ class _Layer(Function):
         start = [s.contiguous() for s in start]
         dy = grads[0].contiguous()
         changes = [g.clone(memory_format=torch.contiguous_format) for g in grads[1:]]
-        dx = torch.empty_like(x, memory_format=torch.contiguous_format)
+        dx = room(*x.shape)
         size = _size(plan)
         vectors = x.new_zeros(-(-len(plan.ends) // size), 3, H)
         packed = [pack(weight[:first]), pack(weight[first:])]
@@ -294,7 +294,7 @@ def stack(x: Tensor, terms: Terms) -> Tensor:
     if terms.width == 1:
         return x
     rows, F = x.shape
-    z = x.new_empty(rows, terms.width * F)
+    z = room(rows, terms.width * F)
     z[:, :F] = x
     members = rows // terms.nodes
     size = _members(members, terms.nodes)
@@ -331,11 +331,11 @@ class _Linear(Function):
         x, weight = ctx.saved_tensors
         rows, dy = x.flatten(0, -2), grads[0].flatten(0, -2)
         if torch.is_grad_enabled():
-            return (dy @ weight).view(x.shape), dy.T @ rows
+            return (dy @ weight).view(x.shape), (rows.T @ dy).T
         dx = None
         if ctx.needs_input_grad[0]:
             dx = multiplied(dy, pack(weight), x.shape[-1]).view(x.shape)
-        return dx, dy.T @ rows
+        return dx, (rows.T @ dy).T  # the faster way round where x is narrow
 
 
 class _Stack(Function):

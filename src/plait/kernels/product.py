@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from plait.kernels import simd
-from plait.kernels.compiled import compiled, in_threads
+from plait.kernels.compiled import compiled, in_threads, room
 from plait.kernels.simd import LANES, ROWS, WIDTH, intrinsic, line
 
 PANEL = LANES * WIDTH
@@ -63,7 +63,7 @@ def _product_of_rows(a, first, last, packed, K, out, columns):
 def multiplied(a: Tensor, packed: Tensor, columns: int) -> Tensor:
     """Give a `[rows, K]` · packed, on all threads: `[rows, columns]`."""
     rows, K = a.shape
-    a, out = a.contiguous(), a.new_empty(rows, columns)
+    a, out = a.contiguous(), room(rows, columns)
     each = min(ROWS_AT_ONCE, -(-rows // torch.get_num_threads()))
     each = max(ROWS, -(-each // ROWS) * ROWS)
 
