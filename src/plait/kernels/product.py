@@ -55,6 +55,24 @@ def product(a, stride, rows, packed, K, out, columns):
             _tile(1, 4, a, r, stride, packed, j, K, out, columns)
 
 
+@njit
+def outer(a, a_stride, K, b, b_stride, columns, rows, out, out_stride):
+    """Add aᵀ b, summed over the rows of a [rows, K] and b [rows, columns], to out [K, columns]."""
+    k = K - K % ROWS
+    for j in range(0, columns, PANEL):
+        for i in range(0, k, ROWS):
+            _outer_tile(ROWS, a, a_stride, i, b, b_stride, j, columns, rows, out, out_stride)
+        i = k
+        if i + 4 <= K:
+            _outer_tile(4, a, a_stride, i, b, b_stride, j, columns, rows, out, out_stride)
+            i += 4
+        if i + 2 <= K:
+            _outer_tile(2, a, a_stride, i, b, b_stride, j, columns, rows, out, out_stride)
+            i += 2
+        if i < K:
+            _outer_tile(1, a, a_stride, i, b, b_stride, j, columns, rows, out, out_stride)
+
+
 @compiled
 def _product_of_rows(a, first, last, packed, K, out, columns):
     product(line(a, first, K), K, last - first, packed, K, line(out, first, columns), columns)
@@ -120,3 +138,42 @@ def _tile(typing, height, panels, a, row, stride, packed, column, depth, out, co
         return context.get_dummy_value()
 
     return types.void(height, panels, *[types.intp] * 8), code
+
+
+@intrinsic(prefer_literal=True)
+def _outer_tile(typing, height, a, a_stride, i, b, b_stride, j, columns, rows, out, out_stride):
+    """Add to `height` rows × one panel of `outer`'s answer, from row i and column j on."""
+    M = height.literal_value
+
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        _, a, a_stride, i, b, b_stride, j, columns, rows, out, out_stride = args
+        long = i.type
+        starts = [builder.add(j, long(w * LANES)) for w in range(WIDTH)]
+        left = [builder.sub(columns, start) for start in starts]
+        places = [
+            [builder.add(builder.mul(builder.add(i, long(m)), out_stride), at) for at in starts]
+            for m in range(M)
+        ]
+        zero = simd.FLOATS([0.0] * LANES)
+        sums = [[cgutils.alloca_once(builder, zero.type) for _ in range(WIDTH)] for _ in range(M)]
+        for row_places, row_sums in zip(places, sums, strict=True):
+            for place, n, s in zip(row_places, left, row_sums, strict=True):
+                builder.store(simd.move(builder, out, place, n), s)
+        with cgutils.for_range(builder, rows) as loop:
+            b_row = builder.mul(loop.index, b_stride)
+            row = [
+                simd.move(builder, b, builder.add(b_row, at), n)
+                for at, n in zip(starts, left, strict=True)
+            ]
+            a_row = builder.add(builder.mul(loop.index, a_stride), i)
+            for m, row_sums in enumerate(sums):
+                at = simd.pointer(builder, a, builder.add(a_row, long(m)), ir.FloatType())
+                one = simd.constant(builder, builder.load(at))
+                for s, number in zip(row_sums, row, strict=True):
+                    builder.store(simd.multiply_add(builder, one, number, builder.load(s)), s)
+        for row_places, row_sums in zip(places, sums, strict=True):
+            for place, n, s in zip(row_places, left, row_sums, strict=True):
+                simd.move(builder, out, place, n, builder.load(s))
+        return context.get_dummy_value()
+
+    return types.void(height, *[types.intp] * 10), code

@@ -92,12 +92,11 @@ class Writer:
             count = min(size, self.count - first)
             logits = torch.empty(count, self.symbols)
             room = torch.empty(count * (3 * self.H + 2 * self.gates))
-            rows = torch.arange(count, dtype=torch.int32)
             _write(
                 self.algebra.cell, draw, self.addresses.data_ptr(), len(self.held), self.H,
                 self.gates, self.algebra.first * self.H, self.count, first, count,
                 self.table.data_ptr(), self.output.data_ptr(), self.bias, self.state[0].data_ptr(),
-                c, last.data_ptr(), rows.data_ptr(), room.data_ptr(), logits.data_ptr(),
+                c, last.data_ptr(), room.data_ptr(), logits.data_ptr(),
                 logits.numpy(), np.empty(self.symbols), np.empty(self.symbols, np.bool_), uniform,
                 written.numpy(),
             )  # fmt: skip
@@ -109,7 +108,7 @@ class Writer:
 @compiled
 def _write(
     cell, draw, layers, depth, H, gates, heard_first, streams, first, count, table, output, bias,
-    state_h, state_c, last, rows, room, scores, logits, chances, taken, uniform, written,
+    state_h, state_c, last, room, scores, logits, chances, taken, uniform, written,
 ):  # fmt: skip
     """Write `len(uniform)` symbols of the streams first … first + count."""
     x, heard = room, line(room, count, gates)
@@ -127,15 +126,15 @@ def _write(
                 below = line(state_h, (k - 1) * streams + first, H)
                 product(below, H, count, long(layer, 0), H, x, gates)
             run = Run(
-                1, count, H, gates, heard_first, x, long(layer, 3), long(layer, 1), long(layer, 2),
-                long(layer, 4), rows, 0, h, c, y, 0, 0, 0,
+                1, H, gates, heard_first, x, long(layer, 3), long(layer, 1), long(layer, 2),
+                long(layer, 4), 0, h, c, y, 0, 0, 0,
             )  # fmt: skip
             work = Work(h, H, c, heard, reset, more)
             product(h, H, count, run.weights, H, heard, heard_first)
-            step(cell, run, work, rows, count, 0)
+            step(cell, run, work, 0, count)
             if heard_first < gates:
                 product(reset, H, count, run.more, H, more, gates - heard_first)
-                step_again(cell, run, work, rows, count, 0)
+                step_again(cell, run, work, 0, count)
         top = line(state_h, (depth - 1) * streams + first, H)
         product(top, H, count, output, H, scores, len(bias))
         for s in range(count):
