@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from measure import Row, Sides
 from torch import Tensor, nn
@@ -175,11 +176,13 @@ def beside_dcrnn(batch: int) -> Sides:
     return training(ours, lambda: ours(x, graph=graph)[0]), training(theirs, lambda: theirs(x))
 
 
-def writing(hidden: int, count: int, length: int) -> Sides:
+def writing(hidden: int, count: int, length: int, peer: str, weights: Any) -> Sides:
     symbols = Characters.of("".join(chr(33 + k) for k in range(80)))
     config = TextConfig(hidden_size=hidden, embedding_size=hidden, layers=LAYERS)
     model = TextModel(symbols, config).eval()
-    return lambda: model.generate("!", length, count=count), torch_loop(model, count, length)
+    loop = {"torch": torch_loop, "onnx": onnx_loop}[peer](model, count, length)
+    ours = model.with_weights(weights)
+    return lambda: ours.generate("!", length, count=count), loop
 
 
 def torch_loop(model: TextModel, count: int, length: int) -> Callable[[], None]:
@@ -193,6 +196,80 @@ def torch_loop(model: TextModel, count: int, length: int) -> Callable[[], None]:
             last = torch.multinomial(model.output(h[0]).softmax(-1), 1).T
 
     return loop
+
+
+def onnx_loop(model: TextModel, count: int, length: int) -> Callable[[], None]:
+    """Write by ONNX Runtime: a step of the model a call, the draw in NumPy."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(exported(model), options, ["CPUExecutionProvider"])
+    shape = (model.recurrent.layers, count, model.recurrent.hidden_size)
+    last, random = torch.zeros(count, dtype=torch.long), np.random.default_rng(0)
+    fed = {"last": last.numpy(), "h": np.zeros(shape, "f"), "c": np.zeros(shape, "f")}
+    with torch.inference_mode():
+        expected, _ = model(last[None])
+    np.testing.assert_allclose(session.run(None, fed)[0], expected[0], atol=1e-4)
+
+    def loop() -> None:
+        for _ in range(length):
+            logits, fed["h"], fed["c"] = session.run(None, fed)
+            chances = np.exp(logits - logits.max(1, keepdims=True)).cumsum(1)
+            drawn = random.random((count, 1)) * chances[:, -1:] < chances
+            fed["last"] = drawn.argmax(1)
+
+    return loop
+
+
+def exported(model: TextModel) -> bytes:
+    """Write one step of an LSTM as an ONNX graph: last symbols and states to logits and states."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes, held = [], []
+
+    def constant(name: str, value: Tensor) -> str:
+        held.append(numpy_helper.from_array(value.detach().numpy().copy(), name))
+        return name
+
+    def node(kind: str, *inputs: str, to: list[str], **attributes: Any) -> None:
+        nodes.append(helper.make_node(kind, inputs, to, **attributes))
+
+    def reordered(weight: Tensor) -> Tensor:  # i, f, g, o are i, o, f, c there
+        i, f, g, o = weight.chunk(4)
+        return torch.cat([i, o, f, g])[None]
+
+    lstm = model.recurrent.to_torch()
+    layers, H = lstm.num_layers, lstm.hidden_size
+    first = constant("axis", torch.tensor([0]))
+    node("Gather", constant("E", model.embedding.weight), "last", to=["e"])
+    node("Unsqueeze", "e", first, to=["x0"])  # [1, B, E]
+    for state in "hc":
+        node("Split", state, to=[f"{state}{k}" for k in range(layers)], num_outputs=layers)
+    for k in range(layers):
+        W, R, *biases = (
+            reordered(getattr(lstm, f"{name}_l{k}").detach())
+            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        )
+        names = [
+            constant(f"{n}{k}", w) for n, w in (("W", W), ("R", R), ("b", torch.cat(biases, 1)))
+        ]
+        node("LSTM", f"x{k}", *names, "", f"h{k}", f"c{k}",
+             to=[f"y{k}", f"new_h{k}", f"new_c{k}"], hidden_size=H)  # fmt: skip
+        node("Squeeze", f"y{k}", constant(f"second{k}", torch.tensor([1])), to=[f"x{k + 1}"])
+    for state in "hc":
+        node("Concat", *(f"new_{state}{k}" for k in range(layers)), to=[f"new_{state}"], axis=0)
+    node("Squeeze", f"x{layers}", first, to=["top"])
+    node("Gemm", "top", constant("V", model.output.weight), constant("b", model.output.bias),
+         to=["logits"], transB=1)  # fmt: skip
+    real, shape = TensorProto.FLOAT, [layers, "B", H]
+    states = [helper.make_tensor_value_info(name, real, shape) for name in ("h", "c")]
+    new = [helper.make_tensor_value_info(name, real, shape) for name in ("new_h", "new_c")]
+    last = helper.make_tensor_value_info("last", TensorProto.INT64, ["B"])
+    logits = helper.make_tensor_value_info("logits", real, ["B", len(model.output.weight)])
+    graph = helper.make_graph(nodes, "step", [last, *states], [logits, *new], held)
+    opset = [helper.make_opsetid("", 18)]
+    return helper.make_model(graph, opset_imports=opset, ir_version=10).SerializeToString()
 
 
 def recurrent_operations(
@@ -229,10 +306,15 @@ def graph_row(name: str, peer: str, least: float, gates: int, terms: int, batch:
     )
 
 
-def writing_row(hidden: int, count: int, length: int, least: float) -> Row:
+def writing_row(
+    hidden: int, count: int, length: int, least: float, peer: str = "torch",
+    weights: str = "float32",
+) -> Row:  # fmt: skip
     texts = "one text" if count == 1 else f"{count} texts"
     name = f"generation 2 × {hidden}, {texts}, {length} characters"
-    return Row(name, "a loop in torch", least, partial(writing, hidden, count, length))
+    name += "" if weights == "float32" else f", in {weights}"
+    of = {"torch": "a loop in torch", "onnx": "ONNX Runtime, a step a call"}[peer]
+    return Row(name, of, least, partial(writing, hidden, count, length, peer, weights))
 
 
 CHEBYSHEV, FORMULA = "eight ChebConv of PyG", "its formula in torch"
@@ -246,7 +328,11 @@ ROWS = [
     length_row(nn.LSTM, 4, 200, 3.5),
     length_row(nn.GRU, 3, 200, 3.5),
     writing_row(128, 1, 1000, 15),
+    writing_row(128, 1, 1000, 3, "onnx"),
     writing_row(512, 1, 300, 6),
+    writing_row(512, 1, 1000, 1.1, "onnx"),
+    writing_row(512, 1, 1000, 1.1, "onnx", "bfloat16"),
+    writing_row(512, 1, 1000, 3, "onnx", "int8"),
     writing_row(512, 64, 20, 2),
     graph_row("GConvLSTM", CHEBYSHEV, 8, 4, 3, 1),
     graph_row("GConvLSTM", CHEBYSHEV, 4, 4, 3, 64),

@@ -6,7 +6,8 @@ import torch
 from numba import njit
 
 from plait.kernels import simd
-from plait.kernels.product import pack, product
+from plait.kernels.product import product
+from plait.kernels.rounding import pack
 from plait.kernels.simd import LANES, load, store
 
 

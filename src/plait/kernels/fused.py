@@ -16,7 +16,8 @@ from torch.autograd import Function
 from plait.kernels import loops, steps
 from plait.kernels.choice import Choice
 from plait.kernels.compiled import in_threads, room
-from plait.kernels.product import multiplied, pack
+from plait.kernels.product import multiplied
+from plait.kernels.rounding import pack
 from plait.kernels.simd import ROWS
 from plait.kernels.sparse import Shift
 from plait.kernels.terms import Terms, fill_all, fold_all

@@ -93,6 +93,16 @@ def move(builder: Any, address: Any, index: Any, count: Any, value: Any = None) 
     return builder.call(store, [value, place, align, mask])
 
 
+def widened(builder: Any, address: Any, size: int) -> Any:
+    """Load a vector of float32, or of numbers of 2 or 1 bytes as `rounding.pack` leaves them."""
+    kind = FLOATS if size == 4 else ir.VectorType(ir.IntType(8 * size), LANES)
+    value = builder.load(builder.inttoptr(address, kind.as_pointer()), align=size)
+    if size == 2:
+        upper = builder.shl(builder.zext(value, _INTS), _INTS([16] * LANES))
+        return builder.bitcast(upper, FLOATS)
+    return builder.sitofp(builder.sext(value, _INTS), FLOATS) if size == 1 else value
+
+
 def _declared(builder: Any, name: str, kind: Any) -> Any:
     known = builder.module.globals.get(name)
     return ir.Function(builder.module, kind, name) if known is None else known
