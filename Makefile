@@ -23,7 +23,7 @@ test-all: $(VENV)/installed
 	$(BIN)/pytest -n auto
 
 bench: $(VENV)/installed
-	$(BIN)/python benchmarks/recurrence.py
+	$(BIN)/python benchmarks/bench.py
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check

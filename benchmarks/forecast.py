@@ -4,7 +4,8 @@
     python benchmarks/forecast.py chickenpox    one week ahead, with neighbours and without
     python benchmarks/forecast.py waves         beside the best possible forecast, two seeds
     python benchmarks/forecast.py grid          5 cells × 5 operators on waves, 300 steps each
-    python benchmarks/forecast.py speed         a training step beside PyTorch Geometric Temporal
+
+Training beside PyTorch Geometric Temporal: `python benchmarks/bench.py --only los-loop`.
 
 Runs are kept in --runs (default: runs/forecast) and not made again where they are. Data of others
 is found through PLAIT_DATA.
@@ -13,20 +14,23 @@ is found through PLAIT_DATA.
 import argparse
 import statistics
 import sys
+import tempfile
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
-from measure import beside, memory
+from measure import Row, Sides
+from torch import nn
 
 import plait
 from plait.tasks.forecast.config import ForecastConfig
 from plait.tasks.forecast.scores import Errors
 from plait.tasks.forecast.task import ForecastTask
+from plait.training.loop import Loop
+from plait.training.progress import Progress
 from plait.training.run import Run
 
 TGCN = {"rmse": (5.13, 6.06, 6.71, 7.27), "mae": (3.18, 3.75, 4.12, 4.60)}
@@ -131,80 +135,100 @@ def grid(folder: Path) -> None:
           f"{cells[0]['baseline_rmse']:.4f}")  # fmt: skip
 
 
-N, H, K, T, NEIGHBOURS = 207, 64, 3, 12, 8
-
-
 def temporal() -> Any:
-    """PyTorch Geometric Temporal's GConvLSTM; empty modules stand in for what it does not use."""
+    """PyTorch Geometric Temporal's layers; empty modules stand in for what they do not use."""
     for name in ("torch_sparse", "torch_scatter"):
         empty = ModuleType(name)
         empty.__dict__.update(SparseTensor=None, scatter=None)
         sys.modules.setdefault(name, empty)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from torch_geometric_temporal.nn.recurrent import GConvLSTM
-    return GConvLSTM
+        from torch_geometric_temporal.nn import recurrent
+    return recurrent
 
 
-def step(whose: str, batch: int) -> Callable[[], None]:
-    """Make one training step, forward and backward, from 12 steps of 2 features."""
-    generator = torch.Generator().manual_seed(0)
-    points = torch.rand(N, 2, generator=generator)
-    graph = plait.Graph.from_points(points, NEIGHBOURS)
-    x = torch.randn(T, batch, N, 2, generator=generator)
-    if whose == "plait":
-        from plait.zoo import gcrn
+class Theirs(nn.Module):
+    """Their `GConvGRU` with the weights of our layer, to stand in its place."""
 
-        layer = gcrn(2, H, K)
+    def __init__(self, ours: plait.Recurrent, k: int) -> None:
+        super().__init__()
+        self.cell = temporal().GConvGRU(ours.input_size, ours.hidden_size, k)
+        self.joined: plait.Graph | None = None
+        (strand,) = ours.strands
+        with torch.no_grad():
+            for side, weights in (("x", strand.inputs), ("h", strand.recurrent)):
+                for gate, weight in zip("rzh", weights["weight"].chunk(3), strict=True):
+                    for m, lin in enumerate(getattr(self.cell, f"conv_{side}_{gate}").lins):
+                        lin.weight.copy_(weight[:, m])
+            for gate, bias in zip("rzh", strand.bias.chunk(3), strict=True):
+                getattr(self.cell, f"conv_x_{gate}").bias.copy_(bias)
 
-        def run() -> None:
-            layer.zero_grad()
-            y, _ = layer(x, graph=graph)
-            y[-1].square().mean().backward()
-    else:
-        layer = temporal()(2, H, K)
-        joined = plait.Graph.join([graph] * batch)
-        index, weight = joined.edge_index, joined.edge_weight
-
-        def run() -> None:
-            layer.zero_grad()
-            h = c = None
-            for x_t in x.flatten(1, 2):  # [B·N, 2]: block-diagonal, it knows no batch
-                h, c = layer(x_t, index, weight, h, c)
-            assert h is not None
-            h.square().mean().backward()
-
-    return run
+    def forward(self, x: torch.Tensor, *, graph: plait.Graph) -> tuple[None, torch.Tensor]:  # noqa: D102
+        if self.joined is None or self.joined.num_nodes != x[0, ..., 0].numel():
+            self.joined = plait.Graph.join([graph] * x.shape[1])  # faster than a batch of features
+        h = None
+        for x_t in x.flatten(1, 2):  # [B·N, F]
+            h = self.cell(x_t, self.joined.edge_index, self.joined.edge_weight, h)
+        assert h is not None
+        return None, h.view(1, *x.shape[1:-1], -1)
 
 
-def speed(threads: int, rounds: int) -> None:
-    """A step of both in turn in one process; memory, each in a process of its own."""
-    print(f"torch {torch.__version__}, {threads} threads, N={N}, H={H}, K={K}, T={T}, float32")
-    for batch in (1, 64):
-        sides = ("plait", "temporal")
-        asked = [["speed", "--threads", str(threads), "--memory", of, str(batch)] for of in sides]
-        beside(f"batch {batch:2}", {whose: step(whose, batch) for whose in sides}, rounds, asked)
+STEPS = 5
+"""Weight updates of a turn."""
+
+
+def epoch() -> Sides:
+    """Train on Los-loop by Plait's loop, and the same in a bare one, the recurrence theirs."""
+    options = {"cell": "gru-before", "steps": 10_000, "validate_every": 10_000}
+    config = ForecastConfig.of(options, "los-loop")
+    torch.manual_seed(0)
+    ours, theirs = (ForecastTask(config, torch.device("cpu")) for _ in range(2))
+    theirs.model.load_state_dict(ours.model.state_dict())
+    theirs.model.recurrent = Theirs(theirs.model.recurrent, config.k)  # pyright: ignore[reportAttributeAccessIssue]
+    losses = [float(task.loss(1, ())[0].detach()) for task in (ours, theirs)]
+    assert abs(losses[0] - losses[1]) < 1e-5, "the two are not the same model"
+    loop = Loop(
+        ours, Run.create(Path(tempfile.mkdtemp()) / "run", "forecast", config, {}), Progress()
+    )
+    loop.progress.announce("", {}, steps=config.steps, rate=1, unit="steps")
+    loop.progress.start(0, 0, [])
+    parameters = list(theirs.model.parameters())
+    optimizer = torch.optim.AdamW(parameters, lr=config.lr, fused=True)
+    step = 0
+
+    def bare() -> None:
+        nonlocal step
+        for _ in range(STEPS):
+            step += 1
+            optimizer.zero_grad()
+            loss, _, _ = theirs.loss(step, ())
+            loss.backward()
+            nn.utils.clip_grad_norm_(parameters, config.max_norm)
+            optimizer.step()
+
+    def by_plait() -> None:
+        for _ in range(STEPS):
+            loop.step()
+
+    return by_plait, bare
+
+
+ROWS = [
+    Row(f"Los-loop, {STEPS} of an epoch's 180 training steps", "GConvGRU of PyG-Temporal", 4, epoch)
+]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["los-loop", "chickenpox", "waves", "grid", "speed"])
+    parser.add_argument("what", choices=["los-loop", "chickenpox", "waves", "grid"])
     parser.add_argument("--runs", type=Path, default=Path("runs/forecast"))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--memory", nargs=2, metavar=("WHOSE", "BATCH"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    if options.memory:
-        print(memory(step(options.memory[0], int(options.memory[1]))))
-    elif options.what == "speed":
-        speed(options.threads, options.rounds)
-    else:
-        {"los-loop": los_loop, "chickenpox": chickenpox, "waves": waves, "grid": grid}[
-            options.what
-        ](options.runs)
+    everything = {"los-loop": los_loop, "chickenpox": chickenpox, "waves": waves, "grid": grid}
+    everything[options.what](options.runs)
 
 
 if __name__ == "__main__":

@@ -1,79 +1,72 @@
-"""One layer over a large graph beside PyTorch Geometric: time and memory of a training step.
-
-    python benchmarks/graph.py            all of it, about three minutes
-    python benchmarks/graph.py --threads 1
+"""Layers over a large graph beside PyTorch Geometric: a training step, its time and its memory.
 
 100,000 nodes, 1,000,000 edges drawn at random, float32; a step is forward and backward, the
-features' gradient too. Times: both layers in one process, in turn. Memory: each in a process of
-its own, the highest resident size of two steps (the first normalises) above that before them.
+features' gradient too. Run by `python benchmarks/bench.py --only "1 M edges"`.
 """
 
-import argparse
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import torch
-from measure import beside, memory
+from measure import Row, Sides
+
+import plait
 
 NODES, EDGES = 100_000, 1_000_000
-CASES = {
-    "gcn": ("GCN 128 → 64", 128),
-    "attention": ("attention 8 × 8, 128 → 64", 128),
-    "attention 2": ("attention version 2, 8 × 8, 128 → 64", 128),
-}
 
 
-def step(case: str, whose: str) -> Callable[[], None]:
-    """Make one training step of a layer."""
-    generator = torch.Generator().manual_seed(0)
-    index = torch.randint(NODES, (2, EDGES), generator=generator)
-    index = torch.unique(index, dim=1)
-    _, inputs = CASES[case]
-    x = torch.randn(NODES, inputs, generator=generator).requires_grad_()
-    weighting = torch.randn(NODES, 64, generator=generator)
-    if whose == "plait":
-        import plait
+class Stack(torch.nn.Module):
+    """Layers over one graph with max(0, ·) between them."""
 
-        operators = {
-            "gcn": plait.GCN(),
-            "attention": plait.Attention(8),
-            "attention 2": plait.Attention(8, version=2),
-        }
-        layer, graph = plait.GraphConv(operators[case], inputs, 64), plait.Graph(index)
-    else:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            from torch_geometric import nn
-        graph = index
-        if case == "gcn":
-            layer = nn.GCNConv(inputs, 64, cached=True)
-        else:
-            layer = (nn.GATConv if case == "attention" else nn.GATv2Conv)(inputs, 8, heads=8)
+    def __init__(self, *layers: torch.nn.Module) -> None:
+        super().__init__()
+        self.layers = torch.nn.ModuleList(layers)
+
+    def forward(self, x: torch.Tensor, graph: Any) -> torch.Tensor:  # noqa: D102
+        first, *others = self.layers
+        x = first(x, graph)
+        for layer in others:
+            x = layer(x.relu(), graph)
+        return x
+
+
+def step(layer: torch.nn.Module, x: torch.Tensor, graph: Any) -> Callable[[], None]:
+    """Make one training step."""
 
     def run() -> None:
         x.grad = None
         layer.zero_grad()
-        (layer(x, graph) * weighting).sum().backward()
+        layer(x, graph).square().mean().backward()
 
     return run
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--memory", nargs=2, metavar=("CASE", "WHOSE"), help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    if options.memory:
-        print(memory(step(*options.memory)))
-        return
-    print(f"torch {torch.__version__}, {options.threads} threads, median (fastest … slowest)")
-    for case, (name, _) in CASES.items():
-        sides = ("plait", "PyG")
-        asked = [["--threads", str(options.threads), "--memory", case, of] for of in sides]
-        beside(name, {whose: step(case, whose) for whose in sides}, options.rounds, asked)
+def beside(name: str) -> Sides:
+    """Make a step of both."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from torch_geometric.nn import GATConv, GATv2Conv, GCNConv
+    index = torch.unique(torch.randint(NODES, (2, EDGES)), dim=1)
+    x = torch.randn(NODES, 128).requires_grad_()
+    if name == "GCN":
+        sizes = (128, 64), (64, 40)
+        ours = Stack(*(plait.GraphConv(plait.GCN(), *size) for size in sizes))
+        theirs = Stack(*(GCNConv(*size, cached=True) for size in sizes))
+    else:
+        version = 1 if name == "GAT" else 2
+        ours = plait.GraphConv(plait.Attention(8, version=version), 128, 64)
+        theirs = {"GAT": GATConv, "GATv2": GATv2Conv}[name](128, 8, heads=8)
+    return step(ours, x, plait.Graph(index, num_nodes=NODES)), step(theirs, x, index)
 
 
-if __name__ == "__main__":
-    main()
+GCN_OPERATIONS = 6 * NODES * (128 * 64 + 64 * 40) + 2 * EDGES * 2 * (64 + 40)
+GAT_OPERATIONS = 6 * NODES * 128 * 64
+ROWS = [
+    Row("GCN 128 → 64 → 40, 1 M edges", "GCNConv(cached) of PyG", 3, lambda: beside("GCN"),
+        GCN_OPERATIONS, True),
+    Row("attention 8 × 8, 1 M edges", "GATConv of PyG", 4, lambda: beside("GAT"),
+        GAT_OPERATIONS, True),
+    Row("attention version 2, 8 × 8, 1 M edges", "GATv2Conv of PyG", None, lambda: beside("GATv2"),
+        2 * GAT_OPERATIONS, True),
+]  # fmt: skip

@@ -1,14 +1,35 @@
-"""What the benchmarks share: times of two sides in turn, memory of one in a process of its own."""
+"""What the benchmarks share: rows, times of two sides in turn, memory, the machine's limits."""
 
+import platform
 import resource
 import statistics
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
+
+import torch
+
+import plait
+
+Sides = tuple[Callable[[], Any], Callable[[], Any]]
+
+
+@dataclass
+class Row:
+    """A question: our side and the peer's, the least ratio that is wanted, what it must compute."""
+
+    name: str
+    peer: str
+    least: float | None
+    make: Callable[[], Sides]  # an ImportError says that the peer is not installed
+    operations: float = 0.0  # multiplications and additions of the matrix products of our side
+    memory: bool = False  # measured too, each side in a process of its own
 
 
 def seconds(run: Callable[[], Any]) -> float:
@@ -16,6 +37,39 @@ def seconds(run: Callable[[], Any]) -> float:
     begin = time.perf_counter()
     run()
     return time.perf_counter() - begin
+
+
+def measure(row: Row, patience: float, most: int = 15) -> dict[str, Any]:
+    """Take the times of both sides in turn, 3 … `most` of them within so many seconds."""
+    record: dict[str, Any] = {"work": row.name, "peer": row.peer, "wanted": row.least}
+    torch.manual_seed(0)
+    try:
+        ours, theirs = row.make()
+    except ImportError as error:
+        return record | {"missing": str(error)}
+    ours(), theirs()
+    once = seconds(ours) + seconds(theirs)
+    rounds = max(3, min(most, int(patience / once)))
+    pairs = [(seconds(ours), seconds(theirs)) for _ in range(rounds)]
+    low, middle, high = statistics.quantiles([t / o for o, t in pairs], n=4)
+    mine, peers = (statistics.median(side) for side in zip(*pairs, strict=True))
+    record |= {
+        "ours, ms": mine * 1e3, "peer, ms": peers * 1e3, "times as fast": middle,
+        "quartiles": [low, high], "rounds": rounds, "operations": row.operations,
+    }  # fmt: skip
+    del ours, theirs
+    if row.memory:
+        for key, side in (("ours, MB", "0"), ("peer, MB", "1")):
+            record[key] = memory_apart(row.name, side)
+    return record
+
+
+def memory_apart(*what: str) -> float:
+    """Ask this script, in a process of its own, for the memory of something, in MB."""
+    arguments = ["--threads", str(torch.get_num_threads()), "--memory", *what]
+    command = [sys.executable, sys.argv[0], *arguments]
+    shown = subprocess.run(command, check=True, capture_output=True, text=True)
+    return float(shown.stdout)
 
 
 def memory(run: Callable[[], Any]) -> float:
@@ -37,36 +91,70 @@ def memory(run: Callable[[], Any]) -> float:
     return highest - before
 
 
-def beside(
-    name: str, runs: dict[str, Callable[[], Any]], rounds: int, memory_of: Sequence[Sequence[str]]
-) -> None:
-    """Print the times of two sides in turn, after a first call of each, memory, and the ratios.
+def limits() -> dict[str, float]:
+    """Measure the fastest product and copy of several."""
+    a, big = torch.randn(2048, 2048), torch.randn(2**26)
+    other = torch.empty_like(big)
+    product = min(seconds(lambda: a @ a) for _ in range(8))
+    copy = min(seconds(lambda: other.copy_(big)) for _ in range(8))
+    return {
+        "product, GFLOP/s": 2 * 2048**3 / product / 1e9,
+        "copy, GB/s": 2 * 4 * 2**26 / copy / 1e9,
+    }
 
-    `memory_of` are the arguments of this script that print the memory of each side.
-    """
-    for run in runs.values():
-        run()
-    times = [[seconds(run) for run in runs.values()] for _ in range(rounds)]
-    names = list(runs)
-    runs.clear()  # so that their memory is free for the others'
-    used = []
-    for whose, of, arguments in zip(names, zip(*times, strict=True), memory_of, strict=True):
-        command = [sys.executable, sys.argv[0], *arguments]
-        shown = subprocess.run(command, check=True, capture_output=True, text=True)
-        used.append(float(shown.stdout))
-        print(
-            f"{name}, {whose:>8}: {statistics.median(of) * 1e3:7.1f} ms "
-            f"({min(of) * 1e3:.1f} … {max(of) * 1e3:.1f}), {used[-1]:6.0f} MB"
-        )
-    ratios = [theirs / ours for ours, theirs in times]
-    low, middle, high = statistics.quantiles(ratios, n=4)
-    print(
-        f"{name}: {middle:.2f}× as fast (quartiles {low:.2f} … {high:.2f}), "
-        f"{used[0] / used[1]:.3f} of the memory",
-        flush=True,
+
+def facts() -> dict[str, Any]:
+    """Say when, where and with what it is measured, and the machine's limits."""
+    return {
+        "date": date.today().isoformat(), "processor": _processor(),
+        "threads": torch.get_num_threads(), "torch": torch.__version__,
+        "plait": plait.__version__, "python": platform.python_version(), **limits(),
+    }  # fmt: skip
+
+
+HEADER = (
+    "| work | ours, ms | peer | peer, ms | times as fast | wanted | products alone, ms | memory |\n"
+    "|---|---|---|---|---|---|---|---|"
+)
+
+
+def line(record: dict[str, Any], peak: float) -> str:
+    """Write a row of the table; `peak` is that of a product, in GFLOP/s."""
+    work, peer = record["work"], record["peer"]
+    wanted = "" if record["wanted"] is None else f"{record['wanted']:g}"
+    if "missing" in record:
+        return f"| {work} | | {peer} | not measured: {record['missing']} | | {wanted} | | |"
+    low, high = record["quartiles"]
+    alone = f"{record['operations'] / peak / 1e6:.1f}" if record["operations"] else ""
+    used = ""
+    if "peer, MB" in record:
+        mine, theirs = record["ours, MB"], record["peer, MB"]
+        used = f"{mine:.0f} of {theirs:.0f} MB: {mine / theirs:.2f}"
+    return (
+        f"| {work} | {record['ours, ms']:.2f} | {peer} | {record['peer, ms']:.2f} | "
+        f"{record['times as fast']:.2f} ({low:.2f} … {high:.2f}) | {wanted} | {alone} | {used} |"
     )
+
+
+def shown(facts: dict[str, Any]) -> str:
+    """Write the facts in one line."""
+    said = {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in facts.items()}
+    return "; ".join(f"{k}: {v}" for k, v in said.items())
+
+
+def chosen(rows: Iterable[Row], part: str) -> list[Row]:
+    """Give the rows whose name holds this."""
+    return [row for row in rows if part.lower() in row.name.lower()]
 
 
 def _resident() -> float:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 1e6
+
+
+def _processor() -> str:
+    """Name the processor as the system does."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

@@ -1,31 +1,20 @@
-"""Recurrences and generation beside their peers, and the machine's limits in the same run.
+"""Recurrences and generation beside their peers: a step is forward and backward.
 
-    python benchmarks/recurrence.py                 every row, a few minutes
-    python benchmarks/recurrence.py --only gru      rows whose name holds this
-    python benchmarks/recurrence.py --threads 1
-
-A step is forward and backward. Both sides run in turn in one process; the figure is the median of
-the ratios of each turn, with its quartiles. Writes benchmarks/RESULTS.md and recurrence.json.
+Run by `python benchmarks/bench.py --only gru` and the like.
 """
 
-import argparse
-import json
-import platform
-import statistics
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import date
-from pathlib import Path
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
-from measure import seconds
+from measure import Row, Sides
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-import plait
 from plait import GRU, LSTM, RNN, Chebyshev, Diffusion, Graph, Recurrent
 from plait.tasks.text.config import TextConfig
 from plait.tasks.text.model import TextModel
@@ -33,16 +22,6 @@ from plait.tasks.text.vocabulary import Characters
 
 T, B, H, LAYERS = 30, 64, 128, 2
 NODES, NEIGHBOURS, GRAPH_T, GRAPH_H = 207, 8, 12, 64
-
-
-@dataclass
-class Row:
-    """A question: our side, the peer's, and the least ratio that is wanted."""
-
-    name: str
-    peer: str
-    least: float
-    make: Callable[[], tuple[Callable[[], Any], Callable[[], Any]]]
 
 
 class Loop(nn.Module):
@@ -150,20 +129,20 @@ def training(module: nn.Module, call: Callable[[], Tensor]) -> Callable[[], None
     return step
 
 
-def beside_torch(cell: Any, peer: Any, **options: Any) -> tuple[Callable, Callable]:
+def beside_torch(cell: Any, peer: Any, **options: Any) -> Sides:
     x = torch.randn(T, B, H)
     theirs = peer(H, H, LAYERS, **options)
     ours = Recurrent.from_torch(theirs)
     return training(ours, lambda: ours(x)[0]), training(theirs, lambda: theirs(x)[0])
 
 
-def beside_loop(cell: Any, name: str) -> tuple[Callable, Callable]:
+def beside_loop(cell: Any, name: str) -> Sides:
     x = torch.randn(T, B, H)
     ours, theirs = Recurrent(cell, H, H, layers=LAYERS), Loop(name, H)
     return training(ours, lambda: ours(x)[0]), training(theirs, lambda: theirs(x))
 
 
-def beside_packed(kind: Any, steps: int) -> tuple[Callable, Callable]:
+def beside_packed(kind: Any, steps: int) -> Sides:
     x, lengths = torch.randn(steps, B, H), torch.randint(1, steps + 1, (B,))
     theirs = kind(H, H, LAYERS)
     ours = Recurrent.from_torch(theirs)
@@ -181,7 +160,7 @@ def sensors() -> Graph:
     )
 
 
-def beside_gconv(batch: int) -> tuple[Callable, Callable]:
+def beside_gconv(batch: int) -> Sides:
     graph, x = sensors(), torch.randn(GRAPH_T, batch, NODES, 2)
     ours = Recurrent(LSTM(peephole=True), 2, GRAPH_H, operator=Chebyshev(3))
     theirs = GConvLSTM(2)
@@ -191,16 +170,22 @@ def beside_gconv(batch: int) -> tuple[Callable, Callable]:
     )
 
 
-def beside_dcrnn(batch: int) -> tuple[Callable, Callable]:
+def beside_dcrnn(batch: int) -> Sides:
     graph, x = sensors(), torch.randn(GRAPH_T, batch, NODES, 2)
     ours, theirs = Recurrent(GRU("before"), 2, GRAPH_H, operator=Diffusion(2)), DCRNN(2, graph)
     return training(ours, lambda: ours(x, graph=graph)[0]), training(theirs, lambda: theirs(x))
 
 
-def generation(hidden: int, count: int, length: int) -> tuple[Callable, Callable]:
+def writing(hidden: int, count: int, length: int, peer: str, weights: Any) -> Sides:
     symbols = Characters.of("".join(chr(33 + k) for k in range(80)))
     config = TextConfig(hidden_size=hidden, embedding_size=hidden, layers=LAYERS)
     model = TextModel(symbols, config).eval()
+    loop = {"torch": torch_loop, "onnx": onnx_loop}[peer](model, count, length)
+    ours = model.with_weights(weights)
+    return lambda: ours.generate("!", length, count=count), loop
+
+
+def torch_loop(model: TextModel, count: int, length: int) -> Callable[[], None]:
     lstm = model.recurrent.to_torch().eval()
 
     @torch.inference_mode()
@@ -210,112 +195,146 @@ def generation(hidden: int, count: int, length: int) -> tuple[Callable, Callable
             h, state = lstm(model.embedding(last), state)
             last = torch.multinomial(model.output(h[0]).softmax(-1), 1).T
 
-    return lambda: model.generate("!", length, count=count), loop
+    return loop
 
 
-ROWS = [
-    Row("LSTM, training step", "nn.LSTM", 1.0, lambda: beside_torch(LSTM(), nn.LSTM)),
-    Row("GRU, training step", "nn.GRU", 1.6, lambda: beside_torch(GRU(), nn.GRU)),
-    Row("RNN, training step", "nn.RNN", 2.5, lambda: beside_torch(RNN(), nn.RNN)),
-    Row("LSTM with peepholes", "a loop in torch", 5, lambda: beside_loop(LSTM(True), "lstm")),
-    Row("GRU, reset before", "a loop in torch", 5, lambda: beside_loop(GRU("before"), "gru")),
-    Row("LSTM, lengths 1 … 30", "packed nn.LSTM", 1.3, lambda: beside_packed(nn.LSTM, 30)),
-    Row("LSTM, lengths 1 … 200", "packed nn.LSTM", 3.5, lambda: beside_packed(nn.LSTM, 200)),
-    Row("GRU, lengths 1 … 200", "packed nn.GRU", 3.5, lambda: beside_packed(nn.GRU, 200)),
-    Row("generation 2 × 128, one text", "a loop in torch", 15, lambda: generation(128, 1, 200)),
-    Row("generation 2 × 512, one text", "a loop in torch", 6, lambda: generation(512, 1, 100)),
-    Row("generation 2 × 512, 64 texts", "a loop in torch", 2, lambda: generation(512, 64, 20)),
-    Row("GConvLSTM step, batch 1", "eight ChebConv of PyG", 8, lambda: beside_gconv(1)),
-    Row("GConvLSTM step, batch 64", "eight ChebConv of PyG", 4, lambda: beside_gconv(64)),
-    Row("DCRNN step, batch 64", "its formula in torch", 3, lambda: beside_dcrnn(64)),
-]
+def onnx_loop(model: TextModel, count: int, length: int) -> Callable[[], None]:
+    """Write by ONNX Runtime: a step of the model a call, the draw in NumPy."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(exported(model), options, ["CPUExecutionProvider"])
+    shape = (model.recurrent.layers, count, model.recurrent.hidden_size)
+    last, random = torch.zeros(count, dtype=torch.long), np.random.default_rng(0)
+    fed = {"last": last.numpy(), "h": np.zeros(shape, "f"), "c": np.zeros(shape, "f")}
+    with torch.inference_mode():
+        expected, _ = model(last[None])
+    np.testing.assert_allclose(session.run(None, fed)[0], expected[0], atol=1e-4)
+
+    def loop() -> None:
+        for _ in range(length):
+            logits, fed["h"], fed["c"] = session.run(None, fed)
+            chances = np.exp(logits - logits.max(1, keepdims=True)).cumsum(1)
+            drawn = random.random((count, 1)) * chances[:, -1:] < chances
+            fed["last"] = drawn.argmax(1)
+
+    return loop
 
 
-def limits() -> dict[str, float]:
-    """Measure the fastest product and copy of several."""
-    a, big = torch.randn(2048, 2048), torch.randn(2**26)
-    other = torch.empty_like(big)
-    product = min(seconds(lambda: a @ a) for _ in range(8))
-    copy = min(seconds(lambda: other.copy_(big)) for _ in range(8))
-    return {
-        "product, GFLOP/s": 2 * 2048**3 / product / 1e9,
-        "copy, GB/s": 2 * 4 * 2**26 / copy / 1e9,
-    }
+def exported(model: TextModel) -> bytes:
+    """Write one step of an LSTM as an ONNX graph: last symbols and states to logits and states."""
+    from onnx import TensorProto, helper, numpy_helper
 
+    nodes, held = [], []
 
-def measure(row: Row, rounds: int) -> dict[str, Any]:
-    torch.manual_seed(0)
-    ours, theirs = row.make()
-    for run in (ours, theirs):
-        run()
-        run()
-    pairs = [(seconds(ours), seconds(theirs)) for _ in range(rounds)]
-    low, middle, high = statistics.quantiles([t / o for o, t in pairs], n=4)
-    mine, peers = (statistics.median(side) * 1e3 for side in zip(*pairs, strict=True))
-    return {
-        "work": row.name, "peer": row.peer, "wanted": row.least, "ours, ms": mine,
-        "peer, ms": peers, "times as fast": middle, "quartiles": [low, high],
-    }  # fmt: skip
+    def constant(name: str, value: Tensor) -> str:
+        held.append(numpy_helper.from_array(value.detach().numpy().copy(), name))
+        return name
 
+    def node(kind: str, *inputs: str, to: list[str], **attributes: Any) -> None:
+        nodes.append(helper.make_node(kind, inputs, to, **attributes))
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--only", default="")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    facts = {
-        "date": date.today().isoformat(), "processor": processor(), "threads": options.threads,
-        "torch": torch.__version__, "plait": plait.__version__, "python": platform.python_version(),
-        **limits(),
-    }  # fmt: skip
-    print(
-        ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in facts.items())
-    )
-    rows = []
-    for row in ROWS:
-        if options.only.lower() in row.name.lower():
-            rows.append(measure(row, options.rounds))
-            print(line(rows[-1]), flush=True)
-    if not options.only:
-        folder = Path(__file__).parent
-        text = json.dumps({"facts": facts, "rows": rows}, indent=1)
-        Path(folder, "recurrence.json").write_text(text + "\n")
-        Path(folder, "RESULTS.md").write_text(report(facts, rows))
+    def reordered(weight: Tensor) -> Tensor:  # i, f, g, o are i, o, f, c there
+        i, f, g, o = weight.chunk(4)
+        return torch.cat([i, o, f, g])[None]
 
-
-def processor() -> str:
-    """Name the processor as the system does."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
-def line(row: dict[str, Any]) -> str:
-    low, high = row["quartiles"]
-    return (
-        f"| {row['work']} | {row['ours, ms']:.2f} | {row['peer']} | {row['peer, ms']:.2f} | "
-        f"{row['times as fast']:.2f} ({low:.2f} … {high:.2f}) | {row['wanted']} |"
-    )
-
-
-def report(facts: dict[str, Any], rows: list[dict[str, Any]]) -> str:
-    said = [f"{k}: {v:.4g}" if isinstance(v, float) else f"{k}: {v}" for k, v in facts.items()]
-    return "\n".join(
-        [
-            "# Speed of recurrences", "",
-            "Written by `make bench`. " + "; ".join(said) + ".", "",
-            f"T = {T}, batch {B}, {LAYERS} layers of {H} channels; graphs of {NODES} nodes with "
-            f"{NEIGHBOURS} neighbours, T = {GRAPH_T}, {GRAPH_H} channels. The ratio is the median "
-            "of turns taken in one process, with quartiles.", "",
-            "| work | ours, ms | peer | peer, ms | times as fast | wanted |",
-            "|---|---|---|---|---|---|",
-            *map(line, rows), "",
+    lstm = model.recurrent.to_torch()
+    layers, H = lstm.num_layers, lstm.hidden_size
+    first = constant("axis", torch.tensor([0]))
+    node("Gather", constant("E", model.embedding.weight), "last", to=["e"])
+    node("Unsqueeze", "e", first, to=["x0"])  # [1, B, E]
+    for state in "hc":
+        node("Split", state, to=[f"{state}{k}" for k in range(layers)], num_outputs=layers)
+    for k in range(layers):
+        W, R, *biases = (
+            reordered(getattr(lstm, f"{name}_l{k}").detach())
+            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        )
+        names = [
+            constant(f"{n}{k}", w) for n, w in (("W", W), ("R", R), ("b", torch.cat(biases, 1)))
         ]
-    )  # fmt: skip
+        node("LSTM", f"x{k}", *names, "", f"h{k}", f"c{k}",
+             to=[f"y{k}", f"new_h{k}", f"new_c{k}"], hidden_size=H)  # fmt: skip
+        node("Squeeze", f"y{k}", constant(f"second{k}", torch.tensor([1])), to=[f"x{k + 1}"])
+    for state in "hc":
+        node("Concat", *(f"new_{state}{k}" for k in range(layers)), to=[f"new_{state}"], axis=0)
+    node("Squeeze", f"x{layers}", first, to=["top"])
+    node("Gemm", "top", constant("V", model.output.weight), constant("b", model.output.bias),
+         to=["logits"], transB=1)  # fmt: skip
+    real, shape = TensorProto.FLOAT, [layers, "B", H]
+    states = [helper.make_tensor_value_info(name, real, shape) for name in ("h", "c")]
+    new = [helper.make_tensor_value_info(name, real, shape) for name in ("new_h", "new_c")]
+    last = helper.make_tensor_value_info("last", TensorProto.INT64, ["B"])
+    logits = helper.make_tensor_value_info("logits", real, ["B", len(model.output.weight)])
+    graph = helper.make_graph(nodes, "step", [last, *states], [logits, *new], held)
+    opset = [helper.make_opsetid("", 18)]
+    return helper.make_model(graph, opset_imports=opset, ir_version=10).SerializeToString()
 
 
-if __name__ == "__main__":
-    main()
+def recurrent_operations(
+    gates: int, rows: int, *, layers: int = LAYERS, width: int = H, terms: int = 1
+) -> float:
+    """Count a step's products: three of each side, but for the gradient of the input itself."""
+    recurrent = 2 * rows * terms * width * gates * width
+    inputs = recurrent if terms == 1 else 2 * rows * terms * 2 * gates * width
+    return layers * 3 * (recurrent + inputs) - inputs
+
+
+def torch_row(name: str, peer: Any, least: float, gates: int, cell: Any, **options: Any) -> Row:
+    make = partial(beside_torch, cell, peer, **options)
+    return Row(name, f"nn.{peer.__name__}", least, make, recurrent_operations(gates, T * B))
+
+
+def loop_row(name: str, cell: Any, kind: str, gates: int) -> Row:
+    count = recurrent_operations(gates, T * B)
+    return Row(name, "a loop in torch", 5, lambda: beside_loop(cell, kind), count)
+
+
+def length_row(peer: Any, gates: int, steps: int, least: float) -> Row:
+    kind, count = peer.__name__, recurrent_operations(gates, (steps + 1) * B // 2)
+    name = f"{kind}, lengths 1 … {steps}"
+    return Row(name, f"packed nn.{kind}", least, lambda: beside_packed(peer, steps), count)
+
+
+def graph_row(name: str, peer: str, least: float, gates: int, terms: int, batch: int) -> Row:
+    make = {"GConvLSTM": beside_gconv, "DCRNN": beside_dcrnn}[name]
+    rows = GRAPH_T * batch * NODES
+    count = recurrent_operations(gates, rows, layers=1, width=GRAPH_H, terms=terms)
+    return Row(
+        f"{name} step, batch {batch}", peer, least, lambda: make(batch), count, name == "GConvLSTM"
+    )
+
+
+def writing_row(
+    hidden: int, count: int, length: int, least: float, peer: str = "torch",
+    weights: str = "float32",
+) -> Row:  # fmt: skip
+    texts = "one text" if count == 1 else f"{count} texts"
+    name = f"generation 2 × {hidden}, {texts}, {length} characters"
+    name += "" if weights == "float32" else f", in {weights}"
+    of = {"torch": "a loop in torch", "onnx": "ONNX Runtime, a step a call"}[peer]
+    return Row(name, of, least, partial(writing, hidden, count, length, peer, weights))
+
+
+CHEBYSHEV, FORMULA = "eight ChebConv of PyG", "its formula in torch"
+ROWS = [
+    torch_row("LSTM, training step", nn.LSTM, 1.0, 4, LSTM()),
+    torch_row("GRU, training step", nn.GRU, 1.6, 3, GRU()),
+    torch_row("RNN, training step", nn.RNN, 2.5, 1, RNN()),
+    loop_row("LSTM with peepholes", LSTM(True), "lstm", 4),
+    loop_row("GRU, reset before", GRU("before"), "gru", 3),
+    length_row(nn.LSTM, 4, 30, 1.3),
+    length_row(nn.LSTM, 4, 200, 3.5),
+    length_row(nn.GRU, 3, 200, 3.5),
+    writing_row(128, 1, 1000, 15),
+    writing_row(128, 1, 1000, 3, "onnx"),
+    writing_row(512, 1, 300, 6),
+    writing_row(512, 1, 1000, 1.1, "onnx"),
+    writing_row(512, 1, 1000, 1.1, "onnx", "bfloat16"),
+    writing_row(512, 1, 1000, 3, "onnx", "int8"),
+    writing_row(512, 64, 20, 2),
+    graph_row("GConvLSTM", CHEBYSHEV, 8, 4, 3, 1),
+    graph_row("GConvLSTM", CHEBYSHEV, 4, 4, 3, 64),
+    graph_row("DCRNN", FORMULA, 3, 3, 5, 64),
+]

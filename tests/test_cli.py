@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from plait import __version__
+from plait import __version__, api
 from plait.cli import app, run
 from plait.nn.cells import CELLS
 from plait.tasks import TASKS, config_class
@@ -104,6 +104,27 @@ def test_generate_as_told(capsys):
     assert unknown == plain
 
 
+def test_generate_with_rounded_weights_says_what_it_costs(capsys, tmp_path):
+    words = ["generate", "ok", "--prompt", "me", "--length", "40", "--weights"]
+    plain = said(capsys, *words, "float32")
+    assert plain == said(capsys, *words[:-1])
+    for kind in ("bfloat16", "int8"):
+        assert run([*words, kind]) == 0
+        out, errors = capsys.readouterr()
+        assert out.startswith("me")
+        numbers = re.fullmatch(
+            rf"plait: weights in {kind}: (\d\.\d+) bits per character in place of (\d\.\d+) "
+            r"\((.\d\.\d+)\), on (\d+) symbols of the test part\n", errors,
+        )  # fmt: skip
+        assert numbers
+        after, before, change, symbols = map(float, numbers.groups())
+        scored = api.score("ok")
+        assert symbols == scored["characters"] + 1
+        assert before == pytest.approx(scored["bits_per_character"], abs=1e-4)
+        assert abs(after - before) < 0.05
+        assert change == pytest.approx(after - before, abs=2e-4)
+
+
 BAD = {
     "a missing file": (["--data", "absent.txt"], "no text 'absent.txt': there is no such file"),
     "an empty file": (["--data", "empty.txt"], "empty.txt is empty; give a file with some text"),
@@ -180,6 +201,7 @@ def test_bad_input_to_train_is_one_line_and_leaves_nothing(capsys, here, case):
         (["generate", "prose.txt"], "prose.txt is a file, not a run folder"),
         (["generate", "void"], "void is not a run folder: it has no config.json"),
         (["generate", "ok", "--prompt", "§1"], "the model has never seen '1' (U+0031), '§'"),
+        (["generate", "ok", "--listing", "--weights", "int8"], "leave out --weights"),
         (["generate", "ok", "--beta", "1", "--temperature", "1"], "give temperature or beta, not"),
         (["generate", "ok", "--beta", "-1"], "beta must be at least 0, not -1.0"),
         (["generate", "ok", "--temperature", "nan"], "temperature must be at least 0, not nan"),

@@ -372,6 +372,7 @@ def generate(
     skip_unknown: Annotated[bool, Parameter(negative="")] = False,
     stream: Annotated[bool, Parameter(negative="")] = False,
     listing: Annotated[bool, Parameter(negative="")] = False,
+    weights: Literal["float32", "bfloat16", "int8"] = "float32",
     seed: Seed = 0,
     device: Device = "auto",
     threads: Threads = 0,
@@ -412,6 +413,9 @@ def generate(
         Print each character as it is drawn.
     listing : bool
         The report's layout: what the weights at 1/3, 2/3 and 3/3 of the training write.
+    weights : str
+        Round the matrices to bfloat16 or int8, faster for large networks, and say what that costs
+        in bits per character.
     """
     from plait.api import choose_device, load, load_kept, set_threads
     from plait.generation import WritesText
@@ -434,6 +438,8 @@ def generate(
         raise InputError(f"give one of {' and '.join(chosen)}")
     if chosen and (count != 1 or stop or (stream and len(prompts) > 1)):
         raise InputError(f"{chosen[0]} writes one text to its end; leave out --count and --stop")
+    if listing and weights != "float32":
+        raise InputError("--listing shows the weights as they were trained; leave out --weights")
     if listing:
         from plait.tasks.text.listing import listing as list_thirds
 
@@ -443,6 +449,13 @@ def generate(
             print(line)
         return
     model = load(opened, str(choose_device(device)))
+    if weights != "float32":
+        from plait.tasks import config_class
+        from plait.tasks.text.heldout import cost_of_rounding
+
+        trained, model = model, model.with_weights(weights)
+        config = config_class(opened.task).from_dict(opened.config)
+        print(f"plait: {cost_of_rounding(trained, model, config, opened.facts)}", file=sys.stderr)
     if stream:
         symbols = model.stream(prompts[0], length, **drawn)
         print(prompts[0], end="", flush=True)

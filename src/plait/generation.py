@@ -1,12 +1,15 @@
 """Writing on from a prompt, a symbol at a time."""
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol, overload
+from typing import Any, Protocol, Self, get_args, overload
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from plait.errors import InputError
+from plait.kernels.rounding import Kind, rounded
 from plait.sampling import Sampling, require
 
 State = tuple[Tensor, ...]
@@ -44,6 +47,53 @@ class WritesText(nn.Module):
     """
 
     vocabulary: Vocabulary
+    weights: Kind = "float32"
+    """What the matrices are rounded to."""
+
+    def with_weights(self, weights: Kind) -> Self:
+        """Give the model with its matrices rounded, but for an embedding of its own.
+
+        Whatever is computed with it, it is computed in float32 with the rounded numbers; the
+        compiled loop that writes on reads them as they are kept, in 2 bytes or 1, so that a large
+        network, which waits for its weights, writes faster.
+
+        Parameters
+        ----------
+        weights : "float32", "bfloat16" or "int8"
+            float32: the model itself. bfloat16: 8 significant bits. int8: each row of a matrix by
+            255 steps between ± its largest absolute value.
+
+        Raises
+        ------
+        InputError
+            For other names, and for a model that is rounded already.
+
+        Example
+        -------
+        >>> from plait.tasks.text.config import TextConfig
+        >>> from plait.tasks.text.model import TextModel
+        >>> from plait.tasks.text.vocabulary import Characters
+        >>> small = TextModel(Characters.of("ab"), TextConfig(hidden_size=4)).with_weights("int8")
+        >>> small.output.weight.unique().numel() <= 2 * 255
+        True
+        """
+        kinds = get_args(Kind)
+        if weights not in kinds:
+            raise InputError(
+                f"weights must be {', '.join(kinds[:-1])} or {kinds[-1]}, not {weights}"
+            )
+        if weights == self.weights:
+            return self
+        if self.weights != "float32":
+            raise InputError(f"the model's weights are {self.weights}; round those it came from")
+        model = copy.deepcopy(self)
+        model.weights = weights
+        with torch.no_grad():
+            for module in model.modules():
+                for p in module.parameters(recurse=False):
+                    if p.ndim == 2 and not isinstance(module, nn.Embedding):
+                        p.copy_(rounded(p, weights))
+        return model
 
     def compiled(self, state: Tensor | State | None, count: int) -> "Writer | None":
         """Give a compiled writer of so many texts that starts from a state, where there is one."""
@@ -56,17 +106,17 @@ class WritesText(nn.Module):
     @overload
     def generate(
         self, prompt: str = "", length: int = 200, *, count: None = None, seed: int = 0,
-        stop: Sequence[str] = (), skip_unknown: bool = False, temperature: float | None = None,
-        beta: float | None = None, greedy: bool = False, top_k: int | None = None,
-        top_p: float | None = None, min_p: float | None = None,
+        stop: Sequence[str] = (), skip_unknown: bool = False, weights: Kind | None = None,
+        temperature: float | None = None, beta: float | None = None, greedy: bool = False,
+        top_k: int | None = None, top_p: float | None = None, min_p: float | None = None,
     ) -> str: ...  # fmt: skip
 
     @overload
     def generate(
         self, prompt: str = "", length: int = 200, *, count: int, seed: int = 0,
-        stop: Sequence[str] = (), skip_unknown: bool = False, temperature: float | None = None,
-        beta: float | None = None, greedy: bool = False, top_k: int | None = None,
-        top_p: float | None = None, min_p: float | None = None,
+        stop: Sequence[str] = (), skip_unknown: bool = False, weights: Kind | None = None,
+        temperature: float | None = None, beta: float | None = None, greedy: bool = False,
+        top_k: int | None = None, top_p: float | None = None, min_p: float | None = None,
     ) -> list[str]: ...  # fmt: skip
 
     def generate(
@@ -78,6 +128,7 @@ class WritesText(nn.Module):
         seed: int = 0,
         stop: Sequence[str] = (),
         skip_unknown: bool = False,
+        weights: Kind | None = None,
         **sampling: Any,
     ) -> str | list[str]:
         """Write on from a prompt.
@@ -97,6 +148,8 @@ class WritesText(nn.Module):
             A text ends before the first of these that it writes.
         skip_unknown : bool
             Leave symbols of the prompt out that the model has never seen.
+        weights : "float32", "bfloat16" or "int8"
+            Write with the matrices rounded, see `with_weights`. None: as they are.
         temperature, beta, greedy, top_k, top_p, min_p
             See `Sampling`.
 
@@ -112,6 +165,11 @@ class WritesText(nn.Module):
         """
         require("length", length, length >= 0, "at least 0")
         require("count", count or 0, count is None or count >= 1, "at least 1")
+        if weights is not None and weights != self.weights:
+            return self.with_weights(weights).generate(
+                prompt, length, count=count, seed=seed, stop=stop, skip_unknown=skip_unknown,
+                **sampling,
+            )  # fmt: skip
         sampler = Sampling.of(**sampling)
         prompt = self._known(prompt, skip_unknown)
         writer = _Writer(self, prompt, sampler, seed, range(count or 1))

@@ -6,7 +6,8 @@ import torch
 from numba import njit
 
 from plait.kernels import simd
-from plait.kernels.product import pack, product
+from plait.kernels.product import product
+from plait.kernels.rounding import pack
 from plait.kernels.simd import LANES, load, store
 
 
@@ -20,6 +21,12 @@ def _sigmoid(x, y, count):
 def _tanh(x, y, count):
     for j in range(0, count, LANES):
         store(y, j, count - j, simd.tanh(load(x, j, count - j)))
+
+
+@njit
+def _exp(x, y, count):
+    for j in range(0, count, LANES):
+        store(y, j, count - j, simd.exp(load(x, j, count - j)))
 
 
 @njit
@@ -45,6 +52,7 @@ def test_the_gates_functions_are_right_to_three_ulps(scale):
     exact = x.astype(np.float64)
     assert ulps(applied(_sigmoid, x), 1 / (1 + np.exp(-exact))) < 3
     assert ulps(applied(_tanh, x), np.tanh(exact)) < 3
+    assert ulps(applied(_exp, x), np.exp(exact)) < 3
 
 
 def test_the_gates_functions_far_out():

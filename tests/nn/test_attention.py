@@ -226,7 +226,7 @@ def test_heads_that_do_not_fit_are_refused():
 
 
 def test_explain_counts_the_edges(make_graph):
-    text = "product first; scores and coefficients head by head, computed again for gradients"
+    text = "product first; scores and coefficients computed again for gradients"
     conv = GraphConv(Attention(2), 3, 4)
     assert conv.explain() == text
     graph = make_graph(16, 12, loops=2)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from plait.errors import InputError
 from plait.tasks.text.config import TextConfig
 from plait.tasks.text.model import TextModel
 from plait.tasks.text.vocabulary import Characters
@@ -100,3 +101,32 @@ def test_in_float64_the_model_itself_writes(model):
     one = model("gru").double()
     assert one.compiled(None, 1) is None
     assert len(one.generate("a", 20)) == 21
+
+
+@pytest.mark.parametrize("weights", ["bfloat16", "int8"])
+@pytest.mark.parametrize("cell", ["lstm", "gru-before"])  # once heard, and twice
+def test_rounded_weights_write_what_the_rounded_model_does(cell, weights, model, by_the_model):
+    one = model(cell)
+    rounded = one.with_weights(weights)
+    for count in (1, 11):  # rows that fill a tile, and those that do not
+        expected = by_the_model(rounded, "abc", 100, count=count)
+        assert rounded.generate("abc", 100, count=count) == expected
+        assert one.generate("abc", 100, count=count, weights=weights) == expected
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_every_matrix_is_rounded_but_an_embedding_of_its_own(tied, model):
+    one = model("lstm-peephole", 16, embedding_size=16, tied=tied)
+    before = {name: p.clone() for name, p in one.named_parameters()}
+    rounded = one.with_weights("int8")
+    assert rounded.weights == "int8"
+    for name, p in rounded.named_parameters():
+        changed = p.ndim == 2 and (tied or name != "embedding.weight")
+        assert torch.equal(p, before[name]) != changed
+    assert all(torch.equal(p, before[name]) for name, p in one.named_parameters())
+    assert one.with_weights("float32") is one
+    assert rounded.with_weights("int8") is rounded
+    with pytest.raises(InputError, match="are int8; round those it came from"):
+        rounded.with_weights("bfloat16")
+    with pytest.raises(InputError, match="float32, bfloat16 or int8, not int4"):
+        one.generate("a", weights="int4")

@@ -1,10 +1,12 @@
-"""Attention over the edges of a graph, head by head, without a number for each edge and feature.
+"""Attention over the edges of a graph, without a number for each edge and feature.
 
 What is kept for the backward pass lies on the nodes: the values, the two sides of the scores, and
-the logarithm of each node's sum. Scores and coefficients are computed again, a few heads at a
-time, and their products with the values are sparse matrix products.
+the logarithm of each node's sum. Scores and coefficients are computed again: by compiled loops over
+the nodes (`neighbours`), or in torch a few heads at a time, where their products with the values
+are sparse matrix products.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -13,13 +15,19 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from plait.kernels import neighbours
+from plait.kernels.compiled import in_threads, room
+from plait.kernels.simd import LANES
 from plait.kernels.sparse import csr, index_type, offsets
 
 SLOPE = 0.2
 """Of LeakyReLU below zero."""
 
 BLOCK = 2**20
-"""Numbers of one intermediate at a time (4 MiB in float32), where one head's edges allow."""
+"""Numbers of one intermediate in torch at a time, where one head's edges allow."""
+
+ROWS = 4096
+"""Nodes that a thread takes at a time."""
 
 
 class Neighbourhood(NamedTuple):
@@ -55,19 +63,17 @@ def attend(
     hood: Neighbourhood,
     dropout: float = 0.0,
 ) -> Tensor:
-    """Let every node take the mean of its neighbours' values, weighted by attention.
+    """Let every node take the mean of its neighbours' values, weighted by attention, in K heads.
 
     y_i = Σ_j α_ij v_j,  α_i = softmax over the neighbours j of i of e_ij, where
 
     e_ij = LeakyReLU(left_j + right_i), or aᵀ LeakyReLU(left_j + right_i) with a vector a
 
-    R is heads × batch: all is done for each of them alike.
-
     Parameters
     ----------
-    values : Tensor `[R, N, D]`
-    left, right : Tensor `[R, N]`, or with a vector `[R, N, d]`
-    vector : Tensor `[R, d]`, or None
+    values : Tensor `[B, N, K, D]`
+    left, right : Tensor `[B, N, K]`, or with a vector `[B, N, K, d]`
+    vector : Tensor `[K, d]`, or None
     hood : Neighbourhood
     dropout : float
         Share of the coefficients set to zero, the others scaled up. The mask is drawn again in
@@ -75,11 +81,87 @@ def attend(
 
     Returns
     -------
-    Tensor `[R, N, D]`
+    Tensor `[B, N, K, D]`
         It can be differentiated once; a second time is refused.
     """
     seed = int(torch.randint(2**62, ())) if dropout else 0
-    return _Attend.apply(values, left, right, vector, hood, dropout, seed)  # pyright: ignore[reportReturnType]
+    if vector is None and has_loops(values) and hood.starts.dtype == torch.int32:
+        return _Compiled.apply(values, left, right, hood, dropout, seed)  # pyright: ignore[reportReturnType]
+    B, _, K, _ = values.shape
+
+    def by_head(x: Tensor) -> Tensor:  # [B·K, N, …]
+        return x.transpose(1, 2).flatten(0, 1)
+
+    sides = by_head(left), by_head(right), None if vector is None else vector.repeat(B, 1)
+    y: Tensor = _Attend.apply(by_head(values), *sides, hood, dropout, seed)  # pyright: ignore[reportAssignmentType]
+    return y.unflatten(0, (B, K)).transpose(1, 2)
+
+
+def has_loops(values: Tensor) -> bool:
+    """Say whether the compiled loops run here, for scores without a vector."""
+    return (
+        values.dtype == torch.float32
+        and values.device.type == "cpu"
+        and not torch.compiler.is_compiling()
+    )
+
+
+class _Compiled(Function):
+    @staticmethod
+    def forward(
+        ctx: Any, values: Tensor, left: Tensor, right: Tensor, hood: Neighbourhood, dropout: float,
+        seed: int,
+    ) -> Tensor:  # fmt: skip
+        values, left, right = values.contiguous(), left.contiguous(), right.contiguous()
+        y, z = room(*values.shape), room(*values.shape)
+        p, tops, sums = (room(*left.shape) for _ in range(3))
+        tensors = (values, left, right, _drawn(values, hood, dropout, seed), y, z, p, tops, sums)
+        heard = _heard(hood, tensors)
+        _over_rows(values, 0, lambda *of: neighbours.forward(heard, SLOPE, *of))
+        ctx.save_for_backward(values, left, right, y, z, p, tops.add_(sums.log_()))
+        ctx.hood, ctx.dropout, ctx.seed = hood, dropout, seed
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        values, left, right, y, z, p, logs = ctx.saved_tensors
+        grad = grads[0].contiguous()
+        masks = _drawn(values, ctx.hood, ctx.dropout, ctx.seed)
+        heard = _heard(ctx.hood, (values, left, right, masks, y, z, p, logs, logs))
+        changes = room(*values.shape), room(*left.shape), room(*left.shape)
+        means = room(*left.shape)
+        back = neighbours.Back(*(t.data_ptr() for t in (grad, *changes, means)))
+        _over_rows(values, 0, lambda *of: neighbours.means(heard, back, *of[:2]))
+        size = values.shape[2] * values.shape[3]
+        _over_rows(values, size, lambda *of: neighbours.backward(heard, back, SLOPE, *of))
+        return *changes, None, None, None
+
+
+def _heard(hood: Neighbourhood, tensors: tuple[Tensor, ...]) -> neighbours.Heard:
+    _, N, K, D = tensors[0].shape
+    lists = hood.starts, hood.sources, hood.back_starts, hood.back_targets, hood.back_order
+    addresses = (t.data_ptr() for t in (*lists, *tensors))
+    return neighbours.Heard(N, len(hood.sources), K, D, *addresses)
+
+
+def _drawn(values: Tensor, hood: Neighbourhood, dropout: float, seed: int) -> Tensor:
+    """Draw what the coefficients `[B, E, K]` are multiplied by; nothing without dropout."""
+    if not dropout:
+        return values.new_empty(0)
+    B, _, K, _ = values.shape
+    return _Masks(values, dropout, seed).apply(values.new_ones(B, len(hood.sources), K))
+
+
+def _over_rows(values: Tensor, size: int, call: Callable[[int, int, int], None]) -> None:
+    """Call with blocks of rows and room for the coefficients and so many numbers."""
+    rows = values.shape[0] * values.shape[1]
+
+    def block(first: int) -> None:
+        scratch = room(2 * neighbours.EDGES * LANES + size)
+        call(first, min(first + ROWS, rows), scratch.data_ptr())
+
+    in_threads(block, range(0, rows, ROWS))
 
 
 class _Attend(Function):

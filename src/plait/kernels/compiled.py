@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from numba import njit
 
@@ -55,6 +56,14 @@ def in_threads(call: Callable[[int], None], blocks: Sequence[int]) -> None:
     wait(jobs)
     for job in jobs:
         job.result()
+
+
+def room(*shape: int) -> torch.Tensor:
+    """Give an uninitialised float32 tensor; NumPy asks the system for large pages, torch does not.
+
+    A sequence's numbers are written once, and with small pages that costs as much as the rest.
+    """
+    return torch.from_numpy(np.empty(shape, np.float32))
 
 
 _pools: dict[int, ThreadPoolExecutor] = {}

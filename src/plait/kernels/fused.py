@@ -1,7 +1,8 @@
 """A whole layer over time in one function of autograd: any built-in cell × any linear operator.
 
-The input side is computed before, for all steps at once; the gradients of the weights after, in
-one product. Between them lie the compiled loops (`loops`). It differentiates once by them; where
+The input side is computed before, for all steps at once; the gradients of the weights after, for
+all steps too. Between them lie the compiled loops (`loops`). Sequences of several lengths stand
+packed, so that what lies past their ends costs nothing. It differentiates once by the loops; where
 a graph of the gradient is wanted, it is computed again in torch.
 """
 
@@ -14,8 +15,9 @@ from torch.autograd import Function
 
 from plait.kernels import loops, steps
 from plait.kernels.choice import Choice
-from plait.kernels.compiled import in_threads
-from plait.kernels.product import multiplied, pack
+from plait.kernels.compiled import in_threads, room
+from plait.kernels.product import multiplied
+from plait.kernels.rounding import pack
 from plait.kernels.simd import ROWS
 from plait.kernels.sparse import Shift
 from plait.kernels.terms import Terms, fill_all, fold_all
@@ -25,8 +27,11 @@ State = tuple[Tensor, ...]
 BLOCK = 64
 """Rows that run through time together at most, unless a graph has more."""
 
-CHUNK = 2**21
-"""Numbers of a filter's terms that are computed again at a time, for the weights' gradient."""
+AT_ONCE = 256
+"""Rows whose terms are computed again at a time, for the weights' gradient."""
+
+COLUMNS, GROUPS = 128, 8
+"""Of the weights' gradient that one thread takes at a time; or parts of the steps, on a graph."""
 
 
 class Algebra(NamedTuple):
@@ -99,13 +104,54 @@ def _stacked(matrices: list[Tensor], nodes: int) -> tuple[Tensor, Tensor, Tensor
     return offsets, columns.int(), values
 
 
+class Packing(NamedTuple):
+    """Sequences by falling lengths, and of every step those that have it: P rows in all."""
+
+    T: int
+    B: int
+    starts: Tensor  # int32 [T + 1], the rows before those of each step
+    order: Tensor | None  # [B]; None: all are of length T
+    back: Tensor | None  # [B], the order undone
+    index: Tensor | None  # [P], where the rows stand among T · B
+
+    @classmethod
+    def of(cls, lengths: Tensor | None, T: int, B: int) -> "Packing":
+        """Pack `[T, B]` sequences of these lengths."""
+        if lengths is None:
+            return cls(T, B, torch.arange(T + 1, dtype=torch.int32) * B, None, None, None)
+        ends, order = lengths.sort(descending=True, stable=True)
+        steps = torch.arange(T)[:, None]
+        has = steps < ends  # [T, B]
+        starts = torch.zeros(T + 1, dtype=torch.int32)
+        starts[1:] = has.sum(1).cumsum(0)
+        return cls(T, B, starts, order, order.argsort(), (steps * B + order)[has])
+
+    def pack(self, x: Tensor) -> Tensor:
+        """Give the rows `[P, …]` of `[T, B, …]`."""
+        x = x.flatten(0, 1)
+        return x if self.index is None else x.index_select(0, self.index)
+
+    def unpack(self, x: Tensor) -> Tensor:
+        """Put the rows `[P, …]` back, zeros past the ends: `[T, B, …]`."""
+        if self.index is not None:
+            x = x.new_zeros(self.T * self.B, *x.shape[1:]).index_copy(0, self.index, x)
+        return x.unflatten(0, (self.T, self.B))
+
+    def sort(self, state: Sequence[Tensor]) -> State:
+        """Order states `[B, …]` by falling lengths."""
+        return tuple(s if self.order is None else s.index_select(0, self.order) for s in state)
+
+    def unsort(self, state: Sequence[Tensor]) -> State:
+        """Bring states back into the order of the batch."""
+        return tuple(s if self.back is None else s.index_select(0, self.back) for s in state)
+
+
 class Plan(NamedTuple):
     """What a layer is given beside tensors."""
 
     algebra: Algebra
     filters: Filters
-    rows: Tensor  # int32 [R], the rows by falling lengths
-    ends: Tensor  # int32 [B], the lengths in this order
+    packing: Packing
     again: Callable[..., tuple[Tensor, ...]]  # the same in torch operations
     differentiate: bool
 
@@ -118,7 +164,7 @@ def run(
     extra: Tensor,
     start: State,
     filters: Filters,
-    lengths: Tensor | None,
+    packing: Packing,
     again: Callable[..., tuple[Tensor, ...]],
 ) -> tuple[Tensor, State]:
     """Run one layer in one direction.
@@ -126,33 +172,27 @@ def run(
     Parameters
     ----------
     algebra : Algebra
-    x : Tensor `[T, B, (N,) G·H]`
-        The input side, without its bias.
+    x : Tensor `[P, (N,) G·H]`
+        The input side, without its bias, packed.
     bias : Tensor `[G·H]`
     weight : Tensor `[G·H, terms · H]`
     extra : Tensor `[H]`, `[3, H]` or empty
         The recurrent bias of a GRU with reset after, or peepholes.
     start : tuple of Tensor `[B, (N,) H]`
+        Sorted as the packing says.
     filters : Filters
-    lengths : Tensor `[B]`
+    packing : Packing
     again : callable
         From x, bias, weight, extra and the states to outputs and final states by torch.
 
     Returns
     -------
-    outputs : Tensor `[T, B, (N,) H]`
+    outputs : Tensor `[P, (N,) H]`
     final state : tuple of Tensor `[B, (N,) H]`
     """
-    T, B = x.shape[:2]
-    N = filters.terms.nodes
-    if lengths is None:
-        ends, rows = torch.full((B,), T, dtype=torch.int32), torch.arange(B * N, dtype=torch.int32)
-    else:
-        ends, order = lengths.sort(descending=True, stable=True)
-        rows = (order[:, None] * N + torch.arange(N)).flatten().int()
     tensors = (x, bias, weight, extra, *start)
     differentiate = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    plan = Plan(algebra, filters, rows, ends.int(), again, differentiate)
+    plan = Plan(algebra, filters, packing, again, differentiate)
     y, *final = _Layer.apply(plan, *tensors)  # pyright: ignore[reportGeneralTypeIssues]
     return y, tuple(final)
 
@@ -161,13 +201,13 @@ class _Layer(Function):
     @staticmethod
     def forward(ctx: Any, plan: Plan, *tensors: Tensor) -> tuple[Tensor, ...]:
         x, _, weight, _, *start = tensors
-        T, H, first = x.shape[0], start[0].shape[-1], plan.algebra.first * start[0].shape[-1]
+        H, first = start[0].shape[-1], plan.algebra.first * start[0].shape[-1]
         final = [s.clone(memory_format=torch.contiguous_format) for s in start]
-        y = x.new_empty(T, len(plan.rows), H)
-        keep = cells = x.new_empty(0)
+        y = room(*x.shape[:-1], H)
+        keep = cells = room(0)
         if plan.differentiate:
-            keep = x.new_empty(T, len(plan.rows), plan.algebra.kept * H)
-            cells = torch.empty_like(y) if len(start) > 1 else cells
+            keep = room(*x.shape[:-1], plan.algebra.kept * H)
+            cells = room(*y.shape) if len(start) > 1 else cells
         packed = [pack(weight[:first].T), pack(weight[first:].T)]
         cell, run, held = _arguments(plan, tensors, final, packed, y, keep, cells)
         terms = plan.filters.terms
@@ -179,7 +219,7 @@ class _Layer(Function):
         del held
         ctx.plan = plan
         ctx.save_for_backward(*tensors, y, keep, cells)
-        return (y.view(T, *start[0].shape), *final)
+        return (y, *final)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -192,9 +232,9 @@ class _Layer(Function):
         start = [s.contiguous() for s in start]
         dy = grads[0].contiguous()
         changes = [g.clone(memory_format=torch.contiguous_format) for g in grads[1:]]
-        dx = torch.empty_like(x, memory_format=torch.contiguous_format)
+        dx = room(*x.shape)
         size = _size(plan)
-        vectors = x.new_zeros(-(-len(plan.ends) // size), 3, H)
+        vectors = x.new_zeros(-(-plan.packing.B // size), 3, H)
         packed = [pack(weight[:first]), pack(weight[first:])]
         cell, run, held = _arguments(plan, tensors, start, packed, y, keep, cells)
         of = (dy, changes[0], changes[-1], dx, vectors, start[0], start[-1], *packed)
@@ -205,9 +245,7 @@ class _Layer(Function):
 
         _in_blocks(plan, H, block)
         del held
-        weight_grad, extra_grad = _weights(
-            plan, dx.view(*y.shape[:2], x.shape[-1]), start[0].flatten(0, -2), y, keep
-        )
+        weight_grad, extra_grad = _weights(plan, dx, start[0], y, keep)
         if plan.algebra.name == "LSTM" and plan.algebra.option:
             extra_grad = vectors.sum(0)
         bias_grad = dx.flatten(0, -2).sum(0)
@@ -219,12 +257,12 @@ def _arguments(
     y: Tensor, keep: Tensor, cells: Tensor,
 ) -> tuple[Any, steps.Run, list[Tensor]]:  # fmt: skip
     """Give the cell and the addresses for the loops, and what must live while they run."""
-    T, R, H = y.shape
+    H = y.shape[-1]
     x, bias, _, extra, *_ = (t.contiguous() for t in tensors)
     run = steps.Run(
-        T, R, H, x.shape[-1], plan.algebra.first * H, x.data_ptr(), bias.data_ptr(),
-        packed[0].data_ptr(), packed[1].data_ptr(), extra.data_ptr(), plan.rows.data_ptr(),
-        plan.ends.data_ptr(), states[0].data_ptr(),
+        plan.packing.T, H, x.shape[-1], plan.algebra.first * H, x.data_ptr(), bias.data_ptr(),
+        packed[0].data_ptr(), packed[1].data_ptr(), extra.data_ptr(),
+        plan.packing.starts.data_ptr(), states[0].data_ptr(),
         states[1].data_ptr() if len(states) > 1 else 0, y.data_ptr(),
         keep.shape[-1], keep.data_ptr(), cells.data_ptr(),
     )  # fmt: skip
@@ -233,20 +271,20 @@ def _arguments(
 
 def _in_blocks(plan: Plan, H: int, call: Callable[[int, int, int], None]) -> None:
     """Call with the members of each block and room for what they need as they run."""
-    size, members = _size(plan), len(plan.ends)
+    size, members = _size(plan), plan.packing.B
     terms, gates = plan.filters.terms, plan.algebra.first
 
     def block(first: int) -> None:
         last = min(first + size, members)
-        room = torch.empty((last - first) * terms.nodes * H * (2 * terms.width + gates + 4))
-        call(first, last, room.data_ptr())
+        scratch = room((last - first) * terms.nodes * H * (2 * terms.width + gates + 4))
+        call(first, last, scratch.data_ptr())
 
     in_threads(block, range(0, members, size))
 
 
 def _size(plan: Plan) -> int:
     """Give the members of a block."""
-    return _members(len(plan.ends), plan.filters.terms.nodes)
+    return _members(plan.packing.B, plan.filters.terms.nodes)
 
 
 def _members(count: int, nodes: int) -> int:
@@ -258,35 +296,38 @@ def _members(count: int, nodes: int) -> int:
 def _weights(
     plan: Plan, dx: Tensor, start: Tensor, y: Tensor, keep: Tensor
 ) -> tuple[Tensor, Tensor | None]:
-    """Give the gradient of the weights `[G·H, terms · H]`, and of the bias of what n hears."""
-    H, first = y.shape[-1], plan.algebra.first * y.shape[-1]
+    """Give the gradient of the weights `[G·H, terms · H]`, and of the bias of what n hears.
 
-    def states(begin: int, end: int) -> Tensor:
-        return y[begin - 1 : end - 1] if begin else start[None]
-
-    def reset(begin: int, end: int) -> Tensor:
-        return keep[begin:end, :, :H] * states(begin, end)
-
+    It is summed in parts that do not depend on the threads.
+    """
+    H, gates, terms = y.shape[-1], dx.shape[-1], plan.filters.terms
+    first, second = plan.algebra.first * H, gates - plan.algebra.first * H
+    more, reset, extra_grad = dx[..., first:], 0, None
     if plan.algebra.name == "GRU after":
-        candidate = dx[..., 2 * H :] * keep[..., :H]
-        parts = (dx[..., : 2 * H], states), (candidate, states)
-        return torch.cat([_product(plan, *of) for of in parts]), candidate.flatten(0, 1).sum(0)
-    if plan.algebra.name == "GRU before":
-        parts = (dx[..., :first], states), (dx[..., first:], reset)
-        return torch.cat([_product(plan, *of) for of in parts]), None
-    return _product(plan, dx, states), None
+        first, second = 2 * H, H
+        more = dx[..., first:] * keep[..., :H]
+        extra_grad = more.flatten(0, -2).sum(0)
+    elif plan.algebra.name == "GRU before":
+        reset = keep.data_ptr()
+    sums = loops.Sums(
+        H, plan.packing.starts.data_ptr(), y.data_ptr(), start.data_ptr(), dx.data_ptr(), gates,
+        first, more.data_ptr(), more.stride(-2), second, reset, keep.shape[-1],
+    )  # fmt: skip
+    T, most = plan.packing.T, max(1, AT_ONCE // terms.nodes)
+    steps, columns = (T, COLUMNS) if terms.width == 1 else (-(-T // GROUPS), gates)
+    parts = [(t, left) for t in range(0, T, steps) for left in range(0, gates, columns)]
+    grads = y.new_zeros(-(-T // steps), terms.heard * H, gates)
 
+    def part(number: int) -> None:
+        t, left = parts[number]
+        scratch = room(most * terms.nodes, terms.width * H)
+        loops.weights(
+            sums, terms, t, min(t + steps, T), left, min(left + columns, gates), most,
+            grads[t // steps].data_ptr(), scratch.data_ptr(),
+        )  # fmt: skip
 
-def _product(plan: Plan, heard: Tensor, states: Callable[[int, int], Tensor]) -> Tensor:
-    """Sum over steps and rows what was heard `[T, R, gates · H]` × the terms of the states."""
-    T, R, G = heard.shape
-    terms, H = plan.filters.terms, states(0, 1).shape[-1]
-    grad = heard.new_zeros(G, terms.heard * H)
-    size = max(1, CHUNK // max(1, R * H * terms.width)) if terms.width > 1 else T
-    for begin, end in ((0, 1), *((t, min(t + size, T)) for t in range(1, T, size))):
-        rows = stack(states(begin, end).flatten(0, 1), terms)
-        grad.addmm_(heard[begin:end].flatten(0, 1).T, rows)
-    return grad
+    in_threads(part, range(len(parts)))
+    return grads.sum(0).T, extra_grad
 
 
 def stack(x: Tensor, terms: Terms) -> Tensor:
@@ -294,7 +335,7 @@ def stack(x: Tensor, terms: Terms) -> Tensor:
     if terms.width == 1:
         return x
     rows, F = x.shape
-    z = x.new_empty(rows, terms.width * F)
+    z = room(rows, terms.width * F)
     z[:, :F] = x
     members = rows // terms.nodes
     size = _members(members, terms.nodes)
@@ -331,11 +372,11 @@ class _Linear(Function):
         x, weight = ctx.saved_tensors
         rows, dy = x.flatten(0, -2), grads[0].flatten(0, -2)
         if torch.is_grad_enabled():
-            return (dy @ weight).view(x.shape), dy.T @ rows
+            return (dy @ weight).view(x.shape), (rows.T @ dy).T
         dx = None
         if ctx.needs_input_grad[0]:
             dx = multiplied(dy, pack(weight), x.shape[-1]).view(x.shape)
-        return dx, dy.T @ rows
+        return dx, (rows.T @ dy).T  # the faster way round where x is narrow
 
 
 class _Stack(Function):

@@ -5,14 +5,21 @@ member of the batch are N rows, one below the other, and the terms of a filter s
 in a row, the state itself first.
 """
 
-from numba import float32 as _f
+from typing import NamedTuple
+
 from numba import njit
 
 from plait.kernels.compiled import compiled
-from plait.kernels.product import product
-from plait.kernels.simd import LANES, copy, line, spread, store, whole
+from plait.kernels.product import outer, product
+from plait.kernels.simd import LANES, copy, line, load, store, whole
 from plait.kernels.steps import Work, step, step_again, step_back, step_back_again
 from plait.kernels.terms import fill, fold
+
+
+@njit
+def _running(run, t, first, last):
+    """Count the block's sequences that have a step t."""
+    return min(last, whole(run.starts, t + 1) - whole(run.starts, t)) - first
 
 
 @compiled
@@ -21,10 +28,9 @@ def forward(cell, run, terms, first, last, scratch):
 
     `scratch` is room for (2 width + gates heard + 4) · H numbers a row.
     """
-    H, members, W = run.H, last - first, terms.width * run.H
+    H, W, N = run.H, terms.width * run.H, terms.nodes
     skip, K = 4 * (W - terms.heard * H), terms.heard * H
-    count = members * terms.nodes
-    rows = run.rows + 4 * first * terms.nodes
+    count = (last - first) * N
     second = run.first < run.gates
     h, c = scratch, line(scratch, count, W)
     heard = line(c, count, H)
@@ -32,29 +38,25 @@ def forward(cell, run, terms, first, last, scratch):
     reset = line(more, count if second else 0, H)
     work = Work(h, W, c, heard, reset, more)
     for s in range(count):
-        copy(line(run.h, whole(rows, s), H), line(h, s, W), H)
+        copy(line(run.h, first * N + s, H), line(h, s, W), H)
         if run.c:
-            copy(line(run.c, whole(rows, s), H), line(c, s, H), H)
+            copy(line(run.c, first * N + s, H), line(c, s, H), H)
     for t in range(run.T):
-        while members and whole(run.ends, first + members - 1) <= t:
-            members -= 1
-        running = members * terms.nodes
+        running = _running(run, t, first, last) * N
+        if running <= 0:
+            break
+        at = (whole(run.starts, t) + first) * N
         fill(terms, h, running, H)
         product(h + skip, W, running, run.weights, K, heard, run.first)
-        step(cell, run, work, rows, running, t)
+        step(cell, run, work, at, running)
         if second:
             fill(terms, reset, running, H)
             product(reset + skip, W, running, run.more, K, more, run.gates - run.first)
-            step_again(cell, run, work, rows, running, t)
-        for s in range(running, count):  # past their ends
-            row = t * run.R + whole(rows, s)
-            _clear(line(run.y, row, H), H)
-            if run.kept:
-                _clear(line(run.keep, row, run.kept), H)
+            step_again(cell, run, work, at, running)
     for s in range(count):
-        copy(line(h, s, W), line(run.h, whole(rows, s), H), H)
+        copy(line(h, s, W), line(run.h, first * N + s, H), H)
         if run.c:
-            copy(line(c, s, H), line(run.c, whole(rows, s), H), H)
+            copy(line(c, s, H), line(run.c, first * N + s, H), H)
 
 
 @compiled
@@ -63,9 +65,8 @@ def backward(cell, run, back, terms, first, last, block, scratch):
 
     `terms` are the transposed ones, `scratch` is as in `forward`.
     """
-    H, members, W = run.H, 0, terms.heard * run.H
-    count = (last - first) * terms.nodes
-    rows = run.rows + 4 * first * terms.nodes
+    H, W, N = run.H, terms.heard * run.H, terms.nodes
+    count = (last - first) * N
     second = run.first < run.gates
     h, c = scratch, line(scratch, count, H)
     heard = line(c, count, H)
@@ -74,29 +75,88 @@ def backward(cell, run, back, terms, first, last, block, scratch):
     more = line(reset, count if second else 0, H)
     work = Work(h, H, c, heard, reset, more)
     for s in range(count):
-        copy(line(back.h, whole(rows, s), H), line(h, s, H), H)
+        copy(line(back.h, first * N + s, H), line(h, s, H), H)
         if run.c:
-            copy(line(back.c, whole(rows, s), H), line(c, s, H), H)
+            copy(line(back.c, first * N + s, H), line(c, s, H), H)
     for t in range(run.T - 1, -1, -1):
-        while members < last - first and whole(run.ends, first + members) > t:
-            members += 1
-        running = members * terms.nodes
-        step_back(cell, run, back, work, rows, running, t, block)
+        running = _running(run, t, first, last) * N
+        if running <= 0:
+            continue
+        at = (whole(run.starts, t) + first) * N
+        h_before, c_before = line(back.h_start, first * N, H), line(back.c_start, first * N, H)
+        if t:
+            before = (whole(run.starts, t - 1) + first) * N
+            h_before, c_before = line(run.y, before, H), line(run.cells, before, H)
+        step_back(cell, run, back, work, at, h_before, c_before, running, block)
         if second:
             product(more, run.gates - run.first, running, back.more, run.gates - run.first, dz, W)
             fold(terms, dz, running, reset, H)
-            step_back_again(cell, run, back, work, rows, running, t)
+            step_back_again(cell, run, back, work, at, h_before, running)
         product(heard, run.first, running, back.weights, run.first, dz, W)
         fold(terms, dz, running, h, H)
-        for s in range(running, count):
-            _clear(line(back.x, t * run.R + whole(rows, s), run.gates), run.gates)
     for s in range(count):
-        copy(line(h, s, H), line(back.h, whole(rows, s), H), H)
+        copy(line(h, s, H), line(back.h, first * N + s, H), H)
         if run.c:
-            copy(line(c, s, H), line(back.c, whole(rows, s), H), H)
+            copy(line(c, s, H), line(back.c, first * N + s, H), H)
+
+
+class Sums(NamedTuple):
+    """What the weights' gradient is summed from: sizes and addresses."""
+
+    H: int
+    starts: int  # as in `Run`
+    y: int  # [P, H], the states after every step
+    start: int  # [R, H], those before the first
+    heard: int  # [P, stride], the gradient of what the first gates heard
+    stride: int
+    first: int  # their width
+    more: int  # [P, more_stride], of what the other gates heard
+    more_stride: int
+    more_width: int
+    reset: int  # [P, reset_stride], what the states are multiplied by for those; 0: the same
+    reset_stride: int
+
+
+@compiled
+def weights(sums, terms, begin, end, left, right, most, grad, scratch):
+    """Add to grad `[terms · H, gates]` what comes of the steps begin … end, columns left … right.
+
+    So many members are taken at once; `scratch` is room for their states' terms.
+    """
+    H, N, W = sums.H, terms.nodes, terms.width * sums.H
+    K, z = terms.heard * H, scratch + 4 * (W - terms.heard * H)
+    gates = sums.first + sums.more_width
+    near, far = min(left, sums.first), min(right, sums.first)
+    near_more, far_more = max(left - sums.first, 0), max(right - sums.first, 0)
+    t, m = begin, 0
+    while t < end:
+        at, rows = (whole(sums.starts, t) + m) * N, 0
+        while t < end and rows < most * N:
+            running = whole(sums.starts, t + 1) - whole(sums.starts, t)
+            take = min(most - rows // N, running - m)
+            before = line(sums.start, m * N, H)
+            if t:
+                before = line(sums.y, (whole(sums.starts, t - 1) + m) * N, H)
+            for s in range(take * N):
+                copy(line(before, s, H), line(scratch, rows + s, W), H)
+            rows, m = rows + take * N, m + take
+            if m == running:
+                t, m = t + 1, 0
+        fill(terms, scratch, rows, H)
+        heard = line(sums.heard, at, sums.stride) + 4 * near
+        outer(z, W, K, heard, sums.stride, far - near, rows, grad + 4 * near, gates)
+        if far_more > near_more:
+            if sums.reset:
+                for s in range(rows):
+                    _multiply(line(scratch, s, W), line(sums.reset, at + s, sums.reset_stride), H)
+                fill(terms, scratch, rows, H)
+            more = line(sums.more, at, sums.more_stride) + 4 * near_more
+            out = grad + 4 * (sums.first + near_more)
+            outer(z, W, K, more, sums.more_stride, far_more - near_more, rows, out, gates)
 
 
 @njit
-def _clear(target, count):
+def _multiply(target, by, count):
     for j in range(0, count, LANES):
-        store(target, j, count - j, spread(_f(0.0)))
+        n = count - j
+        store(target, j, n, load(target, j, n) * load(by, j, n))

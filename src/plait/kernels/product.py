@@ -6,53 +6,103 @@ answer is summed in the same order whatever rows stand beside it, so it depends 
 batch nor the threads.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
-import torch
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
-from torch import Tensor
-from torch.nn import functional as F
+from numba.extending import overload
+from torch import Tensor, get_num_threads
 
 from plait.kernels import simd
-from plait.kernels.compiled import compiled, in_threads
+from plait.kernels.compiled import compiled, in_threads, room
+from plait.kernels.rounding import PANEL
 from plait.kernels.simd import LANES, ROWS, WIDTH, intrinsic, line
-
-PANEL = LANES * WIDTH
-"""Columns of a tile, or of a part of one with few rows."""
-
 
 ROWS_AT_ONCE = 256
 """Of a large product, what stays in the cache while all panels pass."""
 
 
-def pack(matrix: Tensor) -> Tensor:
-    """Cut `[K, columns]` into panels `[panels, K, PANEL]`, four or a multiple, zeros behind."""
-    K, columns = matrix.shape
-    panels = 4 * -(-columns // (4 * PANEL))
-    filled = F.pad(matrix, (0, panels * PANEL - columns))
-    return filled.view(K, panels, PANEL).transpose(0, 1).contiguous()
+class Float32(NamedTuple):
+    """How packed weights lie, for the compiler: as they are."""
+
+    bits: int = 32
+
+
+class BFloat16(NamedTuple):
+    """The upper halves."""
+
+    bits: int = 16
+
+
+class Int8(NamedTuple):
+    """Whole numbers behind the steps of their columns."""
+
+    bits: int = 8
+
+
+LAYOUTS = {"float32": Float32(), "bfloat16": BFloat16(), "int8": Int8()}
+
+
+def product_as(layout, a, stride, rows, packed, K, out, columns):
+    """Write a [rows, K] · packed to out as `product` does, of weights that lie so."""
+    raise NotImplementedError
+
+
+@overload(product_as)
+def _product_as(layout, a, stride, rows, packed, K, out, columns):
+    run = _products[layout.instance_class]
+
+    def call(layout, a, stride, rows, packed, K, out, columns):
+        run(a, stride, rows, packed, K, out, columns)
+
+    return call
+
+
+def _product_of(bits: int) -> Any:
+    @njit
+    def product(a, stride, rows, packed, K, out, columns):
+        r = rows - rows % ROWS
+        for j in range(0, columns, PANEL):  # a panel stays in the cache for all rows
+            for s in range(0, r, ROWS):
+                _tile(ROWS, 1, bits, a, s, stride, packed, j, K, out, columns)
+        if r + 4 <= rows:
+            for j in range(0, columns, PANEL):
+                _tile(4, 1, bits, a, r, stride, packed, j, K, out, columns)
+            r += 4
+        if r + 2 <= rows:
+            for j in range(0, columns, 2 * PANEL):
+                _tile(2, 2, bits, a, r, stride, packed, j, K, out, columns)
+            r += 2
+        if r < rows:
+            for j in range(0, columns, 4 * PANEL):
+                _tile(1, 4, bits, a, r, stride, packed, j, K, out, columns)
+
+    return product
+
+
+_products = {type(layout): _product_of(layout.bits) for layout in LAYOUTS.values()}
+
+product = _products[Float32]
+"""Write a [rows, K] · packed to out [rows, columns]; a's rows are `stride` numbers apart."""
 
 
 @njit
-def product(a, stride, rows, packed, K, out, columns):
-    """Write a [rows, K] · packed to out [rows, columns]; a's rows are `stride` numbers apart."""
-    r = rows - rows % ROWS
-    for j in range(0, columns, PANEL):  # a panel stays in the cache for all rows
-        for s in range(0, r, ROWS):
-            _tile(ROWS, 1, a, s, stride, packed, j, K, out, columns)
-    if r + 4 <= rows:
-        for j in range(0, columns, PANEL):
-            _tile(4, 1, a, r, stride, packed, j, K, out, columns)
-        r += 4
-    if r + 2 <= rows:
-        for j in range(0, columns, 2 * PANEL):
-            _tile(2, 2, a, r, stride, packed, j, K, out, columns)
-        r += 2
-    if r < rows:
-        for j in range(0, columns, 4 * PANEL):
-            _tile(1, 4, a, r, stride, packed, j, K, out, columns)
+def outer(a, a_stride, K, b, b_stride, columns, rows, out, out_stride):
+    """Add aᵀ b, summed over the rows of a [rows, K] and b [rows, columns], to out [K, columns]."""
+    k = K - K % ROWS
+    for j in range(0, columns, PANEL):
+        for i in range(0, k, ROWS):
+            _outer_tile(ROWS, a, a_stride, i, b, b_stride, j, columns, rows, out, out_stride)
+        i = k
+        if i + 4 <= K:
+            _outer_tile(4, a, a_stride, i, b, b_stride, j, columns, rows, out, out_stride)
+            i += 4
+        if i + 2 <= K:
+            _outer_tile(2, a, a_stride, i, b, b_stride, j, columns, rows, out, out_stride)
+            i += 2
+        if i < K:
+            _outer_tile(1, a, a_stride, i, b, b_stride, j, columns, rows, out, out_stride)
 
 
 @compiled
@@ -63,8 +113,8 @@ def _product_of_rows(a, first, last, packed, K, out, columns):
 def multiplied(a: Tensor, packed: Tensor, columns: int) -> Tensor:
     """Give a `[rows, K]` · packed, on all threads: `[rows, columns]`."""
     rows, K = a.shape
-    a, out = a.contiguous(), a.new_empty(rows, columns)
-    each = min(ROWS_AT_ONCE, -(-rows // torch.get_num_threads()))
+    a, out = a.contiguous(), room(rows, columns)
+    each = min(ROWS_AT_ONCE, -(-rows // get_num_threads()))
     each = max(ROWS, -(-each // ROWS) * ROWS)
 
     def block(first: int) -> None:
@@ -78,17 +128,18 @@ def multiplied(a: Tensor, packed: Tensor, columns: int) -> Tensor:
 
 
 @intrinsic(prefer_literal=True)
-def _tile(typing, height, panels, a, row, stride, packed, column, depth, out, columns):
+def _tile(typing, height, panels, bits, a, row, stride, packed, column, depth, out, columns):
     """Compute `height` rows × `panels` panels of the answer from a row and a column on."""
-    M, P = height.literal_value, panels.literal_value
+    M, P, size = height.literal_value, panels.literal_value, bits.literal_value // 8
 
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        _, _, a, row, stride, packed, column, depth, out, columns = args
+        _, _, _, a, row, stride, packed, column, depth, out, columns = args
         long = row.type
         starts = [builder.mul(builder.add(row, long(m)), stride) for m in range(M)]
-        panel = builder.mul(column, depth)  # where its first number stands
-        size = builder.mul(depth, long(PANEL))
-        offsets = [builder.add(panel, builder.mul(size, long(p))) for p in range(P)]
+        head = 4 * PANEL if size == 1 else 0  # bytes of the steps
+        panel = builder.add(builder.mul(depth, long(PANEL * size)), long(head))
+        first = builder.add(packed, builder.mul(builder.udiv(column, long(PANEL)), panel))
+        bases = [builder.add(first, builder.mul(panel, long(p))) for p in range(P)]
         zero = simd.FLOATS([0.0] * LANES)
         sums = [
             [cgutils.alloca_once(builder, zero.type) for _ in range(P * WIDTH)] for _ in range(M)
@@ -96,27 +147,71 @@ def _tile(typing, height, panels, a, row, stride, packed, column, depth, out, co
         for s in (s for row_sums in sums for s in row_sums):
             builder.store(zero, s)
         with cgutils.for_range(builder, depth) as loop:
+            step = builder.add(builder.mul(loop.index, long(PANEL * size)), long(head))
             weights = [
-                builder.load(simd.pointer(builder, packed, at, zero.type), align=4)
-                for offset in offsets
+                simd.widened(builder, builder.add(builder.add(base, step), long(w * LANES * size)),
+                             size)
+                for base in bases
                 for w in range(WIDTH)
-                for at in [
-                    builder.add(
-                        builder.add(offset, long(w * LANES)), builder.mul(loop.index, long(PANEL))
-                    )
-                ]
-            ]
+            ]  # fmt: skip
             for start, row_sums in zip(starts, sums, strict=True):
                 at = simd.pointer(builder, a, builder.add(start, loop.index), ir.FloatType())
                 one = simd.constant(builder, builder.load(at))
                 for s, weight in zip(row_sums, weights, strict=True):
                     builder.store(simd.multiply_add(builder, one, weight, builder.load(s)), s)
+        steps = [
+            simd.widened(builder, builder.add(base, long(4 * w * LANES)), 4)
+            for base in bases
+            for w in range(WIDTH)
+        ] if size == 1 else []  # fmt: skip
         for m, row_sums in enumerate(sums):
-            first = builder.mul(builder.add(row, long(m)), columns)
+            begin = builder.mul(builder.add(row, long(m)), columns)
             for k, s in enumerate(row_sums):
                 j = builder.add(column, long(k * LANES))
+                value = builder.load(s)
+                if steps:
+                    value = builder.fmul(value, steps[k])
                 left = builder.sub(columns, j)
-                simd.move(builder, out, builder.add(first, j), left, builder.load(s))
+                simd.move(builder, out, builder.add(begin, j), left, value)
         return context.get_dummy_value()
 
-    return types.void(height, panels, *[types.intp] * 8), code
+    return types.void(height, panels, bits, *[types.intp] * 8), code
+
+
+@intrinsic(prefer_literal=True)
+def _outer_tile(typing, height, a, a_stride, i, b, b_stride, j, columns, rows, out, out_stride):
+    """Add to `height` rows × one panel of `outer`'s answer, from row i and column j on."""
+    M = height.literal_value
+
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        _, a, a_stride, i, b, b_stride, j, columns, rows, out, out_stride = args
+        long = i.type
+        starts = [builder.add(j, long(w * LANES)) for w in range(WIDTH)]
+        left = [builder.sub(columns, start) for start in starts]
+        places = [
+            [builder.add(builder.mul(builder.add(i, long(m)), out_stride), at) for at in starts]
+            for m in range(M)
+        ]
+        zero = simd.FLOATS([0.0] * LANES)
+        sums = [[cgutils.alloca_once(builder, zero.type) for _ in range(WIDTH)] for _ in range(M)]
+        for row_places, row_sums in zip(places, sums, strict=True):
+            for place, n, s in zip(row_places, left, row_sums, strict=True):
+                builder.store(simd.move(builder, out, place, n), s)
+        with cgutils.for_range(builder, rows) as loop:
+            b_row = builder.mul(loop.index, b_stride)
+            row = [
+                simd.move(builder, b, builder.add(b_row, at), n)
+                for at, n in zip(starts, left, strict=True)
+            ]
+            a_row = builder.add(builder.mul(loop.index, a_stride), i)
+            for m, row_sums in enumerate(sums):
+                at = simd.pointer(builder, a, builder.add(a_row, long(m)), ir.FloatType())
+                one = simd.constant(builder, builder.load(at))
+                for s, number in zip(row_sums, row, strict=True):
+                    builder.store(simd.multiply_add(builder, one, number, builder.load(s)), s)
+        for row_places, row_sums in zip(places, sums, strict=True):
+            for place, n, s in zip(row_places, left, row_sums, strict=True):
+                simd.move(builder, out, place, n, builder.load(s))
+        return context.get_dummy_value()
+
+    return types.void(height, *[types.intp] * 10), code

@@ -93,6 +93,16 @@ def move(builder: Any, address: Any, index: Any, count: Any, value: Any = None) 
     return builder.call(store, [value, place, align, mask])
 
 
+def widened(builder: Any, address: Any, size: int) -> Any:
+    """Load a vector of float32, or of numbers of 2 or 1 bytes as `rounding.pack` leaves them."""
+    kind = FLOATS if size == 4 else ir.VectorType(ir.IntType(8 * size), LANES)
+    value = builder.load(builder.inttoptr(address, kind.as_pointer()), align=size)
+    if size == 2:
+        upper = builder.shl(builder.zext(value, _INTS), _INTS([16] * LANES))
+        return builder.bitcast(upper, FLOATS)
+    return builder.sitofp(builder.sext(value, _INTS), FLOATS) if size == 1 else value
+
+
 def _declared(builder: Any, name: str, kind: Any) -> Any:
     known = builder.module.globals.get(name)
     return ir.Function(builder.module, kind, name) if known is None else known
@@ -183,12 +193,35 @@ def where_positive(typing: Any, condition: Any, value: Any) -> Any:
     return vector(vector, vector), code
 
 
+@intrinsic
+def larger(typing: Any, a: Any, b: Any) -> Any:
+    """Give the larger one in every lane; b where a is no number."""
+
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.select(builder.fcmp_ordered(">", *args), *args)
+
+    return vector(vector, vector), code
+
+
+@intrinsic
+def total(typing: Any, a: Any) -> Any:
+    """Sum the lanes."""
+
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        kind = ir.FunctionType(ir.FloatType(), [ir.FloatType(), FLOATS])
+        add = _declared(builder, f"llvm.vector.reduce.fadd.v{LANES}f32", kind)
+        zero = ir.Constant(ir.FloatType(), 0.0)
+        return builder.call(add, [zero, args[0]], fastmath=("reassoc",))
+
+    return types.float32(vector), code
+
+
 def _number(x: float) -> Any:
     return FLOATS([float(np.float32(x))] * LANES)
 
 
-def _expm1(builder: Any, x: Any) -> Any:
-    """Give e^x − 1, relative error a few ulp: e^x = 2^n e^r with |r| ≤ ln 2 / 2.
+def _exp(builder: Any, x: Any) -> tuple[Any, Any]:
+    """Give e^r − 1 and 2^n, with e^x = 2^n e^r and |r| ≤ ln 2 / 2.
 
     x is cut to ±87, and what is no number stays so.
     """
@@ -205,7 +238,24 @@ def _expm1(builder: Any, x: Any) -> Any:
     q = multiply_add(builder, builder.fmul(tail, r), r, r)  # e^r − 1
     bits = builder.shl(builder.bitcast(shifted, _INTS), _INTS([23] * LANES))
     power = builder.bitcast(builder.add(bits, _INTS([127 << 23] * LANES)), FLOATS)
+    return q, power
+
+
+def _expm1(builder: Any, x: Any) -> Any:
+    """Give e^x − 1, relative error a few ulp."""
+    q, power = _exp(builder, x)
     return multiply_add(builder, q, power, builder.fsub(power, _number(1.0)))
+
+
+@intrinsic
+def exp(typing: Any, x: Any) -> Any:
+    """Give e^x."""
+
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        q, power = _exp(builder, args[0])
+        return multiply_add(builder, q, power, power)
+
+    return vector(vector), code
 
 
 @intrinsic

@@ -21,7 +21,6 @@ from plait.kernels.simd import (
     store,
     tanh,
     where_positive,
-    whole,
 )
 
 
@@ -50,35 +49,37 @@ class GRUBefore(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Sizes, and the addresses of what a recurrence reads and writes. R rows: batch × nodes."""
+    """Sizes, and the addresses of what a recurrence reads and writes.
+
+    The sequences stand by falling lengths, and only steps within them have rows: P in all, those
+    of the first step, of the second, and so on; on a graph N a sequence. R are those of the first.
+    """
 
     T: int
-    R: int
     H: int
     gates: int  # G·H
     first: int  # those of them that are heard first: all, but for a GRU with reset before
-    x: int  # [T, R, G·H], the input side
+    x: int  # [P, G·H], the input side
     bias: int  # [G·H]
     weights: int  # recurrent ones, packed
     more: int  # those of what is heard second
     extra: int  # [3, H], peepholes; [H], the bias of what a GRU's n hears, with reset after
-    rows: int  # int32 [R], the rows by falling lengths
-    ends: int  # int32 [B], the lengths in this order
+    starts: int  # int32 [T + 1], how many sequences' steps come before those of each step
     h: int  # [R, H], the start, and after it the end
     c: int  # [R, H]; 0 for cells without it
-    y: int  # [T, R, H]
+    y: int  # [P, H]
     kept: int  # numbers of a row and step that are kept for the gradient; 0: none will be asked
-    keep: int  # [T, R, kept]
-    cells: int  # [T, R, H]
+    keep: int  # [P, kept]
+    cells: int  # [P, H]
 
 
 class Back(NamedTuple):
     """What its gradient reads and writes beside it."""
 
-    y: int  # [T, R, H], of the outputs
+    y: int  # [P, H], of the outputs
     h: int  # [R, H], of the final state, and after it of the start
     c: int  # [R, H]
-    x: int  # [T, R, G·H], of the input side
+    x: int  # [P, G·H], of the input side
     vectors: int  # [blocks, 3, H], of the peepholes, for each block
     h_start: int  # [R, H], the state itself
     c_start: int  # [R, H]
@@ -97,55 +98,58 @@ class Work(NamedTuple):
     more: int  # [rows, H], what is heard of it
 
 
-def step(cell, run, work, rows, count, t):
-    """Go one step with `count` rows, whose places are at `rows`, when they have heard."""
+def step(cell, run, work, at, count):
+    """Go one step with `count` rows, from row `at` on, when they have heard."""
     raise NotImplementedError
 
 
-def step_again(cell, run, work, rows, count, t):
+def step_again(cell, run, work, at, count):
     """Go on with it when they have heard for the second time."""
     raise NotImplementedError
 
 
-def step_back(cell, run, back, work, rows, count, t, block):
-    """Give the gradient of what was heard last, from those of the states and outputs."""
+def step_back(cell, run, back, work, at, h_before, c_before, count, block):
+    """Give the gradient of what was heard last, from those of the states and outputs.
+
+    The states before the step are those at `h_before` and `c_before`.
+    """
     raise NotImplementedError
 
 
-def step_back_again(cell, run, back, work, rows, count, t):
+def step_back_again(cell, run, back, work, at, h_before, count):
     """Give the gradient of what was heard first, from that of what was heard second."""
     raise NotImplementedError
 
 
 @overload(step)
-def _step(cell, run, work, rows, count, t):
+def _step(cell, run, work, at, count):
     return {RNN: _rnn, LSTM: _lstm, GRUAfter: _gru_after, GRUBefore: _gru_before}[
         cell.instance_class
     ]
 
 
 @overload(step_again)
-def _step_again(cell, run, work, rows, count, t):
+def _step_again(cell, run, work, at, count):
     return _gru_before_again if cell.instance_class is GRUBefore else _nothing
 
 
 @overload(step_back)
-def _step_back(cell, run, back, work, rows, count, t, block):
+def _step_back(cell, run, back, work, at, h_before, c_before, count, block):
     return {
         RNN: _rnn_back, LSTM: _lstm_back, GRUAfter: _gru_after_back, GRUBefore: _gru_before_back,
     }[cell.instance_class]  # fmt: skip
 
 
 @overload(step_back_again)
-def _step_back_again(cell, run, back, work, rows, count, t):
+def _step_back_again(cell, run, back, work, at, h_before, count):
     return _gru_before_back_again if cell.instance_class is GRUBefore else _nothing_back
 
 
-def _nothing(cell, run, work, rows, count, t):
+def _nothing(cell, run, work, at, count):
     pass
 
 
-def _nothing_back(cell, run, back, work, rows, count, t):
+def _nothing_back(cell, run, back, work, at, h_before, count):
     pass
 
 
@@ -154,10 +158,10 @@ def _gate(x, bias, heard, j, n):
     return load(x, j, n) + load(bias, j, n) + load(heard, j, n)
 
 
-def _rnn(cell, run, work, rows, count, t):
+def _rnn(cell, run, work, at, count):
     H = run.H
     for s in range(count):
-        row = t * run.R + whole(rows, s)
+        row = at + s
         x, y, heard = line(run.x, row, H), line(run.y, row, H), line(work.heard, s, H)
         state = line(work.h, s, work.width)
         for j in range(0, H, LANES):
@@ -168,10 +172,10 @@ def _rnn(cell, run, work, rows, count, t):
             store(y, j, n, h)
 
 
-def _rnn_back(cell, run, back, work, rows, count, t, block):
+def _rnn_back(cell, run, back, work, at, h_before, c_before, count, block):
     H, one, zero = run.H, spread(_f(1.0)), spread(_f(0.0))
     for s in range(count):
-        row = t * run.R + whole(rows, s)
+        row = at + s
         x, y, dy = line(back.x, row, H), line(run.y, row, H), line(back.y, row, H)
         heard, state = line(work.heard, s, H), line(work.h, s, H)
         for j in range(0, H, LANES):
@@ -183,10 +187,10 @@ def _rnn_back(cell, run, back, work, rows, count, t, block):
             store(state, j, n, zero)
 
 
-def _lstm(cell, run, work, rows, count, t):
+def _lstm(cell, run, work, at, count):
     H = run.H
     for s in range(count):
-        row = t * run.R + whole(rows, s)
+        row = at + s
         x, y, heard = line(run.x, row, 4 * H), line(run.y, row, H), line(work.heard, s, 4 * H)
         state, cells = line(work.h, s, work.width), line(work.c, s, H)
         keep, keep_c = line(run.keep, row, 4 * H), line(run.cells, row, H)
@@ -215,16 +219,15 @@ def _lstm(cell, run, work, rows, count, t):
                 store(keep_c, j, n, c)
 
 
-def _lstm_back(cell, run, back, work, rows, count, t, block):
+def _lstm_back(cell, run, back, work, at, h_before, c_before, count, block):
     H, one, zero = run.H, spread(_f(1.0)), spread(_f(0.0))
     sums = line(back.vectors, 3 * block, H)
     for s in range(count):
-        place = whole(rows, s)
-        row = t * run.R + place
+        row = at + s
         x, dy, heard = line(back.x, row, 4 * H), line(back.y, row, H), line(work.heard, s, 4 * H)
         state, cells = line(work.h, s, H), line(work.c, s, H)
         keep, keep_c = line(run.keep, row, 4 * H), line(run.cells, row, H)
-        start = line(run.cells, row - run.R, H) if t else line(back.c_start, place, H)
+        start = line(c_before, s, H)
         for j in range(0, H, LANES):
             n, to_f, to_g, to_o = H - j, H + j, 2 * H + j, 3 * H + j
             i, f, g, o = (
@@ -262,10 +265,10 @@ def _lstm_back(cell, run, back, work, rows, count, t, block):
             store(heard, to_o, n, do)
 
 
-def _gru_after(cell, run, work, rows, count, t):
+def _gru_after(cell, run, work, at, count):
     H, one = run.H, spread(_f(1.0))
     for s in range(count):
-        row = t * run.R + whole(rows, s)
+        row = at + s
         x, y, heard = line(run.x, row, 3 * H), line(run.y, row, H), line(work.heard, s, 3 * H)
         state, keep = line(work.h, s, work.width), line(run.keep, row, 4 * H)
         for j in range(0, H, LANES):
@@ -284,14 +287,13 @@ def _gru_after(cell, run, work, rows, count, t):
                 store(keep, 3 * H + j, n, u)
 
 
-def _gru_after_back(cell, run, back, work, rows, count, t, block):
+def _gru_after_back(cell, run, back, work, at, h_before, c_before, count, block):
     H, one = run.H, spread(_f(1.0))
     for s in range(count):
-        place = whole(rows, s)
-        row = t * run.R + place
+        row = at + s
         x, dy, heard = line(back.x, row, 3 * H), line(back.y, row, H), line(work.heard, s, 3 * H)
         state, keep = line(work.h, s, H), line(run.keep, row, 4 * H)
-        start = line(run.y, row - run.R, H) if t else line(back.h_start, place, H)
+        start = line(h_before, s, H)
         for j in range(0, H, LANES):
             n, to_z, to_n = H - j, H + j, 2 * H + j
             r, z, new = load(keep, j, n), load(keep, to_z, n), load(keep, to_n, n)
@@ -308,10 +310,10 @@ def _gru_after_back(cell, run, back, work, rows, count, t, block):
             store(state, j, n, dh * z)
 
 
-def _gru_before(cell, run, work, rows, count, t):
+def _gru_before(cell, run, work, at, count):
     H = run.H
     for s in range(count):
-        row = t * run.R + whole(rows, s)
+        row = at + s
         x, heard = line(run.x, row, 3 * H), line(work.heard, s, 2 * H)
         state, reset = line(work.h, s, work.width), line(work.reset, s, work.width)
         keep = line(run.keep, row, 3 * H)
@@ -326,10 +328,10 @@ def _gru_before(cell, run, work, rows, count, t):
                 store(keep, to_z, n, z)
 
 
-def _gru_before_again(cell, run, work, rows, count, t):
+def _gru_before_again(cell, run, work, at, count):
     H, one = run.H, spread(_f(1.0))
     for s in range(count):
-        row = t * run.R + whole(rows, s)
+        row = at + s
         x, y, heard = line(run.x, row, 3 * H), line(run.y, row, H), line(work.heard, s, 2 * H)
         state, more = line(work.h, s, work.width), line(work.more, s, H)
         keep = line(run.keep, row, 3 * H)
@@ -343,15 +345,14 @@ def _gru_before_again(cell, run, work, rows, count, t):
                 store(keep, to_n, n, new)
 
 
-def _gru_before_back(cell, run, back, work, rows, count, t, block):
+def _gru_before_back(cell, run, back, work, at, h_before, c_before, count, block):
     H, one, zero = run.H, spread(_f(1.0)), spread(_f(0.0))
     for s in range(count):
-        place = whole(rows, s)
-        row = t * run.R + place
+        row = at + s
         x, dy, heard = line(back.x, row, 3 * H), line(back.y, row, H), line(work.heard, s, 2 * H)
         state, more, reset = line(work.h, s, H), line(work.more, s, H), line(work.reset, s, H)
         keep = line(run.keep, row, 3 * H)
-        start = line(run.y, row - run.R, H) if t else line(back.h_start, place, H)
+        start = line(h_before, s, H)
         for j in range(0, H, LANES):
             n, to_z, to_n = H - j, H + j, 2 * H + j
             z, new = load(keep, to_z, n), load(keep, to_n, n)
@@ -366,18 +367,17 @@ def _gru_before_back(cell, run, back, work, rows, count, t, block):
             store(state, j, n, dh * z)
 
 
-def _gru_before_back_again(cell, run, back, work, rows, count, t):
+def _gru_before_back_again(cell, run, back, work, at, h_before, count):
     H, one = run.H, spread(_f(1.0))
     for s in range(count):
-        place = whole(rows, s)
-        row = t * run.R + place
+        row = at + s
         x, heard, keep = (
             line(back.x, row, 3 * H),
             line(work.heard, s, 2 * H),
             line(run.keep, row, 3 * H),
         )
         state, reset = line(work.h, s, H), line(work.reset, s, H)
-        start = line(run.y, row - run.R, H) if t else line(back.h_start, place, H)
+        start = line(h_before, s, H)
         for j in range(0, H, LANES):
             n, r, d_reset = H - j, load(keep, j, H - j), load(reset, j, H - j)
             dr = d_reset * load(start, j, n) * r * (one - r)

@@ -69,19 +69,40 @@ def fold(terms, dz, rows, dx, F):
 @njit
 def _shift(terms, k, x, x_width, y, y_width, plus, F, times, sign):
     """Write times · S_k x + sign · plus to y, for the nodes of one member; no plus: 0."""
-    scale, factor = spread(times), spread(sign)
     for i in range(terms.nodes):
-        row, out = k * (terms.nodes + 1) + i, y + 4 * i * y_width
+        row, out, by = k * (terms.nodes + 1) + i, y + 4 * i * y_width, plus
         first, last = whole(terms.offsets, row), whole(terms.offsets, row + 1)
-        for j in range(0, F, LANES):
-            n, total = F - j, spread(_f(0.0))
-            for e in range(first, last):
-                heard = load(x, whole(terms.columns, e) * x_width + j, n)
-                total = fma(spread(number(terms.values, e)), heard, total)
-            total = total * scale
-            if plus:
-                total = fma(factor, load(plus, i * y_width + j, n), total)
-            store(out, j, n, total)
+        if plus:
+            by = plus + 4 * i * y_width
+        for j in range(0, F, 4 * LANES):
+            n = F - j
+            if n > LANES:  # an edge's number and value are read once for four vectors
+                a, b, c, d = spread(_f(0.0)), spread(_f(0.0)), spread(_f(0.0)), spread(_f(0.0))
+                for e in range(first, last):
+                    heard = line(x, whole(terms.columns, e), x_width) + 4 * j
+                    value = spread(number(terms.values, e))
+                    a = fma(value, load(heard, 0, n), a)
+                    b = fma(value, load(heard, LANES, n - LANES), b)
+                    c = fma(value, load(heard, 2 * LANES, n - 2 * LANES), c)
+                    d = fma(value, load(heard, 3 * LANES, n - 3 * LANES), d)
+                _put(out, by, j, n, a, times, sign)
+                _put(out, by, j + LANES, n - LANES, b, times, sign)
+                _put(out, by, j + 2 * LANES, n - 2 * LANES, c, times, sign)
+                _put(out, by, j + 3 * LANES, n - 3 * LANES, d, times, sign)
+            else:
+                a = spread(_f(0.0))
+                for e in range(first, last):
+                    heard = load(x, whole(terms.columns, e) * x_width + j, n)
+                    a = fma(spread(number(terms.values, e)), heard, a)
+                _put(out, by, j, n, a, times, sign)
+
+
+@njit(inline="always")
+def _put(out, plus, j, n, total, times, sign):
+    total = total * spread(times)
+    if plus:
+        total = fma(spread(sign), load(plus, j, n), total)
+    store(out, j, n, total)
 
 
 @njit

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from plait.kernels.compiled import compiled, in_threads
 from plait.kernels.fused import Algebra
-from plait.kernels.product import pack, product
+from plait.kernels.product import LAYOUTS, product_as
+from plait.kernels.rounding import Kind, pack
 from plait.kernels.simd import copy, line, long, whole
 from plait.kernels.steps import Run, Work, step, step_again
 
@@ -52,11 +53,13 @@ class Writer:
     embedding : Tensor `[V, F]`
     output, bias : Tensor `[V, H]` and `[V]`
     state : tuple of Tensor `[layers, B, H]`
+    kind : "float32", "bfloat16" or "int8"
+        How the matrices are packed, which were rounded so before.
     """
 
     def __init__(
         self, algebra: Algebra, layers: list[Layer], embedding: Tensor, output: Tensor,
-        bias: Tensor, state: tuple[Tensor, ...],
+        bias: Tensor, state: tuple[Tensor, ...], kind: Kind = "float32",
     ) -> None:  # fmt: skip
         embedding, output, bias = embedding.detach(), output.detach(), bias.detach()
         layers = [Layer(*(t.detach() for t in layer)) for layer in layers]
@@ -66,12 +69,12 @@ class Writer:
         self.symbols, self.bias = len(output), bias.double().numpy()
         first = algebra.first * self.H
         self.table = embedding @ layers[0].inputs.T  # [V, G·H]
-        self.output = pack(output.T)
+        self.layout, self.output = LAYOUTS[kind], pack(output.T, kind)
         self.held = [
             [
-                torch.empty(0) if k == 0 else pack(layer.inputs.T),
-                pack(layer.recurrent[:first].T),
-                pack(layer.recurrent[first:].T),
+                torch.empty(0) if k == 0 else pack(layer.inputs.T, kind),
+                pack(layer.recurrent[:first].T, kind),
+                pack(layer.recurrent[first:].T, kind),
                 layer.bias.contiguous(),
                 layer.extra.contiguous(),
             ]
@@ -92,12 +95,11 @@ class Writer:
             count = min(size, self.count - first)
             logits = torch.empty(count, self.symbols)
             room = torch.empty(count * (3 * self.H + 2 * self.gates))
-            rows = torch.arange(count, dtype=torch.int32)
             _write(
-                self.algebra.cell, draw, self.addresses.data_ptr(), len(self.held), self.H,
-                self.gates, self.algebra.first * self.H, self.count, first, count,
+                self.algebra.cell, self.layout, draw, self.addresses.data_ptr(), len(self.held),
+                self.H, self.gates, self.algebra.first * self.H, self.count, first, count,
                 self.table.data_ptr(), self.output.data_ptr(), self.bias, self.state[0].data_ptr(),
-                c, last.data_ptr(), rows.data_ptr(), room.data_ptr(), logits.data_ptr(),
+                c, last.data_ptr(), room.data_ptr(), logits.data_ptr(),
                 logits.numpy(), np.empty(self.symbols), np.empty(self.symbols, np.bool_), uniform,
                 written.numpy(),
             )  # fmt: skip
@@ -108,8 +110,8 @@ class Writer:
 
 @compiled
 def _write(
-    cell, draw, layers, depth, H, gates, heard_first, streams, first, count, table, output, bias,
-    state_h, state_c, last, rows, room, scores, logits, chances, taken, uniform, written,
+    cell, layout, draw, layers, depth, H, gates, heard_first, streams, first, count, table, output,
+    bias, state_h, state_c, last, room, scores, logits, chances, taken, uniform, written,
 ):  # fmt: skip
     """Write `len(uniform)` symbols of the streams first … first + count."""
     x, heard = room, line(room, count, gates)
@@ -125,19 +127,19 @@ def _write(
             c = line(state_c, k * streams + first, H)
             if k:
                 below = line(state_h, (k - 1) * streams + first, H)
-                product(below, H, count, long(layer, 0), H, x, gates)
+                product_as(layout, below, H, count, long(layer, 0), H, x, gates)
             run = Run(
-                1, count, H, gates, heard_first, x, long(layer, 3), long(layer, 1), long(layer, 2),
-                long(layer, 4), rows, 0, h, c, y, 0, 0, 0,
+                1, H, gates, heard_first, x, long(layer, 3), long(layer, 1), long(layer, 2),
+                long(layer, 4), 0, h, c, y, 0, 0, 0,
             )  # fmt: skip
             work = Work(h, H, c, heard, reset, more)
-            product(h, H, count, run.weights, H, heard, heard_first)
-            step(cell, run, work, rows, count, 0)
+            product_as(layout, h, H, count, run.weights, H, heard, heard_first)
+            step(cell, run, work, 0, count)
             if heard_first < gates:
-                product(reset, H, count, run.more, H, more, gates - heard_first)
-                step_again(cell, run, work, rows, count, 0)
+                product_as(layout, reset, H, count, run.more, H, more, gates - heard_first)
+                step_again(cell, run, work, 0, count)
         top = line(state_h, (depth - 1) * streams + first, H)
-        product(top, H, count, output, H, scores, len(bias))
+        product_as(layout, top, H, count, output, H, scores, len(bias))
         for s in range(count):
             for v in range(len(bias)):
                 chances[v] = logits[s, v] + bias[v]

@@ -99,28 +99,29 @@ class Attention:
         N = graph.num_nodes
 
         def by_head(rows: Tensor) -> Tensor:  # [..., N, gates·K·C]
-            return rows.reshape(-1, N, gates, K, C).permute(0, 3, 1, 2, 4)
+            heads = rows.reshape(-1, N, gates, K, C).transpose(2, 3)
+            return heads.reshape(-1, N, K, gates * C)
 
         def vectors(stacked: Tensor) -> Tensor:  # [gates·K, C]
             return stacked.view(gates, K, C).transpose(0, 1).flatten(1)  # [K, gates·C]
 
-        z = by_head(F.linear(x, weight)).flatten(3)  # [B, K, N, gates·C]
+        z = by_head(F.linear(x, weight))  # [B, N, K, gates·C]
         hood = hearing(graph)
         if self.version == 1:
-            both = torch.stack([vectors(weights[n]) for n in ("source", "target")], -1)
-            left, right = (z @ both).flatten(0, 1).unbind(-1)  # [B·K, N]
-            y = attend(z.flatten(0, 1), left, right, None, hood, self.dropout)
+            both = torch.stack([vectors(weights[n]) for n in ("source", "target")])
+            apart = torch.eye(K, dtype=x.dtype, device=x.device)  # a head sees its own channels
+            sides = torch.einsum("skc,kh->kcsh", both, apart).reshape(-1, 2 * K)
+            left, right = (z.flatten(2) @ sides).split(K, -1)  # [B, N, K]
+            y = attend(z, left, right, None, hood, self.dropout)
         else:
-            left = z.flatten(0, 1)
-            right = by_head(F.linear(x, weights["target"])).flatten(3).flatten(0, 1)
-            vector = vectors(a).repeat(len(z), 1)  # [B·K, gates·C]
-            y = attend(left, left, right, vector, hood, self.dropout)
-        y = y.view(-1, K, N, gates, C).permute(0, 2, 3, 1, 4)  # [B, N, gates, K, C]
+            right = by_head(F.linear(x, weights["target"]))
+            y = attend(z, z, right, vectors(a), hood, self.dropout)
+        y = y.unflatten(-1, (gates, C)).transpose(2, 3)  # [B, N, gates, K, C]
         return y.reshape(*lead, N, gates * K * C)
 
     def explain(self, inputs: int, outputs: int, graph: Graph | None = None) -> str:
         """Say what is kept and what is computed again."""
-        text = "product first; scores and coefficients head by head, computed again for gradients"
+        text = "product first; scores and coefficients computed again for gradients"
         if graph is None:
             return text
         return f"{text}; {len(hearing(graph).sources):,} edges, a loop at each node among them"

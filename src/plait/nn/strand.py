@@ -124,12 +124,15 @@ class Strand(nn.Module):
         keep: Tensor | None,
     ) -> tuple[Tensor, State]:  # fmt: skip
         """Run by the compiled loops."""
-        filters = self._filters(x, graph)
+        filters, packing = self._filters(x, graph), fused.Packing.of(lengths, *x.shape[:2])
         W, U = self.inputs["weight"].flatten(1), self.recurrent["weight"]
+        rows = packing.pack(x)  # [P, (N,) F]
         if filters.terms.width > 1 and W.shape[1] > len(W) * filters.terms.heard:
-            x_gates = self.operator.apply(x, dict(self.inputs), graph)  # product first is cheaper
+            x_gates = self.operator.apply(
+                rows, dict(self.inputs), graph
+            )  # product first is cheaper
         else:
-            x_gates = fused.linear(fused.stacked(x, filters), W)  # [T, B, (N,) G·H]
+            x_gates = fused.linear(fused.stacked(rows, filters), W)  # [P, (N,) G·H]
         extra = self.extra()
 
         def again(
@@ -139,14 +142,16 @@ class Strand(nn.Module):
             weights = {"weight": weight.view(U.shape)}
             hear = self._hearing(self.operator, graph, None, weights, bias_too)
             vectors = dict(zip(self.cell.vectors, extra, strict=False))
-            y, final, _ = reference.run(self.cell.step, x_gates + bias, hear, start, vectors, keep)
-            return (y, *final)
+            padded, begin = packing.unpack(x_gates + bias), packing.unsort(start)
+            y, final, _ = reference.run(self.cell.step, padded, hear, begin, vectors, keep)
+            return (packing.pack(y), *packing.sort(final))
 
         assert self.bias is not None
-        return fused.run(
-            fused.ALGEBRAS[name], x_gates, self.bias, U.flatten(1), extra, start, filters, lengths,
-            again,
+        y, final = fused.run(
+            fused.ALGEBRAS[name], x_gates, self.bias, U.flatten(1), extra, packing.sort(start),
+            filters, packing, again,
         )  # fmt: skip
+        return packing.unpack(y), packing.unsort(final)
 
     def extra(self) -> Tensor:
         """Give what the compiled loops want of a cell beside matrices and bias."""

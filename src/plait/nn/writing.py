@@ -4,6 +4,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from plait.kernels import fused
+from plait.kernels.rounding import Kind
 from plait.kernels.writer import Draw, Layer, Writer
 from plait.nn.cells import State, equations
 from plait.nn.operators import Dense
@@ -22,11 +23,14 @@ class CompiledWriter:
         A built-in cell with the `Dense` operator, in one direction.
     output : nn.Linear
     state : tuple of Tensor `[layers, B, H]`
+    kind : "float32", "bfloat16" or "int8"
+        What the matrices were rounded to, and so how they are read.
     """
 
     def __init__(
-        self, embedding: nn.Embedding, recurrent: Recurrent, output: nn.Linear, state: State
-    ) -> None:
+        self, embedding: nn.Embedding, recurrent: Recurrent, output: nn.Linear, state: State,
+        kind: Kind = "float32",
+    ) -> None:  # fmt: skip
         layers: list[Layer] = []
         for strand in recurrent.strands:
             assert isinstance(strand, Strand)
@@ -34,7 +38,9 @@ class CompiledWriter:
             W, U = strand.inputs["weight"], strand.recurrent["weight"]
             layers.append(Layer(W, U, strand.bias, strand.extra()))
         algebra = fused.ALGEBRAS[str(equations(recurrent.cell))]
-        self.writer = Writer(algebra, layers, embedding.weight, output.weight, output.bias, state)
+        self.writer = Writer(
+            algebra, layers, embedding.weight, output.weight, output.bias, state, kind
+        )
 
     @staticmethod
     def can_run(recurrent: Recurrent) -> bool:

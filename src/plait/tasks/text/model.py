@@ -79,7 +79,7 @@ class TextModel(WritesText):
             shape = (self.recurrent.layers, count, self.recurrent.hidden_size)
             state = tuple(torch.zeros(shape) for _ in self.recurrent.cell.states)
         states = (state,) if isinstance(state, Tensor) else state
-        return CompiledWriter(self.embedding, self.recurrent, self.output, states)
+        return CompiledWriter(self.embedding, self.recurrent, self.output, states, self.weights)
 
     def first_logits(self, count: int) -> Tensor:
         """Logits of a text's first character: those of the zero state, `[count, V]`."""

@@ -1,0 +1,198 @@
+"""Attention over edges, compiled: the scores are those of two sides, s = left_j + right_i.
+
+A node's row holds all its heads side by side. Forward a node gathers the rows of those it hears,
+backward those of the nodes that hear it; both times with two weightings at once, which makes every
+gradient a sum of the node's own, so that nothing lies on the edges and no two threads write to one
+row. With α the coefficients, λ the slope of LeakyReLU at s, g the gradient of y, and m_i = g_i y_i:
+
+y_i = Σ_j α_ij v_j,  z_i = Σ_j λ_ij α_ij v_j,  p_i = Σ_j λ_ij α_ij
+
+dv_j = Σ_i α_ij g_i,  w_j = Σ_i λ_ij α_ij g_i,  q_j = Σ_i λ_ij α_ij m_i
+
+dright_i = g_i z_i − m_i p_i,  dleft_j = v_j w_j − q_j
+
+Dropout's masks multiply the coefficients of vectors, not those of p and q.
+"""
+
+from typing import NamedTuple
+
+from numba import float32 as _f
+from numba import njit
+
+from plait.kernels.compiled import compiled
+from plait.kernels.simd import (
+    LANES,
+    exp,
+    fma,
+    larger,
+    line,
+    load,
+    number,
+    spread,
+    store,
+    total,
+    where_positive,
+    whole,
+)
+
+EDGES = 64
+"""Edges of a node at a time, whose coefficients lie side by side."""
+
+
+class Heard(NamedTuple):
+    """Sizes and addresses; rows are members of the batch × nodes."""
+
+    nodes: int  # N
+    edges: int  # E
+    heads: int  # K
+    width: int  # D
+    starts: int  # int32 [N + 1], where each node's edges begin, by the hearer …
+    others: int  # int32 [E], … and who is at the other end
+    back_starts: int  # the same by the one who is heard
+    back_others: int
+    back_order: int  # int32 [E], the edges in this order
+    values: int  # [rows, K, D]
+    left: int  # [rows, K]
+    right: int  # [rows, K]
+    masks: int  # [members, E, K], what dropout multiplies by; 0: nothing is dropped
+    y: int  # [rows, K, D]
+    z: int  # [rows, K, D]
+    p: int  # [rows, K]
+    tops: int  # [rows, K], the largest score
+    sums: int  # [rows, K], of exp(score − largest)
+
+
+class Back(NamedTuple):
+    """What the gradient reads and writes beside it."""
+
+    y: int  # [rows, K, D], of the answers
+    values: int  # [rows, K, D]
+    left: int  # [rows, K]
+    right: int  # [rows, K]
+    means: int  # [rows, K], m
+
+
+@njit(inline="always")
+def _slope(s, slope):
+    return spread(slope) + where_positive(s, spread(_f(1.0) - slope))
+
+
+@compiled
+def forward(heard, slope, first, last, scratch):
+    """Answer for the rows first … last; `scratch` is room for 2 · EDGES vectors."""
+    K, D = heard.heads, heard.width
+    again = line(scratch, EDGES, LANES)
+    for row in range(first, last):
+        i = row % heard.nodes
+        base, member = row - i, row // heard.nodes
+        begin, end = whole(heard.starts, i), whole(heard.starts, i + 1)
+        y, z = line(heard.y, row, K * D), line(heard.z, row, K * D)
+        for h in range(0, K, LANES):
+            n, at = K - h, row * K + h
+            own, top = load(heard.right, at, n), spread(_f(-3e38))
+            for e in range(begin, end):
+                s = own + load(heard.left, (base + whole(heard.others, e)) * K + h, n)
+                top = larger(s * _slope(s, slope), top)
+            summed, p = spread(_f(0.0)), spread(_f(0.0))
+            for part in range(begin, end, EDGES):
+                stop = min(part + EDGES, end)
+                for e in range(part, stop):
+                    s = own + load(heard.left, (base + whole(heard.others, e)) * K + h, n)
+                    k = _slope(s, slope)
+                    a = exp(fma(s, k, spread(_f(0.0)) - top))
+                    summed = summed + a
+                    p = fma(k, a, p)
+                    if heard.masks:
+                        a = a * load(heard.masks, (member * heard.edges + e) * K + h, n)
+                    store(scratch, (e - part) * LANES, LANES, a)
+                    store(again, (e - part) * LANES, LANES, k * a)
+                _gather(heard, heard.values, heard.others, base, part, stop, h, scratch, y, z,
+                        part > begin)  # fmt: skip
+            store(heard.tops, at, n, top)
+            store(heard.sums, at, n, summed)
+            over = spread(_f(1.0)) / summed
+            store(heard.p, at, n, p * over)
+            store(scratch, 0, LANES, over)
+            for k in range(h, min(K, h + LANES)):
+                factor = spread(number(scratch, k - h))
+                for j in range(0, D, LANES):
+                    store(y, k * D + j, D - j, load(y, k * D + j, D - j) * factor)
+                    store(z, k * D + j, D - j, load(z, k * D + j, D - j) * factor)
+
+
+@compiled
+def means(heard, back, first, last):
+    """Give m and the gradient of the right side for the rows first … last."""
+    K, D = heard.heads, heard.width
+    for at in range(first * K, last * K):
+        m, right = spread(_f(0.0)), spread(_f(0.0))
+        for j in range(0, D, LANES):
+            n, g = D - j, load(back.y, at * D + j, D - j)
+            m = fma(g, load(heard.y, at * D + j, n), m)
+            right = fma(g, load(heard.z, at * D + j, n), right)
+        mean = total(m)
+        store(back.means, at, 1, spread(mean))
+        store(back.right, at, 1, spread(total(right) - mean * number(heard.p, at)))
+
+
+@compiled
+def backward(heard, back, slope, first, last, scratch):
+    """Give the gradients of the values and the left side for the rows first … last.
+
+    `tops` and `sums` are now the logarithms and unused; `scratch` is room for 2 · EDGES vectors
+    and a row.
+    """
+    K, D = heard.heads, heard.width
+    again = line(scratch, EDGES, LANES)
+    w = line(again, EDGES, LANES)
+    for row in range(first, last):
+        i = row % heard.nodes
+        base, member = row - i, row // heard.nodes
+        begin, end = whole(heard.back_starts, i), whole(heard.back_starts, i + 1)
+        grad, values = line(back.values, row, K * D), line(heard.values, row, K * D)
+        for h in range(0, K, LANES):
+            n, at = K - h, row * K + h
+            own, q = load(heard.left, at, n), spread(_f(0.0))
+            for part in range(begin, end, EDGES):
+                stop = min(part + EDGES, end)
+                for e in range(part, stop):
+                    other = (base + whole(heard.back_others, e)) * K + h
+                    s = own + load(heard.right, other, n)
+                    k = _slope(s, slope)
+                    a = exp(fma(s, k, spread(_f(0.0)) - load(heard.tops, other, n)))
+                    q = fma(k * a, load(back.means, other, n), q)
+                    if heard.masks:
+                        edge = member * heard.edges + whole(heard.back_order, e)
+                        a = a * load(heard.masks, edge * K + h, n)
+                    store(scratch, (e - part) * LANES, LANES, a)
+                    store(again, (e - part) * LANES, LANES, k * a)
+                _gather(heard, back.y, heard.back_others, base, part, stop, h, scratch, grad, w,
+                        part > begin)  # fmt: skip
+            store(scratch, 0, LANES, q)
+            for k in range(h, min(K, h + LANES)):
+                dot = spread(_f(0.0))
+                for j in range(0, D, LANES):
+                    n = D - j
+                    dot = fma(load(values, k * D + j, n), load(w, k * D + j, n), dot)
+                left = total(dot) - number(scratch, k - h)
+                store(back.left, row * K + k, 1, spread(left))
+
+
+@njit
+def _gather(heard, rows, others, base, first, last, h, weights, y, z, more):
+    """Sum the rows of the others over the edges first … last by both weightings to y and z."""
+    K, D = heard.heads, heard.width
+    again = line(weights, EDGES, LANES)
+    for k in range(h, min(K, h + LANES)):
+        for j in range(0, D, LANES):
+            n, at = D - j, k * D + j
+            one, two = spread(_f(0.0)), spread(_f(0.0))
+            if more:
+                one, two = load(y, at, n), load(z, at, n)
+            for e in range(first, last):
+                x = load(rows, (base + whole(others, e)) * (K * D) + at, n)
+                weight = (e - first) * LANES + k - h
+                one = fma(spread(number(weights, weight)), x, one)
+                two = fma(spread(number(again, weight)), x, two)
+            store(y, at, n, one)
+            store(z, at, n, two)
