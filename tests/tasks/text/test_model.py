@@ -112,7 +112,7 @@ def test_a_model_is_rebuilt_from_what_a_run_folder_keeps(units):
     vocabulary = Bytes() if units == "bytes" else SYMBOLS
     config = TextConfig(units=units, cell="gru-before", hidden_size=6, embedding_size=5)
     made = TextModel(vocabulary, config).eval()
-    facts = json.loads(json.dumps({"vocabulary": vocabulary.characters}))
+    facts = json.loads(json.dumps({"vocabulary": vocabulary.facts}))
     again = TextModel.from_facts(
         TextConfig.from_dict(json.loads(json.dumps(asdict(config)))), facts
     )

@@ -38,10 +38,17 @@ class TextConfig(TrainingConfig):
 
     data: str = option(
         "presidents",
-        "A UTF-8 text, a folder of them, or: democracy, grimm, presidents, python-docs.",
+        "A UTF-8 text, a folder of them, or: democracy, grimm, presidents, python-docs, ptb.",
     )
-    units: Literal["chars", "bytes"] = option(
-        "chars", "Symbols: the characters of the text, or bytes, which meet no unknown one."
+    units: Literal["chars", "bytes", "words"] = option(
+        "chars",
+        "Symbols: characters of the text, bytes, which meet no unknown one, or words and marks.",
+    )
+    vocabulary: int = option(
+        10_000,
+        "Of words: how many are known, the commonest of the training part; all others are one "
+        "unknown word, which counts among them.",
+        least=2,
     )
     keep_boilerplate: bool = option(
         False, "Keep Project Gutenberg's header and licence and the byte-order mark."
@@ -49,11 +56,11 @@ class TextConfig(TrainingConfig):
     cell: str = option("lstm", "rnn, rnn-relu, lstm, lstm-peephole, gru or gru-before.")
     hidden_size: int = option(128, "Channels of every layer's state.", least=1, below=2**20)
     layers: int = option(2, "Recurrent layers, one on another.", least=1, below=1001)
-    embedding_size: int = option(128, "Numbers that stand for one character.", least=1, below=2**20)
+    embedding_size: int = option(128, "Numbers that stand for one symbol.", least=1, below=2**20)
     tied: bool = option(
         False, "One matrix for embedding and output (embedding size = hidden size)."
     )
-    length: int = option(30, "Characters of a training sequence.", least=1)
+    length: int = option(30, "Symbols of a training sequence.", least=1)
     batch_size: int = option(64, "Sequences of a batch.", least=1)
     batches: Literal["lanes", "windows"] = option(
         "lanes",
@@ -72,8 +79,17 @@ class TextConfig(TrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        of_words = {"vocabulary": TextConfig.vocabulary}
+        for name, default in of_words.items():
+            if self.units != "words" and getattr(self, name) != default:
+                raise InputError(f"--{name.replace('_', '-')} is for --units words alone")
         if self.tied and self.embedding_size != self.hidden_size:
             raise InputError(
                 f"--tied needs --embedding-size ({self.embedding_size}) and --hidden-size "
                 f"({self.hidden_size}) to be the same"
             )
+
+    @property
+    def criterion(self) -> str:
+        """Bits per character, or of words the perplexity."""
+        return "perplexity" if self.units == "words" else "bits_per_character"

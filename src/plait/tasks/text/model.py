@@ -1,4 +1,4 @@
-"""The character language model: embedding, recurrent layers, output."""
+"""The language model: embedding, recurrent layers, output."""
 
 from collections.abc import Mapping
 from typing import Any, Self
@@ -12,15 +12,16 @@ from plait.nn.cells import State, cell_named
 from plait.nn.recurrent import Recurrent
 from plait.nn.writing import CompiledWriter
 from plait.tasks.text.config import TextConfig
-from plait.tasks.text.vocabulary import Bytes, Characters, Vocabulary
+from plait.tasks.text.parts import vocabulary_from
+from plait.tasks.text.vocabulary import Vocabulary
 
 
 class TextModel(WritesText):
-    """Predicts the next character from all before it.
+    """Predicts the next symbol, a character or a word, from all before it.
 
     e_t = E[x_t],  h_t = Recurrent(e_t, h_{t−1}),  P(x_{t+1} | x_1 … x_t) = softmax(V h_t + b)
 
-    Shapes: numbers of characters `[T, B]` to logits `[T, B, len(vocabulary)]`.
+    Shapes: numbers of symbols `[T, B]` to logits `[T, B, len(vocabulary)]`.
 
     Example
     -------
@@ -65,7 +66,7 @@ class TextModel(WritesText):
     def forward(
         self, numbers: Tensor, state: Tensor | State | None = None
     ) -> tuple[Tensor, Tensor | State]:
-        """Logits of the next character after each, and the state after the last."""
+        """Logits of the next symbol after each, and the state after the last."""
         x = F.dropout(self.embedding(numbers), self.dropout, self.training)  # [T, B, E]
         h, final = self.recurrent(x, state)
         h = F.dropout(h, self.dropout, self.training)
@@ -82,11 +83,6 @@ class TextModel(WritesText):
         return CompiledWriter(self.embedding, self.recurrent, self.output, states)
 
     def first_logits(self, count: int) -> Tensor:
-        """Logits of a text's first character: those of the zero state, `[count, V]`."""
+        """Logits of a text's first symbol: those of the zero state, `[count, V]`."""
         h = torch.zeros(count, self.recurrent.hidden_size, device=self.output.weight.device)
         return self.output(h.to(self.output.weight.dtype))
-
-
-def vocabulary_from(config: TextConfig, facts: Mapping[str, Any]) -> Vocabulary:
-    """Rebuild the vocabulary of a run folder."""
-    return Bytes() if config.units == "bytes" else Characters(facts["vocabulary"])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from plait.tasks.text.scores import symbols_per_character
+from plait.tasks.text.scores import in_its_terms
 from plait.tasks.text.vocabulary import Vocabulary
 
 MAX_ORDER = 10
@@ -17,7 +17,8 @@ def ngram_baseline(
 ) -> dict[str, float]:
     """Score the n-gram whose order does best on the validation text, on the held-out text.
 
-    Returns `ngram_order`, `ngram_bits_per_character` and `ngram_accuracy`.
+    Returns `ngram_order`, `ngram_bits_per_character` (of words `ngram_perplexity`) and
+    `ngram_accuracy`.
     """
     train, valid, test = (t.cpu().numpy() for t in (training, validation, heldout))
     symbols = len(vocabulary)
@@ -25,9 +26,7 @@ def ngram_baseline(
     chosen = score_ngrams(train, test, symbols, best_index(orders) + 1)[-1]
     return {
         "ngram_order": chosen.order,
-        "ngram_bits_per_character": chosen.loss
-        / math.log(2)
-        * symbols_per_character(vocabulary, heldout),
+        **{f"ngram_{k}": v for k, v in in_its_terms(vocabulary, chosen.loss, heldout).items()},
         "ngram_accuracy": chosen.accuracy,
     }
 
@@ -112,7 +111,7 @@ def score_ngrams(
         weight = np.where(total > 0, types, 1)  # where u never occurred: P_{k−1} as it is
         both = total + weight
         p = (_times(pairs, kinds, times) + weight[context] * p) / both[context]
-        # The likeliest symbol is the likeliest of those seen after u, or, unseen, that of order k − 1.
+        # the likeliest symbol: the likeliest of those seen after u or, unseen, that of order k − 1
         seen_p = p[begin:n][first]
         ranked = np.lexsort((kinds, -seen_p, owner))  # of a context the likeliest, the lowest first
         owners, top = np.unique(owner[ranked], return_index=True)
