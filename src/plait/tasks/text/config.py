@@ -20,7 +20,8 @@ class TextConfig(TrainingConfig):
     """
 
     architecture: ClassVar[Sequence[str]] = (
-        "cell", "hidden_size", "layers", "embedding_size", "tied", "units",
+        "cell", "hidden_size", "layers", "embedding_size", "tied", "units", "word_graph",
+        "k",
     )  # fmt: skip
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "report": {"batches": "windows", "keep_boilerplate": True},
@@ -49,6 +50,15 @@ class TextConfig(TrainingConfig):
         "Of words: how many are known, the commonest of the training part; all others are one "
         "unknown word, which counts among them.",
         least=2,
+    )
+    word_graph: int = option(
+        0,
+        "Join each word with so many nearest by the company they keep, and smooth the input over "
+        "this graph (GCRN, Model 1); 0: no graph.",
+        least=0,
+    )
+    k: int = option(
+        3, "Terms of the Chebyshev filter over the graph of words.", least=1, below=1001
     )
     keep_boilerplate: bool = option(
         False, "Keep Project Gutenberg's header and licence and the byte-order mark."
@@ -79,9 +89,8 @@ class TextConfig(TrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        of_words = {"vocabulary": TextConfig.vocabulary}
-        for name, default in of_words.items():
-            if self.units != "words" and getattr(self, name) != default:
+        for name in ("vocabulary", "word_graph", "k"):
+            if self.units != "words" and getattr(self, name) != getattr(TextConfig, name):
                 raise InputError(f"--{name.replace('_', '-')} is for --units words alone")
         if self.tied and self.embedding_size != self.hidden_size:
             raise InputError(

@@ -14,12 +14,14 @@ from torch.nn import functional as F
 from plait.data import read_text
 from plait.errors import InputError
 from plait.figures import Curve, draw_curves
+from plait.nn.graph import Graph
 from plait.tasks.text.batches import Lanes, Windows
 from plait.tasks.text.config import TextConfig
 from plait.tasks.text.model import TextModel
 from plait.tasks.text.ngram import ngram_baseline
 from plait.tasks.text.parts import parts_in_numbers, vocabulary_of
 from plait.tasks.text.scores import score_stream, symbols_per_character, unknown_share
+from plait.tasks.text.word_graph import word_graph
 from plait.tasks.text.words import Words
 from plait.training.task import Carry
 
@@ -63,26 +65,42 @@ class TextTask:
             symbols = symbols_per_character(self.vocabulary, torch.cat(parts))
             self.tell = partial(torch.mul, other=symbols / math.log(2))
         self.units_per_step = config.length * config.batch_size
-        self.model = TextModel(self.vocabulary, config).to(device)
+        graph = self._word_graph()
+        self.model = TextModel(self.vocabulary, config, graph.num_edges if graph else 0)
+        if graph is not None:
+            self.model.place(graph)
+        self.model.to(device)
 
     def facts(self) -> Mapping[str, Any]:
         """Vocabulary, and what tells whether a text is the same one."""
+        edges = {"edges": self.model.graph.num_edges} if self.config.word_graph else {}
         return {
             "vocabulary": self.vocabulary.facts,
             "characters": len(self.text.characters),
             "sha256": self.text.sha256,
+            **edges,
         }
 
+    def _word_graph(self) -> Graph | None:
+        """Join the words by the training part, where the configuration says so."""
+        neighbours = self.config.word_graph
+        if not neighbours:
+            return None
+        return word_graph(self.training.cpu().numpy(), len(self.vocabulary), neighbours)
+
     def begin_with(self, model: TextModel) -> None:
-        """Take over the weights of a model trained before; new symbols keep initial weights."""
+        """Take over the weights of a model trained before; new symbols keep initial weights.
+
+        A graph of words is that of the new text.
+        """
         place = {symbol: row for row, symbol in enumerate(self.vocabulary.symbols)}
         rows = torch.tensor([place[symbol] for symbol in model.vocabulary.symbols])
         mine = self.model.state_dict()
-        for name, value in model.state_dict().items():
-            if name.startswith("recurrent."):
+        for name, value in model.named_parameters():
+            if name.startswith(("recurrent.", "filter.")):
                 mine[name].copy_(value)
             else:  # embedding and output: a row a symbol
-                mine[name][rows] = value.to(mine[name].device)
+                mine[name][rows] = value.detach().to(mine[name].device)
 
     def summary(self) -> dict[str, str]:
         """What a person wants to know before it starts."""
