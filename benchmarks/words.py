@@ -1,6 +1,6 @@
 """Words: GCRN's graph of words beside the same LSTM without it, each with dropout and without.
 
-    python benchmarks/words.py                      the first 200,000 words of ptb's training part
+    python benchmarks/words.py                      the first 100,000 words of ptb's training part
     python benchmarks/words.py --words 0            all of it; --hidden-size 200 is the paper's size
 
 Batches of 20 × 20 words, a vocabulary of 10,000, 4 neighbours and 3 terms, as in Seo et al. (2016).
@@ -27,8 +27,8 @@ from plait.training.run import Run
 
 SETTINGS: dict[str, Any] = {
     "units": "words", "vocabulary": 10_000, "cell": "lstm-peephole", "layers": 1, "length": 20,
-    "batch_size": 20, "hidden_size": 100, "embedding_size": 100, "steps": 2500, "lr": 0.003,
-    "schedule": "cosine", "warmup": 100, "validate_every": 500, "threads": 1, "device": "cpu",
+    "batch_size": 20, "hidden_size": 100, "embedding_size": 100, "steps": 1000, "lr": 0.005,
+    "schedule": "cosine", "warmup": 50, "validate_every": 250, "threads": 1, "device": "cpu",
 }  # fmt: skip
 
 DROPOUT = 0.3
@@ -43,7 +43,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 PUBLISHED = {"LSTM": 120.16, "LSTM + dropout": 112.98, "GCRN Model 1 + dropout": 98.67}
 """Test perplexity, Seo et al. (2016)."""
 
-SAMPLE = 50_000
+SAMPLE = 20_000
 """Words of the training part on which its perplexity is measured."""
 
 
@@ -86,7 +86,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--runs", type=Path, default=Path("runs/words"))
-    parser.add_argument("--words", type=int, default=200_000)
+    parser.add_argument("--words", type=int, default=100_000)
     options, others = parser.parse_known_args()
     flags = [
         f"{f[2:].replace('-', '_')}={v}" for f, v in zip(others[::2], others[1::2], strict=True)

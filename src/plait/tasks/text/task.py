@@ -21,7 +21,6 @@ from plait.tasks.text.model import TextModel
 from plait.tasks.text.ngram import ngram_baseline
 from plait.tasks.text.parts import parts_in_numbers, vocabulary_of
 from plait.tasks.text.scores import score_stream, symbols_per_character, unknown_share
-from plait.tasks.text.word_graph import word_graph
 from plait.tasks.text.words import Words
 from plait.training.task import Carry
 
@@ -86,6 +85,8 @@ class TextTask:
         neighbours = self.config.word_graph
         if not neighbours:
             return None
+        from plait.tasks.text.word_graph import word_graph  # with scikit-learn, slow to import
+
         return word_graph(self.training.cpu().numpy(), len(self.vocabulary), neighbours)
 
     def begin_with(self, model: TextModel) -> None:
