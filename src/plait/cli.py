@@ -297,7 +297,8 @@ def score(
         A text by path or name, all of it; for memory, lengths such as 8,10,12; for scenes, a JSON
         file. Default: the run's own test part.
     skip_unknown : bool
-        Leave characters or words out that the model has never seen; words are <unk> otherwise.
+        Leave characters or words out that the model has never seen; words count as one unknown
+        word otherwise.
     dynamic : bool
         Score also with the weights learning on from what was scored.
     """

@@ -112,6 +112,9 @@ def test_words_never_seen_are_named_left_out_or_unk():
         words.encode(text)
     assert words.known(text) == "It was, , the of times"
     assert words.decode(words.read(text)) == "It was, <unk>, the <unk> of times"
+    two = Words([UNKNOWN, "a", "\n"])
+    assert two.known("a\nb\na") == "a a"  # a line's end twice is not known
+    assert two.known(" a  ") == "a"
     assert words.encode("the <unk>").tolist() == words.read("the worstest").tolist()
     with pytest.raises(InputError, match=r"'h' and 3 more;"):
         words.encode("a b c d e f g h i j k")

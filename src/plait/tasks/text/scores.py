@@ -1,6 +1,7 @@
 """How well a model predicts a text that it has not seen."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,15 +45,17 @@ def score_stream(model: TextModel, numbers: Tensor) -> dict[str, float]:
     stretch = math.ceil(predictions / lanes)
     lanes = math.ceil(predictions / stretch)
     starts = torch.arange(lanes, device=numbers.device) * stretch  # [L]
+    chunk = max(1, min(CHUNK, LOGITS // (lanes * len(model.vocabulary))))
     state = None
     if lanes > 1:
         before = torch.arange(-WARM_UP, 0, device=numbers.device)[:, None]
-        _, warm = model(numbers[before + starts[1:]])  # lanes 1 …: [WARM_UP, L − 1]
+        warm: Any = None
+        for piece in numbers[before + starts[1:]].split(chunk):  # lanes 1 …: [WARM_UP, L − 1]
+            _, warm = model(piece, warm)
         warm = warm if isinstance(warm, tuple) else (warm,)
         state = tuple(F.pad(s, (0, 0, 1, 0)) for s in warm)  # lane 0 starts from zero
     nats = torch.zeros((), dtype=torch.float64, device=numbers.device)
     right = torch.zeros((), dtype=torch.long, device=numbers.device)
-    chunk = max(1, min(CHUNK, LOGITS // (lanes * len(model.vocabulary))))
     for begin in range(0, stretch, chunk):
         steps = torch.arange(begin, min(begin + chunk, stretch), device=numbers.device)
         places = steps[:, None] + starts  # [T, L]

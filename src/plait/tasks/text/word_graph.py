@@ -49,7 +49,7 @@ def word_graph(numbers: np.ndarray, words: int, neighbours: int) -> Graph:
             f"--word-graph {neighbours} is too many neighbours for a vocabulary of {words} words; "
             f"give at most {words - 1}"
         )
-    return Graph.from_points(normalize(word_vectors(numbers, words)), neighbours)
+    return Graph.from_points(np.asarray(normalize(word_vectors(numbers, words))), neighbours)
 
 
 def word_vectors(numbers: np.ndarray, words: int) -> np.ndarray:

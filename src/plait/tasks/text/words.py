@@ -105,8 +105,10 @@ class Words:
 
     def known(self, text: str) -> str:
         """Leave out the words and marks that are not in the vocabulary."""
-        found = (self._numbers.get(word) for word in split_words(text, self.prepared))
-        return self.decode(n for n in found if n is not None)
+        while self.unknown(text):  # what is left may stand together as a mark that is not known
+            found = (self._numbers.get(word) for word in split_words(text, self.prepared))
+            text = self.decode(n for n in found if n is not None)
+        return text
 
     def encode(self, text: str) -> np.ndarray:
         """Number the words and marks, as int64.
