@@ -24,7 +24,7 @@ class _Home(NamedTuple):
 
 TASKS = {
     "text": _Home(
-        "Learn a text, character by character, to write on in its voice.\n\n"
+        "Learn a text, by characters, bytes or words, to write on in its voice.\n\n"
         "Example: plait train text --data book.txt --out runs/book",
         "plait.tasks.text.config:TextConfig",
         "plait.tasks.text.task:TextTask",
