@@ -7,11 +7,11 @@ from typing import ClassVar, Literal
 from plait.errors import InputError
 from plait.training.config import TrainingConfig, option
 
-SIZES: Mapping[tuple[str, str], Mapping[str, int]] = {
-    ("small", "gcrn"): {"frame": 32, "patch": 4, "hidden_size": 48, "layers": 1},
-    ("small", "lstm"): {"frame": 32, "patch": 4, "hidden_size": 256, "layers": 2},
-    ("paper", "gcrn"): {"frame": 64, "patch": 4, "hidden_size": 256, "layers": 1},
-    ("paper", "lstm"): {"frame": 64, "patch": 4, "hidden_size": 2048, "layers": 2},
+SIZES: Mapping[tuple[str, str], Mapping[str, float]] = {
+    ("small", "gcrn"): {"frame": 32, "patch": 4, "hidden_size": 48, "layers": 1, "lr": 0.01},
+    ("small", "lstm"): {"frame": 32, "patch": 4, "hidden_size": 256, "layers": 2, "lr": 0.003},
+    ("paper", "gcrn"): {"frame": 64, "patch": 4, "hidden_size": 256, "layers": 1, "lr": 0.001},
+    ("paper", "lstm"): {"frame": 64, "patch": 4, "hidden_size": 2048, "layers": 2, "lr": 0.001},
 }
 """What a size means for a network where nothing else is said."""
 
@@ -59,9 +59,9 @@ class DigitsConfig(TrainingConfig):
     layers: int = option(0, f"Recurrent layers, one on another. {OF_SIZE}", least=0, below=1001)
     history: int = option(10, "Frames that are heard.", least=1)
     horizon: int = option(10, "Frames that are predicted.", least=1)
-    batch_size: int = option(16, "Sequences of a batch.", least=1)
-    steps: int = option(1000, "Weight updates.", least=1)
-    lr: float = option(0.003, "Learning rate (of Adam).", least=0)
+    batch_size: int = option(8, "Sequences of a batch.", least=1)
+    steps: int = option(3000, "Weight updates.", least=1)
+    lr: float = option(0.0, f"Learning rate (of Adam). {OF_SIZE}", least=0)
     schedule: Literal["constant", "cosine"] = option(
         "cosine", "Learning rate over time: as it is, or falling to 0 along a half cosine."
     )

@@ -25,7 +25,7 @@ BATCHES = {FITTING: 4, VALIDATION: 4, TEST: 20}
 SHARES = torch.arange(20) / 20
 """Shares of the last frame, of which the best is found."""
 
-BASELINES = {"mean": "the mean frame", "last": "the last frame, faded into it"}
+BASELINES = {"mean_frame": "the mean frame", "last_frame": "the last frame, faded into it"}
 
 
 def sequences(
@@ -64,21 +64,14 @@ class Baselines(NamedTuple):
         frames = torch.cat(list(sequences), 1)
         mean = frames.mean((0, 1))
         heard, truth = frames.split([config.history, config.horizon])
-        nats = [
-            F.binary_cross_entropy(_faded(heard, mean, share), truth, reduction="none").sum(
-                (1, 2, 3)
-            )
-            for share in SHARES.to(mean)[:, None].expand(-1, config.horizon)
-        ]
+        guesses = (_faded(heard, mean, share.expand(len(truth))) for share in SHARES.to(mean))
+        nats = [F.binary_cross_entropy(p, truth, reduction="none").sum((1, 2, 3)) for p in guesses]
         return cls(mean, SHARES.to(mean)[torch.stack(nats).argmin(0)])
 
     def predict(self, heard: Tensor) -> dict[str, Tensor]:
         """Grey levels `[H, B, S, S]` after frames `[P, B, S, S]`, by the baselines' names."""
-        none = torch.zeros_like(self.shares)
-        return {
-            "mean": _faded(heard, self.mean, none),
-            "last": _faded(heard, self.mean, self.shares),
-        }
+        shares = {"mean_frame": torch.zeros_like(self.shares), "last_frame": self.shares}
+        return {name: _faded(heard, self.mean, share) for name, share in shares.items()}
 
 
 def _faded(heard: Tensor, mean: Tensor, shares: Tensor) -> Tensor:
@@ -115,8 +108,8 @@ def score_baselines(
     Returns
     -------
     dict
-        `mean_cross_entropy`, `last_cross_entropy`, and `least_cross_entropy`, which the truth
-        itself has, for its grey levels are neither 0 nor 1: nobody has less.
+        `mean_frame_cross_entropy`, `last_frame_cross_entropy`, and `least_cross_entropy`, which
+        the truth itself has, for its grey levels are neither 0 nor 1: nobody has less.
     """
     nats, count = dict.fromkeys((*BASELINES, "least"), 0.0), 0
     for frames in tested:
