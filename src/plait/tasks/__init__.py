@@ -71,6 +71,14 @@ TASKS = {
         predict="plait.tasks.forecast.predict:predict_forecast",
         probe="plait.tasks.forecast.predict:probe",
     ),
+    "digits": _Home(
+        "Predict the next frames of two digits that move and bounce.\n\n"
+        "Example: plait train digits --network gcrn --order 5 --out runs/digits",
+        "plait.tasks.digits.config:DigitsConfig",
+        "plait.tasks.digits.task:DigitsTask",
+        "plait.tasks.digits.model:DigitsModel",
+        "plait.tasks.digits.task:score_digits",
+    ),
     "links": _Home(
         "Recommend connections between the nodes of a graph that are not there yet.\n\n"
         "Example: plait train links --edges edges.csv --operator gcn --out runs/links",
