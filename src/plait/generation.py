@@ -97,8 +97,8 @@ class WritesText(nn.Module):
             A text ends before the first of these that it writes.
         skip_unknown : bool
             Leave symbols of the prompt out that the model has never seen.
-        temperature, beta, greedy, top_k, top_p, min_p
-            See `Sampling`.
+        **sampling
+            `temperature`, `beta`, `greedy`, `top_k`, `top_p`, `min_p`; see `Sampling`.
 
         Returns
         -------
