@@ -217,7 +217,7 @@ def test_pairs_say_the_kernel_that_explain_says() -> None:
     for row in rows[2:-1]:
         for name, said in zip(operators, row[1:], strict=True):
             layer = Recurrent(cells[row[0].strip("`")], 8, 8, operator=operators[name])
-            assert layer.explain().startswith(f"layer 0: {said.split('<br>')[1]} - "), (
+            assert layer.explain().startswith(f"layer 0: {said.split('<br>')[-1]} - "), (
                 row[0],
                 name,
             )
