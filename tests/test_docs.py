@@ -1,7 +1,7 @@
 """What README and the site say: their commands are there, their links lead somewhere, they run.
 
 Python blocks are run as they stand, one page after the other in one namespace, in an empty folder.
-Of shell blocks every `plait` command is run, the trainings cut to three steps. A block that writes
+Of shell blocks every `plait` command is run, the trainings cut to three steps, the grids to one seed. A block that writes
 example files is titled make_….py; the README's commands find the files of all of these.
 """
 
@@ -36,8 +36,6 @@ FILES = {
 }
 """Files without which a command that names them as data or recipe cannot run."""
 FILES |= dict.fromkeys(("kipf2017", "velickovic2018"), FILES["cora"])
-
-STEPS = 3
 
 
 class Block(NamedTuple):
@@ -129,6 +127,16 @@ def test_commands_spoken_of_are_there(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_flags_spoken_of_are_there(page: Path) -> None:
     assert set(re.findall(r"`(--[a-z-]+)", prose_of(page))) <= all_flags()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_targets_and_benchmarks_are_there(page: Path) -> None:
+    text = page.read_text("utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.M))
+    assert set(re.findall(r"`make ([a-z-]+)", text)) <= targets
+    for name, subject in re.findall(r"python benchmarks/(\w+\.py)(?: ([a-z-]+))?", text):
+        code = (ROOT / "benchmarks" / name).read_text("utf-8")
+        assert not subject or subject.startswith("-") or f'"{subject}"' in code, (name, subject)
 
 
 def test_there_is_something_to_run() -> None:
@@ -230,13 +238,21 @@ def needed(words: list[str]) -> str | None:
 
 
 def shortened(words: list[str]) -> list[str]:
-    """The same command with three training steps, or none changed if it trains nothing."""
-    if words[0] not in ("train", "compare"):
-        return words
-    if "--steps" in words:
-        at = words.index("--steps")
-        words = words[:at] + words[at + 2 :]
-    return [*words, "--steps", str(STEPS)]
+    """The same command with three training steps, and of a grid one seed."""
+    fewer = {"train": {"--steps": "3"}, "compare": {"--steps": "3", "--seeds": "1"}}
+    for flag, value in fewer.get(words[0], {}).items():
+        if flag in words:
+            at = words.index(flag)
+            words = words[:at] + words[at + 2 :]
+        words = [*words, flag, value]
+    return words
+
+
+def perform(block: Block, namespace: dict[str, Any]) -> None:
+    """Run a block as a script that lies in the folder."""
+    script = Path(block.title or f"line_{block.line}.py")
+    script.write_text(block.code, "utf-8")
+    exec(compile(block.code, str(script), "exec"), namespace)
 
 
 def make_files(namespace: dict[str, Any]) -> None:
@@ -244,7 +260,7 @@ def make_files(namespace: dict[str, Any]) -> None:
     for page in PAGES:
         for block in blocks_of(page):
             if block.title.startswith("make_"):
-                exec(compile(block.code, f"{name_of(page)}:{block.line}", "exec"), namespace)
+                perform(block, namespace)
 
 
 @pytest.mark.slow
@@ -260,7 +276,7 @@ def test_code_runs(
     for block in blocks_of(page):
         place = f"{name_of(page)}:{block.line}"
         if block.language == "python":
-            exec(compile("\n" * block.line + block.code, str(page), "exec"), namespace)
+            perform(block, namespace)
         elif block.language == "sh":
             for words in commands_in(block):
                 if missing := needed(words):
