@@ -1,8 +1,8 @@
 """What README and the site say: their commands are there, their links lead somewhere, they run.
 
-Python blocks are run as they stand, one page after the other in one namespace, in an empty folder.
-Of shell blocks every `plait` command is run, the trainings cut to three steps, the grids to one seed. A block that writes
-example files is titled make_….py; the README's commands find the files of all of these.
+Python blocks are run as they stand, those of a page in one namespace, in an empty folder. Of shell
+blocks every `plait` command is run, trainings cut to three steps and grids to one seed. A block that
+writes example files is titled make_….py; the README's commands find the files of all of these.
 """
 
 import re
@@ -53,7 +53,7 @@ def name_of(page: Path) -> str:
 
 def blocks_of(page: Path) -> list[Block]:
     text = page.read_text("utf-8")
-    found = re.finditer(r"^```(\w+)(?: title=\"(.+)\")?\n(.*?)^```$", text, re.M | re.S)
+    found = re.finditer(r"^```(\w+)(?: title=\"([^\"\n]+)\")?\n(.*?)^```$", text, re.M | re.S)
     return [Block(m[1], m[2] or "", m[3], text.count("\n", 0, m.start()) + 1) for m in found]
 
 
