@@ -1,8 +1,8 @@
 """What README and the site say: their commands are there, their links lead somewhere, they run.
 
-Python blocks are run as they stand, those of a page in one namespace, in an empty folder. Of shell
-blocks every `plait` command is run, trainings cut to three steps and grids to one seed. A block that
-writes example files is titled make_….py; the README's commands find the files of all of these.
+Python blocks are run as they stand, those of a page in one namespace, in an empty folder. Of
+shell blocks every `plait` command is run, trainings cut to three steps and grids to one seed. A
+block that writes example files is titled make_….py; the README's commands find those of all.
 """
 
 import re
