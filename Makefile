@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: demo test test-all bench lint format clean
+.PHONY: demo test test-all bench docs lint format clean
 
 demo: $(VENV)/installed
 	$(BIN)/plait train text --data presidents --steps 2400 --out $(RUN)
@@ -24,6 +24,11 @@ test-all: $(VENV)/installed
 
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/bench.py
+
+# The site, in build/site; a warning is an error. Its tools are wanted for nothing else.
+docs: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check

@@ -150,8 +150,8 @@ class WritesText(nn.Module):
             Leave symbols of the prompt out that the model has never seen.
         weights : "float32", "bfloat16" or "int8"
             Write with the matrices rounded, see `with_weights`. None: as they are.
-        temperature, beta, greedy, top_k, top_p, min_p
-            See `Sampling`.
+        **sampling
+            `temperature`, `beta`, `greedy`, `top_k`, `top_p`, `min_p`; see `Sampling`.
 
         Returns
         -------

@@ -19,17 +19,15 @@ COLUMNS = ["patient", "period", "kind", "code"]
 def read_events(path: Path, hours: float = 24.0) -> pd.DataFrame:
     r"""Read an event table (`plait.tables.read_table`) with these columns in any order.
 
-    ======= ======== ================================================================
-    column  needed   what it holds
-    ======= ======== ================================================================
-    patient yes      any text that tells patients apart
-    visit   or time  number of the patient's visit, a whole number from 0
-    time    or visit when it began, such as 2020-03-01 or 2020-03-01 14:30
-    kind    yes      drug, diagnosis or procedure
-    code    yes      any text that tells events of a kind apart
-    end     no       until when it lasted, if it did: it is in all periods before this
-    birth   no       when the patient was born; an event before it is refused
-    ======= ======== ================================================================
+    | column | needed | what it holds |
+    |---|---|---|
+    | patient | yes | any text that tells patients apart |
+    | visit | or time | number of the patient's visit, a whole number from 0 |
+    | time | or visit | when it began, such as 2020-03-01 or 2020-03-01 14:30 |
+    | kind | yes | drug, diagnosis or procedure |
+    | code | yes | any text that tells events of a kind apart |
+    | end | no | until when it lasted, if it did: it is in all periods before this |
+    | birth | no | when the patient was born; an event before it is refused |
 
     Periods are visits where the table has no times, or `hours` is 0; else `hours` long each,
     counted from midnight before the patient's first event. Periods without events are no periods:

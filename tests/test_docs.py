@@ -1,0 +1,289 @@
+"""What README and the site say: their commands are there, their links lead somewhere, they run.
+
+Python blocks are run as they stand, those of a page in one namespace, in an empty folder. Of
+shell blocks every `plait` command is run, trainings cut to three steps and grids to one seed. A
+block that writes example files is titled make_….py; the README's commands find those of all.
+"""
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import fields
+from functools import cache
+from importlib.util import module_from_spec, spec_from_file_location
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+import plait
+from plait.cli import app, run
+from plait.data import find_data
+from plait.nn import GCN, GRU, LSTM, RNN, Attention, Chebyshev, Dense, Diffusion, Recurrent
+from plait.tasks import TASKS, config_class
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+README = ROOT / "README.md"
+PAGES = [README, *sorted(DOCS.rglob("*.md"))]
+RUN = [page for page in PAGES if re.search(r"^```(python|sh)", page.read_text("utf-8"), re.M)]
+
+FILES = {
+    "cora": "graphs/planetoid/ind.cora.x",
+    "los-loop": "series/los_speed.csv",
+    "mimic3demo": "visits/mimic3demo/ADMISSIONS.csv.gz",
+}
+"""Files without which a command that names them as data or recipe cannot run."""
+FILES |= dict.fromkeys(("kipf2017", "velickovic2018"), FILES["cora"])
+
+
+class Block(NamedTuple):
+    """A block of code in a page."""
+
+    language: str
+    title: str
+    code: str
+    line: int
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def blocks_of(page: Path) -> list[Block]:
+    text = page.read_text("utf-8")
+    found = re.finditer(r"^```(\w+)(?: title=\"([^\"\n]+)\")?\n(.*?)^```$", text, re.M | re.S)
+    return [Block(m[1], m[2] or "", m[3], text.count("\n", 0, m.start()) + 1) for m in found]
+
+
+def prose_of(page: Path) -> str:
+    """The page without its blocks."""
+    text = page.read_text("utf-8")
+    return re.sub(r"^ *```.*?^ *```$", "", text, flags=re.M | re.S)
+
+
+def commands_in(block: Block) -> list[list[str]]:
+    """The `plait` commands of a shell block, without the name itself."""
+    lines = block.code.replace("\\\n", " ").splitlines()
+    split = (shlex.split(line, comments=True) for line in lines)
+    return [words[1:] for words in split if words[:1] == ["plait"]]
+
+
+def commands_of(page: Path) -> Iterator[list[str]]:
+    """Those of its shell blocks."""
+    for block in blocks_of(page):
+        if block.language == "sh":
+            yield from commands_in(block)
+
+
+def spoken_of(page: Path) -> Iterator[list[str]]:
+    """Those that stand in its text and its tables."""
+    text = prose_of(page)
+    for span in re.findall(r"`([^`]+)`", text):
+        words = shlex.split(span.replace("\n", " "))
+        if words[:1] == ["plait"]:
+            yield words[1:]
+
+
+def flags_of(words: list[str]) -> tuple[set[str], list[str]]:
+    """The flags of the command that words begin with, and the words that remain."""
+    command, rest = app, list(words)
+    while rest and rest[0] in command:
+        command = command[rest.pop(0)]
+    if command is app:
+        return {"--help", "--version"}, rest
+    if any(not name.startswith("-") for name in command):  # such as train, whose task is not named
+        name = next(name for name in command if not name.startswith("-"))
+        command = command[name]
+    names = chain.from_iterable(a.names for a in command.assemble_argument_collection())
+    return {"--help", *names}, rest
+
+
+@cache
+def all_flags() -> set[str]:
+    commands = [[name] for name in ("score", "predict", "generate", "inspect", "resume")]
+    commands += [[kind, task] for kind in ("train", "compare") for task in TASKS]
+    return set[str]().union(*(flags_of(words)[0] for words in commands))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_commands_are_those_of_the_command_line(page: Path) -> None:
+    for words in commands_of(page):
+        app.parse_args(
+            words, exit_on_error=False, print_error=False
+        )  # raises for what is not there
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_commands_spoken_of_are_there(page: Path) -> None:
+    for words in spoken_of(page):
+        assert not words or words[0] in app or words[0].startswith("-"), words
+        flags, rest = flags_of(words)
+        unknown = {w.split("=")[0] for w in rest if w.startswith("--")} - flags
+        assert not unknown, f"plait {' '.join(words)}: {unknown}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_flags_spoken_of_are_there(page: Path) -> None:
+    assert set(re.findall(r"`(--[a-z-]+)", prose_of(page))) <= all_flags()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_targets_and_benchmarks_are_there(page: Path) -> None:
+    text = page.read_text("utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.M))
+    assert set(re.findall(r"`make ([a-z-]+)", text)) <= targets
+    for name, subject in re.findall(r"python benchmarks/(\w+\.py)(?: ([a-z-]+))?", text):
+        code = (ROOT / "benchmarks" / name).read_text("utf-8")
+        assert not subject or subject.startswith("-") or f'"{subject}"' in code, (name, subject)
+
+
+def test_there_is_something_to_run() -> None:
+    assert len(RUN) > 15
+    assert len(list(commands_of(README))) > 15
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_to_files(page: Path) -> None:
+    text = prose_of(page)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if not target.startswith(("http:", "https:", "#")):
+            path, _, anchor = target.partition("#")
+            file = page.parent / path
+            assert file.is_file(), f"{name_of(page)}: {target}"
+            if anchor and "reference" not in path:
+                assert anchor in anchors_of(file), f"{name_of(page)}: {target}"
+
+
+def anchors_of(page: Path) -> set[str]:
+    titles = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.M)
+    return {re.sub(r"[^\w]+", "-", title.lower()).strip("-") for title in titles}
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    listed = set(re.findall(r"([\w/]+\.md)", (ROOT / "mkdocs.yml").read_text("utf-8")))
+    assert listed == {page.relative_to(DOCS).as_posix() for page in PAGES if page != README}
+
+
+def test_pages_take_in_what_is_there() -> None:
+    for page in PAGES:
+        for place in re.findall(r'^--8<-- "(.+)"$', page.read_text("utf-8"), re.M):
+            file, _, section = place.partition(":")
+            taken = (ROOT / file).read_text("utf-8")
+            assert section.isdigit() or not section or f"[start:{section}]" in taken, place
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    said = "".join(page.read_text("utf-8") for page in (DOCS / "reference").glob("*.md"))
+    documented = set(re.findall(r"^::: ([\w.]+)$", said, re.M))
+    assert {f"plait.{name}" for name in plait.__all__} <= documented
+    for module in ("nn", "diagnostics", "networks"):
+        names = __import__(f"plait.{module}", fromlist=["x"]).__all__
+        missing = {n for n in names if not {f"plait.{n}", f"plait.{module}.{n}"} & documented}
+        assert missing <= {"NETWORKS"}
+    for task in TASKS:
+        assert f"<!-- options: {task} -->" in said
+
+
+def test_every_task_has_a_tutorial() -> None:
+    assert {page.stem for page in (DOCS / "tutorials").glob("*.md")} == {*TASKS, "index"}
+
+
+def hooks() -> Any:
+    spec = spec_from_file_location("hooks", DOCS / "hooks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_options_are_those_of_the_configuration() -> None:
+    said = hooks().on_page_markdown("<!-- options: text -->\n\n<!-- options: training -->\n")
+    options = set(re.findall(r"^\| `(--[\w-]+)`", said, re.M))
+    assert options == {"--" + f.name.replace("_", "-") for f in fields(config_class("text"))}
+    assert "other defaults: `--steps 3000`" in said
+
+
+def test_help_is_that_of_the_command() -> None:
+    said = hooks().on_page_markdown("<!-- help: generate -->\n")
+    assert all(
+        flag in said for flag in ("--beta", "--top-p", "--listing", "Example: plait generate")
+    )
+
+
+def test_pairs_say_the_kernel_that_explain_says() -> None:
+    (table,) = re.findall(r"\[start:pairs\] -->\n(.*?)\n\n", README.read_text("utf-8"), re.S)
+    rows = [[c.strip() for c in line.strip("|").split("|")] for line in table.splitlines()]
+    operators = {"Dense": Dense(), "GCN": GCN(), "Chebyshev": Chebyshev(3),
+                 "Diffusion": Diffusion(2), "Attention": Attention(2)}  # fmt: skip
+    cells = {"RNN": RNN(), "LSTM": LSTM(), "LSTM(peephole=True)": LSTM(peephole=True),
+             "GRU": GRU(), 'GRU("before")': GRU("before")}  # fmt: skip
+    assert [c.strip("`") for c in rows[0][1:]] == list(operators)
+    assert [row[0].strip("`") for row in rows[2:-1]] == list(cells)
+    for row in rows[2:-1]:
+        for name, said in zip(operators, row[1:], strict=True):
+            layer = Recurrent(cells[row[0].strip("`")], 8, 8, operator=operators[name])
+            assert layer.explain().startswith(f"layer 0: {said.split('<br>')[-1]} - "), (
+                row[0],
+                name,
+            )
+
+
+def needed(words: list[str]) -> str | None:
+    """The file that a command needs and that is not here."""
+    missing = (FILES[w] for w in words if w in FILES and find_data(FILES[w]) is None)
+    return next(missing, None)
+
+
+def shortened(words: list[str]) -> list[str]:
+    """The same command with three training steps, and of a grid one seed."""
+    fewer = {"train": {"--steps": "3"}, "compare": {"--steps": "3", "--seeds": "1"}}
+    for flag, value in fewer.get(words[0], {}).items():
+        if flag in words:
+            at = words.index(flag)
+            words = words[:at] + words[at + 2 :]
+        words = [*words, flag, value]
+    return words
+
+
+def perform(block: Block, namespace: dict[str, Any]) -> None:
+    """Run a block as a script that lies in the folder."""
+    script = Path(block.title or f"line_{block.line}.py")
+    script.write_text(block.code, "utf-8")
+    exec(compile(block.code, str(script), "exec"), namespace)
+
+
+def make_files(namespace: dict[str, Any]) -> None:
+    """Run every block that writes example files."""
+    for page in PAGES:
+        for block in blocks_of(page):
+            if block.title.startswith("make_"):
+                perform(block, namespace)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", RUN, ids=name_of)
+def test_code_runs(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    if page == README:
+        make_files({})
+    left_out = []
+    for block in blocks_of(page):
+        place = f"{name_of(page)}:{block.line}"
+        if block.language == "python":
+            perform(block, namespace)
+        elif block.language == "sh":
+            for words in commands_in(block):
+                if missing := needed(words):
+                    left_out.append(f"plait {' '.join(words)}: {missing} is not here")
+                    continue
+                code = run(shortened(words))
+                said = capsys.readouterr()
+                assert code == 0, f"{place}: plait {' '.join(words)}\n{said.err}"
+    if left_out:
+        print("\n".join(left_out))
