@@ -69,8 +69,8 @@ class VisitsConfig(TrainingConfig):
     dropout: float = option(0.1, "Share of what is heard dropped in training.", least=0, below=1)
     batch_size: int = option(16, "Patients of a batch.", least=1)
     k: int = option(10, "Drugs of recall@k.", least=1)
-    steps: int = option(400, "Weight updates.", least=1)
-    lr: float = option(0.01, "Learning rate.", least=0)
+    steps: int = option(800, "Weight updates.", least=1)
+    lr: float = option(0.005, "Learning rate.", least=0)
     schedule: Literal["constant", "cosine"] = option(
         "cosine", "Learning rate over time: as it is, or falling to 0 along a half cosine."
     )
