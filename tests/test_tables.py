@@ -55,7 +55,9 @@ def test_what_is_no_table_is_told_by_its_line(tmp_path, content, message):
     assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"a,b\n", gzip.compress(b"a,b\n1,2\n" * 99)[:-9]])
+@pytest.mark.parametrize(
+    "content", [b"a,b\n", gzip.compress(b"a,b\n1,2\n" * 99)[:-9]], ids=["no archive", "cut short"]
+)
 def test_a_damaged_archive_is_told(tmp_path, content):
     path = tmp_path / "table.csv.gz"
     path.write_bytes(content)
