@@ -25,7 +25,8 @@ test-all: $(VENV)/installed
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/bench.py
 
-# The site, in build/site; a warning is an error. Its tools are wanted for nothing else.
+# The site, in build/site; a warning is an error, but for the notice, left out here, that its tools
+# are looked after until May 2027. They are wanted for nothing else.
 docs: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
