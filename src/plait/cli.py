@@ -455,11 +455,11 @@ def generate(
         return
     model = load(opened, str(choose_device(device)))
     if weights != "float32":
-        from plait.tasks import config_class
+        from plait.tasks.text.config import TextConfig
         from plait.tasks.text.heldout import cost_of_rounding
 
         trained, model = model, model.with_weights(weights)
-        config = config_class(opened.task).from_dict(opened.config)
+        config = TextConfig.from_dict(opened.config)
         print(f"plait: {cost_of_rounding(trained, model, config, opened.facts)}", file=sys.stderr)
     if stream:
         symbols = model.stream(prompts[0], length, **drawn)

@@ -33,6 +33,9 @@ AT_ONCE = 256
 COLUMNS, GROUPS = 128, 8
 """Of the weights' gradient that one thread takes at a time; or parts of the steps, on a graph."""
 
+WORTH = 2**23
+"""Multiplications from which a thread's help with it is worth waking it."""
+
 
 class Algebra(NamedTuple):
     """What the kernels know of a cell."""
@@ -315,6 +318,8 @@ def _weights(
     )  # fmt: skip
     T, most = plan.packing.T, max(1, AT_ONCE // terms.nodes)
     steps, columns = (T, COLUMNS) if terms.width == 1 else (-(-T // GROUPS), gates)
+    if y.numel() * gates < WORTH:
+        steps, columns = T, gates
     parts = [(t, left) for t in range(0, T, steps) for left in range(0, gates, columns)]
     grads = y.new_zeros(-(-T // steps), terms.heard * H, gates)
 

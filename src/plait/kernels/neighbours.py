@@ -23,6 +23,7 @@ from plait.kernels.compiled import compiled
 from plait.kernels.simd import (
     LANES,
     exp,
+    fetch,
     fma,
     larger,
     line,
@@ -91,7 +92,9 @@ def forward(heard, slope, first, last, scratch):
             n, at = K - h, row * K + h
             own, top = load(heard.right, at, n), spread(_f(-3e38))
             for e in range(begin, end):
-                s = own + load(heard.left, (base + whole(heard.others, e)) * K + h, n)
+                other = base + whole(heard.others, e)
+                _fetch_row(line(heard.values, other, K * D), K * D)
+                s = own + load(heard.left, other * K + h, n)
                 top = larger(s * _slope(s, slope), top)
             summed, p = spread(_f(0.0)), spread(_f(0.0))
             for part in range(begin, end, EDGES):
@@ -156,6 +159,7 @@ def backward(heard, back, slope, first, last, scratch):
             for part in range(begin, end, EDGES):
                 stop = min(part + EDGES, end)
                 for e in range(part, stop):
+                    _fetch_row(line(back.y, base + whole(heard.back_others, e), K * D), K * D)
                     other = (base + whole(heard.back_others, e)) * K + h
                     s = own + load(heard.right, other, n)
                     k = _slope(s, slope)
@@ -176,6 +180,12 @@ def backward(heard, back, slope, first, last, scratch):
                     dot = fma(load(values, k * D + j, n), load(w, k * D + j, n), dot)
                 left = total(dot) - number(scratch, k - h)
                 store(back.left, row * K + k, 1, spread(left))
+
+
+@njit(inline="always")
+def _fetch_row(address, count):
+    for j in range(0, count, 16):  # numbers of a cache line
+        fetch(address + 4 * j)
 
 
 @njit

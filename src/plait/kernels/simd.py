@@ -164,6 +164,21 @@ def long(typing: Any, address: Any, index: Any) -> Any:
 
 
 @intrinsic
+def fetch(typing: Any, address: Any) -> Any:
+    """Ask for the cache line at an address, which is read soon."""
+
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        place, int32 = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [place, int32, int32, int32])
+        call = _declared(builder, "llvm.prefetch.p0", kind)
+        # to read, to be kept near, data
+        builder.call(call, [builder.inttoptr(args[0], place), int32(0), int32(3), int32(1)])
+        return context.get_dummy_value()
+
+    return types.void(types.intp), code
+
+
+@intrinsic
 def spread(typing: Any, number: Any) -> Any:
     """Make a vector of one number."""
 
