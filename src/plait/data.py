@@ -5,9 +5,11 @@ The library ships no data of others. A text is found in this order: a file or fo
 text that a package on this machine carries.
 """
 
+import gzip
 import hashlib
 import os
 import re
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,10 +190,16 @@ def _files(folder: Path) -> list[Path]:
 
 
 def read_utf8(path: Path) -> str:
-    """Read a text, its lines ending in one way; `InputError` says at which byte it is none."""
+    """Read a text, its lines ending in one way; `InputError` says at which byte it is none.
+
+    It is gzipped if its name ends in `.gz`.
+    """
     try:
         content = path.read_bytes()
+        content = gzip.decompress(content) if path.suffix == ".gz" else content
         text = content.decode("utf-8")
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        raise InputError(f"{path} is not gzipped, or damaged; copy it again") from None
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
