@@ -114,6 +114,27 @@ def test_without_input_and_without_sequences(
         assert_near(gradient, expected_gradients[name].float(), 1e-5)
 
 
+@pytest.mark.parametrize("operator", ["dense", "diffusion"])
+@every_cell
+def test_recurrent_dropout_is_the_references(cell, operator, layer_of, on_reference, answers,
+                                             assert_near):  # fmt: skip
+    net = Graph.from_edges([(0, 1), (1, 2)]).to_undirected()
+    layer = layer_of(cell, operator=OPERATORS[operator], layers=2, dropout=0.2)
+    expected = on_reference(layer)
+    for one in (layer, expected):
+        one.dropout, one.recurrent_dropout = 0.2, 0.4
+    assert layer.explain().startswith("layer 0: plait-cpu")
+    x, start = torch.randn(T, 4, 3, F), start_of(layer, 4, 3)
+    found = []
+    for one in (layer, expected):
+        torch.manual_seed(2)
+        found.append(answers(one, x, start, lengths=[6, 0, 4, 5], graph=net))
+    (values, gradients), (expected_values, expected_gradients) = found
+    assert_near(values, expected_values, 1e-5)
+    for name, gradient in gradients.items():
+        assert_near(gradient, expected_gradients[name], 1e-5)
+
+
 @every_cell
 def test_nodes_without_a_graph_are_so_many_sequences(cell, layer_of, assert_near):
     layer, x = layer_of(cell), torch.randn(T, 3, 4, F)

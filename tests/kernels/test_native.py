@@ -83,7 +83,6 @@ def test_explain_names_the_kernel_and_the_reason(cell, dtype, expected):
     ("options", "expected"),
     [
         ({"operator": Twice()}, "no kernel for GRU(reset='after') × Twice()"),
-        ({"recurrent_dropout": 0.1}, "kernels have no recurrent dropout (in training)"),
     ],
 )
 def test_explain_says_why_it_is_the_reference(options, expected):

@@ -155,6 +155,7 @@ class Plan(NamedTuple):
     algebra: Algebra
     filters: Filters
     packing: Packing
+    masks: Tensor  # [B, (N,) H], or empty
     again: Callable[..., tuple[Tensor, ...]]  # the same in torch operations
     differentiate: bool
 
@@ -168,6 +169,7 @@ def run(
     start: State,
     filters: Filters,
     packing: Packing,
+    masks: Tensor | None,
     again: Callable[..., tuple[Tensor, ...]],
 ) -> tuple[Tensor, State]:
     """Run one layer in one direction.
@@ -185,6 +187,8 @@ def run(
         Sorted as the packing says.
     filters : Filters
     packing : Packing
+    masks : Tensor `[B, (N,) H]`
+        Sorted too: what the heard states are multiplied by at every step. None: nothing.
     again : callable
         From x, bias, weight, extra and the states to outputs and final states by torch.
 
@@ -195,7 +199,8 @@ def run(
     """
     tensors = (x, bias, weight, extra, *start)
     differentiate = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    plan = Plan(algebra, filters, packing, again, differentiate)
+    masks = room(0) if masks is None else masks.contiguous()
+    plan = Plan(algebra, filters, packing, masks, again, differentiate)
     y, *final = _Layer.apply(plan, *tensors)  # pyright: ignore[reportGeneralTypeIssues]
     return y, tuple(final)
 
@@ -267,7 +272,7 @@ def _arguments(
         packed[0].data_ptr(), packed[1].data_ptr(), extra.data_ptr(),
         plan.packing.starts.data_ptr(), states[0].data_ptr(),
         states[1].data_ptr() if len(states) > 1 else 0, y.data_ptr(),
-        keep.shape[-1], keep.data_ptr(), cells.data_ptr(),
+        keep.shape[-1], keep.data_ptr(), cells.data_ptr(), plan.masks.data_ptr(),
     )  # fmt: skip
     return plan.algebra.cell, run, [x, bias, extra]
 
@@ -279,7 +284,7 @@ def _in_blocks(plan: Plan, H: int, call: Callable[[int, int, int], None]) -> Non
 
     def block(first: int) -> None:
         last = min(first + size, members)
-        scratch = room((last - first) * terms.nodes * H * (2 * terms.width + gates + 4))
+        scratch = room((last - first) * terms.nodes * H * (2 * terms.width + gates + 5))
         call(first, last, scratch.data_ptr())
 
     in_threads(block, range(0, members, size))
@@ -315,6 +320,7 @@ def _weights(
     sums = loops.Sums(
         H, plan.packing.starts.data_ptr(), y.data_ptr(), start.data_ptr(), dx.data_ptr(), gates,
         first, more.data_ptr(), more.stride(-2), second, reset, keep.shape[-1],
+        plan.masks.data_ptr(),
     )  # fmt: skip
     T, most = plan.packing.T, max(1, AT_ONCE // terms.nodes)
     steps, columns = (T, COLUMNS) if terms.width == 1 else (-(-T // GROUPS), gates)

@@ -7,11 +7,12 @@ in a row, the state itself first.
 
 from typing import NamedTuple
 
+from numba import float32 as _f
 from numba import njit
 
 from plait.kernels.compiled import compiled
 from plait.kernels.product import outer, product
-from plait.kernels.simd import LANES, copy, line, load, store, whole
+from plait.kernels.simd import LANES, copy, fma, line, load, spread, store, whole
 from plait.kernels.steps import Work, step, step_again, step_back, step_back_again
 from plait.kernels.terms import fill, fold
 
@@ -26,7 +27,7 @@ def _running(run, t, first, last):
 def forward(cell, run, terms, first, last, scratch):
     """Run the batch's members first … last, by falling lengths, over time.
 
-    `scratch` is room for (2 width + gates heard + 4) · H numbers a row.
+    `scratch` is room for (2 width + gates heard + 5) · H numbers a row.
     """
     H, W, N = run.H, terms.width * run.H, terms.nodes
     skip, K = 4 * (W - terms.heard * H), terms.heard * H
@@ -36,9 +37,12 @@ def forward(cell, run, terms, first, last, scratch):
     heard = line(c, count, H)
     more = line(heard, count, run.first)
     reset = line(more, count if second else 0, H)
-    work = Work(h, W, c, heard, reset, more)
+    state, width, masks = h, W, line(run.masks, first * N, H)
+    if run.masks:  # what is heard of the state is not the state
+        state, width = line(reset, count if second else 0, W), H
+    work = Work(state, width, W, c, heard, reset, more)
     for s in range(count):
-        copy(line(run.h, first * N + s, H), line(h, s, W), H)
+        copy(line(run.h, first * N + s, H), line(state, s, width), H)
         if run.c:
             copy(line(run.c, first * N + s, H), line(c, s, H), H)
     for t in range(run.T):
@@ -46,15 +50,19 @@ def forward(cell, run, terms, first, last, scratch):
         if running <= 0:
             break
         at = (whole(run.starts, t) + first) * N
+        if run.masks:
+            _by(state, H, masks, H, h, W, running, H)
         fill(terms, h, running, H)
         product(h + skip, W, running, run.weights, K, heard, run.first)
         step(cell, run, work, at, running)
         if second:
+            if run.masks:
+                _by(reset, W, masks, H, reset, W, running, H)
             fill(terms, reset, running, H)
             product(reset + skip, W, running, run.more, K, more, run.gates - run.first)
             step_again(cell, run, work, at, running)
     for s in range(count):
-        copy(line(h, s, W), line(run.h, first * N + s, H), H)
+        copy(line(state, s, width), line(run.h, first * N + s, H), H)
         if run.c:
             copy(line(c, s, H), line(run.c, first * N + s, H), H)
 
@@ -73,7 +81,8 @@ def backward(cell, run, back, terms, first, last, block, scratch):
     dz = line(heard, count, run.first)
     reset = line(dz, count, W)
     more = line(reset, count if second else 0, H)
-    work = Work(h, H, c, heard, reset, more)
+    dropped, masks = line(more, count if second else 0, H), line(run.masks, first * N, H)
+    work = Work(h, H, H, c, heard, reset, more)
     for s in range(count):
         copy(line(back.h, first * N + s, H), line(h, s, H), H)
         if run.c:
@@ -91,9 +100,16 @@ def backward(cell, run, back, terms, first, last, block, scratch):
         if second:
             product(more, run.gates - run.first, running, back.more, run.gates - run.first, dz, W)
             fold(terms, dz, running, reset, H)
+            if run.masks:
+                _by(reset, H, masks, H, reset, H, running, H)
             step_back_again(cell, run, back, work, at, h_before, running)
         product(heard, run.first, running, back.weights, run.first, dz, W)
-        fold(terms, dz, running, h, H)
+        if run.masks:
+            _clear(dropped, running * H)
+            fold(terms, dz, running, dropped, H)
+            _add_masked(dropped, masks, h, running * H)
+        else:
+            fold(terms, dz, running, h, H)
     for s in range(count):
         copy(line(h, s, H), line(back.h, first * N + s, H), H)
         if run.c:
@@ -115,6 +131,7 @@ class Sums(NamedTuple):
     more_width: int
     reset: int  # [P, reset_stride], what the states are multiplied by for those; 0: the same
     reset_stride: int
+    masks: int  # [R, H], as in `Run`
 
 
 @compiled
@@ -137,8 +154,12 @@ def weights(sums, terms, begin, end, left, right, most, grad, scratch):
             before = line(sums.start, m * N, H)
             if t:
                 before = line(sums.y, (whole(sums.starts, t - 1) + m) * N, H)
-            for s in range(take * N):
-                copy(line(before, s, H), line(scratch, rows + s, W), H)
+            if sums.masks:
+                masks = line(sums.masks, m * N, H)
+                _by(before, H, masks, H, line(scratch, rows, W), W, take * N, H)
+            else:
+                for s in range(take * N):
+                    copy(line(before, s, H), line(scratch, rows + s, W), H)
             rows, m = rows + take * N, m + take
             if m == running:
                 t, m = t + 1, 0
@@ -147,8 +168,8 @@ def weights(sums, terms, begin, end, left, right, most, grad, scratch):
         outer(z, W, K, heard, sums.stride, far - near, rows, grad + 4 * near, gates)
         if far_more > near_more:
             if sums.reset:
-                for s in range(rows):
-                    _multiply(line(scratch, s, W), line(sums.reset, at + s, sums.reset_stride), H)
+                reset = line(sums.reset, at, sums.reset_stride)
+                _by(scratch, W, reset, sums.reset_stride, scratch, W, rows, H)
                 fill(terms, scratch, rows, H)
             more = line(sums.more, at, sums.more_stride) + 4 * near_more
             out = grad + 4 * (sums.first + near_more)
@@ -156,7 +177,23 @@ def weights(sums, terms, begin, end, left, right, most, grad, scratch):
 
 
 @njit
-def _multiply(target, by, count):
+def _by(x, x_stride, factors, stride, y, y_stride, rows, H):
+    """Write the rows of x times those of the factors to y."""
+    for s in range(rows):
+        for j in range(0, H, LANES):
+            n = H - j
+            product = load(x, s * x_stride + j, n) * load(factors, s * stride + j, n)
+            store(y, s * y_stride + j, n, product)
+
+
+@njit
+def _add_masked(x, masks, y, count):
     for j in range(0, count, LANES):
         n = count - j
-        store(target, j, n, load(target, j, n) * load(by, j, n))
+        store(y, j, n, fma(load(x, j, n), load(masks, j, n), load(y, j, n)))
+
+
+@njit
+def _clear(target, count):
+    for j in range(0, count, LANES):
+        store(target, j, count - j, spread(_f(0.0)))

@@ -71,6 +71,7 @@ class Run(NamedTuple):
     kept: int  # numbers of a row and step that are kept for the gradient; 0: none will be asked
     keep: int  # [P, kept]
     cells: int  # [P, H]
+    masks: int  # [R, H], what is heard of every channel; 0: all of it
 
 
 class Back(NamedTuple):
@@ -90,11 +91,12 @@ class Back(NamedTuple):
 class Work(NamedTuple):
     """A block's rows as it runs, forward or, the gradients, backward."""
 
-    h: int  # forward [rows, width · H], the state and its terms; backward [rows, H]
-    width: int  # numbers of such a row
+    h: int  # [rows, width], the state; forward its terms stand behind it, where nothing is dropped
+    width: int
+    terms: int  # numbers of a row with its terms
     c: int  # [rows, H]
     heard: int  # [rows, first], what the gates hear
-    reset: int  # as h, of what is heard second
+    reset: int  # forward [rows, terms], what is heard second; backward [rows, H]
     more: int  # [rows, H], what is heard of it
 
 
@@ -315,7 +317,7 @@ def _gru_before(cell, run, work, at, count):
     for s in range(count):
         row = at + s
         x, heard = line(run.x, row, 3 * H), line(work.heard, s, 2 * H)
-        state, reset = line(work.h, s, work.width), line(work.reset, s, work.width)
+        state, reset = line(work.h, s, work.width), line(work.reset, s, work.terms)
         keep = line(run.keep, row, 3 * H)
         for j in range(0, H, LANES):
             n, to_z = H - j, H + j

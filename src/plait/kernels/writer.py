@@ -130,9 +130,9 @@ def _write(
                 product_as(layout, below, H, count, long(layer, 0), H, x, gates)
             run = Run(
                 1, H, gates, heard_first, x, long(layer, 3), long(layer, 1), long(layer, 2),
-                long(layer, 4), 0, h, c, y, 0, 0, 0,
+                long(layer, 4), 0, h, c, y, 0, 0, 0, 0,
             )  # fmt: skip
-            work = Work(h, H, c, heard, reset, more)
+            work = Work(h, H, H, c, heard, reset, more)
             product_as(layout, h, H, count, run.weights, H, heard, heard_first)
             step(cell, run, work, 0, count)
             if heard_first < gates:

@@ -379,12 +379,12 @@ class Recurrent(nn.Module):
         name = equations(self.cell)
         if name is None or type(self.operator) not in (Dense, GCN, Chebyshev, Diffusion):
             return Choice("reference", "no kernel for {}")
-        if self.recurrent_dropout and self.training:
-            return Choice("reference", "kernels have no recurrent dropout (in training)")
         weight, mode = next(self.parameters()), torch_mode(self.cell)
         ours = fused.choice(name, weight)
         if mode is None or type(self.operator) is not Dense or layer == self.input_size == 0:
             return ours
+        if self.recurrent_dropout and self.training:
+            return ours  # torch's have none
         torchs = native.choice(mode, weight, lengths=lengths)
         return torchs if ours.fused is None or torchs.kernel == "oneDNN" else ours
 

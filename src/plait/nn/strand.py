@@ -93,12 +93,12 @@ class Strand(nn.Module):
             begin = tuple(s[None] for s in start)
             h, final = native.run(chosen.native, x, begin, self.torch_weights(), lengths, keep)
             return h, tuple(s[0] for s in final), ()
-        if chosen.fused is not None:
-            h, final = self._run_fused(chosen.fused, x, start, graph, lengths, keep)
-            return h, final, ()
         mask = None
         if recurrent_dropout:
             mask = F.dropout(torch.ones_like(start[0]), recurrent_dropout)
+        if chosen.fused is not None:
+            h, final = self._run_fused(chosen.fused, x, start, graph, lengths, keep, mask)
+            return h, final, ()
         parts: list[State] = []
         state = start
         for span, over in _spans(graph, len(x)):
@@ -121,7 +121,7 @@ class Strand(nn.Module):
 
     def _run_fused(
         self, name: str, x: Tensor, start: State, graph: Any, lengths: Tensor | None,
-        keep: Tensor | None,
+        keep: Tensor | None, mask: Tensor | None,
     ) -> tuple[Tensor, State]:  # fmt: skip
         """Run by the compiled loops."""
         filters, packing = self._filters(x, graph), fused.Packing.of(lengths, *x.shape[:2])
@@ -140,7 +140,7 @@ class Strand(nn.Module):
         ) -> tuple[Tensor, ...]:
             bias_too = extra if self.recurrent_bias is not None else None
             weights = {"weight": weight.view(U.shape)}
-            hear = self._hearing(self.operator, graph, None, weights, bias_too)
+            hear = self._hearing(self.operator, graph, mask, weights, bias_too)
             vectors = dict(zip(self.cell.vectors, extra, strict=False))
             padded, begin = packing.unpack(x_gates + bias), packing.unsort(start)
             y, final, _ = reference.run(self.cell.step, padded, hear, begin, vectors, keep)
@@ -149,7 +149,7 @@ class Strand(nn.Module):
         assert self.bias is not None
         y, final = fused.run(
             fused.ALGEBRAS[name], x_gates, self.bias, U.flatten(1), extra, packing.sort(start),
-            filters, packing, again,
+            filters, packing, None if mask is None else packing.sort([mask])[0], again,
         )  # fmt: skip
         return packing.unpack(y), packing.unsort(final)
 
