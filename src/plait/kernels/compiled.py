@@ -7,6 +7,7 @@ depends on how many threads there are.
 
 import hashlib
 import os
+import pickle
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
@@ -15,23 +16,55 @@ from typing import Any
 import numpy as np
 import torch
 from numba import njit
+from numba.core.caching import IndexDataCacheFile
 
 _SOURCES = hashlib.sha256(
     b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
-).digest()
+).hexdigest()
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """Compile at the first call, and keep it on the disk where a folder can be written to.
-
-    numba keeps it while the function's own file is the same; a kernel is made of several.
-    """
+    """Compile at the first call, and keep it on the disk where a folder can be written to."""
     try:
         kernel: Any = njit(nogil=True, cache=True, error_model="numpy")(function)
     except RuntimeError:  # neither beside the source nor in the user's cache
         return njit(nogil=True, error_model="numpy")(function)
-    kernel._cache._cache_file._source_stamp = _SOURCES
+    known = kernel._cache._cache_file
+    kernel._cache._cache_file = _Files(
+        known._cache_path, known._index_name.removesuffix(".nbi"), _SOURCES
+    )
     return kernel
+
+
+class _Files(IndexDataCacheFile):
+    """Compiled code on the disk, a file for each signature, named for all that it was made from.
+
+    numba's own keeps an index of numbered files, while a function's own file is the same. A kernel
+    is made of several; and two processes that compile at once may give one number to two
+    signatures, so that either would run the other's code.
+    """
+
+    def save(self, key: Any, data: Any) -> None:
+        """Keep the code of a signature; without room for it, it is compiled again next time."""
+        try:
+            self._save_data(self._file_of(key), data)
+        except OSError:
+            return
+        stem = self._data_name_pattern.split("{")[0]
+        for file in Path(self._cache_path).glob(f"{stem}*.nbc"):
+            if not file.name.startswith(f"{stem}{_SOURCES[:16]}"):
+                file.unlink(missing_ok=True)  # of sources that are no longer these
+
+    def load(self, key: Any) -> Any:
+        """Give the code of a signature, or None where there is none that can be read."""
+        try:
+            return self._load_data(self._file_of(key))
+        except (OSError, EOFError, pickle.UnpicklingError):
+            return None
+
+    def _file_of(self, key: Any) -> str:
+        made_from = hashlib.sha256(repr(key).encode()).hexdigest()
+        return self._data_name_pattern.replace("{number:d}", f"{_SOURCES[:16]}-{made_from[:32]}")
 
 
 def in_threads(call: Callable[[int], None], blocks: Sequence[int]) -> None:
