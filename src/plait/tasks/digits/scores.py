@@ -25,7 +25,7 @@ BATCHES = {FITTING: 4, VALIDATION: 4, TEST: 20}
 SHARES = torch.arange(20) / 20
 """Shares of the last frame, of which the best is found."""
 
-BASELINES = {"mean_frame": "the mean frame", "last_frame": "the last frame, faded into it"}
+BASELINES = {"mean_frame": "the mean frame", "last_frame": "the last frame, faded to the mean"}
 
 
 def sequences(
@@ -51,7 +51,7 @@ def batches(
 class Baselines(NamedTuple):
     """What can be said of the next frames without a network.
 
-    The mean frame, m; and the last frame y faded into it, a_k y + (1 − a_k) m, with for every step
+    The mean frame, m; and the last frame y faded to it, a_k y + (1 − a_k) m, with for every step
     ahead k the share a_k that has the least cross-entropy on the sequences that it is fitted on.
     """
 
