@@ -2,7 +2,8 @@
 
 Python blocks are run as they stand, those of a page in one namespace, in an empty folder. Of
 shell blocks every `plait` command is run, trainings cut to three steps and grids to one seed. A
-block that writes example files is titled make_….py; the README's commands find those of all.
+block that writes example files is titled make_….py; the README's commands find those of all. What
+cannot be run so stands under a comment `<!-- not run: the reason -->`.
 """
 
 import re
@@ -45,6 +46,7 @@ class Block(NamedTuple):
     title: str
     code: str
     line: int
+    not_run: str
 
 
 def name_of(page: Path) -> str:
@@ -53,8 +55,15 @@ def name_of(page: Path) -> str:
 
 def blocks_of(page: Path) -> list[Block]:
     text = page.read_text("utf-8")
-    found = re.finditer(r"^```(\w+)(?: title=\"([^\"\n]+)\")?\n(.*?)^```$", text, re.M | re.S)
-    return [Block(m[1], m[2] or "", m[3], text.count("\n", 0, m.start()) + 1) for m in found]
+    found = re.finditer(
+        r"^(?:<!-- not run: (.+) -->\n)?```(\w+)(?: title=\"([^\"\n]+)\")?\n((?:.*\n)*?)```$",
+        text,
+        re.M,
+    )
+    return [
+        Block(m[2], m[3] or "", m[4], text.count("\n", 0, m.start(2)) + 1, m[1] or "")
+        for m in found
+    ]
 
 
 def prose_of(page: Path) -> str:
@@ -275,7 +284,9 @@ def test_code_runs(
     left_out = []
     for block in blocks_of(page):
         place = f"{name_of(page)}:{block.line}"
-        if block.language == "python":
+        if block.not_run:
+            left_out.append(f"{place}: {block.not_run}")
+        elif block.language == "python":
             perform(block, namespace)
         elif block.language == "sh":
             for words in commands_in(block):
