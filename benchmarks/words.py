@@ -1,6 +1,6 @@
 """Words: GCRN's graph of words beside the same LSTM without it, each with dropout and without.
 
-    python benchmarks/words.py                      the first 60,000 words of ptb's training part
+    python benchmarks/words.py                      the first 100,000 words of ptb's training part
     python benchmarks/words.py --words 0            all of it; --hidden-size 200 is the paper's size
 
 Batches of 20 × 20 words, a vocabulary of 10,000, 4 neighbours and 3 terms, as in Seo et al. (2016).
@@ -27,8 +27,8 @@ from plait.training.run import Run
 
 SETTINGS: dict[str, Any] = {
     "units": "words", "vocabulary": 10_000, "cell": "lstm-peephole", "layers": 1, "length": 20,
-    "batch_size": 20, "hidden_size": 100, "embedding_size": 100, "steps": 600, "lr": 0.005,
-    "schedule": "cosine", "warmup": 50, "validate_every": 200, "threads": 1, "device": "cpu",
+    "batch_size": 20, "hidden_size": 100, "embedding_size": 100, "steps": 1000, "lr": 0.005,
+    "schedule": "cosine", "warmup": 50, "validate_every": 250, "threads": 1, "device": "cpu",
 }  # fmt: skip
 
 DROPOUT = 0.3
@@ -86,7 +86,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--runs", type=Path, default=Path("runs/words"))
-    parser.add_argument("--words", type=int, default=60_000)
+    parser.add_argument("--words", type=int, default=100_000)
     options, others = parser.parse_known_args()
     flags = [
         f"{f[2:].replace('-', '_')}={v}" for f, v in zip(others[::2], others[1::2], strict=True)
