@@ -1,16 +1,18 @@
 """Words: GCRN's graph of words beside the same LSTM without it, each with dropout and without.
 
-    python benchmarks/words.py                      the first 60,000 words of ptb's training part
-    python benchmarks/words.py --words 0            all of it; --hidden-size 200 is the paper's size
+    python benchmarks/words.py            the first 20,000 words of ptb's training part, 10 times
+    python benchmarks/words.py --words 0 --hidden-size 200 --steps 30000      the paper's size
 
 Batches of 20 × 20 words, a vocabulary of 10,000, 4 neighbours and 3 terms, as in Seo et al. (2016).
 Weights are chosen on the validation part; the test part is scored once. Any other option of the
-text task may be given, for all four runs. Runs are kept in --runs (default: runs/words) and not
-made again where they are. Needs the Penn Treebank: text/ptb.{train,valid,test}.txt of $PLAIT_DATA.
+text task may be given, for all runs of --seeds (default: 3). Runs are kept in --runs (default:
+runs/words) and not made again where they are. Needs the Penn Treebank under $PLAIT_DATA:
+text/ptb.{train,valid,test}.txt.
 """
 
 import argparse
 import os
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +29,8 @@ from plait.training.run import Run
 
 SETTINGS: dict[str, Any] = {
     "units": "words", "vocabulary": 10_000, "cell": "lstm-peephole", "layers": 1, "length": 20,
-    "batch_size": 20, "hidden_size": 100, "embedding_size": 100, "steps": 600, "lr": 0.005,
-    "schedule": "cosine", "warmup": 50, "validate_every": 200, "threads": 1, "device": "cpu",
+    "batch_size": 20, "hidden_size": 100, "embedding_size": 100, "steps": 500, "lr": 0.005,
+    "schedule": "cosine", "warmup": 50, "validate_every": 100, "threads": 1, "device": "cpu",
 }  # fmt: skip
 
 DROPOUT = 0.3
@@ -64,21 +66,39 @@ def first_words(count: int, folder: Path) -> str:
     return f"ptb-{count}"
 
 
-def row(name: str, run: Run) -> str:
-    """Train, validation and test perplexity, and the filter's terms."""
+def row(name: str, runs: list[Run]) -> str:
+    """Train, validation and test perplexity, the best epoch and the filter: means over seeds."""
+    found = [measured(run) for run in runs]
+    cells = [said([f[score] for f in found]) for score in ("train", "valid", "test", "epoch")]
+    terms = zip(*(f["filter"] for f in found), strict=True)
+    published = f"{PUBLISHED[name]:.2f}" if name in PUBLISHED else ""
+    return " | ".join(["|", name, *cells, ", ".join(said(list(t)) for t in terms), published, "|"])
+
+
+def measured(run: Run) -> dict[str, Any]:
     config = TextConfig.from_dict(run.config)
     task = TextTask(config, torch.device("cpu"))
     model = plait.load(run)
     (test,) = run.records("test")
-    valid = min(r["perplexity"] for r in run.records("valid"))
-    train = score_stream(model, task.training[:SAMPLE])["perplexity"]
-    terms = "" if model.filter is None else str(
-        [round(w, 3) for w in model.filter.weights["weight"].flatten().tolist()]
-    )  # fmt: skip
-    cells = [f"{v:.2f}" for v in (train, valid, test["perplexity"])]
-    published = f"{PUBLISHED[name]:.2f}" if name in PUBLISHED else ""
-    epochs = test["best_step"] / len(task.training) * config.length * config.batch_size
-    return "| " + " | ".join([name, *cells, f"{epochs:.1f}", terms, published]) + " |"
+    return {
+        "train": score_stream(model, task.training[:SAMPLE])["perplexity"],
+        "valid": min(r["perplexity"] for r in run.records("valid")),
+        "test": test["perplexity"],
+        "epoch": test["best_step"] * config.length * config.batch_size / len(task.training),
+        "filter": [] if model.filter is None else model.filter.weights["weight"].flatten().tolist(),
+    }
+
+
+def said(values: list[float]) -> str:
+    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.2f}{spread}"
+
+
+def finished(path: Path, **options: Any) -> Run:
+    """Train, go on, or take the run that is there."""
+    if not path.exists():
+        return plait.train("text", out=path, progress=PlainProgress(), **options)
+    return Run.open(path) if Run.open(path).records("test") else plait.resume(path, PlainProgress())
 
 
 def main() -> None:
@@ -86,7 +106,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--runs", type=Path, default=Path("runs/words"))
-    parser.add_argument("--words", type=int, default=60_000)
+    parser.add_argument("--words", type=int, default=20_000)
+    parser.add_argument("--seeds", type=int, default=3)
     options, others = parser.parse_known_args()
     flags = [
         f"{f[2:].replace('-', '_')}={v}" for f, v in zip(others[::2], others[1::2], strict=True)
@@ -95,21 +116,17 @@ def main() -> None:
     if "hidden_size" in given:
         given.setdefault("embedding_size", given["hidden_size"])
     data = first_words(options.words, options.runs / "data") if options.words else "ptb"
-    rows: list[str] = []
-    for name, variant in VARIANTS.items():
-        path = options.runs / name.lower().replace(" + ", "-").replace(" ", "-")
-        if path.exists() and not Run.open(path).records("test"):
-            run = plait.resume(path, PlainProgress())
-        elif path.exists():
-            run = Run.open(path)
-        else:
-            run = plait.train(
-                "text", out=path, data=data, progress=PlainProgress(),
-                **{**SETTINGS, **given, **variant},
-            )  # fmt: skip
-        rows.append(row(name, run))
-    (test,) = run.records("test")
-    print("| network | train | validation | test | epochs | filter | test, published |")
+    runs = {
+        (name, seed): finished(
+            options.runs / f"{name.lower().replace(' + ', '-').replace(' ', '-')}-{seed}",
+            **{"data": data, "seed": seed, **SETTINGS, **given, **variant},
+        )
+        for seed in range(options.seeds)
+        for name, variant in VARIANTS.items()
+    }
+    rows = [row(name, [runs[name, seed] for seed in range(options.seeds)]) for name in VARIANTS]
+    (test,) = runs["LSTM", 0].records("test")
+    print("| network | train | validation | test | best epoch | filter | test, published |")
     print("|---|---|---|---|---|---|---|")
     print("\n".join(rows))
     print(f"an interpolated {test['ngram_order']}-gram: {test['ngram_perplexity']:.2f} on test, of "
