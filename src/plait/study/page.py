@@ -131,21 +131,14 @@ class Table:
 
     def write(self, folder: Path) -> None:
         """Write the CSV: numbers in full, spreads in columns of their own."""
-        spreads = [any(isinstance(row[k], Number) and row[k].spread is not None
-                       for row in self.rows) for k in range(len(self.heads))]  # fmt: skip
-        lines: list[list[Any]] = [[]]
-        for head, spread in zip(self.heads, spreads, strict=True):
-            lines[0] += [head, f"{head} (sd)"] if spread else [head]
-        for row in self.rows:
-            line: list[Any] = []
-            for cell, spread in zip(row, spreads, strict=True):
-                number = isinstance(cell, Number)
-                line.append(cell.value if number else cell)
-                if spread:
-                    line.append(cell.spread if number else None)
-            lines.append(line)
+        columns: list[list[Any]] = []
+        for head, cells in zip(self.heads, zip(*self.rows, strict=True), strict=True):
+            columns.append([head, *(c.value if isinstance(c, Number) else c for c in cells)])
+            spreads = [c.spread if isinstance(c, Number) else None for c in cells]
+            if any(spread is not None for spread in spreads):
+                columns.append([f"{head} (sd)", *spreads])
         text = io.StringIO(newline="")
-        csv.writer(text, lineterminator="\n").writerows(lines)
+        csv.writer(text, lineterminator="\n").writerows(zip(*columns, strict=True))
         write_aside(folder / f"{self.name}.csv", text.getvalue().encode())
 
 

@@ -121,6 +121,11 @@ def run_of(result: Result) -> Run:
     return Run.open(result.plan.path)
 
 
+def config_of(result: Result) -> Any:
+    """Give the configuration of a result's run, with the fields of its own task."""
+    return result.plan.config
+
+
 def model_of(result: Result) -> Any:
     """Load what a result's run has learnt."""
     return load(result.plan.path)

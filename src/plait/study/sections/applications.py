@@ -14,7 +14,7 @@ from plait.comparison.results import Result
 from plait.data import find_data
 from plait.figures import COLOURS
 from plait.networks import named_network
-from plait.study.claims import Answer, Verdict, answer, below, spelled
+from plait.study.claims import Answer, answer, below, spelled, verdict_of
 from plait.study.page import Block, Picture, Table, Words, copied, drawing, mean_of
 from plait.study.runs import Made, Wanted, run_of, source_of
 
@@ -137,9 +137,7 @@ def gain_answer(
         True: "{}: {}, worse than {} by {}.",
         None: "{}: {}; beside {} the difference is not settled, {}.",
     }[less]
-    verdict: Verdict = {
-        False: "as the report says", True: "not as the report says", None: "not settled",
-    }[less]  # fmt: skip
+    verdict = verdict_of(None if less is None else not less)
     return answer(
         verdict, said, what, mean_of(own, ".3f", sources), best, spelled(differences, "+.3f")
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 from plait.study.claims import Answer, answer, below, spelled, verdict_of
 from plait.study.page import Block, Number, Picture, Table, Words, copied
-from plait.study.runs import Made, Wanted, source_of, test_of
+from plait.study.runs import Made, Wanted, config_of, source_of, test_of
 
 TITLE = "Both: sequences over graphs"
 SAYS = """Recurrent and graph networks can be combined: graph convolutional recurrent networks find
@@ -135,5 +135,5 @@ def answers(waves: Made, visits: Made, cells: Sequence[str]) -> list[Answer]:
 
 
 def _named(result: Any) -> str:
-    config = result.plan.config
+    config = config_of(result)
     return f"{CELLS[config.cell]} × {OPERATORS[config.operator]}"

@@ -16,7 +16,7 @@ from plait.diagnostics import count_parameters
 from plait.nn.cells import Cell, Hear, State
 from plait.study.claims import Answer, answer, verdict_of
 from plait.study.page import Block, Number, Picture, Table, Words, drawing
-from plait.study.runs import Made, Wanted, model_of, run_of, source_of
+from plait.study.runs import Made, Wanted, config_of, model_of, run_of, source_of
 from plait.study.sections import memory, text
 from plait.tasks.memory.problems import problem_named
 from plait.tasks.memory.scores import batches_to_test_on, probe, score_batches
@@ -195,7 +195,7 @@ def answers(
     ]  # fmt: skip
 
 
-def _measure(model: nn.Module, score: Callable[[nn.Module], float]) -> Measured:
+def _measure(model: nn.Module, score: Callable[[Any], float]) -> Measured:
     """Watch the gates while a model is scored, then score it with each held."""
     free, cells = watched(model)
     whole = score(free)
@@ -216,23 +216,23 @@ def _measure(model: nn.Module, score: Callable[[nn.Module], float]) -> Measured:
     return whole, found
 
 
-def _score_strings(result: Result) -> Callable[[nn.Module], float]:
-    config: Any = result.plan.config
+def _score_strings(result: Result) -> Callable[[Any], float]:
+    config: Any = config_of(result)
     problem = problem_named(config.problem, config.length)
     model = model_of(result)
     batches = list(islice(batches_to_test_on(model, problem, config), BATCHES))
-    return lambda m: score_batches(m, problem, batches)["accuracy"]  # pyright: ignore[reportArgumentType]
+    return lambda m: score_batches(m, problem, batches)["accuracy"]
 
 
-def _score_book(result: Result) -> Callable[[nn.Module], float]:
-    _, validation, _ = parts_of(model_of(result), result.plan.config, run_of(result).facts)
-    return lambda m: score_stream(m, validation[:SCORED])["bits_per_character"]  # pyright: ignore[reportArgumentType]
+def _score_book(result: Result) -> Callable[[Any], float]:
+    _, validation, _ = parts_of(model_of(result), config_of(result), run_of(result).facts)
+    return lambda m: score_stream(m, validation[:SCORED])["bits_per_character"]
 
 
 def _along_string(result: Result) -> tuple[list[str], Tensor]:
     """Give the symbols of one string, and the gates along it, `[4, T, H]`."""
     model = model_of(result)
-    x, _ = probe(model, result.plan.config, run_of(result).facts)  # pyright: ignore[reportArgumentType]
+    x, _ = probe(model, config_of(result), run_of(result).facts)
     longest = int((x > 0).sum(0).argmax())
     free, cells = watched(model)
     free(x[:, longest : longest + 1])
@@ -242,7 +242,7 @@ def _along_string(result: Result) -> tuple[list[str], Tensor]:
 def _along_sentence(result: Result) -> tuple[list[str], Tensor]:
     """Give characters of the validation part, and the last layer's gates along them."""
     model = model_of(result)
-    _, validation, _ = parts_of(model, result.plan.config, run_of(result).facts)
+    _, validation, _ = parts_of(model, config_of(result), run_of(result).facts)
     read = validation[: 256 + READ]
     free, cells = watched(model)
     free(read[:, None])
@@ -253,9 +253,8 @@ def _along_sentence(result: Result) -> tuple[list[str], Tensor]:
 
 def _counts(result: Result, classes: int) -> list[list[Any]]:
     """Set each term of the report's formula beside what is counted."""
-    model, config, source = model_of(result), result.plan.config, source_of(result)
+    model, config, source = model_of(result), config_of(result), source_of(result)
     counted = {term.name: term.count for term in count_parameters(model).terms}
-    config: Any = config
     H, O = config.hidden_size, classes or len(model.vocabulary)  # noqa: E741
     rows: list[list[Any]] = []
     formula = 0

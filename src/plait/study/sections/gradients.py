@@ -17,7 +17,7 @@ from plait.nn.recurrent import Recurrent
 from plait.study.claims import Answer, answer, verdict_of
 from plait.study.mathml import at, formula, over, row, whole
 from plait.study.page import Block, Number, Picture, Table, Words, drawing
-from plait.study.runs import Made, Wanted, model_of, run_of, source_of
+from plait.study.runs import Made, Wanted, config_of, model_of, run_of, source_of
 from plait.tasks import probe_batch
 
 TITLE = "The gradient through time"
@@ -190,7 +190,7 @@ def _reach(found: Inspection, result: Result) -> list[Any]:
         reach = Number(layer.memory, "d", [source])
         cells += [_left(layer, source), "never" if layer.memory is None else reach]
     return [
-        next(name for name, o in NETWORKS.items() if o["cell"] == result.plan.config.cell),
+        next(name for name, o in NETWORKS.items() if o["cell"] == config_of(result).cell),
         *cells,
         Number(result.row["test_accuracy"], ".1%", [source]),
         Number(result.row["test_prior"], ".1%", [source]),
@@ -200,7 +200,7 @@ def _reach(found: Inspection, result: Result) -> list[Any]:
 def _apart(result: Result, found: Inspection) -> float:
     """Give how far the norm of the sum over time is from that of autograd's whole gradient."""
     run, model = run_of(result), model_of(result).double()
-    x, y = probe_batch("memory", model, result.plan.config, run.facts)
+    x, y = probe_batch("memory", model, config_of(result), run.facts)
     F.mse_loss(model(x.double()), y.double()).backward()
     recurrent: Recurrent = model.recurrent
     strand: Any = recurrent.strands[0]

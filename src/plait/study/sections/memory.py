@@ -6,7 +6,7 @@ from typing import Any
 from plait.comparison.figure import draw_grid
 from plait.study.claims import Answer, answer, below, spelled, verdict_of
 from plait.study.page import Block, Number, Picture, Table, Words
-from plait.study.runs import Made, Wanted, source_of
+from plait.study.runs import Made, Wanted, config_of, source_of
 from plait.tasks import published_steps
 from plait.tasks.memory.config import lengths_of
 
@@ -54,7 +54,7 @@ def tell(
                  *(steps.get(source) for source in sources),
                  grid.number("test_accuracy", ".1%", **at), _prior(grid, at, "test_prior")]
             )  # fmt: skip
-    first = grid.grid.plans[0].config
+    first = config_of(grid.results[0])
     blocks: list[Block] = [
         Words(
             f"Networks {first.hidden_size} wide, batches of {first.batch_size}, learning rate "
@@ -102,10 +102,9 @@ def earlier(differences: Sequence[float], steps: Sequence[Any]) -> Answer:
 
 
 def _answers(grid: Made, lengths: Sequence[int]) -> list[Answer]:
-    counts = [
-        Number(grid.of(cell=c)[0].row["parameters"], ",d", [source_of(grid.of(cell=c)[0])])
-        for c in CELLS
-    ]
+    one = [grid.of(cell=cell)[0] for cell in CELLS]
+    parameters = [r.row["parameters"] for r in one]
+    counts = [Number(n, ",d", [source_of(r)]) for n, r in zip(parameters, one, strict=True)]
     done = sum(r.converged for r in grid.results)
     told = [
         earlier(
@@ -113,7 +112,7 @@ def _answers(grid: Made, lengths: Sequence[int]) -> list[Answer]:
             [_over_lengths(grid, c) for c in CELLS],
         ),
         answer(
-            verdict_of(counts[1].value < counts[0].value),  # pyright: ignore[reportOptionalOperand]
+            verdict_of(parameters[1] < parameters[0]),
             "The GRU has {} parameters, the LSTM {}.", counts[1], counts[0],
         ),
         answer(
@@ -121,7 +120,7 @@ def _answers(grid: Made, lengths: Sequence[int]) -> list[Answer]:
             "{} of {} runs end without an error in ten batches.", done, len(grid.results),
         ),
     ]  # fmt: skip
-    longest = max(lengths_of(grid.grid.plans[0].config.eval_lengths), default=0)
+    longest = max(lengths_of(config_of(grid.results[0]).eval_lengths), default=0)
     if longest:
         best = max(grid.of(length=max(lengths)), key=lambda r: r.row[f"test_accuracy_at_{longest}"])
         own, prior = best.row[f"test_accuracy_at_{longest}"], best.row[f"test_prior_at_{longest}"]
@@ -166,7 +165,7 @@ def _prior(grid: Made, at: Mapping[str, Any], name: str) -> Number:
 
 
 def _longer(grid: Made, lengths: Sequence[int]) -> Table:
-    tried = lengths_of(grid.grid.plans[0].config.eval_lengths)
+    tried = lengths_of(config_of(grid.results[0]).eval_lengths)
     rows: list[list[Any]] = []
     for cell, name in CELLS.items():
         for length in lengths:

@@ -10,7 +10,7 @@ from plait.api import load_kept
 from plait.study.claims import Answer, answer, below, verdict_of
 from plait.study.corpora import corpus
 from plait.study.page import Block, Listing, Number, Table, mean_of
-from plait.study.runs import Made, Wanted, model_of, run_of, source_of
+from plait.study.runs import Made, Wanted, config_of, model_of, run_of, source_of
 from plait.study.words import known_words, words_of
 from plait.tasks.text.heldout import parts_of
 from plait.tasks.text.listing import WINDOW
@@ -38,7 +38,7 @@ def tell(
     """Tell how well it learns and how it goes on, and count the words that it knows."""
     runs = made["runs"]
     first = runs.results[0]
-    model, config, facts = model_of(first), first.plan.config, run_of(first).facts
+    model, config, facts = model_of(first), config_of(first), run_of(first).facts
     source, own = source_of(first), config.data == "grimm"
     rows: list[list[Any]] = []
     for sixth, published in enumerate(PUBLISHED, 1):

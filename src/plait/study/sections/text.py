@@ -18,7 +18,7 @@ from plait.figures import COLOURS
 from plait.study.claims import Answer, answer, below, verdict_of
 from plait.study.corpora import corpus
 from plait.study.page import Block, Listing, Number, Picture, Table, Words, drawing, mean_of
-from plait.study.runs import Made, Wanted, model_of, run_of, source_of, test_of
+from plait.study.runs import Made, Wanted, config_of, model_of, run_of, source_of, test_of
 from plait.study.words import known_words, words_of
 from plait.tasks.text.heldout import parts_of
 from plait.tasks.text.listing import WINDOW
@@ -68,7 +68,7 @@ def tell(
     """Tell how well it learns, what it writes, and how drawing changes that."""
     runs = made["runs"]
     first = runs.results[0]
-    model, config, facts = model_of(first), first.plan.config, run_of(first).facts
+    model, config, facts = model_of(first), config_of(first), run_of(first).facts
     training, validation, _ = parts_of(model, config, facts)
     repeated = measure_repetition(model, config, facts, texts=size["texts"], length=size["length"])
     entropy = {beta: _entropy(model, validation[:READ], beta) for beta in BETAS}
@@ -297,7 +297,7 @@ def _draw_curves(figure: Figure, runs: Made, own: bool) -> None:
         label = f"{test['ngram_order']}-gram, held out"
         axes.axhline(test[score], color=COLOURS[5], linestyle="--", label=label)
     if own:
-        steps = runs.results[0].plan.config.steps
+        steps = config_of(runs.results[0]).steps
         places = [steps * k / 3 for k in (1, 2, 3)]
         left.plot(places, PUBLISHED, "D", color="0.3", markersize=4, label="the report, training")
     left.set_ylabel("accuracy, share right")
