@@ -60,6 +60,12 @@ class Told(Progress):
         self.lines.append(text)
 
 
+@pytest.fixture
+def heard() -> Told:
+    """Who keeps what is said."""
+    return Told()
+
+
 @pytest.fixture(scope="session")
 def small(tmp_path_factory):
     """Small sizes, small pictures and no learning curves, small texts of the report's names."""

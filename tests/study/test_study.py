@@ -1,6 +1,7 @@
 """Making it: runs are made once, what was stopped goes on, and what cannot be is refused."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -34,15 +35,16 @@ def stamps(folder: Path) -> dict[str, int]:
     return {str(p): p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
 
 
-def test_a_second_study_makes_no_run_and_the_same_numbers(study, small):
-    before = stamps(study / "runs")
-    tables = {p.name: p.read_text() for p in (study / "tables").iterdir()}
-    make_study(["memory"], quick=True, out=study, threads=1)
-    assert {p: t for p, t in stamps(study / "runs").items() if "inspect.png" not in p} == {
-        p: t for p, t in before.items() if "inspect.png" not in p
-    }
-    again = {p.name: p.read_text() for p in (study / "tables").iterdir()}
-    assert again == tables
+def test_a_second_study_makes_no_run_and_the_same_numbers(study, small, heard, tmp_path):
+    shutil.copytree(study / "runs", tmp_path / "runs")
+    (tmp_path / "study.json").write_text('{"format": 1, "quick": true, "sections": ["memory"]}')
+    before = stamps(tmp_path / "runs")
+    make_study(["8"], quick=True, out=tmp_path, threads=1, progress=heard)
+    assert heard.lines[0] == "0 runs to make"
+    assert stamps(tmp_path / "runs") == before
+    tables = list((tmp_path / "tables").iterdir())
+    assert {p.name.split("-")[0] for p in tables} == {"3", "8"}
+    assert all(p.read_text() == (study / "tables" / p.name).read_text() for p in tables)
 
 
 def test_sections_share_the_runs_of_the_same_configuration(study):
