@@ -510,5 +510,35 @@ def inspect_runs(
         print("\n" * (number > 0) + str(found))
 
 
+@app.command
+def study(
+    sections: Annotated[list[str] | None, Parameter(negative="")] = None,
+    *,
+    quick: Annotated[bool, Parameter(negative="")] = False,
+    out: Path | None = None,
+    threads: Threads = 0,
+) -> None:
+    """Measure the report that this project began with anew, and tell it on one page.
+
+    Example: plait study --quick --out runs/study
+
+    Parameters
+    ----------
+    sections : list
+        Names or numbers: 1 gradients, 2 gates, 3 memory, 4 text, 5 tales, 6 graphs,
+        7 applications, 8 structure, 9 both. Default: all.
+    quick : bool
+        Everything at reduced size, in under ten minutes on two cores.
+    out : Path
+        The folder; one that was stopped goes on. Default: study, or study-quick.
+    """
+    from plait.study import make_study
+    from plait.training.progress import progress_for
+
+    progress = progress_for(sys.stdout)
+    page = make_study(sections or (), quick=quick, out=out, threads=threads, progress=progress)
+    print(f"kept in {page}")
+
+
 if __name__ == "__main__":
     main()

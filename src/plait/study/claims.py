@@ -1,0 +1,66 @@
+"""What the page says follows from its numbers: each answer is computed, with its verdict."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from markupsafe import Markup
+
+from plait.comparison.results import interval
+
+Verdict = Literal["as the report says", "not as the report says", "not settled", "measured"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One bold line of the page, and how it stands to the report."""
+
+    text: Markup
+    verdict: Verdict
+
+
+def answer(verdict: Verdict, text: str, *parts: Any, **named: Any) -> Answer:
+    """Make an answer; what stands in braces is a number, with its link, or text.
+
+    >>> from plait.study.claims import answer
+    >>> answer("measured", "{} of {} steps", 3, "<many>").text
+    Markup('3 of &lt;many&gt; steps')
+    """
+    return Answer(Markup(text).format(*parts, **named), verdict)
+
+
+def verdict_of(holds: bool | None) -> Verdict:
+    """Say how a claim of the report stands: it holds, it does not, or that is not settled."""
+    if holds is None:
+        return "not settled"
+    return "as the report says" if holds else "not as the report says"
+
+
+def below(differences: Sequence[float]) -> bool | None:
+    """Say whether differences are below 0 by their 95 % interval; None: it holds 0, or is none.
+
+    >>> from plait.study.claims import below
+    >>> below([-3.0, -4.0, -3.5]), below([3.0, 4.0, 3.5]), below([-3.0, 3.0]), below([-3.0])
+    (True, False, None, None)
+    """
+    if not differences:
+        return None
+    _, low, high = interval(differences)
+    if low is None or high is None or low <= 0 <= high:
+        return None
+    return high < 0
+
+
+def spelled(differences: Sequence[float], form: str) -> str:
+    """Write a mean difference and its 95 % interval.
+
+    >>> from plait.study.claims import spelled
+    >>> spelled([1.0, 2.0, 3.0], "+.1f"), spelled([1.0], "+.1f")
+    ('+2.0 (95 % interval −0.5 … +4.5)', '+1.0 (one pair: no interval)')
+    """
+    if not differences:
+        return "–"
+    mean, low, high = interval(differences)
+    if low is None or high is None:
+        return f"{mean:{form}} (one pair: no interval)".replace("-", "−")
+    return f"{mean:{form}} (95 % interval {low:{form}} … {high:{form}})".replace("-", "−")

@@ -1,0 +1,255 @@
+"""The page: sections of words, tables and pictures, written as one file that needs nothing else."""
+
+import base64
+import csv
+import io
+import re
+import shutil
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from plait.figures import STYLE, save_figure
+from plait.study.claims import Answer
+from plait.training.files import write_aside
+
+
+@dataclass(frozen=True)
+class Number:
+    """A measured number, how it is written, and the files that it came from.
+
+    Attributes
+    ----------
+    value : number or None
+        None is written as a dash.
+    form : str
+        As in Python's format strings.
+    sources : sequence of str
+        Paths from the page. One: the number is the link. Several: a dot behind it for each.
+    spread : float or None
+        Standard deviation over the seeds.
+    """
+
+    value: float | None
+    form: str = ".3f"
+    sources: Sequence[str] = ()
+    spread: float | None = None
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return "–"
+        spread = "" if self.spread is None else f" ± {self.spread:{self.form}}"
+        return typeset(f"{self.value:{self.form}}{spread}")
+
+    def __html__(self) -> Markup:
+        if len(self.sources) == 1:
+            link = '<a class="n" href="{}">{}</a>'
+            return Markup(link).format(quote(self.sources[0]), str(self))
+        dot = Markup('<a href="{}" title="{}">•</a>')
+        dots = [dot.format(quote(s), Path(s).parent.name) for s in self.sources]
+        behind = Markup('<span class="dots">{}</span>').format(Markup("").join(dots))
+        return Markup('<span class="n">{}</span>').format(str(self)) + (behind if dots else "")
+
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def typeset(number: str) -> str:
+    """Write a number as in print: a true minus, powers of ten.
+
+    >>> from plait.study.page import typeset
+    >>> typeset("-2.5"), typeset("3.2e+05"), typeset("1e-12")
+    ('−2.5', '3.2·10⁵', '1·10⁻¹²')
+    """
+
+    def power(found: re.Match[str]) -> str:
+        return "·10" + str(int(found[1])).translate(_RAISED)
+
+    return re.sub(r"e([+-]\d+)", power, number).replace("-", "−")
+
+
+def mean_of(values: Sequence[float], form: str, sources: Iterable[str]) -> Number:
+    """Give the mean and, of two or more, the standard deviation (n − 1).
+
+    >>> from plait.study.page import mean_of
+    >>> str(mean_of([1.0, 2.0, 3.0], ".1f", []))
+    '2.0 ± 1.0'
+    """
+    mean = statistics.fmean(values) if values else None
+    return Number(mean, form, tuple(sources), statistics.stdev(values) if len(values) > 1 else None)
+
+
+Cell = str | int | Number | Markup | None
+
+
+@dataclass(frozen=True)
+class Words:
+    """A paragraph; `Markup` where it has numbers with links."""
+
+    text: str | Markup
+    kind = "words"
+
+
+@dataclass(frozen=True)
+class Formula:
+    """An equation in MathML, with what it is in words for who cannot see it."""
+
+    mathml: Markup
+    said: str
+    kind = "formula"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Texts that networks wrote: a heading, and pairs of what it is and the text."""
+
+    title: str
+    entries: Sequence[tuple[Markup | str, str]]
+    kind = "listing"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; its name is the CSV file's."""
+
+    name: str
+    caption: str
+    heads: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    published: Sequence[int] = ()
+    """Columns of others' figures, which are set apart."""
+    kind = "table"
+
+    def write(self, folder: Path) -> None:
+        """Write the CSV: numbers in full, spreads in columns of their own."""
+        columns: list[list[Any]] = []
+        for head, cells in zip(self.heads, zip(*self.rows, strict=True), strict=True):
+            columns.append([head, *(c.value if isinstance(c, Number) else c for c in cells)])
+            spreads = [c.spread if isinstance(c, Number) else None for c in cells]
+            if any(spread is not None for spread in spreads):
+                columns.append([f"{head} (sd)", *spreads])
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows(zip(*columns, strict=True))
+        write_aside(folder / f"{self.name}.csv", text.getvalue().encode())
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture; its name is the PNG's, `write` makes the file."""
+
+    name: str
+    caption: str
+    write: Callable[[Path], None]
+    kind = "picture"
+
+
+def drawing(width: float, height: float, draw: Callable[[Figure], None]) -> Callable[[Path], None]:
+    """Make what writes a picture of this size, in inches, in the one style."""
+
+    def write(path: Path) -> None:
+        with rc_context(STYLE):
+            figure = Figure(figsize=(width, height))
+            FigureCanvasAgg(figure)
+            draw(figure)
+            save_figure(figure, path)
+
+    return write
+
+
+def copied(source: Path) -> Callable[[Path], None]:
+    """Make what takes over a picture that a run has drawn itself."""
+
+    def write(path: Path) -> None:
+        shutil.copyfile(source, path)
+
+    return write
+
+
+Block = Words | Formula | Listing | Table | Picture
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section as it is told.
+
+    Attributes
+    ----------
+    number : int
+        Its place in the study.
+    name, title : str
+    says : str
+        What the report says, in our words.
+    blocks : sequence
+        What was measured.
+    answers : sequence of Answer
+    seconds : mapping of float
+        Time that each of its runs took, by folder.
+    """
+
+    number: int
+    name: str
+    title: str
+    says: str
+    blocks: Sequence[Block]
+    answers: Sequence[Answer]
+    seconds: Mapping[Path, float]
+
+
+@dataclass
+class Page:
+    """What is written to a study's folder: index.html, tables/ and figures/."""
+
+    folder: Path
+    quick: bool
+    notes: Sequence[str | Markup]
+    sections: list[Section] = field(default_factory=list)
+
+    def add(self, section: Section) -> None:
+        """Write a section's tables and pictures, and the page as far as it has come."""
+        for kind in ("tables", "figures"):
+            (self.folder / kind).mkdir(exist_ok=True)
+        for block in section.blocks:
+            if isinstance(block, Table):
+                block.write(self.folder / "tables")
+            elif isinstance(block, Picture):
+                block.write(self.folder / "figures" / f"{block.name}.png")
+        self.sections = sorted([*self.sections, section], key=lambda s: s.number)
+        self.write()
+
+    def write(self) -> None:
+        """Write the page."""
+        environment = Environment(
+            loader=FileSystemLoader(Path(__file__).parent),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        environment.filters |= {"data_uri": self._data_uri, "inches": self._inches}
+        style = Markup((Path(__file__).parent / "style.css").read_text(encoding="utf-8"))
+        verdicts = [a.verdict for s in self.sections for a in s.answers]
+        text = environment.get_template("page.html").render(
+            page=self,
+            style=style,
+            counts={v: verdicts.count(v) for v in dict.fromkeys(verdicts)},
+            seconds=sum({k: v for s in self.sections for k, v in s.seconds.items()}.values()),
+        )
+        write_aside(self.folder / "index.html", text.encode())
+
+    def _inches(self, name: str) -> float:
+        """Tell how wide a picture was drawn; the eight bytes after 16 are its width and height."""
+        with (self.folder / "figures" / f"{name}.png").open("rb") as file:
+            return int.from_bytes(file.read(20)[16:]) / float(STYLE["savefig.dpi"])
+
+    def _data_uri(self, name: str) -> str:
+        content = (self.folder / "figures" / f"{name}.png").read_bytes()
+        return "data:image/png;base64," + base64.b64encode(content).decode()

@@ -1,0 +1,114 @@
+"""Section 5: listing 6, the fairy tales."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from plait.api import load_kept
+from plait.study.claims import Answer, answer, below, verdict_of
+from plait.study.corpora import corpus
+from plait.study.page import Block, Listing, Number, Table, mean_of
+from plait.study.runs import Made, Wanted, config_of, model_of, run_of, source_of
+from plait.study.words import known_words, words_of
+from plait.tasks.text.heldout import parts_of
+from plait.tasks.text.listing import WINDOW
+
+TITLE = "Sleeping beauty is"
+SAYS = """Trained on Grimms’ fairy tales and drawn at its temperature 3, the network goes on from
+“Sleeping beauty is” in sentences that are correct and make little sense."""
+
+PUBLISHED = (0.52, 0.58, 0.59, 0.60, 0.59, 0.61)
+"""Training accuracy at each sixth of the report's 3,000 steps, one batch each."""
+
+PROMPT, BETA, LENGTH = "Sleeping beauty is", 3.0, 100
+
+
+def wanted(size: Mapping[str, Any]) -> dict[str, Wanted]:
+    """The network of table 1 on the tales."""
+    options = {"data": corpus("grimm"), **size["options"]}
+    seeds = size["seeds"]
+    return {"runs": Wanted("text", options, {"cell": ["lstm"]}, seeds, recipe="report")}
+
+
+def tell(
+    made: Mapping[str, Made], size: Mapping[str, Any]
+) -> tuple[Sequence[Block], Sequence[Answer]]:
+    """Tell how well it learns and how it goes on, and count the words that it knows."""
+    runs = made["runs"]
+    first = runs.results[0]
+    model, config, facts = model_of(first), config_of(first), run_of(first).facts
+    source, own = source_of(first), config.data == "grimm"
+    rows: list[list[Any]] = []
+    for sixth, published in enumerate(PUBLISHED, 1):
+        values = []
+        for result in runs.results:
+            last = max(1, len(result.values) * sixth // 6)
+            values.append(float(result.values[max(0, last - WINDOW) : last].mean()))
+        number = mean_of(values, ".3f", map(source_of, runs.results))
+        rows.append([f"{config.steps * sixth // 6:,}", number, f"{published:.2f}"])
+    entries = [
+        (
+            Markup("step {}, accuracy {}").format(
+                f"{step:,}",
+                Number(float(first.values[max(0, step - WINDOW) : step].mean()), ".2f", [source]),
+            ),
+            of.generate(PROMPT, LENGTH, beta=BETA, seed=config.seed, skip_unknown=True),
+        )
+        for step, of in load_kept(run_of(first)).items()
+    ]
+    training, _, held_out = parts_of(model, config, facts)
+    known = known_words(model.vocabulary.decode(training.tolist()))
+    texts = model.generate(PROMPT, size["length"], beta=BETA, count=size["texts"],
+                           seed=config.seed, skip_unknown=True)  # fmt: skip
+    written = [_share(text.removeprefix(PROMPT), known) for text in texts]
+    usual = _share(model.vocabulary.decode(held_out.tolist()), known)
+    blocks: list[Block] = [
+        Table(
+            "5-accuracy",
+            f"Training accuracy by step, the mean of {WINDOW} batches; the report’s are single "
+            "batches at each sixth of 3,000 steps" + ("." if own else ", of another text."),
+            ["step", "here", "the report"],
+            rows,
+            published=[2],
+        ),
+        Listing(f"Listing 6: {LENGTH} characters after “{PROMPT}”, β = {BETA:g}", entries),
+        Table(
+            "5-words",
+            f"Words that the training text has, of those in {size['texts']} texts written at "
+            f"β = {BETA:g} and in the held-out text.",
+            ["text", "known words"],
+            [["written", mean_of(written, ".1%", [source])],
+             ["held out", Number(usual, ".1%", [source])]],
+        ),
+    ]  # fmt: skip
+    bits = runs.number("test_bits_per_character")
+    answers = [
+        words_answer(written, usual, source),
+        answer(
+            "measured",
+            "Held-out text costs it {} bits per character, an n-gram {}. Whether what it writes "
+            "makes sense no number here says: read it.",
+            bits, runs.number("test_ngram_bits_per_character"),
+        ),
+    ]  # fmt: skip
+    return blocks, answers
+
+
+def words_answer(written: Sequence[float], usual: float, source: str) -> Answer:
+    """Say whether the words that it writes are as good as those of held-out text."""
+    less = below([share - usual for share in written])
+    said = {
+        True: "Its words are not all words: {} of them are in the training text, of held-out "
+        "text {}.",
+        False: "Its words are words: {} of them are in the training text, of held-out text {}.",
+        None: "Its words are as often words of the training text as held-out ones: {} and {}.",
+    }[less]
+    return answer(verdict_of(less is not True), said, mean_of(written, ".1%", [source]),
+                  Number(usual, ".1%", [source]))  # fmt: skip
+
+
+def _share(text: str, known: set[str]) -> float:
+    words = words_of(text)
+    return statistics.fmean(word in known for word in words) if words else 0.0

@@ -1,0 +1,324 @@
+"""Section 4: table 1, figure 3 and listings 1 to 5: a network that learns a book."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from plait.api import load_kept
+from plait.comparison.results import Result
+from plait.figures import COLOURS
+from plait.study.claims import Answer, answer, below, verdict_of
+from plait.study.corpora import corpus
+from plait.study.page import Block, Listing, Number, Picture, Table, Words, drawing, mean_of
+from plait.study.runs import Made, Wanted, config_of, model_of, run_of, source_of, test_of
+from plait.study.words import known_words, words_of
+from plait.tasks.text.heldout import parts_of
+from plait.tasks.text.listing import WINDOW
+from plait.tasks.text.model import TextModel
+from plait.tasks.text.repetition import BETAS, SPAN, Repetition, measure_repetition
+
+TITLE = "A network writes on"
+SAYS = """With the settings of table 1 the accuracy comes to about 0.62. Greedy text repeats phrases
+and holds together for 30 characters. The “temperature” makes drawing more or less random: at 0 it
+is uniform, when very large greedy; at 2 words are mostly spelled right and, unlike greedy, no
+phrases repeat."""
+
+TABLE_1 = {
+    "learning rate": ("lr", 0.002), "sequence length": ("length", 30),
+    "text": ("data", "democracy"), "training steps": ("steps", 3000),
+    "hidden size": ("hidden_size", 128),
+    "LSTM layers": ("layers", 2), "batch size": ("batch_size", 64), "max norm": ("max_norm", 5.0),
+}  # fmt: skip
+"""What the report's Table 1 says."""
+
+PUBLISHED = (0.590, 0.598, 0.619)
+"""Training accuracy at 1/3, 2/3 and 3/3, the mean of the report's ten listings (single batches)."""
+
+LISTINGS = {
+    "Listing 1: 30 characters, greedy": ("%)P 6", 30, {"greedy": True}),
+    "Listing 2: 100 characters, greedy": ("yw", 100, {"greedy": True}),
+    "Listing 3: 100 characters, the report’s temperature 0.5 (β = 0.5)": ("l", 100, {"beta": 0.5}),
+    "Listing 4: 100 characters, β = 1": ("/", 100, {"beta": 1.0}),
+    "Listing 5: 100 characters, β = 2": ("S", 100, {"beta": 2.0}),
+}
+"""First characters, length, and how it is drawn."""
+
+READ = 2000
+"""Held-out characters over which the entropy of a draw is measured."""
+
+
+def wanted(size: Mapping[str, Any]) -> dict[str, Wanted]:
+    """The network of table 1, from windows with a zero state, as the report trains it."""
+    options = {"data": corpus("democracy"), **size["options"]}
+    seeds = size["seeds"]
+    return {"runs": Wanted("text", options, {"cell": ["lstm"]}, seeds, recipe="report")}
+
+
+def tell(
+    made: Mapping[str, Made], size: Mapping[str, Any]
+) -> tuple[Sequence[Block], Sequence[Answer]]:
+    """Tell how well it learns, what it writes, and how drawing changes that."""
+    runs = made["runs"]
+    first = runs.results[0]
+    model, config, facts = model_of(first), config_of(first), run_of(first).facts
+    training, validation, _ = parts_of(model, config, facts)
+    repeated = measure_repetition(model, config, facts, texts=size["texts"], length=size["length"])
+    entropy = {beta: _entropy(model, validation[:READ], beta) for beta in BETAS}
+    known = known_words(model.vocabulary.decode(training.tolist()))
+    written = {beta: _written(model, beta, size, config.seed) for beta in BETAS}
+    spelled = {
+        beta: statistics.fmean(w in known for text in texts for w in words_of(text))
+        if any(map(words_of, texts)) else 0.0
+        for beta, texts in written.items()
+    }  # fmt: skip
+    source, own = source_of(first), config.data == "democracy"
+    thirds = [_accuracies(runs, k) for k in (1, 2, 3)]
+    blocks: list[Block] = [
+        Table(
+            "4-settings", "Table 1: what the report’s network was trained with, and this one.",
+            ["setting", "the report", "here"],
+            [[name, str(value), Number(v, "g", [source]) if isinstance(v, int | float) else v]
+             for name, (field, value) in TABLE_1.items() for v in [getattr(config, field)]],
+            published=[1],
+        ),
+        Table(
+            "4-accuracy",
+            f"Training accuracy, the mean of the {WINDOW} batches before each third of the steps; "
+            "the report’s are means of ten single batches"
+            + ("." if own else ", of another text."),
+            ["of the steps", "here", "the report"],
+            [[f"{k}/3", here, f"{there:.3f}"]
+             for k, (here, there) in enumerate(zip(thirds, PUBLISHED, strict=True), 1)],
+            published=[2],
+        ),
+        Table(
+            "4-heldout",
+            "On the end of the text, which was not trained on. The n-gram counts what follows each "
+            "few characters in the same training text."
+            + (" The report’s file ends in Project Gutenberg’s licence, which reads unlike the "
+               "book."
+               if own else ""),
+            ["who predicts", "bits per character", "right characters"],
+            [["the network", runs.number("test_bits_per_character"),
+              runs.number("test_accuracy", ".1%")],
+             [f"interpolated {test_of(first)['ngram_order']}-gram",
+              runs.number("test_ngram_bits_per_character"),
+              runs.number("test_ngram_accuracy", ".1%")]],
+        ),
+        Picture(
+            "4-curves", "Figure 3: accuracy and bits per character over the training steps.",
+            drawing(9.5, 3.8, lambda figure: _draw_curves(figure, runs, own)),
+        ),
+        Words("What the network writes after 1/3, 2/3 and 3/3 of its training, as in the report:"),
+        *_listings(first),
+        Table(
+            "4-drawing",
+            "How sharply is drawn. Entropy: of the next character, over held-out text. Known "
+            "words: "
+            f"those that the training text has. Repeated: pieces of {SPAN} characters that the "
+            f"same "
+            f"text of {repeated.length:,} had before; in held-out text "
+            f"{statistics.fmean(repeated.heldout):.1%}.",
+            ["the report’s temperature, β", "temperature 1/β", "entropy, bits", "known words",
+             "repeated"],
+            [[_name(beta), _name(1 / beta if beta else math.inf),
+              Number(entropy[beta], ".2f", [source]), Number(spelled[beta], ".1%", [source]),
+              Number(statistics.fmean(shares), ".1%", [source], statistics.stdev(shares))]
+             for beta, shares in repeated.written.items()],
+        ),
+        Picture(
+            "4-repetition",
+            "Known words and repeated pieces by β. The band is the standard deviation of "
+            f"{size['texts']} texts, the dashed line the repetition of held-out text.",
+            drawing(6.5, 3.6, lambda figure: _draw_drawing(figure, repeated, spelled)),
+        ),
+    ]  # fmt: skip
+    begins = [_first_repeat(text) for text in written[math.inf]]
+    answers = [
+        _accuracy_answer(thirds[-1], own),
+        ngram_answer(
+            runs.number("test_bits_per_character"), runs.number("test_ngram_bits_per_character")
+        ),
+        temperature_answer(entropy, source),
+        *repetition_answers(repeated, source),
+        answer(
+            "measured",
+            "Greedy text first says {} characters again after {} (the median of {} texts).",
+            SPAN, Number(statistics.median(begins), ".0f", [source]), len(begins),
+        ),
+    ]  # fmt: skip
+    return blocks, answers
+
+
+def temperature_answer(entropy: Mapping[float, float], source: str) -> Answer:
+    """Say which way the report's temperature works, from the entropy of draws by its value."""
+    finite = sorted(b for b in entropy if math.isfinite(b))
+    low, high = finite[0], finite[-1]
+    falls = all(entropy[a] > entropy[b] for a, b in pairwise(finite))
+    said = (
+        "The report’s temperature is an inverse one: from {} to {} the entropy of a draw falls "
+        "from "
+        "{} to {} bits, where a temperature would raise it. It multiplies the logits; Plait "
+        "calls it β."
+        if falls
+        else "The report’s temperature works as one: from {} to {} the entropy of a draw goes "
+        "from {} "
+        "to {} bits."
+    )
+    return answer(
+        verdict_of(not falls), said, f"{low:g}", f"{high:g}",
+        Number(entropy[low], ".2f", [source]), Number(entropy[high], ".2f", [source]),
+    )  # fmt: skip
+
+
+def repetition_answers(repeated: Repetition, source: str) -> list[Answer]:
+    """Say whether greedy text repeats itself, and whether text at β = 2 does not."""
+    usual = statistics.fmean(repeated.heldout)
+    told = []
+    for beta, claim in ((math.inf, "repeats"), (2.0, "does not")):
+        shares = repeated.written[beta]
+        less = below([share - usual for share in shares])
+        more = None if less is None else not less
+        said = {
+            True: "{} text repeats itself: {} of its pieces, held-out text {}.",
+            False: "{} text repeats itself less than held-out text: {} of its pieces against {}.",
+            None: "{} text repeats {} of its pieces, held-out text {}: no difference is settled.",
+        }[more]
+        holds = more if claim == "repeats" else less
+        name = "Greedy" if math.isinf(beta) else f"At β = {beta:g}, drawn"
+        number = mean_of(shares, ".1%", [source])
+        told.append(answer(verdict_of(holds), said, name, number, Number(usual, ".1%", [source])))
+    return told
+
+
+def _accuracy_answer(reached: Number, own: bool) -> Answer:
+    text = "Training accuracy comes to {}; the report’s to {}"
+    published = Markup('<span class="published">{:.3f}</span>').format(PUBLISHED[-1])
+    return answer("measured", text + ("." if own else ", of another text."), reached, published)
+
+
+def ngram_answer(network: Number, ngram: Number) -> Answer:
+    """Say who predicts held-out text better."""
+    wins = "the network predicts held-out text better"
+    if (network.value or 0) >= (ngram.value or 0):
+        wins = "counting predicts it better: the network is too small, or too little trained"
+    text = "Held-out bits per character, which the report leaves out: network {}, n-gram {}; {}."
+    return answer("measured", text, network, ngram, wins)
+
+
+def _accuracies(runs: Made, third: int) -> Number:
+    """Mean training accuracy before a third of the steps, over the seeds."""
+    values = []
+    for result in runs.results:
+        last = max(1, len(result.values) * third // 3)
+        values.append(float(result.values[max(0, last - WINDOW) : last].mean()))
+    return mean_of(values, ".3f", map(source_of, runs.results))
+
+
+def _listings(result: Result) -> list[Listing]:
+    run = run_of(result)
+    models, accuracy = load_kept(run), result.values
+    found = []
+    for title, (prompts, length, options) in LISTINGS.items():
+        entries: list[tuple[Markup | str, str]] = []
+        for prompt in prompts:
+            for step, model in models.items():
+                recent = float(accuracy[max(0, step - WINDOW) : step].mean())
+                what = Markup("{}, step {}, accuracy {}").format(
+                    repr(prompt), f"{step:,}", Number(recent, ".2f", [source_of(result)])
+                )
+                seed = result.plan.seed
+                text = model.generate(prompt, length, seed=seed, skip_unknown=True, **options)
+                entries.append((what, text))
+        found.append(Listing(title, entries))
+    return found
+
+
+def _written(model: TextModel, beta: float, size: Mapping[str, Any], seed: int) -> list[str]:
+    """Write texts; greedy ones begin with another character each."""
+    length, texts = size["length"], size["texts"]
+    if math.isinf(beta):
+        symbols = len(model.vocabulary)
+        prompts = [model.vocabulary.decode([k * symbols // texts]) for k in range(texts)]
+        return [model.generate(p, length, greedy=True) for p in prompts]
+    return model.generate("", length, beta=beta, count=texts, seed=seed)
+
+
+@torch.no_grad()
+def _entropy(model: TextModel, numbers: Tensor, beta: float) -> float:
+    """Mean entropy, in bits, of what is drawn from after each of these characters."""
+    if math.isinf(beta):
+        return 0.0
+    logits, _ = model(numbers[:, None])
+    log_p = (beta * logits.double()).log_softmax(-1)
+    return float(-(log_p.exp() * log_p).sum(-1).mean()) / math.log(2)
+
+
+def _first_repeat(text: str) -> int:
+    """Give the place where a piece comes for the second time, or the text's length."""
+    seen: set[str] = set()
+    for k in range(len(text) - SPAN + 1):
+        if text[k : k + SPAN] in seen:
+            return k
+        seen.add(text[k : k + SPAN])
+    return len(text)
+
+
+def _name(beta: float) -> str:
+    return "∞, greedy" if math.isinf(beta) else f"{beta:.3g}"
+
+
+def _draw_curves(figure: Figure, runs: Made, own: bool) -> None:
+    left, right = figure.subplots(1, 2)
+    for seed, result in enumerate(runs.results):
+        records = run_of(result).records()
+        train = [r for r in records if r["kind"] == "train"]
+        valid = [r for r in records if r["kind"] == "valid"]
+        window = max(1, len(train) // 30)
+        for axes, score in ((left, "accuracy"), (right, "bits_per_character")):
+            values = np.convolve([r[score] for r in train], np.full(window, 1 / window), "valid")
+            steps = np.arange(window, len(train) + 1)
+            label = f"training, mean of {window} steps" if seed == 0 else None
+            axes.plot(steps, values, color=COLOURS[0], linewidth=1, label=label)
+            label = "validation" if seed == 0 else None
+            axes.plot([r["step"] for r in valid], [r[score] for r in valid], ".-",
+                      color=COLOURS[1], linewidth=1, label=label)  # fmt: skip
+            axes.set_xlabel("training step")
+    test = test_of(runs.results[0])
+    for axes, score in ((left, "ngram_accuracy"), (right, "ngram_bits_per_character")):
+        label = f"{test['ngram_order']}-gram, held out"
+        axes.axhline(test[score], color=COLOURS[5], linestyle="--", label=label)
+    if own:
+        steps = config_of(runs.results[0]).steps
+        places = [steps * k / 3 for k in (1, 2, 3)]
+        left.plot(places, PUBLISHED, "D", color="0.3", markersize=4, label="the report, training")
+    left.set_ylabel("accuracy, share right")
+    right.set_ylabel("bits per character")
+    right.set_ylim(top=min(5.0, right.get_ylim()[1]))
+    left.legend(loc="lower right")
+    right.legend()
+
+
+def _draw_drawing(figure: Figure, repeated: Repetition, spelled: Mapping[float, float]) -> None:
+    axes = figure.subplots()
+    places = np.arange(len(repeated.written))
+    mean = np.array([statistics.fmean(s) for s in repeated.written.values()])
+    spread = np.array([statistics.stdev(s) for s in repeated.written.values()])
+    axes.plot(places, list(spelled.values()), "o-", color=COLOURS[2], label="known words")
+    axes.plot(places, mean, "s-", color=COLOURS[1], label="repeated pieces")
+    axes.fill_between(places, mean - spread, mean + spread, color=COLOURS[1], alpha=0.2, lw=0)
+    axes.axhline(statistics.fmean(repeated.heldout), color="0.3", linestyle="--",
+                 label="repeated, held-out text")  # fmt: skip
+    axes.set_xticks(places, [_name(beta) for beta in repeated.written])
+    axes.set_xlabel("β, the report’s temperature")
+    axes.set_ylabel("share")
+    axes.set_ylim(-0.03, 1.03)
+    figure.legend(loc="outside lower center", ncols=3)

@@ -1,0 +1,90 @@
+"""A whole study at the smallest sizes, made once."""
+
+from pathlib import Path
+
+import pytest
+
+from plait import figures
+from plait.study import make_study, sizes
+from plait.training.progress import Progress
+
+PROSE = "Once upon a time a king had a son, and the king said: go into the forest. " * 80
+
+TINY_MEMORY = {
+    "options": {"steps": 4, "eval_lengths": "8", "hidden_size": 4, "batch_size": 8},
+    "lengths": (4,),
+    "seeds": (0, 1),
+}
+TINY_TEXT = {
+    "options": {"steps": 6, "hidden_size": 8, "embedding_size": 8, "length": 10, "batch_size": 4},
+    "seeds": (0,),
+    "texts": 3,
+    "length": 60,
+}
+TINY = {
+    "gradients": {"options": {"length": 6, "hidden_size": 4, "batch_size": 8, "steps": 3}},
+    "gates": {"memory": TINY_MEMORY, "text": TINY_TEXT},
+    "memory": TINY_MEMORY,
+    "text": TINY_TEXT,
+    "tales": TINY_TEXT,
+    "graphs": {"options": {"hidden_size": 8, "heads": 2, "steps": 3}, "nodes": (10, 20_000)},
+    "applications": {
+        "large": False, "seeds": (0,), "communities": {"steps": 3, "hidden_size": 8},
+        "connections": {"steps": 3, "hidden_size": 8},
+        "relations": {"scenes": 6, "steps": 2, "hidden_size": 8},
+    },
+    "structure": {
+        "options": {"steps": 2, "hidden_size": 8, "batch_size": 4}, "neighbours": {"nodes": 12},
+        "order": {"nodes": 12}, "seeds": (0,), "layers": (1, 2), "large": False,
+        "stacked": {"length": 4, "hidden_size": 4, "batch_size": 8, "steps": 2},
+        "layered": {"steps": 2, "hidden_size": 8},
+    },
+    "both": {
+        "waves": {
+            "steps": 2, "hidden_size": 4, "batch_size": 4, "test": 0.01, "validation": 0.01,
+            "history": 4, "horizon": 2,
+        },
+        "cells": ("gru",), "wave_seeds": (0,),
+        "visits": {"patients": 40, "steps": 2, "hidden_size": 8}, "visit_seeds": (0,),
+    },
+}  # fmt: skip
+
+
+class Told(Progress):
+    """Keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def notice(self, text: str) -> None:
+        self.lines.append(text)
+
+
+@pytest.fixture
+def heard() -> Told:
+    """Who keeps what is said."""
+    return Told()
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory):
+    """Small sizes, small pictures and no learning curves, small texts of the report's names."""
+    data = tmp_path_factory.mktemp("data")
+    (data / "text").mkdir()
+    for name in ("democracy", "grimm"):
+        (data / "text" / f"{name}.txt").write_text(PROSE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PLAIT_DATA", str(data))
+        patch.setitem(figures.STYLE, "savefig.dpi", 25)
+        patch.setattr(sizes, "QUICK", TINY)
+        for task in ("memory", "text", "nodes", "links", "scenes", "structure", "visits"):
+            patch.setattr(f"plait.tasks.{task}.task.draw_curves", lambda *_, **__: None)
+        yield data
+
+
+@pytest.fixture(scope="session")
+def study(small, tmp_path_factory) -> Path:
+    """The folder of a study of every section."""
+    folder = tmp_path_factory.mktemp("studies") / "study"
+    assert make_study(quick=True, out=folder, threads=1) == folder / "index.html"
+    return folder

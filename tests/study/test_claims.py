@@ -1,0 +1,132 @@
+"""What is said follows from the numbers: where they flip, so does what is said."""
+
+import math
+
+import pytest
+import torch
+
+from plait import Graph
+from plait.diagnostics.gradients import LayerFlow
+from plait.study.page import Number
+from plait.study.sections import (
+    applications,
+    gates,
+    gradients,
+    graphs,
+    memory,
+    structure,
+    tales,
+    text,
+)
+from plait.tasks.text.repetition import Repetition
+
+SAME, OTHER, OPEN = "as the report says", "not as the report says", "not settled"
+
+
+@pytest.mark.parametrize(
+    ("differences", "verdict", "words"),
+    [
+        ([-30.0, -40.0, -35.0], SAME, "The GRU converges earlier"),
+        ([30.0, 40.0, 35.0], OTHER, "The LSTM converges earlier"),
+        ([-30.0, 40.0, -5.0], OPEN, "not settled"),
+        ([], OPEN, "not settled"),
+    ],
+)
+def test_which_cell_converges_earlier(differences, verdict, words):
+    told = memory.earlier(differences, [Number(100.0, ".0f"), Number(70.0, ".0f")])
+    assert told.verdict == verdict
+    assert words in told.text
+
+
+def test_which_way_the_temperature_works():
+    falling = {0.5: 4.0, 1.0: 2.0, 2.0: 1.0, math.inf: 0.0}
+    rising = {0.5: 1.0, 1.0: 2.0, 2.0: 4.0, math.inf: 9.0}
+    assert text.temperature_answer(falling, "x").verdict == OTHER
+    assert text.temperature_answer(rising, "x").verdict == SAME
+
+
+@pytest.mark.parametrize(
+    ("greedy", "drawn", "verdicts"),
+    [
+        ([0.9, 0.95, 0.92], [0.2, 0.25, 0.22], [SAME, OTHER]),
+        ([0.9, 0.95, 0.92], [0.01, 0.0, 0.005], [SAME, SAME]),
+        ([0.01, 0.0, 0.005], [0.02, 0.04, 0.03], [OTHER, OPEN]),
+    ],
+)
+def test_what_repeats(greedy, drawn, verdicts):
+    repeated = Repetition(100, {2.0: drawn, math.inf: greedy}, [0.02, 0.04])
+    assert [a.verdict for a in text.repetition_answers(repeated, "x")] == verdicts
+
+
+def test_who_predicts_better():
+    low, high = Number(1.5), Number(2.5)
+    assert "network predicts held-out text better" in text.ngram_answer(low, high).text
+    assert "counting predicts it better" in text.ngram_answer(high, low).text
+
+
+def test_whether_words_are_words():
+    assert tales.words_answer([0.5, 0.55, 0.52], 0.99, "x").verdict == OTHER
+    assert tales.words_answer([0.99, 0.98, 0.99], 0.95, "x").verdict == SAME
+
+
+@pytest.mark.parametrize(
+    ("own", "verdict"), [([0.9, 0.92, 0.91], SAME), ([0.5, 0.52, 0.51], OTHER), ([0.7] * 3, OPEN)]
+)
+def test_whether_a_network_gains(own, verdict):
+    others = {"counting": [0.7, 0.7, 0.7], "guessing": [0.1, 0.1, 0.1]}
+    told = applications.gain_answer("Friends", own, others, ["x"])
+    assert told.verdict == verdict
+    assert "counting" in told.text
+
+
+@pytest.mark.parametrize(
+    ("stacked", "verdict"),
+    [([0.1, 0.12, 0.11], SAME), ([-0.1, -0.12, -0.11], OTHER), ([-0.1, 0.1, 0.0], OPEN)],
+)
+def test_whether_depth_helps(stacked, verdict):
+    assert structure.depth_answer(stacked, [-0.2, -0.3, -0.1], (1, 4)).verdict == verdict
+
+
+def flow(shares: list[float]) -> LayerFlow:
+    norms = torch.tensor(shares, dtype=torch.float64)
+    return LayerFlow("layer 0", {"h": norms}, norms, 1.0, norms / norms.sum(), {}, None, None)
+
+
+@pytest.mark.parametrize(
+    ("tanh", "relu", "verdicts"),
+    [
+        ([1e-9, 1e-4, 1.0], [1e6, 1e3, 1.0], [SAME, SAME]),
+        ([0.5, 0.7, 1.0], [2.0, 1.5, 1.0], [OTHER, OTHER]),
+    ],
+)
+def test_whether_it_vanishes_and_explodes(tanh, relu, verdicts):
+    networks = list(gradients.NETWORKS)
+    flows = dict(zip(networks, map(flow, (tanh, relu, [1.0] * 3, [1.0] * 3)), strict=True))
+    told = gradients.answers(
+        flows, flows, dict.fromkeys(networks, "x"), dict.fromkeys(networks, 1.0)
+    )
+    assert [a.verdict for a in told[:2]] == verdicts
+
+
+def test_the_six_nodes_are_the_reports():
+    graph, kept = graphs.six_nodes(), {10: (400, 100)}
+    felt = graphs.influence(graph, 2, 4, 5)
+    assert [value > 0 for value in felt] == [False] * 4 + [True] * 2
+    assert {a.verdict for a in graphs.answers(graph, felt, kept, 1.0, 0.2, "x")} == {SAME}
+    other = Graph.from_edges([(2, 4)], num_nodes=6).to_undirected()
+    told = graphs.answers(other, felt, {10: (100, 400)}, 1.0, 0.0, "x")
+    assert {a.verdict for a in told} == {OTHER}
+
+
+def test_what_the_gates_are_said_to_do():
+    def measured(centre: float, closed: float) -> gates.Measured:
+        one = (0.5, 0.3, 0.0, 1.0, [2.5, closed, 4.0])
+        return 2.0, {"i": one, "f": one, "g": (centre, 0.5, -1.0, 1.0, [2.4, 5.0, 5.0]), "o": one}
+
+    counted = [[["biases", "4·H", 8, Number(8)]]]
+    sources = {"strings": "x", "book": "x"}
+    told = gates.answers(dict.fromkeys(sources, measured(0.0, 3.0)), counted, sources)
+    assert [a.verdict for a in told] == [SAME, SAME, SAME, "measured", SAME]
+    counted = [[["biases", "4·H", 9, Number(8)]]]
+    told = gates.answers(dict.fromkeys(sources, measured(0.4, 1.0)), counted, sources)
+    assert [a.verdict for a in told] == [OTHER, SAME, OTHER, "measured", OTHER]

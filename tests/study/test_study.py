@@ -1,0 +1,190 @@
+"""Making it: runs are made once, what was stopped goes on, and what cannot be is refused."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from plait import Attention, Graph, GraphConv
+from plait.cli import run
+from plait.comparison import running
+from plait.errors import InputError
+from plait.nn.attention import hearing
+from plait.nn.cells import LSTM
+from plait.nn.recurrent import Recurrent
+from plait.study import make_study
+from plait.study.forecasting import seconds_ahead
+from plait.study.runs import Runs, Wanted
+from plait.study.sections.gates import Gates
+from plait.study.sections.graphs import coefficients
+from plait.training.loop import Interrupted
+
+WANTED = Wanted(
+    "memory",
+    {"problem": "recall", "length": 4, "hidden_size": 4, "batch_size": 4, "steps": 4},
+    {"cell": ("rnn", "gru")},
+    (0, 1),
+)
+
+
+def stamps(folder: Path) -> dict[str, int]:
+    return {str(p): p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_second_study_makes_no_run_and_the_same_numbers(study, small, heard, tmp_path):
+    shutil.copytree(study / "runs", tmp_path / "runs")
+    (tmp_path / "study.json").write_text('{"format": 1, "quick": true, "sections": ["memory"]}')
+    before = stamps(tmp_path / "runs")
+    make_study(["8"], quick=True, out=tmp_path, threads=1, progress=heard)
+    assert heard.lines[0] == "0 runs to make"
+    assert stamps(tmp_path / "runs") == before
+    tables = list((tmp_path / "tables").iterdir())
+    assert {p.name.split("-")[0] for p in tables} == {"3", "8"}
+    assert all(p.read_text() == (study / "tables" / p.name).read_text() for p in tables)
+
+
+def test_sections_share_the_runs_of_the_same_configuration(study):
+    names = [p.name.rsplit("-", 1)[0] for p in (study / "runs").iterdir()]
+    assert names.count("text-democracy-lstm-seed-0") == 1
+    assert names.count("memory-baum-sweet-lstm-course-seed-0") == 1
+
+
+def test_what_was_stopped_goes_on(tmp_path, monkeypatch):
+    runs = Runs(tmp_path / "runs", 1, lambda line: None)
+    train, made = running.train, []
+
+    def stopped(task, **options):
+        if len(made) == 2:
+            raise Interrupted("stopped")
+        made.append(options["out"])
+        return train(task, **options)
+
+    monkeypatch.setattr(running, "train", stopped)
+    with pytest.raises(Interrupted):
+        runs.make("memory", [WANTED])
+    monkeypatch.setattr(running, "train", train)
+    before = stamps(tmp_path)
+    assert len(runs.plans([WANTED])["memory"]) == 2
+    runs.make("memory", [WANTED])
+    assert runs.plans([WANTED]) == {}
+    assert before.items() <= stamps(tmp_path).items()
+    found = runs.made(WANTED)
+    assert len(found.values("test_accuracy", cell="gru")) == 2
+    assert len(found.differences("test_accuracy", {"cell": "gru"}, {"cell": "rnn"})) == 2
+
+
+def test_a_run_belongs_to_its_configuration_and_to_no_number_of_threads(tmp_path):
+    def path(**options) -> Path:
+        wanted = Wanted("memory", {**WANTED.options, **options}, {"cell": ["gru"]})
+        return wanted.grid(tmp_path).plans[0].path
+
+    assert path() == path(threads=3)
+    assert path() != path(steps=5)
+
+
+def test_a_run_that_fails_is_named(tmp_path, monkeypatch):
+    runs = Runs(tmp_path / "runs", 1, lambda line: None)
+
+    def broken(task, **options):
+        raise InputError("the text is gone")
+
+    monkeypatch.setattr(running, "train", broken)
+    with pytest.raises(InputError, match=r"memory-recall-rnn-seed-0-\w+ failed: the text is gone"):
+        runs.make("memory", [WANTED])
+
+
+def test_how_long_it_will_take_grows_with_the_steps(tmp_path):
+    plans = WANTED.grid(tmp_path).plans[:1]
+    longer = Wanted("memory", {**WANTED.options, "steps": 400_000}, {"cell": ["rnn"]})
+    short = seconds_ahead("memory", plans, 1, 1)
+    assert 0 < short < seconds_ahead("memory", longer.grid(tmp_path).plans, 1, 1)
+
+
+@pytest.mark.parametrize("name", ["figures", "0", "10", "Text"])
+def test_an_unknown_section_is_refused_with_those_that_there_are(name, tmp_path, capsys):
+    assert run(["study", name, "--out", str(tmp_path / "s")]) == 2
+    said = capsys.readouterr().err
+    assert f"no section '{name}'" in said
+    assert "9 both" in said
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_folder_that_holds_something_else_is_refused(tmp_path):
+    (tmp_path / "letter.txt").write_text("Dear")
+    with pytest.raises(InputError, match="exists already and is no study"):
+        make_study(["memory"], quick=True, out=tmp_path)
+    with pytest.raises(InputError, match="exists already and is no study"):
+        make_study(["memory"], quick=True, out=tmp_path / "letter.txt")
+
+
+def test_quick_and_full_do_not_mix(study, small):
+    with pytest.raises(InputError, match="holds a quick study; add --quick"):
+        make_study(["memory"], out=study)
+
+
+def test_a_damaged_or_newer_folder_is_refused(tmp_path):
+    (tmp_path / "study.json").write_text("{")
+    with pytest.raises(InputError, match="damaged"):
+        make_study(out=tmp_path)
+    newer = {"format": 99, "quick": True, "sections": []}
+    (tmp_path / "study.json").write_text(json.dumps(newer))
+    with pytest.raises(InputError, match="newer Plait"):
+        make_study(out=tmp_path, quick=True)
+
+
+def test_without_jinja_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("plait.study.making.importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip install 'plait\[study\]'"):
+        make_study(quick=True, out=tmp_path / "s")
+
+
+def test_the_command_line_asks_for_help_without_torch():
+    code = (
+        "import sys; from plait.cli import run; run(['study', '--help']); "
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "--quick" in done.stdout
+
+
+def test_watched_gates_are_those_of_the_lstm(make_layer):
+    layer = make_layer(LSTM(), 3, 5)
+    x = torch.randn(7, 2, 3, dtype=torch.float64)
+    y, (_, c) = layer(x)
+    cell = Gates({})
+    layer.cell = layer.strands[0].cell = cell
+    again, (_, other) = layer(x)
+    torch.testing.assert_close(again, y, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(other, c, rtol=1e-12, atol=1e-12)
+    i, f, g, o = cell.said[-1]
+    before = torch.zeros(2, 5, dtype=torch.float64)
+    for step in cell.said[:-1]:
+        before = step[1] * before + step[0] * step[2]
+    now = f * before + i * g
+    torch.testing.assert_close(now, c[0], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(o * now.tanh(), y[-1], rtol=1e-12, atol=1e-12)
+
+
+def test_a_held_gate_says_what_it_is_held_at(make_layer):
+    layer = make_layer(LSTM(), 3, 5)
+    cell = Gates({"f": torch.ones(5, dtype=torch.float64)})
+    layer.cell = layer.strands[0].cell = cell
+    layer(torch.randn(4, 2, 3, dtype=torch.float64))
+    assert all((step[1] == 1).all() for step in cell.said)
+    assert isinstance(layer, Recurrent)
+
+
+def test_the_coefficients_are_those_that_the_layer_uses():
+    graph = Graph.from_edges([(0, 1), (1, 2), (2, 3), (0, 3), (1, 3)]).to_undirected()
+    conv = GraphConv(Attention(1), 3, 4).double()
+    x = torch.randn(4, 3, dtype=torch.float64)
+    alpha = coefficients(conv, x, graph)
+    hood = hearing(graph)
+    dense = torch.zeros(4, 4, dtype=torch.float64)
+    dense[hood.targets.long(), hood.sources.long()] = alpha.detach()
+    expected = dense @ (x @ conv.weights["weight"].T) + conv.bias
+    torch.testing.assert_close(conv(x, graph), expected, rtol=1e-12, atol=1e-12)
