@@ -136,6 +136,7 @@ class Loop:
         run, now = self.run_folder, self.now
         if resume and run.records("test"):
             self.progress.notice(self._finished())
+            self._load_best()
             self._draw()  # it may have been stopped right before
             return
         if resume:
@@ -299,18 +300,23 @@ class Loop:
         run.cut_back(now.step)
 
     def _test(self) -> None:
-        run = self.run_folder
-        weights, facts = load_tensors(run.model_path)
-        load_weights(self.model, weights, run.model_path)
-        self.model.eval()
+        run, best_step = self.run_folder, self._load_best()
         with torch.no_grad():
             scores: Mapping[str, Any] = self.task.test()
-        steps = {"best_step": facts["step"]}
+        steps = {"best_step": best_step}
         if self.now.converged_step:
             steps["converged_step"] = self.now.converged_step
         run.log("test", self.now.step, {**steps, **scores})
         run.flush(to_disk=True)
-        self.progress.tested(facts["step"], scores)
+        self.progress.tested(best_step, scores)
+
+    def _load_best(self) -> int:
+        """Take up the weights that did best on validation; say of which step."""
+        path = self.run_folder.model_path
+        weights, facts = load_tensors(path)
+        load_weights(self.model, weights, path)
+        self.model.eval()
+        return facts["step"]
 
 
 class _Parts:

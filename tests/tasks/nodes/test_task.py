@@ -103,8 +103,10 @@ def test_train_predict_score_inspect_resume(tables, tmp_path, capsys):
     assert "gcn 2 × 8" in (out := capsys.readouterr().out)
     assert "layer 1: product first, for 3 outputs are fewer than 8 inputs" in out
     assert "no gradient flow: nodes runs have no sequences" in out
+    picture = Path(run, "graph.png").read_bytes()
     assert run_command(["resume", run]) == 0
     assert " is finished" in capsys.readouterr().out
+    assert Path(run, "graph.png").read_bytes() == picture  # of the best weights, as before
     assert run_command(["generate", run]) == 2
     assert "was trained on 'nodes' and writes no text" in capsys.readouterr().err
 
