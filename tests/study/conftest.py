@@ -1,5 +1,7 @@
 """A whole study at the smallest sizes, made once."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -66,25 +68,39 @@ def heard() -> Told:
     return Told()
 
 
-@pytest.fixture(scope="session")
-def small(tmp_path_factory):
+@contextmanager
+def shrunk(data: Path) -> Iterator[None]:
     """Small sizes, small pictures and no learning curves, small texts of the report's names."""
-    data = tmp_path_factory.mktemp("data")
-    (data / "text").mkdir()
-    for name in ("democracy", "grimm"):
-        (data / "text" / f"{name}.txt").write_text(PROSE)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PLAIT_DATA", str(data))
         patch.setitem(figures.STYLE, "savefig.dpi", 25)
         patch.setattr(sizes, "QUICK", TINY)
         for task in ("memory", "text", "nodes", "links", "scenes", "structure", "visits"):
             patch.setattr(f"plait.tasks.{task}.task.draw_curves", lambda *_, **__: None)
-        yield data
+        yield
 
 
 @pytest.fixture(scope="session")
-def study(small, tmp_path_factory) -> Path:
+def texts(tmp_path_factory) -> Path:
+    """A folder with small texts of the report's names."""
+    data = tmp_path_factory.mktemp("data")
+    (data / "text").mkdir()
+    for name in ("democracy", "grimm"):
+        (data / "text" / f"{name}.txt").write_text(PROSE)
+    return data
+
+
+@pytest.fixture
+def small(texts) -> Iterator[Path]:
+    """The small texts, and everything as small, while a test runs."""
+    with shrunk(texts):
+        yield texts
+
+
+@pytest.fixture(scope="session")
+def study(texts, tmp_path_factory) -> Path:
     """The folder of a study of every section."""
     folder = tmp_path_factory.mktemp("studies") / "study"
-    assert make_study(quick=True, out=folder, threads=1) == folder / "index.html"
+    with shrunk(texts):
+        assert make_study(quick=True, out=folder, threads=1) == folder / "index.html"
     return folder

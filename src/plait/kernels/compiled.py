@@ -7,7 +7,6 @@ depends on how many threads there are.
 
 import hashlib
 import os
-import pickle
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
@@ -59,7 +58,7 @@ class _Files(IndexDataCacheFile):
         """Give the code of a signature, or None where there is none that can be read."""
         try:
             return self._load_data(self._file_of(key))
-        except (OSError, EOFError, pickle.UnpicklingError):
+        except Exception:  # however it is damaged, it is compiled again
             return None
 
     def _file_of(self, key: Any) -> str:
