@@ -23,6 +23,7 @@ test-all: $(VENV)/installed
 	$(BIN)/pytest -n auto
 
 bench: $(VENV)/installed
+	-$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
 	$(BIN)/python benchmarks/bench.py
 
 lint: $(VENV)/installed
