@@ -201,7 +201,7 @@ def test_bad_input_to_train_is_one_line_and_leaves_nothing(capsys, here, case):
         (["generate", "prose.txt"], "prose.txt is a file, not a run folder"),
         (["generate", "void"], "void is not a run folder: it has no config.json"),
         (["generate", "ok", "--prompt", "§1"], "the model has never seen '1' (U+0031), '§'"),
-        (["generate", "ok", "--listing", "--weights", "int8"], "leave out --weights"),
+        (["generate", "ok", "--listing", "--weights", "int8"], "--listing shows the weights"),
         (["generate", "ok", "--beta", "1", "--temperature", "1"], "give temperature or beta, not"),
         (["generate", "ok", "--beta", "-1"], "beta must be at least 0, not -1.0"),
         (["generate", "ok", "--temperature", "nan"], "temperature must be at least 0, not nan"),
