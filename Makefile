@@ -17,12 +17,13 @@ demo: $(VENV)/installed
 	@printf '\nThe learning curves are in $(RUN)/curves.png\n'
 
 test: $(VENV)/installed
-	$(BIN)/pytest -n auto -m "not slow"
+	$(BIN)/pytest -n auto --dist loadgroup -m "not slow"
 
 test-all: $(VENV)/installed
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist loadgroup
 
 bench: $(VENV)/installed
+	-$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
 	$(BIN)/python benchmarks/bench.py
 
 # The site, in build/site; a warning is an error, but for the notice, left out here, that its tools

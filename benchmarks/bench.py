@@ -59,9 +59,9 @@ def memory(name: str, side: str) -> float:
     """Measure the memory of a row's side, or of a point of a growth table."""
     torch.manual_seed(0)
     if name in growth.SERIES:
-        return measure.memory(growth.step(name, int(side)))
+        return measure.memory(lambda: growth.step(name, int(side)))
     (row,) = (row for row in ROWS if row.name == name)
-    return measure.memory(row.make()[int(side)])
+    return measure.memory(lambda: row.make()[int(side)])
 
 
 def report(

@@ -4,7 +4,7 @@ import pytest
 import torch
 from numba import njit
 
-from plait.kernels.product import LAYOUTS, product_as
+from plait.kernels.product import LAYOUTS, _products, product_as
 from plait.kernels.rounding import pack, rounded
 
 
@@ -46,3 +46,8 @@ def test_products_are_those_of_the_rounded_matrix_in_float64(kind, rows, columns
     _product(LAYOUTS[kind], a.data_ptr(), K, rows, packed.data_ptr(), K, out.data_ptr(), columns)
     assert torch.allclose(out[:rows].double(), a.double() @ weight.double().T, atol=1e-5)
     assert (out[rows] == 7).all()
+
+
+def test_every_product_has_a_name_of_its_own():
+    """Kernels kept on the disk are linked by name: two of one name would run one code."""
+    assert len({p.py_func.__qualname__ for p in _products.values()}) == len(LAYOUTS)

@@ -60,7 +60,6 @@ def _product_as(layout, a, stride, rows, packed, K, out, columns):
 
 
 def _product_of(bits: int) -> Any:
-    @njit
     def product(a, stride, rows, packed, K, out, columns):
         r = rows - rows % ROWS
         for j in range(0, columns, PANEL):  # a panel stays in the cache for all rows
@@ -78,7 +77,9 @@ def _product_of(bits: int) -> Any:
             for j in range(0, columns, 4 * PANEL):
                 _tile(1, 4, bits, a, r, stride, packed, j, K, out, columns)
 
-    return product
+    # what is kept on the disk is linked by name: one name, one code
+    product.__name__ = product.__qualname__ = f"product_of_{bits}_bits"
+    return njit(product)
 
 
 _products = {type(layout): _product_of(layout.bits) for layout in LAYOUTS.values()}
