@@ -72,7 +72,8 @@ def row(name: str, runs: list[Run]) -> str:
     cells = [said([f[score] for f in found]) for score in ("train", "valid", "test", "epoch")]
     terms = zip(*(f["filter"] for f in found), strict=True)
     published = f"{PUBLISHED[name]:.2f}" if name in PUBLISHED else ""
-    return " | ".join(["|", name, *cells, ", ".join(said(list(t)) for t in terms), published, "|"])
+    cells = [name, *cells, ", ".join(said(list(t)) for t in terms), published]
+    return f"| {' | '.join(cells)} |"
 
 
 def measured(run: Run) -> dict[str, Any]:
