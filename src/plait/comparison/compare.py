@@ -215,12 +215,13 @@ def _measure(task: str, grid: Grid, score: str | None, reach: float | None) -> M
     kind = task_class(task)
     done = [plan for plan in grid.plans if finished(plan)]
     scores = list(Run.open(done[0].path).records("test")[0]) if done else []
-    by_loss = kind.criterion == "loss" and "accuracy" in scores  # an accuracy says more
-    name = score or ("accuracy" if by_loss else kind.criterion)
+    criterion = grid.plans[0].config.criterion or kind.criterion
+    by_loss = criterion == "loss" and "accuracy" in scores  # an accuracy says more
+    name = score or ("accuracy" if by_loss else criterion)
     if scores and name not in scores:
         known = [s for s in scores if s not in ("step", "kind", "best_step", "converged_step")]
         raise InputError(f"--score {name}: the runs have {', '.join(known)}")
-    lower = kind.lower_is_better if name == kind.criterion else "accuracy" not in name
+    lower = kind.lower_is_better if name == criterion else "accuracy" not in name
     return Measure(name, lower, 0.99 if reach is None and name == "accuracy" else reach)
 
 

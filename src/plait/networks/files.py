@@ -1,11 +1,8 @@
 """Networks from the user's own tables: who is joined to whom, and what is known of each node."""
 
-import csv
-import io
 import os
-import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,13 +12,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from plait.data import read_utf8
 from plait.errors import InputError
 from plait.networks.network import Network, numbered
 from plait.nn.graph import Graph
+from plait.tables import at, filled_rows, read_table
 
-MISSING = ("", "nan", "NaN", "NA", "N/A", "null", "None")
-"""What stands for no number in a column of numbers."""
+ENDS = ("source", "target")
 
 MOST_TEXTS = 1000
 """Different texts of a column that become a feature each."""
@@ -35,7 +31,7 @@ def read_network(
     ids: Sequence[str] | None = None,
     directed: bool = False,
 ) -> Network:
-    r"""Read a network from tables: CSV in UTF-8, with `,` or `;` or tabs between the columns.
+    r"""Read a network from tables: each as `plait.tables.read_table` reads it.
 
     Parameters
     ----------
@@ -74,126 +70,82 @@ def read_network(
     """
     features, labels, classes, listed = None, None, (), "the nodes given"
     if nodes is not None:
-        table = _Table(Path(nodes), texts=("id", label))
-        ids, listed = _ids(table), str(nodes)
+        path = Path(nodes)
+        table = read_table(path, texts=lambda names: (_id_column(names), label or ""))
+        table = filled_rows(path, table, *([] if label is None else [label]))
+        ids, listed = _ids(path, table), str(nodes)
         if label is not None:
-            labels, classes = numbered(table.texts(label))
-        names = [n for n in table.frame if n not in (table.id_column, label)]
-        features = _features(table, ids, names)
-    table = _Table(Path(edges), texts=("source", "target"))
+            labels, classes = numbered(table[label].tolist())
+        names = [n for n in table if n not in (_id_column(table), label)]
+        features = _features(path, table, ids, names)
+    path = Path(edges)
+    table = read_table(path, texts=lambda names: ENDS)
+    table = filled_rows(path, table, *ENDS)
     if ids is None:
-        edges_of = zip(table.texts("source"), table.texts("target"), strict=True)
+        edges_of = zip(*(table[end] for end in ENDS), strict=True)
         ids = [name for name in dict.fromkeys(chain.from_iterable(edges_of)) if name]
-    graph, notes = _graph(table, ids, listed, directed)
-    path = table.path
+    graph, notes = _graph(path, table, ids, listed, directed)
     return Network(path.stem, str(path), tuple(ids), graph, features, labels, classes, notes=notes)
 
 
-class _Table:
-    """A CSV file: the columns `texts` as they stand, the others numbers where they are that."""
-
-    def __init__(self, path: Path, texts: Sequence[str | None]) -> None:
-        self.path = path
-        content = read_utf8(path).removeprefix("\ufeff")
-        first = content.split("\n", 1)[0]
-        separator = max(",;\t", key=first.count)
-        names = [n.strip() for n in next(csv.reader([first], delimiter=separator), [])]
-        if not any(names):
-            raise InputError(f"{path}, line 1: there must be the names of the columns")
-        twice = next((n for n in names if names.count(n) > 1), None)
-        if twice is not None:
-            raise InputError(f"{path}, line 1: the column {twice!r} stands twice")
-        self.id_column = "id" if "id" in names else names[0]
-        as_text: Any = {n: str for n in names if n in texts or n == self.id_column}
-        missing: Any = {n: MISSING for n in names if n not in as_text}
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", pd.errors.ParserWarning)
-                frame: Any = pd.read_csv(
-                    io.StringIO(content), sep=separator, header=0, names=names, dtype=as_text,
-                    na_values=missing, keep_default_na=False, skip_blank_lines=False,
-                    skipinitialspace=True, index_col=False, low_memory=False,
-                )  # fmt: skip
-        except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
-            raise InputError(f"{path}: {_reason(error, len(names))}") from None
-        blank = (frame.isna() | (frame == "")).all(axis=1)
-        self.frame: Any = frame[~blank]  # row k stood on line index[k] + 2
-        if self.frame.empty:
-            raise InputError(f"{path} has no rows under its first line")
-
-    def at(self, row: int | np.integer[Any]) -> str:
-        """Name the file and the line of a row."""
-        return f"{self.path}, line {self.frame.index[row] + 2}"
-
-    def texts(self, name: str) -> list[str]:
-        """Give the texts of a column; `InputError` where there is none of this name."""
-        if name not in self.frame:
-            known = ", ".join(self.frame)
-            raise InputError(f"{self.path} has no column {name!r}; its first line says {known}")
-        return self.frame[name].fillna("").str.strip().tolist()
+def _id_column(names: Iterable[str]) -> str:
+    names = list(names)
+    return "id" if "id" in names else names[0]
 
 
-def _reason(error: Exception, columns: int) -> str:
-    """Say what pandas found wrong with a table."""
-    found = re.search(r"Expected \d+ fields in line (\d+), saw (\d+)", str(error))
-    line, saw = found.groups() if found else (2, "more")
-    if found or isinstance(error, pd.errors.ParserWarning):
-        return f"line {line} has {saw} columns, and line 1 names {columns}"
-    return f"no table: {' '.join(str(error).split())}"
-
-
-def _ids(table: _Table) -> list[str]:
-    ids = table.texts(table.id_column)
+def _ids(path: Path, table: Any) -> list[str]:
+    column = _id_column(table)
+    ids = table[column].tolist()
     met: dict[str, int] = {}
     for row, name in enumerate(ids):
         if not name:
-            raise InputError(f"{table.at(row)}: the node has no id (column {table.id_column!r})")
+            raise InputError(f"{at(path, table, row)}: the node has no id (column {column!r})")
         if name in met:
             raise InputError(
-                f"{table.at(row)}: node {name!r} stands there again, after "
-                f"line {table.frame.index[met[name]] + 2}"
+                f"{at(path, table, row)}: node {name!r} stands there again, after "
+                f"line {table.index[met[name]]}"
             )
         met[name] = row
     return ids
 
 
-def _features(table: _Table, ids: Sequence[str], names: Sequence[str]) -> Tensor | None:
+def _features(path: Path, table: Any, ids: Sequence[str], names: Sequence[str]) -> Tensor | None:
     """Put the columns of these names side by side as numbers, `[N, F]`."""
     parts = []
     for name in names:
-        column = table.frame[name]
+        column = table[name]
         if pd.api.types.is_numeric_dtype(column):
-            parts.append(_standardised(table, ids, column))
+            parts.append(_standardised(path, table, ids, column))
         else:
-            parts.append(_one_hot(table, ids, column))
+            parts.append(_one_hot(path, table, ids, column))
     if not parts:
         return None
     return torch.from_numpy(np.concatenate(parts, 1, dtype=np.float32))
 
 
-def _standardised(table: _Table, ids: Sequence[str], column: Any) -> np.ndarray:
+def _standardised(path: Path, table: Any, ids: Sequence[str], column: Any) -> np.ndarray:
     numbers = column.to_numpy(np.float64)
     for row in map(int, np.flatnonzero(~np.isfinite(numbers))):
         given = "missing" if np.isnan(numbers[row]) else "infinite"
         raise InputError(
-            f"{table.at(row)}: the {column.name!r} of node {ids[row]!r} is {given}; give a number, "
-            "or take the column out"
+            f"{at(path, table, row)}: the {column.name!r} of node {ids[row]!r} is {given}; give a "
+            "number, or take the column out"
         )
     spread = numbers.std()
     return ((numbers - numbers.mean()) / (spread if spread > 0 else 1))[:, None]
 
 
-def _one_hot(table: _Table, ids: Sequence[str], column: Any) -> np.ndarray:
+def _one_hot(path: Path, table: Any, ids: Sequence[str], column: Any) -> np.ndarray:
     number = _numbers(column).notna()
     for row in map(int, np.flatnonzero(~number & column.notna()) if number.any() else ()):
         raise InputError(
-            f"{table.at(row)}: the {column.name!r} of node {ids[row]!r} is {column.iloc[row]!r}, "
-            "and that of others a number; make all of them numbers, or none"
+            f"{at(path, table, row)}: the {column.name!r} of node {ids[row]!r} is "
+            f"{column.iloc[row]!r}, and that of others a number; make all of them numbers, or none"
         )
     texts = sorted(column.dropna().unique())
     if len(texts) > MOST_TEXTS:
         raise InputError(
-            f"{table.path}: the column {column.name!r} has {len(texts):,} different texts, more "
+            f"{path}: the column {column.name!r} has {len(texts):,} different texts, more "
             f"than the {MOST_TEXTS:,} that become features; take it out"
         )
     return np.asarray(column)[:, None] == np.array(texts, dtype=object)
@@ -205,20 +157,20 @@ def _numbers(column: Any) -> Any:
 
 
 def _graph(
-    table: _Table, ids: Sequence[str], listed: str, directed: bool
+    path: Path, table: Any, ids: Sequence[str], listed: str, directed: bool
 ) -> tuple[Graph, tuple[str, ...]]:
     """Join nodes by their ids; say what was merged."""
-    ends = [table.texts(name) for name in ("source", "target")]
+    ends = [table[name].tolist() for name in ENDS]
     index = np.stack([pd.Index(ids, dtype=str).get_indexer(names) for names in ends])
     for row in np.flatnonzero((index < 0).any(0)):
         missing = ends[0 if index[0, row] < 0 else 1][row]
-        raise InputError(f"{table.at(row)}: there is no node {missing!r} in {listed}")
+        raise InputError(f"{at(path, table, row)}: there is no node {missing!r} in {listed}")
     weight: np.ndarray | None = None
-    if "weight" in table.frame:
-        weight = np.asarray(_numbers(table.frame["weight"]), dtype=np.float32)
+    if "weight" in table:
+        weight = np.asarray(_numbers(table["weight"]), dtype=np.float32)
         for row in np.flatnonzero(~np.isfinite(weight)):
             edge = " → ".join(repr(names[row]) for names in ends)
-            raise InputError(f"{table.at(row)}: the weight of {edge} is not a finite number")
+            raise InputError(f"{at(path, table, row)}: the weight of {edge} is not a finite number")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # we say it by ids
         graph = Graph(index, weight, len(ids))
@@ -229,6 +181,6 @@ def _graph(
         edge = " → ".join(repr(names[row]) for names in ends)
         notes.append(
             f"{extra:,} edge{'s' * (extra > 1)} stood there again, the weights summed; "
-            f"the first, {edge}, on line {table.frame.index[row] + 2}"
+            f"the first, {edge}, on line {table.index[row]}"
         )
     return graph if directed else graph.to_undirected(), tuple(notes)

@@ -17,7 +17,8 @@ class CompiledWriter:
 
     Parameters
     ----------
-    embedding : nn.Embedding
+    embedding : Tensor `[V, F]`
+        What the first layer hears of each symbol.
     recurrent : Recurrent
         A built-in cell with the `Dense` operator, in one direction.
     output : nn.Linear
@@ -25,7 +26,7 @@ class CompiledWriter:
     """
 
     def __init__(
-        self, embedding: nn.Embedding, recurrent: Recurrent, output: nn.Linear, state: State
+        self, embedding: Tensor, recurrent: Recurrent, output: nn.Linear, state: State
     ) -> None:
         layers: list[Layer] = []
         for strand in recurrent.strands:
@@ -34,7 +35,7 @@ class CompiledWriter:
             W, U = strand.inputs["weight"], strand.recurrent["weight"]
             layers.append(Layer(W, U, strand.bias, strand.extra()))
         algebra = fused.ALGEBRAS[str(equations(recurrent.cell))]
-        self.writer = Writer(algebra, layers, embedding.weight, output.weight, output.bias, state)
+        self.writer = Writer(algebra, layers, embedding, output.weight, output.bias, state)
 
     @staticmethod
     def can_run(recurrent: Recurrent) -> bool:

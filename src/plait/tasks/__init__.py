@@ -24,7 +24,7 @@ class _Home(NamedTuple):
 
 TASKS = {
     "text": _Home(
-        "Learn a text, character by character, to write on in its voice.\n\n"
+        "Learn a text, by characters, bytes or words, to write on in its voice.\n\n"
         "Example: plait train text --data book.txt --out runs/book",
         "plait.tasks.text.config:TextConfig",
         "plait.tasks.text.task:TextTask",
@@ -70,6 +70,14 @@ TASKS = {
         "plait.tasks.forecast.predict:score_forecast",
         predict="plait.tasks.forecast.predict:predict_forecast",
         probe="plait.tasks.forecast.predict:probe",
+    ),
+    "digits": _Home(
+        "Predict the next frames of two digits that move and bounce.\n\n"
+        "Example: plait train digits --network gcrn --order 5 --out runs/digits",
+        "plait.tasks.digits.config:DigitsConfig",
+        "plait.tasks.digits.task:DigitsTask",
+        "plait.tasks.digits.model:DigitsModel",
+        "plait.tasks.digits.task:score_digits",
     ),
     "links": _Home(
         "Recommend connections between the nodes of a graph that are not there yet.\n\n"

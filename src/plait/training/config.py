@@ -68,6 +68,11 @@ class TrainingConfig:
             _check(f.name, getattr(self, f.name), f.type, f.metadata)
 
     @property
+    def criterion(self) -> str:
+        """The validation score that weights are chosen by, where options decide it; or nothing."""
+        return ""
+
+    @property
     def subject_name(self) -> str:
         """What it is trained on, in a word: the subject's value, of a path the last part.
 

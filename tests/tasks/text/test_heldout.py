@@ -14,8 +14,8 @@ from plait.errors import InputError
 from plait.tasks.text.dynamic import SEGMENT, score_dynamic
 from plait.tasks.text.heldout import CHOOSING, RATES
 from plait.tasks.text.ngram import ngram_baseline
+from plait.tasks.text.parts import split
 from plait.tasks.text.scores import score_stream
-from plait.tasks.text.task import split
 from plait.training.run import Run
 
 PROSE = "Call me Ishmael. Some years ago, never mind how long precisely. " * 40

@@ -9,9 +9,12 @@ from torch import nn
 
 from plait.errors import InputError
 from plait.nn.cells import CELLS
+from plait.nn.graph import Graph
 from plait.tasks.text.config import TextConfig
 from plait.tasks.text.model import TextModel
 from plait.tasks.text.vocabulary import Bytes, Characters
+from plait.tasks.text.words import UNKNOWN, Words
+from plait.zoo import gcrn_m1
 
 SYMBOLS = Characters.of("abcdefgh")
 
@@ -112,10 +115,80 @@ def test_a_model_is_rebuilt_from_what_a_run_folder_keeps(units):
     vocabulary = Bytes() if units == "bytes" else SYMBOLS
     config = TextConfig(units=units, cell="gru-before", hidden_size=6, embedding_size=5)
     made = TextModel(vocabulary, config).eval()
-    facts = json.loads(json.dumps({"vocabulary": vocabulary.characters}))
+    facts = json.loads(json.dumps({"vocabulary": vocabulary.facts}))
     again = TextModel.from_facts(
         TextConfig.from_dict(json.loads(json.dumps(asdict(config)))), facts
     )
     again.load_state_dict(made.state_dict())
     assert again.eval().generate("abc", 50, seed=1) == made.generate("abc", 50, seed=1)
     assert again.recurrent.cell == made.recurrent.cell
+
+
+def graph_of_words() -> Graph:
+    generator = torch.Generator().manual_seed(0)
+    return Graph.from_points(torch.rand(8, 3, generator=generator), 2)
+
+
+@pytest.fixture
+def smoothed() -> TextModel:
+    """A model of 8 words over a graph of them, all its weights drawn, in float64."""
+    torch.manual_seed(0)
+    config = TextConfig(units="words", word_graph=2, hidden_size=6, embedding_size=5,
+                        cell="lstm-peephole", layers=1)  # fmt: skip
+    made = TextModel(Words([UNKNOWN, *"abcdefg"]), config, graph_of_words().num_edges).double()
+    made.place(graph_of_words())
+    with torch.no_grad():
+        for p in made.parameters():
+            p.normal_()
+    return made
+
+
+def test_over_a_graph_of_words_it_is_model_1_of_gcrn_on_one_hot_signals(smoothed):
+    theirs = gcrn_m1(1, 6, num_nodes=8).double()
+    strand, mine = smoothed.recurrent.strands[0], smoothed.state_dict()
+    weights = theirs.state_dict()
+    weights["filter.weights.weight"] = mine["filter.weights.weight"]
+    weights["filter.bias"].zero_()
+    weights |= {k: v for k, v in mine.items() if k.startswith("recurrent.")}
+    W = strand.inputs["weight"].detach() @ smoothed.embedding.weight.detach().T  # [4H, V]
+    weights["recurrent.strands.0.inputs.weight"] = W
+    theirs.load_state_dict(weights)
+    numbers = torch.randint(8, (9, 3))
+    logits, state = smoothed(numbers)
+    signals = nn.functional.one_hot(numbers, 8).double()[..., None]  # [T, B, V, 1]
+    h, final = theirs(signals, graph=smoothed.graph)
+    torch.testing.assert_close(logits, smoothed.output(h), rtol=1e-11, atol=1e-12)
+    torch.testing.assert_close(state, final, rtol=1e-11, atol=1e-12)
+
+
+def test_the_filtered_table_and_its_gradients_are_the_formula(smoothed):
+    graph = smoothed.graph
+    A = torch.zeros(8, 8, dtype=torch.float64)
+    A[graph.edge_index[0], graph.edge_index[1]] = graph.edge_weight.double()
+    root = A.sum(1).rsqrt()
+    L = -root[:, None] * A * root  # 2 L / 2 − I
+    terms = [torch.eye(8, dtype=torch.float64), L, 2 * L @ L - torch.eye(8, dtype=torch.float64)]
+    E, theta = smoothed.embedding.weight, smoothed.filter.weights["weight"]
+    expected = sum(t * T @ E for t, T in zip(theta.flatten(), terms, strict=True))
+    torch.testing.assert_close(smoothed.table(), expected, rtol=1e-12, atol=1e-13)
+    weighting = torch.randn(8, 5, dtype=torch.float64)
+    ours, naive = (
+        torch.autograd.grad((table * weighting).sum(), [E, theta])
+        for table in (smoothed.table(), expected)
+    )
+    torch.testing.assert_close(ours, naive, rtol=1e-12, atol=1e-13)
+
+
+def test_over_a_graph_it_begins_as_the_network_without_and_writes_with_the_filtered_table(smoothed):
+    torch.manual_seed(0)
+    config = TextConfig(units="words", word_graph=2, k=2, hidden_size=6, embedding_size=5)
+    fresh = TextModel(smoothed.vocabulary, config, graph_of_words().num_edges)
+    fresh.place(graph_of_words())
+    torch.testing.assert_close(fresh.table(), fresh.embedding.weight, rtol=0, atol=0)
+    smoothed.float().eval()
+    plain = smoothed.generate("a b", 40, seed=1)
+    smoothed.compiled = lambda *_: None
+    assert smoothed.generate("a b", 40, seed=1) == plain
+    with torch.no_grad():
+        smoothed.filter.weights["weight"].mul_(-1)
+    assert smoothed.generate("a b", 40, seed=1) != plain

@@ -10,8 +10,9 @@ from plait.api import load
 from plait.errors import InputError
 from plait.nn.cells import CELLS
 from plait.tasks.text.config import TextConfig
+from plait.tasks.text.parts import split
 from plait.tasks.text.scores import score_stream
-from plait.tasks.text.task import TextTask, split
+from plait.tasks.text.task import TextTask
 from plait.training.checkpoint import load_tensors
 from plait.training.loop import seed_all, train
 from plait.training.progress import Progress

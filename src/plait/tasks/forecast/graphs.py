@@ -1,7 +1,5 @@
 """Who is joined to whom, for the nodes of a series: from a file, or from the series itself."""
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,10 +8,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from plait.data import read_utf8
 from plait.errors import InputError
 from plait.networks import read_network
 from plait.nn.graph import Graph
+from plait.tables import Row, read_rows
 from plait.tasks.forecast.series import listed, same_ids
 
 LATITUDE, LONGITUDE = ("lat", "latitude"), ("lon", "lng", "long", "longitude")
@@ -55,15 +53,12 @@ def read_graph(path: Path, ids: Sequence[str], neighbours: int, directed: bool =
     >>> read_graph(path, ["a", "b", "c"], neighbours=1).graph.edge_index.tolist()
     [[1, 2, 0, 0], [0, 0, 1, 2]]
     """
-    content = read_utf8(path).removeprefix("\ufeff").strip()
-    separator = max(",;\t", key=content.split("\n", 1)[0].count)
-    rows = [
-        [c.strip() for c in row] for row in csv.reader(io.StringIO(content), delimiter=separator)
-    ]
-    names = [name.lower() for name in rows[0]] if rows else []
+    rows = read_rows(path)
+    first = rows[0].cells if rows else []
+    names = [name.lower() for name in first]
     if {"source", "target"} <= set(names):
         return _edges(path, ids, directed)
-    if names[:1] == ["id"] and set(rows[0][1:]) != set(ids):
+    if names[:1] == ["id"] and set(first[1:]) != set(ids):
         return _places(path, rows, ids, neighbours)
     return _adjacency(path, rows, ids, directed)
 
@@ -120,15 +115,15 @@ def _edges(path: Path, ids: Sequence[str], directed: bool) -> Joined:
     return Joined(Graph(place[graph.edge_index], graph.edge_weight, len(ids)), str(path))
 
 
-def _places(path: Path, rows: list[list[str]], ids: Sequence[str], neighbours: int) -> Joined:
-    found = [row[0] for row in rows[1:]]
+def _places(path: Path, rows: list[Row], ids: Sequence[str], neighbours: int) -> Joined:
+    found = [row.cells[0] for row in rows[1:]]
     twice = next((i for i in found if found.count(i) > 1), None)
     if twice is not None:
         raise InputError(f"{path}: node {twice!r} stands there twice")
     _require_same(path, found, ids)
-    table = _numbers(path, [row[1:] for row in rows[1:]], 2, len(rows[0]) - 1)
+    table = _numbers(path, rows[1:], 1, len(rows[0].cells))
     xy = table[[found.index(i) for i in ids]]
-    names = [name.lower() for name in rows[0][1:]]
+    names = [name.lower() for name in rows[0].cells[1:]]
     north = [k for k, name in enumerate(names) if name in LATITUDE]
     east = [k for k, name in enumerate(names) if name in LONGITUDE]
     if neighbours >= len(ids):
@@ -141,17 +136,18 @@ def _places(path: Path, rows: list[list[str]], ids: Sequence[str], neighbours: i
     return Joined(Graph.from_points(xy, neighbours), str(path), xy[:, :2])
 
 
-def _adjacency(path: Path, rows: list[list[str]], ids: Sequence[str], directed: bool) -> Joined:
-    first = rows[0] if rows else []
+def _adjacency(path: Path, rows: list[Row], ids: Sequence[str], directed: bool) -> Joined:
+    first = rows[0].cells if rows else []
     if first and not _is_number(first[0]):
         _require_same(path, first[1:], ids)
-        _require_same(path, [row[0] for row in rows[1:]], ids)
-        table = _numbers(path, [row[1:] for row in rows[1:]], 2, len(ids))
+        sources = [row.cells[0] for row in rows[1:]]
+        _require_same(path, sources, ids)
+        table = _numbers(path, rows[1:], 1, len(first))
         across = [first[1:].index(i) for i in ids]
-        down = [[row[0] for row in rows[1:]].index(i) for i in ids]
+        down = [sources.index(i) for i in ids]
         W = table[down][:, across]
     else:
-        W = _numbers(path, rows, 1, len(first))
+        W = _numbers(path, rows, 0, len(first))
         if W.shape != (len(ids), len(ids)):
             raise InputError(
                 f"{path} has {len(rows)} rows and {len(first)} columns, and the series {len(ids)} "
@@ -161,15 +157,15 @@ def _adjacency(path: Path, rows: list[list[str]], ids: Sequence[str], directed: 
     return Joined(graph if directed else graph.to_undirected(), str(path))
 
 
-def _numbers(path: Path, rows: list[list[str]], first: int, width: int) -> np.ndarray:
-    """Give cells as numbers; `first` is the line of the first row."""
-    table = np.empty((len(rows), width))
-    for k, row in enumerate(rows):
-        if len(row) != width:
-            raise InputError(f"{path}, line {k + first}: the line before has more or fewer columns")
-        for n, cell in enumerate(row):
+def _numbers(path: Path, rows: list[Row], begin: int, end: int) -> np.ndarray:
+    """Give the cells of these columns as numbers."""
+    table = np.empty((len(rows), end - begin))
+    for k, (line, cells) in enumerate(rows):
+        if len(cells) != end:
+            raise InputError(f"{path}, line {line}: the line before has more or fewer columns")
+        for n, cell in enumerate(cells[begin:]):
             if not _is_number(cell):
-                raise InputError(f"{path}, line {k + first}: {cell!r} is no finite number")
+                raise InputError(f"{path}, line {line}: {cell!r} is no finite number")
             table[k, n] = float(cell)
     return table
 

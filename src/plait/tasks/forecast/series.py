@@ -1,8 +1,6 @@
 """`Series`: what was measured at every node, step after step; read from a table."""
 
-import csv
 import hashlib
-import io
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,11 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from plait.data import read_utf8
 from plait.errors import InputError
+from plait.tables import read_table
 
 TIME_NAMES = ("time", "timestamp", "date", "datetime")
-MISSING = ("", "nan", "NaN", "NA", "N/A", "null", "None")
 
 DAY = 24 * 60 * 60
 SEASONS = ((1, 1, 7), (7, 7, 52), (28, 31, 12), (89, 92, 4))
@@ -68,10 +65,9 @@ class Series:
 def read_series(path: Path, time: str = "", frequency_of: str | None = None) -> Series:
     r"""Read a table with a column for each node and a row for each step, the earliest first.
 
-    CSV in UTF-8 with `,` or `;` or tabs between the columns, the first line their names; or
-    Parquet (`.parquet`). A column named time, timestamp, date or datetime, or as `time` says,
-    holds the times, which must rise in equal steps (or months, business days, …). An empty cell
-    is a value that is missing.
+    CSV (`plait.tables.read_table`) or Parquet (`.parquet`). A column named time, timestamp, date
+    or datetime, or as `time` says, holds the times, which must rise in equal steps (or months,
+    business days, …). An empty cell is a value that is missing.
 
     Parameters
     ----------
@@ -97,8 +93,8 @@ def read_series(path: Path, time: str = "", frequency_of: str | None = None) -> 
     >>> series.ids, series.frequency, series.values[1]
     (('a', 'b'), 'D', array([nan,  4.]))
     """
-    frame = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
-    where = _Where(str(path), 2 if path.suffix != ".parquet" else 1)
+    frame = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path, time)
+    where = _Where(str(path), frame.index, "row" if path.suffix == ".parquet" else "line")
     names = list(frame)
     column = _time_column(names, time, where)
     times = None if column is None else _times(frame.pop(column), column, where)
@@ -112,37 +108,21 @@ def read_series(path: Path, time: str = "", frequency_of: str | None = None) -> 
 
 @dataclass(frozen=True)
 class _Where:
-    """How a table's rows are named in a message: by their line, or counted from 1."""
+    """How a table's rows are named in a message: by their line, or their number."""
 
     path: str
-    first: int
+    numbers: pd.Index
+    unit: str
 
     def __call__(self, row: int) -> str:
-        unit = "line" if self.first == 2 else "row"
-        return f"{self.path}, {unit} {row + self.first}"
+        return f"{self.path}, {self.unit} {self.numbers[row]}"
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
-    content = read_utf8(path).removeprefix("\ufeff").rstrip()
-    separator = max(",;\t", key=content.split("\n", 1)[0].count)
-    names: list[str] = []
-    for number, row in enumerate(csv.reader(io.StringIO(content), delimiter=separator), 1):
-        names = names or [name.strip() for name in row]
-        if len(row) != len(names):
-            raise InputError(
-                f"{path}, line {number} has {len(row)} columns, and line 1 names {len(names)}"
-            )
-    if not names or not all(names):
-        raise InputError(f"{path}, line 1: there must be the names of the columns, one a node")
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise InputError(f"{path}, line 1: the column {twice!r} stands twice; a node has one")
-    times: Any = {name: str for name in names if name.lower() in TIME_NAMES}
-    return pd.read_csv(
-        io.StringIO(content), sep=separator, header=0, names=names, dtype=times, na_values=MISSING,
-        keep_default_na=False, skip_blank_lines=False, skipinitialspace=True, index_col=False,
-        low_memory=False,
-    )  # fmt: skip
+def _read_csv(path: Path, time: str) -> pd.DataFrame:
+    frame = read_table(path, lambda names: {time, *(n for n in names if n.lower() in TIME_NAMES)})
+    if not all(frame):
+        raise InputError(f"{path}, line 1: a column has no name; give it the node's")
+    return frame
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
@@ -158,7 +138,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         raise InputError(f"{path} is no Parquet file: {' '.join(str(error).split())}") from None
     if isinstance(frame.index, pd.DatetimeIndex):
         frame = frame.rename_axis(frame.index.name or TIME_NAMES[0]).reset_index()
-    return frame
+    return frame.set_axis(range(1, len(frame) + 1))
 
 
 def _time_column(names: Sequence[Any], time: str, where: _Where) -> Any:

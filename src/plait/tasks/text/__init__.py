@@ -1,1 +1,1 @@
-"""Learn a text, character by character, and write on in its voice."""
+"""Learn a text, by characters, bytes or words, and write on in its voice."""

@@ -19,10 +19,11 @@ class Windows:
     (torch.Size([4, 2]), True, True)
     """
 
-    def __init__(self, numbers: Tensor, *, length: int, batch_size: int, seed: int) -> None:
+    def __init__(self, numbers: Tensor, *, length: int, batch_size: int, seed: int,
+                 unit: str = "characters") -> None:  # fmt: skip
         if len(numbers) < length + 1:
             raise InputError(
-                f"the training part has {len(numbers)} characters, fewer than a sequence of "
+                f"the training part has {len(numbers)} {unit}, fewer than a sequence of "
                 f"length {length} and the one after it; give a longer text or a smaller --length"
             )
         self.numbers, self.batch_size, self.seed = numbers, batch_size, seed
@@ -52,12 +53,13 @@ class Lanes:
     True
     """
 
-    def __init__(self, numbers: Tensor, *, length: int, batch_size: int, seed: int) -> None:
+    def __init__(self, numbers: Tensor, *, length: int, batch_size: int, seed: int,
+                 unit: str = "characters") -> None:  # fmt: skip
         self.stretch = len(numbers) // batch_size
         self.steps = self.stretch // length
         if self.steps == 0:
             raise InputError(
-                f"the training part has {len(numbers)} characters, too few for {batch_size} "
+                f"the training part has {len(numbers)} {unit}, too few for {batch_size} "
                 f"readers of {length}; give a longer text, or smaller --batch-size or --length"
             )
         self.numbers, self.length, self.batch_size, self.seed = numbers, length, batch_size, seed

@@ -20,7 +20,8 @@ class TextConfig(TrainingConfig):
     """
 
     architecture: ClassVar[Sequence[str]] = (
-        "cell", "hidden_size", "layers", "embedding_size", "tied", "units",
+        "cell", "hidden_size", "layers", "embedding_size", "tied", "units", "word_graph",
+        "k",
     )  # fmt: skip
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "report": {"batches": "windows", "keep_boilerplate": True},
@@ -38,10 +39,26 @@ class TextConfig(TrainingConfig):
 
     data: str = option(
         "presidents",
-        "A UTF-8 text, a folder of them, or: democracy, grimm, presidents, python-docs.",
+        "A UTF-8 text, a folder of them, or: democracy, grimm, presidents, python-docs, ptb.",
     )
-    units: Literal["chars", "bytes"] = option(
-        "chars", "Symbols: the characters of the text, or bytes, which meet no unknown one."
+    units: Literal["chars", "bytes", "words"] = option(
+        "chars",
+        "Symbols: characters of the text, bytes, which meet no unknown one, or words and marks.",
+    )
+    vocabulary: int = option(
+        10_000,
+        "Of words: how many are known, the commonest of the training part; all others are one "
+        "unknown word, which counts among them.",
+        least=2,
+    )
+    word_graph: int = option(
+        0,
+        "Join each word with so many nearest by the company they keep, and smooth the input over "
+        "this graph (GCRN, Model 1); 0: no graph.",
+        least=0,
+    )
+    k: int = option(
+        3, "Terms of the Chebyshev filter over the graph of words.", least=1, below=1001
     )
     keep_boilerplate: bool = option(
         False, "Keep Project Gutenberg's header and licence and the byte-order mark."
@@ -49,11 +66,11 @@ class TextConfig(TrainingConfig):
     cell: str = option("lstm", "rnn, rnn-relu, lstm, lstm-peephole, gru or gru-before.")
     hidden_size: int = option(128, "Channels of every layer's state.", least=1, below=2**20)
     layers: int = option(2, "Recurrent layers, one on another.", least=1, below=1001)
-    embedding_size: int = option(128, "Numbers that stand for one character.", least=1, below=2**20)
+    embedding_size: int = option(128, "Numbers that stand for one symbol.", least=1, below=2**20)
     tied: bool = option(
         False, "One matrix for embedding and output (embedding size = hidden size)."
     )
-    length: int = option(30, "Characters of a training sequence.", least=1)
+    length: int = option(30, "Symbols of a training sequence.", least=1)
     batch_size: int = option(64, "Sequences of a batch.", least=1)
     batches: Literal["lanes", "windows"] = option(
         "lanes",
@@ -72,8 +89,16 @@ class TextConfig(TrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name in ("vocabulary", "word_graph", "k"):
+            if self.units != "words" and getattr(self, name) != getattr(TextConfig, name):
+                raise InputError(f"--{name.replace('_', '-')} is for --units words alone")
         if self.tied and self.embedding_size != self.hidden_size:
             raise InputError(
                 f"--tied needs --embedding-size ({self.embedding_size}) and --hidden-size "
                 f"({self.hidden_size}) to be the same"
             )
+
+    @property
+    def criterion(self) -> str:
+        """Bits per character, or of words the perplexity."""
+        return "perplexity" if self.units == "words" else "bits_per_character"

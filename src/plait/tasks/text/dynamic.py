@@ -1,25 +1,24 @@
 """Dynamic evaluation: the weights go on learning on the text that is being scored."""
 
 import copy
-import math
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from plait.tasks.text.model import TextModel
-from plait.tasks.text.scores import symbols_per_character
+from plait.tasks.text.scores import in_its_terms
 
 SEGMENT = 50
-"""Characters that are scored before the weights learn from them."""
+"""Symbols that are scored before the weights learn from them."""
 
 
 def score_dynamic(model: TextModel, numbers: Tensor, lr: float, max_norm: float = 1.0) -> float:
-    """Score a text in bits per character while learning from what was scored.
+    """Score a text in bits per character, or of words by the perplexity, while learning from it.
 
-    The text is read in one stream with the state carried. Each segment of 50 characters is
+    The text is read in one stream with the state carried. Each segment of 50 symbols is
     predicted first, and only then learned from, by one step of gradient descent with the learning
-    rate `lr` on its mean loss, so no character is seen before it is scored (Mikolov et al. 2010;
+    rate `lr` on its mean loss, so no symbol is seen before it is scored (Mikolov et al. 2010;
     Krause et al. 2018). The model itself is left as it was.
 
     Parameters
@@ -48,4 +47,5 @@ def score_dynamic(model: TextModel, numbers: Tensor, lr: float, max_norm: float 
             states = state if isinstance(state, tuple) else (state,)
             state = tuple(s.detach() for s in states)
     loss = nats / (len(numbers) - 1)
-    return loss / math.log(2) * symbols_per_character(model.vocabulary, numbers)
+    (score,) = in_its_terms(model.vocabulary, loss, numbers).values()
+    return score

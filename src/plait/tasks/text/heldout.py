@@ -13,8 +13,8 @@ from plait.tasks.text.config import TextConfig
 from plait.tasks.text.dynamic import score_dynamic
 from plait.tasks.text.model import TextModel
 from plait.tasks.text.ngram import ngram_baseline
-from plait.tasks.text.scores import score_stream
-from plait.tasks.text.task import split
+from plait.tasks.text.parts import parts_in_numbers
+from plait.tasks.text.scores import score_stream, unknown_share
 
 RATES = (0.01, 0.02, 0.05, 0.1, 0.2)
 """Learning rates among which dynamic evaluation chooses."""
@@ -42,7 +42,8 @@ def score_text(
     data : str
         A text by path or name, all of it. None: the test part of the training text.
     skip_unknown : bool
-        Leave characters out that the model has never seen, and say how many.
+        Leave characters or words out that the model has never seen, and say how many; words are
+        `<unk>` otherwise.
     dynamic : bool
         Score with dynamic evaluation too, its learning rate chosen on the validation part.
 
@@ -50,7 +51,8 @@ def score_text(
     -------
     dict
         The scores of `score_stream`; those of the n-gram, where the training text is still there;
-        with `dynamic`, `dynamic_bits_per_character` and `dynamic_rate`.
+        with `dynamic`, `dynamic_bits_per_character` (of words `dynamic_perplexity`) and
+        `dynamic_rate`; for words `unknown_share`, of those scored.
 
     Raises
     ------
@@ -68,36 +70,34 @@ def score_text(
     if data is not None:
         characters = read_text(data, keep_boilerplate=config.keep_boilerplate).characters
         if skip_unknown:
-            unknown = set(model.vocabulary.unknown(characters))
-            known = "".join(c for c in characters if c not in unknown)
+            known = model.vocabulary.known(characters)
             scores["characters_skipped"] = len(characters) - len(known)
             characters = known
-        numbers = _encode(model, characters)
+        numbers = torch.from_numpy(model.vocabulary.read(characters))
+    unit, device = model.vocabulary.unit, next(model.parameters()).device
     if len(numbers) < 2:
-        raise InputError(f"{data} has fewer than two characters to score")
-    scores |= {"characters": len(numbers) - 1, **score_stream(model, numbers)}
+        raise InputError(f"{data} has fewer than two {unit} to score")
+    scores |= {unit: len(numbers) - 1, **unknown_share(model.vocabulary, numbers)}
+    scores |= score_stream(model, numbers.to(device))
     if training is None or validation is None:
         return scores
     scores |= ngram_baseline(training, validation, numbers, model.vocabulary)
     if dynamic:
-        bits = {lr: score_dynamic(model, validation[:CHOOSING], lr) for lr in RATES}
+        chosen_on = validation[:CHOOSING].to(device)
+        bits = {lr: score_dynamic(model, chosen_on, lr) for lr in RATES}
         scores["dynamic_rate"] = lr = min(bits, key=lambda rate: bits[rate])
-        scores["dynamic_bits_per_character"] = score_dynamic(model, numbers, lr)
+        scores[f"dynamic_{config.criterion}"] = score_dynamic(model, numbers.to(device), lr)
     return scores
 
 
 def probe(model: TextModel, config: TextConfig, facts: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
-    """Characters `[T, B]` of the validation part, and those after them, for `plait inspect`."""
+    """Symbols `[T, B]` of the validation part, and those after them, for `plait inspect`."""
     _, validation, _ = parts_of(model, config, facts)
     x, y, _ = Windows(
-        validation, length=config.length, batch_size=config.batch_size, seed=config.seed
-    ).batch(0)
+        validation.to(next(model.parameters()).device), length=config.length,
+        batch_size=config.batch_size, seed=config.seed, unit=model.vocabulary.unit,
+    ).batch(0)  # fmt: skip
     return x, y
-
-
-def _encode(model: TextModel, characters: str) -> Tensor:
-    device = next(model.parameters()).device
-    return torch.from_numpy(model.vocabulary.encode(characters)).to(device)
 
 
 def parts_of(
@@ -110,4 +110,4 @@ def parts_of(
     text = read_text(config.data, keep_boilerplate=config.keep_boilerplate)
     if text.sha256 != facts["sha256"]:
         raise InputError(f"{text.source} is no longer the text that the run was trained on")
-    return split(_encode(model, text.characters))
+    return parts_in_numbers(text, model.vocabulary)

@@ -1,4 +1,4 @@
-"""The character language model: embedding, recurrent layers, output."""
+"""The language model: embedding, recurrent layers, output."""
 
 from collections.abc import Mapping
 from typing import Any, Self
@@ -9,18 +9,30 @@ from torch.nn import functional as F
 
 from plait.generation import WritesText
 from plait.nn.cells import State, cell_named
+from plait.nn.convolution import GraphConv
+from plait.nn.filters import Chebyshev
+from plait.nn.graph import Graph
 from plait.nn.recurrent import Recurrent
 from plait.nn.writing import CompiledWriter
 from plait.tasks.text.config import TextConfig
-from plait.tasks.text.vocabulary import Bytes, Characters, Vocabulary
+from plait.tasks.text.parts import vocabulary_from
+from plait.tasks.text.vocabulary import Vocabulary
 
 
 class TextModel(WritesText):
-    """Predicts the next character from all before it.
+    """Predicts the next symbol, a character or a word, from all before it.
 
     e_t = E[x_t],  h_t = Recurrent(e_t, h_{t−1}),  P(x_{t+1} | x_1 … x_t) = softmax(V h_t + b)
 
-    Shapes: numbers of characters `[T, B]` to logits `[T, B, len(vocabulary)]`.
+    With a graph of words, Model 1 of GCRN (Seo et al. 2016): x_t is a signal on the graph, 1 at the
+    word and 0 elsewhere, and goes through a Chebyshev filter before E. Since L~ is symmetric, that
+    is the same as to look x_t up in a filtered table,
+
+    e_t = Eᵀ Σ_{j<k} θ_j T_j(L~) x_t = (Σ_{j<k} θ_j T_j(L~) E)[x_t],
+
+    with θ = 1, 0, 0, … at first: the table as it is.
+
+    Shapes: numbers of symbols `[T, B]` to logits `[T, B, len(vocabulary)]`.
 
     Example
     -------
@@ -36,7 +48,10 @@ class TextModel(WritesText):
 
     vocabulary: Vocabulary
 
-    def __init__(self, vocabulary: Vocabulary, config: TextConfig) -> None:
+    edge_index: Tensor
+    edge_weight: Tensor
+
+    def __init__(self, vocabulary: Vocabulary, config: TextConfig, edges: int = 0) -> None:
         super().__init__()
         self.vocabulary = vocabulary
         self.dropout = config.dropout
@@ -56,17 +71,45 @@ class TextModel(WritesText):
             nn.init.zeros_(self.output.bias)
         if config.tied:
             self.embedding.weight = self.output.weight
+        self.filter = None
+        if config.word_graph:
+            self.filter = GraphConv(Chebyshev(config.k), 1, 1, bias=False)
+            with torch.no_grad():
+                self.filter.weights["weight"].zero_().view(-1)[0] = 1
+            self.register_buffer("edge_index", torch.zeros(2, edges, dtype=torch.long))
+            self.register_buffer("edge_weight", torch.ones(edges))
+        self._graph: Graph | None = None
+        self.register_load_state_dict_post_hook(TextModel._forget_graph)
 
     @classmethod
     def from_facts(cls, config: TextConfig, facts: Mapping[str, Any]) -> Self:
         """Rebuild the model that a run folder describes, without its weights."""
-        return cls(vocabulary_from(config, facts), config)
+        return cls(vocabulary_from(config, facts), config, facts.get("edges", 0))
+
+    def place(self, graph: Graph) -> None:
+        """Give the model its graph of words."""
+        self.edge_index, self.edge_weight = graph.edge_index, graph.edge_weight.float()
+        self._graph = None
+
+    @property
+    def graph(self) -> Graph:
+        """The graph of words, on the device of the weights."""
+        if self._graph is None or self._graph.device != self.edge_index.device:
+            self._graph = Graph(self.edge_index, self.edge_weight, len(self.vocabulary))
+        return self._graph
+
+    def table(self) -> Tensor:
+        """What stands for each symbol, `[V, E]`: the embedding, filtered where there is a graph."""
+        if self.filter is None:
+            return self.embedding.weight
+        signals = self.embedding.weight.T[..., None]  # [E, V, 1]: each number a signal on the graph
+        return self.filter(signals, self.graph)[..., 0].T
 
     def forward(
         self, numbers: Tensor, state: Tensor | State | None = None
     ) -> tuple[Tensor, Tensor | State]:
-        """Logits of the next character after each, and the state after the last."""
-        x = F.dropout(self.embedding(numbers), self.dropout, self.training)  # [T, B, E]
+        """Logits of the next symbol after each, and the state after the last."""
+        x = F.dropout(F.embedding(numbers, self.table()), self.dropout, self.training)  # [T, B, E]
         h, final = self.recurrent(x, state)
         h = F.dropout(h, self.dropout, self.training)
         return self.output(h), final  # [T, B, V]
@@ -79,14 +122,13 @@ class TextModel(WritesText):
             shape = (self.recurrent.layers, count, self.recurrent.hidden_size)
             state = tuple(torch.zeros(shape) for _ in self.recurrent.cell.states)
         states = (state,) if isinstance(state, Tensor) else state
-        return CompiledWriter(self.embedding, self.recurrent, self.output, states)
+        return CompiledWriter(self.table(), self.recurrent, self.output, states)
 
     def first_logits(self, count: int) -> Tensor:
-        """Logits of a text's first character: those of the zero state, `[count, V]`."""
+        """Logits of a text's first symbol: those of the zero state, `[count, V]`."""
         h = torch.zeros(count, self.recurrent.hidden_size, device=self.output.weight.device)
         return self.output(h.to(self.output.weight.dtype))
 
-
-def vocabulary_from(config: TextConfig, facts: Mapping[str, Any]) -> Vocabulary:
-    """Rebuild the vocabulary of a run folder."""
-    return Bytes() if config.units == "bytes" else Characters(facts["vocabulary"])
+    @staticmethod
+    def _forget_graph(model: Any, _: Any) -> None:
+        model._graph = None

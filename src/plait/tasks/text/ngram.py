@@ -4,14 +4,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
 from torch import Tensor
 
-from plait.tasks.text.scores import symbols_per_character
+from plait.tasks.text.scores import in_its_terms
 from plait.tasks.text.vocabulary import Vocabulary
 
 MAX_ORDER = 10
-BLOCK = 8192
 
 
 def ngram_baseline(
@@ -19,7 +17,8 @@ def ngram_baseline(
 ) -> dict[str, float]:
     """Score the n-gram whose order does best on the validation text, on the held-out text.
 
-    Returns `ngram_order`, `ngram_bits_per_character` and `ngram_accuracy`.
+    Returns `ngram_order`, `ngram_bits_per_character` (of words `ngram_perplexity`) and
+    `ngram_accuracy`.
     """
     train, valid, test = (t.cpu().numpy() for t in (training, validation, heldout))
     symbols = len(vocabulary)
@@ -27,9 +26,7 @@ def ngram_baseline(
     chosen = score_ngrams(train, test, symbols, best_index(orders) + 1)[-1]
     return {
         "ngram_order": chosen.order,
-        "ngram_bits_per_character": chosen.loss
-        / math.log(2)
-        * symbols_per_character(vocabulary, heldout),
+        **{f"ngram_{k}": v for k, v in in_its_terms(vocabulary, chosen.loss, heldout).items()},
         "ngram_accuracy": chosen.accuracy,
     }
 
@@ -69,7 +66,7 @@ def score_ngrams(
 
     P_k = P_{k−1} where u never occurred, and P_0 = 1 / symbols (Witten & Bell 1991, method C;
     interpolated as in Chen & Goodman 1999). The held-out text follows the training text, so its
-    first symbols have contexts from there.
+    first symbols have contexts from there. Nothing here is as wide as the vocabulary is large.
 
     Parameters
     ----------
@@ -97,35 +94,48 @@ def score_ngrams(
     """
     text = np.concatenate([training, heldout]).astype(np.int64)
     n = len(training)
-    first = n + 1  # the second held-out symbol is the first that is scored
-    targets = text[first:]
-    p = np.full((len(targets), symbols), 1.0 / symbols)
+    scored = slice(n + 1, None)  # the second held-out symbol is the first that is scored
     context = np.zeros(len(text), dtype=np.int64)  # number of the k − 1 symbols before each place
+    p = np.full(len(text), 1.0 / symbols)  # P_k of the symbol at each place
+    best, best_p = np.zeros_like(text), p.copy()  # and the likeliest symbol there
     scores = []
     for order in range(1, max_order + 1):
         # places 0 … order − 2 have too few symbols before them: they count nowhere
         begin = order - 1
-        rows = context[begin:n]
-        counts = sparse.csr_array(
-            (np.ones(len(rows)), (rows, text[begin:n])), shape=(context.max() + 1, symbols)
-        )
-        counts.sum_duplicates()
-        right, nats = 0, 0.0
-        for start in range(0, len(targets), BLOCK):
-            block = slice(start, start + BLOCK)
-            seen = counts[context[first:][block]].toarray()  # N(u c) for every c
-            total = seen.sum(1, keepdims=True)
-            types = (seen > 0).sum(1, keepdims=True)
-            weight = np.where(total > 0, types, 1)  # where u never occurred: P_{k−1} as it is
-            p[block] = (seen + weight * p[block]) / (total + weight)
-            chosen = p[block][np.arange(len(seen)), targets[block]]
-            nats -= np.log(chosen).sum()
-            right += int((p[block].argmax(1) == targets[block]).sum())
-        scores.append(NgramScores(order, float(nats) / len(targets), right / len(targets)))
+        pairs = context * symbols + text
+        kinds, first, times = np.unique(pairs[begin:n], return_index=True, return_counts=True)
+        owner = kinds // symbols  # the context of each kind of pair
+        contexts = int(context.max()) + 1
+        total = np.bincount(owner, times, contexts)  # N(u)
+        types = np.bincount(owner, minlength=contexts)  # T(u)
+        weight = np.where(total > 0, types, 1)  # where u never occurred: P_{k−1} as it is
+        both = total + weight
+        p = (_times(pairs, kinds, times) + weight[context] * p) / both[context]
+        # the likeliest symbol: the likeliest of those seen after u or, unseen, that of order k − 1
+        seen_p = p[begin:n][first]
+        ranked = np.lexsort((kinds, -seen_p, owner))  # of a context the likeliest, the lowest first
+        owners, top = np.unique(owner[ranked], return_index=True)
+        seen_best = np.zeros(contexts, dtype=np.int64)
+        seen_best_p = np.zeros(contexts)
+        seen_best[owners] = kinds[ranked][top] % symbols
+        seen_best_p[owners] = seen_p[ranked][top]
+        best_p = weight[context] * best_p / both[context]
+        ours, ours_p = seen_best[context], seen_best_p[context]
+        better = (ours_p > best_p) | ((ours_p == best_p) & (ours < best))
+        best, best_p = np.where(better, ours, best), np.where(better, ours_p, best_p)
+        loss = float(-np.log(p[scored]).mean())
+        scores.append(NgramScores(order, loss, float((best == text)[scored].mean())))
         if patience and len(scores) - 1 - best_index(scores) >= patience:
             break
         context = _longer(context, text, symbols)
     return scores
+
+
+def _times(pairs: np.ndarray, kinds: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Count how often each pair occurred in the training text; `kinds` are those that did."""
+    kinds, times = np.append(kinds, np.iinfo(np.int64).max), np.append(times, 0)  # beyond all pairs
+    place = np.searchsorted(kinds, pairs)
+    return np.where(kinds[place] == pairs, times[place], 0)
 
 
 def _longer(context: np.ndarray, text: np.ndarray, symbols: int) -> np.ndarray:

@@ -1,17 +1,21 @@
 """How well a model predicts a text that it has not seen."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from plait.tasks.text.model import TextModel
-from plait.tasks.text.vocabulary import Vocabulary
+from plait.tasks.text.vocabulary import Bytes, Characters, Vocabulary
+from plait.tasks.text.words import UNKNOWN, Words
 
 LANES = 32
 WARM_UP = 256
 CHUNK = 256
+LOGITS = 2**22
+"""Logits that are computed at once, where the vocabulary is large."""
 
 
 @torch.no_grad()
@@ -33,24 +37,27 @@ def score_stream(model: TextModel, numbers: Tensor) -> dict[str, float]:
     -------
     dict
         `loss` (nats a symbol, −1/n Σ ln p), `bits_per_character` (−Σ log2 p over the number of
-        characters, for bytes too), `perplexity` (e^loss), `accuracy` (share of symbols where the
-        likeliest one is right).
+        characters, for bytes too; not for words, of which those unknown are all `<unk>`),
+        `perplexity` (e^loss), `accuracy` (share of symbols where the likeliest one is right).
     """
     predictions = len(numbers) - 1
     lanes = max(1, min(LANES, predictions // WARM_UP))
     stretch = math.ceil(predictions / lanes)
     lanes = math.ceil(predictions / stretch)
     starts = torch.arange(lanes, device=numbers.device) * stretch  # [L]
+    chunk = max(1, min(CHUNK, LOGITS // (lanes * len(model.vocabulary))))
     state = None
     if lanes > 1:
         before = torch.arange(-WARM_UP, 0, device=numbers.device)[:, None]
-        _, warm = model(numbers[before + starts[1:]])  # lanes 1 …: [WARM_UP, L − 1]
+        warm: Any = None
+        for piece in numbers[before + starts[1:]].split(chunk):  # lanes 1 …: [WARM_UP, L − 1]
+            _, warm = model(piece, warm)
         warm = warm if isinstance(warm, tuple) else (warm,)
         state = tuple(F.pad(s, (0, 0, 1, 0)) for s in warm)  # lane 0 starts from zero
     nats = torch.zeros((), dtype=torch.float64, device=numbers.device)
     right = torch.zeros((), dtype=torch.long, device=numbers.device)
-    for begin in range(0, stretch, CHUNK):
-        steps = torch.arange(begin, min(begin + CHUNK, stretch), device=numbers.device)
+    for begin in range(0, stretch, chunk):
+        steps = torch.arange(begin, min(begin + chunk, stretch), device=numbers.device)
         places = steps[:, None] + starts  # [T, L]
         scored = places < predictions  # the last lane may end early
         places = places.clamp(max=predictions - 1)
@@ -62,13 +69,39 @@ def score_stream(model: TextModel, numbers: Tensor) -> dict[str, float]:
     loss = nats.item() / predictions
     return {
         "loss": loss,
-        "bits_per_character": loss / math.log(2) * symbols_per_character(model.vocabulary, numbers),
-        "perplexity": math.exp(min(loss, 700)),
+        **in_its_terms(model.vocabulary, loss, numbers),
+        "perplexity": perplexity(loss),
         "accuracy": right.item() / predictions,
     }
 
 
-def symbols_per_character(vocabulary: Vocabulary, numbers: Tensor) -> float:
+def in_its_terms(vocabulary: Vocabulary, loss: float, numbers: Tensor) -> dict[str, float]:
+    """Give a loss on a text, in nats a symbol, as bits per character, or of words the perplexity.
+
+    >>> import math, torch
+    >>> from plait.tasks.text.scores import in_its_terms
+    >>> from plait.tasks.text.vocabulary import Characters
+    >>> in_its_terms(Characters("ab"), math.log(2), torch.tensor([0, 1]))
+    {'bits_per_character': 1.0}
+    """
+    if isinstance(vocabulary, Words):
+        return {"perplexity": perplexity(loss)}
+    return {"bits_per_character": loss / math.log(2) * symbols_per_character(vocabulary, numbers)}
+
+
+def unknown_share(vocabulary: Vocabulary, numbers: Tensor) -> dict[str, float]:
+    """Give the share of a text's words that are `<unk>`; of characters and bytes none is."""
+    if not isinstance(vocabulary, Words):
+        return {}
+    return {"unknown_share": (numbers[1:] == vocabulary.number(UNKNOWN)).double().mean().item()}
+
+
+def perplexity(loss: float) -> float:
+    """Give e^loss, as far as it is a number that JSON can hold."""
+    return math.exp(min(loss, 700))
+
+
+def symbols_per_character(vocabulary: Characters | Bytes, numbers: Tensor) -> float:
     """Give the mean number of symbols of a character of this text: 1, but for bytes."""
     characters = vocabulary.count_characters(numbers[1:].cpu().numpy())
     return (len(numbers) - 1) / max(characters, 1)

@@ -1,8 +1,9 @@
 """The text task: what the training loop asks of it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,34 +14,30 @@ from torch.nn import functional as F
 from plait.data import read_text
 from plait.errors import InputError
 from plait.figures import Curve, draw_curves
+from plait.nn.graph import Graph
 from plait.tasks.text.batches import Lanes, Windows
 from plait.tasks.text.config import TextConfig
 from plait.tasks.text.model import TextModel
 from plait.tasks.text.ngram import ngram_baseline
-from plait.tasks.text.scores import score_stream, symbols_per_character
-from plait.tasks.text.vocabulary import Bytes, Characters, Vocabulary
+from plait.tasks.text.parts import parts_in_numbers, vocabulary_of
+from plait.tasks.text.scores import score_stream, symbols_per_character, unknown_share
+from plait.tasks.text.words import Words
 from plait.training.task import Carry
 
-VALIDATION, TEST = 0.05, 0.05
 SAMPLE_PROMPT = "The "
 SAMPLE_LENGTH = 200
 SAMPLE_BETA = 2.0
 
 
-def split(numbers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Cut a text into the parts to train on, to validate on, and to test on."""
-    n = len(numbers)
-    test_from = n - int(n * TEST)
-    valid_from = test_from - int(n * VALIDATION)
-    return numbers[:valid_from], numbers[valid_from:test_from], numbers[test_from:]
-
-
 class TextTask:
-    """Learn a text: the first 90 % to train on, 5 % to choose weights, the last 5 % to test."""
+    """Learn a text: the first 90 % to train on, 5 % to choose weights, the last 5 % to test.
+
+    A text that comes in three parts keeps them.
+    """
 
     name: ClassVar[str] = "text"
-    unit: ClassVar[str] = "characters"
-    criterion: ClassVar[str] = "bits_per_character"
+    unit: str
+    criterion: str = "bits_per_character"
     lower_is_better: ClassVar[bool] = True
 
     def __init__(
@@ -48,55 +45,74 @@ class TextTask:
     ) -> None:
         self.config = config
         self.text = read_text(config.data, keep_boilerplate=config.keep_boilerplate)
-        self.vocabulary: Vocabulary = (
-            Bytes()
-            if config.units == "bytes"
-            else Characters.of(self.text.characters + (known or {}).get("vocabulary", ""))
-        )
-        numbers = torch.from_numpy(self.vocabulary.encode(self.text.characters)).to(device)
-        self.training, self.validation, self.testing = split(numbers)
+        self.vocabulary = vocabulary_of(self.text, config, known or {})
+        self.unit, self.criterion = self.vocabulary.unit, config.criterion
+        parts = parts_in_numbers(self.text, self.vocabulary)
+        self.training, self.validation, self.testing = (part.to(device) for part in parts)
         if len(self.validation) < 2 or len(self.testing) < 2:
             raise InputError(
-                f"{self.text.source} has {len(numbers)} characters; at least 40 are needed to "
-                "train, validate and test on parts of it"
+                f"{self.text.source} has {sum(map(len, parts))} {self.unit}; at least 40 are "
+                "needed to train, validate and test on parts of it"
             )
         reader = {"lanes": Lanes, "windows": Windows}[config.batches]
         self.reader = reader(
-            self.training, length=config.length, batch_size=config.batch_size, seed=config.seed
-        )
-        self.bits_per_nat = symbols_per_character(self.vocabulary, numbers) / math.log(2)
+            self.training, length=config.length, batch_size=config.batch_size, seed=config.seed,
+            unit=self.unit,
+        )  # fmt: skip
+        self.tell: Callable[[Tensor], Tensor] = torch.exp  # a loss as what `criterion` names
+        if not isinstance(self.vocabulary, Words):
+            symbols = symbols_per_character(self.vocabulary, torch.cat(parts))
+            self.tell = partial(torch.mul, other=symbols / math.log(2))
         self.units_per_step = config.length * config.batch_size
-        self.model = TextModel(self.vocabulary, config).to(device)
+        graph = self._word_graph()
+        self.model = TextModel(self.vocabulary, config, graph.num_edges if graph else 0)
+        if graph is not None:
+            self.model.place(graph)
+        self.model.to(device)
 
     def facts(self) -> Mapping[str, Any]:
         """Vocabulary, and what tells whether a text is the same one."""
+        edges = {"edges": self.model.graph.num_edges} if self.config.word_graph else {}
         return {
-            "vocabulary": self.vocabulary.characters,
+            "vocabulary": self.vocabulary.facts,
             "characters": len(self.text.characters),
             "sha256": self.text.sha256,
+            **edges,
         }
 
+    def _word_graph(self) -> Graph | None:
+        """Join the words by the training part, where the configuration says so."""
+        neighbours = self.config.word_graph
+        if not neighbours:
+            return None
+        from plait.tasks.text.word_graph import word_graph  # with scikit-learn, slow to import
+
+        return word_graph(self.training.cpu().numpy(), len(self.vocabulary), neighbours)
+
     def begin_with(self, model: TextModel) -> None:
-        """Take over the weights of a model trained before; new symbols keep initial weights."""
-        before, now = model.vocabulary, self.vocabulary
-        rows = torch.from_numpy(now.encode(before.characters)) if before.characters else (
-            torch.arange(len(now))
-        )  # fmt: skip
+        """Take over the weights of a model trained before; new symbols keep initial weights.
+
+        A graph of words is that of the new text.
+        """
+        place = {symbol: row for row, symbol in enumerate(self.vocabulary.symbols)}
+        rows = torch.tensor([place[symbol] for symbol in model.vocabulary.symbols])
         mine = self.model.state_dict()
-        for name, value in model.state_dict().items():
-            if name.startswith("recurrent."):
+        for name, value in model.named_parameters():
+            if name.startswith(("recurrent.", "filter.")):
                 mine[name].copy_(value)
             else:  # embedding and output: a row a symbol
-                mine[name][rows] = value.to(mine[name].device)
+                mine[name][rows] = value.detach().to(mine[name].device)
 
     def summary(self) -> dict[str, str]:
         """What a person wants to know before it starts."""
         parts = ", ".join(f"{len(p):,}" for p in (self.training, self.validation, self.testing))
         config = self.config
+        unknown = unknown_share(self.vocabulary, self.training)
         parameters = sum(p.numel() for p in self.model.parameters())
         return {
             "text": f"{self.text.source}: {len(self.text.characters):,} characters, "
-            f"{len(self.vocabulary)} symbols",
+            f"{len(self.vocabulary):,} symbols"
+            + "".join(f", {share:.1%} of the training part <unk>" for share in unknown.values()),
             "parts": f"{parts} symbols to train, validate, test",
             "model": f"{config.cell}, {config.layers} × {config.hidden_size}, "
             f"{parameters:,} parameters",
@@ -113,7 +129,7 @@ class TextTask:
         return tuple(weight.new_zeros(shape) for _ in layer.cell.states)
 
     def loss(self, step: int, carry: Carry) -> tuple[Tensor, Mapping[str, Tensor], Carry]:
-        """Mean nats a character over the batch."""
+        """Mean nats a symbol over the batch."""
         x, y, fresh = self.reader.batch(step)
         if fresh:
             carry = tuple(torch.zeros_like(s) for s in carry)
@@ -122,7 +138,7 @@ class TextTask:
         with torch.no_grad():
             likeliest = logits.amax(-1, keepdim=True)  # several times faster than argmax
             accuracy = (logits.gather(-1, y[..., None]) == likeliest).float().mean()
-        scores = {"bits_per_character": loss.detach() * self.bits_per_nat, "accuracy": accuracy}
+        scores = {self.criterion: self.tell(loss.detach()), "accuracy": accuracy}
         state = state if isinstance(state, tuple) else (state,)
         return loss, scores, tuple(s.detach() for s in state) if carry else ()
 
@@ -137,13 +153,17 @@ class TextTask:
     def score(self, numbers: Tensor) -> dict[str, float]:
         """Score a text, given as numbers, and the n-gram that read the training part."""
         ngram = ngram_baseline(self.training, self.validation, numbers, self.vocabulary)
-        return score_stream(self.model, numbers) | ngram
+        unknown = unknown_share(self.vocabulary, numbers)
+        return score_stream(self.model, numbers) | unknown | ngram
 
     def remark(self, scores: Mapping[str, float]) -> str:
         """Say who predicts better, the network or the n-gram."""
-        bits = scores["ngram_bits_per_character"]
-        gain = bits - scores["bits_per_character"]
-        text = f"an interpolated {scores['ngram_order']}-gram has {bits:.4f} bits per character"
+        beside = scores[f"ngram_{self.criterion}"]
+        gain = beside - scores[self.criterion]
+        told = f"{beside:.4f} bits per character"
+        if self.criterion == "perplexity":
+            told = f"a perplexity of {beside:.2f}"
+        text = f"an interpolated {scores['ngram_order']}-gram has {told}"
         if gain < 0:
             return f"{text} and wins by {-gain:.3f}: train longer, or a larger network"
         return f"{text}; the network wins by {gain:.3f}"
@@ -157,7 +177,9 @@ class TextTask:
         """Draw bits per character and accuracy over the steps."""
         config = self.config
         title = f"{self.text.name}: {config.cell}, {config.layers} × {config.hidden_size}"
-        names = {"bits_per_character": "bits per character", "accuracy": "accuracy, share right"}
+        names = {
+            self.criterion: self.criterion.replace("_", " "), "accuracy": "accuracy, share right"
+        }  # fmt: skip
         curves = [Curve(score, label) for score, label in names.items()]
         for test in (r for r in records if r["kind"] == "test"):
             label = f"{test['ngram_order']}-gram on the test part"

@@ -1,11 +1,13 @@
-"""Symbols and their numbers: the characters of a text, or bytes."""
+"""Symbols and their numbers: the characters of a text, bytes, or words."""
 
 import codecs
 from collections.abc import Callable, Iterable, Sequence
+from typing import ClassVar
 
 import numpy as np
 
 from plait.errors import InputError
+from plait.tasks.text.words import Words
 
 
 class Characters:
@@ -21,8 +23,10 @@ class Characters:
     'ban'
     """
 
+    unit: ClassVar[str] = "characters"
+
     def __init__(self, characters: Sequence[str]) -> None:
-        self.characters = "".join(characters)
+        self.characters = self.symbols = "".join(characters)
         self._codes = np.array([ord(c) for c in self.characters], dtype=np.uint32)
 
     @classmethod
@@ -30,12 +34,22 @@ class Characters:
         """Collect the distinct characters of a text."""
         return cls(sorted(set(text)))
 
+    @property
+    def facts(self) -> str:
+        """The JSON value that makes it again."""
+        return self.characters
+
     def __len__(self) -> int:
         return len(self.characters)
 
     def unknown(self, text: str) -> list[str]:
         """List the distinct characters of a text that are not in the vocabulary."""
         return sorted(set(text) - set(self.characters))
+
+    def known(self, text: str) -> str:
+        """Leave out the characters that are not in the vocabulary."""
+        unknown = set(self.unknown(text))
+        return "".join(c for c in text if c not in unknown)
 
     def encode(self, text: str) -> np.ndarray:
         """Number the characters, `[len(text)]` of int64.
@@ -52,11 +66,14 @@ class Characters:
         codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
         return np.searchsorted(self._codes, codes).astype(np.int64)
 
-    def decode(self, numbers: Iterable[int]) -> str:
-        """Give the text of these numbers."""
+    read = encode
+    """Number a text that is learnt from or scored."""
+
+    def decode(self, numbers: Iterable[int], after: str = "") -> str:
+        """Give the text of these numbers, which is the same after any other."""
         return "".join(self.characters[n] for n in numbers)
 
-    def decoder(self) -> Callable[[int], str]:
+    def decoder(self, after: str = "") -> Callable[[int], str]:
         """Make a function that gives the text of one number after another."""
         return self.characters.__getitem__
 
@@ -77,7 +94,9 @@ class Bytes:
     2
     """
 
-    characters = ""
+    unit: ClassVar[str] = "bytes"
+    symbols: ClassVar[Sequence[int]] = range(256)
+    facts: ClassVar[str] = ""
 
     def __len__(self) -> int:
         return 256
@@ -85,6 +104,10 @@ class Bytes:
     def unknown(self, text: str) -> list[str]:
         """Give nothing: every text is bytes."""
         return []
+
+    def known(self, text: str) -> str:
+        """Give the text: every one is bytes."""
+        return text
 
     def encode(self, text: str) -> np.ndarray:
         """Number the bytes of a text in UTF-8, as int64."""
@@ -94,11 +117,14 @@ class Bytes:
             raise InputError(f"{text!r} is not text: it has bytes that are not UTF-8") from None
         return np.frombuffer(content, dtype=np.uint8).astype(np.int64)
 
-    def decode(self, numbers: Iterable[int]) -> str:
+    read = encode
+    """Number a text that is learnt from or scored."""
+
+    def decode(self, numbers: Iterable[int], after: str = "") -> str:
         """Give the text of these bytes, with U+FFFD for what is not UTF-8."""
         return bytes(numbers).decode("utf-8", errors="replace")
 
-    def decoder(self) -> Callable[[int], str]:
+    def decoder(self, after: str = "") -> Callable[[int], str]:
         """Make a function that gives a character with its last byte, nothing before."""
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         return lambda number: decoder.decode(bytes([number]))
@@ -108,4 +134,4 @@ class Bytes:
         return int(((numbers & 0xC0) != 0x80).sum())
 
 
-Vocabulary = Characters | Bytes
+Vocabulary = Characters | Bytes | Words

@@ -1,8 +1,5 @@
 """Event tables: which patient had what, when."""
 
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from plait.errors import InputError
+from plait.tables import filled_rows, read_table, refuse
 
 KINDS = ("drug", "diagnosis", "procedure")
 """Kinds of events; drugs are what is predicted."""
@@ -19,7 +17,7 @@ COLUMNS = ["patient", "period", "kind", "code"]
 
 
 def read_events(path: Path, hours: float = 24.0) -> pd.DataFrame:
-    r"""Read an event table: CSV in UTF-8, gzipped or not, with these columns in any order.
+    r"""Read an event table (`plait.tables.read_table`) with these columns in any order.
 
     ======= ======== ================================================================
     column  needed   what it holds
@@ -70,7 +68,7 @@ def read_events(path: Path, hours: float = 24.0) -> pd.DataFrame:
     1     ann       1       drug  salbutamol
     2     ann       2       drug  salbutamol
     """
-    table = read_table(path, ("patient", "kind", "code"))
+    table = filled_rows(path, named_small(read_table(path)), "patient", "kind", "code")
     for name in ("patient", "code"):
         refuse(path, table, table[name] == "", lambda row, name=name: f"the {name} is missing")
     refuse(
@@ -80,7 +78,7 @@ def read_events(path: Path, hours: float = 24.0) -> pd.DataFrame:
         lambda row: f"kind {row.kind!r} is unknown; kinds are {', '.join(KINDS)}",
     )
     if "time" not in table and "visit" not in table:
-        raise InputError(f"{path}: there must be a column visit or time; it has {_names(table)}")
+        raise InputError(f"{path}: there must be a column visit or time; it has {', '.join(table)}")
     if "time" not in table and hours and "end" in table:
         raise InputError(f"{path}: a column end goes with a column time")
     if "visit" not in table and not hours:
@@ -124,21 +122,9 @@ def into_periods(path: Path, table: Any, hours: float) -> pd.DataFrame:
     return rows.reset_index(drop=True)
 
 
-def read_table(path: Path, needed: tuple[str, ...]) -> Any:
-    """Read a CSV file as texts, column names in small letters; row k stood on line k + 2."""
-    with _one_line(path):
-        table: Any = pd.read_csv(
-            path, dtype=str, keep_default_na=False, skip_blank_lines=False, index_col=False
-        )
-    table.columns = table.columns.str.strip().str.lower()
-    table = table.apply(lambda column: column.str.strip())
-    for name in needed:
-        if name not in table:
-            raise InputError(f"{path} has no column {name}; its first line says {_names(table)}")
-    table = table[(table != "").any(axis=1)]
-    if table.empty:
-        raise InputError(f"{path} has no rows under its first line")
-    return table
+def named_small(table: Any) -> Any:
+    """Give the columns their names in small letters."""
+    return table.rename(columns=str.lower)
 
 
 def _with_times(path: Path, table: Any) -> Any:
@@ -168,27 +154,3 @@ def read_times(path: Path, table: Any, name: str, *, needed: bool) -> Any:
         lambda row: f"{name} {row[name]!r} is not a time such as 2020-03-01 or 2020-03-01 14:30",
     )
     return read
-
-
-def refuse(path: Path, table: Any, bad: Any, say: Callable[[Any], str]) -> None:
-    """Raise for the first row that is bad, naming its line."""
-    if bad.any():
-        row = table[bad].iloc[0]
-        raise InputError(f"{path}, line {row.name + 2}: {say(row)}")
-
-
-def _names(table: Any) -> str:
-    return ", ".join(table)
-
-
-@contextmanager
-def _one_line(path: Path) -> Iterator[None]:
-    """Turn what pandas says of a file that is no table into one line."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            yield
-    except pd.errors.ParserWarning:
-        raise InputError(f"{path}: its rows have more columns than line 1 names") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: no CSV table in UTF-8 ({str(error).strip()})") from None

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from plait.errors import InputError
-from plait.tasks.visits.events import KINDS, read_table
+from plait.tables import filled_rows, read_table
+from plait.tasks.visits.events import KINDS
 
 VALID, TEST = 0.15, 0.15
 """Shares of the patients to validate and to test on."""
@@ -171,7 +172,7 @@ def read_interactions(path: Any, codes: Codes) -> list[list[int]]:
     InputError
         For a file without two columns, or none of whose pairs is known.
     """
-    table = read_table(path, ())
+    table = filled_rows(path, read_table(path))
     if table.shape[1] < 2:
         raise InputError(f"{path}: the first two columns must be drugs that interact")
     number = {code: k for k, (kind, code) in enumerate(codes) if kind == "drug"}

@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 
 from plait.errors import InputError
-from plait.tasks.visits.events import into_periods, read_table, read_times
+from plait.tables import filled_rows, read_table
+from plait.tasks.visits.events import into_periods, named_small, read_times
 
 CODED = {"diagnosis": "DIAGNOSES_ICD", "procedure": "PROCEDURES_ICD"}
 
@@ -86,7 +87,7 @@ def _table(folder: Path, name: str, *columns: str) -> Any:
     path = _found(folder, name)
     if path is None:
         raise InputError(f"{folder} has no {name}.csv or {name}.csv.gz")
-    table = read_table(path, ("subject_id", *columns))
+    table = filled_rows(path, named_small(read_table(path)), "subject_id", *columns)
     for column in TIMES.keys() & columns:
         table[column] = read_times(path, table, column, needed=TIMES[column])
     return table

@@ -1,0 +1,135 @@
+"""Digits that stand still: where they come from, and which are learnt and which tested on."""
+
+import gzip
+import hashlib
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from plait.data import find_data, require_data
+from plait.errors import InputError
+
+MNIST = ("train-images-idx3-ubyte.gz", "t10k-images-idx3-ubyte.gz")
+"""MNIST's files of images, under `digits/` in a data folder."""
+
+PARTS = (0.8, 0.9)
+"""Where, as a share of all images in a fixed random order, validation and test begin."""
+
+LEAST = 10
+"""Images without which there is nothing to part."""
+
+
+class Digits(NamedTuple):
+    """Images of digits, `[n, rows, columns]`, from 0 to 1; float32."""
+
+    source: str
+    images: np.ndarray
+
+    @property
+    def sha256(self) -> str:
+        """Tell whether two are the same."""
+        return hashlib.sha256(self.images.tobytes()).hexdigest()
+
+    def scaled(self, side: int) -> np.ndarray:
+        """Bring the images to `[n, side, side]` by bilinear interpolation, areas averaged."""
+        images = torch.from_numpy(self.images)[:, None]
+        scaled = F.interpolate(images, (side, side), mode="bilinear", antialias=True)
+        return scaled[:, 0].clamp(0, 1).numpy()
+
+
+class Parts(NamedTuple):
+    """Which images are learnt from, validated on and tested on."""
+
+    train: np.ndarray
+    valid: np.ndarray
+    test: np.ndarray
+
+
+def parts_of(count: int) -> Parts:
+    """Part images 8 : 1 : 1, in one random order that is the same whatever a run's seed.
+
+    >>> from plait.tasks.digits.images import parts_of
+    >>> [len(part) for part in parts_of(1797)]
+    [1437, 180, 180]
+    """
+    order = np.random.default_rng(0).permutation(count)
+    return Parts(*np.split(order, [int(share * count) for share in PARTS]))
+
+
+def read_digits(name: str) -> Digits:
+    """Read digits by name or path.
+
+    Parameters
+    ----------
+    name : str
+        "scikit-learn": 1,797 of 8 × 8, of `load_digits`. "mnist": MNIST's images of 28 × 28 (LeCun
+        et al. 1998), of those of its two files that are in `digits/` under `$PLAIT_DATA` or the
+        cache, all put together. Else an IDX file of images, gzip or not.
+
+    Raises
+    ------
+    InputError
+        For a file that is not there, is damaged, or holds something else than images.
+
+    Example
+    -------
+    >>> from plait.tasks.digits.images import read_digits
+    >>> read_digits("scikit-learn").images.shape
+    (1797, 8, 8)
+    """
+    if name == "scikit-learn":
+        from sklearn.datasets import load_digits
+
+        images = np.asarray(load_digits().images, np.float32) / 16  # pyright: ignore[reportAttributeAccessIssue]
+        return Digits("load_digits() of scikit-learn", images)
+    if name == "mnist":
+        found = [path for file in MNIST if (path := find_data(f"digits/{file}"))]
+        files = found or [require_data(f"digits/{MNIST[0]}", "of MNIST")]
+    elif Path(name).is_file():
+        files = [Path(name)]
+    else:
+        raise InputError(
+            f"no digits {name!r}: there is no such file, and it is not scikit-learn or mnist"
+        )
+    images = np.concatenate([read_idx(file) for file in files])
+    if len(images) < LEAST:
+        raise InputError(f"{files[0]} has {len(images)} images; at least {LEAST} are needed")
+    return Digits(" and ".join(map(str, files)), images)
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """Read an IDX file of images, gzip or not, into `[n, rows, columns]` from 0 to 1; float32.
+
+    The format is MNIST's: the bytes 0, 0, 8 (unsigned bytes), 3 (axes), three sizes of 32 bits,
+    most significant byte first, then the grey levels.
+
+    Raises
+    ------
+    InputError
+        Where the file is something else, or ends early.
+    """
+    try:
+        content = path.read_bytes()
+        if content[:2] == b"\x1f\x8b":
+            content = gzip.decompress(content)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    except (EOFError, zlib.error):
+        raise InputError(f"{path} is damaged: its gzip ends early; fetch it again") from None
+    if content[:4] != b"\x00\x00\x08\x03" or len(content) < 16:
+        raise InputError(
+            f"{path} is no IDX file of images: it begins with {content[:4].hex(' ') or 'nothing'}, "
+            "not 00 00 08 03"
+        )
+    shape = np.frombuffer(content, ">u4", 3, 4).astype(int)
+    expected = 16 + int(shape.prod())
+    if len(content) != expected or not shape.all():
+        raise InputError(
+            f"{path} is damaged: {len(content):,} bytes where {' × '.join(map(str, shape))} images "
+            f"take {expected:,}; fetch it again"
+        )
+    return np.frombuffer(content, np.uint8, offset=16).reshape(shape).astype(np.float32) / 255

@@ -1,0 +1,56 @@
+"""Sequences in pictures: what was heard, what came, and what a network said would come."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+
+from plait.figures import STYLE, save_figure
+
+GREYS = ListedColormap(np.linspace(0, 1, 256)[:, None].repeat(3, 1)).with_extremes(bad="#d8dde2")
+GAP = 2
+"""Pixels between frames."""
+
+
+def draw_sequences(
+    heard: np.ndarray, truth: np.ndarray, predicted: np.ndarray, path: Path, *, title: str
+) -> None:
+    """Draw every sequence as three rows of frames: heard, and below truth above prediction.
+
+    Parameters
+    ----------
+    heard : array `[P, B, S, S]`
+    truth, predicted : array `[H, B, S, S]`
+        From 0, black, to 1, white.
+    path : Path
+    title : str
+    """
+    P, B, S, _ = heard.shape
+    H = len(truth)
+    rows = {
+        f"heard\n1 to {P}": heard,
+        f"truth\n{P + 1} to {P + H}": truth,
+        f"predicted\n{P + 1} to {P + H}": predicted,
+    }
+    across = max(P, H)
+    pitch = S + GAP
+    with rc_context(STYLE):
+        figure = Figure(figsize=(1.2 + 0.9 * across, 0.6 + 2.9 * B))
+        FigureCanvasAgg(figure)
+        figure.suptitle(title)
+        for b, axes in enumerate(figure.subplots(B, 1, squeeze=False)[:, 0]):
+            canvas = np.full((pitch * len(rows) - GAP, pitch * across - GAP), np.nan)
+            for row, frames in enumerate(rows.values()):
+                for column, frame in enumerate(frames[:, b]):
+                    top, left = row * pitch, column * pitch
+                    canvas[top : top + S, left : left + S] = frame
+            axes.imshow(canvas, cmap=GREYS, vmin=0, vmax=1, interpolation="nearest")
+            axes.set_xticks([])
+            axes.set_yticks([S / 2 + row * pitch for row in range(len(rows))], list(rows))
+            axes.tick_params(length=0)
+            axes.grid(visible=False)
+            axes.spines[:].set_visible(False)
+        save_figure(figure, path)

@@ -1,0 +1,58 @@
+"""A text's vocabulary, and its parts: to train on, to validate on, and to test on."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from plait.data import Text
+from plait.tasks.text.config import TextConfig
+from plait.tasks.text.vocabulary import Bytes, Characters, Vocabulary
+from plait.tasks.text.words import Words, is_prepared, split_words
+
+VALIDATION, TEST = 0.05, 0.05
+
+Symbols = TypeVar("Symbols", Tensor, list[str])
+
+
+def split(symbols: Symbols) -> tuple[Symbols, Symbols, Symbols]:
+    """Cut a text into the parts to train on, to validate on, and to test on."""
+    n = len(symbols)
+    test_from = n - int(n * TEST)
+    valid_from = test_from - int(n * VALIDATION)
+    return symbols[:valid_from], symbols[valid_from:test_from], symbols[test_from:]
+
+
+def vocabulary_of(text: Text, config: TextConfig, known: Mapping[str, Any]) -> Vocabulary:
+    """Find the symbols of a text: all its characters, or the commonest words of its training part.
+
+    `known` are the facts of a run whose weights are where to begin: its symbols are known too.
+    """
+    if config.units == "bytes":
+        return Bytes()
+    if config.units == "chars":
+        return Characters.of(text.characters + known.get("vocabulary", ""))
+    before = known.get("vocabulary", {"words": [], "prepared": is_prepared(text.characters)})
+    prepared = before["prepared"]
+    training = (
+        split_words(text.parts[0], prepared)
+        if text.parts
+        else split(split_words(text.characters, prepared))[0]
+    )
+    return Words.of(training, config.vocabulary, prepared=prepared, known=before["words"])
+
+
+def vocabulary_from(config: TextConfig, facts: Mapping[str, Any]) -> Vocabulary:
+    """Rebuild the vocabulary of a run folder."""
+    if config.units == "words":
+        return Words(**facts["vocabulary"])
+    return Bytes() if config.units == "bytes" else Characters(facts["vocabulary"])
+
+
+def parts_in_numbers(text: Text, vocabulary: Vocabulary) -> tuple[Tensor, Tensor, Tensor]:
+    """Number a text in its own parts, or in 90 %, 5 % and 5 % of its symbols."""
+    if text.parts is None:
+        return split(torch.from_numpy(vocabulary.read(text.characters)))
+    training, validation, testing = (torch.from_numpy(vocabulary.read(p)) for p in text.parts)
+    return training, validation, testing

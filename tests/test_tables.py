@@ -1,0 +1,63 @@
+import gzip
+
+import numpy as np
+import pytest
+
+from plait.errors import InputError
+from plait.tables import filled_rows, read_rows, read_table
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_table_as_any_program_writes_it(tmp_path, separator, end, mark, zipped):
+    rows = (["id", " of ", "x"], ["NA", '"a\n, ;\tb"', "1"], ["", "c ", ""], ["7", " d", "2.5"])
+    content = (mark + end.join(map(separator.join, rows)) + end * 3).encode()
+    path = tmp_path / ("table.csv.gz" if zipped else "table.csv")
+    path.write_bytes(gzip.compress(content) if zipped else content)
+    table = read_table(path, texts=lambda names: names[:2])
+    assert table["id"].tolist() == ["NA", "", "7"]
+    assert table["of"].tolist() == ["a\n, ;\tb", "c", "d"]
+    np.testing.assert_array_equal(table["x"], [1, np.nan, 2.5])
+    assert table.index.tolist() == [2, 4, 5]  # the second row has two lines
+    assert read_table(path)["x"].tolist() == ["1", "", "2.5"]
+    assert [row.line for row in read_rows(path)] == [1, 2, 4, 5]
+
+
+def test_rows_without_anything_keep_their_place_until_they_are_left_out(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("a,b\n1,2\n\n,\n 3 ,x\n")
+    assert read_table(path).index.tolist() == [2, 3, 4, 5]
+    assert filled_rows(path, read_table(path), "a").index.tolist() == [2, 5]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "line 1: there must be the names of the columns"),
+        (b",,\n1,2,3\n", "line 1: there must be the names of the columns"),
+        (b"a,b, a\n", "line 1: the column 'a' stands twice"),
+        (b"a,b\n1,2\n\n1\n", "line 4 has 1 columns, and line 1 names 2"),
+        (b"a,b\n1,2,3\n", "line 2 has 3 columns, and line 1 names 2"),
+        (b'a,b\n1,2\n"1,2\n', "line 3: no table: unexpected end of data"),
+        (b"a,b\n1,\xe4\n", "is not UTF-8 text: byte 6 is 0xe4"),
+        (b"a,b\n", "has no rows under its first line"),
+        (b"a,c\n1,2\n", "has no column 'b'; its first line says a, c"),
+    ],
+)
+def test_what_is_no_table_is_told_by_its_line(tmp_path, content, message):
+    path = tmp_path / "table.csv"
+    path.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        filled_rows(path, read_table(path), "b")
+    assert message in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"a,b\n", gzip.compress(b"a,b\n1,2\n" * 99)[:-9]])
+def test_a_damaged_archive_is_told(tmp_path, content):
+    path = tmp_path / "table.csv.gz"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"table\.csv\.gz is not gzipped, or damaged"):
+        read_table(path)
