@@ -45,7 +45,12 @@ TINY = {
             "history": 4, "horizon": 2,
         },
         "cells": ("gru",), "wave_seeds": (0,),
-        "visits": {"patients": 40, "steps": 2, "hidden_size": 8}, "visit_seeds": (0,),
+        "digits": {"frame": 16, "hidden_size": 4, "layers": 1, "steps": 2, "history": 2,
+                   "horizon": 1},
+        "words": {"layers": 1, "length": 5, "batch_size": 4, "hidden_size": 4,
+                  "embedding_size": 4, "vocabulary": 10, "steps": 2},
+        "word_seeds": (0,), "visits": {"patients": 40, "steps": 2, "hidden_size": 8},
+        "seeds": (0,), "large": False,
     },
 }  # fmt: skip
 
@@ -77,7 +82,7 @@ def small(tmp_path_factory):
         patch.setenv("PLAIT_DATA", str(data))
         patch.setitem(figures.STYLE, "savefig.dpi", 25)
         patch.setattr(sizes, "QUICK", TINY)
-        for task in ("memory", "text", "nodes", "links", "scenes", "structure", "visits"):
+        for task in ("memory", "text", "nodes", "links", "scenes", "structure", "visits", "digits"):
             patch.setattr(f"plait.tasks.{task}.task.draw_curves", lambda *_, **__: None)
         yield data
 

@@ -31,8 +31,13 @@ FULL: dict[str, dict[str, Any]] = {
     },
     "both": {
         "waves": {"steps": 1500, "scale": "all", "batch_size": 16},
-        "cells": ("rnn", "lstm", "lstm-peephole", "gru", "gru-before"),
-        "wave_seeds": (0,), "visits": {}, "visit_seeds": (0, 1, 2),
+        "cells": ("rnn", "lstm", "lstm-peephole", "gru", "gru-before"), "wave_seeds": (0,),
+        "digits": {},
+        "words": {
+            "layers": 1, "length": 20, "batch_size": 20, "hidden_size": 200, "embedding_size": 200,
+            "steps": 2500, "lr": 0.005, "schedule": "cosine", "warmup": 50,
+        },
+        "word_seeds": (0,), "visits": {}, "seeds": (0, 1, 2), "large": True,
     },
 }  # fmt: skip
 
@@ -91,6 +96,13 @@ QUICK: dict[str, dict[str, Any]] = {
             "test": 0.05, "validation": 0.03, "validate_every": 60,
         },
         "cells": ("rnn", "lstm", "gru"), "wave_seeds": (0,),
-        "visits": {"patients": 200, "steps": 80, "hidden_size": 32}, "visit_seeds": (0, 1, 2),
+        "digits": {"frame": 16, "hidden_size": 24, "layers": 1, "steps": 80, "validate_every": 80},
+        "words": {
+            "layers": 1, "length": 20, "batch_size": 20, "hidden_size": 48, "embedding_size": 48,
+            "vocabulary": 1000, "steps": 200, "lr": 0.01, "schedule": "cosine", "warmup": 20,
+            "validate_every": 200,
+        },
+        "word_seeds": (0,), "visits": {"patients": 200, "steps": 80, "hidden_size": 32},
+        "seeds": (0, 1, 2), "large": False,
     },
 }  # fmt: skip
