@@ -30,6 +30,9 @@ how much of the cell state is shown, each between 0 and 1. The cell has 4·H + 4
 parameters, the output H·O + O."""
 
 GATES = {"i": "input gate i", "f": "forget gate f", "g": "input modulation g", "o": "output gate o"}
+PUBLISHED = {"strings": "266,763", "book": "284,756"}
+"""Parameters of the report's networks in all, with one bias a gate (torch has two: 285,780)."""
+
 SHOWN, READ = 24, 50
 """Channels and characters that are drawn."""
 
@@ -97,7 +100,7 @@ def tell(
         "strings": _measure(model_of(strings), _score_strings(strings)),
         "book": _measure(model_of(book), _score_book(book)),
     }
-    counted = [_counts(strings, 2), _counts(book, 0)]
+    counted = [_counts(strings, 2, PUBLISHED["strings"]), _counts(book, 0, PUBLISHED["book"])]
     sources = {"strings": source_of(strings), "book": source_of(book)}
     bits, along_string = _along_string(strings)
     sentence, along_book = _along_sentence(book)
@@ -114,9 +117,9 @@ def tell(
             "over a book, tell at every step what their gates say."
         ),
         Picture(
-            "2-string", "The gates along a Baum–Sweet string, as the network reads it (· is "
-                        "padding): "
-            f"the {SHOWN} channels that change most. Yellow is open, dark is closed.",
+            "2-string",
+            "The gates along a Baum–Sweet string, as the network reads it (· is padding): the "
+            f"{SHOWN} channels that change most. Yellow is open, dark is closed.",
             drawing(9.5, 5.4, lambda figure: _draw(figure, bits, along_string)),
         ),
         Picture(
@@ -132,7 +135,8 @@ def tell(
         ),
         *(Table(f"2-parameters-{key}", f"Parameters of the LSTM over {what}: the report’s formula "
                 "and what is counted. The formula leaves out the embedding, and has one layer.",
-                ["term", "formula", "by the formula", "counted"], count)
+                ["term", "formula", "by the formula", "counted", "at the report’s sizes"], count,
+                published=[4])
           for (key, what), count in zip((("strings", "strings"), ("book", "the book")), counted,
                                         strict=True)),
     ]  # fmt: skip
@@ -251,7 +255,7 @@ def _along_sentence(result: Result) -> tuple[list[str], Tensor]:
     return [c if c.strip() else "␣" for c in letters], said
 
 
-def _counts(result: Result, classes: int) -> list[list[Any]]:
+def _counts(result: Result, classes: int, published: str) -> list[list[Any]]:
     """Set each term of the report's formula beside what is counted."""
     model, config, source = model_of(result), config_of(result), source_of(result)
     counted = {term.name: term.count for term in count_parameters(model).terms}
@@ -272,7 +276,8 @@ def _counts(result: Result, classes: int) -> list[list[Any]]:
     rows.append(["output", "H·O + O", H * O + O, Number(output, ",d", [source])])
     rows += [[name, "not in it", None, Number(count, ",d", [source])]
              for name, count in counted.items()]  # fmt: skip
-    return rows
+    total = Number(sum(row[3].value for row in rows), ",d", [source])
+    return [*([*row, None] for row in rows), ["total", "", None, total, published]]
 
 
 def _draw(figure: Figure, symbols: Sequence[str], said: Tensor) -> None:
