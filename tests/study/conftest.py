@@ -45,6 +45,7 @@ TINY = {
             "history": 4, "horizon": 2,
         },
         "cells": ("gru",), "wave_seeds": (0,),
+        "speeds": {},
         "digits": {"frame": 16, "hidden_size": 4, "layers": 1, "steps": 2, "history": 2,
                    "horizon": 1},
         "words": {"layers": 1, "length": 5, "batch_size": 4, "hidden_size": 4,

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from urllib.parse import unquote
 
 import pytest
+from markupsafe import Markup
 from PIL import Image
 
 from plait.study import SECTIONS
@@ -121,7 +122,7 @@ def test_a_number_links_to_its_run_or_has_a_dot_for_each():
 
 
 def test_a_csv_has_numbers_in_full_and_spreads_beside(tmp_path):
-    rows = [["a", mean_of([1.0, 2.0], ".0f", [])], ["b", Number(1 / 3)]]
+    rows = [["a", mean_of([1.0, 2.0], ".0f", [])], [Markup("<i>b</i>"), Number(1 / 3)]]
     Table("t", "", ["name", "score"], rows).write(tmp_path)
     lines = (tmp_path / "t.csv").read_text().splitlines()
     assert lines == ["name,score,score (sd)", f"a,1.5,{0.5**0.5}", f"b,{1 / 3},"]

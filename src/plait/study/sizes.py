@@ -32,7 +32,7 @@ FULL: dict[str, dict[str, Any]] = {
     "both": {
         "waves": {"steps": 1500, "scale": "all", "batch_size": 16},
         "cells": ("rnn", "lstm", "lstm-peephole", "gru", "gru-before"), "wave_seeds": (0,),
-        "digits": {},
+        "speeds": {}, "digits": {},
         "words": {
             "layers": 1, "length": 20, "batch_size": 20, "hidden_size": 200, "embedding_size": 200,
             "steps": 2500, "lr": 0.005, "schedule": "cosine", "warmup": 50,
@@ -96,6 +96,7 @@ QUICK: dict[str, dict[str, Any]] = {
             "test": 0.05, "validation": 0.03, "validate_every": 60,
         },
         "cells": ("rnn", "lstm", "gru"), "wave_seeds": (0,),
+        "speeds": {},
         "digits": {"frame": 16, "hidden_size": 24, "layers": 1, "steps": 80, "validate_every": 80},
         "words": {
             "layers": 1, "length": 20, "batch_size": 20, "hidden_size": 48, "embedding_size": 48,
