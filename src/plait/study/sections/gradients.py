@@ -151,8 +151,8 @@ def answers(
     told.append(
         answer(
             "measured",
-            "The one term that the report writes is {} of the whole in the {}: the rest of the sum "
-            "is the memory.",
+            "The one term that the report writes, the last step’s, is {} of the sum in the {}: the "
+            "rest is the memory.",
             Number(last, ".1%", [sources[gated]]), gated,
         )
     )  # fmt: skip

@@ -60,7 +60,8 @@ def tell(
             f"Networks {first.hidden_size} wide, batches of {first.batch_size}, learning rate "
             f"{first.lr:g}, {len(size['seeds'])} seeds each, the cells of the report’s course. "
             f"A run "
-            "ends where ten fresh batches in a row have no error."
+            "ends where ten fresh batches in a row have no error. The published networks are 256 "
+            "wide, their batches 256, their learning rate 0.0001."
         ),
         Table(
             "3-steps",
