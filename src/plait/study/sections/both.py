@@ -121,8 +121,7 @@ def wave_answers(waves: Made, cells: Sequence[str]) -> list[Answer]:
     return [
         lower_answer(
             f"Waves: hearing the neighbours ({OPERATORS[best]}) changes the forecast’s error by "
-            f"{{}} "
-            "beside the same cell without.",
+            f"{{}} beside the same cell without.",
             differences, "+.3f",
         ),
         answer(

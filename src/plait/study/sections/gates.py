@@ -133,8 +133,9 @@ def tell(
         ),
         Table(
             "2-gates",
-            "What the gates say over held-out data, and the score when one of them is held: at its "
-            "mean in each channel, at 0, at 1. Strings: right answers. Book: bits per character.",
+            "What the gates say over held-out data, and the score when one of them is held: at "
+            "its mean in each channel, at 0, at 1. Strings: right answers. Book: bits per "
+            "character.",
             ["gate", "mean", "sd", "least", "largest", "free", "at its mean", "at 0", "at 1"],
             rows,
         ),

@@ -76,8 +76,8 @@ def tell(
         Listing(f"Listing 6: {LENGTH} characters after “{PROMPT}”, β = {BETA:g}", entries),
         Table(
             "5-words",
-            f"Words that the training text has, of those in {size['texts']} texts written at "
-            f"β = {BETA:g} and in the held-out text.",
+            f"Words that the training text has, of those in {size['texts']} texts written at β = "
+            f"{BETA:g} and in the held-out text.",
             ["text", "known words"],
             [["written", mean_of(written, ".1%", [source])],
              ["held out", Number(usual, ".1%", [source])]],
