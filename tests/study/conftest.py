@@ -6,6 +6,7 @@ import pytest
 
 from plait import figures
 from plait.study import make_study, sizes
+from plait.study.sections import both
 from plait.training.progress import Progress
 
 PROSE = "Once upon a time a king had a son, and the king said: go into the forest. " * 80
@@ -83,6 +84,7 @@ def small(tmp_path_factory):
         patch.setenv("PLAIT_DATA", str(data))
         patch.setitem(figures.STYLE, "savefig.dpi", 25)
         patch.setattr(sizes, "QUICK", TINY)
+        patch.setattr(both, "OPERATORS", {"dense": "dense", "chebyshev": "Chebyshev"})
         for task in ("memory", "text", "nodes", "links", "scenes", "structure", "visits", "digits"):
             patch.setattr(f"plait.tasks.{task}.task.draw_curves", lambda *_, **__: None)
         yield data

@@ -100,7 +100,7 @@ def test_every_run_is_an_ordinary_run_folder_and_is_linked_to(page, study):
 def test_the_tables_hold_what_the_runs_logged(study):
     with (study / "tables" / "4-heldout.csv").open() as file:
         rows = list(csv.DictReader(file))
-    (path,) = (study / "runs").glob("text-democracy-*")
+    (path,) = (study / "runs").glob("text-democracy-lstm-seed-*")
     (test,) = Run.open(path).records("test")
     assert float(rows[0]["bits per character"]) == test["bits_per_character"]
     assert float(rows[1]["bits per character"]) == test["ngram_bits_per_character"]

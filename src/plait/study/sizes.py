@@ -97,7 +97,9 @@ QUICK: dict[str, dict[str, Any]] = {
         },
         "cells": ("rnn", "lstm", "gru"), "wave_seeds": (0,),
         "speeds": {},
-        "digits": {"frame": 16, "hidden_size": 24, "layers": 1, "steps": 80, "validate_every": 80},
+        "digits": {
+            "frame": 16, "hidden_size": 24, "layers": 1, "steps": 200, "validate_every": 100,
+        },
         "words": {
             "layers": 1, "length": 20, "batch_size": 20, "hidden_size": 48, "embedding_size": 48,
             "vocabulary": 1000, "steps": 200, "lr": 0.01, "schedule": "cosine", "warmup": 20,

@@ -5,6 +5,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from plait.comparison.results import Result
 from plait.data import find_data
 from plait.study.claims import Answer, answer, below, spelled, verdict_of
 from plait.study.corpora import corpus
@@ -93,17 +94,39 @@ def tell(
             made["digits"].differences("test_cross_entropy", {"network": "gcrn"},
                                        {"network": "lstm"}), "+.1f",
         ),
+        plain_answer("Moving digits", made["digits"], "cross_entropy", ("last_frame", "mean_frame"),
+                     "the last or mean frame", ",.0f"),
         lower_answer(
             "Words: the graph of words changes the perplexity by {}.",
             [d for dropout in (0.0, 0.3)
              for d in made["words"].differences("test_perplexity", {"word_graph": 4},
                                                 {"word_graph": 0}, dropout=dropout)], "+.2f",
         ),
+        plain_answer("Words", made["words"], "perplexity", ("ngram",), "a word n-gram", ".1f"),
         *(higher_answer(
             f"Next prescriptions: both views beside {VIEWS[view]} change the overlap by {{}}.",
             made["visits"].differences("test_jaccard", {"view": "both"}, {"view": view}), "+.3f",
         ) for view in ("sequence", "graph")),
+        plain_answer("Next prescriptions", made["visits"], "jaccard",
+                     ("logistic", "repeat", "frequent"), "logistic regression or repeating", ".3f"),
     ]  # fmt: skip
+
+
+def plain_answer(
+    what: str, made: Made, score: str, plain: Sequence[str], name: str, form: str
+) -> Answer:
+    """Set the best run beside the best of what predicts without a network."""
+    choose = min if made.measure.lower_is_better else max
+    best = choose(made.results, key=lambda r: r.row[f"test_{score}"])
+    own = best.row[f"test_{score}"]
+    other = choose(best.row[f"test_{prefix}_{score}"] for prefix in plain)
+    wins = own != other and choose(own, other) == own
+    source = [source_of(best)]
+    return answer(
+        "measured", "{}: the best run has {}, {} {}; the network {}.", what,
+        Number(own, form, source), name, Number(other, form, source),
+        "wins" if wins else "does not win here",
+    )  # fmt: skip
 
 
 def wave_answers(waves: Made, cells: Sequence[str]) -> list[Answer]:
@@ -203,7 +226,7 @@ def _digits(digits: Made) -> list[Block]:
     side = config.frame
     rows: list[list[Any]] = [
         [name, digits.number("test_cross_entropy", ",.0f", network=network),
-         digits.number("parameters", ",.0f", network=network), DIGITS_PUBLISHED[network]]
+         _parameters(digits.of(network=network)[0]), DIGITS_PUBLISHED[network]]
         for network, name in DIGITS.items()
     ]  # fmt: skip
     rows += [
@@ -264,6 +287,10 @@ def _visits(visits: Made) -> list[Block]:
     ]  # fmt: skip
 
 
-def _named(result: Any) -> str:
+def _parameters(result: Result) -> Number:
+    return Number(result.row["parameters"], ",d", [source_of(result)])
+
+
+def _named(result: Result) -> str:
     config = config_of(result)
     return f"{CELLS[config.cell]} × {OPERATORS[config.operator]}"
