@@ -3,7 +3,7 @@
 from typing import Any
 
 _MEMORY: dict[str, Any] = {
-    "options": {"steps": 3000, "eval_lengths": "8,10,12"},  # the rest is the recipe "report"
+    "options": {"eval_lengths": "8,10,12"},  # the rest is the recipe "report"
     "lengths": (4, 5, 6),
     "seeds": (2019, 2020, 2021),
 }
