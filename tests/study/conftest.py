@@ -75,7 +75,7 @@ def heard() -> Told:
 
 @pytest.fixture(scope="session")
 def small(tmp_path_factory):
-    """Small sizes, small pictures and no learning curves, small texts of the report's names."""
+    """Small sizes, texts, pictures and parts to test on; no learning curves."""
     data = tmp_path_factory.mktemp("data")
     (data / "text").mkdir()
     for name in ("democracy", "grimm"):
@@ -85,6 +85,9 @@ def small(tmp_path_factory):
         patch.setitem(figures.STYLE, "savefig.dpi", 25)
         patch.setattr(sizes, "QUICK", TINY)
         patch.setattr(both, "OPERATORS", {"dense": "dense", "chebyshev": "Chebyshev"})
+        patch.setattr("plait.tasks.memory.scores.TEST_BATCHES", 1)
+        patch.setattr("plait.tasks.structure.task.VALIDATION_BATCHES", 1)
+        patch.setattr("plait.tasks.structure.task.TEST_BATCHES", 1)
         for task in ("memory", "text", "nodes", "links", "scenes", "structure", "visits", "digits"):
             patch.setattr(f"plait.tasks.{task}.task.draw_curves", lambda *_, **__: None)
         yield data
