@@ -8,6 +8,7 @@ import pytest
 
 from plait import figures
 from plait.study import make_study, sizes
+from plait.study.sections import both
 from plait.training.progress import Progress
 
 PROSE = "Once upon a time a king had a son, and the king said: go into the forest. " * 80
@@ -47,7 +48,13 @@ TINY = {
             "history": 4, "horizon": 2,
         },
         "cells": ("gru",), "wave_seeds": (0,),
-        "visits": {"patients": 40, "steps": 2, "hidden_size": 8}, "visit_seeds": (0,),
+        "speeds": {},
+        "digits": {"frame": 16, "hidden_size": 4, "layers": 1, "steps": 2, "history": 2,
+                   "horizon": 1},
+        "words": {"layers": 1, "length": 5, "batch_size": 4, "hidden_size": 4,
+                  "embedding_size": 4, "vocabulary": 10, "steps": 2},
+        "word_seeds": (0,), "visits": {"patients": 40, "steps": 2, "hidden_size": 8},
+        "seeds": (0,), "large": False,
     },
 }  # fmt: skip
 
@@ -70,12 +77,16 @@ def heard() -> Told:
 
 @contextmanager
 def shrunk(data: Path) -> Iterator[None]:
-    """Small sizes, small pictures and no learning curves, small texts of the report's names."""
+    """Small sizes, texts, pictures and parts to test on; no learning curves."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PLAIT_DATA", str(data))
         patch.setitem(figures.STYLE, "savefig.dpi", 25)
         patch.setattr(sizes, "QUICK", TINY)
-        for task in ("memory", "text", "nodes", "links", "scenes", "structure", "visits"):
+        patch.setattr(both, "OPERATORS", {"dense": "dense", "chebyshev": "Chebyshev"})
+        patch.setattr("plait.tasks.memory.scores.TEST_BATCHES", 1)
+        patch.setattr("plait.tasks.structure.task.VALIDATION_BATCHES", 1)
+        patch.setattr("plait.tasks.structure.task.TEST_BATCHES", 1)
+        for task in ("memory", "text", "nodes", "links", "scenes", "structure", "visits", "digits"):
             patch.setattr(f"plait.tasks.{task}.task.draw_curves", lambda *_, **__: None)
         yield
 

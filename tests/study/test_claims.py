@@ -118,6 +118,11 @@ def test_the_six_nodes_are_the_reports():
     assert {a.verdict for a in told} == {OTHER}
 
 
+def test_what_is_said_of_the_forget_gate_between_words():
+    assert "closes" in gates.gap_answer((0.2, 0.6), "x").text
+    assert "opens" in gates.gap_answer((0.6, 0.2), "x").text
+
+
 def test_what_the_gates_are_said_to_do():
     def measured(centre: float, closed: float) -> gates.Measured:
         one = (0.5, 0.3, 0.0, 1.0, [2.5, closed, 4.0])

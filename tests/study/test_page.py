@@ -8,11 +8,14 @@ from html.parser import HTMLParser
 from urllib.parse import unquote
 
 import pytest
+from markupsafe import Markup
 from PIL import Image
 
 from plait.study import SECTIONS
 from plait.study.page import Number, Table, mean_of
 from plait.training.run import Run
+
+pytestmark = pytest.mark.xdist_group("study")  # one process makes the study
 
 
 class Read(HTMLParser):
@@ -99,7 +102,7 @@ def test_every_run_is_an_ordinary_run_folder_and_is_linked_to(page, study):
 def test_the_tables_hold_what_the_runs_logged(study):
     with (study / "tables" / "4-heldout.csv").open() as file:
         rows = list(csv.DictReader(file))
-    (path,) = (study / "runs").glob("text-democracy-*")
+    (path,) = (study / "runs").glob("text-democracy-lstm-seed-*")
     (test,) = Run.open(path).records("test")
     assert float(rows[0]["bits per character"]) == test["bits_per_character"]
     assert float(rows[1]["bits per character"]) == test["ngram_bits_per_character"]
@@ -121,7 +124,7 @@ def test_a_number_links_to_its_run_or_has_a_dot_for_each():
 
 
 def test_a_csv_has_numbers_in_full_and_spreads_beside(tmp_path):
-    rows = [["a", mean_of([1.0, 2.0], ".0f", [])], ["b", Number(1 / 3)]]
+    rows = [["a", mean_of([1.0, 2.0], ".0f", [])], [Markup("<i>b</i>"), Number(1 / 3)]]
     Table("t", "", ["name", "score"], rows).write(tmp_path)
     lines = (tmp_path / "t.csv").read_text().splitlines()
     assert lines == ["name,score,score (sd)", f"a,1.5,{0.5**0.5}", f"b,{1 / 3},"]

@@ -23,6 +23,8 @@ from plait.study.sections.gates import Gates
 from plait.study.sections.graphs import coefficients
 from plait.training.loop import Interrupted
 
+pytestmark = pytest.mark.xdist_group("study")  # one process makes the study
+
 WANTED = Wanted(
     "memory",
     {"problem": "recall", "length": 4, "hidden_size": 4, "batch_size": 4, "steps": 4},

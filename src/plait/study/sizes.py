@@ -3,7 +3,7 @@
 from typing import Any
 
 _MEMORY: dict[str, Any] = {
-    "options": {"steps": 3000, "eval_lengths": "8,10,12"},  # the rest is the recipe "report"
+    "options": {"eval_lengths": "8,10,12"},  # the rest is the recipe "report"
     "lengths": (4, 5, 6),
     "seeds": (2019, 2020, 2021),
 }
@@ -25,14 +25,19 @@ FULL: dict[str, dict[str, Any]] = {
     },
     "structure": {
         "options": {"steps": 1000, "lr": 0.005}, "neighbours": {"nodes": 16},
-        "order": {"nodes": 32}, "seeds": (0, 1, 2), "layers": (1, 2, 4, 8), "large": True,
+        "order": {"nodes": 64}, "seeds": (0, 1, 2), "layers": (1, 2, 4, 8), "large": True,
         "stacked": {"length": 60, "hidden_size": 64, "steps": 1000, "validate_every": 100},
         "layered": {},
     },
     "both": {
         "waves": {"steps": 1500, "scale": "all", "batch_size": 16},
-        "cells": ("rnn", "lstm", "lstm-peephole", "gru", "gru-before"),
-        "wave_seeds": (0,), "visits": {}, "visit_seeds": (0, 1, 2),
+        "cells": ("rnn", "lstm", "lstm-peephole", "gru", "gru-before"), "wave_seeds": (0,),
+        "speeds": {}, "digits": {},
+        "words": {
+            "layers": 1, "length": 20, "batch_size": 20, "hidden_size": 200, "embedding_size": 200,
+            "steps": 2500, "lr": 0.005, "schedule": "cosine", "warmup": 50,
+        },
+        "word_seeds": (0,), "visits": {}, "seeds": (0, 1, 2), "large": True,
     },
 }  # fmt: skip
 
@@ -78,7 +83,7 @@ QUICK: dict[str, dict[str, Any]] = {
     },
     "structure": {
         "options": {"steps": 200, "lr": 0.005, "validate_every": 100}, "neighbours": {"nodes": 12},
-        "order": {"nodes": 24}, "seeds": (0, 1, 2), "layers": (1, 2, 4), "large": False,
+        "order": {"nodes": 48}, "seeds": (0, 1, 2), "layers": (1, 2, 4), "large": False,
         "stacked": {
             "length": 30, "hidden_size": 32, "embedding_size": 16, "batch_size": 32, "steps": 150,
             "validate_every": 50,
@@ -91,6 +96,16 @@ QUICK: dict[str, dict[str, Any]] = {
             "test": 0.05, "validation": 0.03, "validate_every": 60,
         },
         "cells": ("rnn", "lstm", "gru"), "wave_seeds": (0,),
-        "visits": {"patients": 200, "steps": 80, "hidden_size": 32}, "visit_seeds": (0, 1, 2),
+        "speeds": {},
+        "digits": {
+            "frame": 16, "hidden_size": 24, "layers": 1, "steps": 200, "validate_every": 100,
+        },
+        "words": {
+            "layers": 1, "length": 20, "batch_size": 20, "hidden_size": 48, "embedding_size": 48,
+            "vocabulary": 1000, "steps": 200, "lr": 0.01, "schedule": "cosine", "warmup": 20,
+            "validate_every": 200,
+        },
+        "word_seeds": (0,), "visits": {"patients": 200, "steps": 80, "hidden_size": 32},
+        "seeds": (0, 1, 2), "large": False,
     },
 }  # fmt: skip

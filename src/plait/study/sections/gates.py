@@ -36,6 +36,9 @@ PUBLISHED = {"strings": "266,763", "book": "284,756"}
 SHOWN, READ = 24, 50
 """Channels and characters that are drawn."""
 
+LONG = 2000
+"""Characters along which the gates are read, the last of which are drawn."""
+
 SCORED, BATCHES = 16_384, 4
 """Held-out characters, and batches of fresh strings, that are scored."""
 
@@ -103,7 +106,9 @@ def tell(
     counted = [_counts(strings, 2, PUBLISHED["strings"]), _counts(book, 0, PUBLISHED["book"])]
     sources = {"strings": source_of(strings), "book": source_of(book)}
     bits, along_string = _along_string(strings)
-    sentence, along_book = _along_sentence(book)
+    letters, along_book = _along_text(book)
+    sentence, gap = letters[-READ:], torch.tensor([c == "␣" for c in letters])
+    forgetting = along_book["ifgo".index("f")].mean(1)  # [T]
     rows: list[list[Any]] = []
     for key, what, form in (("strings", "strings", ".1%"), ("book", "book", ".3f")):
         whole, gates = measured[key]
@@ -124,12 +129,13 @@ def tell(
         ),
         Picture(
             "2-sentence", "The gates of the last layer along held-out text.",
-            drawing(9.5, 5.4, lambda figure: _draw(figure, sentence, along_book)),
+            drawing(9.5, 5.4, lambda figure: _draw(figure, sentence, along_book[:, -READ:])),
         ),
         Table(
             "2-gates",
-            "What the gates say over held-out data, and the score when one of them is held: at its "
-            "mean in each channel, at 0, at 1. Strings: right answers. Book: bits per character.",
+            "What the gates say over held-out data, and the score when one of them is held: at "
+            "its mean in each channel, at 0, at 1. Strings: right answers. Book: bits per "
+            "character.",
             ["gate", "mean", "sd", "least", "largest", "free", "at its mean", "at 0", "at 1"],
             rows,
         ),
@@ -140,7 +146,16 @@ def tell(
           for (key, what), count in zip((("strings", "strings"), ("book", "the book")), counted,
                                         strict=True)),
     ]  # fmt: skip
-    return blocks, answers(measured, counted, sources)
+    between = (float(forgetting[gap].mean()), float(forgetting[~gap].mean()))
+    return blocks, [*answers(measured, counted, sources), gap_answer(between, sources["book"])]
+
+
+def gap_answer(between: tuple[float, float], source: str) -> Answer:
+    """Say what the forget gate does between words, from its mean there and elsewhere."""
+    there, elsewhere = (Number(value, ".2f", [source]) for value in between)
+    does = "closes: it lets go" if between[0] < between[1] else "opens: it holds on"
+    text = "Between two words the forget gate {}; its mean is {} there and {} within them."
+    return answer("measured", text, does, there, elsewhere)
 
 
 Measured = tuple[float, dict[str, tuple[float, float, float, float, list[float]]]]
@@ -243,16 +258,15 @@ def _along_string(result: Result) -> tuple[list[str], Tensor]:
     return ["·01"[token] for token in x[:, longest]], torch.stack(cells[-1].said, 1)[:, :, 0]
 
 
-def _along_sentence(result: Result) -> tuple[list[str], Tensor]:
+def _along_text(result: Result) -> tuple[list[str], Tensor]:
     """Give characters of the validation part, and the last layer's gates along them."""
     model = model_of(result)
     _, validation, _ = parts_of(model, config_of(result), run_of(result).facts)
-    read = validation[: 256 + READ]
+    read = validation[:LONG]
     free, cells = watched(model)
     free(read[:, None])
-    said = torch.stack(cells[-1].said, 1)[:, -READ:, 0]
-    letters = model.vocabulary.decode(read[-READ:].tolist())
-    return [c if c.strip() else "␣" for c in letters], said
+    letters = model.vocabulary.decode(read.tolist())
+    return [c if c.strip() else "␣" for c in letters], torch.stack(cells[-1].said, 1)[:, :, 0]
 
 
 def _counts(result: Result, classes: int, published: str) -> list[list[Any]]:

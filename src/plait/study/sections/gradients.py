@@ -65,16 +65,15 @@ def tell(
         Words(
             Markup(
                 "W<sub>hh</sub> is used at every step, so its gradient is a sum over the steps; "
-                "the "
-                "product in it is what vanishes or explodes. ∂⁺ is the derivative of one step with "
-                "the state before it held still. Four networks learn to add two marked numbers "
-                "among {}."
+                "the product in it is what vanishes or explodes. ∂⁺ is the derivative of one step "
+                "with the state before it held still. Four networks learn to add two marked "
+                "numbers among {}."
             ).format(length)
         ),
         Table(
             "1-gradients",
-            "The two gradients after training, and where the second comes from. The sum over time "
-            "is checked against what autograd gives for the whole.",
+            "The two gradients after training, and where the second comes from. The sum over "
+            "time is checked against what autograd gives for the whole.",
             ["network", "‖∂L/∂W_ph‖", "‖∂L/∂W_hh‖", "from the last step", "from the older half",
              "sum − autograd, relative"],
             [[name, *_sums(found[name], source_of(r)), Number(apart[name], ".0e", [source_of(r)])]
@@ -83,16 +82,16 @@ def tell(
         Table(
             "1-reach",
             "What is left of the gradient at the first step, as a share of the last step’s: "
-            "below 1 "
-            "it faded, above 1 it grew. “1 % left” is how many steps back that is.",
+            "below 1 it faded, above 1 it grew. “1 % left” is how many steps back that is.",
             ["network", "at the start", "1 % left", "after training", "1 % left",
              "right answers", "without looking"],
             [_reach(found[name], result) for name, result in results.items()],
         ),
         Picture(
             "1-flow",
-            "Left: the norm of the loss’s gradient by time step, before (dashed) and after (solid) "
-            "training. Right: the norm of the whole gradient in training, before it is clipped.",
+            "Left: the norm of the loss’s gradient by time step, before (dashed) and after "
+            "(solid) training. Right: the norm of the whole gradient in training, before it is "
+            "clipped.",
             drawing(9.5, 4.2, lambda figure: _draw(figure, found, norms)),
         ),
     ]  # fmt: skip
@@ -138,9 +137,8 @@ def answers(
     told.append(
         answer(
             "measured",
-            "Gates keep it: after training the {} has {} of its gradient left at the first "
-            "step, the "
-            "tanh network {}."
+            "Gates keep it: after training the {} has {} of its gradient left at the first step, "
+            "the tanh network {}."
             if _share(trained[gated]) > _share(trained[tanh])
             else "Gates do not keep it here: after training the {} has {} of its gradient left at "
             "the first step, the tanh network {}.",
@@ -151,8 +149,8 @@ def answers(
     told.append(
         answer(
             "measured",
-            "The one term that the report writes is {} of the whole in the {}: the rest of the sum "
-            "is the memory.",
+            "The one term that the report writes, the last step’s, is {} of the sum in the {}: "
+            "the rest is the memory.",
             Number(last, ".1%", [sources[gated]]), gated,
         )
     )  # fmt: skip

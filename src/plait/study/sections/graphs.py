@@ -90,8 +90,7 @@ def tell(
         Table(
             "6-updates",
             f"What {TO} has heard of, and how much the features of {FROM} change its own, in a "
-            f"stack "
-            "of so many graph layers with random weights.",
+            "stack of so many graph layers with random weights.",
             ["updates", "heard of", f"‖∂h({TO})/∂x({FROM})‖"],
             [[str(k), " ".join(NAMES[n] for n in graph.receptive_field(to, k)),
               Number(value, ".2g", ["tables/6-updates.csv"])] for k, value in enumerate(felt)],
@@ -99,8 +98,7 @@ def tell(
         Table(
             "6-memory",
             f"Memory of the adjacency of random graphs with {DEGREE} neighbours a node, in MB: "
-            f"dense, "
-            "and as a list of edges with weights.",
+            "dense, and as a list of edges with weights.",
             ["nodes", "dense", "edges", "dense / edges"],
             [[f"{nodes:,}", *(Number(v / 1e6, ",.3f" if v < 1e8 else ",.0f", listed) for v in both),
               Number(both[0] / both[1], ",.1f", listed)] for nodes, both in memory.items()],
@@ -154,8 +152,8 @@ def answers(
         ),
         answer(
             verdict_of(abs(summed - 1) < 1e-5 and apart > 0.01),
-            "With attention what a node hears still sums to {}, and {} of it is shifted away from "
-            "the plain average.",
+            "With attention what a node hears still sums to {}, and {} of it is shifted away "
+            "from the plain average.",
             Number(summed, ".3f", [source]), Number(apart, ".1%", [source]),
         ),
     ]  # fmt: skip
@@ -284,8 +282,7 @@ def _draw_weights(
 
 _LAYER = formula(
     "The layer: sigma of A hat times H times W, where A hat is D tilde to the minus one half "
-    "times A "
-    "tilde times D tilde to the minus one half, and A tilde is A plus the identity.",
+    "times A tilde times D tilde to the minus one half, and A tilde is A plus the identity.",
     at("H", above="(l+1)"), "= σ (", "<mover><mi>A</mi><mo>^</mo></mover>", at("H", above="(l)"),
     at("W", above="(l)"), ") ,", "<mspace width='1.2em'></mspace>",
     "<msub><mover><mi>A</mi><mo>^</mo></mover><mrow><mi>i</mi><mi>j</mi></mrow></msub>", "=",

@@ -59,9 +59,9 @@ def tell(
     recall = made["stacked"].grid.plans[0].config
     blocks: list[Block] = [
         Words(
-            "Two questions about drawn graphs, fresh ones in every batch. Neighbours: does an edge "
-            "join two of the four marked nodes? Order: which of two marks comes first along a "
-            "path? Half of the answers are yes."
+            "Two questions about drawn graphs, fresh ones in every batch. Neighbours: does an "
+            "edge join two of the four marked nodes? Order: which of two marks comes first along "
+            "a path? Half of the answers are yes."
         ),
         Table(
             "8-who", "Right answers on fresh graphs; without looking, 50 %.",

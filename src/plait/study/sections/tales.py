@@ -58,12 +58,12 @@ def tell(
         )
         for step, of in load_kept(run_of(first)).items()
     ]
-    training, _, held_out = parts_of(model, config, facts)
+    training, validation, _ = parts_of(model, config, facts)
     known = known_words(model.vocabulary.decode(training.tolist()))
     texts = model.generate(PROMPT, size["length"], beta=BETA, count=size["texts"],
                            seed=config.seed, skip_unknown=True)  # fmt: skip
     written = [_share(text.removeprefix(PROMPT), known) for text in texts]
-    usual = _share(model.vocabulary.decode(held_out.tolist()), known)
+    usual = _share(model.vocabulary.decode(validation.tolist()), known)
     blocks: list[Block] = [
         Table(
             "5-accuracy",
@@ -76,11 +76,11 @@ def tell(
         Listing(f"Listing 6: {LENGTH} characters after “{PROMPT}”, β = {BETA:g}", entries),
         Table(
             "5-words",
-            f"Words that the training text has, of those in {size['texts']} texts written at "
-            f"β = {BETA:g} and in the held-out text.",
+            f"Words that the training text has, of those in {size['texts']} texts written at β = "
+            f"{BETA:g} and in the validation part.",
             ["text", "known words"],
             [["written", mean_of(written, ".1%", [source])],
-             ["held out", Number(usual, ".1%", [source])]],
+             ["validation part", Number(usual, ".1%", [source])]],
         ),
     ]  # fmt: skip
     bits = runs.number("test_bits_per_character")
@@ -88,8 +88,9 @@ def tell(
         words_answer(written, usual, source),
         answer(
             "measured",
-            "Held-out text costs it {} bits per character, an n-gram {}. Whether what it writes "
+            "Held-out text{} costs it {} bits per character, an n-gram {}. Whether what it writes "
             "makes sense no number here says: read it.",
+            ", most of it the file’s licence," if own else "",
             bits, runs.number("test_ngram_bits_per_character"),
         ),
     ]  # fmt: skip

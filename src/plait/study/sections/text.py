@@ -101,8 +101,8 @@ def tell(
         ),
         Table(
             "4-heldout",
-            "On the end of the text, which was not trained on. The n-gram counts what follows each "
-            "few characters in the same training text."
+            "On the end of the text, which was not trained on. The n-gram counts what follows "
+            "each few characters in the same training text."
             + (" The report’s file ends in Project Gutenberg’s licence, which reads unlike the "
                "book."
                if own else ""),
@@ -122,10 +122,8 @@ def tell(
         Table(
             "4-drawing",
             "How sharply is drawn. Entropy: of the next character, over held-out text. Known "
-            "words: "
-            f"those that the training text has. Repeated: pieces of {SPAN} characters that the "
-            f"same "
-            f"text of {repeated.length:,} had before; in held-out text "
+            f"words: those that the training text has. Repeated: pieces of {SPAN} characters that "
+            f"the same text of {repeated.length:,} had before; in held-out text "
             f"{statistics.fmean(repeated.heldout):.1%}.",
             ["the report’s temperature, β", "temperature 1/β", "entropy, bits", "known words",
              "repeated"],
@@ -165,13 +163,11 @@ def temperature_answer(entropy: Mapping[float, float], source: str) -> Answer:
     falls = all(entropy[a] > entropy[b] for a, b in pairwise(finite))
     said = (
         "The report’s temperature is an inverse one: from {} to {} the entropy of a draw falls "
-        "from "
-        "{} to {} bits, where a temperature would raise it. It multiplies the logits; Plait "
+        "from {} to {} bits, where a temperature would raise it. It multiplies the logits; Plait "
         "calls it β."
         if falls
         else "The report’s temperature works as one: from {} to {} the entropy of a draw goes "
-        "from {} "
-        "to {} bits."
+        "from {} to {} bits."
     )
     return answer(
         verdict_of(not falls), said, f"{low:g}", f"{high:g}",
