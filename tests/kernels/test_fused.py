@@ -80,6 +80,29 @@ def test_values_and_gradients_are_the_references(
         assert_near(gradient, expected_gradients[name].float(), 1e-5)
 
 
+@pytest.mark.parametrize("cell", ["lstm-peephole", "gru-before"])
+@pytest.mark.parametrize("operator", ["gcn", "chebyshev 4", "diffusion"])
+@pytest.mark.parametrize("nodes", [4, 5, 9])
+def test_where_nearly_all_are_joined_the_whole_matrix_is_used(
+    cell, operator, nodes, layer_of, in_double, answers, assert_near
+):
+    """Nodes that fill no four, and channels that fill one vector and a bit."""
+    weights = torch.rand(nodes, nodes) + 0.1
+    net = Graph.from_adjacency(weights + weights.T)
+    layer = layer_of(cell, F, 19, operator=OPERATORS[operator])
+    assert any(
+        strand._filters(torch.zeros(T, 3, nodes, F), net).terms.dense for strand in layer.strands
+    )
+    x, start = torch.randn(T, 3, nodes, F), start_of(layer, 3, nodes)
+    values, gradients = answers(layer, x, start, graph=net)
+    expected, expected_gradients = answers(
+        in_double(layer), x.double(), tuple(s.double() for s in start), graph=net.to(torch.float64)
+    )
+    assert_near(values, tuple(e.float() for e in expected), 1e-6)
+    for name, gradient in gradients.items():
+        assert_near(gradient, expected_gradients[name].float(), 1e-5)
+
+
 @every_cell
 @pytest.mark.parametrize("sizes", [(0, 1, 1), (7, 33, 19), (40, 64, 70)], ids=str)
 def test_any_width_and_batch(cell, sizes, layer_of, in_double, answers, assert_near):

@@ -52,6 +52,9 @@ class Algebra(NamedTuple):
         return kinds.get(self.name, steps.GRUBefore)(self.option)
 
 
+DENSE = 0.7
+"""Share of a shift's entries that are not 0 above which the whole matrix is faster, as measured."""
+
 ALGEBRAS = {
     "RNN_TANH": Algebra("RNN", 1, 0),
     "RNN_RELU": Algebra("RNN", 1, 0, option=1),
@@ -96,15 +99,18 @@ def filters(shifts: tuple[Shift, ...], order: int, hears_itself: bool, nodes: in
     return Filters(terms, transposed, (*there, *back))
 
 
-def _stacked(matrices: list[Tensor], nodes: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Give offsets `[shifts, N + 1]`, columns and values of several matrices."""
+def _stacked(matrices: list[Tensor], nodes: int) -> tuple[Tensor, ...]:
+    """Give offsets `[shifts, N + 1]`, columns and values of several matrices, and them if dense."""
     parts = [m if m.layout == torch.sparse_csr else m.to_sparse_csr() for m in matrices]
     offsets = torch.zeros(len(parts), nodes + 1, dtype=torch.int32)
     for k, part in enumerate(parts):
         offsets[k] = part.crow_indices() + (offsets[k - 1, -1] if k else 0)
     columns = torch.cat([torch.zeros(0, dtype=torch.int32), *(p.col_indices() for p in parts)])
     values = torch.cat([torch.zeros(0), *(p.values() for p in parts)])
-    return offsets, columns.int(), values
+    dense = torch.zeros(0)
+    if len(values) > DENSE * len(parts) * nodes**2:
+        dense = torch.stack([m.to_dense() for m in matrices])
+    return offsets, columns.int(), values, dense
 
 
 class Packing(NamedTuple):

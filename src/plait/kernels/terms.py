@@ -14,7 +14,7 @@ from plait.kernels.simd import LANES, fma, line, load, number, spread, store, wh
 
 
 class Terms(NamedTuple):
-    """Shifts and how often each is applied; the last three are addresses."""
+    """Shifts and how often each is applied; the last four are addresses."""
 
     nodes: int  # N; 1 without a graph
     width: int  # blocks of a row: the state, and the terms of every shift
@@ -23,6 +23,7 @@ class Terms(NamedTuple):
     offsets: int  # int32 [shifts, N + 1], where each node's edges begin
     columns: int  # int32 [edges of all shifts]
     values: int  # float32 [edges of all shifts]
+    dense: int  # float32 [shifts, N, N] where that is faster than by the edges, else 0
 
 
 @njit
@@ -69,6 +70,9 @@ def fold(terms, dz, rows, dx, F):
 @njit
 def _shift(terms, k, x, x_width, y, y_width, plus, F, times, sign):
     """Write times · S_k x + sign · plus to y, for the nodes of one member; no plus: 0."""
+    if terms.dense:
+        _shift_dense(terms, k, x, x_width, y, y_width, plus, F, times, sign)
+        return
     for i in range(terms.nodes):
         row, out, by = k * (terms.nodes + 1) + i, y + 4 * i * y_width, plus
         first, last = whole(terms.offsets, row), whole(terms.offsets, row + 1)
@@ -95,6 +99,41 @@ def _shift(terms, k, x, x_width, y, y_width, plus, F, times, sign):
                     heard = load(x, whole(terms.columns, e) * x_width + j, n)
                     a = fma(spread(number(terms.values, e)), heard, a)
                 _put(out, by, j, n, a, times, sign)
+
+
+@njit
+def _shift_dense(terms, k, x, x_width, y, y_width, plus, F, times, sign):
+    """Do so by the whole matrix: what is heard is read once for four nodes."""
+    N = terms.nodes
+    for i in range(0, N, 4):
+        left = N - i
+        a = line(terms.dense, k * N + i, N)
+        b = line(a, 1 if left > 1 else 0, N)
+        c = line(a, 2 if left > 2 else 0, N)
+        d = line(a, 3 if left > 3 else 0, N)
+        for j in range(0, F, 2 * LANES):
+            n = F - j
+            a0, a1, b0, b1 = spread(_f(0.0)), spread(_f(0.0)), spread(_f(0.0)), spread(_f(0.0))
+            c0, c1, d0, d1 = spread(_f(0.0)), spread(_f(0.0)), spread(_f(0.0)), spread(_f(0.0))
+            for e in range(N):
+                heard = line(x, e, x_width) + 4 * j
+                h0, h1 = load(heard, 0, n), load(heard, LANES, n - LANES)
+                value = spread(number(a, e))
+                a0, a1 = fma(value, h0, a0), fma(value, h1, a1)
+                value = spread(number(b, e))
+                b0, b1 = fma(value, h0, b0), fma(value, h1, b1)
+                value = spread(number(c, e))
+                c0, c1 = fma(value, h0, c0), fma(value, h1, c1)
+                value = spread(number(d, e))
+                d0, d1 = fma(value, h0, d0), fma(value, h1, d1)
+            for m in range(min(left, 4)):
+                out, by = y + 4 * (i + m) * y_width, plus
+                if plus:
+                    by = plus + 4 * (i + m) * y_width
+                low = a0 if m == 0 else b0 if m == 1 else c0 if m == 2 else d0
+                high = a1 if m == 0 else b1 if m == 1 else c1 if m == 2 else d1
+                _put(out, by, j, n, low, times, sign)
+                _put(out, by, j + LANES, n - LANES, high, times, sign)
 
 
 @njit(inline="always")
