@@ -105,7 +105,7 @@ QUICK: dict[str, dict[str, Any]] = {
             "vocabulary": 1000, "steps": 200, "lr": 0.01, "schedule": "cosine", "warmup": 20,
             "validate_every": 200,
         },
-        "word_seeds": (0,), "visits": {"patients": 200, "steps": 80, "hidden_size": 32},
+        "word_seeds": (0,), "visits": {"patients": 200, "steps": 80, "lr": 0.01, "hidden_size": 32},
         "seeds": (0, 1, 2), "large": False,
     },
 }  # fmt: skip
