@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -95,3 +96,18 @@ def answers() -> Callable[..., tuple[tuple[Tensor, ...], dict[str, Tensor]]]:
         return values, dict(zip(of, torch.autograd.grad(loss, list(of.values())), strict=True))
 
     return run
+
+
+@pytest.fixture(scope="session")
+def learn() -> Callable[[Any], None]:
+    """Learn a task whose batches carry nothing along, without a run folder."""
+
+    def make(task: Any) -> None:
+        optimizer = torch.optim.Adam(task.model.parameters(), lr=task.config.lr)
+        for step in range(1, task.config.steps + 1):
+            loss, _, _ = task.loss(step, ())
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+    return make

@@ -169,7 +169,7 @@ def test_a_run_begins_with_another_of_smaller_frames(tmp_path, monkeypatch, caps
     assert "a fully connected network knows no others" in capsys.readouterr().err
 
 
-def test_a_small_network_learns_more_than_the_baselines_know(tmp_path):
+def test_a_small_network_learns_more_than_the_baselines_know(tmp_path, learn):
     """Bright squares on 16 × 16: where they are going is all there is to know."""
     path = tmp_path / "squares"
     shape = (10, 7, 7)
@@ -177,12 +177,7 @@ def test_a_small_network_learns_more_than_the_baselines_know(tmp_path):
     options = TINY | {"hidden_size": 24, "patch": 2, "batch_size": 8, "neighbours": 8}
     config = DigitsConfig.of(options | {"digits": str(path), "lr": 0.02, "steps": 100})
     task = DigitsTask(config, CPU)
-    optimizer = torch.optim.Adam(task.model.parameters(), lr=config.lr)
-    for step in range(1, config.steps + 1):
-        loss, _, _ = task.loss(step, ())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    learn(task)
     scores = task.score(task.testing)
     plain = [scores[f"{name}_cross_entropy"] for name in ("mean_frame", "last_frame")]
     assert scores["cross_entropy"] < 0.9 * min(plain)

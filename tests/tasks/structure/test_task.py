@@ -113,17 +113,12 @@ def test_streams_never_meet():
     ("problem", "network", "least"),
     [("order", "lstm-dfs", 0.99), ("neighbours", "diffusion", 0.9)],
 )
-def test_a_small_network_learns_what_suits_it(problem, network, least):
+def test_a_small_network_learns_what_suits_it(problem, network, least, learn):
     config = StructureConfig(
         problem=problem, network=network, nodes=12, hidden_size=16, steps=100, lr=0.01
     )
     task = StructureTask(config, CPU)
-    optimizer = torch.optim.Adam(task.model.parameters(), lr=config.lr)
-    for step in range(1, config.steps + 1):
-        loss, _, _ = task.loss(step, ())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    learn(task)
     assert task.validate()["accuracy"] > least
 
 
