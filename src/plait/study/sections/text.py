@@ -16,7 +16,7 @@ from plait.api import load_kept
 from plait.comparison.results import Result
 from plait.figures import COLOURS
 from plait.study.claims import Answer, answer, below, verdict_of
-from plait.study.corpora import corpus
+from plait.study.corpora import table_1
 from plait.study.page import Block, Listing, Number, Picture, Table, Words, drawing, mean_of
 from plait.study.runs import Made, Wanted, config_of, model_of, run_of, source_of, test_of
 from plait.study.words import known_words, words_of
@@ -57,9 +57,7 @@ READ = 2000
 
 def wanted(size: Mapping[str, Any]) -> dict[str, Wanted]:
     """The network of table 1, from windows with a zero state, as the report trains it."""
-    options = {"data": corpus("democracy"), **size["options"]}
-    seeds = size["seeds"]
-    return {"runs": Wanted("text", options, {"cell": ["lstm"]}, seeds, recipe="report")}
+    return {"runs": table_1("democracy", size)}
 
 
 def tell(
