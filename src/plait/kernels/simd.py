@@ -80,17 +80,41 @@ def pointer(builder: Any, address: Any, index: Any, kind: Any) -> Any:
 
 
 def move(builder: Any, address: Any, index: Any, count: Any, value: Any = None) -> Any:
-    """Load the first `count` lanes, the others being 0, or store them."""
+    """Load the first `count` lanes, the others being 0, or store them.
+
+    Most vectors lie wholly within their array, and a branch for those is cheaper than a mask, which
+    processors of 8 lanes may take tens of instructions to store by.
+    """
     place, align = pointer(builder, address, index, FLOATS), ir.IntType(32)(4)
-    lanes = _INTS(list(range(LANES)))
-    mask = builder.icmp_signed("<", lanes, constant(builder, builder.trunc(count, align.type)))
-    if value is None:
-        kind = ir.FunctionType(FLOATS, [place.type, align.type, _MASK, FLOATS])
-        load = _declared(builder, f"llvm.masked.load.v{LANES}f32.p0", kind)
-        return builder.call(load, [place, align, mask, _ZERO])
-    kind = ir.FunctionType(ir.VoidType(), [FLOATS, place.type, align.type, _MASK])
-    store = _declared(builder, f"llvm.masked.store.v{LANES}f32.p0", kind)
-    return builder.call(store, [value, place, align, mask])
+    lanes = constant(builder, builder.trunc(count, align.type))
+    mask = builder.icmp_signed("<", _INTS(list(range(LANES))), lanes)
+
+    def all_() -> Any:
+        if value is None:
+            return builder.load(place, align=4)
+        return builder.store(value, place, align=4)
+
+    def some() -> Any:
+        if value is None:
+            kind = ir.FunctionType(FLOATS, [place.type, align.type, _MASK, FLOATS])
+            load = _declared(builder, f"llvm.masked.load.v{LANES}f32.p0", kind)
+            return builder.call(load, [place, align, mask, _ZERO])
+        kind = ir.FunctionType(ir.VoidType(), [FLOATS, place.type, align.type, _MASK])
+        store = _declared(builder, f"llvm.masked.store.v{LANES}f32.p0", kind)
+        return builder.call(store, [value, place, align, mask])
+
+    whole = builder.icmp_signed(">=", count, count.type(LANES))
+    with builder.if_else(whole) as (then, otherwise):
+        with then:
+            first = all_(), builder.block
+        with otherwise:
+            second = some(), builder.block
+    if value is not None:
+        return None
+    either = builder.phi(FLOATS)
+    for found, block in (first, second):
+        either.add_incoming(found, block)
+    return either
 
 
 def widened(builder: Any, address: Any, size: int) -> Any:
