@@ -3,11 +3,13 @@
 import shutil
 import subprocess
 import sys
+import threading
 
 import pytest
+import torch
 
 from plait.kernels import compiled as module
-from plait.kernels.compiled import _Files
+from plait.kernels.compiled import _Files, in_threads
 
 
 @pytest.fixture
@@ -51,6 +53,7 @@ def test_without_room_on_the_disk_nothing_is_kept_and_nothing_breaks(files, tmp_
 
 SCRIPT = """
 import sys
+import threading
 import numpy as np
 from plait.kernels.compiled import _Files, compiled
 
@@ -77,3 +80,39 @@ def test_a_later_process_finds_what_two_at_once_have_compiled(tmp_path):
     assert first.communicate()[0].split()[:3] == ["2", "3.5", "1.5"]
     assert second.communicate()[0].split()[:3] == ["1.5", "3.5", "2"]
     assert start("1").communicate()[0].split() == ["2", "3.5", "1.5", "3"]
+
+
+@pytest.fixture(params=["torch's threads", "a pool"])
+def two_threads(request, monkeypatch):
+    if request.param == "a pool":
+        monkeypatch.setattr(module, "_openmp", None)
+    elif module._openmp is None:
+        pytest.skip("this torch brings no OpenMP of GNU's")
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_every_block_is_called_once_and_by_two_threads(two_threads):
+    called, meet = [], threading.Barrier(2)
+
+    def call(block):
+        if block < 2:
+            meet.wait(60)  # the first two blocks wait for each other
+        called.append((block, threading.get_ident()))
+
+    in_threads(call, range(7))
+    assert sorted(block for block, _ in called) == list(range(7))
+    assert len({thread for _, thread in called}) == 2
+
+
+@pytest.mark.parametrize("error", [ValueError, IndexError, KeyboardInterrupt])
+def test_what_a_block_raises_reaches_who_called(two_threads, error):
+    def call(block):
+        if block == 3:
+            raise error("of block 3")
+
+    with pytest.raises(error, match="of block 3"):
+        in_threads(call, range(6))
+    in_threads(lambda block: None, range(6))  # and the threads are as good as before

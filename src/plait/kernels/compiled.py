@@ -1,10 +1,13 @@
 """Compiling kernels, keeping them on the disk, and running them on several threads.
 
-A compiled kernel lets Python's lock go and knows no threads: blocks of work are handed to threads
-of our own. So a child after `fork()` and any number of Python threads can call it, and nothing
-depends on how many threads there are.
+A compiled kernel lets Python's lock go and knows no threads: blocks of work are handed out to
+threads from outside, and nothing depends on how many there are. The threads are torch's own where
+it has GNU OpenMP's: those wait for work by spinning, for milliseconds, and take a core from any
+others that would run meanwhile. A child after `fork()` does not have them and must not ask for
+them; there, and elsewhere, the threads are a pool of ours.
 """
 
+import ctypes
 import hashlib
 import os
 from collections.abc import Callable, Sequence
@@ -68,26 +71,33 @@ class _Files(IndexDataCacheFile):
 
 def in_threads(call: Callable[[int], None], blocks: Sequence[int]) -> None:
     """Call with every number, on as many threads as torch has."""
-    helpers = min(torch.get_num_threads(), len(blocks)) - 1
-    if helpers <= 0:
+    threads = min(torch.get_num_threads(), len(blocks))
+    if threads <= 1:
         for block in blocks:
             call(block)
         return
-    left = list(reversed(blocks))
+    left, errors = list(reversed(blocks)), []
 
-    def work() -> None:
-        while left:
-            try:
-                block = left.pop()
-            except IndexError:  # another thread took the last one
-                return
-            call(block)
+    def work(_: int | None = None) -> None:
+        try:
+            while left:
+                try:
+                    block = left.pop()
+                except IndexError:  # another thread took the last one
+                    return
+                call(block)
+        except BaseException as error:  # Ctrl-C too: it is raised below, in the thread that called
+            errors.append(error)
+            left.clear()
 
-    jobs = [_pool().submit(work) for _ in range(helpers)]
-    work()
-    wait(jobs)
-    for job in jobs:
-        job.result()
+    if _openmp is not None and os.getpid() == _home:
+        _openmp.GOMP_parallel(_PART(work), None, threads, 0)
+    else:
+        jobs = [_pool().submit(work) for _ in range(threads - 1)]
+        work()
+        wait(jobs)
+    if errors:
+        raise errors[0]
 
 
 def room(*shape: int) -> torch.Tensor:
@@ -98,6 +108,15 @@ def room(*shape: int) -> torch.Tensor:
     return torch.from_numpy(np.empty(shape, np.float32))
 
 
+def _torch_openmp() -> ctypes.CDLL | None:
+    """Find the OpenMP that torch brings along, if it is GNU's."""
+    for path in Path(torch.__file__).parent.glob("lib/libgomp*.so*"):
+        return ctypes.CDLL(str(path))
+    return None
+
+
+_PART = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+_openmp, _home = _torch_openmp(), os.getpid()
 _pools: dict[int, ThreadPoolExecutor] = {}
 
 
