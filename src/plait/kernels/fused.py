@@ -17,7 +17,7 @@ from plait.kernels import loops, steps
 from plait.kernels.choice import Choice
 from plait.kernels.compiled import in_threads, room
 from plait.kernels.product import multiplied
-from plait.kernels.rounding import pack
+from plait.kernels.rounding import PANEL, pack
 from plait.kernels.simd import ROWS
 from plait.kernels.sparse import Shift
 from plait.kernels.terms import Terms, fill_all, fold_all
@@ -30,7 +30,7 @@ BLOCK = 64
 AT_ONCE = 256
 """Rows whose terms are computed again at a time, for the weights' gradient."""
 
-COLUMNS, GROUPS = 128, 8
+COLUMNS, GROUPS = 64, 8
 """Of the weights' gradient that one thread takes at a time; or parts of the steps, on a graph."""
 
 WORTH = 2**23
@@ -337,7 +337,7 @@ def _weights(
 
     def part(number: int) -> None:
         t, left = parts[number]
-        scratch = room(most * terms.nodes, terms.width * H)
+        scratch = room(most * terms.nodes, terms.width * H + PANEL)
         loops.weights(
             sums, terms, t, min(t + steps, T), left, min(left + columns, gates), most,
             grads[t // steps].data_ptr(), scratch.data_ptr(),

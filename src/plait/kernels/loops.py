@@ -138,11 +138,12 @@ class Sums(NamedTuple):
 def weights(sums, terms, begin, end, left, right, most, grad, scratch):
     """Add to grad `[terms · H, gates]` what comes of the steps begin … end, columns left … right.
 
-    So many members are taken at once; `scratch` is room for their states' terms.
+    So many members are taken at once; `scratch` is room for their states' terms, and a
+    panel of as many rows.
     """
     H, N, W = sums.H, terms.nodes, terms.width * sums.H
     K, z = terms.heard * H, scratch + 4 * (W - terms.heard * H)
-    gates = sums.first + sums.more_width
+    gates, panel = sums.first + sums.more_width, line(scratch, most * N, W)
     near, far = min(left, sums.first), min(right, sums.first)
     near_more, far_more = max(left - sums.first, 0), max(right - sums.first, 0)
     t, m = begin, 0
@@ -165,7 +166,8 @@ def weights(sums, terms, begin, end, left, right, most, grad, scratch):
                 t, m = t + 1, 0
         fill(terms, scratch, rows, H)
         heard = line(sums.heard, at, sums.stride) + 4 * near
-        outer(z, W, K, heard, sums.stride, far - near, rows, grad + 4 * near, gates)
+        outer(z, W, K, heard, sums.stride, far - near, rows, grad + 4 * near, gates,
+              panel)  # fmt: skip
         if far_more > near_more:
             if sums.reset:
                 reset = line(sums.reset, at, sums.reset_stride)
@@ -173,7 +175,8 @@ def weights(sums, terms, begin, end, left, right, most, grad, scratch):
                 fill(terms, scratch, rows, H)
             more = line(sums.more, at, sums.more_stride) + 4 * near_more
             out = grad + 4 * (sums.first + near_more)
-            outer(z, W, K, more, sums.more_stride, far_more - near_more, rows, out, gates)
+            outer(z, W, K, more, sums.more_stride, far_more - near_more, rows, out, gates,
+                  panel)  # fmt: skip
 
 
 @njit

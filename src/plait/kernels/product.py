@@ -17,7 +17,7 @@ from torch import Tensor, get_num_threads
 from plait.kernels import simd
 from plait.kernels.compiled import compiled, in_threads, room
 from plait.kernels.rounding import PANEL
-from plait.kernels.simd import LANES, ROWS, WIDTH, intrinsic, line
+from plait.kernels.simd import LANES, ROWS, WIDTH, intrinsic, line, load, store
 
 ROWS_AT_ONCE = 256
 """Of a large product, what stays in the cache while all panels pass."""
@@ -89,21 +89,28 @@ product = _products[Float32]
 
 
 @njit
-def outer(a, a_stride, K, b, b_stride, columns, rows, out, out_stride):
-    """Add aᵀ b, summed over the rows of a [rows, K] and b [rows, columns], to out [K, columns]."""
+def outer(a, a_stride, K, b, b_stride, columns, rows, out, out_stride, scratch):
+    """Add aᵀ b, summed over the rows of a [rows, K] and b [rows, columns], to out [K, columns].
+
+    `scratch` is room for a panel of b: rows · PANEL numbers.
+    """
     k = K - K % ROWS
     for j in range(0, columns, PANEL):
+        for row in range(rows):  # a panel's rows one below the other, in a few lines of the cache
+            for w in range(0, PANEL, LANES):
+                value = load(line(b, row, b_stride), j + w, columns - j - w)
+                store(line(scratch, row, PANEL), w, LANES, value)
         for i in range(0, k, ROWS):
-            _outer_tile(ROWS, a, a_stride, i, b, b_stride, j, columns, rows, out, out_stride)
+            _outer_tile(ROWS, a, a_stride, i, scratch, j, columns, rows, out, out_stride)
         i = k
         if i + 4 <= K:
-            _outer_tile(4, a, a_stride, i, b, b_stride, j, columns, rows, out, out_stride)
+            _outer_tile(4, a, a_stride, i, scratch, j, columns, rows, out, out_stride)
             i += 4
         if i + 2 <= K:
-            _outer_tile(2, a, a_stride, i, b, b_stride, j, columns, rows, out, out_stride)
+            _outer_tile(2, a, a_stride, i, scratch, j, columns, rows, out, out_stride)
             i += 2
         if i < K:
-            _outer_tile(1, a, a_stride, i, b, b_stride, j, columns, rows, out, out_stride)
+            _outer_tile(1, a, a_stride, i, scratch, j, columns, rows, out, out_stride)
 
 
 @compiled
@@ -115,8 +122,8 @@ def multiplied(a: Tensor, packed: Tensor, columns: int) -> Tensor:
     """Give a `[rows, K]` · packed, on all threads: `[rows, columns]`."""
     rows, K = a.shape
     a, out = a.contiguous(), room(rows, columns)
-    each = min(ROWS_AT_ONCE, -(-rows // get_num_threads()))
-    each = max(ROWS, -(-each // ROWS) * ROWS)
+    blocks = get_num_threads() * max(1, -(-rows // (get_num_threads() * ROWS_AT_ONCE)))
+    each = max(1, -(-rows // (blocks * ROWS))) * ROWS  # as many for all threads
 
     def block(first: int) -> None:
         last = min(first + each, rows)
@@ -180,12 +187,12 @@ def _tile(typing, height, panels, bits, a, row, stride, packed, column, depth, o
 
 
 @intrinsic(prefer_literal=True)
-def _outer_tile(typing, height, a, a_stride, i, b, b_stride, j, columns, rows, out, out_stride):
+def _outer_tile(typing, height, a, a_stride, i, panel, j, columns, rows, out, out_stride):
     """Add to `height` rows × one panel of `outer`'s answer, from row i and column j on."""
     M = height.literal_value
 
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        _, a, a_stride, i, b, b_stride, j, columns, rows, out, out_stride = args
+        _, a, a_stride, i, panel, j, columns, rows, out, out_stride = args
         long = i.type
         starts = [builder.add(j, long(w * LANES)) for w in range(WIDTH)]
         left = [builder.sub(columns, start) for start in starts]
@@ -199,10 +206,9 @@ def _outer_tile(typing, height, a, a_stride, i, b, b_stride, j, columns, rows, o
             for place, n, s in zip(row_places, left, row_sums, strict=True):
                 builder.store(simd.move(builder, out, place, n), s)
         with cgutils.for_range(builder, rows) as loop:
-            b_row = builder.mul(loop.index, b_stride)
+            at = builder.add(panel, builder.mul(loop.index, long(4 * PANEL)))
             row = [
-                simd.move(builder, b, builder.add(b_row, at), n)
-                for at, n in zip(starts, left, strict=True)
+                simd.widened(builder, builder.add(at, long(4 * w * LANES)), 4) for w in range(WIDTH)
             ]
             a_row = builder.add(builder.mul(loop.index, a_stride), i)
             for m, row_sums in enumerate(sums):
@@ -215,4 +221,4 @@ def _outer_tile(typing, height, a, a_stride, i, b, b_stride, j, columns, rows, o
                 simd.move(builder, out, place, n, builder.load(s))
         return context.get_dummy_value()
 
-    return types.void(height, *[types.intp] * 10), code
+    return types.void(height, *[types.intp] * 9), code
