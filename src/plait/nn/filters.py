@@ -82,6 +82,8 @@ class Filter:
                 else:
                     before, last = last, propagate(shift, last, before, times=2.0, minus=True)
                 basis.append(last)
+        if weight.shape[::2] == (1, 1):  # of one channel: numbers times terms, as they lie
+            return sum(w * term for w, term in zip(weight.flatten(), basis, strict=True))  # pyright: ignore[reportReturnType]
         stacked = basis[0] if len(basis) == 1 else torch.cat(basis, -1)  # [N, ..., M·F]
         return F.linear(stacked, weight.flatten(1))
 
