@@ -7,6 +7,7 @@ a graph of the gradient is wanted, it is computed again in torch.
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -85,8 +86,14 @@ class Filters(NamedTuple):
     held: tuple[Tensor, ...]
 
 
+@lru_cache(16)
+def product_alone(nodes: int) -> Filters:
+    """Give the one term of a matrix product, without a graph."""
+    return filters((), 0, True, nodes)
+
+
 def filters(shifts: tuple[Shift, ...], order: int, hears_itself: bool, nodes: int) -> Filters:
-    """Stack the shifts of an operator, each with so many terms; none for a matrix product."""
+    """Stack the shifts of an operator, each with so many terms."""
     shifts = shifts if order else ()
     width = 1 + order * len(shifts)
     heard = width if hears_itself else width - 1
@@ -127,7 +134,7 @@ class Packing(NamedTuple):
     def of(cls, lengths: Tensor | None, T: int, B: int) -> "Packing":
         """Pack `[T, B]` sequences of these lengths."""
         if lengths is None:
-            return cls(T, B, torch.arange(T + 1, dtype=torch.int32) * B, None, None, None)
+            return _unpacked(T, B)
         ends, order = lengths.sort(descending=True, stable=True)
         steps = torch.arange(T)[:, None]
         has = steps < ends  # [T, B]
@@ -153,6 +160,12 @@ class Packing(NamedTuple):
     def unsort(self, state: Sequence[Tensor]) -> State:
         """Bring states back into the order of the batch."""
         return tuple(s if self.back is None else s.index_select(0, self.back) for s in state)
+
+
+@lru_cache(64)
+def _unpacked(T: int, B: int) -> Packing:
+    """Say that all sequences are of length T; it is asked for at every call."""
+    return Packing(T, B, torch.arange(T + 1, dtype=torch.int32) * B, None, None, None)
 
 
 class Plan(NamedTuple):

@@ -164,7 +164,7 @@ class Strand(nn.Module):
         """Give what a linear operator does to the nodes, once for each graph."""
         nodes = x.shape[2] if x.ndim == 4 else 1
         if not isinstance(self.operator, Filter):
-            return fused.filters((), 0, True, nodes)
+            return fused.product_alone(nodes)
         operator: Filter = self.operator
 
         def make() -> fused.Filters:
