@@ -58,6 +58,23 @@ def test_what_repeats(greedy, drawn, verdicts):
     assert [a.verdict for a in text.repetition_answers(repeated, "x")] == verdicts
 
 
+def test_whether_a_draw_is_uniform():
+    assert text.uniform_answer(3.0, 8, "x").verdict == SAME
+    assert text.uniform_answer(2.9, 8, "x").verdict == OTHER
+
+
+@pytest.mark.parametrize(
+    ("plain", "bold", "verdict"),
+    [
+        ([0.7, 0.75, 0.72], [0.95, 0.94, 0.97], SAME),
+        ([0.95, 0.94, 0.97], [0.7, 0.75, 0.72], OTHER),
+        ([0.9, 0.8, 0.9], [0.8, 0.9, 0.9], OPEN),
+    ],
+)
+def test_where_words_are_spelled_better(plain, bold, verdict):
+    assert text.spelling_answer({1.0: plain, 2.0: bold}, "x").verdict == verdict
+
+
 def test_who_predicts_better():
     low, high = Number(1.5), Number(2.5)
     assert "network predicts held-out text better" in text.ngram_answer(low, high).text

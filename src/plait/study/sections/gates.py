@@ -124,7 +124,8 @@ def tell(
         Picture(
             "2-string",
             "The gates along a Baum–Sweet string, as the network reads it (· is padding): the "
-            f"{SHOWN} channels that change most. Yellow is open, dark is closed.",
+            f"{SHOWN} channels that change most. The bars say what the colours mean: a gate at 1 "
+            "is open, at 0 closed.",
             drawing(9.5, 5.4, lambda figure: _draw(figure, bits, along_string)),
         ),
         Picture(
