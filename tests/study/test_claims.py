@@ -87,7 +87,13 @@ def test_whether_words_are_words():
 
 
 @pytest.mark.parametrize(
-    ("own", "verdict"), [([0.9, 0.92, 0.91], SAME), ([0.5, 0.52, 0.51], OTHER), ([0.7] * 3, OPEN)]
+    ("own", "verdict"),
+    [
+        ([0.9, 0.92, 0.91], SAME),
+        ([0.5, 0.52, 0.51], OTHER),
+        ([0.6, 0.8, 0.7], OPEN),
+        ([0.7, 0.7, 0.7], "measured"),
+    ],
 )
 def test_whether_a_network_gains(own, verdict):
     others = {"counting": [0.7, 0.7, 0.7], "guessing": [0.1, 0.1, 0.1]}

@@ -18,8 +18,8 @@ from plait.comparison.results import Result
 from plait.data import find_data
 from plait.figures import COLOURS
 from plait.networks import named_network
-from plait.study.claims import Answer, answer, below, spelled, verdict_of
-from plait.study.page import Block, Picture, Table, Words, copied, drawing, mean_of
+from plait.study.claims import Answer, answer, below, verdict_of
+from plait.study.page import Block, Picture, Table, Words, copied, difference_of, drawing, mean_of
 from plait.study.runs import Made, Wanted, run_of, source_of
 
 TITLE = "What graph networks are used for"
@@ -142,9 +142,10 @@ def gain_answer(
         None: "{}: {}; beside {} the difference is not settled, {}.",
     }[less]
     verdict = verdict_of(None if less is None else not less)
-    return answer(
-        verdict, said, what, mean_of(own, ".3f", sources), best, spelled(differences, "+.3f")
-    )
+    if not any(differences):
+        verdict, said = "measured", "{}: {}, in every run the same as {}."
+    difference = difference_of(differences, "+.3f", sources)
+    return answer(verdict, said, what, mean_of(own, ".3f", sources), best, difference)
 
 
 def _places(one: Made) -> list[dict[str, Any]]:

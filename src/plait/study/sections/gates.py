@@ -189,8 +189,8 @@ def answers(
         answer(
             verdict_of(within),
             "i, f and o lie between {} and {}.",
-            Number(min(g[2] for g in closing), ".2f", source),
-            Number(max(g[3] for g in closing), ".2f", source),
+            Number(min(g[2] for g in closing), ".2f", list(sources.values())),
+            Number(max(g[3] for g in closing), ".2f", list(sources.values())),
         ),
         answer(
             verdict_of(centred),
@@ -289,9 +289,11 @@ def _counts(result: Result, classes: int, published: str) -> list[list[Any]]:
             formula += by
     output = counted.pop("output.weight") + counted.pop("output.bias")
     rows.append(["output", "H·O + O", H * O + O, Number(output, ",d", [source])])
+    together = Number(sum(row[3].value for row in rows), ",d", [source])
+    rows.append(["together", "", formula + H * O + O, together])
     rows += [[name, "not in it", None, Number(count, ",d", [source])]
              for name, count in counted.items()]  # fmt: skip
-    total = Number(sum(row[3].value for row in rows), ",d", [source])
+    total = Number(sum(counted.values(), together.value or 0), ",d", [source])
     return [*([*row, None] for row in rows), ["total", "", None, total, published]]
 
 

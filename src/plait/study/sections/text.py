@@ -32,7 +32,7 @@ TABLE_1 = {
     "learning rate": ("lr", 0.002), "sequence length": ("length", 30),
     "text": ("data", "democracy"), "training steps": ("steps", 3000),
     "hidden size": ("hidden_size", 128),
-    "LSTM layers": ("layers", 2), "batch size": ("batch_size", 64), "max norm": ("max_norm", 5.0),
+    "LSTM layers": ("layers", 2), "batch size": ("batch_size", 64), "max norm": ("max_norm", 5),
 }  # fmt: skip
 """What the report's Table 1 says."""
 
