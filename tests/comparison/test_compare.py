@@ -115,6 +115,20 @@ def test_a_stopped_grid_goes_on_and_ends_as_an_unbroken_one(tmp_path, monkeypatc
     assert again.notices == ["4 of 4 runs are finished already"]
 
 
+def test_a_grid_that_is_stopped_while_a_run_is_tested_makes_no_other(tmp_path, monkeypatch):
+    original = MemoryTask.test
+
+    def stopped(self):
+        os.kill(os.getpid(), 15)
+        return original(self)
+
+    monkeypatch.setattr(MemoryTask, "test", stopped)
+    with pytest.raises(Interrupted, match="every run saved; the same command goes on"):
+        plait.compare("memory", CELLS, seeds=1, out=tmp_path / "g", **TINY)
+    (run,) = (tmp_path / "g").glob("cell=*")
+    assert Run.open(run).records("test")
+
+
 def test_a_run_cut_off_before_its_first_save_is_begun_again(tmp_path):
     plait.compare("memory", CELLS, seeds=1, out=tmp_path / "g", **TINY)
     run = tmp_path / "g" / "cell=gru,seed=0"

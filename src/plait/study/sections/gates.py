@@ -124,8 +124,7 @@ def tell(
         Picture(
             "2-string",
             "The gates along a Baum–Sweet string, as the network reads it (· is padding): the "
-            f"{SHOWN} channels that change most. The bars say what the colours mean: a gate at 1 "
-            "is open, at 0 closed.",
+            f"{SHOWN} channels that change most. The stronger the colour, the wider open.",
             drawing(9.5, 5.4, lambda figure: _draw(figure, bits, along_string)),
         ),
         Picture(
@@ -303,7 +302,7 @@ def _draw(figure: Figure, symbols: Sequence[str], said: Tensor) -> None:
         shown = values[:, np.argsort(-values.std(0))[:SHOWN]]
         along = np.linalg.svd(shown - shown.mean(0), full_matrices=False)[2][0]
         shown = shown[:, np.argsort(along)]  # those that open together side by side
-        low, colours = (-1, "RdBu_r") if gate == "g" else (0, "viridis")
+        low, colours = (-1, "RdBu_r") if gate == "g" else (0, "Blues")
         image = axes.imshow(shown.T, aspect="auto", cmap=colours, vmin=low, vmax=1,
                             interpolation="nearest")  # fmt: skip
         axes.set_ylabel(GATES[gate].replace(" ", "\n"))
