@@ -9,7 +9,6 @@ import pytest
 import plait
 from plait.cli import run as run_command
 from plait.comparison import running
-from plait.errors import InputError
 from plait.tasks.memory.task import MemoryTask
 from plait.training.checkpoint import load_tensors
 from plait.training.loop import Interrupted
@@ -116,6 +115,20 @@ def test_a_stopped_grid_goes_on_and_ends_as_an_unbroken_one(tmp_path, monkeypatc
     assert again.notices == ["4 of 4 runs are finished already"]
 
 
+def test_a_grid_that_is_stopped_while_a_run_is_tested_makes_no_other(tmp_path, monkeypatch):
+    original = MemoryTask.test
+
+    def stopped(self):
+        os.kill(os.getpid(), 15)
+        return original(self)
+
+    monkeypatch.setattr(MemoryTask, "test", stopped)
+    with pytest.raises(Interrupted, match="every run saved; the same command goes on"):
+        plait.compare("memory", CELLS, seeds=1, out=tmp_path / "g", **TINY)
+    (run,) = (tmp_path / "g").glob("cell=*")
+    assert Run.open(run).records("test")
+
+
 def test_a_run_cut_off_before_its_first_save_is_begun_again(tmp_path):
     plait.compare("memory", CELLS, seeds=1, out=tmp_path / "g", **TINY)
     run = tmp_path / "g" / "cell=gru,seed=0"
@@ -201,11 +214,16 @@ def test_other_tasks_compare_by_what_they_validate_by(tmp_path):
     )  # fmt: skip
     assert (grid.measure.score, grid.measure.lower_is_better) == ("bits_per_character", True)
     assert [r["reached_step"] for r in grid.summary] == [1, 1]
-    with pytest.raises(InputError, match=r"--score nonsense: the runs have loss, bits_per_char"):
-        plait.compare(
-            "text", {"hidden_size": [4, 8]}, seeds=1, out=tmp_path / "g", data=str(text), layers=1,
-            embedding_size=4, length=5, batch_size=4, steps=3, score="nonsense", threads=1,
-        )  # fmt: skip
+
+
+def test_a_score_that_only_the_test_gives_can_be_compared(tmp_path):
+    options = {**TINY, "eval_lengths": "3"}
+    grid = plait.compare(
+        "memory", CELLS, seeds=1, out=tmp_path / "g", score="accuracy_at_3", **options
+    )
+    assert [row["test_accuracy_at_3"] for row in grid.summary] == [
+        result.row["test_accuracy_at_3"] for result in grid.results
+    ]
 
 
 @pytest.mark.parametrize(
@@ -228,6 +246,7 @@ def test_other_tasks_compare_by_what_they_validate_by(tmp_path):
         (["--vary", "cell=rnn,gru", "--eval-lengths", "0"], "recall has lengths from 1 to"),
         (["--vary", "hidden_size=4,1000000"], "there is not enough memory for these sizes"),
         (["--vary", "cell=rnn,gru", "--seeds", "none"], "--seeds none: give how many"),
+        (["--vary", "cell=rnn,gru", "--score", "nonsense"], "--score nonsense: the runs have loss"),
         ([], "nothing varies; give --vary FIELD=VALUE,VALUE"),
     ],
 )

@@ -58,6 +58,23 @@ def test_what_repeats(greedy, drawn, verdicts):
     assert [a.verdict for a in text.repetition_answers(repeated, "x")] == verdicts
 
 
+def test_whether_a_draw_is_uniform():
+    assert text.uniform_answer(3.0, 8, "x").verdict == SAME
+    assert text.uniform_answer(2.9, 8, "x").verdict == OTHER
+
+
+@pytest.mark.parametrize(
+    ("plain", "bold", "verdict"),
+    [
+        ([0.7, 0.75, 0.72], [0.95, 0.94, 0.97], SAME),
+        ([0.95, 0.94, 0.97], [0.7, 0.75, 0.72], OTHER),
+        ([0.9, 0.8, 0.9], [0.8, 0.9, 0.9], OPEN),
+    ],
+)
+def test_where_words_are_spelled_better(plain, bold, verdict):
+    assert text.spelling_answer({1.0: plain, 2.0: bold}, "x").verdict == verdict
+
+
 def test_who_predicts_better():
     low, high = Number(1.5), Number(2.5)
     assert "network predicts held-out text better" in text.ngram_answer(low, high).text
@@ -70,7 +87,13 @@ def test_whether_words_are_words():
 
 
 @pytest.mark.parametrize(
-    ("own", "verdict"), [([0.9, 0.92, 0.91], SAME), ([0.5, 0.52, 0.51], OTHER), ([0.7] * 3, OPEN)]
+    ("own", "verdict"),
+    [
+        ([0.9, 0.92, 0.91], SAME),
+        ([0.5, 0.52, 0.51], OTHER),
+        ([0.6, 0.8, 0.7], OPEN),
+        ([0.7, 0.7, 0.7], "measured"),
+    ],
 )
 def test_whether_a_network_gains(own, verdict):
     others = {"counting": [0.7, 0.7, 0.7], "guessing": [0.1, 0.1, 0.1]}

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from plait.study import SECTIONS
-from plait.study.page import Number, Table, mean_of
+from plait.study.page import Number, Table, difference_of, mean_of
 from plait.training.run import Run
 
 pytestmark = pytest.mark.xdist_group("study")  # one process makes the study
@@ -128,6 +128,16 @@ def test_a_csv_has_numbers_in_full_and_spreads_beside(tmp_path):
     Table("t", "", ["name", "score"], rows).write(tmp_path)
     lines = (tmp_path / "t.csv").read_text().splitlines()
     assert lines == ["name,score,score (sd)", f"a,1.5,{0.5**0.5}", f"b,{1 / 3},"]
+
+
+def test_a_difference_has_its_interval_in_the_csv_too(tmp_path):
+    found = difference_of([1.0, 2.0, 3.0], "+.1f", ["runs/a/m"])
+    assert "+2.0 (95 % interval −0.5 … +4.5)</a>" in found.__html__()
+    Table("t", "", ["length", "difference"], [["4", found], ["5", None]]).write(tmp_path)
+    head, row, last = (tmp_path / "t.csv").read_text().splitlines()
+    assert head == "length,difference,difference (low),difference (high)"
+    assert [round(float(v), 3) for v in row.split(",")] == [4, 2, -0.484, 4.484]
+    assert last == "5,,,"
 
 
 def test_what_a_name_holds_is_escaped():

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from plait.nn.attention import hearing
 from plait.nn.cells import LSTM
 from plait.nn.recurrent import Recurrent
 from plait.study import make_study
-from plait.study.forecasting import seconds_ahead
+from plait.study.forecasting import Forecast, measured
 from plait.study.runs import Runs, Wanted
 from plait.study.sections.gates import Gates
 from plait.study.sections.graphs import coefficients
@@ -99,11 +100,27 @@ def test_a_run_that_fails_is_named(tmp_path, monkeypatch):
         runs.make("memory", [WANTED])
 
 
-def test_how_long_it_will_take_grows_with_the_steps(tmp_path):
-    plans = WANTED.grid(tmp_path).plans[:1]
-    longer = Wanted("memory", {**WANTED.options, "steps": 400_000}, {"cell": ["rnn"]})
-    short = seconds_ahead("memory", plans, 1, 1)
-    assert 0 < short < seconds_ahead("memory", longer.grid(tmp_path).plans, 1, 1)
+def test_how_long_it_will_take_is_planned_then_what_others_of_the_kind_took(tmp_path, monkeypatch):
+    monkeypatch.setattr("plait.study.forecasting.measured", lambda task, config: (5.0, 30.0, 10.0))
+    runs = Runs(tmp_path / "runs", 1, lambda line: None)
+    # each of the two cells, with two seeds: 5 + 4 · 30 + 3 · 10 seconds, and little to validate
+    assert str(Forecast(runs.planned([WANTED]), 1)) == "about 10 minutes"
+    assert str(Forecast(runs.planned([WANTED]), 2)) == "about 5 minutes"
+    early = replace(WANTED, options={**WANTED.options, "until_converged": True})
+    forecast = Forecast(runs.planned([early]), 1)
+    assert str(forecast) == "at most 10 minutes"
+    runs.make("memory", [replace(early, seeds=(0,))])
+    assert str(forecast) == "about a minute"
+    runs.make("memory", [early])
+    assert str(forecast) == ""
+
+
+def test_how_long_a_run_takes_is_measured(tmp_path):
+    (plan, *_) = WANTED.grid(tmp_path).plans
+    begin, step, validation = measured("memory", plan.config)
+    assert begin > 0
+    assert step > 0
+    assert validation > 0
 
 
 @pytest.mark.parametrize("name", ["figures", "0", "10", "Text"])

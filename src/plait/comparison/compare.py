@@ -2,13 +2,15 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from plait.api import make_task
 from plait.comparison.figure import draw_grid
-from plait.comparison.grid import Grid
+from plait.comparison.grid import Grid, Plan
 from plait.comparison.results import (
     Measure,
     Result,
@@ -159,8 +161,9 @@ def compare(
     Raises
     ------
     InputError
-        Before anything is written: for fields, values and seeds that cannot be, for data that
-        cannot be used, and for a folder that holds something else.
+        Before anything is written: for fields, values and seeds that cannot be, for a score that
+        the runs do not have, for data that cannot be used, and for a folder that holds something
+        else.
 
     Example
     -------
@@ -176,6 +179,8 @@ def compare(
     grid = Grid.of(task, Path(out), vary, seeds, recipe, options)
     for plan in grid.plans[: len(grid.plans) // len(grid.seeds)]:  # the first seed's
         make_task(task, plan.config)  # what cannot be is refused before anything is written
+    if score is not None:
+        _require_score(task, grid.plans[0], score)
     grid.claim()
     progress = Progress() if progress is None else progress
     failures = make_runs(grid, jobs, progress.notice)
@@ -210,6 +215,18 @@ def compare(
     return comparison
 
 
+@torch.no_grad()
+def _require_score(task: str, plan: Plan, score: str) -> None:
+    """Refuse a score that no test gives: one of a network that has learnt nothing is made."""
+    problem = make_task(task, replace(plan.config, steps=1))  # so is one that it is set beside
+    problem.model.eval()
+    if score in problem.validate():
+        return
+    known = [name for name, value in problem.test().items() if isinstance(value, int | float)]
+    if score not in known:
+        raise InputError(f"--score {score}: the runs have {', '.join(known)}")
+
+
 def _measure(task: str, grid: Grid, score: str | None, reach: float | None) -> Measure:
     """Decide what is compared, from what the finished runs have scored."""
     kind = task_class(task)
@@ -218,9 +235,6 @@ def _measure(task: str, grid: Grid, score: str | None, reach: float | None) -> M
     criterion = grid.plans[0].config.criterion or kind.criterion
     by_loss = criterion == "loss" and "accuracy" in scores  # an accuracy says more
     name = score or ("accuracy" if by_loss else criterion)
-    if scores and name not in scores:
-        known = [s for s in scores if s not in ("step", "kind", "best_step", "converged_step")]
-        raise InputError(f"--score {name}: the runs have {', '.join(known)}")
     lower = kind.lower_is_better if name == criterion else "accuracy" not in name
     return Measure(name, lower, 0.99 if reach is None and name == "accuracy" else reach)
 

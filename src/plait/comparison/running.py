@@ -20,6 +20,7 @@ from plait.training.loop import Interrupted, stop_signals
 from plait.training.run import Run
 
 Say = Callable[[str], None]
+STOPPED = "stopped, every run saved; the same command goes on"
 
 
 def finished(plan: Plan) -> bool:
@@ -67,8 +68,11 @@ def make_runs(grid: Grid, jobs: int, say: Say) -> dict[Path, str]:
         say(f"{ends}/{len(grid.plans)} {plan.path.name}: {end}")
 
     if jobs == 1:
-        for plan in todo:
-            ended(plan, _make(grid.task, asdict(plan.config), plan.path))
+        with stop_signals() as stop:
+            for plan in todo:
+                if stop.is_set():  # it came when the run before had nothing left but its test
+                    raise Interrupted(STOPPED)
+                ended(plan, _make(grid.task, asdict(plan.config), plan.path))
     else:
         threads = max(1, (grid.plans[0].config.threads or torch.get_num_threads()) // jobs)
         _side_by_side(grid.task, todo, jobs, threads, ended)
@@ -177,7 +181,7 @@ def _side_by_side(
         for worker in workers:
             worker.dismiss()
     if stop.is_set():
-        raise Interrupted("stopped, every run saved; the same command goes on")
+        raise Interrupted(STOPPED)
 
 
 def _work(pipe: Connection, task: str, threads: int) -> None:

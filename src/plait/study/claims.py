@@ -49,18 +49,3 @@ def below(differences: Sequence[float]) -> bool | None:
     if low is None or high is None or low <= 0 <= high:
         return None
     return high < 0
-
-
-def spelled(differences: Sequence[float], form: str) -> str:
-    """Write a mean difference and its 95 % interval.
-
-    >>> from plait.study.claims import spelled
-    >>> spelled([1.0, 2.0, 3.0], "+.1f"), spelled([1.0], "+.1f")
-    ('+2.0 (95 % interval −0.5 … +4.5)', '+1.0 (one pair: no interval)')
-    """
-    if not differences:
-        return "–"
-    mean, low, high = interval(differences)
-    if low is None or high is None:
-        return f"{mean:{form}} (one pair: no interval)".replace("-", "−")
-    return f"{mean:{form}} (95 % interval {low:{form}} … {high:{form}})".replace("-", "−")

@@ -18,6 +18,7 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from plait.comparison.results import interval
 from plait.figures import STYLE, save_figure
 from plait.study.claims import Answer
 from plait.training.files import write_aside
@@ -37,18 +38,23 @@ class Number:
         Paths from the page. One: the number is the link. Several: a dot behind it for each.
     spread : float or None
         Standard deviation over the seeds.
+    interval : (float, float) or None
+        The 95 % interval of a difference.
     """
 
     value: float | None
     form: str = ".3f"
     sources: Sequence[str] = ()
     spread: float | None = None
+    interval: tuple[float, float] | None = None
 
     def __str__(self) -> str:
         if self.value is None:
             return "–"
         spread = "" if self.spread is None else f" ± {self.spread:{self.form}}"
-        return typeset(f"{self.value:{self.form}}{spread}")
+        ends = "" if self.interval is None else " (95 % interval {:{form}} … {:{form}})"
+        ends = ends.format(*self.interval or (), form=self.form)
+        return typeset(f"{self.value:{self.form}}{spread}{ends}")
 
     def __html__(self) -> Markup:
         if len(self.sources) == 1:
@@ -67,13 +73,14 @@ def typeset(number: str) -> str:
     """Write a number as in print: a true minus, powers of ten.
 
     >>> from plait.study.page import typeset
-    >>> typeset("-2.5"), typeset("3.2e+05"), typeset("1e-12")
-    ('−2.5', '3.2·10⁵', '1·10⁻¹²')
+    >>> typeset("-2.5"), typeset("3.2e+05"), typeset("1e-12"), typeset("0e+00")
+    ('−2.5', '3.2·10⁵', '1·10⁻¹²', '0')
     """
 
     def power(found: re.Match[str]) -> str:
         return "·10" + str(int(found[1])).translate(_RAISED)
 
+    number = re.sub(r"\b0e[+]00", "0", number)
     return re.sub(r"e([+-]\d+)", power, number).replace("-", "−")
 
 
@@ -86,6 +93,20 @@ def mean_of(values: Sequence[float], form: str, sources: Iterable[str]) -> Numbe
     """
     mean = statistics.fmean(values) if values else None
     return Number(mean, form, tuple(sources), statistics.stdev(values) if len(values) > 1 else None)
+
+
+def difference_of(differences: Sequence[float], form: str, sources: Iterable[str]) -> Number:
+    """Give the mean of differences and, of two or more, its 95 % interval.
+
+    >>> from plait.study.page import difference_of
+    >>> str(difference_of([1.0, 2.0, 3.0], "+.1f", [])), str(difference_of([1.0], "+.1f", []))
+    ('+2.0 (95 % interval −0.5 … +4.5)', '+1.0')
+    """
+    if not differences:
+        return Number(None)
+    mean, low, high = interval(differences)
+    ends = None if low is None or high is None else (low, high)
+    return Number(mean, form, tuple(sources), interval=ends)
 
 
 Cell = str | int | Number | Markup | None
@@ -130,13 +151,19 @@ class Table:
     kind = "table"
 
     def write(self, folder: Path) -> None:
-        """Write the CSV: numbers in full, spreads in columns of their own."""
+        """Write the CSV: numbers in full, spreads and intervals in columns of their own."""
         columns: list[list[Any]] = []
         for head, cells in zip(self.heads, zip(*self.rows, strict=True), strict=True):
             columns.append([head, *map(_plain, cells)])
-            spreads = [c.spread if isinstance(c, Number) else None for c in cells]
-            if any(spread is not None for spread in spreads):
-                columns.append([f"{head} (sd)", *spreads])
+            numbers = [c if isinstance(c, Number) else Number(None) for c in cells]
+            ends = [n.interval or (None, None) for n in numbers]
+            for what, beside in (
+                ("sd", [n.spread for n in numbers]),
+                ("low", [low for low, _ in ends]),
+                ("high", [high for _, high in ends]),
+            ):
+                if any(value is not None for value in beside):
+                    columns.append([f"{head} ({what})", *beside])
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\n").writerows(zip(*columns, strict=True))
         write_aside(folder / f"{self.name}.csv", text.getvalue().encode())

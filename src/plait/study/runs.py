@@ -137,36 +137,44 @@ def test_of(result: Result) -> Mapping[str, Any]:
     return test
 
 
+def at_once(plans: Sequence[Plan], threads: int) -> int:
+    """Say how many of these runs are made at a time."""
+    return max(1, min(threads, len(plans), AT_ONCE))
+
+
 class Runs:
-    """The folder of runs, and how many are made at a time."""
+    """The folder of runs, and how they are made."""
 
     def __init__(self, folder: Path, threads: int, say: Callable[[str], None]) -> None:
         self.folder, self.say = folder, say
         self.threads = threads or torch.get_num_threads()
 
-    def plans(self, wanted: Iterable[Wanted]) -> dict[str, list[Plan]]:
-        """List the runs that are not finished yet, each once, by task."""
+    def planned(self, wanted: Iterable[Wanted]) -> dict[str, list[Plan]]:
+        """List the runs, each once, by task."""
         found: dict[str, dict[Path, Plan]] = {}
         for one in wanted:
             plans = {p.path: p for p in one.grid(self.folder).plans}
             found.setdefault(one.task, {}).update(plans)
-        left = {task: [p for p in plans.values() if not finished(p)]
-                for task, plans in found.items()}  # fmt: skip
+        return {task: list(plans.values()) for task, plans in found.items()}
+
+    def plans(self, wanted: Iterable[Wanted]) -> dict[str, list[Plan]]:
+        """List the runs that are not finished yet, each once, by task."""
+        planned = self.planned(wanted).items()
+        left = {task: [p for p in plans if not finished(p)] for task, plans in planned}
         return {task: plans for task, plans in left.items() if plans}
 
-    def jobs(self, plans: Sequence[Plan]) -> int:
-        """Say how many of these runs are made at a time."""
-        return max(1, min(self.threads, len(plans), AT_ONCE))
-
-    def make(self, task: str, wanted: Iterable[Wanted]) -> None:
+    def make(self, task: str, wanted: Iterable[Wanted], left: Callable[[], str] = str) -> None:
         """Make a task's runs that are not finished, and go on with those that were begun.
 
-        Raises `InputError` where one fails; `Interrupted` on Ctrl-C, all being saved.
+        `left` gives what is said behind every run that ends. Raises `InputError` where one fails;
+        `Interrupted` on Ctrl-C, all being saved.
         """
         plans = self.plans(wanted).get(task, [])
         threaded = (replace(p, config=replace(p.config, threads=self.threads)) for p in plans)
         grid = Grid(task, self.folder, {}, (), tuple(threaded))
-        failures = make_runs(grid, self.jobs(plans), self.say)
+        failures = make_runs(
+            grid, at_once(plans, self.threads), lambda line: self.say(line + left())
+        )
         for path, why in failures.items():
             raise InputError(f"the run {path} failed: {why}; the same command tries it again")
 

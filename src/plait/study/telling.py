@@ -1,6 +1,6 @@
 """One task after another: its runs are made, and every section that has all of its runs is told."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,7 +11,7 @@ from plait.api import set_threads
 from plait.study import sizes
 from plait.study.claims import Answer
 from plait.study.corpora import told_corpora
-from plait.study.forecasting import clock, seconds_ahead
+from plait.study.forecasting import Forecast
 from plait.study.making import SECTIONS
 from plait.study.page import Block, Page, Section
 from plait.study.runs import Made, Runs, Wanted
@@ -55,12 +55,12 @@ def tell(
     runs = Runs(folder / "runs", threads, say)
     everything = [w for of in wants.values() for w in of.values()]
     claim()
-    _announce(runs, everything, quick, say)
+    left = _announce(runs, everything, quick, say)
     page = Page(folder, quick, told_corpora(w.options.get("data") for w in everything))
     waiting = list(names)
     tasks = list(dict.fromkeys(w.task for w in everything))
     for k, task in enumerate(tasks):
-        runs.make(task, [w for w in everything if w.task == task])
+        runs.make(task, [w for w in everything if w.task == task], left)
         missing = set(tasks[k + 1 :])
         for name in [n for n in waiting if not missing & {w.task for w in wants[n].values()}]:
             waiting.remove(name)
@@ -80,16 +80,17 @@ def _told(name: str, wants: Mapping[str, Wanted], size: Mapping[str, Any], runs:
 
 
 def _announce(
-    runs: Runs, everything: Iterable[Wanted], quick: bool, say: Callable[[str], None]
-) -> None:
-    """Say how many runs are to be made and, of the full study, how long it will take."""
-    plans = runs.plans(everything)
-    count = sum(map(len, plans.values()))
+    runs: Runs, everything: Sequence[Wanted], quick: bool, say: Callable[[str], None]
+) -> Callable[[], str]:
+    """Say how many runs are to be made and, of the full study, how long it will take.
+
+    Gives what is said behind every run that ends.
+    """
+    count = sum(map(len, runs.plans(everything).values()))
     if quick or not count:
         say(f"{count} runs to make" + ("; under ten minutes on two cores" if count else ""))
-        return
+        return str
     say(f"{count} runs to make; measuring a few steps of each kind, to say how long it will take")
-    seconds = sum(
-        seconds_ahead(task, of, runs.threads, runs.jobs(of)) for task, of in plans.items()
-    )
-    say(f"about {clock(seconds)} here: measured speed × planned steps; less where runs stop early")
+    forecast = Forecast(runs.planned(everything), runs.threads)
+    say(f"{forecast} here: measured speed × planned steps")
+    return lambda: f"; {of} left" if (of := str(forecast)) else ""

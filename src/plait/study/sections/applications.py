@@ -1,21 +1,25 @@
 """Section 7: communities, new connections, relations between objects."""
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import networkx
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from plait.api import predictions
 from plait.comparison.results import Result
 from plait.data import find_data
 from plait.figures import COLOURS
 from plait.networks import named_network
-from plait.study.claims import Answer, answer, below, spelled, verdict_of
-from plait.study.page import Block, Picture, Table, Words, copied, drawing, mean_of
+from plait.study.claims import Answer, answer, below, verdict_of
+from plait.study.page import Block, Picture, Table, Words, copied, difference_of, drawing, mean_of
 from plait.study.runs import Made, Wanted, run_of, source_of
 
 TITLE = "What graph networks are used for"
@@ -138,9 +142,10 @@ def gain_answer(
         None: "{}: {}; beside {} the difference is not settled, {}.",
     }[less]
     verdict = verdict_of(None if less is None else not less)
-    return answer(
-        verdict, said, what, mean_of(own, ".3f", sources), best, spelled(differences, "+.3f")
-    )
+    if not any(differences):
+        verdict, said = "measured", "{}: {}, in every run the same as {}."
+    difference = difference_of(differences, "+.3f", sources)
+    return answer(verdict, said, what, mean_of(own, ".3f", sources), best, difference)
 
 
 def _places(one: Made) -> list[dict[str, Any]]:
@@ -180,8 +185,30 @@ def _draw(figure: Figure, result: Result) -> None:
     axes.scatter(*np.array(list(place.values())).T, s=18, color="0.4", zorder=2)
     for one, other in pairs:
         axes.plot(*np.stack([place[one], place[other]]).T, "--", color=COLOURS[1], linewidth=1.6)
-    for name in dict.fromkeys(n for pair in pairs for n in pair):
-        axes.scatter(*place[name], s=36, color=COLOURS[1], zorder=3)
-        axes.annotate(name, tuple(place[name]), (4, 4), textcoords="offset points", fontsize=8)
+    named = {name: place[name] for pair in pairs for name in pair}
+    axes.scatter(*np.array(list(named.values())).T, s=36, color=COLOURS[1], zorder=3)
     axes.margins(0.06)
     axes.set_axis_off()
+    _name(axes, named)
+
+
+def _name(axes: Axes, places: Mapping[str, np.ndarray]) -> None:
+    """Write names beside their places, where they cover neither a place nor one another."""
+    figure: Any = axes.figure
+    figure.draw_without_rendering()  # from here on a name's size is known,
+    figure.set_layout_engine("none")  # and stays where it is
+    dots = axes.transData.transform(list(places.values()))
+    taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in dots]
+    away = sorted(product((6, 14, -6, -14), range(-32, 33, 4)), key=lambda xy: math.hypot(*xy))
+    for name, place in places.items():
+        for offset in away:
+            text = axes.annotate(
+                name, tuple(place), offset, textcoords="offset points", fontsize=8,
+                ha="left" if offset[0] > 0 else "right", va="center",
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
+            )  # fmt: skip
+            box = text.get_window_extent()
+            if figure.bbox.x0 < box.x0 < box.x1 < figure.bbox.x1 and not box.count_overlaps(taken):
+                taken.append(box)
+                break
+            text.remove()

@@ -7,9 +7,9 @@ from markupsafe import Markup
 
 from plait.comparison.results import Result
 from plait.data import find_data
-from plait.study.claims import Answer, answer, below, spelled, verdict_of
+from plait.study.claims import Answer, answer, below, verdict_of
 from plait.study.corpora import corpus
-from plait.study.page import Block, Number, Picture, Table, Words, copied, mean_of
+from plait.study.page import Block, Number, Picture, Table, Words, copied, difference_of, mean_of
 from plait.study.runs import Made, Wanted, config_of, source_of, test_of
 
 TITLE = "Both: sequences over graphs"
@@ -92,7 +92,7 @@ def tell(
             "Moving digits: GCRN beside the fully connected LSTM changes the cross-entropy by {} "
             "nats a sequence.",
             made["digits"].differences("test_cross_entropy", {"network": "gcrn"},
-                                       {"network": "lstm"}), "+.1f",
+                                       {"network": "lstm"}), "+.1f", "9-digits",
         ),
         plain_answer("Moving digits", made["digits"], "cross_entropy", ("last_frame", "mean_frame"),
                      "the last or mean frame", ",.0f"),
@@ -101,11 +101,13 @@ def tell(
             [d for dropout in (0.0, 0.3)
              for d in made["words"].differences("test_perplexity", {"word_graph": 4},
                                                 {"word_graph": 0}, dropout=dropout)], "+.2f",
+            "9-words",
         ),
         plain_answer("Words", made["words"], "perplexity", ("ngram",), "a word n-gram", ".1f"),
         *(higher_answer(
             f"Next prescriptions: both views beside {VIEWS[view]} change the overlap by {{}}.",
             made["visits"].differences("test_jaccard", {"view": "both"}, {"view": view}), "+.3f",
+            "9-visits",
         ) for view in ("sequence", "graph")),
         plain_answer("Next prescriptions", made["visits"], "jaccard",
                      ("logistic", "repeat", "frequent"), "logistic regression or repeating", ".3f"),
@@ -145,7 +147,7 @@ def wave_answers(waves: Made, cells: Sequence[str]) -> list[Answer]:
         lower_answer(
             f"Waves: hearing the neighbours ({OPERATORS[best]}) changes the forecast’s error by "
             f"{{}} beside the same cell without.",
-            differences, "+.3f",
+            differences, "+.3f", "9-grid",
         ),
         answer(
             "measured",
@@ -158,16 +160,21 @@ def wave_answers(waves: Made, cells: Sequence[str]) -> list[Answer]:
     ]  # fmt: skip
 
 
-def lower_answer(said: str, differences: Sequence[float], form: str) -> Answer:
+def lower_answer(said: str, differences: Sequence[float], form: str, table: str) -> Answer:
     """Say what a graph changes; the report's networks make an error lower."""
-    return answer(verdict_of(below(differences)), said, spelled(differences, form))
+    return answer(verdict_of(below(differences)), said, _difference(differences, form, table))
 
 
-def higher_answer(said: str, differences: Sequence[float], form: str) -> Answer:
+def higher_answer(said: str, differences: Sequence[float], form: str, table: str) -> Answer:
     """Say what a second view changes; the report's network makes a score higher."""
     less = below(differences)
     holds = None if less is None else not less
-    return answer(verdict_of(holds), said, spelled(differences, form))
+    return answer(verdict_of(holds), said, _difference(differences, form, table))
+
+
+def _difference(differences: Sequence[float], form: str, table: str) -> Number:
+    """Give a difference of what stands in a table, which has the links to the runs."""
+    return difference_of(differences, form, [f"tables/{table}.csv"])
 
 
 def _grid(waves: Made, cells: Sequence[str]) -> list[Block]:

@@ -124,7 +124,7 @@ def tell(
         Picture(
             "2-string",
             "The gates along a Baum–Sweet string, as the network reads it (· is padding): the "
-            f"{SHOWN} channels that change most. Yellow is open, dark is closed.",
+            f"{SHOWN} channels that change most. The stronger the colour, the wider open.",
             drawing(9.5, 5.4, lambda figure: _draw(figure, bits, along_string)),
         ),
         Picture(
@@ -188,8 +188,8 @@ def answers(
         answer(
             verdict_of(within),
             "i, f and o lie between {} and {}.",
-            Number(min(g[2] for g in closing), ".2f", source),
-            Number(max(g[3] for g in closing), ".2f", source),
+            Number(min(g[2] for g in closing), ".2f", list(sources.values())),
+            Number(max(g[3] for g in closing), ".2f", list(sources.values())),
         ),
         answer(
             verdict_of(centred),
@@ -288,9 +288,11 @@ def _counts(result: Result, classes: int, published: str) -> list[list[Any]]:
             formula += by
     output = counted.pop("output.weight") + counted.pop("output.bias")
     rows.append(["output", "H·O + O", H * O + O, Number(output, ",d", [source])])
+    together = Number(sum(row[3].value for row in rows), ",d", [source])
+    rows.append(["together", "", formula + H * O + O, together])
     rows += [[name, "not in it", None, Number(count, ",d", [source])]
              for name, count in counted.items()]  # fmt: skip
-    total = Number(sum(row[3].value for row in rows), ",d", [source])
+    total = Number(sum(counted.values(), together.value or 0), ",d", [source])
     return [*([*row, None] for row in rows), ["total", "", None, total, published]]
 
 
@@ -300,7 +302,7 @@ def _draw(figure: Figure, symbols: Sequence[str], said: Tensor) -> None:
         shown = values[:, np.argsort(-values.std(0))[:SHOWN]]
         along = np.linalg.svd(shown - shown.mean(0), full_matrices=False)[2][0]
         shown = shown[:, np.argsort(along)]  # those that open together side by side
-        low, colours = (-1, "RdBu_r") if gate == "g" else (0, "viridis")
+        low, colours = (-1, "RdBu_r") if gate == "g" else (0, "Blues")
         image = axes.imshow(shown.T, aspect="auto", cmap=colours, vmin=low, vmax=1,
                             interpolation="nearest")  # fmt: skip
         axes.set_ylabel(GATES[gate].replace(" ", "\n"))

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from plait.comparison.figure import draw_grid
-from plait.study.claims import Answer, answer, below, spelled, verdict_of
-from plait.study.page import Block, Number, Picture, Table, Words
+from plait.study.claims import Answer, answer, below, verdict_of
+from plait.study.page import Block, Number, Picture, Table, Words, difference_of
 from plait.study.runs import Made, Wanted, config_of, source_of
 from plait.tasks import published_steps
 from plait.tasks.memory.config import lengths_of
@@ -96,9 +96,8 @@ def earlier(differences: Sequence[float], steps: Sequence[Any]) -> Answer:
         None: "Which converges earlier is not settled: GRU {gru} steps, LSTM {lstm}; GRU − LSTM "
         "{d}.",
     }[holds]
-    return answer(
-        verdict_of(holds), said, lstm=steps[0], gru=steps[1], d=spelled(differences, "+.0f")
-    )
+    difference = difference_of(differences, "+.0f", ["tables/3-differences.csv"])
+    return answer(verdict_of(holds), said, lstm=steps[0], gru=steps[1], d=difference)
 
 
 def _answers(grid: Made, lengths: Sequence[int]) -> list[Answer]:
@@ -154,8 +153,11 @@ def _differences(grid: Made, lengths: Sequence[int]) -> list[float]:
 
 def _difference_row(grid: Made, length: int | None) -> list[Any]:
     lengths = grid.wanted.vary["length"]
-    found = _differences(grid, lengths if length is None else [length])
-    return ["all" if length is None else str(length), spelled(found, "+.0f"), len(found)]
+    lengths = lengths if length is None else [length]
+    found = _differences(grid, lengths)
+    sources = [source_of(r) for length in lengths for r in grid.of(length=length)]
+    difference = difference_of(found, "+.0f", sources)
+    return ["all" if length is None else str(length), difference, len(found)]
 
 
 def _prior(grid: Made, at: Mapping[str, Any], name: str) -> Number:

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from plait.data import find_data
 from plait.figures import COLOURS
-from plait.study.claims import Answer, answer, below, spelled, verdict_of
-from plait.study.page import Block, Number, Picture, Table, Words, drawing
+from plait.study.claims import Answer, answer, below, verdict_of
+from plait.study.page import Block, Number, Picture, Table, Words, difference_of, drawing
 from plait.study.runs import Made, Wanted
 from plait.study.sections.applications import CORA
 
@@ -108,7 +108,7 @@ def reader_answer(
     return answer(
         verdict_of(None if less is None else not less), said, what,
         NETWORKS[own], _mean(made, own), NETWORKS[other], _mean(made, other),
-        spelled(differences, "+.3f"),
+        difference_of(differences, "+.3f", ["tables/8-who.csv"]),
     )  # fmt: skip
 
 
@@ -124,7 +124,7 @@ def depth_answer(
     }[less]
     return answer(
         verdict_of(None if less is None else not less), said, layers[0], layers[-1],
-        spelled(stacked, "+.3f"), spelled(layered, "+.3f"),
+        *(difference_of(gains, "+.3f", ["tables/8-depth.csv"]) for gains in (stacked, layered)),
     )  # fmt: skip
 
 

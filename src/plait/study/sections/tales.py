@@ -1,19 +1,14 @@
 """Section 5: listing 6, the fairy tales."""
 
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from markupsafe import Markup
-
-from plait.api import load_kept
 from plait.study.claims import Answer, answer, below, verdict_of
 from plait.study.corpora import table_1
-from plait.study.page import Block, Listing, Number, Table, mean_of
+from plait.study.page import Block, Number, Table, mean_of
+from plait.study.prose import accuracy_table, known_share, listing, words_of
 from plait.study.runs import Made, Wanted, config_of, model_of, run_of, source_of
-from plait.study.words import known_words, words_of
 from plait.tasks.text.heldout import parts_of
-from plait.tasks.text.listing import WINDOW
 
 TITLE = "Sleeping beauty is"
 SAYS = """Trained on Grimms’ fairy tales and drawn at its temperature 3, the network goes on from
@@ -38,40 +33,20 @@ def tell(
     first = runs.results[0]
     model, config, facts = model_of(first), config_of(first), run_of(first).facts
     source, own = source_of(first), config.data == "grimm"
-    rows: list[list[Any]] = []
-    for sixth, published in enumerate(PUBLISHED, 1):
-        values = []
-        for result in runs.results:
-            last = max(1, len(result.values) * sixth // 6)
-            values.append(float(result.values[max(0, last - WINDOW) : last].mean()))
-        number = mean_of(values, ".3f", map(source_of, runs.results))
-        rows.append([f"{config.steps * sixth // 6:,}", number, f"{published:.2f}"])
-    entries = [
-        (
-            Markup("step {}, accuracy {}").format(
-                f"{step:,}",
-                Number(float(first.values[max(0, step - WINDOW) : step].mean()), ".2f", [source]),
-            ),
-            of.generate(PROMPT, LENGTH, beta=BETA, seed=config.seed, skip_unknown=True),
-        )
-        for step, of in load_kept(run_of(first)).items()
-    ]
     training, validation, _ = parts_of(model, config, facts)
-    known = known_words(model.vocabulary.decode(training.tolist()))
+    known = set(words_of(model.vocabulary.decode(training.tolist())))
     texts = model.generate(PROMPT, size["length"], beta=BETA, count=size["texts"],
                            seed=config.seed, skip_unknown=True)  # fmt: skip
-    written = [_share(text.removeprefix(PROMPT), known) for text in texts]
-    usual = _share(model.vocabulary.decode(validation.tolist()), known)
+    written = [known_share(text.removeprefix(PROMPT), known) for text in texts]
+    usual = known_share(model.vocabulary.decode(validation.tolist()), known)
     blocks: list[Block] = [
-        Table(
-            "5-accuracy",
-            f"Training accuracy by step, the mean of {WINDOW} batches; the report’s are single "
-            "batches at each sixth of 3,000 steps" + ("." if own else ", of another text."),
-            ["step", "here", "the report"],
-            rows,
-            published=[2],
+        accuracy_table(
+            "5-accuracy", runs, [f"{p:.2f}" for p in PUBLISHED],
+            "the report’s are single batches at each sixth", own,
         ),
-        Listing(f"Listing 6: {LENGTH} characters after “{PROMPT}”, β = {BETA:g}", entries),
+        listing(
+            f"Listing 6: {LENGTH} characters, β = {BETA:g}", first, [PROMPT], LENGTH, beta=BETA
+        ),
         Table(
             "5-words",
             f"Words that the training text has, of those in {size['texts']} texts written at β = "
@@ -106,8 +81,3 @@ def words_answer(written: Sequence[float], usual: float, source: str) -> Answer:
     }[less]
     return answer(verdict_of(less is not True), said, mean_of(written, ".1%", [source]),
                   Number(usual, ".1%", [source]))  # fmt: skip
-
-
-def _share(text: str, known: set[str]) -> float:
-    words = words_of(text)
-    return statistics.fmean(word in known for word in words) if words else 0.0

@@ -12,16 +12,13 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from plait.api import load_kept
-from plait.comparison.results import Result
 from plait.figures import COLOURS
 from plait.study.claims import Answer, answer, below, verdict_of
 from plait.study.corpora import table_1
-from plait.study.page import Block, Listing, Number, Picture, Table, Words, drawing, mean_of
+from plait.study.page import Block, Number, Picture, Table, Words, drawing, mean_of
+from plait.study.prose import accuracies, accuracy_table, known_share, listing, words_of
 from plait.study.runs import Made, Wanted, config_of, model_of, run_of, source_of, test_of
-from plait.study.words import known_words, words_of
 from plait.tasks.text.heldout import parts_of
-from plait.tasks.text.listing import WINDOW
 from plait.tasks.text.model import TextModel
 from plait.tasks.text.repetition import BETAS, SPAN, Repetition, measure_repetition
 
@@ -35,7 +32,7 @@ TABLE_1 = {
     "learning rate": ("lr", 0.002), "sequence length": ("length", 30),
     "text": ("data", "democracy"), "training steps": ("steps", 3000),
     "hidden size": ("hidden_size", 128),
-    "LSTM layers": ("layers", 2), "batch size": ("batch_size", 64), "max norm": ("max_norm", 5.0),
+    "LSTM layers": ("layers", 2), "batch size": ("batch_size", 64), "max norm": ("max_norm", 5),
 }  # fmt: skip
 """What the report's Table 1 says."""
 
@@ -67,18 +64,15 @@ def tell(
     runs = made["runs"]
     first = runs.results[0]
     model, config, facts = model_of(first), config_of(first), run_of(first).facts
+    source, own = source_of(first), config.data == "democracy"
     training, validation, _ = parts_of(model, config, facts)
     repeated = measure_repetition(model, config, facts, texts=size["texts"], length=size["length"])
-    entropy = {beta: _entropy(model, validation[:READ], beta) for beta in BETAS}
-    known = known_words(model.vocabulary.decode(training.tolist()))
+    entropy = {beta: _entropy(model, validation[:READ], beta) for beta in (0.0, *BETAS)}
+    known = set(words_of(model.vocabulary.decode(training.tolist())))
     written = {beta: _written(model, beta, size, config.seed) for beta in BETAS}
     spelled = {
-        beta: statistics.fmean(w in known for text in texts for w in words_of(text))
-        if any(map(words_of, texts)) else 0.0
-        for beta, texts in written.items()
-    }  # fmt: skip
-    source, own = source_of(first), config.data == "democracy"
-    thirds = [_accuracies(runs, k) for k in (1, 2, 3)]
+        beta: [known_share(text, known) for text in texts] for beta, texts in written.items()
+    }
     blocks: list[Block] = [
         Table(
             "4-settings", "Table 1: what the report’s network was trained with, and this one.",
@@ -87,15 +81,9 @@ def tell(
              for name, (field, value) in TABLE_1.items() for v in [getattr(config, field)]],
             published=[1],
         ),
-        Table(
-            "4-accuracy",
-            f"Training accuracy, the mean of the {WINDOW} batches before each third of the steps; "
-            "the report’s are means of ten single batches"
-            + ("." if own else ", of another text."),
-            ["of the steps", "here", "the report"],
-            [[f"{k}/3", here, f"{there:.3f}"]
-             for k, (here, there) in enumerate(zip(thirds, PUBLISHED, strict=True), 1)],
-            published=[2],
+        accuracy_table(
+            "4-accuracy", runs, [f"{p:.3f}" for p in PUBLISHED],
+            "the report’s are means of ten single batches at each third", own,
         ),
         Table(
             "4-heldout",
@@ -116,7 +104,7 @@ def tell(
             drawing(9.5, 3.8, lambda figure: _draw_curves(figure, runs, own)),
         ),
         Words("What the network writes after 1/3, 2/3 and 3/3 of its training, as in the report:"),
-        *_listings(first),
+        *(listing(title, first, *asked, **how) for title, (*asked, how) in LISTINGS.items()),
         Table(
             "4-drawing",
             "How sharply is drawn. Entropy: of the next character, over held-out text. Known "
@@ -125,26 +113,29 @@ def tell(
             f"{statistics.fmean(repeated.heldout):.1%}.",
             ["the report’s temperature, β", "temperature 1/β", "entropy, bits", "known words",
              "repeated"],
-            [[_name(beta), _name(1 / beta if beta else math.inf),
-              Number(entropy[beta], ".2f", [source]), Number(spelled[beta], ".1%", [source]),
+            [["0, uniform", "∞", Number(entropy[0.0], ".2f", [source]), None, None]] +
+            [[_name(beta), _name(1 / beta),
+              Number(entropy[beta], ".2f", [source]), mean_of(spelled[beta], ".1%", [source]),
               Number(statistics.fmean(shares), ".1%", [source], statistics.stdev(shares))]
              for beta, shares in repeated.written.items()],
         ),
         Picture(
             "4-repetition",
-            "Known words and repeated pieces by β. The band is the standard deviation of "
+            "Known words and repeated pieces by β. The bands are the standard deviation of "
             f"{size['texts']} texts, the dashed line the repetition of held-out text.",
             drawing(6.5, 3.6, lambda figure: _draw_drawing(figure, repeated, spelled)),
         ),
     ]  # fmt: skip
     begins = [_first_repeat(text) for text in written[math.inf]]
     answers = [
-        _accuracy_answer(thirds[-1], own),
+        _accuracy_answer(accuracies(runs, 3)[-1], own),
         ngram_answer(
             runs.number("test_bits_per_character"), runs.number("test_ngram_bits_per_character")
         ),
         temperature_answer(entropy, source),
+        uniform_answer(entropy[0.0], len(model.vocabulary), source),
         *repetition_answers(repeated, source),
+        spelling_answer(spelled, source),
         answer(
             "measured",
             "Greedy text first says {} characters again after {} (the median of {} texts).",
@@ -173,6 +164,17 @@ def temperature_answer(entropy: Mapping[float, float], source: str) -> Answer:
     )  # fmt: skip
 
 
+def uniform_answer(entropy: float, symbols: int, source: str) -> Answer:
+    """Say whether a draw at the report's temperature 0 is uniform, from its entropy."""
+    uniform = math.isclose(entropy, math.log2(symbols), rel_tol=1e-6)
+    return answer(
+        verdict_of(uniform),
+        "At 0 a draw is {}: its entropy is {} bits, that of {} equally likely symbols {}.",
+        "uniform" if uniform else "not uniform", Number(entropy, ".2f", [source]), symbols,
+        Number(math.log2(symbols), ".2f", [source]),
+    )  # fmt: skip
+
+
 def repetition_answers(repeated: Repetition, source: str) -> list[Answer]:
     """Say whether greedy text repeats itself, and whether text at β = 2 does not."""
     usual = statistics.fmean(repeated.heldout)
@@ -193,6 +195,22 @@ def repetition_answers(repeated: Repetition, source: str) -> list[Answer]:
     return told
 
 
+def spelling_answer(spelled: Mapping[float, Sequence[float]], source: str) -> Answer:
+    """Say whether words are rather known ones at β = 2 than at 1, from the shares text by text."""
+    bold, plain = spelled[2.0], spelled[1.0]
+    holds = below([a - b for a, b in zip(plain, bold, strict=True)])
+    said = {
+        True: "At β = 2 words are spelled better than at 1: {} of them are in the training text, "
+        "against {}.",
+        False: "At β = 2 words are spelled worse than at 1: {} of them are in the training text, "
+        "against {}.",
+        None: "That words are spelled better at β = 2 than at 1 is not settled: {} of them are in "
+        "the training text, and {}.",
+    }[holds]
+    numbers = (mean_of(shares, ".1%", [source]) for shares in (bold, plain))
+    return answer(verdict_of(holds), said, *numbers)
+
+
 def _accuracy_answer(reached: Number, own: bool) -> Answer:
     text = "Training accuracy comes to {}; the report’s to {}"
     published = Markup('<span class="published">{:.3f}</span>').format(PUBLISHED[-1])
@@ -206,34 +224,6 @@ def ngram_answer(network: Number, ngram: Number) -> Answer:
         wins = "counting predicts it better: the network is too small, or too little trained"
     text = "Held-out bits per character, which the report leaves out: network {}, n-gram {}; {}."
     return answer("measured", text, network, ngram, wins)
-
-
-def _accuracies(runs: Made, third: int) -> Number:
-    """Mean training accuracy before a third of the steps, over the seeds."""
-    values = []
-    for result in runs.results:
-        last = max(1, len(result.values) * third // 3)
-        values.append(float(result.values[max(0, last - WINDOW) : last].mean()))
-    return mean_of(values, ".3f", map(source_of, runs.results))
-
-
-def _listings(result: Result) -> list[Listing]:
-    run = run_of(result)
-    models, accuracy = load_kept(run), result.values
-    found = []
-    for title, (prompts, length, options) in LISTINGS.items():
-        entries: list[tuple[Markup | str, str]] = []
-        for prompt in prompts:
-            for step, model in models.items():
-                recent = float(accuracy[max(0, step - WINDOW) : step].mean())
-                what = Markup("{}, step {}, accuracy {}").format(
-                    repr(prompt), f"{step:,}", Number(recent, ".2f", [source_of(result)])
-                )
-                seed = result.plan.seed
-                text = model.generate(prompt, length, seed=seed, skip_unknown=True, **options)
-                entries.append((what, text))
-        found.append(Listing(title, entries))
-    return found
 
 
 def _written(model: TextModel, beta: float, size: Mapping[str, Any], seed: int) -> list[str]:
@@ -301,14 +291,19 @@ def _draw_curves(figure: Figure, runs: Made, own: bool) -> None:
     right.legend()
 
 
-def _draw_drawing(figure: Figure, repeated: Repetition, spelled: Mapping[float, float]) -> None:
+def _draw_drawing(
+    figure: Figure, repeated: Repetition, spelled: Mapping[float, Sequence[float]]
+) -> None:
     axes = figure.subplots()
     places = np.arange(len(repeated.written))
-    mean = np.array([statistics.fmean(s) for s in repeated.written.values()])
-    spread = np.array([statistics.stdev(s) for s in repeated.written.values()])
-    axes.plot(places, list(spelled.values()), "o-", color=COLOURS[2], label="known words")
-    axes.plot(places, mean, "s-", color=COLOURS[1], label="repeated pieces")
-    axes.fill_between(places, mean - spread, mean + spread, color=COLOURS[1], alpha=0.2, lw=0)
+    for shares, mark, colour, label in (
+        (spelled, "o-", COLOURS[2], "known words"),
+        (repeated.written, "s-", COLOURS[1], "repeated pieces"),
+    ):
+        mean = np.array([statistics.fmean(s) for s in shares.values()])
+        spread = np.array([statistics.stdev(s) for s in shares.values()])
+        axes.plot(places, mean, mark, color=colour, label=label)
+        axes.fill_between(places, mean - spread, mean + spread, color=colour, alpha=0.2, lw=0)
     axes.axhline(statistics.fmean(repeated.heldout), color="0.3", linestyle="--",
                  label="repeated, held-out text")  # fmt: skip
     axes.set_xticks(places, [_name(beta) for beta in repeated.written])
