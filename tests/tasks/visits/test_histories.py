@@ -84,6 +84,12 @@ def test_interactions_are_pairs_of_known_drugs(tmp_path):
     path.write_text("one,other\nq,r\n")
     with pytest.raises(InputError, match=r"no pair of it is of drugs in the events, such as x"):
         read_interactions(path, codes)
+    path.write_text("x,y\ny,z\n")
+    with pytest.raises(InputError, match=r"line 1: 'x' and 'y' are drugs, and no names of the col"):
+        read_interactions(path, codes)
+    path.write_text("one,other\nx,y\nz,\n")
+    with pytest.raises(InputError, match=r"line 3: a pair is of two drugs, and one is missing"):
+        read_interactions(path, codes)
     path.write_text("one\nq\n")
     with pytest.raises(InputError, match="the first two columns must be drugs that interact"):
         read_interactions(path, codes)

@@ -87,7 +87,7 @@ def _table(folder: Path, name: str, *columns: str) -> Any:
     path = _found(folder, name)
     if path is None:
         raise InputError(f"{folder} has no {name}.csv or {name}.csv.gz")
-    table = filled_rows(path, named_small(read_table(path)), "subject_id", *columns)
+    table = filled_rows(path, named_small(path, read_table(path)), "subject_id", *columns)
     for column in TIMES.keys() & columns:
         table[column] = read_times(path, table, column, needed=TIMES[column])
     return table

@@ -51,6 +51,8 @@ def read_histories(data: str, config: VisitsConfig, codes: Codes | None = None) 
     """Read histories by path or name; `codes` are those that a model knows."""
     if data == GENERATED:
         return Histories.of(Hospital().patients(config.patients), f"{GENERATED} patients", codes)
+    if not data:
+        raise InputError(f"--data is empty; give a table of events, a folder, or {GENERATED}")
     path = Path(data)
     if not path.exists():
         found = find_data(f"visits/{data}/ADMISSIONS.csv.gz")
