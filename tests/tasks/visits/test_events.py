@@ -218,6 +218,14 @@ def test_mimic_with_what_is_missing_or_before_birth(tmp_path):
     folder = mimic(tmp_path, PATIENTS="SUBJECT_ID,DOB\n7,2099-06-01\n")
     with pytest.raises(InputError, match=r"patient 7 has 'aspirin' on 2099-01-05 .* before birth"):
         read_mimic(folder)
+    mimic(folder, PATIENTS="SUBJECT_ID,DOB\n7,2050-01-01\n7,2050-01-01\n")
+    with pytest.raises(InputError, match=r"PATIENTS.csv.gz, line 3: subject_id 7 stands twice"):
+        read_mimic(folder)
+    mimic(folder, ADMISSIONS=FILES["ADMISSIONS"] + "3,7,70,2099-01-05,2099-01-09\n")
+    with pytest.raises(InputError, match=r"ADMISSIONS.csv.gz, line 4: hadm_id 70 stands twice"):
+        read_mimic(folder)
+    mimic(folder, PRESCRIPTIONS=FILES["PRESCRIPTIONS"].replace(":00,", ":00Z,"))
+    assert len(read_mimic(folder)) == 6
     mimic(folder, PATIENTS="SUBJECT_ID,DOB\n7,unknown\n")
     with pytest.raises(InputError, match=r"PATIENTS.csv.gz, line 2: dob 'unknown' is not a time"):
         read_mimic(folder)

@@ -156,7 +156,7 @@ def named_small(path: Path, table: Any) -> Any:
 def _with_times(path: Path, table: Any) -> Any:
     """Read the columns of times; only `time` must be filled."""
     names = [name for name in ("time", "end", "birth") if name in table]
-    table = table.assign(**_by_one_clock(path, table, names))
+    table = table.assign(**by_one_clock(path, table, names))
     columns = {name: read_times(path, table, name, needed=name == "time") for name in names}
     if "birth" in columns:
         refuse(
@@ -170,7 +170,7 @@ def _with_times(path: Path, table: Any) -> Any:
     return table.assign(**columns)
 
 
-def _by_one_clock(path: Path, table: Any, names: list[str]) -> dict[str, Any]:
+def by_one_clock(path: Path, table: Any, names: list[str]) -> dict[str, Any]:
     """Cut the offsets from UTC off columns of times; `InputError` where there are several."""
     first, cut = None, {}
     for name in names:
