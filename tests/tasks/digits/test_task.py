@@ -189,6 +189,7 @@ def test_a_small_network_learns_more_than_the_baselines_know(tmp_path, learn):
         (["--patch", "5"], "plait: --patch 5 must divide --frame 32: a frame is cut into whole"),
         (["--order", "0"], "plait: --order must be at least 1, not 0"),
         (["--frame", "8"], "plait: --frame must be at least 16, not 8"),
+        (["--horizon", "99999999999"], "plait: --horizon must be less than 10001, not"),
         (["--frame", "16", "--patch", "8"], "plait: --neighbours 8 must be less than the 4 patch"),
         (["--size", "large"], "plait: Invalid value"),
         (["--digits", "nine"], "plait: no digits 'nine'"),

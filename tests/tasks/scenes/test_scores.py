@@ -68,6 +68,16 @@ def test_the_truth_scores_best():
     assert best["loss"] == pytest.approx(entropy / sum(t.size for t in truth), rel=0.05)
 
 
+def test_of_one_predicate_more_can_be_found_than_by_the_truth_and_of_all_together_less():
+    scenes = generate_scenes(0, 60)
+    truth = [scene.truth for scene in scenes.scenes]
+    first = np.array([name == "same colour" for name in scenes.predicates])
+    best, other = (score_relations(p, scenes) for p in (truth, [t + first * t for t in truth]))
+    name = "recall_at_50_of_same_colour"
+    assert other[name] > best[name] + 0.1
+    assert all(other[n] < best[n] for n in ("recall_at_20", "free_recall_at_20"))
+
+
 def test_scenes_without_labels_count_for_no_recall():
     scenes = generate_scenes(0, 2)
     one, two = scenes.scenes

@@ -28,9 +28,9 @@ def no_waiting_for_the_disk(monkeypatch):
 def test_nodes_are_visited_as_networkx_visits_them(way):
     """Breadth first by distance, all; depth first each next to one visited before it."""
     found = draw_neighbours(np.random.default_rng(0), 20, 12)
-    for adjacency, start in zip(found.adjacency, found.starts, strict=True):
+    orders = visited(found.adjacency, found.starts, way).tolist()
+    for adjacency, start, order in zip(found.adjacency, found.starts, orders, strict=True):
         graph = networkx.Graph(adjacency)
-        order = visited(adjacency, start, way).tolist()
         assert sorted(order) == list(range(12))
         assert order[0] == start
         if way == "bfs":

@@ -61,6 +61,23 @@ def test_visits_are_taken_where_hours_are_0(tmp_path):
     assert [r[1] for r in events(tmp_path, text, 24)] == [0, 0]
 
 
+CLOCKS = {
+    "one offset": ("22:00+02:00", "01:00+0200", "2020-03-02T08:00:00.5 +02"),
+    "of UTC": ("22:00Z", "01:00-00:00", "2020-03-02T08:00 z"),
+    "half an hour": ("22:00-03:30", "01:00-0330", "20200302T0800-03:30"),
+    "in some rows": ("22:00", "01:00+02:00", "2020-03-02"),
+}
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+def test_midnight_is_that_of_the_clock_that_times_are_by(tmp_path, clock):
+    first, second, end = CLOCKS[clock]
+    rows = [f"a,2020-03-01T{first},{end},1970-01-01,drug,x", f"a,2020-03-02 {second},,,drug,y"]
+    read = events(tmp_path, TIMED + "\n".join(rows))
+    assert [r[1] for r in read if r[3] == "y"] == [1]
+    assert [r[1] for r in read if r[3] == "x"] == ([0] if end == "2020-03-02" else [0, 1])
+
+
 BAD = {
     "unknown kind": (
         HEAD + "a,0,drug,x\na,1,lab,x\n",
@@ -81,6 +98,19 @@ BAD = {
         "line 3: visit -1 lies before the first period; visits count from 0",
     ),
     "visit": (HEAD + "a,first,drug,x\n", "line 2: visit 'first' is not a whole number"),
+    "no such visit": (HEAD + "a,1e300,drug,x\n", "line 2: visit 1e300 is too large"),
+    "two clocks": (
+        TIMED + "a,2020-03-01,,,drug,x\na,2020-03-29T01:00+01:00,2020-03-29T04:00+02:00,,drug,x\n",
+        "line 3: end '2020-03-29T04:00+02:00' is by another clock than '2020-03-29T01:00+01:00' on",
+    ),
+    "end without end": (
+        TIMED + "a,2020-03-01,9999-12-31,,drug,x\n",
+        "'x' of patient 'a' lasts from 2020-03-01 00:00:00 until 9999-12-31 00:00:00, more than",
+    ),
+    "twice but for a letter": (
+        "patient,Patient,visit,kind,code\na,a,0,drug,x\n",
+        "line 1: the column 'patient' stands twice but for large letters",
+    ),
     "half a visit": (HEAD + "a,1.5,drug,x\n", "line 2: visit '1.5' is not a whole number"),
     "code": (HEAD + "a,0,drug,\n", "line 2: the code is missing"),
     "patient": (HEAD + ",0,drug,x\n", "line 2: the patient is missing"),
@@ -125,6 +155,9 @@ def test_bad_tables_are_one_line(tmp_path, capsys, case):
     [
         (["--data", "nowhere.csv"], "nowhere.csv: no such file or folder; give a table of events"),
         (["--data", "."], "has no ADMISSIONS.csv"),
+        (["--data", ""], "--data is empty; give a table of events, a folder, or generated"),
+        (["--period-hours", "1e-9"], "--period-hours must be 0 or at least a minute, 0.017, not"),
+        (["--period-hours", "1e12"], "--period-hours must be less than 1000001, not"),
         (["--interactions", "pairs.csv"], "generated patients have interactions of their own"),
         (["--operator", "attention", "--hidden-size", "6"], "a multiple of attention's 4 heads"),
     ],
@@ -185,6 +218,14 @@ def test_mimic_with_what_is_missing_or_before_birth(tmp_path):
     folder = mimic(tmp_path, PATIENTS="SUBJECT_ID,DOB\n7,2099-06-01\n")
     with pytest.raises(InputError, match=r"patient 7 has 'aspirin' on 2099-01-05 .* before birth"):
         read_mimic(folder)
+    mimic(folder, PATIENTS="SUBJECT_ID,DOB\n7,2050-01-01\n7,2050-01-01\n")
+    with pytest.raises(InputError, match=r"PATIENTS.csv.gz, line 3: subject_id 7 stands twice"):
+        read_mimic(folder)
+    mimic(folder, ADMISSIONS=FILES["ADMISSIONS"] + "3,7,70,2099-01-05,2099-01-09\n")
+    with pytest.raises(InputError, match=r"ADMISSIONS.csv.gz, line 4: hadm_id 70 stands twice"):
+        read_mimic(folder)
+    mimic(folder, PRESCRIPTIONS=FILES["PRESCRIPTIONS"].replace(":00,", ":00Z,"))
+    assert len(read_mimic(folder)) == 6
     mimic(folder, PATIENTS="SUBJECT_ID,DOB\n7,unknown\n")
     with pytest.raises(InputError, match=r"PATIENTS.csv.gz, line 2: dob 'unknown' is not a time"):
         read_mimic(folder)

@@ -84,6 +84,12 @@ def test_interactions_are_pairs_of_known_drugs(tmp_path):
     path.write_text("one,other\nq,r\n")
     with pytest.raises(InputError, match=r"no pair of it is of drugs in the events, such as x"):
         read_interactions(path, codes)
+    path.write_text("x,y\ny,z\n")
+    with pytest.raises(InputError, match=r"line 1: 'x' and 'y' are drugs, and no names of the col"):
+        read_interactions(path, codes)
+    path.write_text("one,other\nx,y\nz,\n")
+    with pytest.raises(InputError, match=r"line 3: a pair is of two drugs, and one is missing"):
+        read_interactions(path, codes)
     path.write_text("one\nq\n")
     with pytest.raises(InputError, match="the first two columns must be drugs that interact"):
         read_interactions(path, codes)
@@ -130,12 +136,21 @@ def test_generated_drugs_come_as_often_as_their_chances_say():
     source = source_of(config)
     everyone = range(300)
     histories = source.histories
-    chances = best_chances(histories, everyone)
+    chances = np.stack([
+        Hospital().chances([[histories.codes[c] for c in codes] for codes in own[: t + 1]])
+        for k in everyone for own in [histories.periods[k]] for t in histories.asked(k)
+    ])  # fmt: skip
+    place = [Hospital().number[code] for kind, code in histories.codes if kind == "drug"]
+    chances = chances[:, place]
+    # of the drugs that may come some do: only such periods are asked about
+    some = 1 - np.exp(np.log1p(-chances).sum(1, keepdims=True))
+    np.testing.assert_allclose(best_chances(histories, everyone), chances / some, rtol=1e-12)
     truth = np.stack([histories.target(k, t) for k in everyone for t in histories.asked(k)])
     for level in np.unique(chances):
         at = chances == level
         spread = math.sqrt(level * (1 - level) / at.sum())
         assert abs(truth[at].mean() - level) < 4 * spread
+    chances = best_chances(histories, everyone)
     by_drug = (truth - chances).sum(0) / np.sqrt((chances * (1 - chances)).sum(0))
     assert np.abs(by_drug).max() < 4
     assert source.facts["sha256"] == source_of(config).facts["sha256"]

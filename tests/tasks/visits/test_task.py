@@ -100,9 +100,25 @@ def test_other_patients_with_codes_that_are_not_known(run, tmp_path, capsys):
     scores = plait.score(run, str(path))
     assert scores["tested_periods"] == scores["events_unknown"] == 1
     assert "best_jaccard" not in scores
+    path.write_text("patient,visit,kind,code\nann,1,drug,unheard of\n")
+    with pytest.raises(InputError, match="none of its events is one that the run knows"):
+        plait.predict(run, str(path), out=tmp_path / "none.csv")
     path.write_text("patient,visit,kind,code\nann,1,drug,chronic-00a\n")
     assert run_command(["score", str(run.path), "--data", str(path), "--device", "cpu"]) == 2
     assert "nothing to score" in capsys.readouterr().err
+
+
+def test_data_that_has_changed_is_not_predicted_of_unasked(tmp_path):
+    rows = [f"p{k},{t},drug,{'xy'[(t + k) % 2]}" for k in range(12) for t in range(3)]
+    path, out = tmp_path / "events.csv", tmp_path / "next.csv"
+    path.write_text("\n".join(["patient,visit,kind,code", *rows]))
+    own = plait.train("visits", data=str(path), out=tmp_path / "run", hidden_size=8, steps=1)
+    for more in ("p0,3,drug,x", "p0,2,drug,new"):
+        path.write_text("\n".join(["patient,visit,kind,code", *rows, more]))
+        with pytest.raises(InputError, match=r"no longer what the run was trained on; give --data"):
+            plait.predict(own, out=out)
+    plait.predict(own, str(path), out=out)
+    assert pd.read_csv(out)["events_unknown"].max() == 1
 
 
 def test_what_is_told(run, tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import math
 import zlib
 from pathlib import Path
 from typing import NamedTuple
@@ -126,10 +127,12 @@ def read_idx(path: Path) -> np.ndarray:
             "not 00 00 08 03"
         )
     shape = np.frombuffer(content, ">u4", 3, 4).astype(int)
-    expected = 16 + int(shape.prod())
-    if len(content) != expected or not shape.all():
+    expected, sizes = 16 + math.prod(shape.tolist()), " × ".join(map(str, shape))
+    if not shape.all():
+        raise InputError(f"{path} holds no images: its sizes are {sizes}; give another file")
+    if len(content) != expected:
         raise InputError(
-            f"{path} is damaged: {len(content):,} bytes where {' × '.join(map(str, shape))} images "
-            f"take {expected:,}; fetch it again"
+            f"{path} is damaged: {len(content):,} bytes where {sizes} images take {expected:,}; "
+            "fetch it again"
         )
     return np.frombuffer(content, np.uint8, offset=16).reshape(shape).astype(np.float32) / 255

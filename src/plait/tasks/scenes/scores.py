@@ -86,7 +86,12 @@ def score_relations(
 
 
 def score_beside(model: ScenesModel, batches: Iterable[Batch], scenes: Scenes) -> dict[str, float]:
-    """Score a model, what the classes alone say, and, where it is known, the truth."""
+    """Score a model, what the classes alone say, and, where it is known, the truth.
+
+    Nothing has a larger expected recall, or a smaller loss, than the true probabilities (`best_…`):
+    labels are drawn independently, and E[y_i / Σ_j y_j] rises with p_i. That is of all predicates
+    together. They compete for the first 50, so that of a single one another ranking may find more.
+    """
     batches = list(batches)
     scores = score_relations(probabilities(model, batches), scenes)
     beside = {"frequency": [q for batch in batches for q in split(model.prior(batch), batch)]}

@@ -1,6 +1,6 @@
 """The networks of the structure task: over the graph, or over its nodes one by one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -43,8 +43,7 @@ class Batch:
         answers = torch.from_numpy(drawn.answers).to(device)
         _, _, way = network.partition("-")
         if way:
-            order = np.stack([visited(a, s, way) for a, s in zip(drawn.adjacency, drawn.starts,
-                                                                 strict=True)])  # fmt: skip
+            order = visited(drawn.adjacency, drawn.starts, way)
             sequences = np.take_along_axis(drawn.symbols, order, 1).T.copy()  # [N, B]
             return cls(torch.from_numpy(sequences).to(device), None, answers)
         B, N = drawn.symbols.shape
@@ -55,14 +54,15 @@ class Batch:
         return cls(symbols.to(device), graph.to(device), answers)
 
 
-def visited(adjacency: np.ndarray, start: int, way: str) -> np.ndarray:
-    """Give the nodes of a graph in the order of a search from `start`.
+def visited(adjacency: np.ndarray, starts: Sequence[int] | np.ndarray, way: str) -> np.ndarray:
+    """Give the nodes of every graph in the order of a search, `[B, N]`.
 
     Parameters
     ----------
-    adjacency : boolean array `[N, N]`
-        True at [source, target].
-    start : int
+    adjacency : boolean array `[B, N, N]`
+        True at [graph, source, target].
+    starts : integer array `[B]`
+        Where a search begins; every other node is reached from there.
     way : "bfs" or "dfs"
         Breadth first, or depth first; neighbours in the order of their numbers.
 
@@ -70,13 +70,19 @@ def visited(adjacency: np.ndarray, start: int, way: str) -> np.ndarray:
     -------
     >>> import numpy as np
     >>> from plait.tasks.structure.model import visited
-    >>> tree = np.zeros((4, 4), bool)
-    >>> tree[[0, 0, 1], [1, 2, 3]] = True
-    >>> visited(tree, 0, "bfs").tolist(), visited(tree, 0, "dfs").tolist()
-    ([0, 1, 2, 3], [0, 1, 3, 2])
+    >>> tree = np.zeros((1, 4, 4), bool)
+    >>> tree[0, [0, 0, 1], [1, 2, 3]] = True
+    >>> visited(tree, [0], "bfs").tolist(), visited(tree, [0], "dfs").tolist()
+    ([[0, 1, 2, 3]], [[0, 1, 3, 2]])
     """
     search = csgraph.breadth_first_order if way == "bfs" else csgraph.depth_first_order
-    return search(csr_array(adjacency, dtype=float), start, return_predecessors=False)
+    B, N, _ = adjacency.shape
+    of, source, target = adjacency.nonzero()
+    edges = np.ones(len(of)), (of * N + source, of * N + target)
+    joined = csr_array(edges, shape=(B * N, B * N))  # one matrix: making many takes longest
+    found = [search(joined, k * N + start, return_predecessors=False) - k * N
+             for k, start in enumerate(starts)]  # fmt: skip
+    return np.stack(found)
 
 
 class StructureModel(nn.Module):

@@ -43,9 +43,17 @@ def predict_visits(
     Raises
     ------
     InputError
-        For data that cannot be read.
+        For data that cannot be read, or of which the model knows nothing; without `data`, where
+        the run's own is no longer what it was.
     """
     histories = read_histories(data or config.data, config, model.codes)
+    if data is None:
+        _require_same(histories, facts)
+    if not any(len(codes) for own in histories.periods for codes in own):
+        raise InputError(
+            f"{histories.source}: none of its events is one that the run knows, such as "
+            f"{' '.join(model.codes[0])}; give data with the codes that it learnt from"
+        )
     views, everyone = model.views(histories), range(len(histories.patients))
     chances = model.chances(in_batches(views.last, everyone)).numpy()
     order = np.argsort(-chances, axis=1, kind="stable")
@@ -91,8 +99,7 @@ def score_visits(
         Where the run's own data is no longer what it was, or in other data nothing can be asked.
     """
     task = VisitsTask(config, next(model.parameters()).device)
-    if task.histories.sha256 != facts["sha256"]:
-        raise InputError(f"{task.histories.source} is no longer what the run was trained on")
+    _require_same(task.histories, facts)
     task.begin_with(model)
     task.model.eval()
     if data is None:
@@ -100,6 +107,13 @@ def score_visits(
     tested = read_histories(data, config, model.codes)
     scores = task.score(tested, _asked_of(tested))
     return scores | {"events_unknown": sum(tested.left_out.values())}
+
+
+def _require_same(histories: Histories, facts: Mapping[str, Any]) -> None:
+    if histories.sha256 != facts["sha256"] or histories.left_out:
+        raise InputError(
+            f"{histories.source} is no longer what the run was trained on; give --data"
+        )
 
 
 def _asked_of(tested: Histories) -> list[int]:

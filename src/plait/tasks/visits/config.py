@@ -43,8 +43,9 @@ class VisitsConfig(TrainingConfig):
     )
     patients: int = option(1000, "Patients to generate.", least=20, below=1_000_001)
     period_hours: float = option(
-        24.0, "Length of a period, where the events have times; 0: a visit.", least=0
-    )
+        24.0, "Length of a period, where the events have times; 0: a visit.", least=0,
+        below=1_000_001,
+    )  # fmt: skip
     interactions: str = option(
         "", "Drugs that interact: a CSV file whose first two columns are codes of drugs."
     )
@@ -79,6 +80,11 @@ class VisitsConfig(TrainingConfig):
         super().__post_init__()
         if self.interactions and self.data == GENERATED:
             raise InputError("generated patients have interactions of their own; give --data too")
+        if 0 < self.period_hours < MINUTE:
+            raise InputError(
+                f"--period-hours must be 0 or at least a minute, {MINUTE:.3f}, not "
+                f"{self.period_hours}"
+            )
         if self.operator == "attention" and self.hidden_size % HEADS:
             raise InputError(
                 f"--hidden-size {self.hidden_size} must be a multiple of attention's {HEADS} heads"
@@ -87,3 +93,6 @@ class VisitsConfig(TrainingConfig):
 
 HEADS = 4
 """Heads of attention."""
+
+MINUTE = 1 / 60
+"""Hours."""

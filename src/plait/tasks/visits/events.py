@@ -1,5 +1,6 @@
 """Event tables: which patient had what, when."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,15 @@ KINDS = ("drug", "diagnosis", "procedure")
 COLUMNS = ["patient", "period", "kind", "code"]
 """Of what `read_events` gives: a row for every event and period that it lasts into."""
 
+LASTS = 10_000
+"""Periods of one event, at most: days of 27 years."""
+
+LAST_VISIT = 2**53
+"""Whole numbers up to here are told apart as floats."""
+
+OFFSET = re.compile(r"(?<=\d)[T ]\d.*?(?P<offset> ?Z| ?[+-]\d\d(?::?\d\d)?)$", re.IGNORECASE)
+"""A time that says how far its clock is from UTC."""
+
 
 def read_events(path: Path, hours: float = 24.0) -> pd.DataFrame:
     r"""Read an event table (`plait.tables.read_table`) with these columns in any order.
@@ -23,7 +33,7 @@ def read_events(path: Path, hours: float = 24.0) -> pd.DataFrame:
     |---|---|---|
     | patient | yes | any text that tells patients apart |
     | visit | or time | number of the patient's visit, a whole number from 0 |
-    | time | or visit | when it began, such as 2020-03-01 or 2020-03-01 14:30 |
+    | time | or visit | when it began, such as 2020-03-01, 2020-03-01 14:30 or 2020-03-01T14:30Z |
     | kind | yes | drug, diagnosis or procedure |
     | code | yes | any text that tells events of a kind apart |
     | end | no | until when it lasted, if it did: it is in all periods before this |
@@ -31,7 +41,8 @@ def read_events(path: Path, hours: float = 24.0) -> pd.DataFrame:
 
     Periods are visits where the table has no times, or `hours` is 0; else `hours` long each,
     counted from midnight before the patient's first event. Periods without events are no periods:
-    what comes next is what comes after them.
+    what comes next is what comes after them. Times are those of one clock: where some name their
+    offset from UTC, it is the same in all that do.
 
     Parameters
     ----------
@@ -66,7 +77,7 @@ def read_events(path: Path, hours: float = 24.0) -> pd.DataFrame:
     1     ann       1       drug  salbutamol
     2     ann       2       drug  salbutamol
     """
-    table = filled_rows(path, named_small(read_table(path)), "patient", "kind", "code")
+    table = filled_rows(path, named_small(path, read_table(path)), "patient", "kind", "code")
     for name in ("patient", "code"):
         refuse(path, table, table[name] == "", lambda row, name=name: f"the {name} is missing")
     refuse(
@@ -105,6 +116,12 @@ def into_periods(path: Path, table: Any, hours: float) -> pd.DataFrame:
             visit < 0,
             lambda row: f"visit {row.visit} lies before the first period; visits count from 0",
         )
+        refuse(
+            path,
+            table,
+            visit > LAST_VISIT,
+            lambda row: f"visit {row.visit} is too large; number a patient's visits from 0",
+        )
         return table.assign(period=visit.astype(np.int64))[COLUMNS]
     origin = table.groupby("patient")["time"].transform("min").dt.normalize()
     length = pd.Timedelta(hours=hours)
@@ -114,20 +131,32 @@ def into_periods(path: Path, table: Any, hours: float) -> pd.DataFrame:
         until = -((origin - table["end"]) // length) - 1
         last = until.fillna(first).clip(lower=first)
     count = (last - first + 1).astype(np.int64)
+    if (count > LASTS).any():
+        row = table[count > LASTS].iloc[0]
+        raise InputError(
+            f"{path}: {row['code']!r} of patient {row['patient']!r} lasts from {row['time']} until "
+            f"{row['end']}, more than {LASTS:,} periods; correct the end, or give a larger "
+            "--period-hours"
+        )
     table = table.assign(period=first.astype(np.int64))[COLUMNS]
     rows = table.loc[table.index.repeat(count)]
     rows["period"] += rows.groupby(level=0).cumcount()
     return rows.reset_index(drop=True)
 
 
-def named_small(table: Any) -> Any:
-    """Give the columns their names in small letters."""
-    return table.rename(columns=str.lower)
+def named_small(path: Path, table: Any) -> Any:
+    """Give the columns their names in small letters; `InputError` where two are then the same."""
+    names = [name.lower() for name in table]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"{path}, line 1: the column {twice!r} stands twice but for large letters")
+    return table.set_axis(names, axis=1)
 
 
 def _with_times(path: Path, table: Any) -> Any:
     """Read the columns of times; only `time` must be filled."""
     names = [name for name in ("time", "end", "birth") if name in table]
+    table = table.assign(**by_one_clock(path, table, names))
     columns = {name: read_times(path, table, name, needed=name == "time") for name in names}
     if "birth" in columns:
         refuse(
@@ -139,6 +168,25 @@ def _with_times(path: Path, table: Any) -> Any:
             ),
         )
     return table.assign(**columns)
+
+
+def by_one_clock(path: Path, table: Any, names: list[str]) -> dict[str, Any]:
+    """Cut the offsets from UTC off columns of times; `InputError` where there are several."""
+    first, cut = None, {}
+    for name in names:
+        offsets = table[name].str.extract(OFFSET)["offset"].fillna("")
+        for line, offset in offsets[offsets != ""].drop_duplicates().items():
+            digits = re.sub("[ :]", "", offset).upper().replace("Z", "+00").ljust(5, "0")
+            digits = digits.replace("-0000", "+0000")
+            first = first or (digits, table.at[line, name], line)
+            if digits != first[0]:
+                raise InputError(
+                    f"{path}, line {line}: {name} {table.at[line, name]!r} is by another clock "
+                    f"than {first[1]!r} on line {first[2]}; give all with one offset from UTC"
+                )
+        pairs = zip(table[name], offsets, strict=True)
+        cut[name] = [time.removesuffix(offset) for time, offset in pairs]
+    return cut
 
 
 def read_times(path: Path, table: Any, name: str, *, needed: bool) -> Any:

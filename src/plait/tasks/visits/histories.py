@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from plait.errors import InputError
-from plait.tables import filled_rows, read_table
+from plait.tables import filled_rows, read_table, refuse
 from plait.tasks.visits.events import KINDS
 
 VALID, TEST = 0.15, 0.15
@@ -170,12 +170,21 @@ def read_interactions(path: Any, codes: Codes) -> list[list[int]]:
     Raises
     ------
     InputError
-        For a file without two columns, or none of whose pairs is known.
+        For a file without two columns or a line that names them, a pair of which one is missing,
+        or where no pair is known.
     """
     table = filled_rows(path, read_table(path))
     if table.shape[1] < 2:
         raise InputError(f"{path}: the first two columns must be drugs that interact")
     number = {code: k for k, (kind, code) in enumerate(codes) if kind == "drug"}
+    one, other = names = list(table)[:2]
+    if number.keys() >= set(names):
+        raise InputError(
+            f"{path}, line 1: {one!r} and {other!r} are drugs, and no names of the columns; put a "
+            "line such as drug,other above"
+        )
+    half = (table[one] == "") | (table[other] == "")
+    refuse(path, table, half, lambda row: "a pair is of two drugs, and one is missing")
     pairs = zip(table.iloc[:, 0].map(number), table.iloc[:, 1].map(number), strict=True)
     known = {(int(min(p)), int(max(p))) for p in pairs if not np.isnan(p).any() and p[0] != p[1]}
     if not known:

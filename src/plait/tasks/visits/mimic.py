@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 
 from plait.errors import InputError
-from plait.tables import filled_rows, read_table
-from plait.tasks.visits.events import into_periods, named_small, read_times
+from plait.tables import filled_rows, read_table, refuse
+from plait.tasks.visits.events import by_one_clock, into_periods, named_small, read_times
 
 CODED = {"diagnosis": "DIAGNOSES_ICD", "procedure": "PROCEDURES_ICD"}
 
@@ -47,7 +47,7 @@ def read_mimic(folder: Path, hours: float = 24.0) -> pd.DataFrame:
     InputError
         For a file or column that is missing, and for an event before a patient's birth.
     """
-    stays = _table(folder, "ADMISSIONS", "hadm_id", "admittime", "dischtime")
+    stays = _table(folder, "ADMISSIONS", "hadm_id", "admittime", "dischtime", once="hadm_id")
     stays = stays.sort_values("admittime")
     stays["visit"] = stays.groupby("subject_id").cumcount()
     stays = stays.set_index("hadm_id")[["visit", "dischtime"]]
@@ -71,7 +71,7 @@ def read_mimic(folder: Path, hours: float = 24.0) -> pd.DataFrame:
 def _refuse_unborn(folder: Path, events: Any) -> None:
     if _found(folder, "PATIENTS") is None:
         return
-    people = _table(folder, "PATIENTS", "dob").set_index("subject_id")
+    people = _table(folder, "PATIENTS", "dob", once="subject_id").set_index("subject_id")
     born = events["patient"].map(people["dob"])
     early = events[events["time"] < born]
     if len(early):
@@ -82,13 +82,18 @@ def _refuse_unborn(folder: Path, events: Any) -> None:
         )
 
 
-def _table(folder: Path, name: str, *columns: str) -> Any:
-    """Read one of the files; columns of times as times."""
+def _table(folder: Path, name: str, *columns: str, once: str = "") -> Any:
+    """Read one of the files; columns of times as times, no value of column `once` twice."""
     path = _found(folder, name)
     if path is None:
         raise InputError(f"{folder} has no {name}.csv or {name}.csv.gz")
-    table = filled_rows(path, named_small(read_table(path)), "subject_id", *columns)
-    for column in TIMES.keys() & columns:
+    table = filled_rows(path, named_small(path, read_table(path)), "subject_id", *columns)
+    if once:
+        say = "stands twice, and must stand once"
+        refuse(path, table, table[once].duplicated(), lambda row: f"{once} {row[once]} {say}")
+    times = [column for column in columns if column in TIMES]
+    table = table.assign(**by_one_clock(path, table, times))
+    for column in times:
         table[column] = read_times(path, table, column, needed=TIMES[column])
     return table
 

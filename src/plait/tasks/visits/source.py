@@ -51,6 +51,8 @@ def read_histories(data: str, config: VisitsConfig, codes: Codes | None = None) 
     """Read histories by path or name; `codes` are those that a model knows."""
     if data == GENERATED:
         return Histories.of(Hospital().patients(config.patients), f"{GENERATED} patients", codes)
+    if not data:
+        raise InputError(f"--data is empty; give a table of events, a folder, or {GENERATED}")
     path = Path(data)
     if not path.exists():
         found = find_data(f"visits/{data}/ADMISSIONS.csv.gz")
@@ -68,14 +70,19 @@ def read_histories(data: str, config: VisitsConfig, codes: Codes | None = None) 
 
 
 def best_chances(histories: Histories, patients: Sequence[int]) -> np.ndarray:
-    """Give the true probabilities of generated patients' next drugs, `[Q, drugs]`."""
+    """Give the true probabilities of generated patients' next drugs, `[Q, drugs]`.
+
+    Only periods with drugs are asked about, so they are p_i / (1 − Π_j (1 − p_j)), with p those of
+    `Hospital.chances`.
+    """
     hospital = Hospital()
     place = [hospital.number[drug] for _, drug in histories.codes[: histories.drugs]]
     chances = []
     for k in patients:
         history = [[histories.codes[c] for c in codes] for codes in histories.periods[k]]
         chances += [hospital.chances(history[: t + 1])[place] for t in histories.asked(k)]
-    return np.stack(chances)
+    every = np.stack(chances)
+    return every / (1 - (1 - every).prod(1, keepdims=True))
 
 
 def _interactions(config: VisitsConfig, codes: Codes) -> list[list[int]]:
