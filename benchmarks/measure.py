@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 import plait
+from plait.kernels.simd import LANES
 
 Sides = tuple[Callable[[], Any], Callable[[], Any]]
 
@@ -117,6 +118,7 @@ def facts() -> dict[str, Any]:
     """Say when, where and with what it is measured, and the machine's limits."""
     return {
         "date": date.today().isoformat(), "processor": _processor(),
+        "vectors of float32": LANES,
         "threads": torch.get_num_threads(), "torch": torch.__version__,
         "plait": plait.__version__, "python": platform.python_version(), **limits(),
     }  # fmt: skip
