@@ -17,7 +17,7 @@ from plait.errors import InputError
 from plait.nn.attention import hearing
 from plait.nn.cells import LSTM
 from plait.nn.recurrent import Recurrent
-from plait.study import make_study
+from plait.study import make_study, sizes
 from plait.study.forecasting import Forecast, measured
 from plait.study.runs import Runs, Wanted
 from plait.study.sections.gates import Gates
@@ -113,6 +113,16 @@ def test_how_long_it_will_take_is_planned_then_what_others_of_the_kind_took(tmp_
     assert str(forecast) == "about a minute"
     runs.make("memory", [early])
     assert str(forecast) == ""
+
+
+def test_the_full_study_says_beforehand_and_after_every_run(small, heard, tmp_path, monkeypatch):
+    monkeypatch.setattr(sizes, "FULL", sizes.QUICK)
+    make_study(["memory"], out=tmp_path / "s", threads=1, progress=heard)
+    assert heard.lines[0].startswith("4 runs to make; measuring a few steps of each kind")
+    assert heard.lines[1] == "at most a minute here: measured speed × planned steps"
+    ends = [line.rsplit("; ", 1)[-1] for line in heard.lines[2:6]]
+    assert ends[:3] == ["at most a minute left", "about a minute left", "about a minute left"]
+    assert "left" not in heard.lines[5]
 
 
 def test_how_long_a_run_takes_is_measured(tmp_path):
