@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 import plait
+from plait.errors import InputError
 from plait.kernels.simd import LANES
 
 Sides = tuple[Callable[[], Any], Callable[[], Any]]
@@ -30,7 +31,7 @@ class Row:
     name: str
     peer: str
     least: float | None
-    make: Callable[[], Sides]  # an ImportError says that the peer is not installed
+    make: Callable[[], Sides]  # ImportError: no peer; InputError: no data
     operations: float = 0.0  # multiplications and additions of the matrix products of our side
     memory: bool = False  # measured too, each side in a process of its own
 
@@ -48,7 +49,7 @@ def measure(row: Row, patience: float, most: int = 15) -> dict[str, Any]:
     torch.manual_seed(0)
     try:
         ours, theirs = row.make()
-    except ImportError as error:
+    except (ImportError, InputError) as error:  # no peer, or no data
         return record | {"missing": str(error)}
     ours(), theirs()
     once = seconds(ours) + seconds(theirs)
