@@ -77,6 +77,12 @@ def test_related_codes_by_their_definition():
     assert related_codes(histories, range(30), 2) == expected
 
 
+def test_what_is_related_is_found_in_the_training_part_alone():
+    histories, parts, facts = source_of(VisitsConfig(patients=40))
+    assert facts["related"] == related_codes(histories, parts.train, 3)
+    assert facts["related"] != related_codes(histories, range(40), 3)
+
+
 def test_interactions_are_pairs_of_known_drugs(tmp_path):
     path, codes = tmp_path / "pairs.csv", histories_of(ROWS).codes
     path.write_text("one,other,why\nz,x,bad\ny,q,bad\nx,z,again\ny,y,same\n")

@@ -88,3 +88,15 @@ def test_baselines_see_what_they_may():
     frequent = np.argsort(-y.mean(0), kind="stable")[:5]
     found = truth[:, frequent].sum(1) / truth.sum(1)
     assert scores["frequent_recall_at_5"] == pytest.approx(found.mean())
+
+
+def test_thresholds_are_chosen_on_the_validation_part():
+    histories, parts, _ = source_of(VisitsConfig(patients=40))
+    asked = [(histories, parts.valid), (histories, parts.test)]
+    on_valid, on_test = logistic_chances(histories, parts.train, asked)
+    valid, truth = (targets_of(*part) for part in asked)
+    scores = baselines(histories, parts, histories, parts.test, 5)
+    threshold = best_threshold(on_valid, valid)
+    assert scores["logistic_jaccard"] == score_drugs(on_test, truth, threshold, 5)["jaccard"]
+    on_test_itself = best_threshold(on_test, truth)
+    assert scores["logistic_jaccard"] < score_drugs(on_test, truth, on_test_itself, 5)["jaccard"]

@@ -11,9 +11,11 @@ import plait
 from plait.cli import run as run_command
 from plait.errors import InputError
 from plait.tasks.visits import NOT_ADVICE
+from plait.tasks.visits.baselines import targets_of
 from plait.tasks.visits.config import VisitsConfig
 from plait.tasks.visits.generated import Hospital
-from plait.tasks.visits.task import VisitsTask
+from plait.tasks.visits.scores import best_threshold, score_drugs
+from plait.tasks.visits.task import VisitsTask, chances_of
 
 TINY = {"patients": 30, "hidden_size": 8, "batch_size": 4, "threads": 1}
 
@@ -57,6 +59,20 @@ def test_the_threshold_of_the_best_weights_is_kept(run):
     best = max(run.records("valid"), key=lambda r: r["jaccard"])
     assert task.validate()["jaccard"] == best["jaccard"]
     assert float(task.model.threshold) == before
+
+
+def test_the_test_part_is_scored_with_the_threshold_of_the_validation_part(run):
+    (test,) = run.records("test")
+    task = VisitsTask(VisitsConfig.from_dict(run.config), torch.device("cpu"))
+    task.begin_with(plait.load(run))
+    task.model.eval()
+    chances = chances_of(task.model, task.views, task.parts.test)
+    truth = targets_of(task.histories, task.parts.test)
+    kept = score_drugs(chances, truth, float(task.model.threshold), 10)
+    assert test["jaccard"] == kept["jaccard"]
+    assert (
+        kept["jaccard"] < score_drugs(chances, truth, best_threshold(chances, truth), 10)["jaccard"]
+    )
 
 
 def test_weights_begin_a_run_of_the_same_codes_alone(run, tmp_path):
