@@ -52,9 +52,11 @@ def test_no_digit_of_validation_or_test_is_trained_on(tmp_path):
     config = DigitsConfig.of(TINY | {"digits": numbered_digits(tmp_path / "idx"), "batch_size": 50})
     task = DigitsTask(config, CPU)
 
-    def met(images, stream):
-        drawn = [sequences(images, config, n, stream, 50) for n in range(1, 21)]
+    def greys(drawn):
         return set((torch.cat(drawn) * 255).round().int().unique().tolist()) - {0}
+
+    def met(images, stream):
+        return greys([sequences(images, config, n, stream, 50) for n in range(1, 21)])
 
     train = met(task.training, TRAINING)
     others = [met(task.validation, VALIDATION), met(task.testing, TEST)]
@@ -62,6 +64,11 @@ def test_no_digit_of_validation_or_test_is_trained_on(tmp_path):
     assert [len(part) for part in others] == [20, 20]
     assert not any(train & part for part in others)
     assert not others[0] & others[1]
+    assert greys(task.to_validate) == others[0]
+    with torch.no_grad():
+        task.test()
+    assert task.tested is not None
+    assert greys(list(map(torch.from_numpy, task.tested[:2]))) <= others[1]
 
 
 def test_batches_are_found_again_by_seed_and_number():

@@ -82,6 +82,12 @@ def test_the_vocabulary_is_of_the_training_part_and_others_are_unk(prose):
     assert len(task(prose, vocabulary=4).vocabulary) == 4
 
 
+def test_what_only_the_end_of_a_text_repeats_is_unknown(tmp_path):
+    path = tmp_path / "raven.txt"
+    path.write_text(PROSE + "raven " * 5)
+    assert task(str(path)).vocabulary.unknown("age raven") == ["raven"]
+
+
 def test_a_batch_tells_its_perplexity(prose):
     made = task(prose)
     loss, scores, _ = made.loss(1, made.start())
@@ -189,7 +195,8 @@ BAD = {
     "one line": (["--data", "line.txt"], "the training part has 54 words, too few for 16 readers"),
     "long sequences": (["--data", "line.txt", "--batches", "windows", "--length", "99"],
                        "the training part has 54 words, fewer than a sequence of length 99"),
-    "no word twice": (["--data", "once.txt"], "no word occurs twice in the training part"),
+    "no word twice": (["--data", "once.txt"], "once.txt: no word occurs twice in the training"),
+    "unknown words alone": (["--data", "unk.txt"], "unk.txt: no word is there but <unk> in the tr"),
     "too many neighbours": (["--word-graph", "14", "--length", "5"],
                             "--word-graph 14 is too many neighbours for a vocabulary of 14 words"),
     "a negative graph": (["--word-graph", "-1"], "--word-graph must be at least 0, not -1"),
@@ -206,6 +213,7 @@ BAD = {
 def test_what_cannot_be_used_is_refused_in_a_line(prose, tmp_path, capsys, case):
     (tmp_path / "short.txt").write_text("one two one two.\n")
     (tmp_path / "line.txt").write_text("one two " * 30)
+    (tmp_path / "unk.txt").write_text(f"{UNKNOWN} " * 100)
     (tmp_path / "once.txt").write_text(" ".join(map(str, range(100))))
     options, message = BAD[case]
     given = {"--data": prose, "--units": "words", "--out": "run", "--batch-size": "16"}

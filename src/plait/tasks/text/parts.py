@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from plait.data import Text
+from plait.errors import InputError
 from plait.tasks.text.config import TextConfig
 from plait.tasks.text.vocabulary import Bytes, Characters, Vocabulary
 from plait.tasks.text.words import Words, is_prepared, split_words
@@ -40,7 +41,10 @@ def vocabulary_of(text: Text, config: TextConfig, known: Mapping[str, Any]) -> V
         if text.parts
         else split(split_words(text.characters, prepared))[0]
     )
-    return Words.of(training, config.vocabulary, prepared=prepared, known=before["words"])
+    try:
+        return Words.of(training, config.vocabulary, prepared=prepared, known=before["words"])
+    except InputError as error:
+        raise InputError(f"{text.source}: {error}") from None
 
 
 def vocabulary_from(config: TextConfig, facts: Mapping[str, Any]) -> Vocabulary:
