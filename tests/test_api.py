@@ -296,6 +296,16 @@ def newest() -> int:
     return max((int(p.stem[5:]) for p in Path("run/checkpoint").glob("step-*")), default=-1)
 
 
+def test_threads_bound_torch_and_numpys_linear_algebra():
+    script = (
+        "import torch, plait.api; from threadpoolctl import threadpool_info;"
+        "plait.api.set_threads(1); print(torch.get_num_threads(),"
+        "*[pool['num_threads'] for pool in threadpool_info() if pool['user_api'] == 'blas'])"
+    )
+    said = subprocess.run([sys.executable, "-c", script], stdout=PIPE, text=True, check=True).stdout
+    assert set(said.split()) == {"1"}
+
+
 def test_torch_waits_until_it_is_needed():
     code = (
         "import sys, plait; assert 'torch' not in sys.modules; names = dir(plait);"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from plait.errors import InputError
 from plait.tasks import (
@@ -283,11 +284,12 @@ def choose_device(name: str) -> torch.device:
 
 
 def set_threads(count: int) -> None:
-    """Let torch use so many CPU threads; 0 leaves its choice."""
+    """Let torch, and NumPy's linear algebra, use so many CPU threads; 0 leaves their choice."""
     if not 0 <= count <= 1024:
         raise InputError(f"--threads must be from 0 to 1024, not {count}")
     if count:
         torch.set_num_threads(count)
+        threadpool_limits(count, user_api="blas")  # its threads wait by spinning, also for others
 
 
 def _opened(run: str | os.PathLike[str] | Run) -> Run:
