@@ -66,6 +66,10 @@ def test_a_grid_leaves_run_folders_tables_and_a_picture(tmp_path):
         (test,) = Run.open(tmp_path / "g" / name).records("test")
         (row,) = [r for r in rows(tmp_path / "g" / "results.csv") if r["run"] == name]
         assert float(row["test_accuracy"]) == test["accuracy"]
+        validations = Run.open(tmp_path / "g" / name).records("valid")
+        (tested,) = [v for v in validations if v["step"] == test["best_step"]]
+        assert float(row["valid_accuracy"]) == tested["accuracy"]
+        assert tested["loss"] == min(v["loss"] for v in validations)
         model = plait.load(tmp_path / "g" / name)
         assert int(row["parameters"]) == sum(p.numel() for p in model.parameters())
     assert [row["cell"] for row in rows(tmp_path / "g" / "summary.csv")] == ["rnn", "gru"]

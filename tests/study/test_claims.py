@@ -1,15 +1,20 @@
 """What is said follows from the numbers: where they flip, so does what is said."""
 
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from plait import Graph
+from plait.comparison.results import Measure, Result
 from plait.diagnostics.gradients import LayerFlow
 from plait.study.page import Number
+from plait.study.runs import Made, Wanted
 from plait.study.sections import (
     applications,
+    both,
     gates,
     gradients,
     graphs,
@@ -158,3 +163,56 @@ def test_what_the_gates_are_said_to_do():
     counted = [[["biases", "4·H", 9, Number(8)]]]
     told = gates.answers(dict.fromkeys(sources, measured(0.4, 1.0)), counted, sources)
     assert [a.verdict for a in told] == [OTHER, SAME, OTHER, "measured", OTHER]
+
+
+def made(task: str, vary: dict, rows: list[dict], measure: Measure) -> Made:
+    wanted = Wanted(task, {}, vary, (0, 1))
+    grid = wanted.grid(Path("runs"))
+    results = [Result(p, r, np.empty(0), False) for p, r in zip(grid.plans, rows, strict=True)]
+    return Made(wanted, grid, results, measure)
+
+
+def test_validation_chooses_whom_the_sections_name():
+    scores = {  # network: on validation, on the test part
+        "gcn": (0.9, 0.7), "diffusion": (0.8, 0.99), "lstm-bfs": (0.5, 0.6), "lstm-dfs": (0.6, 0.5),
+    }  # fmt: skip
+    rows = [
+        {"valid_accuracy": scores[network][0], "test_accuracy": scores[network][1] + 0.001 * seed}
+        for seed in (0, 1)
+        for network in scores
+    ]
+    asked = made("structure", {"network": list(scores)}, rows, Measure("accuracy", False, None))
+    told = structure.reader_answer(
+        "neighbours", asked, structure.OVER_GRAPH, structure.OVER_SEQUENCE
+    )
+    assert told.verdict == SAME
+    assert "GCN is right in" in told.text
+    assert "LSTM, depth first in" in told.text
+
+
+@pytest.mark.parametrize(("last_frame", "wins"), [(3.5, "wins"), (2.5, "does not win here")])
+def test_whether_the_run_that_validation_chooses_wins(last_frame, wins):
+    rows = [  # the third is best on the test part
+        {"valid_cross_entropy": v, "test_cross_entropy": t, "test_last_frame_cross_entropy":
+         last_frame, "test_mean_frame_cross_entropy": 4.0}
+        for v, t in ((2.0, 5.0), (1.0, 3.0), (1.5, 1.0), (2.5, 6.0))
+    ]  # fmt: skip
+    digits = made("digits", {"network": ["gcrn", "lstm"]}, rows, Measure("cross_entropy", True, 0))
+    told = both.plain_answer("Digits", digits, ("last_frame", "mean_frame"), "a frame", ".1f")
+    assert told.text.endswith(f"the network {wins}.")
+    assert 'metrics.jsonl">3.0</a>, a frame' in told.text
+
+
+@pytest.mark.parametrize(("linear", "place"), [(3.5, "below"), (2.5, "not below")])
+def test_the_forecast_that_stands_for_the_grid(linear, place):
+    vary = {"cell": ["rnn", "gru"], "operator": ["dense", "chebyshev"]}
+    rows = [
+        {"valid_rmse": 2.0 - k % 4 * 0.1, "test_rmse": 3.0 + k % 4 * 0.1,
+         "test_baseline_rmse": linear, "test_best_rmse": 1.0}
+        for k in range(8)
+    ]  # fmt: skip
+    waves = made("forecast", vary, rows, Measure("rmse", True, None))
+    heard, chosen = both.wave_answers(waves, vary["cell"])
+    assert heard.verdict == OTHER
+    assert "GRU × Chebyshev" in chosen.text
+    assert f", {place} the best forecast" in chosen.text

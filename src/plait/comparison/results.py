@@ -44,7 +44,8 @@ class Result:
     """One run: what its folder holds.
 
     `values` is the score of the training batches, step by step; empty where the log has none.
-    `row` is the run's line in results.csv.
+    `row` is the run's line in results.csv; its `valid_` scores are of the weights that were tested,
+    and what a run among others is chosen by.
     """
 
     plan: Plan
@@ -57,8 +58,9 @@ def read_result(plan: Plan, measure: Measure) -> Result:
     """Read a finished run."""
     run = Run.open(plan.path)
     (test,) = run.records("test")
-    numbers = {k: v for k, v in test.items() if isinstance(v, int | float)}
-    scores = {k: v for k, v in numbers.items() if k not in ("step", "best_step")}
+    validations = run.records("valid")
+    (chosen,) = (record for record in validations if record["step"] == test["best_step"])
+    scores = _scores(test)
     converged = scores.pop("converged_step", None)
     logged = [r[measure.score] for r in run.records("train") if measure.score in r]
     values = np.array(logged, dtype=float)
@@ -71,11 +73,18 @@ def read_result(plan: Plan, measure: Measure) -> Result:
         "best_step": test["best_step"],
         "converged_step": converged,
         "reached_step": measure.reached(trailing_mean(held(values, steps), WINDOW)),
-        "seconds": round(run.records("valid")[-1]["seconds"], 3),
+        "seconds": round(validations[-1]["seconds"], 3),
         "parameters": sum(p.numel() for p in load(run).parameters()),
+        **{f"valid_{name}": value for name, value in _scores(chosen).items()},
         **{f"test_{name}": value for name, value in scores.items()},
     }
     return Result(plan, row, values, converged is not None)
+
+
+def _scores(record: Mapping[str, Any]) -> dict[str, float]:
+    """Give a record's numbers that are scores."""
+    numbers = {k: v for k, v in record.items() if isinstance(v, int | float)}
+    return {k: v for k, v in numbers.items() if k not in ("step", "best_step", "seconds")}
 
 
 def held(values: np.ndarray, steps: int) -> np.ndarray:
@@ -140,7 +149,8 @@ def summarise(grid: Grid, results: Sequence[Result], measure: Measure) -> list[d
     rows = []
     for values, of_point in group(grid, results):
         row: dict[str, Any] = {**values, "runs": len(of_point)}
-        for name in (f"test_{measure.score}", "converged_step", "seconds"):
+        scores = (f"valid_{measure.score}", f"test_{measure.score}")
+        for name in (*scores, "converged_step", "seconds"):
             found = [r.row[name] for r in of_point if r.row.get(name) is not None]
             row[name] = float(np.mean(found)) if found else None
             row[f"{name}_sd"] = float(np.std(found, ddof=1)) if len(found) > 1 else None

@@ -93,6 +93,11 @@ class Made:
         wanted = values.items()
         return [r for r in self.results if all(getattr(r.plan.config, k) == v for k, v in wanted)]
 
+    def chosen(self, **values: Any) -> Result:
+        """Give that of these runs which did best on the validation part."""
+        choose, score = min if self.measure.lower_is_better else max, f"valid_{self.measure.score}"
+        return choose(self.of(**values), key=lambda r: r.row[score])
+
     def values(self, score: str, **values: Any) -> list[float]:
         """Give a score of these runs, seed by seed; those that have none are left out."""
         found = (r.row.get(score) for r in self.of(**values))

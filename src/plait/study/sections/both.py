@@ -94,7 +94,7 @@ def tell(
             made["digits"].differences("test_cross_entropy", {"network": "gcrn"},
                                        {"network": "lstm"}), "+.1f", "9-digits",
         ),
-        plain_answer("Moving digits", made["digits"], "cross_entropy", ("last_frame", "mean_frame"),
+        plain_answer("Moving digits", made["digits"], ("last_frame", "mean_frame"),
                      "the last or mean frame", ",.0f"),
         lower_answer(
             "Words: the graph of words changes the perplexity by {}.",
@@ -103,44 +103,42 @@ def tell(
                                                 {"word_graph": 0}, dropout=dropout)], "+.2f",
             "9-words",
         ),
-        plain_answer("Words", made["words"], "perplexity", ("ngram",), "a word n-gram", ".1f"),
+        plain_answer("Words", made["words"], ("ngram",), "a word n-gram", ".1f"),
         *(higher_answer(
             f"Next prescriptions: both views beside {VIEWS[view]} change the overlap by {{}}.",
             made["visits"].differences("test_jaccard", {"view": "both"}, {"view": view}), "+.3f",
             "9-visits",
         ) for view in ("sequence", "graph")),
-        plain_answer("Next prescriptions", made["visits"], "jaccard",
-                     ("logistic", "repeat", "frequent"), "logistic regression or repeating", ".3f"),
+        plain_answer("Next prescriptions", made["visits"], ("logistic", "repeat", "frequent"),
+                     "logistic regression or repeating", ".3f"),
     ]  # fmt: skip
 
 
-def plain_answer(
-    what: str, made: Made, score: str, plain: Sequence[str], name: str, form: str
-) -> Answer:
-    """Set the best run beside the best of what predicts without a network."""
-    choose = min if made.measure.lower_is_better else max
-    best = choose(made.results, key=lambda r: r.row[f"test_{score}"])
+def plain_answer(what: str, made: Made, plain: Sequence[str], name: str, form: str) -> Answer:
+    """Set the run that validation chooses beside the best of what predicts without a network."""
+    choose, score = min if made.measure.lower_is_better else max, made.measure.score
+    best = made.chosen()
     own = best.row[f"test_{score}"]
     other = choose(best.row[f"test_{prefix}_{score}"] for prefix in plain)
     wins = own != other and choose(own, other) == own
     source = [source_of(best)]
     return answer(
-        "measured", "{}: the best run has {}, {} {}; the network {}.", what,
+        "measured", "{}: the run that validation chooses has {}, {} {}; the network {}.", what,
         Number(own, form, source), name, Number(other, form, source),
         "wins" if wins else "does not win here",
     )  # fmt: skip
 
 
 def wave_answers(waves: Made, cells: Sequence[str]) -> list[Answer]:
-    """Say whether GCRN's operator lowers the error of the same cell, and who forecasts best."""
+    """Say whether GCRN's operator lowers the error of the same cell; and how good the chosen is."""
     differences = [
         d for cell in cells for d in waves.differences(
             "test_rmse", {"operator": "chebyshev"}, {"operator": "dense"}, cell=cell
         )
     ]  # fmt: skip
-    lowest = min(waves.results, key=lambda r: r.row["test_rmse"])
-    own, plain, least = (lowest.row[f"test_{n}rmse"] for n in ("", "baseline_", "best_"))
-    source = [source_of(lowest)]
+    best = waves.chosen()
+    own, plain, least = (best.row[f"test_{n}rmse"] for n in ("", "baseline_", "best_"))
+    source = [source_of(best)]
     return [
         lower_answer(
             "Waves: hearing the neighbours as GCRN does (Chebyshev) changes the error by "
@@ -149,9 +147,9 @@ def wave_answers(waves: Made, cells: Sequence[str]) -> list[Answer]:
         ),
         answer(
             "measured",
-            "The best network, {}, has an error of {}, {} the best forecast without one, {}; the "
-            "least possible is {}.",
-            _named(lowest), Number(own, ".3f", source),
+            "The network that validation chooses, {}, has an error of {}, {} the best forecast "
+            "without one, {}; the least possible is {}.",
+            _named(best), Number(own, ".3f", source),
             "below" if own < plain else "not below", Number(plain, ".3f", source),
             Number(least, ".3f", source),
         ),
@@ -177,7 +175,7 @@ def _difference(differences: Sequence[float], form: str, table: str) -> Number:
 
 def _grid(waves: Made, cells: Sequence[str]) -> list[Block]:
     plain = test_of(waves.results[0])
-    best = min(waves.results, key=lambda r: r.row["test_rmse"])
+    best = waves.chosen()
     config, source = config_of(best), source_of(best)
     names = [n for n in plain["table"] if n not in ("network", "best possible")]
     beside = [[n, Number(plain["table"][n]["rmse_to"][-1], ".3f", [source])] for n in names]
@@ -198,7 +196,7 @@ def _grid(waves: Made, cells: Sequence[str]) -> list[Block]:
         ),
         Table("9-plain", "The same error of forecasts without a network, and the least that there "
               "can be.", ["forecast", "RMSE"], beside),
-        Picture("9-forecasts", f"Forecasts of the best of them, {_named(best)}.",
+        Picture("9-forecasts", f"Forecasts of the one that validation chooses, {_named(best)}.",
                 copied(best.plan.path / "forecasts.png")),
     ]  # fmt: skip
 

@@ -1,6 +1,7 @@
 """Section 8: a graph, or a sequence of its nodes: the measured answer to question 3.5a."""
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -99,8 +100,11 @@ def tell(
 def reader_answer(
     problem: str, made: Made, expected: Sequence[str], others: Sequence[str]
 ) -> Answer:
-    """Say whether the best network of the expected kind answers better than the best other."""
-    own, other = (max(kind, key=lambda n: _mean(made, n).value or 0) for kind in (expected, others))
+    """Say whether the expected kind answers better; validation chooses the network of either."""
+    own, other = (
+        max(kind, key=lambda n: fmean(made.values("valid_accuracy", network=n)))
+        for kind in (expected, others)
+    )
     differences = made.differences("test_accuracy", {"network": own}, {"network": other})
     less = below(differences)
     said = "{}: {} is right in {}, {} in {}; difference {}."
