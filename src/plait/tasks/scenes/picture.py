@@ -25,7 +25,7 @@ PANELS = 8
 def draw_scenes(
     scenes: Scenes, p: Sequence[np.ndarray], path: Path, *, title: str, folder: Path
 ) -> None:
-    """Draw scenes, a row each, and over them the 20 likeliest relations, a column a predicate.
+    """Draw scenes, a column each, and over them the 20 likeliest relations, a row a predicate.
 
     Arrows go from subject to object: green where the relation is labelled, red where it is not,
     dotted grey where it is labelled and not among the likeliest. Objects of the generator's
@@ -38,18 +38,18 @@ def draw_scenes(
     shown = np.sort(np.argsort(-count, kind="stable")[:PANELS])
     with rc_context(STYLE):
         shape = float(np.mean([s.size[1] / s.size[0] for s in scenes.scenes]))
-        height = max(1.2, 2.6 * shape)
-        figure = Figure(figsize=(2.6 * len(shown), (height + 0.2) * len(scenes) + 0.9))
+        height = max(1.2, 3 * shape)
+        figure = Figure(figsize=(3 * len(scenes) + 0.3, (height + 0.1) * len(shown) + 1.2))
         FigureCanvasAgg(figure)
         figure.suptitle(f"{title}: the {KS[0]} likeliest relations of test scenes")
-        rows = figure.subplots(len(scenes), len(shown), squeeze=False)
-        for row, scene, drawn, labelled in zip(rows, scenes.scenes, said, labels, strict=True):
-            row[0].set_ylabel(f"image {scene.image}")
-            for axes, predicate in zip(row, shown, strict=True):
+        rows = figure.subplots(len(shown), len(scenes), squeeze=False)
+        for column, scene, drawn, labelled in zip(rows.T, scenes.scenes, said, labels, strict=True):
+            column[0].set_title(f"image {scene.image}")
+            for axes, predicate in zip(column, shown, strict=True):
                 _draw_scene(axes, scene, scenes, folder)
                 _draw_relations(axes, scene, drawn[:, predicate], labelled[:, predicate])
-        for axes, predicate in zip(rows[0], shown, strict=True):
-            axes.set_title(scenes.predicates[predicate])
+        for axes, predicate in zip(rows[:, 0], shown, strict=True):
+            axes.set_ylabel(scenes.predicates[predicate])
         figure.legend(
             handles=[
                 Line2D([], [], color=RIGHT, label="likely and labelled"),
