@@ -65,7 +65,7 @@ def tell(
             "a path? Half of the answers are yes."
         ),
         Table(
-            "8-who", "Right answers on fresh graphs; without looking, 50 %.",
+            "8-who", "Right answers on fresh graphs; without looking, 50%.",
             ["network", *PROBLEMS],
             [[name, *(made[p].number("test_accuracy", ".1%", network=n) for p in PROBLEMS)]
              for n, name in NETWORKS.items()],
