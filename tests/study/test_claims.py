@@ -82,37 +82,51 @@ def test_where_words_are_spelled_better(plain, bold, verdict):
 
 def test_who_predicts_better():
     low, high = Number(1.5), Number(2.5)
-    assert "network predicts held-out text better" in text.ngram_answer(low, high).text
+    assert "network predicts the test part better" in text.ngram_answer(low, high).text
     assert "counting predicts it better" in text.ngram_answer(high, low).text
 
 
-def test_whether_words_are_words():
-    assert tales.words_answer([0.5, 0.55, 0.52], 0.99, "x").verdict == OTHER
-    assert tales.words_answer([0.99, 0.98, 0.99], 0.95, "x").verdict == SAME
+@pytest.mark.parametrize(
+    ("written", "usual", "words"),
+    [
+        ([0.5, 0.55, 0.52], 0.99, "are not all words"),
+        ([0.99, 0.98, 0.99], 0.95, "Its words are words"),
+        ([0.94, 0.98, 0.96], 0.95, "as often"),
+    ],
+)
+def test_known_words_are_no_correct_sentences(written, usual, words):
+    told = tales.words_answer(written, usual, "x")
+    assert told.verdict == "measured"
+    assert words in told.text
 
 
 @pytest.mark.parametrize(
-    ("own", "verdict"),
+    ("own", "verdict", "words"),
     [
-        ([0.9, 0.92, 0.91], SAME),
-        ([0.5, 0.52, 0.51], OTHER),
-        ([0.6, 0.8, 0.7], OPEN),
-        ([0.7, 0.7, 0.7], "measured"),
+        ([0.9, 0.92, 0.91], "measured", "better than counting"),
+        ([0.5, 0.52, 0.51], "measured", "worse than counting"),
+        ([0.6, 0.8, 0.7], OPEN, "beside counting"),
+        ([0.7, 0.7, 0.7], "measured", "the same as counting"),
     ],
 )
-def test_whether_a_network_gains(own, verdict):
+def test_whether_a_network_gains(own, verdict, words):
     others = {"counting": [0.7, 0.7, 0.7], "guessing": [0.1, 0.1, 0.1]}
     told = applications.gain_answer("Friends", own, others, ["x"])
     assert told.verdict == verdict
-    assert "counting" in told.text
+    assert words in told.text
 
 
 @pytest.mark.parametrize(
-    ("stacked", "verdict"),
-    [([0.1, 0.12, 0.11], SAME), ([-0.1, -0.12, -0.11], OTHER), ([-0.1, 0.1, 0.0], OPEN)],
+    ("stacked", "layered", "verdict"),
+    [
+        ([0.1, 0.12, 0.11], [-0.2, -0.3, -0.1], SAME),
+        ([-0.1, -0.12, -0.11], [0.2, 0.3, 0.1], OTHER),
+        ([0.1, 0.12, 0.11], [0.2, 0.3, 0.25], OTHER),  # both gain, the graph network more
+        ([-0.1, 0.1, 0.0], [0.0, 0.0, 0.0], OPEN),
+    ],
 )
-def test_whether_depth_helps(stacked, verdict):
-    assert structure.depth_answer(stacked, [-0.2, -0.3, -0.1], (1, 4)).verdict == verdict
+def test_whether_depth_brings_the_lstm_more(stacked, layered, verdict):
+    assert structure.depth_answer(stacked, layered, (1, 4)).verdict == verdict
 
 
 def flow(shares: list[float]) -> LayerFlow:
@@ -140,15 +154,26 @@ def test_the_six_nodes_are_the_reports():
     graph, kept = graphs.six_nodes(), {10: (400, 100)}
     felt = graphs.influence(graph, 2, 4, 5)
     assert [value > 0 for value in felt] == [False] * 4 + [True] * 2
-    assert {a.verdict for a in graphs.answers(graph, felt, kept, 1.0, 0.2, "x")} == {SAME}
+    *told, attention = graphs.answers(graph, felt, kept, 1.0, 0.2, "x")
+    assert {a.verdict for a in told} == {SAME}
+    assert attention.verdict == "measured"
     other = Graph.from_edges([(2, 4)], num_nodes=6).to_undirected()
-    told = graphs.answers(other, felt, {10: (100, 400)}, 1.0, 0.0, "x")
+    *told, _ = graphs.answers(other, felt, {10: (100, 400)}, 1.0, 0.0, "x")
     assert {a.verdict for a in told} == {OTHER}
 
 
-def test_what_is_said_of_the_forget_gate_between_words():
-    assert "closes" in gates.gap_answer((0.2, 0.6), "x").text
-    assert "opens" in gates.gap_answer((0.6, 0.2), "x").text
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ([(0.2, 0.6), (0.3, 0.6), (0.25, 0.7)], "closes"),
+        ([(0.6, 0.2), (0.6, 0.3), (0.7, 0.25)], "opens"),
+        ([(0.6, 0.601), (0.5, 0.5), (0.7, 0.68)], "as open as within"),
+    ],
+)
+def test_what_is_said_of_the_forget_gate_between_words(found, words):
+    told = gates.gap_answer(found, "x")
+    assert words in told.text
+    assert told.verdict == "measured"
 
 
 def test_what_the_gates_are_said_to_do():
@@ -159,10 +184,43 @@ def test_what_the_gates_are_said_to_do():
     counted = [[["biases", "4·H", 8, Number(8)]]]
     sources = {"strings": "x", "book": "x"}
     told = gates.answers(dict.fromkeys(sources, measured(0.0, 3.0)), counted, sources)
-    assert [a.verdict for a in told] == [SAME, SAME, SAME, "measured", SAME]
+    assert [a.verdict for a in told] == [SAME, SAME, SAME, "measured", "measured"]
     counted = [[["biases", "4·H", 9, Number(8)]]]
     told = gates.answers(dict.fromkeys(sources, measured(0.4, 1.0)), counted, sources)
-    assert [a.verdict for a in told] == [OTHER, SAME, OTHER, "measured", OTHER]
+    assert [a.verdict for a in told] == [OTHER, SAME, OTHER, "measured", "measured"]
+
+
+@pytest.mark.parametrize(
+    ("differences", "verdict"),
+    [([-50.0, -60.0, -55.0], "as the paper says"), ([50.0, 60.0, 55.0], "not as the paper says"),
+     ([-50.0, 60.0, 1.0], OPEN)],
+)  # fmt: skip
+def test_whether_a_graph_helps_with_digits(differences, verdict):
+    assert both.digits_answer(differences).verdict == verdict
+
+
+def test_two_views_are_just_measured():
+    assert both.view_answer("graph", [0.1, 0.11, 0.12]).verdict == "measured"
+    assert both.view_answer("graph", [0.1, -0.11, 0.0]).verdict == OPEN
+
+
+@pytest.mark.parametrize(
+    ("seeds", "verdict", "words"),
+    [(1, "measured", "of one seed"), (2, "as the paper says", ">−22.00 (")],
+)
+def test_words_of_one_seed_settle_nothing(seeds, verdict, words):
+    vary = {"word_graph": [0, 4], "dropout": [0.0, 0.3]}
+    perplexity = {(0, 0.0): 100.0, (4, 0.0): 103.0, (0, 0.3): 90.0, (4, 0.3): 68.0}
+    wanted = Wanted("text", {"units": "words"}, vary, range(seeds))
+    grid = wanted.grid(Path("runs"))
+    results = [
+        Result(p, {"test_perplexity": perplexity[p.values["word_graph"], p.values["dropout"]]
+                   + 0.1 * p.seed}, np.empty(0), False)
+        for p in grid.plans
+    ]  # fmt: skip
+    told = both.words_answer(Made(wanted, grid, results, Measure("perplexity", True, None)))
+    assert told.verdict == verdict
+    assert words in told.text
 
 
 def made(task: str, vary: dict, rows: list[dict], measure: Measure) -> Made:
@@ -213,6 +271,7 @@ def test_the_forecast_that_stands_for_the_grid(linear, place):
     ]  # fmt: skip
     waves = made("forecast", vary, rows, Measure("rmse", True, None))
     heard, chosen = both.wave_answers(waves, vary["cell"])
-    assert heard.verdict == OTHER
+    assert "over 2 cells of 2 seeds" in heard.text
+    assert heard.verdict == "measured"
     assert "GRU × Chebyshev" in chosen.text
     assert f", {place} the best forecast" in chosen.text

@@ -8,7 +8,11 @@ from markupsafe import Markup
 
 from plait.comparison.results import interval
 
-Verdict = Literal["as the report says", "not as the report says", "not settled", "measured"]
+Verdict = Literal[
+    "as the report says", "not as the report says", "as the paper says", "not as the paper says",
+    "not settled", "measured",
+]  # fmt: skip
+"""How an answer stands to the report, or to the paper that the report names; else just measured."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +33,12 @@ def answer(verdict: Verdict, text: str, *parts: Any, **named: Any) -> Answer:
     return Answer(Markup(text).format(*parts, **named), verdict)
 
 
-def verdict_of(holds: bool | None) -> Verdict:
-    """Say how a claim of the report stands: it holds, it does not, or that is not settled."""
+def verdict_of(holds: bool | None, who: Literal["report", "paper"] = "report") -> Verdict:
+    """Say how a claim stands: it holds, it does not, or that is not settled."""
     if holds is None:
         return "not settled"
+    if who == "paper":
+        return "as the paper says" if holds else "not as the paper says"
     return "as the report says" if holds else "not as the report says"
 
 

@@ -35,7 +35,7 @@ def make_study(
     Parameters
     ----------
     sections : iterable of str
-        Names or numbers, from `SECTIONS`; none: all. Those that the folder has stay on the page.
+        Names or numbers, from `SECTIONS`; none: all. Those that are on the folder's page stay.
     quick : bool
         Everything at reduced size, in under ten minutes on two cores.
     out : path
@@ -66,19 +66,24 @@ def make_study(
     """
     asked = [_section(str(s)) for s in sections] or list(SECTIONS)
     if importlib.util.find_spec("jinja2") is None:
-        raise InputError("the study's page is made with Jinja2; pip install 'plait[study]'")
+        raise InputError(
+            "the study's page is made with Jinja2, which is missing; pip install jinja2"
+        )
     folder = Path(out if out is not None else "study-quick" if quick else "study")
-    before = _require_mine(folder, quick)
-    chosen = [name for name in SECTIONS if name in {*asked, *before}]
+    told = set(_require_mine(folder, quick))
+    chosen = [name for name in SECTIONS if name in told.union(asked)]
     say = (Progress() if progress is None else progress).notice
 
     from plait.study.telling import tell  # torch, and all that it takes
 
-    def claim() -> None:
+    def keep(*names: str) -> None:
+        """Note which sections are on the page; the folder is this study's from now on."""
+        told.update(names)
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "study.json", {"format": FORMAT, "quick": quick, "sections": chosen})
+        listed = [name for name in SECTIONS if name in told]
+        write_json(folder / "study.json", {"format": FORMAT, "quick": quick, "sections": listed})
 
-    return tell(chosen, folder, claim, quick=quick, threads=threads, say=say)
+    return tell(chosen, folder, keep, quick=quick, threads=threads, say=say)
 
 
 def _section(given: str) -> str:
@@ -99,7 +104,8 @@ def _require_mine(folder: Path, quick: bool) -> Sequence[str]:
         return ()
     try:
         there = json.loads(file.read_text(encoding="utf-8"))
-        newer, kind, sections = there["format"] > FORMAT, there["quick"], there["sections"]
+        newer, kind = there["format"] > FORMAT, there["quick"]
+        sections = [name for name in there["sections"] if name in SECTIONS]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file} is damaged: {error!r}") from None
     if newer:
@@ -107,4 +113,4 @@ def _require_mine(folder: Path, quick: bool) -> Sequence[str]:
     if kind != quick:
         is_, mend = ("a quick", "add --quick") if kind else ("the full", "leave --quick out")
         raise InputError(f"{folder} holds {is_} study; {mend}, or give another --out")
-    return [name for name in sections if name in SECTIONS]
+    return sections

@@ -35,7 +35,8 @@ class Number:
     form : str
         As in Python's format strings.
     sources : sequence of str
-        Paths from the page. One: the number is the link. Several: a dot behind it for each.
+        Paths from the page, or a table's place on it (`#name`). One: the number is the link.
+        Several: a dot behind it for each.
     spread : float or None
         Standard deviation over the seeds.
     interval : (float, float) or None
@@ -59,7 +60,7 @@ class Number:
     def __html__(self) -> Markup:
         if len(self.sources) == 1:
             link = '<a class="n" href="{}">{}</a>'
-            return Markup(link).format(quote(self.sources[0]), str(self))
+            return Markup(link).format(quote(self.sources[0], "/#"), str(self))
         dot = Markup('<a href="{}" title="{}">•</a>')
         dots = [dot.format(quote(s), Path(s).parent.name) for s in self.sources]
         behind = Markup('<span class="dots">{}</span>').format(Markup("").join(dots))
@@ -183,6 +184,8 @@ class Picture:
     name: str
     caption: str
     write: Callable[[Path], None]
+    as_seen: bool = False
+    """Its colours are what it shows: they stay on a dark page."""
     kind = "picture"
 
 

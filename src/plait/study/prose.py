@@ -59,6 +59,17 @@ def _recent(result: Result, step: int) -> float:
     return float(result.values[max(0, step - WINDOW) : step].mean())
 
 
+def licence_share(text: str) -> float:
+    """Say what share of a text is Project Gutenberg's licence at its end.
+
+    >>> from plait.study.prose import licence_share
+    >>> licence_share("Fin. *** END OF THE PROJECT"), licence_share("The end.")
+    (0.8148148148148148, 0.0)
+    """
+    place = text.upper().find("*** END OF TH")
+    return 0.0 if place < 0 else 1 - place / len(text)
+
+
 def words_of(text: str) -> list[str]:
     """List the words, in small letters.
 

@@ -25,7 +25,8 @@ FULL: dict[str, dict[str, Any]] = {
     },
     "structure": {
         "options": {"steps": 1000, "lr": 0.005}, "neighbours": {"nodes": 16},
-        "order": {"nodes": 64}, "seeds": (0, 1, 2), "layers": (1, 2, 4, 8), "large": True,
+        "order": {"nodes": 64}, "near": {"nodes": 16},
+        "seeds": (0, 1, 2), "layers": (1, 2, 4, 8), "large": True,
         "stacked": {"length": 60, "hidden_size": 64, "steps": 1000, "validate_every": 100},
         "layered": {},
     },
@@ -83,7 +84,8 @@ QUICK: dict[str, dict[str, Any]] = {
     },
     "structure": {
         "options": {"steps": 200, "lr": 0.005, "validate_every": 100}, "neighbours": {"nodes": 12},
-        "order": {"nodes": 48}, "seeds": (0, 1, 2), "layers": (1, 2, 4), "large": False,
+        "order": {"nodes": 48}, "near": {"nodes": 12},
+        "seeds": (0, 1, 2), "layers": (1, 2, 4), "large": False,
         "stacked": {
             "length": 30, "hidden_size": 32, "embedding_size": 16, "batch_size": 32, "steps": 150,
             "validate_every": 50,

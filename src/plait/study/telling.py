@@ -42,19 +42,22 @@ def chapter(name: str) -> Chapter:
 def tell(
     names: Sequence[str],
     folder: Path,
-    claim: Callable[[], None],
+    keep: Callable[..., None],
     *,
     quick: bool,
     threads: int,
     say: Callable[[str], None],
 ) -> Path:
-    """Make the runs of these sections; write the page whenever one of them has all of its runs."""
+    """Make the runs of these sections; write the page whenever one of them has all of its runs.
+
+    `keep` hears, before the first run, that it begins, and the name of each section that is told.
+    """
     set_threads(threads)
     size = sizes.QUICK if quick else sizes.FULL
     wants = {name: chapter(name).wanted(size[name]) for name in names}
     runs = Runs(folder / "runs", threads, say)
     everything = [w for of in wants.values() for w in of.values()]
-    claim()
+    keep()
     left = _announce(runs, everything, quick, say)
     page = Page(folder, quick, told_corpora(w.options.get("data") for w in everything))
     waiting = list(names)
@@ -66,6 +69,7 @@ def tell(
             waiting.remove(name)
             say(f"{SECTIONS.index(name) + 1} {chapter(name).TITLE}")
             page.add(_told(name, wants[name], size[name], runs))
+            keep(name)
     return folder / "index.html"
 
 

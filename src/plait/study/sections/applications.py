@@ -18,7 +18,7 @@ from plait.comparison.results import Result
 from plait.data import find_data
 from plait.figures import COLOURS
 from plait.networks import named_network
-from plait.study.claims import Answer, answer, below, verdict_of
+from plait.study.claims import Answer, Verdict, answer, below
 from plait.study.page import Block, Picture, Table, Words, copied, difference_of, drawing, mean_of
 from plait.study.runs import Made, Wanted, run_of, source_of
 
@@ -96,7 +96,8 @@ def tell(
                                          "not "
                         "have. Solid: those that it has.", _suggestions(made["connections"])),
         "relations": ("7-relations", "Relations that the network sees in scenes of the test part.",
-                      copied(made["relations"].of(operator="gcn")[0].plan.path / "scenes.png")),
+                      copied(made["relations"].of(operator="gcn")[0].plan.path / "scenes.png"),
+                      True),
     }  # fmt: skip
     blocks: list[Block] = []
     told: list[Answer] = []
@@ -120,11 +121,11 @@ def tell(
         if use == "relations":
             values = {"operator": one.wanted.vary["operator"][0]}
             rows.append(["who knows the rules", one.number("test_best_recall_at_20", **values)])
-        name, caption, write = pictures[use]
+        picture = pictures[use]
         blocks += [
             Words(f"{what[use]}:"),
             Table(f"7-{use}", captions[use], ["who says it", SCORES[use].replace("_", " ")], rows),
-            Picture(name, caption, write),
+            Picture(*picture),
         ]
     return blocks, told
 
@@ -132,7 +133,10 @@ def tell(
 def gain_answer(
     what: str, own: Sequence[float], others: Mapping[str, Sequence[float]], sources: Sequence[str]
 ) -> Answer:
-    """Say whether a network does better than the best of those beside it, seed by seed."""
+    """Say whether a network does better than the best of those beside it, seed by seed.
+
+    The report says what graph networks are used for, and not that they do better.
+    """
     best = max(others, key=lambda name: statistics.fmean(others[name]))
     differences = [a - b for a, b in zip(own, others[best], strict=True)]
     less = below(differences)
@@ -141,7 +145,7 @@ def gain_answer(
         True: "{}: {}, worse than {} by {}.",
         None: "{}: {}; beside {} the difference is not settled, {}.",
     }[less]
-    verdict = verdict_of(None if less is None else not less)
+    verdict: Verdict = "not settled" if less is None else "measured"
     if not any(differences):
         verdict, said = "measured", "{}: {}, in every run the same as {}."
     difference = difference_of(differences, "+.3f", sources)

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,8 @@ from torch import Tensor, nn
 from plait.comparison.results import Result
 from plait.diagnostics import count_parameters
 from plait.nn.cells import Cell, Hear, State
-from plait.study.claims import Answer, answer, verdict_of
-from plait.study.page import Block, Number, Picture, Table, Words, drawing
+from plait.study.claims import Answer, answer, below, verdict_of
+from plait.study.page import Block, Number, Picture, Table, Words, difference_of, drawing
 from plait.study.runs import Made, Wanted, config_of, model_of, run_of, source_of
 from plait.study.sections import memory, text
 from plait.tasks.memory.problems import problem_named
@@ -30,8 +31,8 @@ how much of the cell state is shown, each between 0 and 1. The cell has 4·H + 4
 parameters, the output H·O + O."""
 
 GATES = {"i": "input gate i", "f": "forget gate f", "g": "input modulation g", "o": "output gate o"}
-PUBLISHED = {"strings": "266,763", "book": "284,756"}
-"""Parameters of the report's networks in all, with one bias a gate (torch has two: 285,780)."""
+PUBLISHED = {"strings": "266,763", "book": "285,780"}
+"""Parameters of the report's networks in all; of the book's with torch's two biases a gate."""
 
 SHOWN, READ = 24, 50
 """Channels and characters that are drawn."""
@@ -107,8 +108,9 @@ def tell(
     sources = {"strings": source_of(strings), "book": source_of(book)}
     bits, along_string = _along_string(strings)
     letters, along_book = _along_text(book)
-    sentence, gap = letters[-READ:], torch.tensor([c == "␣" for c in letters])
-    forgetting = along_book["ifgo".index("f")].mean(1)  # [T]
+    forgetting = along_book["ifgo".index("f")].mean(1).tolist()
+    begin = letters.index("␣", len(letters) - READ - 12) + 1  # at a word
+    shown = slice(begin, begin + READ)
     rows: list[list[Any]] = []
     for key, what, form in (("strings", "strings", ".1%"), ("book", "book", ".3f")):
         whole, gates = measured[key]
@@ -124,38 +126,66 @@ def tell(
         Picture(
             "2-string",
             "The gates along a Baum–Sweet string, as the network reads it (· is padding): the "
-            f"{SHOWN} channels that change most. The stronger the colour, the wider open.",
+            f"{SHOWN} channels of each that change most. Darker blue: wider open; of g, red adds "
+            "and blue takes away.",
             drawing(9.5, 5.4, lambda figure: _draw(figure, bits, along_string)),
         ),
         Picture(
-            "2-sentence", "The gates of the last layer along held-out text.",
-            drawing(9.5, 5.4, lambda figure: _draw(figure, sentence, along_book[:, -READ:])),
+            "2-sentence",
+            "The gates of the last layer along the validation part. The channels are sorted gate "
+            "by gate: a row of one is not that of another.",
+            drawing(9.5, 5.4, lambda figure: _draw(figure, letters[shown], along_book[:, shown])),
         ),
         Table(
             "2-gates",
-            "What the gates say over held-out data, and the score when one of them is held: at "
-            "its mean in each channel, at 0, at 1. Strings: right answers. Book: bits per "
-            "character.",
+            "What the gates say over fresh strings and the book’s validation part, and the score "
+            "when one of them is held: at its mean in each channel, at 0, at 1. Strings: right "
+            "answers. Book: bits per character.",
             ["gate", "mean", "sd", "least", "largest", "free", "at its mean", "at 0", "at 1"],
             rows,
         ),
         *(Table(f"2-parameters-{key}", f"Parameters of the LSTM over {what}: the report’s formula "
-                "and what is counted. The formula leaves out the embedding, and has one layer.",
+                "and what is counted. The formula leaves out the embedding, and has one layer. "
+                + extra,
                 ["term", "formula", "by the formula", "counted", "at the report’s sizes"], count,
                 published=[4])
-          for (key, what), count in zip((("strings", "strings"), ("book", "the book")), counted,
-                                        strict=True)),
+          for (key, what, extra), count in zip(
+              (("strings", "strings", ""),
+               ("book", "the book", "The report’s network was torch’s, which has two biases a gate "
+                "where one does: 1,024 more.")), counted, strict=True)),
     ]  # fmt: skip
-    between = (float(forgetting[gap].mean()), float(forgetting[~gap].mean()))
-    return blocks, [*answers(measured, counted, sources), gap_answer(between, sources["book"])]
+    return blocks, [
+        *answers(measured, counted, sources),
+        gap_answer(gaps(letters, forgetting), sources["book"]),
+    ]
 
 
-def gap_answer(between: tuple[float, float], source: str) -> Answer:
-    """Say what the forget gate does between words, from its mean there and elsewhere."""
-    there, elsewhere = (Number(value, ".2f", [source]) for value in between)
-    does = "closes: it lets go" if between[0] < between[1] else "opens: it holds on"
-    text = "Between two words the forget gate {}; its mean is {} there and {} within them."
-    return answer("measured", text, does, there, elsewhere)
+def gaps(letters: Sequence[str], forgetting: Sequence[float]) -> list[tuple[float, float]]:
+    """Give the forget gate at each space behind a word, and its mean over that word.
+
+    >>> from plait.study.sections.gates import gaps
+    >>> gaps("of␣␣a␣", [0.6, 0.8, 0.2, 0.3, 0.5, 0.4])
+    [(0.2, 0.7), (0.4, 0.5)]
+    """
+    found, word = [], list[float]()
+    for letter, value in zip(letters, forgetting, strict=True):
+        if letter != "␣":
+            word.append(value)
+        elif word:
+            found.append((value, fmean(word)))
+            word = []
+    return found
+
+
+def gap_answer(found: Sequence[tuple[float, float]], source: str) -> Answer:
+    """Say what the forget gate does between words: at each gap beside the word before it."""
+    differences = [there - within for there, within in found]
+    does = {True: "closes somewhat", False: "opens somewhat", None: "is as open as within them"}
+    text = "Between two words the forget gate {}: its mean is {} at the spaces and {} in the words "
+    text += "before them, {} by {} gaps."
+    there, within = (Number(fmean(values), ".2f", [source]) for values in zip(*found, strict=True))
+    return answer("measured", text, does[below(differences)], there, within,
+                  difference_of(differences, "+.3f", [source]), len(found))  # fmt: skip
 
 
 Measured = tuple[float, dict[str, tuple[float, float, float, float, list[float]]]]
@@ -206,10 +236,10 @@ def answers(
             GATES[most], Number(whole + costs[most], ".3f", source), Number(whole, ".3f", source),
         ),
         answer(
-            verdict_of(forgetting > whole),
-            "The forget gate says how much is kept: at 0 everything is forgotten and a character "
-            "costs {} bits, at 1 nothing is and it costs {}.",
-            Number(forgetting, ".3f", source), Number(keeping, ".3f", source),
+            "measured",
+            "With the forget gate at 0, which forgets everything, a character costs {} bits; at 1, "
+            "which forgets nothing, {}; free, {}.",
+            *(Number(bits, ".3f", source) for bits in (forgetting, keeping, whole)),
         ),
     ]  # fmt: skip
 

@@ -66,14 +66,15 @@ def tell(
             Markup(
                 "W<sub>hh</sub> is used at every step, so its gradient is a sum over the steps; "
                 "the product in it is what vanishes or explodes. ∂⁺ is the derivative of one step "
-                "with the state before it held still. Four networks learn to add two marked "
+                "with the state before it held still. Four networks are trained to add two marked "
                 "numbers among {}."
             ).format(length)
         ),
         Table(
             "1-gradients",
-            "The two gradients after training, and where the second comes from. The sum over "
-            "time is checked against what autograd gives for the whole.",
+            "The two gradients after training, and where the second comes from: the norms of the "
+            "steps’ terms as shares of all. The sum over time is checked against what autograd "
+            "gives for the whole.",
             ["network", "‖∂L/∂W_ph‖", "‖∂L/∂W_hh‖", "from the last step", "from the older half",
              "sum − autograd, relative"],
             [[name, *_sums(found[name], source_of(r)), Number(apart[name], ".0e", [source_of(r)])]
@@ -90,8 +91,8 @@ def tell(
         Picture(
             "1-flow",
             "Left: the norm of the loss’s gradient by time step, before (dashed) and after "
-            "(solid) training. Right: the norm of the whole gradient in training, before it is "
-            "clipped.",
+            "(solid) training, down to 10⁻¹². Right: the norm of the whole gradient in training, "
+            "before it is clipped.",
             drawing(9.5, 4.2, lambda figure: _draw(figure, found, norms)),
         ),
     ]  # fmt: skip
@@ -149,8 +150,8 @@ def answers(
     told.append(
         answer(
             "measured",
-            "The one term that the report writes, the last step’s, is {} of the sum in the {}: "
-            "the rest is the memory.",
+            "The one term that the report writes, the last step’s, has {} of the norm of all terms "
+            "in the {}: the rest is the memory.",
             Number(last, ".1%", [sources[gated]]), gated,
         )
     )  # fmt: skip

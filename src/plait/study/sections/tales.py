@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from plait.study.claims import Answer, answer, below, verdict_of
+from plait.study.claims import Answer, answer, below
 from plait.study.corpora import table_1
 from plait.study.page import Block, Number, Table, mean_of
-from plait.study.prose import accuracy_table, known_share, listing, words_of
+from plait.study.prose import accuracy_table, known_share, licence_share, listing, words_of
 from plait.study.runs import Made, Wanted, config_of, model_of, run_of, source_of
 from plait.tasks.text.heldout import parts_of
 
@@ -33,7 +33,8 @@ def tell(
     first = runs.results[0]
     model, config, facts = model_of(first), config_of(first), run_of(first).facts
     source, own = source_of(first), config.data == "grimm"
-    training, validation, _ = parts_of(model, config, facts)
+    training, validation, testing = parts_of(model, config, facts)
+    licence = licence_share(model.vocabulary.decode(testing.tolist()))
     known = set(words_of(model.vocabulary.decode(training.tolist())))
     texts = model.generate(PROMPT, size["length"], beta=BETA, count=size["texts"],
                            seed=config.seed, skip_unknown=True)  # fmt: skip
@@ -50,7 +51,7 @@ def tell(
         Table(
             "5-words",
             f"Words that the training text has, of those in {size['texts']} texts written at β = "
-            f"{BETA:g} and in the validation part.",
+            f"{BETA:g} (± is over the texts) and in the validation part.",
             ["text", "known words"],
             [["written", mean_of(written, ".1%", [source])],
              ["validation part", Number(usual, ".1%", [source])]],
@@ -61,9 +62,8 @@ def tell(
         words_answer(written, usual, source),
         answer(
             "measured",
-            "Held-out text{} costs it {} bits per character, an n-gram {}. Whether what it writes "
-            "makes sense no number here says: read it.",
-            ", most of it the file’s licence," if own else "",
+            "The test part{} costs it {} bits per character, an n-gram {}.",
+            f", {licence:.0%} of it the file’s licence," if licence else "",
             bits, runs.number("test_ngram_bits_per_character"),
         ),
     ]  # fmt: skip
@@ -71,13 +71,16 @@ def tell(
 
 
 def words_answer(written: Sequence[float], usual: float, source: str) -> Answer:
-    """Say whether the words that it writes are as good as those of held-out text."""
+    """Say whether what it writes are words; that is not yet the report's correct sentences."""
     less = below([share - usual for share in written])
     said = {
-        True: "Its words are not all words: {} of them are in the training text, of held-out "
-        "text {}.",
-        False: "Its words are words: {} of them are in the training text, of held-out text {}.",
-        None: "Its words are as often words of the training text as held-out ones: {} and {}.",
+        True: "Its words are not all words: {} of them are in the training text, of the "
+        "validation part’s {}.",
+        False: "Its words are words: {} of them are in the training text, of the validation part’s "
+        "{}.",
+        None: "Its words are as often words of the training text as the validation part’s: {} and "
+        "{}.",
     }[less]
-    return answer(verdict_of(less is not True), said, mean_of(written, ".1%", [source]),
+    said += " Whether the sentences are correct, and make sense, no number here says: read them."
+    return answer("measured", said, mean_of(written, ".1%", [source]),
                   Number(usual, ".1%", [source]))  # fmt: skip

@@ -16,7 +16,14 @@ from plait.figures import COLOURS
 from plait.study.claims import Answer, answer, below, verdict_of
 from plait.study.corpora import table_1
 from plait.study.page import Block, Number, Picture, Table, Words, drawing, mean_of
-from plait.study.prose import accuracies, accuracy_table, known_share, listing, words_of
+from plait.study.prose import (
+    accuracies,
+    accuracy_table,
+    known_share,
+    licence_share,
+    listing,
+    words_of,
+)
 from plait.study.runs import Made, Wanted, config_of, model_of, run_of, source_of, test_of
 from plait.tasks.text.heldout import parts_of
 from plait.tasks.text.model import TextModel
@@ -65,7 +72,8 @@ def tell(
     first = runs.results[0]
     model, config, facts = model_of(first), config_of(first), run_of(first).facts
     source, own = source_of(first), config.data == "democracy"
-    training, validation, _ = parts_of(model, config, facts)
+    training, validation, testing = parts_of(model, config, facts)
+    licence = licence_share(model.vocabulary.decode(testing.tolist()))
     repeated = measure_repetition(model, config, facts, texts=size["texts"], length=size["length"])
     entropy = {beta: _entropy(model, validation[:READ], beta) for beta in (0.0, *BETAS)}
     known = set(words_of(model.vocabulary.decode(training.tolist())))
@@ -87,11 +95,10 @@ def tell(
         ),
         Table(
             "4-heldout",
-            "On the end of the text, which was not trained on. The n-gram counts what follows "
-            "each few characters in the same training text."
-            + (" The report’s file ends in Project Gutenberg’s licence, which reads unlike the "
-               "book."
-               if own else ""),
+            "On the test part, the end of the file. The n-gram counts what follows each few "
+            "characters in the same training text."
+            + (f" Of the test part {licence:.0%} is Project Gutenberg’s licence, which reads "
+               "unlike the book: the validation part, before it, is easier." if licence else ""),
             ["who predicts", "bits per character", "right characters"],
             [["the network", runs.number("test_bits_per_character"),
               runs.number("test_accuracy", ".1%")],
@@ -100,7 +107,9 @@ def tell(
               runs.number("test_ngram_accuracy", ".1%")]],
         ),
         Picture(
-            "4-curves", "Figure 3: accuracy and bits per character over the training steps.",
+            "4-curves", "Figure 3: accuracy and bits per character over the training steps. The "
+            "squares are the network on the test part, to be held against the dashed line, the "
+            "n-gram on the same.",
             drawing(9.5, 3.8, lambda figure: _draw_curves(figure, runs, own)),
         ),
         Words("What the network writes after 1/3, 2/3 and 3/3 of its training, as in the report:"),
@@ -109,15 +118,15 @@ def tell(
             "4-drawing",
             "How sharply is drawn. Entropy: of the next character, over held-out text. Known "
             f"words: those that the training text has. Repeated: pieces of {SPAN} characters that "
-            f"the same text of {repeated.length:,} had before; in held-out text "
-            f"{statistics.fmean(repeated.heldout):.1%}.",
+            f"the same text of {repeated.length:,} had before. ± is over {size['texts']} texts.",
             ["the report’s temperature, β", "temperature 1/β", "entropy, bits", "known words",
              "repeated"],
             [["0, uniform", "∞", Number(entropy[0.0], ".2f", [source]), None, None]] +
             [[_name(beta), _name(1 / beta),
               Number(entropy[beta], ".2f", [source]), mean_of(spelled[beta], ".1%", [source]),
               Number(statistics.fmean(shares), ".1%", [source], statistics.stdev(shares))]
-             for beta, shares in repeated.written.items()],
+             for beta, shares in repeated.written.items()] +
+            [["held-out text", None, None, None, mean_of(repeated.heldout, ".1%", [source])]],
         ),
         Picture(
             "4-repetition",
@@ -151,9 +160,9 @@ def temperature_answer(entropy: Mapping[float, float], source: str) -> Answer:
     low, high = finite[0], finite[-1]
     falls = all(entropy[a] > entropy[b] for a, b in pairwise(finite))
     said = (
-        "The report’s temperature is an inverse one: from {} to {} the entropy of a draw falls "
-        "from {} to {} bits, where a temperature would raise it. It multiplies the logits; Plait "
-        "calls it β."
+        "The report’s temperature is the inverse of one: from {} to {} the entropy of a draw falls "
+        "from {} to {} bits, as the report describes it, where a temperature would raise it. It "
+        "multiplies the logits; Plait calls it β."
         if falls
         else "The report’s temperature works as one: from {} to {} the entropy of a draw goes "
         "from {} to {} bits."
@@ -219,10 +228,10 @@ def _accuracy_answer(reached: Number, own: bool) -> Answer:
 
 def ngram_answer(network: Number, ngram: Number) -> Answer:
     """Say who predicts held-out text better."""
-    wins = "the network predicts held-out text better"
-    if (network.value or 0) >= (ngram.value or 0):
-        wins = "counting predicts it better: the network is too small, or too little trained"
-    text = "Held-out bits per character, which the report leaves out: network {}, n-gram {}; {}."
+    wins = (network.value or 0) < (ngram.value or 0)
+    wins = "the network predicts the test part better" if wins else "counting predicts it better"
+    text = "Bits per character on the test part, which the report leaves out: network {}, n-gram "
+    text += "{}; {}."
     return answer("measured", text, network, ngram, wins)
 
 
@@ -278,12 +287,15 @@ def _draw_curves(figure: Figure, runs: Made, own: bool) -> None:
             axes.set_xlabel("training step")
     test = test_of(runs.results[0])
     for axes, score in ((left, "ngram_accuracy"), (right, "ngram_bits_per_character")):
-        label = f"{test['ngram_order']}-gram, held out"
+        label = f"{test['ngram_order']}-gram, test part"
         axes.axhline(test[score], color=COLOURS[5], linestyle="--", label=label)
+        tested = runs.values(f"test_{score.removeprefix('ngram_')}")
+        ends = [r.row["best_step"] for r in runs.results]
+        axes.plot(ends, tested, "s", color=COLOURS[5], markersize=5, label="test part")
     if own:
         steps = config_of(runs.results[0]).steps
-        places = [steps * k / 3 for k in (1, 2, 3)]
-        left.plot(places, PUBLISHED, "D", color="0.3", markersize=4, label="the report, training")
+        places, label = [steps * k / 3 for k in (1, 2, 3)], "the report, by thirds of 3,000 steps"
+        left.plot(places, PUBLISHED, "D", color="0.3", markersize=4, label=label)
     left.set_ylabel("accuracy, share right")
     right.set_ylabel("bits per character")
     right.set_ylim(top=min(5.0, right.get_ylim()[1]))

@@ -130,7 +130,8 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         frame = pd.read_parquet(path)
     except ImportError:
         raise InputError(
-            f"{path}: reading Parquet takes pyarrow; pip install 'plait[parquet]', or give CSV"
+            f"{path}: reading Parquet takes pyarrow, which is missing; pip install pyarrow, or "
+            "give CSV"
         ) from None
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
