@@ -182,7 +182,7 @@ def gap_answer(found: Sequence[tuple[float, float]], source: str) -> Answer:
     differences = [there - within for there, within in found]
     does = {True: "closes somewhat", False: "opens somewhat", None: "is as open as within them"}
     text = "Between two words the forget gate {}: its mean is {} at the spaces and {} in the words "
-    text += "before them, {} by {} gaps."
+    text += "before them, a difference of {} over {} gaps."
     there, within = (Number(fmean(values), ".2f", [source]) for values in zip(*found, strict=True))
     return answer("measured", text, does[below(differences)], there, within,
                   difference_of(differences, "+.3f", [source]), len(found))  # fmt: skip
