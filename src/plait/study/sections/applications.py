@@ -46,6 +46,10 @@ BESIDE = {
 """What stands beside each score, by the score's name."""
 
 SCORES = {"communities": "accuracy", "connections": "auc", "relations": "recall_at_20"}
+WHOM = {
+    "karate": "Members of a club that split", "les-miserables": "Figures of a novel",
+    "cora": "Papers that cite each other", "scenes": "Objects in drawn scenes",
+}  # fmt: skip
 SUGGESTED = 8
 
 
@@ -78,9 +82,11 @@ def tell(
     made: Mapping[str, Made], size: Mapping[str, Any]
 ) -> tuple[Sequence[Block], Sequence[Answer]]:
     """Tell each use in a table and a picture."""
+    large = any(p.values.get("data") == "cora" for p in made["communities"].grid.plans)
+    papers = "; and cora, papers that cite each other" if large else ""
     what = {
-        "communities": "Members of a club that split, two of them labelled",
-        "connections": "Figures of a novel, some of their meetings held out",
+        "communities": f"Members of a club that split, two of them labelled{papers}",
+        "connections": f"Figures of a novel, some of their meetings held out{papers}",
         "relations": "Objects in drawn scenes, whose rules are known",
     }
     captions = {
@@ -111,7 +117,7 @@ def tell(
                          for score, name in BESIDE[use].items()]  # fmt: skip
             told.append(
                 gain_answer(
-                    f"{what[use].split(',')[0]}{_where(values)}, {_operator(values)}",
+                    f"{WHOM[values.get('data', 'scenes')]}, {_operator(values)}",
                     one.values(f"test_{SCORES[use]}", **values),
                     {name: one.values(f"test_{score}", **values)
                      for score, name in BESIDE[use].items()},
@@ -158,10 +164,6 @@ def _places(one: Made) -> list[dict[str, Any]]:
 
 def _operator(values: Mapping[str, Any]) -> str:
     return {"gcn": "GCN", "attention": "attention"}[values["operator"]]
-
-
-def _where(values: Mapping[str, Any]) -> str:
-    return f" ({values['data']})" if values.get("data") == "cora" else ""
 
 
 def _named(values: Mapping[str, Any], who: str = "") -> str:
