@@ -63,8 +63,10 @@ def licence_share(text: str) -> float:
     """Say what share of a text is Project Gutenberg's licence at its end.
 
     >>> from plait.study.prose import licence_share
-    >>> licence_share("Fin. *** END OF THE PROJECT"), licence_share("The end.")
-    (0.8148148148148148, 0.0)
+    >>> licence_share("The end. *** END OF THE PROJECT … ")
+    0.7352941176470589
+    >>> licence_share("The end.")
+    0.0
     """
     place = text.upper().find("*** END OF TH")
     return 0.0 if place < 0 else 1 - place / len(text)
