@@ -82,7 +82,7 @@ def test_where_words_are_spelled_better(plain, bold, verdict):
 
 def test_who_predicts_better():
     low, high = Number(1.5), Number(2.5)
-    assert "network predicts the test part better" in text.ngram_answer(low, high).text
+    assert "the network predicts it better" in text.ngram_answer(low, high).text
     assert "counting predicts it better" in text.ngram_answer(high, low).text
 
 

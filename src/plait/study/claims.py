@@ -42,6 +42,16 @@ def verdict_of(holds: bool | None, who: Literal["report", "paper"] = "report") -
     return "as the report says" if holds else "not as the report says"
 
 
+def settled(differences: Sequence[float]) -> Verdict:
+    """Say of what the report claims nothing about: measured, or not settled where 0 may be it.
+
+    >>> from plait.study.claims import settled
+    >>> settled([-3.0, -4.0, -3.5]), settled([-3.0, 3.0])
+    ('measured', 'not settled')
+    """
+    return "not settled" if below(differences) is None else "measured"
+
+
 def below(differences: Sequence[float]) -> bool | None:
     """Say whether differences are below 0 by their 95 % interval; None: it holds 0, or is none.
 

@@ -18,7 +18,7 @@ from plait.comparison.results import Result
 from plait.data import find_data
 from plait.figures import COLOURS
 from plait.networks import named_network
-from plait.study.claims import Answer, Verdict, answer, below
+from plait.study.claims import Answer, answer, below, settled
 from plait.study.page import Block, Picture, Table, Words, copied, difference_of, drawing, mean_of
 from plait.study.runs import Made, Wanted, run_of, source_of
 
@@ -151,7 +151,7 @@ def gain_answer(
         True: "{}: {}, worse than {} by {}.",
         None: "{}: {}; beside {} the difference is not settled, {}.",
     }[less]
-    verdict: Verdict = "not settled" if less is None else "measured"
+    verdict = settled(differences)
     if not any(differences):
         verdict, said = "measured", "{}: {}, in every run the same as {}."
     difference = difference_of(differences, "+.3f", sources)

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from plait.comparison.results import Result
 from plait.data import find_data
-from plait.study.claims import Answer, Verdict, answer, below, verdict_of
+from plait.study.claims import Answer, answer, below, settled, verdict_of
 from plait.study.corpora import corpus
 from plait.study.page import Block, Number, Picture, Table, Words, copied, difference_of, mean_of
 from plait.study.runs import Made, Wanted, config_of, source_of, test_of
@@ -132,7 +132,7 @@ def wave_answers(waves: Made, cells: Sequence[str]) -> list[Answer]:
     source = [source_of(best)]
     return [
         answer(
-            "not settled" if below(differences) is None else "measured",
+            settled(differences),
             "Waves: hearing the neighbours as GCRN does (Chebyshev) changes the error by {} beside "
             "the same cell without, over {} cells of {}.",
             difference_of(differences, "+.3f", ["#9-grid"]), len(cells),
@@ -174,9 +174,9 @@ def digits_answer(differences: Sequence[float]) -> Answer:
 
 def view_answer(view: str, differences: Sequence[float]) -> Answer:
     """Say what the other view brings beside this one alone."""
-    verdict: Verdict = "not settled" if below(differences) is None else "measured"
     said = "Next prescriptions: both views beside {} change the overlap by {}."
-    return answer(verdict, said, VIEWS[view], difference_of(differences, "+.3f", ["#9-visits"]))
+    number = difference_of(differences, "+.3f", ["#9-visits"])
+    return answer(settled(differences), said, VIEWS[view], number)
 
 
 def _grid(waves: Made, cells: Sequence[str]) -> list[Block]:

@@ -136,19 +136,23 @@ def _beside(made: Made, one: Sequence[str], other: Sequence[str]) -> tuple[bool 
     )
     differences = made.differences("test_accuracy", {"network": own}, {"network": theirs})
     told = Markup("{} is right in {}, {} in {}; difference in points {}").format(
-        NETWORKS[own], _mean(made, own), NETWORKS[theirs], _mean(made, theirs), points(differences)
+        NETWORKS[own],
+        _mean(made, own),
+        NETWORKS[theirs],
+        _mean(made, theirs),
+        points(differences, "8-who"),
     )
     return below(differences), told
 
 
-def points(differences: Sequence[float]) -> Number:
-    """Give the mean of differences of shares in percentage points, from the table.
+def points(differences: Sequence[float], table: str) -> Number:
+    """Give the mean of differences of shares, in percentage points, with a link to the table.
 
     >>> from plait.study.sections.structure import points
-    >>> str(points([0.1, 0.2]))
+    >>> str(points([0.1, 0.2], "8-who"))
     '+15.0 (95 % interval −48.5 … +78.5)'
     """
-    return difference_of([100 * d for d in differences], "+.1f", ["#8-who"])
+    return difference_of([100 * d for d in differences], "+.1f", [f"#{table}"])
 
 
 def depth_answer(
@@ -164,10 +168,9 @@ def depth_answer(
         None: "That depth brings more to the LSTM, which recalls, than to the GCN, which labels "
         "nodes, is not settled: from {} to {} layers {} points and {}.",
     }[less]
-    gains = ([100 * gain for gain in of] for of in (stacked, layered))
     return answer(
         verdict_of(None if less is None else not less), said, layers[0], layers[-1],
-        *(difference_of(of, "+.1f", ["#8-depth"]) for of in gains),
+        points(stacked, "8-depth"), points(layered, "8-depth"),
     )  # fmt: skip
 
 

@@ -229,10 +229,9 @@ def _accuracy_answer(reached: Number, own: bool) -> Answer:
 def ngram_answer(network: Number, ngram: Number) -> Answer:
     """Say who predicts held-out text better."""
     wins = (network.value or 0) < (ngram.value or 0)
-    wins = "the network predicts the test part better" if wins else "counting predicts it better"
     text = "Bits per character on the test part, which the report leaves out: network {}, n-gram "
-    text += "{}; {}."
-    return answer("measured", text, network, ngram, wins)
+    text += "{}; the network predicts it better." if wins else "{}; counting predicts it better."
+    return answer("measured", text, network, ngram)
 
 
 def _written(model: TextModel, beta: float, size: Mapping[str, Any], seed: int) -> list[str]:
