@@ -154,7 +154,7 @@ class Theirs(nn.Module):
         super().__init__()
         self.cell = temporal().GConvGRU(ours.input_size, ours.hidden_size, k)
         self.joined: plait.Graph | None = None
-        (strand,) = ours.strands
+        (strand,) = ours.directions
         with torch.no_grad():
             for side, weights in (("x", strand.inputs), ("h", strand.recurrent)):
                 for gate, weight in zip("rzh", weights["weight"].chunk(3), strict=True):

@@ -19,7 +19,7 @@ import torch
 
 import plait
 from plait.errors import InputError
-from plait.kernels.simd import LANES
+from plait.kernels.cpu.simd import LANES
 
 Sides = tuple[Callable[[], Any], Callable[[], Any]]
 

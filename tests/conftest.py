@@ -1,6 +1,6 @@
 """What the tests of several files share."""
 
-import dataclasses
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from plait.kernels.reference import Reference
 from plait.nn import Recurrent
 
 # The tensors of the tests are tiny: a second thread costs more than it brings.
@@ -54,21 +55,12 @@ def make_layer() -> Callable[..., Recurrent]:
 
 @pytest.fixture(scope="session")
 def on_reference() -> Callable[[Recurrent], Recurrent]:
-    """Make the same layer on the reference path: a subclass of a cell is nobody's kernel."""
+    """Make the same layer on the reference path."""
 
     def twin(layer: Recurrent) -> Recurrent:
-        own = type("Own", (type(layer.cell),), {})(*dataclasses.astuple(layer.cell))
-        other = Recurrent(
-            own,
-            layer.input_size,
-            layer.hidden_size,
-            operator=layer.operator,
-            layers=layer.layers,
-            bidirectional=layer.bidirectional,
-            batch_first=layer.batch_first,
-        )
+        other = copy.deepcopy(layer)
+        other.kernels = [Reference()]
         assert other.explain().startswith("layer 0: reference")
-        other.to(next(layer.parameters()).dtype).load_state_dict(layer.state_dict())
         return other
 
     return twin

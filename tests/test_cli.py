@@ -13,7 +13,7 @@ import pytest
 
 from plait import __version__, api
 from plait.cli import app, run
-from plait.nn.cells import CELLS
+from plait.nn.registry import CELLS
 from plait.tasks import TASKS, config_class
 from plait.training.progress import PlainProgress
 from plait.training.run import Run

@@ -50,7 +50,7 @@ def drawn(module: nn.Module) -> nn.Module:
 @torch.no_grad()
 def carry_over(theirs: nn.Module, gates: str, ours) -> None:
     """Put the weights of their gates, one convolution each and side, into our one strand."""
-    (strand,) = ours.strands
+    (strand,) = ours.directions
     for side, weight in (("x", strand.inputs["weight"]), ("h", strand.recurrent["weight"])):
         convolutions = [getattr(theirs, f"conv_{side}_{gate}") for gate in gates]
         terms = [torch.stack([lin.weight for lin in c.lins], 1) for c in convolutions]
@@ -77,7 +77,7 @@ def test_gcrn_is_their_gconv_lstm(temporal, net, steps, assert_near):
     theirs = drawn(temporal.GConvLSTM(F, H, K))
     ours = gcrn(F, H, K).double()
     carry_over(theirs, "ifco", ours)
-    (strand,) = ours.strands
+    (strand,) = ours.directions
     with torch.no_grad():
         strand.bias.add_(torch.cat([getattr(theirs, f"b_{g}")[0] for g in "ifco"]))
         for g in "ifo":
@@ -118,7 +118,7 @@ def test_model_1_filters_and_then_forgets_the_graph(net, assert_near):
     x = torch.randn(T, B, N, F).double()
     weight = model.filter.weights["weight"]  # [F, K, F]
     filtered = sum(M @ x @ weight[:, k].T for k, M in enumerate(terms)) + model.filter.bias
-    (strand,) = model.recurrent.strands
+    (strand,) = model.recurrent.directions
     W, U = strand.inputs["weight"], strand.recurrent["weight"]
     p = strand.vectors
     h = c = torch.zeros(B, H).double()
@@ -133,7 +133,7 @@ def test_model_1_filters_and_then_forgets_the_graph(net, assert_near):
 
 
 def by_gates(ours, gates: str) -> tuple[dict, dict, dict]:
-    (strand,) = ours.strands
+    (strand,) = ours.directions
     sides = (strand.inputs["weight"], strand.recurrent["weight"], strand.bias)
     return tuple(dict(zip(gates, side.chunk(len(gates)), strict=True)) for side in sides)
 
@@ -195,7 +195,7 @@ def test_tgcn_by_its_formula(net, assert_near):
 
 @pytest.mark.parametrize("layer", [dcrnn(2, 8), tgcn(2, 8)], ids=["dcrnn", "tgcn"])
 def test_the_gates_of_dcrnn_and_tgcn_begin_open(layer):
-    (strand,) = layer.strands
+    (strand,) = layer.directions
     assert strand.bias.tolist() == [1.0] * 16 + [0.0] * 8
 
 

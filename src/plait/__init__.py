@@ -14,20 +14,28 @@ if TYPE_CHECKING:
     from plait.errors import InputError
     from plait.inspection import inspect
     from plait.nn.attention import Attention
-    from plait.nn.cells import GRU, LSTM, RNN, Cell
+    from plait.nn.cell import Cell
+    from plait.nn.cells import GRU, LSTM, RNN, CoupledLSTM, LayerNormLSTM
     from plait.nn.convolution import GraphConv
     from plait.nn.filters import GCN, Chebyshev, Diffusion
     from plait.nn.graph import Graph
+    from plait.nn.minimal_cells import IndRNN, MinGRU, MinimalGatedUnit, MinLSTM
     from plait.nn.operators import Dense
     from plait.nn.recurrent import Recurrent
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "Cell": "plait.nn.cells",
+    "Cell": "plait.nn.cell",
     "RNN": "plait.nn.cells",
     "LSTM": "plait.nn.cells",
     "GRU": "plait.nn.cells",
+    "CoupledLSTM": "plait.nn.cells",
+    "LayerNormLSTM": "plait.nn.cells",
+    "MinimalGatedUnit": "plait.nn.minimal_cells",
+    "MinGRU": "plait.nn.minimal_cells",
+    "MinLSTM": "plait.nn.minimal_cells",
+    "IndRNN": "plait.nn.minimal_cells",
     "Dense": "plait.nn.operators",
     "GCN": "plait.nn.filters",
     "Chebyshev": "plait.nn.filters",
@@ -54,11 +62,17 @@ __all__ = [
     "Attention",
     "Cell",
     "Chebyshev",
+    "CoupledLSTM",
     "Dense",
     "Diffusion",
     "Graph",
     "GraphConv",
+    "IndRNN",
     "InputError",
+    "LayerNormLSTM",
+    "MinGRU",
+    "MinLSTM",
+    "MinimalGatedUnit",
     "Recurrent",
     "compare",
     "inspect",

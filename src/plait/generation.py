@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from plait.errors import InputError
-from plait.kernels.rounding import Kind, rounded
+from plait.kernels.cpu.rounding import Kind, rounded
 from plait.sampling import Sampling, require
 
 State = tuple[Tensor, ...]

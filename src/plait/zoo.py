@@ -9,7 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from plait.nn.cells import GRU, LSTM, Cell, State
+from plait.nn.cell import Cell, State
+from plait.nn.cells import GRU, LSTM
 from plait.nn.convolution import GraphConv
 from plait.nn.filters import GCN, Chebyshev, Diffusion
 from plait.nn.graph import Graph

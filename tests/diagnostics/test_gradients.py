@@ -65,7 +65,7 @@ def test_norms_and_shares_are_those_of_autograd_through_a_naive_loop(cell, step,
     """Every step has a copy of its own of U, and its states are kept by retain_grad."""
     model = Last(cell).double()
     x, y = batch
-    w, u, b = (p.detach() for p in parts(model.recurrent.strands[0]))
+    w, u, b = (p.detach() for p in parts(model.recurrent.directions[0]))
     state = tuple(torch.zeros(B, H, dtype=torch.float64) for _ in cell.states)
     history, copies = [], []
     for x_t in x:
@@ -100,7 +100,7 @@ def test_the_steps_add_up_to_the_gradient_of_the_weights(cell, batch):
     model = Last(cell, layers=2).double()
     F.cross_entropy(model(batch[0]), batch[1]).backward()
     flow = gradient_flow(model, batch)
-    for strand, layer in zip(model.recurrent.strands, flow.layers, strict=True):
+    for strand, layer in zip(model.recurrent.directions, flow.layers, strict=True):
         expected = strand.recurrent["weight"].grad.norm().item()
         assert layer.recurrent == pytest.approx(expected, rel=1e-11)
         assert float(layer.shares.sum()) == pytest.approx(1, rel=1e-13)
@@ -127,7 +127,7 @@ def test_the_steps_add_up_on_a_graph_too(operator):
     F.cross_entropy(model(x), y).backward()
     flow = gradient_flow(model, (x, y))
     (layer,) = flow.layers
-    used = [p.grad for p in model.recurrent.strands[0].recurrent.values()]
+    used = [p.grad for p in model.recurrent.directions[0].recurrent.values()]
     expected = math.sqrt(sum(float((g**2).sum()) for g in used))
     assert layer.recurrent == pytest.approx(expected, rel=1e-11)
     assert layer.radius == {}
@@ -154,7 +154,7 @@ def test_a_linear_cell_has_the_powers_of_its_matrix(scale, verdict, memory, batc
     rotation = torch.linalg.qr(torch.randn(H, H, dtype=torch.float64))[0]
     u = scale * rotation
     with torch.no_grad():
-        model.recurrent.strands[0].recurrent["weight"].copy_(u)
+        model.recurrent.directions[0].recurrent["weight"].copy_(u)
     x, y = batch
     h = model.recurrent(x)[0][-1].detach().requires_grad_()
     F.cross_entropy(model.output(h), y).backward()
@@ -173,7 +173,7 @@ def test_a_linear_cell_has_the_powers_of_its_matrix(scale, verdict, memory, batc
 
 def test_a_matrix_without_symmetry(batch):
     model = Last(Linear()).double()
-    u = model.recurrent.strands[0].recurrent["weight"].detach().normal_()
+    u = model.recurrent.directions[0].recurrent["weight"].detach().normal_()
     x, y = batch
     h = model.recurrent(x)[0][-1].detach().requires_grad_()
     F.cross_entropy(model.output(h), y).backward()
@@ -196,7 +196,7 @@ def test_both_directions_flow_back_to_their_own_beginnings(batch):
 
     model = Both().double()
     with torch.no_grad():
-        for k, strand in enumerate(model.recurrent.strands):
+        for k, strand in enumerate(model.recurrent.directions):
             strand.recurrent["weight"].copy_((0.5, 2.0)[k] * torch.eye(H))
     forward, reverse = gradient_flow(model, batch).layers
     assert [forward.name, reverse.name] == ["layer 0", "layer 0 reversed"]
@@ -219,7 +219,7 @@ def test_saturated_gates_are_counted(bias, closed, opened, batch):
             return (torch.tanh(sum(gates) * state[0] + gates[1]),)
 
     model = Last(Four())
-    strand = model.recurrent.strands[0]
+    strand = model.recurrent.directions[0]
     with torch.no_grad():
         for p in strand.parameters():
             p.zero_()

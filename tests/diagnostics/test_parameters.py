@@ -179,11 +179,11 @@ def test_a_layer_s_own_additions_and_parametrized_weights_are_counted():
             self.head = nn.Linear(5, 2)
 
     layer = WithHead()
-    weight_norm(layer.strands[0].recurrent, "weight")
+    weight_norm(layer.directions[0].recurrent, "weight")
     counted = count_parameters(layer)
     assert counted.total == 4 * (5 + 3 * 5 + 5 * 5) + 4 * 5 + 5 * 2 + 2
     assert Term("head.weight", "5·2", 10) in counted.terms
-    original = "strands.0.recurrent.parametrizations.weight.original"
+    original = "directions.0.recurrent.parametrizations.weight.original"
     assert [t.formula for t in counted.terms if t.name.startswith(original)] == ["20·1", "20·5"]
 
 

@@ -5,19 +5,20 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from plait import GRU, LSTM, RNN, Cell, InputError, Recurrent
-from plait.nn.cells import CELLS, cell_named
-
-
-class MinimalGatedUnit(Cell):
-    gates = "fn"
-
-    def step(self, x_gates, hear, state, vectors):
-        (h,) = state
-        x_f, x_n = x_gates.chunk(2, -1)
-        f = torch.sigmoid(x_f + hear(h, "f"))
-        n = torch.tanh(x_n + hear(f * h, "n"))
-        return ((1 - f) * h + f * n,)
+from plait import (
+    GRU,
+    LSTM,
+    RNN,
+    CoupledLSTM,
+    IndRNN,
+    InputError,
+    LayerNormLSTM,
+    MinGRU,
+    MinimalGatedUnit,
+    MinLSTM,
+    Recurrent,
+)
+from plait.nn.registry import CELLS, cell_named
 
 
 def sigmoid(a):
@@ -71,6 +72,42 @@ def minimal_gated_unit(W, U, b, d, p, x, h):
     return ((1 - f) * h + f * n,)
 
 
+def min_gru(W, U, b, d, p, x, h):
+    z = sigmoid(W["z"] @ x + b["z"])
+    return ((1 - z) * h + z * positive(W["n"] @ x + b["n"]),)
+
+
+def min_lstm(W, U, b, d, p, x, h):
+    f, i = sigmoid(W["f"] @ x + b["f"]), sigmoid(W["i"] @ x + b["i"])
+    n = positive(W["n"] @ x + b["n"])
+    return (f / (f + i) * h + i / (f + i) * n,)
+
+
+def positive(v):
+    return np.where(v >= 0, v + 0.5, sigmoid(v))
+
+
+def ind_rnn(W, U, b, d, p, x, h):
+    return (np.maximum(0, W["h"] @ x + b["h"] + p["u"] * h),)
+
+
+def lstm_coupled(W, U, b, d, p, x, h, c):
+    f = sigmoid(W["f"] @ x + b["f"] + U["f"] @ h)
+    c = f * c + (1 - f) * np.tanh(W["g"] @ x + b["g"] + U["g"] @ h)
+    return sigmoid(W["o"] @ x + b["o"] + U["o"] @ h) * np.tanh(c), c
+
+
+def lstm_layer_norm(W, U, b, d, p, x, h, c):
+    def norm(v, gain):
+        return gain * (v - v.mean()) / np.sqrt(((v - v.mean()) ** 2).mean() + 1e-5)
+
+    both = norm(np.concatenate([W[k] @ x for k in "ifgo"]), p["gain_x"])
+    both += norm(np.concatenate([U[k] @ h for k in "ifgo"]), p["gain_h"])
+    i, f, g, o = np.split(both, 4)
+    c = sigmoid(f + p["b_f"]) * c + sigmoid(i + p["b_i"]) * np.tanh(g + p["b_g"])
+    return sigmoid(o + p["b_o"]) * np.tanh(norm(c, p["gain_c"]) + p["shift_c"]), c
+
+
 EQUATIONS = {
     "rnn": (RNN(), rnn),
     "rnn-relu": (RNN("relu"), rnn_relu),
@@ -78,7 +115,12 @@ EQUATIONS = {
     "lstm-peephole": (LSTM(peephole=True), lstm_peephole),
     "gru": (GRU(), gru_after),
     "gru-before": (GRU("before"), gru_before),
-    "own": (MinimalGatedUnit(), minimal_gated_unit),
+    "minimal-gated": (MinimalGatedUnit(), minimal_gated_unit),
+    "min-gru": (MinGRU(), min_gru),
+    "min-lstm": (MinLSTM(), min_lstm),
+    "ind-rnn": (IndRNN(), ind_rnn),
+    "lstm-coupled": (CoupledLSTM(), lstm_coupled),
+    "lstm-layer-norm": (LayerNormLSTM(), lstm_layer_norm),
 }
 every_cell = pytest.mark.parametrize("name", EQUATIONS)
 
@@ -96,10 +138,10 @@ def loop_in_numpy(layer, equation, x, start, lengths):
     final = [s.copy() for s in start]
     for b, length in enumerate(lengths):
         heard = x[:length, b]
-        for index, strand in enumerate(layer.strands):
+        for index, strand in enumerate(layer.directions):
             weights = (
                 by_gate(strand.inputs["weight"], strand.cell.gates),
-                by_gate(strand.recurrent["weight"], strand.cell.gates),
+                by_gate(strand.recurrent["weight"] if strand.recurrent else None, strand.gates),
                 by_gate(strand.bias, strand.cell.gates),
                 by_gate(strand.recurrent_bias, strand.cell.recurrent_bias_gates),
                 {name: v.detach().numpy() for name, v in strand.vectors.items()},
@@ -131,7 +173,7 @@ def test_a_cell_is_its_equations_looped_in_numpy(
     layer = make_layer(cell, input_size, H, layers=layers, bidirectional=bidirectional)
     random = np.random.default_rng(0)
     x = random.standard_normal((T, len(lengths), input_size))
-    start = [random.standard_normal((len(layer.strands), len(lengths), H)) for _ in cell.states]
+    start = [random.standard_normal((len(layer.directions), len(lengths), H)) for _ in cell.states]
     expected, expected_final = loop_in_numpy(layer, equation, x, start, lengths)
     state = tuple(torch.from_numpy(s) for s in start)
     y, final = layer(torch.from_numpy(x), state, lengths=lengths)
@@ -157,11 +199,11 @@ def test_gradients_are_the_numerical_ones(
 ):
     cell, _ = EQUATIONS[name]
     layer = make_layer(cell, 2, 2, bidirectional=bidirectional)
-    if path == "reference" and name != "own":
+    if path == "reference":
         layer = on_reference(layer)
     assert ("reference" in layer.explain()) == (path == "reference")
     x = torch.randn(3, 3, 2).double().requires_grad_()
-    state = [torch.randn(len(layer.strands), 3, 2).double().requires_grad_() for _ in cell.states]
+    state = [torch.randn(len(layer.directions), 3, 2).double().requires_grad_() for _ in cell.states]
     names, weights = zip(*layer.named_parameters(), strict=True)
 
     def answer(x, *rest):
@@ -181,8 +223,14 @@ def test_gradients_are_the_numerical_ones(
         (LSTM(peephole=True), lambda F, H: 4 * (F * H + H * H + H) + 3 * H),
         (GRU(), lambda F, H: 3 * (F * H + H * H + H) + H),
         (GRU("before"), lambda F, H: 3 * (F * H + H * H + H)),
+        (MinimalGatedUnit(), lambda F, H: 2 * (F * H + H * H + H)),
+        (MinGRU(), lambda F, H: 2 * (F * H + H)),
+        (MinLSTM(), lambda F, H: 3 * (F * H + H)),
+        (IndRNN(), lambda F, H: F * H + 2 * H),
+        (CoupledLSTM(), lambda F, H: 3 * (F * H + H * H + H)),
+        (LayerNormLSTM(), lambda F, H: 4 * (F * H + H * H) + 14 * H),
     ],
-    ids=["RNN", "LSTM", "LSTM with peepholes", "GRU", "GRU with reset before"],
+    ids=lambda value: repr(value) if not callable(value) else "",
 )
 @pytest.mark.parametrize(("F", "H"), [(0, 3), (7, 5), (128, 128)])
 def test_there_are_as_many_weights_as_the_equations_have(cell, count, F, H):
@@ -191,7 +239,7 @@ def test_there_are_as_many_weights_as_the_equations_have(cell, count, F, H):
 
 def test_a_cell_of_each_name_is_the_cell_of_that_name():
     made = {name: cell_named(name) for name in CELLS}
-    assert made == {name: cell for name, (cell, _) in EQUATIONS.items() if name != "own"}
+    assert made == {name: cell for name, (cell, _) in EQUATIONS.items()}
 
 
 @pytest.mark.parametrize(

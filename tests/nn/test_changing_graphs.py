@@ -42,7 +42,7 @@ def test_of_the_reversed_direction_too_and_of_sequences_that_end_early(
 ):
     layer = make_layer(LSTM(), F, H, operator=operator, bidirectional=True)
     backward = make_layer(LSTM(), F, H, operator=operator)
-    backward.strands[0].load_state_dict(layer.strands[1].state_dict())
+    backward.directions[0].load_state_dict(layer.directions[1].state_dict())
     x, lengths = torch.randn(T, B, N, F).double(), torch.tensor([5, 0, 3])
     y, final = layer(x, graph=nets, lengths=lengths)
     for b, n in enumerate(lengths.tolist()):
@@ -94,7 +94,7 @@ def test_gradients_are_the_numerical_ones(make_graph, make_layer):
 
 def test_graphs_that_do_not_fit_are_refused(nets, make_graph):
     layer, x = Recurrent(GRU(), F, H, operator=GCN()), torch.randn(T, B, N, F)
-    with pytest.raises(ValueError, match="graph= has 3 graphs for T = 5 steps; give one a step"):
+    with pytest.raises(ValueError, match="graph= has 3 graphs for T = 5 steps; give one per step"):
         layer(x, graph=nets[:3])
     with pytest.raises(ValueError, match=r"graph's N = 4 nodes; got shape \[5, 3, 9, 3\]"):
         layer(x, graph=[*nets[:4], make_graph(4, 2)])

@@ -15,7 +15,7 @@ def one_layer_of(layer: Recurrent, k: int) -> Recurrent:
     D, H = layer.num_directions, layer.hidden_size
     size = layer.input_size if k == 0 else D * H
     alone = Recurrent(layer.cell, size, H, bidirectional=layer.bidirectional).double()
-    for own, strand in zip(alone.strands, layer.strands[k * D : k * D + D], strict=True):
+    for own, strand in zip(alone.directions, layer.directions[k * D : k * D + D], strict=True):
         own.load_state_dict(strand.state_dict())
     return alone
 
@@ -41,7 +41,7 @@ def test_dropout_falls_between_the_layers_and_nowhere_else(
 def test_the_share_that_is_dropped_is_the_one_asked_for():
     p, T, B, H = 0.3, 50, 20, 40
     layer = Recurrent(RNN("relu"), 1, H, layers=2, dropout=p)
-    ones, copies = layer.strands
+    ones, copies = layer.directions
     with torch.no_grad():  # the first layer gives ones, the second copies what it reads
         for weight in layer.parameters():
             weight.zero_()
@@ -90,7 +90,7 @@ def test_recurrent_dropout_drops_the_same_channels_at_every_step(nodes):
     p, T, B, H = 0.3, 4, 50, 60
     layer = Recurrent(Echo(), 0, H, layers=2, recurrent_dropout=p)
     with torch.no_grad():
-        for strand in layer.strands:
+        for strand in layer.directions:
             strand.recurrent["weight"].copy_(torch.eye(H))
     torch.manual_seed(0)
     states = layer.unroll(torch.empty(T, B, *nodes, 0), torch.ones(2, B, *nodes, H))
@@ -107,7 +107,7 @@ def test_recurrent_dropout_drops_the_same_channels_at_every_step(nodes):
 def test_recurrent_dropout_acts_on_whatever_is_heard(make_layer, assert_near):
     p = 0.4
     layer = make_layer(GRU("before"), 3, 4, recurrent_dropout=p)
-    (strand,) = layer.strands
+    (strand,) = layer.directions
     x = torch.randn(5, 2, 3).double()
     torch.manual_seed(0)
     y, _ = layer(x)

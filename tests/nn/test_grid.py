@@ -46,7 +46,7 @@ def net(make_graph) -> Graph:
 
 
 def start_of(layer: Recurrent, *batch: int) -> tuple[torch.Tensor, ...]:
-    shape = (len(layer.strands), *batch, layer.hidden_size)
+    shape = (len(layer.directions), *batch, layer.hidden_size)
     return tuple(torch.randn(shape).double() for _ in layer.cell.states)
 
 
@@ -66,7 +66,7 @@ def test_a_layer_is_its_cell_hearing_by_the_operators_formula(
 ):
     cell, operator = CELLS[cell], OPERATORS[operator]
     layer = make_layer(cell, inputs, H, operator=operator)
-    (strand,) = layer.strands
+    (strand,) = layer.directions
     x = torch.randn(T, B, N, inputs).double().requires_grad_()
     start = start_of(layer, B, N)
     y, final = layer(x, state_argument(start), graph=net)
@@ -249,14 +249,14 @@ def test_the_weights_of_attention_are_counted_gate_by_gate():
 
 def test_with_nothing_to_hear_there_are_no_scores():
     layer = Recurrent(GRU(), 0, 8, operator=Attention(2))
-    assert list(layer.strands[0].inputs) == ["weight"]
-    assert set(layer.strands[0].recurrent) == {"weight", "source", "target"}
+    assert list(layer.directions[0].inputs) == ["weight"]
+    assert set(layer.directions[0].recurrent) == {"weight", "source", "target"}
 
 
 @pytest.mark.parametrize("init", ["orthogonal", "kaiming"])
 def test_weights_that_score_start_by_glorot_gate_by_gate(init):
     layer = Recurrent(LSTM(), 40, 256, operator=Attention(8), init=init)
-    (strand,) = layer.strands
+    (strand,) = layer.directions
     bound = (6 / (8 + 32)) ** 0.5
     for weights in (strand.inputs, strand.recurrent):
         for name in ("source", "target"):
@@ -279,7 +279,7 @@ def test_dropout_of_attention_acts_in_training_only(net):
 @pytest.mark.parametrize("operator", [name for name in OPERATORS if name != "dense"])
 def test_sequences_without_nodes_or_graph_are_refused(operator, net):
     layer = Recurrent(GRU(), F, H, operator=OPERATORS[operator])
-    with pytest.raises(ValueError, match=r"hears neighbours, so x must be \[T, B, N, F\]; got"):
+    with pytest.raises(ValueError, match=r"aggregates neighbours, so x must be \[T, B, N, F\]; got"):
         layer(torch.randn(T, N, F), graph=net)
     with pytest.raises(ValueError, match="hears neighbours and needs graph="):
         layer(torch.randn(T, B, N, F))

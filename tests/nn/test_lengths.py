@@ -18,7 +18,7 @@ every_cell = pytest.mark.parametrize("cell", CELLS, ids=repr)
 
 
 def states_of(layer: Recurrent, *batch: int) -> tuple[torch.Tensor, ...]:
-    shape = (len(layer.strands), *batch, layer.hidden_size)
+    shape = (len(layer.directions), *batch, layer.hidden_size)
     return tuple(torch.randn(shape, dtype=torch.float64) for _ in layer.cell.states)
 
 
@@ -56,10 +56,10 @@ def test_values_and_gradients_are_those_of_packed_sequences(
             ("bias", "bias_ih"),
         ):
             expected_gradient = expected_gradients[f"{their_name}_{suffix}"]
-            assert_near(gradients[f"strands.{k}.{name}"], expected_gradient)
+            assert_near(gradients[f"directions.{k}.{name}"], expected_gradient)
         if cell == GRU():
             expected_gradient = expected_gradients[f"bias_hh_{suffix}"][2 * H :]
-            assert_near(gradients[f"strands.{k}.recurrent_bias"], expected_gradient)
+            assert_near(gradients[f"directions.{k}.recurrent_bias"], expected_gradient)
 
 
 @every_cell
@@ -143,7 +143,7 @@ def test_a_state_that_would_overflow_in_the_padding_does_not(cell, path, make_la
     if path == "reference":
         layer = on_reference(layer)
     with torch.no_grad():
-        layer.strands[0].recurrent["weight"].copy_(2 * torch.eye(H).repeat(len(cell.gates), 1))
+        layer.directions[0].recurrent["weight"].copy_(2 * torch.eye(H).repeat(len(cell.gates), 1))
     y, _ = layer(torch.ones(1100, 1, F).double(), lengths=[3])  # 2¹¹⁰⁰ is no float64
     y.sum().backward()
     assert all(p.grad.isfinite().all() for p in layer.parameters())

@@ -28,7 +28,7 @@ def test_dense_is_the_matrix_product_whatever_stands_before(shape, assert_near):
 def test_the_operator_acts_on_both_sides_of_the_recurrence(make_layer, assert_near):
     T, B, N, F, H = 4, 2, 5, 3, 6
     layer = make_layer(GRU("before"), F, H, operator=Ring())
-    (strand,) = layer.strands
+    (strand,) = layer.directions
     x = torch.randn(T, B, N, F).double()
 
     def hear(node, before, weight):  # W [x_v, x_{v−1}], node by node

@@ -63,7 +63,7 @@ def test_a_built_in_cell_written_again_answers_the_same(
     options = {"operator": operator, "layers": 2, "bidirectional": bidirectional}
     mine, theirs = make_layer(mine, 3, 4, **options), make_layer(built_in, 3, 4, **options)
     x = torch.randn(5, 2, 3, 3).double()  # T, B, N, F
-    state = tuple(torch.randn(len(mine.strands), 2, 3, 4).double() for _ in built_in.states)
+    state = tuple(torch.randn(len(mine.directions), 2, 3, 4).double() for _ in built_in.states)
     for lengths in (None, [5, 2]):
         values, gradients = answers(mine, x, state, graph=graph, lengths=lengths)
         expected, expected_gradients = answers(theirs, x, state, graph=graph, lengths=lengths)
@@ -95,7 +95,7 @@ class Odd(Cell):
 
 def test_a_cell_gets_the_weights_it_declares_and_no_others(make_layer, assert_near):
     layer = make_layer(Odd(), 3, 4)
-    (strand,) = layer.strands
+    (strand,) = layer.directions
     shapes = {name: tuple(p.shape) for name, p in strand.named_parameters()}
     assert shapes == {
         "inputs.weight": (3 * 4, 3),
@@ -119,7 +119,7 @@ def test_a_cell_gets_the_weights_it_declares_and_no_others(make_layer, assert_ne
 
 
 def test_initial_bias_finds_its_gate_among_those_that_have_one():
-    bias = Recurrent(Odd(), 3, 4).strands[0].bias
+    bias = Recurrent(Odd(), 3, 4).directions[0].bias
     assert bias.tolist() == [0.0] * 4 + [2.0] * 4
 
 
@@ -164,9 +164,9 @@ class Deaf(Cell):
 
 def test_a_cell_may_have_no_recurrent_weights_and_no_bias_at_all(make_layer):
     layer = make_layer(Deaf(), 3, 4)
-    assert [name for name, _ in layer.named_parameters()] == ["strands.0.inputs.weight"]
+    assert [name for name, _ in layer.named_parameters()] == ["directions.0.inputs.weight"]
     x = torch.randn(2, 1, 3).double()
-    x_gates = x @ layer.strands[0].inputs["weight"].T
+    x_gates = x @ layer.directions[0].inputs["weight"].T
     assert torch.allclose(layer(x)[0][1], 0.5 * x_gates[0] + x_gates[1], rtol=1e-12, atol=1e-15)
 
 
@@ -190,8 +190,8 @@ def test_gates_that_a_cell_does_not_have_are_refused(declared, message):
 @pytest.mark.parametrize(
     ("declared", "hears", "message"),
     [
-        ({"gates": "mn", "recurrent_gates": "m"}, "n", "through gate 'n', which.*that have: m"),
-        ({}, "n", "through gate 'n', which has no recurrent weights; those that have: none"),
+        ({"gates": "mn", "recurrent_gates": "m"}, "n", "the recurrent side of gate 'n', which.*that have: m"),
+        ({}, "n", "the recurrent side of gate 'n', which has no recurrent weights; those that have: none"),
         ({}, None, "those that have: none"),
     ],
 )

@@ -31,7 +31,7 @@ def sizes(draw) -> tuple[Cell, int, int, int, int, int]:
 
 
 def states_of(layer: Recurrent, *batch: int) -> torch.Tensor | tuple[torch.Tensor, ...]:
-    shape = (len(layer.strands), *batch, layer.hidden_size)
+    shape = (len(layer.directions), *batch, layer.hidden_size)
     states = tuple(torch.randn(shape, dtype=torch.float64) for _ in layer.cell.states)
     return states if len(states) > 1 else states[0]
 
@@ -179,7 +179,7 @@ def test_a_layer_that_hears_only_itself_gives_an_output_every_step(cell, make_la
     deaf, zeros = make_layer(cell, 0, 4, layers=2), make_layer(cell, 1, 4, layers=2)
     zeros.load_state_dict(
         deaf.state_dict()
-        | {"strands.0.inputs.weight": torch.randn(len(deaf.strands[0].gates) * 4, 1)}
+        | {"directions.0.inputs.weight": torch.randn(len(deaf.directions[0].gates) * 4, 1)}
     )
     state = states_of(deaf, 2)
     y, final = deaf(torch.empty(6, 2, 0).double(), state)

@@ -208,7 +208,7 @@ def test_watched_gates_are_those_of_the_lstm(make_layer):
     x = torch.randn(7, 2, 3, dtype=torch.float64)
     y, (_, c) = layer(x)
     cell = Gates({})
-    layer.cell = layer.strands[0].cell = cell
+    layer.cell = layer.directions[0].cell = cell
     again, (_, other) = layer(x)
     torch.testing.assert_close(again, y, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(other, c, rtol=1e-12, atol=1e-12)
@@ -224,7 +224,7 @@ def test_watched_gates_are_those_of_the_lstm(make_layer):
 def test_a_held_gate_says_what_it_is_held_at(make_layer):
     layer = make_layer(LSTM(), 3, 5)
     cell = Gates({"f": torch.ones(5, dtype=torch.float64)})
-    layer.cell = layer.strands[0].cell = cell
+    layer.cell = layer.directions[0].cell = cell
     layer(torch.randn(4, 2, 3, dtype=torch.float64))
     assert all((step[1] == 1).all() for step in cell.said)
     assert isinstance(layer, Recurrent)

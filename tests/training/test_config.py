@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 import pytest
 
 from plait.errors import InputError
-from plait.nn.cells import CELLS
+from plait.nn.registry import CELLS
 from plait.tasks import TASKS, config_class
 from plait.tasks.text.config import TextConfig
 from plait.training.config import TrainingConfig, option

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from plait.nn.cells import Cell, Hear, State
+from plait.nn.cell import Cell, RecurrentSide, State
 from plait.nn.operators import Dense
 from plait.nn.recurrent import Recurrent
-from plait.nn.strand import Strand
+from plait.nn.layer import Layer
 
 REMEMBERED = 0.01
 """Memory reaches back to where less than this share of the last step's gradient is left."""
@@ -244,11 +244,11 @@ class _Watch(Cell):
         self.states_seen: list[State] = []
         self.heard: list[Tensor] = []
         self.calls: list[list[tuple[Tensor, Sequence[str] | None]]] = []
-        self.hear: Hear | None = None
+        self.hear: RecurrentSide | None = None
         self.activations = _Sigmoids()
 
     def step(
-        self, x_gates: Tensor, hear: Hear, state: State, vectors: Mapping[str, Tensor]
+        self, x_gates: Tensor, hear: RecurrentSide, state: State, vectors: Mapping[str, Tensor]
     ) -> State:
         if self.hear is not None and hear is not self.hear:
             raise ValueError(
@@ -286,12 +286,12 @@ class _Sigmoids(TorchFunctionMode):
         return answer
 
 
-def _watch(layer: Recurrent) -> list[tuple[str, Strand, _Watch]]:
+def _watch(layer: Recurrent) -> list[tuple[str, Layer, _Watch]]:
     """Put a watch on every strand; as no kernel knows such a cell, the reference runs it."""
     watches = []
     layer.cell = _Watch(layer.cell)
-    for k, strand in enumerate(layer.strands):
-        assert isinstance(strand, Strand)
+    for k, strand in enumerate(layer.directions):
+        assert isinstance(strand, Layer)
         depth, direction = divmod(k, layer.num_directions)
         strand.cell = watch = _Watch(strand.cell)
         watches.append((f"layer {depth}" + (" reversed" if direction else ""), strand, watch))
@@ -299,7 +299,7 @@ def _watch(layer: Recurrent) -> list[tuple[str, Strand, _Watch]]:
 
 
 def _layer_flow(
-    name: str, strand: Strand, watch: _Watch, gradients: Mapping[int, Tensor]
+    name: str, strand: Layer, watch: _Watch, gradients: Mapping[int, Tensor]
 ) -> LayerFlow:
     norms = {
         state: torch.stack([gradients[id(seen[k])].norm() for seen in watch.states_seen])
@@ -321,7 +321,7 @@ def _layer_flow(
 
 
 def _recurrent_gradients(
-    strand: Strand, watch: _Watch, gradients: Mapping[int, Tensor]
+    strand: Layer, watch: _Watch, gradients: Mapping[int, Tensor]
 ) -> list[list[Tensor]]:
     """∂L/∂W_hh step by step: what comes of the use of the weights at that step alone.
 
@@ -348,7 +348,7 @@ def _norm(tensors: Sequence[Tensor]) -> Tensor:
     return torch.stack(squares).sum().sqrt() if squares else torch.zeros(())
 
 
-def _spectral_radius(strand: Strand) -> dict[str, float]:
+def _spectral_radius(strand: Layer) -> dict[str, float]:
     """Largest absolute eigenvalue of each gate's recurrent matrix, where it is one."""
     H = strand.hidden_size
     if type(strand.operator) is not Dense:

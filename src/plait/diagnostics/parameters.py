@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from plait.nn.recurrent import Recurrent
-from plait.nn.strand import Strand
+from plait.nn.layer import Layer
 
 
 class Term(NamedTuple):
@@ -110,17 +110,17 @@ def _groups(module: nn.Module, path: str) -> Iterator[_Group]:
         shape = reversed(p.shape) if isinstance(module, nn.Linear) else p.shape  # in·out
         yield _join(path, name), _product(shape), [p]
     if isinstance(module, Recurrent):
-        strands = children.pop("strands")
+        strands = children.pop("directions")
         for k, strand in enumerate(strands.children()):
             layer, direction = divmod(k, module.num_directions)
             label = f"{path} layer {layer}".strip() + (" reversed" if direction else "")
-            assert isinstance(strand, Strand)
+            assert isinstance(strand, Layer)
             yield from _strand_groups(strand, label)
     for name, child in children.items():
         yield from _groups(child, _join(path, name))
 
 
-def _strand_groups(strand: Strand, label: str) -> Iterator[_Group]:
+def _strand_groups(strand: Layer, label: str) -> Iterator[_Group]:
     """Name the parameters of one layer in one direction."""
     H = strand.hidden_size
     if strand.bias is not None:

@@ -16,8 +16,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from plait.kernels import neighbours
-from plait.kernels.compiled import in_threads, room
-from plait.kernels.simd import LANES
+from plait.kernels.cpu.jit import parallel_for, empty_f32
+from plait.kernels.cpu.simd import LANES
 from plait.kernels.sparse import csr, index_type, offsets
 
 SLOPE = 0.2
@@ -113,8 +113,8 @@ class _Compiled(Function):
         seed: int,
     ) -> Tensor:  # fmt: skip
         values, left, right = values.contiguous(), left.contiguous(), right.contiguous()
-        y, z = room(*values.shape), room(*values.shape)
-        p, tops, sums = (room(*left.shape) for _ in range(3))
+        y, z = empty_f32(*values.shape), empty_f32(*values.shape)
+        p, tops, sums = (empty_f32(*left.shape) for _ in range(3))
         tensors = (values, left, right, _drawn(values, hood, dropout, seed), y, z, p, tops, sums)
         heard = _heard(hood, tensors)
         _over_rows(values, 0, lambda *of: neighbours.forward(heard, SLOPE, *of))
@@ -129,8 +129,8 @@ class _Compiled(Function):
         grad = grads[0].contiguous()
         masks = _drawn(values, ctx.hood, ctx.dropout, ctx.seed)
         heard = _heard(ctx.hood, (values, left, right, masks, y, z, p, logs, logs))
-        changes = room(*values.shape), room(*left.shape), room(*left.shape)
-        means = room(*left.shape)
+        changes = empty_f32(*values.shape), empty_f32(*left.shape), empty_f32(*left.shape)
+        means = empty_f32(*left.shape)
         back = neighbours.Back(*(t.data_ptr() for t in (grad, *changes, means)))
         _over_rows(values, 0, lambda *of: neighbours.means(heard, back, *of[:2]))
         size = values.shape[2] * values.shape[3]
@@ -158,10 +158,10 @@ def _over_rows(values: Tensor, size: int, call: Callable[[int, int, int], None])
     rows = values.shape[0] * values.shape[1]
 
     def block(first: int) -> None:
-        scratch = room(2 * neighbours.EDGES * LANES + size)
+        scratch = empty_f32(2 * neighbours.EDGES * LANES + size)
         call(first, min(first + ROWS, rows), scratch.data_ptr())
 
-    in_threads(block, range(0, rows, ROWS))
+    parallel_for(block, range(0, rows, ROWS))
 
 
 class _Attend(Function):

@@ -19,21 +19,21 @@ from typing import NamedTuple
 from numba import float32 as _f
 from numba import njit
 
-from plait.kernels.compiled import compiled
-from plait.kernels.simd import (
+from plait.kernels.cpu.jit import compiled
+from plait.kernels.cpu.simd import (
     LANES,
     exp,
-    fetch,
+    prefetch,
     fma,
-    larger,
-    line,
+    maximum,
+    row_address,
     load,
-    number,
-    spread,
+    load_f32,
+    broadcast,
     store,
-    total,
+    reduce_add,
     where_positive,
-    whole,
+    load_i32,
 )
 
 EDGES = 64
@@ -75,34 +75,34 @@ class Back(NamedTuple):
 
 @njit(inline="always")
 def _slope(s, slope):
-    return spread(slope) + where_positive(s, spread(_f(1.0) - slope))
+    return broadcast(slope) + where_positive(s, broadcast(_f(1.0) - slope))
 
 
 @compiled
 def forward(heard, slope, first, last, scratch):
     """Answer for the rows first … last; `scratch` is room for 2 · EDGES vectors."""
     K, D = heard.heads, heard.width
-    again = line(scratch, EDGES, LANES)
+    again = row_address(scratch, EDGES, LANES)
     for row in range(first, last):
         i = row % heard.nodes
         base, member = row - i, row // heard.nodes
-        begin, end = whole(heard.starts, i), whole(heard.starts, i + 1)
-        y, z = line(heard.y, row, K * D), line(heard.z, row, K * D)
+        begin, end = load_i32(heard.starts, i), load_i32(heard.starts, i + 1)
+        y, z = row_address(heard.y, row, K * D), row_address(heard.z, row, K * D)
         for h in range(0, K, LANES):
             n, at = K - h, row * K + h
-            own, top = load(heard.right, at, n), spread(_f(-3e38))
+            own, top = load(heard.right, at, n), broadcast(_f(-3e38))
             for e in range(begin, end):
-                other = base + whole(heard.others, e)
-                _fetch_row(line(heard.values, other, K * D), K * D)
+                other = base + load_i32(heard.others, e)
+                _fetch_row(row_address(heard.values, other, K * D), K * D)
                 s = own + load(heard.left, other * K + h, n)
-                top = larger(s * _slope(s, slope), top)
-            summed, p = spread(_f(0.0)), spread(_f(0.0))
+                top = maximum(s * _slope(s, slope), top)
+            summed, p = broadcast(_f(0.0)), broadcast(_f(0.0))
             for part in range(begin, end, EDGES):
                 stop = min(part + EDGES, end)
                 for e in range(part, stop):
-                    s = own + load(heard.left, (base + whole(heard.others, e)) * K + h, n)
+                    s = own + load(heard.left, (base + load_i32(heard.others, e)) * K + h, n)
                     k = _slope(s, slope)
-                    a = exp(fma(s, k, spread(_f(0.0)) - top))
+                    a = exp(fma(s, k, broadcast(_f(0.0)) - top))
                     summed = summed + a
                     p = fma(k, a, p)
                     if heard.masks:
@@ -113,11 +113,11 @@ def forward(heard, slope, first, last, scratch):
                         part > begin)  # fmt: skip
             store(heard.tops, at, n, top)
             store(heard.sums, at, n, summed)
-            over = spread(_f(1.0)) / summed
+            over = broadcast(_f(1.0)) / summed
             store(heard.p, at, n, p * over)
             store(scratch, 0, LANES, over)
             for k in range(h, min(K, h + LANES)):
-                factor = spread(number(scratch, k - h))
+                factor = broadcast(load_f32(scratch, k - h))
                 for j in range(0, D, LANES):
                     store(y, k * D + j, D - j, load(y, k * D + j, D - j) * factor)
                     store(z, k * D + j, D - j, load(z, k * D + j, D - j) * factor)
@@ -128,14 +128,14 @@ def means(heard, back, first, last):
     """Give m and the gradient of the right side for the rows first … last."""
     K, D = heard.heads, heard.width
     for at in range(first * K, last * K):
-        m, right = spread(_f(0.0)), spread(_f(0.0))
+        m, right = broadcast(_f(0.0)), broadcast(_f(0.0))
         for j in range(0, D, LANES):
             n, g = D - j, load(back.y, at * D + j, D - j)
             m = fma(g, load(heard.y, at * D + j, n), m)
             right = fma(g, load(heard.z, at * D + j, n), right)
-        mean = total(m)
-        store(back.means, at, 1, spread(mean))
-        store(back.right, at, 1, spread(total(right) - mean * number(heard.p, at)))
+        mean = reduce_add(m)
+        store(back.means, at, 1, broadcast(mean))
+        store(back.right, at, 1, broadcast(reduce_add(right) - mean * load_f32(heard.p, at)))
 
 
 @compiled
@@ -146,27 +146,27 @@ def backward(heard, back, slope, first, last, scratch):
     and a row.
     """
     K, D = heard.heads, heard.width
-    again = line(scratch, EDGES, LANES)
-    w = line(again, EDGES, LANES)
+    again = row_address(scratch, EDGES, LANES)
+    w = row_address(again, EDGES, LANES)
     for row in range(first, last):
         i = row % heard.nodes
         base, member = row - i, row // heard.nodes
-        begin, end = whole(heard.back_starts, i), whole(heard.back_starts, i + 1)
-        grad, values = line(back.values, row, K * D), line(heard.values, row, K * D)
+        begin, end = load_i32(heard.back_starts, i), load_i32(heard.back_starts, i + 1)
+        grad, values = row_address(back.values, row, K * D), row_address(heard.values, row, K * D)
         for h in range(0, K, LANES):
             n, at = K - h, row * K + h
-            own, q = load(heard.left, at, n), spread(_f(0.0))
+            own, q = load(heard.left, at, n), broadcast(_f(0.0))
             for part in range(begin, end, EDGES):
                 stop = min(part + EDGES, end)
                 for e in range(part, stop):
-                    _fetch_row(line(back.y, base + whole(heard.back_others, e), K * D), K * D)
-                    other = (base + whole(heard.back_others, e)) * K + h
+                    _fetch_row(row_address(back.y, base + load_i32(heard.back_others, e), K * D), K * D)
+                    other = (base + load_i32(heard.back_others, e)) * K + h
                     s = own + load(heard.right, other, n)
                     k = _slope(s, slope)
-                    a = exp(fma(s, k, spread(_f(0.0)) - load(heard.tops, other, n)))
+                    a = exp(fma(s, k, broadcast(_f(0.0)) - load(heard.tops, other, n)))
                     q = fma(k * a, load(back.means, other, n), q)
                     if heard.masks:
-                        edge = member * heard.edges + whole(heard.back_order, e)
+                        edge = member * heard.edges + load_i32(heard.back_order, e)
                         a = a * load(heard.masks, edge * K + h, n)
                     store(scratch, (e - part) * LANES, LANES, a)
                     store(again, (e - part) * LANES, LANES, k * a)
@@ -174,35 +174,35 @@ def backward(heard, back, slope, first, last, scratch):
                         part > begin)  # fmt: skip
             store(scratch, 0, LANES, q)
             for k in range(h, min(K, h + LANES)):
-                dot = spread(_f(0.0))
+                dot = broadcast(_f(0.0))
                 for j in range(0, D, LANES):
                     n = D - j
                     dot = fma(load(values, k * D + j, n), load(w, k * D + j, n), dot)
-                left = total(dot) - number(scratch, k - h)
-                store(back.left, row * K + k, 1, spread(left))
+                left = reduce_add(dot) - load_f32(scratch, k - h)
+                store(back.left, row * K + k, 1, broadcast(left))
 
 
 @njit(inline="always")
 def _fetch_row(address, count):
     for j in range(0, count, 16):  # numbers of a cache line
-        fetch(address + 4 * j)
+        prefetch(address + 4 * j)
 
 
 @njit
 def _gather(heard, rows, others, base, first, last, h, weights, y, z, more):
     """Sum the rows of the others over the edges first … last by both weightings to y and z."""
     K, D = heard.heads, heard.width
-    again = line(weights, EDGES, LANES)
+    again = row_address(weights, EDGES, LANES)
     for k in range(h, min(K, h + LANES)):
         for j in range(0, D, LANES):
             n, at = D - j, k * D + j
-            one, two = spread(_f(0.0)), spread(_f(0.0))
+            one, two = broadcast(_f(0.0)), broadcast(_f(0.0))
             if more:
                 one, two = load(y, at, n), load(z, at, n)
             for e in range(first, last):
-                x = load(rows, (base + whole(others, e)) * (K * D) + at, n)
+                x = load(rows, (base + load_i32(others, e)) * (K * D) + at, n)
                 weight = (e - first) * LANES + k - h
-                one = fma(spread(number(weights, weight)), x, one)
-                two = fma(spread(number(again, weight)), x, two)
+                one = fma(broadcast(load_f32(weights, weight)), x, one)
+                two = fma(broadcast(load_f32(again, weight)), x, two)
             store(y, at, n, one)
             store(z, at, n, two)

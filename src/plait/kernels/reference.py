@@ -1,17 +1,36 @@
 """The recurrence in plain torch operations: any cell, any operator, any device; the oracle."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-State = tuple[Tensor, ...]
+from plait.kernels.kernel import Call, State
+
+
+class Reference:
+    """Runs the cell's own `step`, step by step."""
+
+    name = "reference"
+
+    def accepts(self, layer: Any, call: Call) -> str | None:
+        """Accept whatever there is."""
+        return None
+
+    def describe(self, layer: Any, call: Call) -> str:
+        """Return what it is."""
+        return "plain torch, step by step"
+
+    def run(self, layer: Any, call: Call) -> tuple[Tensor, State, State]:
+        """Run as the layer's own code says."""
+        return layer.run_plainly(call)
 
 
 def run(
     step: Callable[..., State],
     x_gates: Tensor,
-    hear: Callable[..., Tensor],
+    recurrent: Callable[..., Tensor],
     state: State,
     vectors: Mapping[str, Tensor],
     keep: Tensor | None,
@@ -21,12 +40,12 @@ def run(
     Parameters
     ----------
     step : callable
-        A cell's: `step(x_gates, hear, state, vectors)` gives the new state.
+        A cell's: `step(x_gates, recurrent, state, vectors)` gives the new state.
     x_gates : Tensor `[T, B, (N,) G·H]`
-    hear : callable
-        The recurrent side, `hear(tensor, gates)`.
+    recurrent : callable
+        The recurrent side, `recurrent(tensor, gates)`.
     state : tuple of Tensor `[B, (N,) H]`
-    vectors : mapping of Tensor `[H]`
+    vectors : mapping of Tensor `[k · H]`
     keep : boolean Tensor `[T, B, (1,) 1]`
         False past a sequence's end: its state stays, its output is zero. None: all steps count.
 
@@ -35,10 +54,17 @@ def run(
     outputs : Tensor `[T, B, (N,) H]`
     final state : tuple of Tensor `[B, (N,) H]`
     states after every step : tuple of Tensor `[T, B, (N,) H]`
+
+    Raises
+    ------
+    ValueError
+        Where `step` returns no tuple of states of the right shapes.
     """
     history: list[State] = []
     for t, x_t in enumerate(x_gates.unbind(0)):
-        new = step(x_t, hear, state, vectors)
+        new = step(x_t, recurrent, state, vectors)
+        if t == 0:
+            _check(new, state)
         if keep is not None:
             new = tuple(torch.where(keep[t], n, s) for n, s in zip(new, state, strict=True))
         state = new
@@ -46,3 +72,15 @@ def run(
     states = tuple(torch.stack(s) for s in zip(*history, strict=True))  # [T, B, (N,) H]
     outputs = states[0] if keep is None else states[0].masked_fill(~keep, 0)
     return outputs, state, states
+
+
+def _check(new: Any, state: State) -> None:
+    if not isinstance(new, tuple | list) or len(new) != len(state):
+        found = type(new).__name__ + (f" of {len(new)}" if isinstance(new, tuple | list) else "")
+        raise ValueError(f"step must return a tuple of {len(state)} states; it returned a {found}")
+    for k, (n, s) in enumerate(zip(new, state, strict=True)):
+        if not isinstance(n, Tensor) or n.shape != s.shape:
+            found = list(n.shape) if isinstance(n, Tensor) else type(n).__name__
+            raise ValueError(
+                f"step must return states of shape {list(s.shape)}; state {k} is {found}"
+            )

@@ -1,10 +1,12 @@
 """The mathematics, usable alone: cells, operators, and the layers they make."""
 
 from plait.nn.attention import Attention
-from plait.nn.cells import GRU, LSTM, RNN, Cell
+from plait.nn.cell import Cell
+from plait.nn.cells import GRU, LSTM, RNN, CoupledLSTM, LayerNormLSTM
 from plait.nn.convolution import GraphConv
 from plait.nn.filters import GCN, Chebyshev, Diffusion
 from plait.nn.graph import Graph
+from plait.nn.minimal_cells import IndRNN, MinGRU, MinimalGatedUnit, MinLSTM
 from plait.nn.operators import Dense, Operator
 from plait.nn.recurrent import Recurrent
 
@@ -16,10 +18,16 @@ __all__ = [
     "Attention",
     "Cell",
     "Chebyshev",
+    "CoupledLSTM",
     "Dense",
     "Diffusion",
     "Graph",
     "GraphConv",
+    "IndRNN",
+    "LayerNormLSTM",
+    "MinGRU",
+    "MinLSTM",
+    "MinimalGatedUnit",
     "Operator",
     "Recurrent",
 ]

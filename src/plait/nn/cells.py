@@ -1,97 +1,19 @@
-"""Cells: the gate algebra of a recurrent network, without weights.
+"""The built-in cells: gate algebra, without weights.
 
-A cell says which gates it has and how one step of time combines them. It owns no weights and
-knows no graph: `Recurrent` owns the weights and an operator decides who is heard. In every
-equation below, W x + b is the input side, which arrives ready-made as `x_gates`, and U h is the
-recurrent side, which the cell asks for by `hear(h, gates)`.
+In every equation, W x + b is the input side, which arrives ready-made as `x_gates`, and U h is the
+recurrent side, which a cell asks for by `recurrent(h, gates)`; ⊙ is the elementwise product.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from types import MappingProxyType
+from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from plait.errors import InputError
-
-State = tuple[Tensor, ...]
-
-
-class Hear(Protocol):
-    """Apply the operator to `tensor` with the recurrent weights of `gates` (default: all)."""
-
-    def __call__(self, tensor: Tensor, gates: Sequence[str] | None = None) -> Tensor:
-        """Return the recurrent side of these gates, stacked: `[B, (N,) len(gates)·H]`."""
-        ...
-
-
-class Cell:
-    """One step of a recurrent network as pure gate algebra. Subclass it to make your own.
-
-    Declare, as class attributes:
-
-    - `gates`: names of the gates, in the order in which they are stacked; a string is a sequence
-      of one-letter names;
-    - `bias_gates`: the gates whose input side has a bias (None: all);
-    - `recurrent_gates`: the gates that have recurrent weights (None: all);
-    - `recurrent_bias_gates`: the gates whose *recurrent* side has a bias of its own (none);
-    - `states`: names of the states; the first is the output;
-    - `vectors`: names of weight vectors `[H]`, one number a channel (peepholes);
-    - `initial_bias`: for a gate, the value its bias starts from (0 where nothing is said).
-
-    and write `step`, from differentiable torch operations. Every state is `[B, (N,) H]`.
-
-    Example
-    -------
-    The minimal gated unit of Zhou et al. (2016), complete:
-
-    >>> import torch
-    >>> from plait import Cell, Recurrent
-    >>> class MinimalGatedUnit(Cell):
-    ...     gates = "fn"
-    ...     def step(self, x_gates, hear, state, vectors):
-    ...         (h,) = state
-    ...         x_f, x_n = x_gates.chunk(2, -1)
-    ...         f = torch.sigmoid(x_f + hear(h, "f"))
-    ...         n = torch.tanh(x_n + hear(f * h, "n"))
-    ...         return ((1 - f) * h + f * n,)
-    >>> layer = Recurrent(MinimalGatedUnit(), input_size=3, hidden_size=5)
-    >>> y, h = layer(torch.randn(7, 2, 3))          # T = 7, B = 2
-    >>> y.shape, h.shape
-    (torch.Size([7, 2, 5]), torch.Size([1, 2, 5]))
-    """
-
-    gates: Sequence[str]
-    bias_gates: Sequence[str] | None = None
-    recurrent_gates: Sequence[str] | None = None
-    recurrent_bias_gates: Sequence[str] = ()
-    states: Sequence[str] = ("h",)
-    vectors: Sequence[str] = ()
-    initial_bias: Mapping[str, float] = {}
-
-    def step(
-        self, x_gates: Tensor, hear: Hear, state: State, vectors: Mapping[str, Tensor]
-    ) -> State:
-        """Go one step forward in time.
-
-        Parameters
-        ----------
-        x_gates : Tensor `[B, (N,) G·H]`
-            The input side of all G gates, stacked in the order of `gates`, biases included.
-        hear : callable
-            `hear(tensor, gates)` is the recurrent side of those gates, `[B, (N,) len(gates)·H]`.
-        state : tuple of Tensor `[B, (N,) H]`
-            In the order of `states`.
-        vectors : mapping of Tensor `[H]`
-            By the names in `vectors`.
-
-        Returns
-        -------
-        tuple of Tensor `[B, (N,) H]`
-            The new state, in the order of `states`.
-        """
-        raise NotImplementedError(f"{type(self).__name__} has no step")
+from plait.nn.cell import Cell, RecurrentSide, State
 
 
 @dataclass(frozen=True)
@@ -118,11 +40,11 @@ class RNN(Cell):
         _choice("nonlinearity", self.nonlinearity, ("tanh", "relu"))
 
     def step(
-        self, x_gates: Tensor, hear: Hear, state: State, vectors: Mapping[str, Tensor]
+        self, x_gates: Tensor, recurrent: RecurrentSide, state: State, vectors: Mapping[str, Tensor]
     ) -> State:
         """Go one step by the equations above."""
         (h,) = state
-        pre = x_gates + hear(h)
+        pre = x_gates + recurrent(h)
         return (torch.tanh(pre) if self.nonlinearity == "tanh" else torch.relu(pre),)
 
 
@@ -169,11 +91,11 @@ class LSTM(Cell):
         return {"f": self.forget_bias}
 
     def step(
-        self, x_gates: Tensor, hear: Hear, state: State, vectors: Mapping[str, Tensor]
+        self, x_gates: Tensor, recurrent: RecurrentSide, state: State, vectors: Mapping[str, Tensor]
     ) -> State:
         """Go one step by the equations above."""
         h, c = state
-        i, f, g, o = (x_gates + hear(h)).chunk(4, -1)
+        i, f, g, o = (x_gates + recurrent(h)).chunk(4, -1)
         if self.peephole:
             i = i + vectors["p_i"] * c
             f = f + vectors["p_f"] * c
@@ -228,73 +150,118 @@ class GRU(Cell):
         return {"r": self.gate_bias, "z": self.gate_bias}
 
     def step(
-        self, x_gates: Tensor, hear: Hear, state: State, vectors: Mapping[str, Tensor]
+        self, x_gates: Tensor, recurrent: RecurrentSide, state: State, vectors: Mapping[str, Tensor]
     ) -> State:
         """Go one step by the equations above."""
         (h,) = state
         x_r, x_z, x_n = x_gates.chunk(3, -1)
         if self.reset == "after":
-            u_r, u_z, u_n = hear(h).chunk(3, -1)
+            u_r, u_z, u_n = recurrent(h).chunk(3, -1)
             r, z = torch.sigmoid(x_r + u_r), torch.sigmoid(x_z + u_z)
             n = torch.tanh(x_n + r * u_n)
         else:
-            u_r, u_z = hear(h, "rz").chunk(2, -1)
+            u_r, u_z = recurrent(h, "rz").chunk(2, -1)
             r, z = torch.sigmoid(x_r + u_r), torch.sigmoid(x_z + u_z)
-            n = torch.tanh(x_n + hear(r * h, "n"))
+            n = torch.tanh(x_n + recurrent(r * h, "n"))
         return (z * h + (1 - z) * n,)
 
 
-CELLS: dict[str, Callable[[], Cell]] = {
-    "rnn": RNN,
-    "rnn-relu": lambda: RNN(nonlinearity="relu"),
-    "lstm": LSTM,
-    "lstm-peephole": lambda: LSTM(peephole=True),
-    "gru": GRU,
-    "gru-before": lambda: GRU(reset="before"),
-}
-"""The cells that a command line or a configuration can name."""
+@dataclass(frozen=True)
+class CoupledLSTM(Cell):
+    r"""The LSTM whose input and forget gates are one (Greff et al. 2017, "CIFG").
 
+    f = σ(W_f x + b_f + U_f h),  o likewise,  g = tanh(W_g x + b_g + U_g h)
 
-def cell_named(name: str, cells: Mapping[str, Callable[[], Cell]] = CELLS) -> Cell:
-    """Make a cell from its name on the command line, among `cells`.
+    c' = f ⊙ c + (1 − f) ⊙ g,  h' = o ⊙ tanh(c')
 
-    Raises `InputError` for a name that is not there.
+    Parameters
+    ----------
+    forget_bias : float
+        What b_f starts from.
 
-    >>> from plait.nn.cells import cell_named
-    >>> cell_named("gru-before")
-    GRU(reset='before')
+    Example
+    -------
+    >>> from plait import CoupledLSTM, Recurrent
+    >>> sum(p.numel() for p in Recurrent(CoupledLSTM(), 3, 5).parameters())    # 3·(5·3 + 5·5 + 5)
+    135
     """
-    if name not in cells:
-        raise InputError(f"no cell named {name!r}; there are {', '.join(cells)}")
-    return cells[name]()
+
+    forget_bias: float = field(default=1.0, repr=False)
+    gates = "fgo"
+    states = ("h", "c")
+
+    @property
+    def initial_bias(self) -> Mapping[str, float]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The forget gate's."""
+        return {"f": self.forget_bias}
+
+    def step(
+        self, x_gates: Tensor, recurrent: RecurrentSide, state: State, vectors: Mapping[str, Tensor]
+    ) -> State:
+        """Go one step by the equations above."""
+        h, c = state
+        f, g, o = (x_gates + recurrent(h)).chunk(3, -1)
+        f = torch.sigmoid(f)
+        c = f * c + (1 - f) * torch.tanh(g)
+        return torch.sigmoid(o) * torch.tanh(c), c
 
 
-def equations(cell: Cell) -> str | None:
-    """Name the equations of a built-in cell, for a kernel that knows them; None for any other.
+@dataclass(frozen=True)
+class LayerNormLSTM(Cell):
+    r"""The LSTM with layer normalisation (Ba, Kiros & Hinton 2016, equations 20 to 22).
 
-    A subclass of a built-in cell may compute anything, so only the cells themselves count.
+    [i f g o] = LN(W x; α_x) + LN(U h; α_h) + b
+
+    c' = σ(f) ⊙ c + σ(i) ⊙ tanh(g),  h' = σ(o) ⊙ tanh(LN(c'; α_c, β_c))
+
+    LN(v; α, β) = α ⊙ (v − mean(v)) / √(var(v) + ε) + β, over all 4·H numbers of the gates or the H
+    of the cell state. One b stands for the two shifts and the bias, which only ever occur as a sum.
+
+    Parameters
+    ----------
+    forget_bias : float
+        What the forget gate's part of b starts from.
+    eps : float
+        ε.
+
+    Example
+    -------
+    >>> from plait import LayerNormLSTM, Recurrent
+    >>> 4 * (5 * 3 + 5 * 5) + 2 * 20 + 20 + 2 * 5         # matrices, two gains, b, the state's norm
+    230
+    >>> sum(p.numel() for p in Recurrent(LayerNormLSTM(), 3, 5).parameters())
+    230
     """
-    for known, name in _EQUATIONS.items():
-        if type(cell) is type(known) and _algebra(cell) == _algebra(known):
-            return name
-    return None
 
+    forget_bias: float = field(default=1.0, repr=False)
+    eps: float = field(default=1e-5, repr=False)
+    gates = "ifgo"
+    bias_gates = ()
+    states = ("h", "c")
+    vectors = MappingProxyType(
+        {"gain_x": 4, "gain_h": 4, "b_i": 1, "b_f": 1, "b_g": 1, "b_o": 1, "gain_c": 1, "shift_c": 1}
+    )
 
-def _algebra(cell: Cell) -> tuple[object, ...]:
-    """Give what decides the equations of a built-in cell; an initial bias does not."""
-    return tuple(getattr(cell, name, None) for name in ("nonlinearity", "peephole", "reset"))
+    @property
+    def initial_vectors(self) -> Mapping[str, float]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Gains of 1, and the forget gate's bias."""
+        return {"gain_x": 1.0, "gain_h": 1.0, "gain_c": 1.0, "b_f": self.forget_bias}
+
+    def step(
+        self, x_gates: Tensor, recurrent: RecurrentSide, state: State, vectors: Mapping[str, Tensor]
+    ) -> State:
+        """Go one step by the equations above."""
+        h, c = state
+        H, v = c.shape[-1], vectors
+        x = F.layer_norm(x_gates, (4 * H,), v["gain_x"], None, self.eps)
+        u = F.layer_norm(recurrent(h), (4 * H,), v["gain_h"], None, self.eps)
+        i, f, g, o = (x + u).chunk(4, -1)
+        i, f = torch.sigmoid(i + v["b_i"]), torch.sigmoid(f + v["b_f"])
+        c = f * c + i * torch.tanh(g + v["b_g"])
+        seen = torch.tanh(F.layer_norm(c, (H,), v["gain_c"], v["shift_c"], self.eps))
+        return torch.sigmoid(o + v["b_o"]) * seen, c
 
 
 def _choice(option: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise ValueError(f"{option} must be {' or '.join(map(repr, allowed))}, not {value!r}")
-
-
-_EQUATIONS: dict[Cell, str] = {
-    RNN("tanh"): "RNN_TANH",
-    RNN("relu"): "RNN_RELU",
-    LSTM(): "LSTM",
-    LSTM(peephole=True): "LSTM_PEEPHOLE",
-    GRU("after"): "GRU",
-    GRU("before"): "GRU_BEFORE",
-}

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from plait.nn.graph import Graph
-from plait.nn.operators import Operator, acting, checked_operator
+from plait.nn.operators import Operator, for_mode, checked_operator
 
 
 class GraphConv(nn.Module):
@@ -67,7 +67,7 @@ class GraphConv(nn.Module):
         """Carry `x [..., N, inputs]` over the graph to `[..., N, outputs]`."""
         if x.shape[-1:] != (self.inputs,):
             raise ValueError(f"x must be [..., N, {self.inputs}]; got shape {list(x.shape)}")
-        h = acting(self.operator, self.training).apply(x, dict(self.weights), graph)
+        h = for_mode(self.operator, self.training).apply(x, dict(self.weights), graph)
         return h if self.bias is None else h + self.bias
 
     def explain(self, graph: Graph | None = None) -> str:

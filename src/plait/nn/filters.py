@@ -12,12 +12,13 @@ from plait.errors import InputError
 from plait.kernels.sparse import Shift, propagate
 from plait.nn import shifts
 from plait.nn.graph import Graph, checked_graph
+from plait.nn.operators import Basis
 
 
 class Filter:
     """y = Σ_m W_m B_m x: M basis terms B_m in the shifts of a graph, each with its matrix.
 
-    The terms are x itself (with `hears_itself`), then for every shift S the Chebyshev polynomials
+    The terms are x itself (with `includes_identity`), then for every shift S the Chebyshev polynomials
     T_1(S), T_2(S), …, with T_k = 2 S T_{k−1} − T_{k−2} and T_0 = 1. The weight is
     `[outputs, M, inputs]`, or a matrix when M = 1.
 
@@ -26,7 +27,7 @@ class Filter:
     place of inputs. The product costs the same, so the narrower of the two is shifted.
     """
 
-    hears_itself: bool = True
+    includes_identity: bool = True
 
     @property
     def terms(self) -> int:
@@ -42,8 +43,13 @@ class Filter:
         terms = () if self.terms == 1 else (self.terms,)
         return {"weight": (outputs, *terms, inputs)}
 
+    def basis(self, graph: Graph, dtype: torch.dtype) -> Basis:
+        """Return the shifts and how often each is applied."""
+        shifts = self.shifts(graph, dtype)
+        return Basis(shifts, self.order(shifts), self.includes_identity)
+
     def check(self, x: Tensor, graph: Any) -> None:
-        """Refuse features or a graph that do not fit, naming the mend."""
+        """Refuse features or a graph that do not fit, naming the fix."""
         edge = checked_graph(self, x, graph).negative
         if edge is not None:
             raise InputError(
@@ -73,7 +79,7 @@ class Filter:
         return text
 
     def _shift_first(self, x: Tensor, weight: Tensor, shifts: tuple[Shift, ...]) -> Tensor:
-        basis = [x] if self.hears_itself else []
+        basis = [x] if self.includes_identity else []
         for shift in shifts:
             before, last = None, x
             for _ in range(self.order(shifts)):
@@ -90,7 +96,7 @@ class Filter:
     def _product_first(self, x: Tensor, weight: Tensor, shifts: tuple[Shift, ...]) -> Tensor:
         matrices = weight.transpose(0, 1).flatten(0, 1)  # [M·outputs, F]
         products = list(F.linear(x, matrices).split(weight.shape[0], -1))  # M × [N, ..., outputs]
-        y = products.pop(0) if self.hears_itself else None
+        y = products.pop(0) if self.includes_identity else None
         for shift in shifts:
             own, products = products[: self.order(shifts)], products[self.order(shifts) :]
             if own:
@@ -107,7 +113,7 @@ class Filter:
 
     def order(self, shifts: tuple[Shift, ...]) -> int:
         """Give the terms of each shift."""
-        return (self.terms - self.hears_itself) // len(shifts)
+        return (self.terms - self.includes_identity) // len(shifts)
 
 
 @dataclass(frozen=True)
@@ -128,7 +134,7 @@ class GCN(Filter):
     torch.Size([3, 8])
     """
 
-    hears_itself = False  # but by the loops of Â
+    includes_identity = False  # but by the loops of Â
 
     @property
     def terms(self) -> int:

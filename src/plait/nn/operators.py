@@ -1,16 +1,30 @@
-"""Operators: how a unit hears the others.
+"""Operators: how a unit aggregates the others.
 
 An operator declares the weights that carry `inputs` features to `outputs` features, and applies
 them. It owns no weights: `GraphConv` does, and `Recurrent` does, once for its input side and once
 for its recurrent side, with the weights of all gates stacked.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+
+class Basis(NamedTuple):
+    """What a linear operator sums over: y = Σ_m W_m B_m x.
+
+    The terms B_m are x itself (with `identity`), then for every shift S the Chebyshev polynomials
+    T_1(S) … T_order(S), with T_k = 2 S T_{k−1} − T_{k−2} and T_0 = 1. Its one weight is called
+    "weight", `[outputs, terms, inputs]`, or `[outputs, inputs]` with one term.
+    """
+
+    shifts: tuple[Any, ...]  # of kernels.sparse.Shift
+    order: int
+    identity: bool
 
 
 class Operator(Protocol):
@@ -27,6 +41,8 @@ class Operator(Protocol):
       has it hears neighbours, so a recurrent layer wants nodes, `x [T, B, N, F]`;
     - `score_weights`, names of weights that compare nodes and carry no features; a recurrent
       layer draws them by Glorot, not by its own scheme;
+    - `basis(graph, dtype)`, its `Basis`, if it is linear: then compiled loops run it in recurrent
+      layers (a subclass that overrides `apply` and not `basis` runs by its `apply`);
     - `without_dropout`, the operator as it acts in evaluation, if it drops anything in training;
     - `explain(inputs, outputs, graph)`, one line for `layer.explain()`; graph may be None.
 
@@ -79,6 +95,10 @@ class Dense:
         """Return x Wᵀ."""
         return F.linear(x, weights["weight"])
 
+    def basis(self, graph: Any, dtype: torch.dtype) -> Basis:
+        """Return the identity alone."""
+        return Basis((), 0, True)
+
 
 def checked_operator(operator: Any) -> Operator:
     """Refuse what is no operator, such as its class."""
@@ -87,6 +107,19 @@ def checked_operator(operator: Any) -> Operator:
     return operator
 
 
-def acting(operator: Operator, training: bool) -> Operator:
-    """Give the operator as it acts in training or in evaluation."""
+def for_mode(operator: Operator, training: bool) -> Operator:
+    """Return the operator as it acts in training or in evaluation."""
     return operator if training else getattr(operator, "without_dropout", operator)
+
+
+def basis_of(operator: Operator) -> Callable[[Any, torch.dtype], Basis] | None:
+    """Return an operator's `basis`, unless a subclass changes `apply` and says nothing of it."""
+    basis = getattr(operator, "basis", None)
+    if basis is None:
+        return None
+    for kind in type(operator).__mro__:
+        if "basis" in vars(kind):
+            return basis
+        if "apply" in vars(kind):
+            return None
+    return basis

@@ -7,16 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.rnn import PackedSequence
 
-from plait.kernels import fused, native
-from plait.kernels.choice import Choice
-from plait.nn.cells import Cell, State, equations
-from plait.nn.filters import GCN, Chebyshev, Diffusion
+from plait.kernels.kernel import Call, Choice, Kernel, choose
+from plait.kernels.preference import KERNELS
+from plait.nn.arguments import checked_input, checked_lengths, checked_state
+from plait.nn.cell import Cell, State
+from plait.nn.explanation import explain
 from plait.nn.graph import Graph
-from plait.nn.interchange import layer_of, module_of, torch_mode
+from plait.nn.layer import Init, Layer
+from plait.nn.lengths import keep_mask, run_reversed
 from plait.nn.operators import Dense, Operator, checked_operator
-from plait.nn.strand import Init, Strand
+from plait.nn.torch_layers import copy_weights, module_for, options_of, quietly
 
 INPUT_GAIN, STATE_GAIN = 2.0, 4.0
 """Standard deviation of what reaches the gates at first, for inputs of unit variance."""
@@ -81,6 +82,9 @@ class Recurrent(nn.Module):
     True
     """
 
+    kernels: Sequence[Kernel] = KERNELS
+    """In order of preference; `layer.kernels = [Reference()]` runs the oracle."""
+
     def __init__(
         self,
         cell: Cell,
@@ -121,8 +125,8 @@ class Recurrent(nn.Module):
         self.batch_first = batch_first
         self.init: Init = init
         width = hidden_size * self.num_directions
-        self.strands = nn.ModuleList(  # in the order of the states: l0, l0 reversed, l1, …
-            Strand(cell, operator, width if layer else input_size, hidden_size)
+        self.directions = nn.ModuleList(  # in the order of the states: l0, l0 reversed, l1, …
+            Layer(cell, operator, width if layer else input_size, hidden_size)
             for layer in range(layers)
             for _ in range(self.num_directions)
         )
@@ -154,9 +158,9 @@ class Recurrent(nn.Module):
         init = self.init if init is None else init
         if init not in ("orthogonal", "torch", "kaiming"):
             raise ValueError(f"init must be 'orthogonal', 'torch' or 'kaiming', not {init!r}")
-        for index, strand in enumerate(self.strands):
+        for index, layer in enumerate(self.directions):
             gain = INPUT_GAIN if index < self.num_directions else STATE_GAIN
-            strand.reset_parameters(init, gain)  # pyright: ignore[reportCallIssue]
+            layer.reset_parameters(init, gain)  # pyright: ignore[reportCallIssue]
 
     def forward(
         self,
@@ -215,44 +219,20 @@ class Recurrent(nn.Module):
         """
         return self._run(x, state, graph, lengths, unroll=True)[2]
 
-    def explain(self, graph: Graph | None = None) -> str:
-        """Say in plain words which kernel each layer uses here, and why.
+    def explain(self, graph: Graph | None = None, *, source: bool = False) -> str:
+        """Return in plain words which kernel each layer uses here, and why no faster one.
 
-        For operators that hear neighbours it says how each side is computed; with a graph, how on
-        that graph.
+        For operators that aggregate neighbours it says how each side is computed; with a graph, how
+        on that graph. With `source` the code that was written from the cell's equations follows.
 
         Example
         -------
         >>> from plait import GRU, Recurrent
         >>> print(Recurrent(GRU("before"), 3, 5).explain())
         layer 0: plait-cpu - compiled loops for GRU(reset='before') × Dense() in float32
-        >>> from plait import GCN, RNN
-        >>> print(Recurrent(RNN(), 9, 5, operator=GCN()).explain())
-        layer 0: plait-cpu - compiled loops for RNN(nonlinearity='tanh') × GCN() in float32
-          input side: product first, for 5 outputs are fewer than 9 inputs
-          recurrent side: shift first, for 5 inputs are no more than 5 outputs
+          not oneDNN, cuDNN: torch has no GRU(reset='before') × Dense()
         """
-        said: Any = getattr(self.operator, "explain", None)
-        both = f"{self.cell!r} × {self.operator!r}"
-        lines = []
-        for layer in range(self.layers):
-            plain = self._choose(layer, lengths=False, unroll=False)
-            padded = self._choose(layer, lengths=True, unroll=False)
-            line = f"layer {layer}: {plain.said_of(both)}"
-            if padded != plain:
-                line += f"; with lengths: {padded.said_of(both)}"
-            lines.append(line)
-            if said is not None:
-                strand: Strand = self.strands[layer * self.num_directions]  # pyright: ignore[reportAssignmentType]
-                width = self.hidden_size * self.num_directions if layer else self.input_size
-                for side, inputs, gates in (
-                    ("input", width, strand.gates),
-                    ("recurrent", self.hidden_size, strand.recurrent_gates),
-                ):
-                    if gates:
-                        text = said(inputs, len(gates) * self.hidden_size, graph)
-                        lines.append(f"  {side} side: {text}")
-        return "\n".join(lines)
+        return explain(self, graph, source=source)
 
     @classmethod
     def from_torch(cls, module: nn.RNNBase) -> "Recurrent":
@@ -277,7 +257,9 @@ class Recurrent(nn.Module):
         >>> torch.allclose(ours(x)[0], theirs(x)[0], atol=1e-6)
         True
         """
-        return layer_of(cls, module)
+        layer = quietly(cls, **options_of(module))
+        copy_weights(module, layer)
+        return layer
 
     def to_torch(self) -> nn.RNN | nn.LSTM | nn.GRU:
         """Make the `nn.RNN`, `nn.LSTM` or `nn.GRU` that computes what this layer does.
@@ -294,7 +276,7 @@ class Recurrent(nn.Module):
         >>> Recurrent(LSTM(), 3, 5, layers=2).to_torch()
         LSTM(3, 5, num_layers=2)
         """
-        return module_of(self)
+        return module_for(self)
 
     def extra_repr(self) -> str:
         """Return what the layer was made with."""
@@ -305,192 +287,71 @@ class Recurrent(nn.Module):
                 text += f", {name}={value}"
         return text
 
+    def choice(
+        self, layer: int, x: Tensor, *, graph: Any = None, lengths: Tensor | None = None,
+        unroll: bool = False,
+    ) -> Choice:  # fmt: skip
+        """Choose the kernel of a layer for an input like x."""
+        dropout = self.recurrent_dropout if self.training else 0.0
+        call = Call(x, (), graph, lengths, None, dropout, unroll)
+        return choose(self.kernels, self.directions[layer * self.num_directions], call)
+
     def _run(
-        self,
-        x: Tensor,
-        state: Tensor | State | None,
-        graph: Any,
-        lengths: Tensor | None,
-        *,
-        unroll: bool,
-    ) -> tuple[Tensor, Tensor | State, Tensor | State]:
+        self, x: Tensor, state: Tensor | State | None, graph: Any, lengths: Tensor | None,
+        *, unroll: bool,
+    ) -> tuple[Tensor, Tensor | State, Tensor | State]:  # fmt: skip
         """Outputs, final states, and with `unroll` the states of every step (else empty)."""
-        x = self._checked_input(x, graph)  # [T, B, (N,) F]
-        starts = self._checked_state(state, x)
-        if lengths is None and not unroll and (mode := self._native_stack()):
-            return *self._run_native(mode, x, starts), ()
+        x = checked_input(
+            x, self, self.operator, self.input_size, graph, batch_first=self.batch_first
+        )  # [T, B, (N,) F]
+        starts = checked_state(state, x, self.cell, len(self.directions), self.hidden_size)
+        if type(self.operator) is Dense:
+            graph = None  # it aggregates no neighbours
         keep = None
         if lengths is not None:
-            lengths = _checked_lengths(lengths, x)
-            keep = _keep_mask(lengths, x)  # [T, B, 1, (1)]
+            lengths = checked_lengths(lengths, x)
+            keep = keep_mask(lengths, x)  # [T, B, 1, (1)]
             x = x.masked_fill(~keep, 0)
+        first = self.choice(0, x, graph=graph, lengths=lengths, unroll=unroll).kernel
+        stack: Any = getattr(first, "run_stack", None)
+        if stack is not None and lengths is None:
+            dropout = self.dropout if self.training else 0.0
+            y, final = stack(list(self.directions), x, starts, depth=self.layers, dropout=dropout)
+            return self._in_order(y), self._external(final), ()
         finals: list[State] = []
         unrolled: list[State] = []
-        if type(self.operator) is Dense:
-            graph = None  # it hears no neighbours
-        dropped = self.recurrent_dropout if self.training else 0.0
-        changing = isinstance(graph, list | tuple)
         for layer in range(self.layers):
-            chosen = self._choose(
-                layer, lengths=lengths is not None, unroll=unroll, changing=changing
-            )
+            kernel = first
+            if layer:
+                kernel = self.choice(layer, x, graph=graph, lengths=lengths, unroll=unroll).kernel
             outputs = []
             for direction in range(self.num_directions):
                 index = layer * self.num_directions + direction
-                strand: Strand = self.strands[index]  # pyright: ignore[reportAssignmentType]
+                one: Layer = self.directions[index]  # pyright: ignore[reportAssignmentType]
+                dropped = self.recurrent_dropout if self.training else 0.0
                 start = tuple(s[index] for s in starts)
-                read = _read_back if direction else Strand.run
-                h, final, states = read(strand, chosen, x, start, graph, lengths, keep, dropped)
-                outputs.append(h)
-                finals.append(final)
+                call = Call(x, start, graph, lengths, keep, dropped, unroll)
+                run = run_reversed(kernel, one, call) if direction else kernel.run(one, call)
+                outputs.append(run[0])
+                finals.append(run[1])
                 if unroll:
-                    unrolled.append(states)
+                    unrolled.append(run[2])
             x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
             if layer < self.layers - 1:
                 x = F.dropout(x, self.dropout, self.training)
-        y = x.transpose(0, 1) if self.batch_first else x
         final = tuple(torch.stack(s) for s in zip(*finals, strict=True))
         every = tuple(torch.stack(s, 1) for s in zip(*unrolled, strict=True))
-        return y, self._external(final), self._external(every)
+        return self._in_order(x), self._external(final), self._external(every)
 
-    def _native_stack(self) -> str | None:
-        """Name the recurrence of torch that runs all layers in one call, where one does."""
-        chosen = self._choose(self.layers - 1, lengths=False, unroll=False)
-        return chosen.native if self.input_size else None
-
-    def _run_native(self, mode: str, x: Tensor, starts: State) -> tuple[Tensor, Tensor | State]:
-        weights = [w for s in self.strands for w in s.torch_weights()]  # pyright: ignore[reportCallIssue]
-        y, final = native.run(
-            mode, x, starts, weights, None, None,
-            layers=self.layers, bidirectional=self.bidirectional,
-            dropout=self.dropout if self.training else 0.0,
-        )  # fmt: skip
-        return y.transpose(0, 1) if self.batch_first else y, self._external(final)
+    def _in_order(self, y: Tensor) -> Tensor:
+        return y.transpose(0, 1) if self.batch_first else y
 
     def _external(self, state: State) -> Tensor | State:
         return state[0] if len(self.cell.states) == 1 and state else state
 
-    def _choose(self, layer: int, *, lengths: bool, unroll: bool, changing: bool = False) -> Choice:
-        """Decide which kernel runs a layer."""
-        if unroll:
-            return Choice("reference", "the states of every step are asked for")
-        if changing:
-            return Choice("reference", "the graph changes from step to step")
-        name = equations(self.cell)
-        if name is None or type(self.operator) not in (Dense, GCN, Chebyshev, Diffusion):
-            return Choice("reference", "no kernel for {}")
-        weight, mode = next(self.parameters()), torch_mode(self.cell)
-        ours = fused.choice(name, weight)
-        if mode is None or type(self.operator) is not Dense or layer == self.input_size == 0:
-            return ours
-        if self.recurrent_dropout and self.training:
-            return ours  # torch's have none
-        torchs = native.choice(mode, weight, lengths=lengths)
-        return torchs if ours.fused is None or torchs.kernel == "oneDNN" else ours
-
-    def _checked_input(self, x: Tensor, graph: Any) -> Tensor:
-        if isinstance(x, PackedSequence):
-            raise TypeError("packed sequences are not taken; pass the padded batch and lengths=")
-        order = "[B, T, {}F]" if self.batch_first else "[T, B, {}F]"
-        if x.ndim not in (3, 4):
-            expected = f"{order.format('')} or, on a graph, {order.format('N, ')}"
-            raise ValueError(f"x must be {expected}, batched; got shape {list(x.shape)}")
-        if x.shape[-1] != self.input_size:
-            shape = order.format("N, " if x.ndim == 4 else "").replace("F", str(self.input_size))
-            raise ValueError(f"x must be {shape}; got shape {list(x.shape)}")
-        if x.shape[1 if self.batch_first else 0] == 0:
-            raise ValueError(f"x has no time steps: shape {list(x.shape)}")
-        weight = next(self.parameters())
-        if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
-            raise ValueError(f"x is {x.dtype}, the layer {weight.dtype}; convert one with .to()")
-        graphs = self._graphs(x, graph)
-        check: Any = getattr(self.operator, "check", None)
-        if check is not None:
-            if x.ndim != 4:
-                raise ValueError(
-                    f"{self.operator!r} hears neighbours, so x must be {order.format('N, ')}; "
-                    f"got shape {list(x.shape)}"
-                )
-            for over in graphs:
-                check(x, over)
-        return x.transpose(0, 1) if self.batch_first else x
-
-    def _graphs(self, x: Tensor, graph: Any) -> Sequence[Any]:
-        """List the graphs, one for all steps or one a step."""
-        T = x.shape[1 if self.batch_first else 0]
-        if not isinstance(graph, list | tuple):
-            return [graph]
-        if len(graph) != T:
-            raise ValueError(f"graph= has {len(graph)} graphs for T = {T} steps; give one a step")
-        return graph
-
-    def _checked_state(self, state: Tensor | State | None, x: Tensor) -> State:
-        names = tuple(self.cell.states)
-        shape = (len(self.strands), *x.shape[1:-1], self.hidden_size)  # [L·D, B, (N,) H]
-        if state is None:
-            return tuple(x.new_zeros(shape) for _ in names)
-        states = (state,) if isinstance(state, Tensor) else tuple(state)
-        if len(states) != len(names):
-            raise ValueError(f"state must hold ({', '.join(names)}); got {len(states)} tensors")
-        for name, s in zip(names, states, strict=True):
-            if s.shape != shape:
-                raise ValueError(
-                    f"state {name} must be {list(shape)} [layers·directions, B, (N,) H]; "
-                    f"got shape {list(s.shape)}"
-                )
-        return states
-
-
-def _checked_lengths(lengths: Tensor, x: Tensor) -> Tensor:
-    T, B = x.shape[:2]
-    lengths = torch.as_tensor(lengths, device=x.device)
-    if lengths.shape != (B,) or lengths.is_floating_point() or lengths.dtype == torch.bool:
-        raise ValueError(
-            f"lengths must be {B} integers, one a sequence; got {lengths.dtype} of shape "
-            f"{list(lengths.shape)}"
-        )
-    if B and (int(lengths.min()) < 0 or int(lengths.max()) > T):
-        raise ValueError(f"lengths must lie within 0 … T = {T}; got {lengths.tolist()}")
-    return lengths.long()
-
-
-def _keep_mask(lengths: Tensor, x: Tensor) -> Tensor:
-    """Say which steps lie within their sequence: `[T, B, (1,) 1]`."""
-    steps = torch.arange(x.shape[0], device=x.device)
-    keep = steps[:, None] < lengths  # [T, B]
-    return keep.view(*keep.shape, *[1] * (x.ndim - 2))
-
-
-def _read_back(
-    strand: Strand,
-    chosen: Choice,
-    x: Tensor,
-    start: State,
-    graph: Any,
-    lengths: Tensor | None,
-    keep: Tensor | None,
-    dropped: float,
-) -> tuple[Tensor, State, State]:
-    """Run a strand from each sequence's end; what it answers stands at the time it read."""
-    if not isinstance(graph, list | tuple):
-        back = _reverse(x, lengths)
-        h, final, states = strand.run(chosen, back, start, graph, lengths, keep, dropped)
-        return _reverse(h, lengths), final, tuple(_reverse(s, lengths) for s in states)
-    # graphs belong to times, so time itself is reversed, and each sequence waits for its end
-    keep_back = None if keep is None else keep.flip(0)
-    h, final, states = strand.run(
-        chosen, x.flip(0), start, graph[::-1], lengths, keep_back, dropped
-    )
-    states = tuple(s.flip(0) for s in states)
-    if keep is not None:
-        states = tuple(torch.where(keep, s, f) for s, f in zip(states, final, strict=True))
-    return h.flip(0), final, states
-
-
-def _reverse(x: Tensor, lengths: Tensor | None) -> Tensor:
-    """Reverse in time, each sequence within its own length; the padding stays."""
-    if lengths is None:
-        return x.flip(0)
-    steps = torch.arange(x.shape[0], device=x.device)[:, None]  # [T, 1]
-    index = torch.where(steps < lengths, lengths - 1 - steps, steps)  # [T, B]
-    return x[index, torch.arange(x.shape[1], device=x.device)]
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        """Read weights that were saved by version 0.1.0 too, which called directions strands."""
+        for name in [n for n in state_dict if n.startswith(f"{prefix}strands.")]:
+            ours = f"{prefix}directions.{name.removeprefix(f'{prefix}strands.')}"
+            state_dict[ours] = state_dict.pop(name)
+        super()._load_from_state_dict(state_dict, prefix, *args)

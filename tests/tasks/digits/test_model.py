@@ -58,10 +58,10 @@ def by_hand(model: DigitsModel, frames: torch.Tensor) -> torch.Tensor:
             for i in range(across)
             for j in range(across)
         ]
-        h, c = step(model.encoder.strands[0], torch.stack(cut, 1), h, c, model.graph)
+        h, c = step(model.encoder.directions[0], torch.stack(cut, 1), h, c, model.graph)
     answers = []
     for _ in range(config.horizon):
-        h, c = step(model.decoder.strands[0], None, h, c, model.graph)
+        h, c = step(model.decoder.directions[0], None, h, c, model.graph)
         told = h @ model.output.weight.T + model.output.bias
         frame = torch.zeros(B, S, S, dtype=frames.dtype)
         for n in range(across**2):
@@ -93,14 +93,14 @@ def test_the_fully_connected_network_is_two_layers_of_lstm(assert_near):
     model = redrawn(config)
     with torch.no_grad():
         for layer in (model.encoder, model.decoder):
-            for strand in layer.strands:
+            for strand in layer.directions:
                 for vector in strand.vectors.values():
                     vector.zero_()
     lstms = []
     for layer, inputs in ((model.encoder, 256), (model.decoder, 1)):
         lstm = nn.LSTM(inputs, 6, num_layers=2).double()
         with torch.no_grad():
-            for k, strand in enumerate(layer.strands):
+            for k, strand in enumerate(layer.directions):
                 heard = dict(strand.inputs).get("weight")
                 told = torch.zeros(24, inputs) if heard is None or not heard.numel() else heard
                 getattr(lstm, f"weight_ih_l{k}").copy_(told.reshape(24, -1))

@@ -9,7 +9,7 @@ import torch
 
 from plait import Graph
 from plait.errors import InputError
-from plait.nn.cells import CELLS
+from plait.nn.registry import CELLS
 from plait.tasks.forecast.config import ForecastConfig
 from plait.tasks.forecast.model import Forecaster
 from plait.tasks.forecast.windows import CALENDAR, Windows, calendar_of

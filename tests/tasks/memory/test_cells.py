@@ -6,7 +6,7 @@ import torch
 
 from plait.diagnostics import count_parameters
 from plait.errors import InputError
-from plait.nn.cells import cell_named
+from plait.nn.registry import cell_named
 from plait.tasks.memory.cells import MEMORY_CELLS, CourseGRU, CoursePeephole
 from plait.tasks.memory.config import MemoryConfig
 from plait.tasks.memory.model import MemoryModel
@@ -31,7 +31,7 @@ def gates(strand) -> tuple[dict[str, np.ndarray], ...]:
 
 def test_the_course_s_gru_is_its_equations(make_layer, assert_near):
     layer, x = make_layer(CourseGRU(), 3, 5), torch.randn(7, 4, 3, dtype=torch.float64)
-    w, u, b = gates(layer.strands[0])
+    w, u, b = gates(layer.directions[0])
     assert not b
     h = np.zeros((4, 5))
     for x_t in x.numpy():
@@ -45,7 +45,7 @@ def test_the_course_s_gru_is_its_equations(make_layer, assert_near):
 
 def test_the_course_s_peephole_lstm_is_its_equations(make_layer, assert_near):
     layer, x = make_layer(CoursePeephole(), 3, 5), torch.randn(7, 4, 3, dtype=torch.float64)
-    w, u, b = gates(layer.strands[0])
+    w, u, b = gates(layer.directions[0])
     assert set(u) == {"i", "f", "o"}
     h = c = np.zeros((4, 5))
     for x_t in x.numpy():
@@ -77,7 +77,7 @@ def test_the_report_s_parameter_counts(cell, parameters):
 
 def test_the_course_s_lstm_forgets_at_first_as_any_other_gate():
     model = MemoryModel(MemoryConfig.of({"cell": "lstm-course"}, "report"))
-    assert not model.recurrent.strands[0].bias.any()
+    assert not model.recurrent.directions[0].bias.any()
     assert "oneDNN" in model.recurrent.explain()
 
 

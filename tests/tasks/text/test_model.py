@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from plait.errors import InputError
-from plait.nn.cells import CELLS
+from plait.nn.registry import CELLS
 from plait.nn.graph import Graph
 from plait.tasks.text.config import TextConfig
 from plait.tasks.text.model import TextModel
@@ -85,14 +85,14 @@ def test_dropout_acts_in_training_alone_and_where_it_says():
 
 def test_initial_weights_are_as_chosen():
     orthogonal, torchs = model(), model(init="torch")
-    i, f, g, o = orthogonal.recurrent.strands[0].bias.detach().view(4, 6)
+    i, f, g, o = orthogonal.recurrent.directions[0].bias.detach().view(4, 6)
     assert (f == 1).all()
     assert (torch.stack([i, g, o]) == 0).all()
-    u = orthogonal.recurrent.strands[0].recurrent["weight"].detach().view(4, 6, 6)
+    u = orthogonal.recurrent.directions[0].recurrent["weight"].detach().view(4, 6, 6)
     torch.testing.assert_close(u @ u.mT, torch.eye(6).expand(4, 6, 6), rtol=0, atol=1e-6)
     bound = 6**-0.5
     assert all(p.abs().max() <= bound for p in torchs.recurrent.parameters())
-    assert torchs.recurrent.strands[0].bias.std() > bound / 3
+    assert torchs.recurrent.directions[0].bias.std() > bound / 3
 
 
 def test_tied_weights_are_one_matrix():
@@ -145,13 +145,13 @@ def smoothed() -> TextModel:
 
 def test_over_a_graph_of_words_it_is_model_1_of_gcrn_on_one_hot_signals(smoothed):
     theirs = gcrn_m1(1, 6, num_nodes=8).double()
-    strand, mine = smoothed.recurrent.strands[0], smoothed.state_dict()
+    strand, mine = smoothed.recurrent.directions[0], smoothed.state_dict()
     weights = theirs.state_dict()
     weights["filter.weights.weight"] = mine["filter.weights.weight"]
     weights["filter.bias"].zero_()
     weights |= {k: v for k, v in mine.items() if k.startswith("recurrent.")}
     W = strand.inputs["weight"].detach() @ smoothed.embedding.weight.detach().T  # [4H, V]
-    weights["recurrent.strands.0.inputs.weight"] = W
+    weights["recurrent.directions.0.inputs.weight"] = W
     theirs.load_state_dict(weights)
     numbers = torch.randint(8, (9, 3))
     logits, state = smoothed(numbers)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from plait.nn.cells import CELLS
+from plait.nn.registry import CELLS
 from plait.tasks.text.config import TextConfig
 from plait.tasks.text.model import TextModel
 from plait.tasks.text.scores import LANES, WARM_UP, score_stream

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from plait.api import load
 from plait.errors import InputError
-from plait.nn.cells import CELLS
+from plait.nn.registry import CELLS
 from plait.tasks.text.config import TextConfig
 from plait.tasks.text.parts import split
 from plait.tasks.text.scores import score_stream

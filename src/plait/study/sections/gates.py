@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from plait.comparison.results import Result
 from plait.diagnostics import count_parameters
-from plait.nn.cells import Cell, Hear, State
+from plait.nn.cell import Cell, RecurrentSide, State
 from plait.study.claims import Answer, answer, below, verdict_of
 from plait.study.page import Block, Number, Picture, Table, Words, difference_of, drawing
 from plait.study.runs import Made, Wanted, config_of, model_of, run_of, source_of
@@ -59,7 +59,7 @@ class Gates(Cell):
         self.said: list[Tensor] = []
 
     def step(
-        self, x_gates: Tensor, hear: Hear, state: State, vectors: Mapping[str, Tensor]
+        self, x_gates: Tensor, hear: RecurrentSide, state: State, vectors: Mapping[str, Tensor]
     ) -> State:
         """Go one step as the LSTM does."""
         h, c = state
@@ -79,7 +79,7 @@ def watched(
     model = copy.deepcopy(model).eval()
     layer: Any = model.recurrent
     cells = [Gates(held[k] if held else {}) for k in range(layer.layers)]
-    for strand, cell in zip(layer.strands, cells, strict=True):
+    for strand, cell in zip(layer.directions, cells, strict=True):
         strand.cell = cell
     layer.cell = cells[0]  # no kernel knows it, so the reference runs it
     return model, cells

@@ -202,7 +202,7 @@ def _apart(result: Result, found: Inspection) -> float:
     x, y = probe_batch("memory", model, config_of(result), run.facts)
     F.mse_loss(model(x.double()), y.double()).backward()
     recurrent: Recurrent = model.recurrent
-    strand: Any = recurrent.strands[0]
+    strand: Any = recurrent.directions[0]
     parts = [w.grad.square().sum() for w in strand.recurrent.values()]
     whole_norm = float(torch.stack(parts).sum().sqrt())
     assert found.trained is not None

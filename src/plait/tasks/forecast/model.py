@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from plait.errors import InputError
 from plait.nn.attention import Attention
-from plait.nn.cells import cell_named
+from plait.nn.registry import cell_named
 from plait.nn.filters import GCN, Chebyshev, Diffusion
 from plait.nn.graph import Graph
 from plait.nn.operators import Dense, Operator

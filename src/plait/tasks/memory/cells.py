@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from plait.nn.cells import CELLS, LSTM, Cell, Hear, State
+from plait.nn.cell import Cell, RecurrentSide, State
+from plait.nn.cells import LSTM
+from plait.nn.registry import CELLS
 
 
 @dataclass(frozen=True)
@@ -32,14 +34,14 @@ class CourseGRU(Cell):
     bias_gates = ""
 
     def step(
-        self, x_gates: Tensor, hear: Hear, state: State, vectors: Mapping[str, Tensor]
+        self, x_gates: Tensor, recurrent: RecurrentSide, state: State, vectors: Mapping[str, Tensor]
     ) -> State:
         """Go one step by the equations above."""
         (h,) = state
         x_z, x_r, x_n = x_gates.chunk(3, -1)
-        u_z, u_r = hear(h, "zr").chunk(2, -1)
+        u_z, u_r = recurrent(h, "zr").chunk(2, -1)
         z, r = torch.sigmoid(x_z + u_z), torch.sigmoid(x_r + u_r)
-        n = torch.tanh(x_n + hear(r * h, "n"))
+        n = torch.tanh(x_n + recurrent(r * h, "n"))
         return ((1 - z) * h + z * n,)
 
 
@@ -67,12 +69,12 @@ class CoursePeephole(Cell):
     states = ("h", "c")
 
     def step(
-        self, x_gates: Tensor, hear: Hear, state: State, vectors: Mapping[str, Tensor]
+        self, x_gates: Tensor, recurrent: RecurrentSide, state: State, vectors: Mapping[str, Tensor]
     ) -> State:
         """Go one step by the equations above."""
         _, c = state
         x_i, x_f, x_g, x_o = x_gates.chunk(4, -1)
-        u_i, u_f, u_o = hear(c, "ifo").chunk(3, -1)
+        u_i, u_f, u_o = recurrent(c, "ifo").chunk(3, -1)
         i, f, o = torch.sigmoid(x_i + u_i), torch.sigmoid(x_f + u_f), torch.sigmoid(x_o + u_o)
         c = f * c + i * torch.sigmoid(x_g)
         return o * torch.tanh(c), c

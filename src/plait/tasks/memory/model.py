@@ -7,7 +7,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from plait.nn.cells import cell_named
+from plait.nn.registry import cell_named
 from plait.nn.recurrent import Recurrent
 from plait.tasks.memory.cells import MEMORY_CELLS
 from plait.tasks.memory.config import MemoryConfig

@@ -12,7 +12,7 @@ from plait.nn.attention import Attention
 from plait.nn.convolution import GraphConv
 from plait.nn.filters import GCN, Chebyshev, Diffusion
 from plait.nn.graph import Graph
-from plait.nn.operators import Dense, Operator, acting
+from plait.nn.operators import Dense, Operator, for_mode
 from plait.tasks.nodes.config import NodesConfig
 
 
@@ -103,7 +103,7 @@ def convolve_sparse(conv: GraphConv, x: Tensor, graph: Graph) -> Tensor:
     products = torch.sparse.mm(x, weight.flatten(0, -2).T)  # [N, outputs·M]
     picks = torch.eye(products.shape[1], dtype=weight.dtype, device=weight.device)
     weights = {**conv.weights, "weight": picks.view(*weight.shape[:-1], -1)}
-    h = acting(conv.operator, conv.training).apply(products, weights, graph)
+    h = for_mode(conv.operator, conv.training).apply(products, weights, graph)
     return h if conv.bias is None else h + conv.bias
 
 

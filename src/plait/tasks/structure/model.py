@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from plait.nn.attention import Attention
-from plait.nn.cells import cell_named
+from plait.nn.registry import cell_named
 from plait.nn.convolution import GraphConv
 from plait.nn.filters import GCN, Diffusion
 from plait.nn.graph import Graph

@@ -8,12 +8,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from plait.generation import WritesText
-from plait.nn.cells import State, cell_named
+from plait.nn.cell import State
+from plait.nn.registry import cell_named
 from plait.nn.convolution import GraphConv
 from plait.nn.filters import Chebyshev
 from plait.nn.graph import Graph
 from plait.nn.recurrent import Recurrent
-from plait.nn.writing import CompiledWriter
+from plait.nn.generation import CompiledGenerator
 from plait.tasks.text.config import TextConfig
 from plait.tasks.text.parts import vocabulary_from
 from plait.tasks.text.vocabulary import Vocabulary
@@ -114,15 +115,15 @@ class TextModel(WritesText):
         h = F.dropout(h, self.dropout, self.training)
         return self.output(h), final  # [T, B, V]
 
-    def compiled(self, state: Tensor | State | None, count: int) -> CompiledWriter | None:
+    def compiled(self, state: Tensor | State | None, count: int) -> CompiledGenerator | None:
         """Give the compiled loop that writes on, where there is one for the cell and the device."""
-        if not CompiledWriter.can_run(self.recurrent):
+        if not CompiledGenerator.can_run(self.recurrent):
             return None
         if state is None:
             shape = (self.recurrent.layers, count, self.recurrent.hidden_size)
             state = tuple(torch.zeros(shape) for _ in self.recurrent.cell.states)
         states = (state,) if isinstance(state, Tensor) else state
-        return CompiledWriter(self.table(), self.recurrent, self.output, states, self.weights)
+        return CompiledGenerator(self.table(), self.recurrent, self.output, states, self.weights)
 
     def first_logits(self, count: int) -> Tensor:
         """Logits of a text's first symbol: those of the zero state, `[count, V]`."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from plait.nn.attention import Attention
-from plait.nn.cells import cell_named
+from plait.nn.registry import cell_named
 from plait.nn.filters import GCN, Chebyshev, Diffusion
 from plait.nn.graph import Graph
 from plait.nn.operators import Dense

@@ -14,10 +14,10 @@ from numba.core import cgutils
 from numba.extending import overload
 from torch import Tensor, get_num_threads
 
-from plait.kernels import simd
-from plait.kernels.compiled import compiled, in_threads, room
-from plait.kernels.rounding import PANEL
-from plait.kernels.simd import LANES, ROWS, WIDTH, intrinsic, line, load, store
+from plait.kernels.cpu import simd
+from plait.kernels.cpu.jit import compiled, parallel_for, empty_f32
+from plait.kernels.cpu.rounding import PANEL
+from plait.kernels.cpu.simd import LANES, ROWS, WIDTH, intrinsic, row_address, load, store
 
 ROWS_AT_ONCE = 256
 """Of a large product, what stays in the cache while all panels pass."""
@@ -98,8 +98,8 @@ def outer(a, a_stride, K, b, b_stride, columns, rows, out, out_stride, scratch):
     for j in range(0, columns, PANEL):
         for row in range(rows):  # a panel's rows one below the other, in a few lines of the cache
             for w in range(0, PANEL, LANES):
-                value = load(line(b, row, b_stride), j + w, columns - j - w)
-                store(line(scratch, row, PANEL), w, LANES, value)
+                value = load(row_address(b, row, b_stride), j + w, columns - j - w)
+                store(row_address(scratch, row, PANEL), w, LANES, value)
         for i in range(0, k, ROWS):
             _outer_tile(ROWS, a, a_stride, i, scratch, j, columns, rows, out, out_stride)
         i = k
@@ -115,13 +115,13 @@ def outer(a, a_stride, K, b, b_stride, columns, rows, out, out_stride, scratch):
 
 @compiled
 def _product_of_rows(a, first, last, packed, K, out, columns):
-    product(line(a, first, K), K, last - first, packed, K, line(out, first, columns), columns)
+    product(row_address(a, first, K), K, last - first, packed, K, row_address(out, first, columns), columns)
 
 
 def multiplied(a: Tensor, packed: Tensor, columns: int) -> Tensor:
     """Give a `[rows, K]` · packed, on all threads: `[rows, columns]`."""
     rows, K = a.shape
-    a, out = a.contiguous(), room(rows, columns)
+    a, out = a.contiguous(), empty_f32(rows, columns)
     blocks = get_num_threads() * max(1, -(-rows // (get_num_threads() * ROWS_AT_ONCE)))
     each = max(1, -(-rows // (blocks * ROWS))) * ROWS  # as many for all threads
 
@@ -131,7 +131,7 @@ def multiplied(a: Tensor, packed: Tensor, columns: int) -> Tensor:
             a.data_ptr(), first, last, packed.data_ptr(), K, out.data_ptr(), columns
         )  # fmt: skip
 
-    in_threads(block, range(0, rows, each))
+    parallel_for(block, range(0, rows, each))
     return out
 
 

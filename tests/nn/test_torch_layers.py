@@ -29,14 +29,14 @@ def states_of(module: nn.RNNBase, batch: int, dtype: torch.dtype) -> tuple[Tenso
 
 def by_torch_names(layer: Recurrent, gradients: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename our gradients; ours of the one bias is the gradient of both of torch's."""
-    renamed = {name: g for name, g in gradients.items() if not name.startswith("strands")}
+    renamed = {name: g for name, g in gradients.items() if not name.startswith("directions")}
     directions = ("", "_reverse")[: layer.num_directions]
     suffixes = [f"l{k}{d}" for k in range(layer.layers) for d in directions]
     for k, suffix in enumerate(suffixes):
-        bias = gradients[f"strands.{k}.bias"]
-        own = gradients.get(f"strands.{k}.recurrent_bias", bias[:0])
-        renamed[f"weight_ih_{suffix}"] = gradients[f"strands.{k}.inputs.weight"]
-        renamed[f"weight_hh_{suffix}"] = gradients[f"strands.{k}.recurrent.weight"]
+        bias = gradients[f"directions.{k}.bias"]
+        own = gradients.get(f"directions.{k}.recurrent_bias", bias[:0])
+        renamed[f"weight_ih_{suffix}"] = gradients[f"directions.{k}.inputs.weight"]
+        renamed[f"weight_hh_{suffix}"] = gradients[f"directions.{k}.recurrent.weight"]
         renamed[f"bias_ih_{suffix}"] = bias
         renamed[f"bias_hh_{suffix}"] = torch.cat([bias[: len(bias) - len(own)], own])
     return renamed
@@ -149,7 +149,7 @@ def test_the_copies_share_no_memory():
         theirs.weight_hh_l0.zero_()
     assert torch.equal(ours(x)[0], before)
     with torch.no_grad():
-        ours.strands[0].bias.zero_()
+        ours.directions[0].bias.zero_()
     assert torch.equal(back(x)[0], before_back)
 
 

@@ -8,8 +8,8 @@ import threading
 import pytest
 import torch
 
-from plait.kernels import compiled as module
-from plait.kernels.compiled import _Files, in_threads
+from plait.kernels.cpu import jit as module
+from plait.kernels.cpu.jit import _Files, parallel_for
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ SCRIPT = """
 import sys
 import threading
 import numpy as np
-from plait.kernels.compiled import _Files, compiled
+from plait.kernels.cpu.jit import _Files, compiled
 
 def add_one(x):
     return x + 1
@@ -102,7 +102,7 @@ def test_every_block_is_called_once_and_by_two_threads(two_threads):
             meet.wait(60)  # the first two blocks wait for each other
         called.append((block, threading.get_ident()))
 
-    in_threads(call, range(7))
+    parallel_for(call, range(7))
     assert sorted(block for block, _ in called) == list(range(7))
     assert len({thread for _, thread in called}) == 2
 
@@ -114,5 +114,5 @@ def test_what_a_block_raises_reaches_who_called(two_threads, error):
             raise error("of block 3")
 
     with pytest.raises(error, match="of block 3"):
-        in_threads(call, range(6))
-    in_threads(lambda block: None, range(6))  # and the threads are as good as before
+        parallel_for(call, range(6))
+    parallel_for(lambda block: None, range(6))  # and the threads are as good as before

@@ -156,7 +156,7 @@ def store(typing: Any, address: Any, index: Any, count: Any, value: Any) -> Any:
 
 
 @intrinsic
-def number(typing: Any, address: Any, index: Any) -> Any:
+def load_f32(typing: Any, address: Any, index: Any) -> Any:
     """Read one float32 of an array."""
 
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -166,7 +166,7 @@ def number(typing: Any, address: Any, index: Any) -> Any:
 
 
 @intrinsic
-def whole(typing: Any, address: Any, index: Any) -> Any:
+def load_i32(typing: Any, address: Any, index: Any) -> Any:
     """Read one int32 of an array."""
 
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -177,7 +177,7 @@ def whole(typing: Any, address: Any, index: Any) -> Any:
 
 
 @intrinsic
-def long(typing: Any, address: Any, index: Any) -> Any:
+def load_i64(typing: Any, address: Any, index: Any) -> Any:
     """Read one int64 of an array."""
 
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -188,7 +188,32 @@ def long(typing: Any, address: Any, index: Any) -> Any:
 
 
 @intrinsic
-def fetch(typing: Any, address: Any) -> Any:
+def store_i64(typing: Any, address: Any, index: Any, value: Any) -> Any:
+    """Write one int64 of an array."""
+
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        address, index, value = args
+        builder.store(value, pointer(builder, address, builder.mul(index, index.type(2)), value.type))
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, types.intp), code
+
+
+@intrinsic
+def call(typing: Any, function: Any, which: Any, live: Any, at: Any, count: Any) -> Any:
+    """Call compiled phases by their address."""
+
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        function, *rest = args
+        kind = ir.FunctionType(ir.VoidType(), [a.type for a in rest])
+        builder.call(builder.inttoptr(function, kind.as_pointer()), rest)
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 5), code
+
+
+@intrinsic
+def prefetch(typing: Any, address: Any) -> Any:
     """Ask for the cache line at an address, which is read soon."""
 
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -203,7 +228,7 @@ def fetch(typing: Any, address: Any) -> Any:
 
 
 @intrinsic
-def spread(typing: Any, number: Any) -> Any:
+def broadcast(typing: Any, number: Any) -> Any:
     """Make a vector of one number."""
 
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -233,17 +258,106 @@ def where_positive(typing: Any, condition: Any, value: Any) -> Any:
 
 
 @intrinsic
-def larger(typing: Any, a: Any, b: Any) -> Any:
-    """Give the larger one in every lane; b where a is no number."""
-
-    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.select(builder.fcmp_ordered(">", *args), *args)
-
-    return vector(vector, vector), code
+def maximum(typing: Any, a: Any, b: Any) -> Any:
+    """Return the larger one in every lane; what is no number where one is none."""
+    return vector(vector, vector), _extreme(">")
 
 
 @intrinsic
-def total(typing: Any, a: Any) -> Any:
+def minimum(typing: Any, a: Any, b: Any) -> Any:
+    """Return the smaller one in every lane; what is no number where one is none."""
+    return vector(vector, vector), _extreme("<")
+
+
+def _extreme(sign: str) -> Any:
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        a, b = args
+        chosen = builder.select(builder.fcmp_ordered(sign, a, b), a, b)
+        return builder.select(builder.fcmp_unordered("uno", a, a), a, chosen)
+
+    return code
+
+
+def _comparison(sign: str, ordered: bool = True) -> Any:
+    """Make a comparison: 1 where it holds, else 0."""
+
+    def compare(typing: Any, a: Any, b: Any) -> Any:
+        def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            found = (builder.fcmp_ordered if ordered else builder.fcmp_unordered)(sign, *args)
+            return builder.select(found, _number(1.0), _ZERO)
+
+        return vector(vector, vector), code
+
+    return intrinsic(compare)
+
+
+greater, greater_equal = _comparison(">"), _comparison(">=")
+less, less_equal = _comparison("<"), _comparison("<=")
+equal, not_equal = _comparison("=="), _comparison("!=", ordered=False)
+
+
+@intrinsic
+def select(typing: Any, condition: Any, a: Any, b: Any) -> Any:
+    """Return a in the lanes where the condition is not 0, else b."""
+
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        condition, a, b = args
+        return builder.select(builder.fcmp_unordered("!=", condition, _ZERO), a, b)
+
+    return vector(vector, vector, vector), code
+
+
+@intrinsic
+def first_lanes(typing: Any, a: Any, count: Any) -> Any:
+    """Return the first `count` lanes, and 0 in the others."""
+
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        a, count = args
+        lanes = constant(builder, builder.trunc(count, ir.IntType(32)))
+        mask = builder.icmp_signed("<", _INTS(list(range(LANES))), lanes)
+        return builder.select(mask, a, _ZERO)
+
+    return vector(vector, types.intp), code
+
+
+def _called(name: str) -> Any:
+    """Make a function of one vector that LLVM has."""
+
+    def function(typing: Any, a: Any) -> Any:
+        def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            kind = ir.FunctionType(FLOATS, [FLOATS])
+            return builder.call(_declared(builder, f"llvm.{name}.v{LANES}f32", kind), args)
+
+        return vector(vector), code
+
+    return intrinsic(function)
+
+
+sqrt, absolute = _called("sqrt"), _called("fabs")
+
+
+@intrinsic
+def negative(typing: Any, a: Any) -> Any:
+    """Return −a."""
+
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.fneg(args[0])
+
+    return vector(vector), code
+
+
+@intrinsic
+def relu(typing: Any, a: Any) -> Any:
+    """Return max(a, 0)."""
+
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.select(builder.fcmp_ordered("<=", args[0], _ZERO), _ZERO, args[0])
+
+    return vector(vector), code
+
+
+@intrinsic
+def reduce_add(typing: Any, a: Any) -> Any:
     """Sum the lanes."""
 
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -288,11 +402,54 @@ def _expm1(builder: Any, x: Any) -> Any:
 
 @intrinsic
 def exp(typing: Any, x: Any) -> Any:
-    """Give e^x."""
+    """Return e^x, from 0 to infinity: half of x at a time where it is large."""
 
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        q, power = _exp(builder, args[0])
-        return multiply_add(builder, q, power, power)
+        (x,) = args
+        high, low = _number(87.0), _number(-87.0)
+        rest = builder.select(builder.fcmp_ordered(">", x, high), builder.fsub(x, high), _ZERO)
+        below = builder.fcmp_ordered("<", x, low)
+        rest = builder.select(below, builder.fsub(x, low), rest)
+        q, power = _exp(builder, builder.fsub(x, rest))
+        p, factor = _exp(builder, rest)
+        first = multiply_add(builder, q, power, power)
+        return builder.fmul(first, multiply_add(builder, p, factor, factor))
+
+    return vector(vector), code
+
+
+@intrinsic
+def log(typing: Any, x: Any) -> Any:
+    """Return the natural logarithm, −infinity at 0 and no number below."""
+
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        (x,) = args
+        tiny = builder.fcmp_ordered("<", x, _number(1.1754943508222875e-38))  # denormal
+        scaled = builder.select(tiny, builder.fmul(x, _number(2.0**23)), x)
+        bits = builder.bitcast(scaled, _INTS)
+        # x = 2^n m with m in [√½, √2)
+        shifted = builder.sub(bits, _INTS([0x3F3504F3] * LANES))
+        n = builder.sitofp(builder.ashr(shifted, _INTS([23] * LANES)), FLOATS)
+        n = builder.select(tiny, builder.fsub(n, _number(23.0)), n)
+        low = builder.and_(shifted, _INTS([0x007FFFFF] * LANES))
+        m = builder.bitcast(builder.add(low, _INTS([0x3F3504F3] * LANES)), FLOATS)
+        # log m = 2 artanh f with f = (m − 1) / (m + 1)
+        r = builder.fsub(m, _number(1.0))
+        f = builder.fdiv(r, builder.fadd(m, _number(1.0)))
+        square = builder.fmul(f, f)
+        tail = _number(1 / 11)
+        for divisor in (9, 7, 5, 3):
+            tail = multiply_add(builder, tail, square, _number(1 / divisor))
+        twice = builder.fadd(f, f)
+        small = builder.fmul(builder.fmul(twice, square), tail)
+        small = multiply_add(builder, n, _number(-1.4286067653302206e-06 * -1), small)
+        result = builder.fadd(twice, small)
+        result = multiply_add(builder, n, _number(0.693145751953125), result)
+        infinite = _number(float("inf"))
+        result = builder.select(builder.fcmp_ordered("==", x, infinite), infinite, result)
+        result = builder.select(builder.fcmp_ordered("==", x, _ZERO), _number(-np.inf), result)
+        wrong = builder.fcmp_unordered("<", x, _ZERO)
+        return builder.select(wrong, _number(float("nan")), result)
 
     return vector(vector), code
 
@@ -320,7 +477,7 @@ def tanh(typing: Any, x: Any) -> Any:
 
 
 @njit
-def line(address, row, width):
+def row_address(address, row, width):
     """Give the address of a row of a matrix of float32."""
     return address + 4 * row * width
 

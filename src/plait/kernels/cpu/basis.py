@@ -9,11 +9,11 @@ from typing import NamedTuple
 from numba import float32 as _f
 from numba import njit
 
-from plait.kernels.compiled import compiled
-from plait.kernels.simd import LANES, fma, line, load, number, spread, store, whole
+from plait.kernels.cpu.jit import compiled
+from plait.kernels.cpu.simd import LANES, fma, row_address, load, load_f32, broadcast, store, load_i32
 
 
-class Terms(NamedTuple):
+class Basis(NamedTuple):
     """Shifts and how often each is applied; the last four are addresses."""
 
     nodes: int  # N; 1 without a graph
@@ -27,11 +27,11 @@ class Terms(NamedTuple):
 
 
 @njit
-def fill(terms, z, rows, F):
+def expand_basis(terms, z, rows, F):
     """From the first block of z [rows, width · F] compute the others."""
     W = terms.width * F
     for base in range(0, rows if terms.shifts else 0, terms.nodes):
-        x = line(z, base, W)
+        x = row_address(z, base, W)
         for k in range(terms.shifts):
             order = (terms.width - 1) // terms.shifts
             before, last, new = x, x, x + 4 * F * (1 + k * order)
@@ -44,7 +44,7 @@ def fill(terms, z, rows, F):
 
 
 @njit
-def fold(terms, dz, rows, dx, F):
+def expand_basis_backward(terms, dz, rows, dx, F):
     """Add to dx [rows, F] what reaches it from the gradient dz [rows, heard · F] of the terms.
 
     `terms` are the transposed ones; dz is used up.
@@ -53,10 +53,10 @@ def fold(terms, dz, rows, dx, F):
     if not skip:
         _add(dx, F, dz, W, rows, F, _f(1.0))
     for base in range(0, rows if terms.shifts else 0, terms.nodes):
-        x = line(dx, base, F)
+        x = row_address(dx, base, F)
         for k in range(terms.shifts):
             order = (terms.width - 1) // terms.shifts
-            first = line(dz, base, W) + 4 * F * (1 - skip + k * order)
+            first = row_address(dz, base, W) + 4 * F * (1 - skip + k * order)
             for m in range(order - 1, 0, -1):  # d_{m+1} goes to d_m and d_{m−1}
                 this = first + 4 * F * m
                 _shift(terms, k, this, W, this - 4 * F, W, this - 4 * F, F, _f(2.0), _f(1.0))
@@ -75,16 +75,16 @@ def _shift(terms, k, x, x_width, y, y_width, plus, F, times, sign):
         return
     for i in range(terms.nodes):
         row, out, by = k * (terms.nodes + 1) + i, y + 4 * i * y_width, plus
-        first, last = whole(terms.offsets, row), whole(terms.offsets, row + 1)
+        first, last = load_i32(terms.offsets, row), load_i32(terms.offsets, row + 1)
         if plus:
             by = plus + 4 * i * y_width
         for j in range(0, F, 4 * LANES):
             n = F - j
             if n > LANES:  # an edge's number and value are read once for four vectors
-                a, b, c, d = spread(_f(0.0)), spread(_f(0.0)), spread(_f(0.0)), spread(_f(0.0))
+                a, b, c, d = broadcast(_f(0.0)), broadcast(_f(0.0)), broadcast(_f(0.0)), broadcast(_f(0.0))
                 for e in range(first, last):
-                    heard = line(x, whole(terms.columns, e), x_width) + 4 * j
-                    value = spread(number(terms.values, e))
+                    heard = row_address(x, load_i32(terms.columns, e), x_width) + 4 * j
+                    value = broadcast(load_f32(terms.values, e))
                     a = fma(value, load(heard, 0, n), a)
                     b = fma(value, load(heard, LANES, n - LANES), b)
                     c = fma(value, load(heard, 2 * LANES, n - 2 * LANES), c)
@@ -94,10 +94,10 @@ def _shift(terms, k, x, x_width, y, y_width, plus, F, times, sign):
                 _put(out, by, j + 2 * LANES, n - 2 * LANES, c, times, sign)
                 _put(out, by, j + 3 * LANES, n - 3 * LANES, d, times, sign)
             else:
-                a = spread(_f(0.0))
+                a = broadcast(_f(0.0))
                 for e in range(first, last):
-                    heard = load(x, whole(terms.columns, e) * x_width + j, n)
-                    a = fma(spread(number(terms.values, e)), heard, a)
+                    heard = load(x, load_i32(terms.columns, e) * x_width + j, n)
+                    a = fma(broadcast(load_f32(terms.values, e)), heard, a)
                 _put(out, by, j, n, a, times, sign)
 
 
@@ -107,24 +107,24 @@ def _shift_dense(terms, k, x, x_width, y, y_width, plus, F, times, sign):
     N = terms.nodes
     for i in range(0, N, 4):
         left = N - i
-        a = line(terms.dense, k * N + i, N)
-        b = line(a, 1 if left > 1 else 0, N)
-        c = line(a, 2 if left > 2 else 0, N)
-        d = line(a, 3 if left > 3 else 0, N)
+        a = row_address(terms.dense, k * N + i, N)
+        b = row_address(a, 1 if left > 1 else 0, N)
+        c = row_address(a, 2 if left > 2 else 0, N)
+        d = row_address(a, 3 if left > 3 else 0, N)
         for j in range(0, F, 2 * LANES):
             n = F - j
-            a0, a1, b0, b1 = spread(_f(0.0)), spread(_f(0.0)), spread(_f(0.0)), spread(_f(0.0))
-            c0, c1, d0, d1 = spread(_f(0.0)), spread(_f(0.0)), spread(_f(0.0)), spread(_f(0.0))
+            a0, a1, b0, b1 = broadcast(_f(0.0)), broadcast(_f(0.0)), broadcast(_f(0.0)), broadcast(_f(0.0))
+            c0, c1, d0, d1 = broadcast(_f(0.0)), broadcast(_f(0.0)), broadcast(_f(0.0)), broadcast(_f(0.0))
             for e in range(N):
-                heard = line(x, e, x_width) + 4 * j
+                heard = row_address(x, e, x_width) + 4 * j
                 h0, h1 = load(heard, 0, n), load(heard, LANES, n - LANES)
-                value = spread(number(a, e))
+                value = broadcast(load_f32(a, e))
                 a0, a1 = fma(value, h0, a0), fma(value, h1, a1)
-                value = spread(number(b, e))
+                value = broadcast(load_f32(b, e))
                 b0, b1 = fma(value, h0, b0), fma(value, h1, b1)
-                value = spread(number(c, e))
+                value = broadcast(load_f32(c, e))
                 c0, c1 = fma(value, h0, c0), fma(value, h1, c1)
-                value = spread(number(d, e))
+                value = broadcast(load_f32(d, e))
                 d0, d1 = fma(value, h0, d0), fma(value, h1, d1)
             for m in range(min(left, 4)):
                 out, by = y + 4 * (i + m) * y_width, plus
@@ -138,9 +138,9 @@ def _shift_dense(terms, k, x, x_width, y, y_width, plus, F, times, sign):
 
 @njit(inline="always")
 def _put(out, plus, j, n, total, times, sign):
-    total = total * spread(times)
+    total = total * broadcast(times)
     if plus:
-        total = fma(spread(sign), load(plus, j, n), total)
+        total = fma(broadcast(sign), load(plus, j, n), total)
     store(out, j, n, total)
 
 
@@ -150,19 +150,19 @@ def _add(x, x_width, y, y_width, rows, F, times):
     for i in range(rows):
         for j in range(0, F, LANES):
             n, at = F - j, i * x_width + j
-            total = fma(spread(times), load(y, i * y_width + j, n), load(x, at, n))
+            total = fma(broadcast(times), load(y, i * y_width + j, n), load(x, at, n))
             store(x, at, n, total)
 
 
 @compiled
-def fill_all(terms, z, first, last, F):
+def expand_basis_of(terms, z, first, last, F):
     """Fill the members first … last of z [members · nodes, width · F]."""
     rows = (last - first) * terms.nodes
-    fill(terms, line(z, first * terms.nodes, terms.width * F), rows, F)
+    expand_basis(terms, row_address(z, first * terms.nodes, terms.width * F), rows, F)
 
 
 @compiled
-def fold_all(terms, dz, x, first, last, F):
+def expand_basis_backward_of(terms, dz, x, first, last, F):
     """Fold the members first … last of dz [members · nodes, heard · F] into x, F wide."""
     row = first * terms.nodes
-    fold(terms, line(dz, row, terms.heard * F), (last - first) * terms.nodes, line(x, row, F), F)
+    expand_basis_backward(terms, row_address(dz, row, terms.heard * F), (last - first) * terms.nodes, row_address(x, row, F), F)

@@ -5,10 +5,10 @@ import pytest
 import torch
 from numba import njit
 
-from plait.kernels import simd
-from plait.kernels.product import product
-from plait.kernels.rounding import pack
-from plait.kernels.simd import LANES, load, store
+from plait.kernels.cpu import simd
+from plait.kernels.cpu.matmul import product
+from plait.kernels.cpu.rounding import pack
+from plait.kernels.cpu.simd import LANES, load, store
 
 
 @njit

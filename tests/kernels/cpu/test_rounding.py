@@ -4,8 +4,8 @@ import pytest
 import torch
 from numba import njit
 
-from plait.kernels.product import LAYOUTS, _products, product_as
-from plait.kernels.rounding import pack, rounded
+from plait.kernels.cpu.matmul import LAYOUTS, _products, product_as
+from plait.kernels.cpu.rounding import pack, rounded
 
 
 @njit

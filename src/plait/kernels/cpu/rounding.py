@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from plait.kernels.simd import LANES, WIDTH
+from plait.kernels.cpu.simd import LANES, WIDTH
 
 Kind = Literal["float32", "bfloat16", "int8"]
 
@@ -21,7 +21,7 @@ def rounded(weight: Tensor, kind: Kind) -> Tensor:
     s · (−127 … 127), with s the largest absolute value of the row over 127.
 
     >>> import torch
-    >>> from plait.kernels.rounding import rounded
+    >>> from plait.kernels.cpu.rounding import rounded
     >>> rounded(torch.tensor([[1.27, 0.333, -0.008]]), "int8")
     tensor([[ 1.2700,  0.3300, -0.0100]])
     """

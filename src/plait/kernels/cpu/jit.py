@@ -7,21 +7,28 @@ others that would run meanwhile. A child after `fork()` does not have them and m
 them; there, and elsewhere, the threads are a pool of ours.
 """
 
+import contextlib
 import ctypes
 import hashlib
+import linecache
+import math
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
+import pooch
 import torch
-from numba import njit
+from numba import njit, types
 from numba.core.caching import IndexDataCacheFile
+from numba.core.ccallback import CFunc
 
 _SOURCES = hashlib.sha256(
-    b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    b"".join(path.read_bytes() for path in sorted(Path(__file__).parents[1].rglob("*.py")))
 ).hexdigest()
 
 
@@ -31,11 +38,65 @@ def compiled(function: Callable[..., Any]) -> Any:
         kernel: Any = njit(nogil=True, cache=True, error_model="numpy")(function)
     except RuntimeError:  # neither beside the source nor in the user's cache
         return njit(nogil=True, error_model="numpy")(function)
-    known = kernel._cache._cache_file
-    kernel._cache._cache_file = _Files(
+    _keep_by_content(kernel._cache)
+    return kernel
+
+
+def phases(function: Callable[..., Any]) -> int:
+    """Compile a function of four whole numbers, and return the address to call it by.
+
+    It is kept on the disk like others, where its module is a file.
+    """
+    options = {"error_model": "numpy"}
+    made = CFunc(function, ((types.intp,) * 4, types.void), {}, options)
+    if Path(function.__code__.co_filename).exists():
+        with contextlib.suppress(RuntimeError):  # nowhere to write
+            made.enable_caching()
+            _keep_by_content(made._cache)
+    made.compile()
+    _held.append(made)
+    return made.address
+
+
+def module_of(source: str) -> ModuleType:
+    """Import source, kept on the disk by its content where a folder can be written to.
+
+    It is compiled anew whenever the source of the kernels here changes.
+    """
+    digest = hashlib.sha256(source.encode()).hexdigest()[:32]
+    if digest not in _modules:
+        _modules[digest] = _import(source, digest)
+    return _modules[digest]
+
+
+def source_folder() -> Path:
+    """Return the folder of generated source: `$PLAIT_KERNELS`, or one in the user's cache."""
+    return Path(os.environ.get("PLAIT_KERNELS") or pooch.os_cache("plait") / "kernels")
+
+
+def _import(source: str, digest: str) -> ModuleType:
+    name, path = f"plait_kernel_{digest}", source_folder() / f"{digest}.py"
+    try:
+        if not path.exists() or path.read_text(encoding="utf-8") != source:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            aside = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
+            aside.write_text(source, encoding="utf-8")
+            aside.replace(path)
+        place = str(path)
+    except OSError:
+        place = f"<{name}>"  # in memory alone
+    module = ModuleType(name)
+    module.__file__ = place
+    linecache.cache[place] = (len(source), None, source.splitlines(True), place)
+    exec(compile(source, place, "exec"), module.__dict__)
+    return module
+
+
+def _keep_by_content(cache: Any) -> None:
+    known = cache._cache_file
+    cache._cache_file = _Files(
         known._cache_path, known._index_name.removesuffix(".nbi"), _SOURCES
     )
-    return kernel
 
 
 class _Files(IndexDataCacheFile):
@@ -69,7 +130,7 @@ class _Files(IndexDataCacheFile):
         return self._data_name_pattern.replace("{number:d}", f"{_SOURCES[:16]}-{made_from[:32]}")
 
 
-def in_threads(call: Callable[[int], None], blocks: Sequence[int]) -> None:
+def parallel_for(call: Callable[[int], None], blocks: Sequence[int]) -> None:
     """Call with every number, on as many threads as torch has."""
     threads = min(torch.get_num_threads(), len(blocks))
     if threads <= 1:
@@ -100,12 +161,18 @@ def in_threads(call: Callable[[int], None], blocks: Sequence[int]) -> None:
         raise errors[0]
 
 
-def room(*shape: int) -> torch.Tensor:
-    """Give an uninitialised float32 tensor; NumPy asks the system for large pages, torch does not.
+def empty_f32(*shape: int) -> torch.Tensor:
+    """Make an uninitialised float32 tensor that begins at a cache line.
 
-    A sequence's numbers are written once, and with small pages that costs as much as the rest.
+    NumPy asks the system for large pages, torch does not: a sequence's numbers are written once,
+    and with small pages that costs as much as the rest.
     """
-    return torch.from_numpy(np.empty(shape, np.float32))
+    count = math.prod(shape)
+    if count < 2**18:
+        return torch.empty(shape)
+    numbers = np.empty(count + 16, np.float32)
+    first = -numbers.ctypes.data % 64 // 4
+    return torch.from_numpy(numbers[first : first + count]).view(shape)
 
 
 def _torch_openmp() -> ctypes.CDLL | None:
@@ -118,6 +185,8 @@ def _torch_openmp() -> ctypes.CDLL | None:
 _PART = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _openmp, _home = _torch_openmp(), os.getpid()
 _pools: dict[int, ThreadPoolExecutor] = {}
+_modules: dict[str, ModuleType] = {}
+_held: list[CFunc] = []  # their code must stay where it is
 
 
 def _pool() -> ThreadPoolExecutor:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from plait import GCN, GRU, LSTM, RNN, Chebyshev, Dense, Diffusion, Graph, Recurrent
-from plait.kernels import compiled
+from plait.kernels.cpu import jit
+from plait.kernels.cpu.kernel import _filters
 
 CELLS = {
     "rnn": RNN(),
@@ -55,7 +56,7 @@ def in_double(on_reference):
 
 
 def start_of(layer: Recurrent, *batch: int) -> tuple[Tensor, ...]:
-    shape = (len(layer.strands), *batch, layer.hidden_size)
+    shape = (len(layer.directions), *batch, layer.hidden_size)
     return tuple(torch.randn(shape) for _ in layer.cell.states)
 
 
@@ -91,7 +92,7 @@ def test_where_nearly_all_are_joined_the_whole_matrix_is_used(
     net = Graph.from_adjacency(weights + weights.T)
     layer = layer_of(cell, F, 19, operator=OPERATORS[operator])
     assert any(
-        strand._filters(torch.zeros(T, 3, nodes, F), net).terms.dense for strand in layer.strands
+        _filters(one, torch.zeros(T, 3, nodes, F), net).basis.dense for one in layer.directions
     )
     x, start = torch.randn(T, 3, nodes, F), start_of(layer, 3, nodes)
     values, gradients = answers(layer, x, start, graph=net)
@@ -251,7 +252,7 @@ def test_a_kernel_works_where_nothing_can_be_kept(monkeypatch):
     from numba.core.caching import CacheImpl
 
     monkeypatch.setattr(CacheImpl, "_locator_classes", [])
-    assert compiled.compiled(lambda a: a + 1)(2) == 3
+    assert jit.compiled(lambda a: a + 1)(2) == 3
 
 
 def test_a_mistake_in_a_thread_is_heard_of(monkeypatch):
@@ -262,18 +263,25 @@ def test_a_mistake_in_a_thread_is_heard_of(monkeypatch):
             raise ValueError("the fifth")
 
     with pytest.raises(ValueError, match="the fifth"):
-        compiled.in_threads(call, range(9))
+        jit.parallel_for(call, range(9))
 
 
 def test_explain_says_where_the_loops_do_not_run(layer_of):
     layer = layer_of("gru-before")
-    what = "no kernel for GRU(reset='before') × Dense()"
+
+    def told(reason: str) -> str:
+        return (
+            "layer 0: reference - plain torch, step by step\n"
+            "  not oneDNN, cuDNN, ATen: torch has no GRU(reset='before') × Dense()\n"
+            f"  not plait-cpu: {reason}"
+        )
+
     with torch.autocast("cpu", torch.bfloat16):
-        assert layer.explain() == f"layer 0: reference - {what} under autocast"
+        assert layer.explain() == told("autocast is on")
     layer.double()
-    assert layer.explain() == f"layer 0: reference - {what} in float64 on cpu"
+    assert layer.explain() == told("float64 on cpu, not float32 on cpu")
     layer.to("meta")
-    assert layer.explain() == f"layer 0: reference - {what} in float64 on meta"
+    assert layer.explain() == told("float64 on meta, not float32 on cpu")
 
 
 @pytest.mark.parametrize("cell", ["gru-before", "lstm-peephole"])

@@ -27,7 +27,7 @@ class TwoTerms:
 def test_recurrent_matrices_start_orthogonal_gate_by_gate(cell):
     H = 32
     layer = Recurrent(cell, 8, H, layers=2, bidirectional=True)
-    matrices = [Q for s in layer.strands for Q in s.recurrent["weight"].double().split(H)]
+    matrices = [Q for s in layer.directions for Q in s.recurrent["weight"].double().split(H)]
     assert len(matrices) == 4 * len(cell.gates)
     for Q in matrices:
         assert torch.allclose(Q.T @ Q, torch.eye(H).double(), atol=1e-5)
@@ -38,7 +38,7 @@ def test_recurrent_matrices_start_orthogonal_gate_by_gate(cell):
 def test_the_terms_of_an_operator_are_orthogonal_together():
     H = 16
     layer = Recurrent(LSTM(), 8, H, operator=TwoTerms())
-    for gate in layer.strands[0].recurrent["weight"].double().split(H):
+    for gate in layer.directions[0].recurrent["weight"].double().split(H):
         rows = gate.flatten(1)  # [H, 2·H]
         assert torch.allclose(rows @ rows.T, torch.eye(H).double(), atol=1e-5)
 
@@ -49,7 +49,7 @@ def test_input_matrices_are_uniform_with_gain_2_at_the_input_and_4_above(cell, o
     inputs, H = 24, 32
     options = {"operator": TwoTerms()} if operator_terms == 2 else {}
     layer = Recurrent(cell, inputs, H, layers=2, **options)
-    for strand, fan_in, gain in zip(layer.strands, (inputs, H), (2, 4), strict=True):
+    for strand, fan_in, gain in zip(layer.directions, (inputs, H), (2, 4), strict=True):
         bound = gain * math.sqrt(3 / (operator_terms * fan_in))  # variance gain² / fan-in
         for gate in strand.inputs["weight"].split(H):
             assert 0.98 * bound < gate.abs().max() <= bound
@@ -61,7 +61,7 @@ def test_input_matrices_are_uniform_with_gain_2_at_the_input_and_4_above(cell, o
 def test_biases_and_peepholes_start_at_zero_but_for_the_forget_gate(cell, init):
     H = 5
     layer = Recurrent(cell, 3, H, layers=2, init=init)
-    for strand in layer.strands:
+    for strand in layer.directions:
         expected = torch.zeros(len(cell.gates), H)
         if "f" in cell.gates:
             expected[cell.gates.index("f")] = 1
@@ -71,7 +71,7 @@ def test_biases_and_peepholes_start_at_zero_but_for_the_forget_gate(cell, init):
 
 
 def test_the_forget_bias_starts_where_the_cell_says():
-    bias = Recurrent(LSTM(forget_bias=-3.5), 3, 5).strands[0].bias.view(4, 5)
+    bias = Recurrent(LSTM(forget_bias=-3.5), 3, 5).directions[0].bias.view(4, 5)
     assert torch.equal(bias, torch.tensor([0, -3.5, 0, 0])[:, None].expand(4, 5))
 
 
@@ -89,7 +89,7 @@ def test_init_torch_fills_the_bound_of_torch(cell):
 def test_init_kaiming_has_variance_two_over_fan_in(cell):
     inputs, H = 150, 200
     layer = Recurrent(cell, inputs, H, init="kaiming")
-    (strand,) = layer.strands
+    (strand,) = layer.directions
     for weight, fan_in in ((strand.inputs["weight"], inputs), (strand.recurrent["weight"], H)):
         for gate in weight.split(H):
             deviation = math.sqrt(2 / gate.numel())  # of a variance, relative
@@ -111,15 +111,15 @@ def test_the_same_seed_gives_the_same_weights_and_another_gives_others(init):
 
 def test_reset_parameters_draws_anew_by_the_scheme_it_is_told():
     layer = Recurrent(LSTM(), 64, 64, init="torch")
-    before = layer.strands[0].bias.clone()
+    before = layer.directions[0].bias.clone()
     layer.reset_parameters()
-    assert not torch.equal(layer.strands[0].bias, before)
-    assert layer.strands[0].bias.abs().max() <= 1 / 8
+    assert not torch.equal(layer.directions[0].bias, before)
+    assert layer.directions[0].bias.abs().max() <= 1 / 8
     layer.reset_parameters("orthogonal")
-    assert layer.strands[0].bias.unique().tolist() == [0, 1]
+    assert layer.directions[0].bias.unique().tolist() == [0, 1]
 
 
 def test_a_layer_without_input_can_be_drawn_by_every_scheme():
     for init in ("orthogonal", "torch", "kaiming"):
         layer = Recurrent(LSTM(), 0, 5, init=init)
-        assert layer.strands[0].recurrent["weight"].abs().min() > 0
+        assert layer.directions[0].recurrent["weight"].abs().min() > 0

@@ -1,0 +1,553 @@
+"""A program and its gradient written down as source for numba, on the vectors of `simd`.
+
+A phase is what happens between two matrix products: for every row, all channels. Statistics of a
+row cut it into passes over the channels. What a phase reads and writes are streams: an address and
+a width each, in a table that the loops over time fill in.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from keyword import iskeyword
+
+from plait.kernels.cpu import simd
+from plait.kernels.derivative import Gradient
+from plait.kernels.program import FUNCTIONS, LEAVES, Node, Program, ancestors
+
+PACKED, BLOCK, SHARED = "packed", "block", "shared"
+"""Which row of a stream belongs to row s of a block: at + s, s, or one for all."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Numbers that a phase reads or writes.
+
+    Parameters
+    ----------
+    name : str
+    rows : PACKED, BLOCK or SHARED
+    width : int
+        How many times H a row is wide; of "kept rows" the numbers themselves.
+    """
+
+    name: str
+    rows: str
+    width: int
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Write a value to block `block` of a stream.
+
+    `adds`: it is added to what stands there. `optional`: only where the stream is wanted. `last`:
+    not before all else of the phase was read.
+    """
+
+    stream: str
+    block: int
+    node: Node
+    adds: bool = False
+    optional: bool = False
+    last: bool = False
+
+
+Loads = Callable[[Node], Sequence[tuple[str, int]]]
+"""Where a leaf stands: streams and their blocks, which are summed."""
+
+
+@dataclass
+class Plan:
+    """The phases of a program, forward or backward, and the streams in the order of the table."""
+
+    streams: dict[str, Stream]
+    effects: list[list[Effect]]  # of every phase
+    loads: Loads
+    carried: dict[int, int] = field(default_factory=dict)  # by a node's number, its block
+
+    def write(self, name: str, calls: Mapping[int, str]) -> str:
+        """Write the phases as functions `name_0` …"""
+        self.carry()
+        parts = [
+            _Phase(self, f"{name}_{k}", k, effects, calls).text()
+            for k, effects in enumerate(self.effects)
+        ]
+        return "\n\n\n".join(parts)
+
+    def carry(self) -> None:
+        """Let every phase hand on what later ones read and cannot cheaply compute again."""
+        wanted: dict[int, Node] = {}
+        for stage in range(len(self.effects) - 1, -1, -1):
+            for node in self.ancestors(self.effects[stage], stage):
+                if self.is_carried(node, stage):
+                    wanted[node.number] = node
+            here = [n for n in wanted.values() if n.stage == stage]
+            self.effects[stage] += [Effect("carried", self._slot(n), n) for n in here]
+        if wanted:
+            self.streams["carried"] = Stream("carried", BLOCK, len(self.carried))
+
+    def _slot(self, node: Node) -> int:
+        return self.carried.setdefault(node.number, len(self.carried))
+
+    def is_carried(self, node: Node, stage: int) -> bool:
+        """State whether a phase reads a node that an earlier one computed."""
+        costly = (*FUNCTIONS, "rowsum", "grad")
+        return node.stage < stage and node.op in costly and not node.row
+
+    def ancestors(self, effects: Sequence[Effect], stage: int) -> list[Node]:
+        """List what a phase computes or reads, no further back than what was carried to it."""
+        found: dict[int, Node] = {}
+        left = [e.node for e in effects]
+        while left:
+            node = left.pop()
+            if node.number not in found:
+                found[node.number] = node
+                if not self.is_carried(node, stage):
+                    left += node.args
+        return [found[k] for k in sorted(found)]
+
+
+class _Phase:
+    """Writes one function."""
+
+    def __init__(
+        self, plan: Plan, name: str, stage: int, effects: list[Effect], calls: Mapping[int, str]
+    ) -> None:
+        self.plan, self.name, self.stage, self.effects = plan, name, stage, effects
+        self.nodes = plan.ancestors(effects, self.stage)
+        self.names = _names(self.nodes, calls)
+        self.ready = self._ready()
+        self.used: dict[str, None] = {}  # streams
+        self.passes = 1 + max(
+            [self.ready[e.node.number] for e in effects]
+            + [self.ready[n.number] - 1 for n in self.nodes if n.op == "rowsum"],
+            default=0,
+        )
+        self.spilled = self._spilled()
+
+    def is_loaded(self, node: Node) -> bool:
+        """State whether it is read from a stream, in whatever pass."""
+        if node.op in ("const", "per_width", "grad"):
+            return self.plan.is_carried(node, self.stage)
+        return node.op in LEAVES or self.plan.is_carried(node, self.stage)
+
+    def _ready(self) -> dict[int, int]:
+        """By a node's number, the first pass in which it can be used."""
+        ready: dict[int, int] = {}
+        for node in self.nodes:
+            if self.is_loaded(node):
+                ready[node.number] = 0
+            else:
+                args = [ready[a.number] for a in node.args]
+                ready[node.number] = max(args, default=0) + (node.op == "rowsum")
+        return ready
+
+    def pass_of(self, effect: Effect) -> int:
+        """In which pass it takes place."""
+        return self.passes - 1 if effect.last else self.ready[effect.node.number]
+
+    def _spilled(self) -> dict[int, int]:
+        """Vectors that a later pass reads and that no stream holds, with their places."""
+        spilled: dict[int, int] = {}
+
+        def use(node: Node, at: int) -> None:
+            if not node.row and not self.is_loaded(node) and self.ready[node.number] < at:
+                spilled.setdefault(node.number, len(spilled))
+
+        for node in self.nodes:
+            if not self.is_loaded(node):
+                for a in node.args:
+                    use(a, self.ready[node.number] - (node.op == "rowsum"))
+        for effect in self.effects:
+            use(effect.node, self.pass_of(effect))
+        if spilled:
+            known = self.plan.streams.get("spilled")
+            width = max(len(spilled), known.width if known else 0)
+            self.plan.streams["spilled"] = Stream("spilled", SHARED, width)
+        return spilled
+
+    def text(self) -> str:
+        """Write the function."""
+        body: list[str] = []
+        rows = [n for n in self.nodes if n.row and not self.is_loaded(n)]
+        loaded_rows = [n for n in self.nodes if n.row and self.is_loaded(n)]
+        constants = [n for n in rows if n.op in ("const", "per_width")]
+        for node in loaded_rows:
+            body.append(f"        {self.names[node.number]} = {self._load_row(node)}")
+        for at in range(self.passes):
+            body += self._row_values(rows, at)
+            body += self._pass(at)
+        for effect in self.effects:
+            if effect.node.row and self.plan.streams[effect.stream].name == "kept rows":
+                body += self._store(effect, "        ", row=True)
+        lines = [f"@njit\ndef {self.name}(live, at, count):", "    H = load_i64(live, 0)"]
+        order = list(self.plan.streams)
+        for name in self.used:
+            slot = 1 + 2 * order.index(name)
+            text = f"    {_id(name)}"
+            if self.plan.streams[name].rows == SHARED:
+                lines.append(f"{text} = load_i64(live, {slot})")
+            else:
+                lines.append(
+                    f"{text}, {_id(name)}_width = load_i64(live, {slot}), load_i64(live, {slot + 1})"
+                )
+        for node in constants:
+            value = (
+                f"_f({node.value!r})" if node.op == "const" else f"_f(1.0) / _f({node.value} * H)"
+            )
+            lines.append(f"    {self.names[node.number]} = broadcast({value})")
+        lines.append("    for s in range(count):")
+        for name in self.used:
+            rows_ = self.plan.streams[name].rows
+            if rows_ != SHARED:
+                row = "at + s" if rows_ == PACKED else "s"
+                lines.append(
+                    f"        {_id(name)}_row = row_address({_id(name)}, {row}, {_id(name)}_width)"
+                )
+        if not body:
+            body = ["        pass"]
+        return "\n".join([*lines, *body])
+
+    def _pass(self, at: int) -> list[str]:
+        """Write a pass over the channels."""
+        inner = " " * 12
+        lines: list[str] = []
+        have: set[int] = set()
+
+        def get(node: Node) -> str:
+            """Have a value at hand, loading or computing it."""
+            name = self.names[node.number]
+            if node.row or node.number in have:
+                return name
+            have.add(node.number)
+            if self.is_loaded(node):
+                lines.append(f"{inner}{name} = {self._loaded(node)}")
+            elif self.ready[node.number] < at:
+                place = _at(self.spilled[node.number])
+                self._use("spilled")
+                lines.append(f"{inner}{name} = load(spilled, {place}, n)")
+            elif node.op == "grad":
+                parts = [self._load(*where) for where in self.plan.loads(node)]
+                lines.append(f"{inner}{name} = {' + '.join(parts)}")
+            else:
+                args = [get(a) for a in node.args]
+                lines.append(f"{inner}{name} = {_expression(node.op, args)}")
+            return name
+
+        for node in self.nodes:
+            if node.row or self.is_loaded(node):
+                continue
+            if self.ready[node.number] == at:
+                get(node)
+                if node.number in self.spilled:
+                    self._use("spilled")
+                    place = _at(self.spilled[node.number])
+                    lines.append(f"{inner}store(spilled, {place}, n, {self.names[node.number]})")
+        sums: list[Node] = []
+        for node in self.nodes:
+            if node.op == "rowsum" and not self.is_loaded(node) and self.ready[node.number] == at + 1:
+                sums.append(node)
+                parts = " + ".join(get(a) for a in node.args)
+                total = f"{self.names[node.number]}_lanes"
+                lines.append(f"{inner}{total} = {total} + first_lanes({parts}, n)")
+        for effect in self.effects:
+            if self.pass_of(effect) == at and effect.stream != "kept rows":
+                get(effect.node)
+                lines += self._store(effect, inner)
+        if not lines:
+            return []
+        outer = " " * 8
+        before = [f"{outer}{self.names[n.number]}_lanes = broadcast(_f(0.0))" for n in sums]
+        head = [f"{outer}for j in range(0, H, LANES):", f"{inner}n = H - j"]
+        after = [
+            f"{outer}{self.names[n.number]} = broadcast(reduce_add({self.names[n.number]}_lanes))"
+            for n in sums
+        ]
+        return [*before, *head, *lines, *after]
+
+    def _row_values(self, rows: list[Node], at: int) -> list[str]:
+        """Write what is computed of statistics that are ready before this pass."""
+        return [
+            f"        {self.names[n.number]} = "
+            + _expression(n.op, [self.names[a.number] for a in n.args])
+            for n in rows
+            if n.args and n.op != "rowsum" and self.ready[n.number] == at
+        ]
+
+    def _load_row(self, node: Node) -> str:
+        ((stream, place),) = self.plan.loads(node)
+        self._use(stream)
+        return f"broadcast(load_f32({_id(stream)}_row, {place}))"
+
+    def _loaded(self, node: Node) -> str:
+        if node.number in self.plan.carried and self.plan.is_carried(node, self.stage):
+            return self._load("carried", self.plan.carried[node.number])
+        return " + ".join(self._load(*where) for where in self.plan.loads(node))
+
+    def _load(self, stream: str, block: int) -> str:
+        return f"load({self._use(stream)}, {_at(block)}, n)"
+
+    def _store(self, effect: Effect, indent: str, *, row: bool = False) -> list[str]:
+        target, value = self._use(effect.stream), self.names[effect.node.number]
+        place, count = (str(effect.block), "1") if row else (_at(effect.block), "n")
+        if effect.adds:
+            value = f"load({target}, {place}, {count}) + {value}"
+        line = f"store({target}, {place}, {count}, {value})"
+        if effect.optional:
+            return [f"{indent}if {_id(effect.stream)}:", f"{indent}    {line}"]
+        return [f"{indent}{line}"]
+
+    def _use(self, stream: str) -> str:
+        self.used[stream] = None
+        suffix = "" if self.plan.streams[stream].rows == SHARED else "_row"
+        return f"{_id(stream)}{suffix}"
+
+
+def _expression(op: str, args: Sequence[str]) -> str:
+    symbol = {"add": "+", "sub": "-", "mul": "*", "div": "/"}.get(op)
+    if symbol:
+        return f" {symbol} ".join(args)
+    if op == "neg":
+        return f"negative({args[0]})"
+    if op == "detach":
+        return args[0]
+    return f"{_CALLS.get(op, op)}({', '.join(args)})"
+
+
+_CALLS = {
+    "gt": "greater", "ge": "greater_equal", "lt": "less", "le": "less_equal", "eq": "equal",
+    "ne": "not_equal", "where": "select", "abs": "absolute",
+}  # fmt: skip
+
+
+def _at(block: int) -> str:
+    return "j" if block == 0 else "H + j" if block == 1 else f"{block} * H + j"
+
+
+def _id(stream: str) -> str:
+    return stream.replace(" ", "_")
+
+
+_TAKEN = {"H", "LANES", "live", "at", "count", "s", "j", "n", "load", "store", "njit"}
+
+
+def _names(nodes: Sequence[Node], calls: Mapping[int, str]) -> dict[int, str]:
+    """Name values as the cell's code does, where it can be."""
+    names: dict[int, str] = {}
+    for k, node in enumerate(nodes):
+        called = calls.get(node.number, "")
+        plain = called.isidentifier() and called.isascii() and not iskeyword(called)
+        names[node.number] = f"{called}_{k}" if plain and node.args else f"v_{k}"
+    return names
+
+
+def forward_plan(program: Program, gradient: Gradient) -> Plan:
+    """Plan the phases of a step forward."""
+    P = program.products
+    homes = {p.value.value: p.index for p in P if p.value.op == "state"}
+    streams = [Stream("input", PACKED, len(program.gates)), Stream("y", PACKED, 1)]
+    streams += [Stream(f"history {k}", PACKED, 1) for k in range(1, len(program.states))]
+    streams += [Stream("kept", PACKED, len(gradient.kept))]
+    streams += [Stream("kept rows", PACKED, len(gradient.kept_rows))]
+    streams += [Stream("mask", BLOCK, 1)]
+    streams += [Stream(f"vector {n}", SHARED, 1) for n in _parameters(program)]
+    streams += [Stream(f"value {p.index}", BLOCK, 1) for p in P]
+    streams += [Stream(f"heard {p.index}", BLOCK, len(p.gates)) for p in P]
+    streams += [Stream(f"state {k}", BLOCK, 1) for k in range(len(program.states)) if k not in homes]
+
+    def home(k: int) -> str:
+        return f"value {homes[k]}" if k in homes else f"state {k}"
+
+    def loads(node: Node) -> list[tuple[str, int]]:
+        match node.op, node.value:
+            case "input", int(k):
+                return [("input", k)]
+            case "vector", (name, int(block)):
+                return [(f"vector {name}", block)]
+            case "state", int(k):
+                return [(home(k), 0)]
+            case "product", (int(index), gate):
+                return [(f"heard {index}", P[index].gates.index(gate))]
+            case _:
+                return [("mask", 0)]
+
+    effects: list[list[Effect]] = [[] for _ in range(program.stages + 1)]
+    for p in P:
+        if p.value.op != "state":
+            effects[p.stage].append(Effect(f"value {p.index}", 0, p.value))
+    for op, kept in (("kept", gradient.kept), ("kept rows", gradient.kept_rows)):
+        for k, node in enumerate(kept):
+            effects[node.stage].append(Effect(op, k, node, optional=True))
+    for k, node in enumerate(program.new):
+        effects[-1].append(Effect(home(k), 0, node, last=True))
+        out = Effect(f"history {k}", 0, node, optional=True) if k else Effect("y", 0, node)
+        effects[-1].append(out)
+    return Plan({s.name: s for s in streams}, effects, loads)
+
+
+def backward_plan(program: Program, gradient: Gradient) -> Plan:
+    """Plan the phases of a step back, and behind them one for each product's value."""
+    P, S = program.products, len(program.states)
+    pending = [_pending(node) for node in gradient.states]
+    streams = [Stream("input", PACKED, len(program.gates)), Stream("y", PACKED, 1)]
+    streams += [Stream(f"history {k}", PACKED, 1) for k in range(1, S)]
+    streams += [Stream("kept", PACKED, len(gradient.kept))]
+    streams += [Stream("kept rows", PACKED, len(gradient.kept_rows))]
+    streams += [Stream("mask", BLOCK, 1)]
+    streams += [Stream(f"vector {n}", SHARED, 1) for n in _parameters(program)]
+    streams += [Stream(f"before {k}", BLOCK, 1) for k in range(S)]
+    streams += [Stream("dy", PACKED, 1), Stream("dinput", PACKED, len(program.gates))]
+    streams += [Stream("sums", SHARED, len(program.vectors))]
+    streams += [Stream(f"value {p.index}", BLOCK, 1) for p in P]
+    streams += [Stream(f"dvalue {p.index}", BLOCK, 1) for p in P]
+    streams += [
+        Stream(f"dheard {p.index}", PACKED, len(p.gates))
+        for p in P
+        if shared_with_inputs(program, gradient, p.index) is None
+    ]
+    streams += [Stream(f"dstate {k}", BLOCK, 1) for k in range(S) if has_carry(gradient, k)]
+
+    def loads(node: Node) -> list[tuple[str, int]]:
+        match node.op, node.value:
+            case "input", int(k):
+                return [("input", k)]
+            case "vector", (name, int(block)):
+                return [(f"vector {name}", block)]
+            case "state", int(k):
+                return [(f"before {k}", 0)]
+            case "new", int(k):
+                return [(f"history {k}" if k else "y", 0)]
+            case "kept", int(k):
+                return [("kept", k)]
+            case "kept_row", int(k):
+                return [("kept rows", k)]
+            case "back", int(k):
+                return [(f"dvalue {k}", 0)]
+            case "grad", int(k):
+                parts = [(f"dvalue {i}", 0) for i in pending[k][0]]
+                if has_carry(gradient, k):
+                    parts.append((f"dstate {k}", 0))
+                return parts if k else [*parts, ("dy", 0)]
+            case _:
+                return [("mask", 0)]
+
+    effects: list[list[Effect]] = [[] for _ in range(program.stages + 1)]
+    for k, node in enumerate(gradient.inputs):
+        effects[node.stage].append(Effect("dinput", k, node))
+    for p in P:
+        if f"dheard {p.index}" in {s.name for s in streams}:
+            for k, gate in enumerate(p.gates):
+                stage = program.stages - 1 - p.stage
+                node = gradient.heard[p.index, gate]
+                effects[stage].append(Effect(f"dheard {p.index}", k, node))
+    for k, v in enumerate(program.vectors):
+        node = gradient.vectors[v]
+        if node.op != "const":
+            effects[node.stage].append(Effect("sums", k, node, adds=True))
+    for k in range(S):
+        if has_carry(gradient, k):
+            rest = pending[k][1]
+            rest = program.nodes.const(0) if rest is None else rest
+            effects[rest.stage].append(Effect(f"dstate {k}", 0, rest, last=True))
+    while len(effects) > 1 and not effects[-1]:
+        effects.pop()
+    return Plan({s.name: s for s in streams}, effects, loads)
+
+
+def shared_with_inputs(program: Program, gradient: Gradient, index: int) -> int | None:
+    """Return from which gate on the gradient of what a product gave is that of the input side.
+
+    None where it is not, gate by gate and in the same order.
+    """
+    product = program.products[index]
+    first = program.gates.index(product.gates[0])
+    here = program.gates[first : first + len(product.gates)]
+    same = here == product.gates and all(
+        gradient.inputs[first + k] is gradient.heard[index, gate]
+        for k, gate in enumerate(product.gates)
+    )
+    # it must be there when the product runs
+    stage = program.stages - 1 - product.stage
+    return first if same and all(gradient.heard[index, g].stage <= stage for g in here) else None
+
+
+def has_carry(gradient: Gradient, state: int) -> bool:
+    """State whether a state's gradient is more than what products bring back to it alone."""
+    products, rest = _pending(gradient.states[state])
+    others = [n for k, n in enumerate(gradient.states) if k != state]
+    return rest is not None or any(set(products) & set(_pending(n)[0]) for n in others)
+
+
+def pending(gradient: Gradient, state: int) -> list[int]:
+    """List the products whose gradients are added to a state's as they come."""
+    return _pending(gradient.states[state])[0]
+
+
+def _pending(node: Node) -> tuple[list[int], Node | None]:
+    """Part a sum into what products bring back and the rest."""
+    if node.op == "back":
+        return [node.value], None
+    if node.op == "add":
+        for arg, other in (node.args, node.args[::-1]):
+            if arg.op == "back":
+                products, rest = _pending(other)
+                return [arg.value, *products], rest
+    return [], node
+
+
+def _parameters(program: Program) -> list[str]:
+    return list(dict.fromkeys(name for name, _ in program.vectors))
+
+
+HEAD = '''"""{title}
+
+Written by Plait from the cell's equations; a change here is written over.
+"""
+
+from numba import float32 as _f
+from numba import njit
+
+from plait.kernels.cpu.jit import phases
+from plait.kernels.cpu.simd import {names}
+'''
+
+
+@dataclass(frozen=True)
+class Written:
+    """The source of a program, forward and backward, and the streams of the tables."""
+
+    forward: Plan
+    backward: Plan
+    forward_text: str
+    backward_text: str
+
+
+def write(program: Program, gradient: Gradient, title: str) -> Written:
+    """Write the modules of a program."""
+    forward = forward_plan(program, gradient)
+    backward = backward_plan(program, gradient)
+    functions = [f"forward_{k}" for k in range(len(forward.effects))]
+    text = [forward.write("forward", program.names), _entry("forward", functions)]
+    forward_text = _module(f"{title}, a step forward", text)
+    functions = [f"backward_{k}" for k in range(len(backward.effects))]
+    text = [backward.write("backward", {})]
+    for k, node in enumerate(gradient.values):
+        alone = Plan(backward.streams, [[Effect(f"value {k}", 0, node)]], backward.loads)
+        text.append(_Phase(alone, f"value_{k}", 0, alone.effects[0], {}).text())
+        functions.append(f"value_{k}")
+    backward_text = _module(f"{title}, a step back", [*text, _entry("backward", functions)])
+    return Written(forward, backward, forward_text, backward_text)
+
+
+def _module(title: str, parts: list[str]) -> str:
+    body = "\n\n\n".join(parts)
+    called = {"LANES"} | set(re.findall(r"\b([a-z_0-9]+)\(", body))
+    names = ", ".join(sorted(name for name in called if hasattr(simd, name)))
+    return f"{HEAD.format(title=title, names=names)}\n\n{body}\n"
+
+
+def _entry(name: str, functions: list[str]) -> str:
+    lines = [f"@phases\ndef {name}(which, live, at, count):"]
+    for k, function in enumerate(functions):
+        lines.append(f"    {'if' if k == 0 else 'elif'} which == {k}:")
+        lines.append(f"        {function}(live, at, count)")
+    return "\n".join(lines)

@@ -1,0 +1,145 @@
+"""A linear operator's basis on a CPU: its tables, and products with it outside the loops."""
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from plait.kernels.cpu.basis import Basis, expand_basis_backward_of, expand_basis_of
+from plait.kernels.cpu.jit import empty_f32, parallel_for
+from plait.kernels.cpu.matmul import multiplied
+from plait.kernels.cpu.rounding import pack
+from plait.kernels.cpu.simd import ROWS
+from plait.kernels.sparse import Shift
+
+BLOCK = 64
+"""Rows that run through time together at most, unless a graph has more."""
+
+DENSE = 0.7
+"""Share of a shift's entries that are not 0 above which the whole matrix is faster, as measured."""
+
+
+class Filters(NamedTuple):
+    """The basis of a linear operator, that of its gradient, and what holds their numbers."""
+
+    basis: Basis
+    transposed: Basis
+    held: tuple[Tensor, ...]
+
+
+@lru_cache(16)
+def product_alone(nodes: int) -> Filters:
+    """Return the basis of a matrix product, without a graph: x itself."""
+    return filters((), 0, True, nodes)
+
+
+def filters(shifts: tuple[Shift, ...], order: int, identity: bool, nodes: int) -> Filters:
+    """Stack the shifts of an operator, each applied up to `order` times."""
+    shifts = shifts if order else ()
+    width = 1 + order * len(shifts)
+    heard = width if identity else width - 1
+    there = _stacked([s.matrix for s in shifts], nodes)
+    back = _stacked([s.transposed for s in shifts], nodes)
+    basis, transposed = (
+        Basis(nodes, width, heard, len(shifts), *map(Tensor.data_ptr, side))
+        for side in (there, back)
+    )
+    return Filters(basis, transposed, (*there, *back))
+
+
+def _stacked(matrices: list[Tensor], nodes: int) -> tuple[Tensor, ...]:
+    """Return offsets `[shifts, N + 1]`, columns and values of several matrices, and them if dense."""
+    parts = [m if m.layout == torch.sparse_csr else m.to_sparse_csr() for m in matrices]
+    offsets = torch.zeros(len(parts), nodes + 1, dtype=torch.int32)
+    for k, part in enumerate(parts):
+        offsets[k] = part.crow_indices() + (offsets[k - 1, -1] if k else 0)
+    columns = torch.cat([torch.zeros(0, dtype=torch.int32), *(p.col_indices() for p in parts)])
+    values = torch.cat([torch.zeros(0), *(p.values() for p in parts)])
+    dense = torch.zeros(0)
+    if len(values) > DENSE * len(parts) * nodes**2:
+        dense = torch.stack([m.to_dense() for m in matrices])
+    return offsets, columns.int(), values, dense
+
+
+def members(count: int, nodes: int) -> int:
+    """Cut so many members of a batch into blocks, enough for all threads."""
+    rows = min(BLOCK, -(-count * nodes // torch.get_num_threads()))
+    return max(1, -(-rows // ROWS) * ROWS // nodes)
+
+
+def linear(x: Tensor, weight: Tensor) -> Tensor:
+    """Return x Wᵀ, to be differentiated to any order."""
+    return _Linear.apply(x, weight)  # pyright: ignore[reportReturnType]
+
+
+def expanded(x: Tensor, filters: Filters) -> Tensor:
+    """Put the basis of x `[..., N, F]` side by side, to be differentiated to any order."""
+    if filters.basis.width == 1:
+        return x
+    return _Expand.apply(x, filters, False)  # pyright: ignore[reportReturnType]
+
+
+class _Linear(Function):
+    """The gradient of the weights, a sum over all rows, is BLAS's."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        y = multiplied(x.flatten(0, -2), pack(weight.T), len(weight))
+        return y.view(*x.shape[:-1], len(weight))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        x, weight = ctx.saved_tensors
+        rows, dy = x.flatten(0, -2), grads[0].flatten(0, -2)
+        if torch.is_grad_enabled():
+            return (dy @ weight).view(x.shape), (rows.T @ dy).T
+        dx = None
+        if ctx.needs_input_grad[0]:
+            dx = multiplied(dy, pack(weight), x.shape[-1]).view(x.shape)
+        return dx, (rows.T @ dy).T  # the faster way round where x is narrow
+
+
+class _Expand(Function):
+    """Linear in x; its gradient is the same the other way, to be summed in place of stacked."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, filters: Filters, back: bool) -> Tensor:
+        ctx.filters, ctx.back = filters, back
+        rows = x.flatten(0, -2)
+        y = _summed(rows, filters.transposed) if back else _stack(rows, filters.basis)
+        return y.view(*x.shape[:-1], y.shape[-1])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return _Expand.apply(grads[0], ctx.filters, not ctx.back), None, None  # pyright: ignore[reportReturnType]
+
+
+def _stack(x: Tensor, basis: Basis) -> Tensor:
+    """Put the terms of x `[rows, F]` side by side: `[rows, heard · F]`."""
+    rows, F = x.shape
+    z = empty_f32(rows, basis.width * F)
+    z[:, :F] = x
+    count = rows // basis.nodes
+    size = members(count, basis.nodes)
+    parallel_for(
+        lambda first: expand_basis_of(basis, z.data_ptr(), first, min(first + size, count), F),
+        range(0, count, size),
+    )
+    return z[:, (basis.width - basis.heard) * F :]
+
+
+def _summed(dz: Tensor, basis: Basis) -> Tensor:
+    """Sum the terms `[rows, heard · F]` with the shifts transposed: `[rows, F]`."""
+    F, count = dz.shape[1] // basis.heard, len(dz) // basis.nodes
+    dz = dz.clone(memory_format=torch.contiguous_format)
+    x, size = dz.new_zeros(len(dz), F), members(count, basis.nodes)
+    parallel_for(
+        lambda first: expand_basis_backward_of(
+            basis, dz.data_ptr(), x.data_ptr(), first, min(first + size, count), F
+        ),
+        range(0, count, size),
+    )
+    return x

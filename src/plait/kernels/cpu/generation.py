@@ -1,0 +1,250 @@
+"""Text symbol by symbol, in one compiled loop: embed, recur, score, draw.
+
+A step of one stream is a few products of a vector with matrices, bound by how fast the weights
+come from the cache; the operations of a framework would cost more than that. What the first layer
+makes of a symbol is looked up. The cells are the same phases that run over time.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numba import njit
+from numpy.typing import NDArray
+from torch import Tensor
+
+from plait.kernels.cpu import loops
+from plait.kernels.cpu.filtering import product_alone
+from plait.kernels.cpu.jit import compiled, empty_f32, parallel_for
+from plait.kernels.cpu.loops import (
+    address_of,
+    loop_at,
+    place,
+    product_at,
+    state_at,
+    width_of,
+)
+from plait.kernels.cpu.matmul import LAYOUTS, product_as
+from plait.kernels.cpu.packing import Packing
+from plait.kernels.cpu.rounding import Kind, pack
+from plait.kernels.cpu.simd import call, copy, load_i32, load_i64, row_address
+from plait.kernels.cpu.tables import CompiledProgram, ForwardTables
+from plait.kernels.cpu.tables import Layer as TableLayer
+
+STREAMS = 32
+"""Texts that are written side by side in one thread at most."""
+
+
+class LayerWeights(NamedTuple):
+    """The weights of one layer."""
+
+    inputs: Tensor  # [G·H, F]
+    recurrent: Tensor  # [gates·H, H]
+    gates: Sequence[str]  # those that have recurrent weights
+    vectors: Mapping[str, Tensor]  # as in `recurrence.run`
+
+
+class Draw(NamedTuple):
+    """How a symbol is drawn, as `Sampling` says; 0 where a filter is not wanted."""
+
+    beta: float
+    top_k: int
+    top_p: float
+    min_p: float
+
+
+class Generator:
+    """The weights of a model, packed, and the states of texts that are being written.
+
+    Parameters
+    ----------
+    program : CompiledProgram
+    layers : list of LayerWeights
+    embedding : Tensor `[V, F]`
+    output, bias : Tensor `[V, H]` and `[V]`
+    state : tuple of Tensor `[layers, B, H]`
+    kind : "float32", "bfloat16" or "int8"
+        How the matrices are packed, which were rounded so before.
+    """
+
+    def __init__(
+        self, program: CompiledProgram, layers: list[LayerWeights], embedding: Tensor,
+        output: Tensor, bias: Tensor, state: tuple[Tensor, ...], kind: Kind = "float32",
+    ) -> None:  # fmt: skip
+        self.state = tuple(s.detach().clone(memory_format=torch.contiguous_format) for s in state)
+        _, self.count, self.H = state[0].shape
+        self.symbols, self.bias = len(output), bias.detach().double().numpy()
+        self.table = (embedding @ layers[0].inputs.T).detach().contiguous()  # [V, G·H]
+        self.gates = self.table.shape[1]
+        self.layout, self.output = LAYOUTS[kind], pack(output.detach().T, kind)
+        self.inputs = [pack(layer.inputs.detach().T, kind) for layer in layers[1:]]
+        self.tables = [
+            _tables(program, layer, tuple(s[k] for s in self.state), kind)
+            for k, layer in enumerate(layers)
+        ]
+        below = [0, *(w.data_ptr() for w in self.inputs)]
+        self.addresses = np.array(
+            [(t.address, b) for t, b in zip(self.tables, below, strict=True)], np.int64
+        )
+        slots = self.tables[0].slots
+        self.input_slot, self.y_slot = slots["input"], slots["y"]
+
+    def generate(self, last: Tensor, uniform: NDArray[np.float64], draw: Draw) -> Tensor:
+        """Feed the symbols `last [B]`, draw from `uniform [n, B]`, and so on, n steps: `[n, B]`."""
+        written = torch.empty(uniform.shape, dtype=torch.int32)
+        size = min(STREAMS, -(-self.count // torch.get_num_threads()))
+        last = last.int()
+
+        def block(first: int) -> None:
+            count = min(size, self.count - first)
+            logits = torch.empty(count, self.symbols)
+            each = -(-self.tables[0].room(count) // 16) * 16
+            room = empty_f32(each * len(self.tables))
+            _generate(
+                self.layout, draw, self.addresses.ctypes.data, len(self.tables), self.gates,
+                self.input_slot, self.y_slot, first, first + count, 4 * each,
+                self.table.data_ptr(), self.output.data_ptr(), self.bias, last.data_ptr(),
+                room.data_ptr(), logits.data_ptr(), logits.numpy(), np.empty(self.symbols),
+                np.empty(self.symbols, np.bool_), uniform, written.numpy(),
+            )  # fmt: skip
+
+        parallel_for(block, range(0, self.count, size))
+        return written
+
+
+def _tables(
+    program: CompiledProgram, layer: LayerWeights, state: tuple[Tensor, ...], kind: Kind
+) -> ForwardTables:
+    """Make a layer's tables, for one step at a time: what it reads and writes is a block's own."""
+    none = torch.empty(0)
+    vectors = {name: v.detach().contiguous() for name, v in layer.vectors.items()}
+    of = TableLayer(
+        program, product_alone(1), Packing.of(None, 1, len(state[0])), none, layer.gates,
+        tuple(vectors), lambda *tensors: tensors, differentiate=False,
+    )  # fmt: skip
+    return ForwardTables(
+        of, state[0].shape[-1], none, layer.recurrent.detach(), tuple(vectors.values()), state,
+        state, none, {}, [none] * len(state), kind, own_rows=True,
+    )  # fmt: skip
+
+
+@compiled
+def _generate(
+    layout, draw, layers, depth, gates, input_slot, y_slot, first, last, each, table, output, bias,
+    before, room, scores, logits, chances, taken, uniform, written,
+):  # fmt: skip
+    """Write `len(uniform)` symbols of the streams first … last."""
+    count = last - first
+    for k in range(depth):
+        live = room + each * k
+        loop = loop_at(load_i64(layers, 2 * k))
+        place(loop, first, count, 0, live)
+        _move_states(loop, live, first, count, True)
+    for n in range(len(uniform)):
+        for k in range(depth):
+            live = room + each * k
+            loop = loop_at(load_i64(layers, 2 * k))
+            H, x = loop.H, address_of(live, input_slot)
+            if k:
+                below = address_of(live - each, y_slot)
+                product_as(layout, below, H, count, load_i64(layers, 2 * k + 1), H, x, gates)
+            else:
+                for s in range(count):
+                    symbol = written[n - 1, first + s] if n else load_i32(before, first + s)
+                    copy(row_address(table, symbol, gates), row_address(x, s, gates), gates)
+            for phase in range(loop.phase_count):
+                which = load_i64(loop.phases, phase)
+                if which >= 0:
+                    call(loop.function, which, live, 0, count)
+                for i in range(loop.product_count):
+                    p = product_at(loop, i)
+                    if p.phase == phase:
+                        product_as(layout, address_of(live, p.source), width_of(live, p.source),
+                                   count, p.weights, H, address_of(live, p.target), p.columns)  # fmt: skip
+        loop = loop_at(load_i64(layers, 0))
+        top = address_of(room + each * (depth - 1), y_slot)
+        product_as(layout, top, loop.H, count, output, loop.H, scores, len(bias))
+        for s in range(count):
+            for v in range(len(bias)):
+                chances[v] = logits[s, v] + bias[v]
+            written[n, first + s] = _drawn(draw, chances, taken, uniform[n, first + s])
+    for k in range(depth):
+        _move_states(loop_at(load_i64(layers, 2 * k)), room + each * k, first, count, False)
+
+
+@njit
+def _move_states(loop, live, first, count, into):
+    """Copy the states into a block's room, or out of it."""
+    for k in range(loop.state_count):
+        state = state_at(loop, k)
+        home, width = address_of(live, state.home), width_of(live, state.home)
+        for s in range(count):
+            here = row_address(home, s, width)
+            if into:
+                copy(row_address(state.start, first + s, loop.H), here, loop.H)
+            else:
+                copy(here, row_address(state.final, first + s, loop.H), loop.H)
+
+
+@njit
+def _drawn(draw, chances, taken, u):
+    """Draw from logits, as `Sampling.draw` does; `chances` and `taken` are used up."""
+    best = 0
+    for v in range(len(chances)):
+        if chances[v] > chances[best]:
+            best = v
+    if math.isinf(draw.beta):
+        return best
+    highest = chances[best]
+    for v in range(len(chances)):
+        chances[v] = math.exp(draw.beta * (chances[v] - highest))
+    _scale(chances)
+    if draw.top_k:
+        _keep(chances, taken, draw.top_k, math.inf)
+    if draw.top_p:
+        _keep(chances, taken, len(chances), draw.top_p)
+    if draw.min_p:
+        least = draw.min_p * chances[best]
+        for v in range(len(chances)):
+            if chances[v] < least:
+                chances[v] = 0.0
+    _scale(chances)
+    total, last = 0.0, best
+    for v in range(len(chances)):
+        total += chances[v]
+        if chances[v] > 0:
+            last = v
+            if total > u:
+                break
+    return last
+
+
+@njit
+def _keep(chances, taken, count, mass):
+    """Keep the likeliest, so many or until they hold so much, and scale them to sum to 1."""
+    taken[:] = False
+    before = 0.0
+    for _ in range(count):
+        best = -1
+        for v in range(len(chances)):
+            if not taken[v] and (best < 0 or chances[v] > chances[best]):
+                best = v
+        if best < 0 or before >= mass:
+            break
+        taken[best] = True
+        before += chances[best]
+    for v in range(len(chances)):
+        if not taken[v]:
+            chances[v] = 0.0
+    _scale(chances)
+
+
+@njit
+def _scale(chances):
+    total = 0.0
+    for v in range(len(chances)):
+        total += chances[v]
+    for v in range(len(chances)):
+        chances[v] /= total

@@ -1,0 +1,266 @@
+"""torch's own recurrences: oneDNN, cuDNN, and ATen's loop in C++.
+
+They compute four cells × a matrix product. Which cell a layer has is told by its equations: those
+that torch documents are traced here, and a program that is the same, operation by operation, may
+run there. Sequences that end early are run to the end of the padding, which is faster than packing
+them, and the state is taken from where each one ended. Two are packed: the LSTM, whose cell state
+torch does not give at every step, and the RNN of max(0, ·), whose unbounded state may overflow in
+the padding, where even a gradient of zero would come back as NaN.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from plait.kernels.kernel import Call, State
+from plait.kernels.program import Program
+from plait.kernels.trace import trace
+
+# cuDNN wants its weights in one block and says so at every call; ours are copied into one.
+warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous")
+
+_FUNCTIONS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
+    "LSTM": torch.lstm,
+    "GRU": torch.gru,
+    "RNN_TANH": torch.rnn_tanh,
+    "RNN_RELU": torch.rnn_relu,
+}
+
+
+class TorchRecurrence:
+    """torch's own function for a cell × a matrix product.
+
+    Parameters
+    ----------
+    name : "oneDNN", "cuDNN" or "ATen"
+        Which of its implementations: the one that torch takes is known from the call.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def accepts(self, layer: Any, call: Call) -> str | None:
+        """Accept one of torch's cells × a matrix product, where this implementation runs it."""
+        reason = self._refusal(layer, call)
+        if reason is None and self.taken(layer, call) != self.name:
+            reason = f"torch takes {self.taken(layer, call)} here"
+        return reason
+
+    def _refusal(self, layer: Any, call: Call) -> str | None:
+        if torch_mode(layer) is None:
+            return f"torch has no {layer.cell!r} × {layer.operator!r}"
+        if call.unroll:
+            return "the states of every step are asked for"
+        if call.dropout:
+            return "torch has no recurrent dropout"
+        if not layer.inputs["weight"].numel():
+            return "torch takes no inputs of size 0"
+        if torch.compiler.is_compiling():
+            return "torch.compile traces the call"
+        return None
+
+    def taken(self, layer: Any, call: Call) -> str:
+        """Name the implementation that torch takes."""
+        x = call.x
+        if x.device.type == "cuda" and torch.backends.cudnn.is_acceptable(x):
+            return "cuDNN"
+        onednn = torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled  # pyright: ignore[reportAttributeAccessIssue]
+        plain = x.device.type == "cpu" and x.dtype == torch.float32 and call.lengths is None
+        return "oneDNN" if onednn and plain and torch_mode(layer) == "LSTM" else "ATen"
+
+    def describe(self, layer: Any, call: Call) -> str:
+        """Return torch's function, device and type."""
+        mode = str(torch_mode(layer)).split("_")[0]
+        kind = str(call.x.dtype).removeprefix("torch.")
+        return f"torch's {mode} on {call.x.device.type} in {kind}"
+
+    def run(self, layer: Any, call: Call) -> tuple[Tensor, State, State]:
+        """Run one layer in one direction."""
+        begin = tuple(s[None] for s in call.start)
+        mode = torch_mode(layer)
+        assert mode is not None
+        h, final = run(mode, call.x, begin, weights_of(layer), call.lengths, call.keep)
+        return h, tuple(s[0] for s in final), ()
+
+
+    def run_stack(
+        self, layers: Sequence[Any], x: Tensor, starts: State, *, depth: int, dropout: float
+    ) -> tuple[Tensor, State]:
+        """Run a whole stack, `depth` layers of one direction or two, in one call."""
+        mode = torch_mode(layers[0])
+        assert mode is not None
+        weights = [w for layer in layers for w in weights_of(layer)]
+        return run(
+            mode, x, starts, weights, None, None,
+            layers=depth, bidirectional=len(layers) > depth, dropout=dropout,
+        )  # fmt: skip
+
+
+def torch_mode(layer: Any) -> str | None:
+    """Name the mode of `torch.nn` that computes what a layer does, or None."""
+    basis = layer.basis_of
+    if basis is None or set(layer.inputs) != {"weight"} or layer.inputs["weight"].ndim != 2:
+        return None
+    if getattr(layer.operator, "check", None) is not None:  # it aggregates neighbours
+        return None
+    program = layer.program(dropped=False)
+    if isinstance(program, str) or tuple(layer.recurrent_gates) != tuple(layer.gates):
+        return None
+    return _modes(layer.gates).get(program.key)
+
+
+@cache
+def _modes(gates: tuple[str, ...]) -> dict[str, str]:
+    """Return torch's modes by the keys of their programs, with gates of these names."""
+    modes: dict[str, str] = {}
+    for mode, (step, count, states, own) in _EQUATIONS.items():
+        if len(gates) == count:
+            program = _program(step, gates, states, own)
+            modes[program.key] = mode
+    return modes
+
+
+def _program(step: Any, gates: tuple[str, ...], states: tuple[str, ...], own: int) -> Program:
+    return trace(
+        step, 2, gates=gates, bias_gates=gates, recurrent_gates=gates,
+        recurrent_bias_gates=gates[len(gates) - own :], states=states, vectors={}, dropped=False,
+    )  # fmt: skip
+
+
+def _rnn_tanh(x: Any, recurrent: Any, state: Any, vectors: Any) -> Any:
+    return (torch.tanh(x + recurrent(state[0])),)
+
+
+def _rnn_relu(x: Any, recurrent: Any, state: Any, vectors: Any) -> Any:
+    return (torch.relu(x + recurrent(state[0])),)
+
+
+def _lstm(x: Any, recurrent: Any, state: Any, vectors: Any) -> Any:
+    h, c = state
+    i, f, g, o = (x + recurrent(h)).chunk(4, -1)
+    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+    return torch.sigmoid(o) * torch.tanh(c), c
+
+
+def _gru(x: Any, recurrent: Any, state: Any, vectors: Any) -> Any:
+    (h,) = state
+    x_r, x_z, x_n = x.chunk(3, -1)
+    u_r, u_z, u_n = recurrent(h).chunk(3, -1)
+    r, z = torch.sigmoid(x_r + u_r), torch.sigmoid(x_z + u_z)
+    n = torch.tanh(x_n + r * u_n)
+    return (z * h + (1 - z) * n,)
+
+
+# step, gates, states, gates with a recurrent bias of their own (the last ones)
+_EQUATIONS: dict[str, tuple[Any, int, tuple[str, ...], int]] = {
+    "RNN_TANH": (_rnn_tanh, 1, ("h",), 0),
+    "RNN_RELU": (_rnn_relu, 1, ("h",), 0),
+    "LSTM": (_lstm, 4, ("h", "c"), 0),
+    "GRU": (_gru, 3, ("h",), 1),
+}
+
+
+def weights_of(layer: Any) -> list[Tensor]:
+    """Return W, U and torch's two biases of a layer that torch has."""
+    second = torch.zeros_like(layer.bias)
+    if layer.recurrent_bias is not None:
+        second = layer.spread(layer.recurrent_bias, layer.recurrent_bias_gates, layer.gates)
+    return [layer.inputs["weight"], layer.recurrent["weight"], layer.bias, second]
+
+
+def run(
+    mode: str,
+    x: Tensor,
+    start: State,
+    weights: list[Tensor],
+    lengths: Tensor | None,
+    keep: Tensor | None,
+    *,
+    layers: int = 1,
+    bidirectional: bool = False,
+    dropout: float = 0.0,
+) -> tuple[Tensor, State]:
+    """Run one layer in one direction, or without lengths a whole stack in one call.
+
+    Parameters
+    ----------
+    mode : "LSTM", "GRU", "RNN_TANH" or "RNN_RELU"
+    x : Tensor `[T, B, (N,) F]`
+        Nodes, where there are any, are independent sequences.
+    start : tuple of Tensor `[layers·D, B, (N,) H]`
+    weights : for each layer and direction W `[G·H, F]`, U `[G·H, H]`, and two biases `[G·H]`
+    lengths : Tensor `[B]`
+    keep : boolean Tensor `[T, B, (1,) 1]`
+        The same as a mask.
+    layers, bidirectional, dropout
+        Of the stack; dropout acts between layers.
+
+    Returns
+    -------
+    outputs : Tensor `[T, B, (N,) D·H]`
+    final state : tuple of Tensor `[layers·D, B, (N,) H]`
+    """
+    stacked = start[0].shape  # [layers·D, B, (N,) H]
+    y_shape = (*x.shape[:-1], stacked[-1] * (2 if bidirectional else 1))
+    x = x.flatten(1, -2)  # [T, B·N, F]
+    hx = tuple(s.flatten(1, -2).contiguous() for s in start)  # [layers·D, B·N, H]
+    if lengths is None or x.shape[1] == 0:  # torch packs no empty batch
+        y, final = _call(mode, x, hx, weights, layers, dropout, bidirectional)
+    else:
+        assert keep is not None
+        nodes = stacked[2] if len(stacked) == 4 else 1
+        ends = lengths.repeat_interleave(nodes)  # [B·N]
+        if mode in ("LSTM", "RNN_RELU"):
+            y, final = _packed(mode, x, hx, weights, ends)
+        else:
+            y, _ = _call(mode, x, hx, weights)
+            last = y[(ends - 1).clamp(min=0), torch.arange(len(ends), device=y.device)]
+            final = (torch.where((ends > 0)[:, None], last, hx[0][0])[None],)
+    y = y.view(y_shape)
+    if keep is not None:
+        y = y.masked_fill(~keep, 0)
+    return y, tuple(s.view(stacked) for s in final)
+
+
+def _call(
+    mode: str,
+    x: Tensor,
+    hx: State,
+    weights: list[Tensor],
+    layers: int = 1,
+    dropout: float = 0.0,
+    bidirectional: bool = False,
+) -> tuple[Tensor, State]:
+    training = torch.is_grad_enabled() or dropout > 0
+    # first and last of the options: whether there are biases, whether the batch comes first
+    options = (True, layers, dropout, training, bidirectional, False)
+    y, *final = _FUNCTIONS[mode](x, hx if mode == "LSTM" else hx[0], weights, *options)
+    return y, tuple(final)
+
+
+def _packed(
+    mode: str, x: Tensor, hx: State, weights: list[Tensor], ends: Tensor
+) -> tuple[Tensor, State]:
+    """Run over packed sequences; those of length 0 take one step that is not kept."""
+    packed = pack_padded_sequence(x, ends.clamp(min=1).cpu(), enforce_sorted=False)
+    order, back = packed.sorted_indices, packed.unsorted_indices
+    assert order is not None
+    assert back is not None
+    ordered = tuple(s[:, order] for s in hx)
+    # arguments after the weights: biases, layers, dropout, training, bidirectional
+    options = (True, 1, 0.0, torch.is_grad_enabled(), False)
+    data, *final = _FUNCTIONS[mode](
+        packed.data,
+        packed.batch_sizes,
+        ordered if mode == "LSTM" else ordered[0],
+        weights,
+        *options,
+    )
+    y, _ = pad_packed_sequence(packed._replace(data=data), total_length=x.shape[0])
+    moved = (ends > 0)[:, None]
+    return y, tuple(torch.where(moved, f[:, back], s) for f, s in zip(final, hx, strict=True))

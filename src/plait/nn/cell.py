@@ -1,0 +1,199 @@
+"""The cell of a recurrent network: its equations, without weights."""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from types import CodeType
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from plait.kernels.program import Program
+from plait.kernels.trace import UntraceableError, gate_names, trace
+
+State = tuple[Tensor, ...]
+
+
+class RecurrentSide(Protocol):
+    """Apply the operator to `tensor` with the recurrent weights of `gates` (default: all)."""
+
+    def __call__(self, tensor: Tensor, gates: Sequence[str] | None = None) -> Tensor:
+        """Return the recurrent side of these gates, stacked: `[B, (N,) len(gates)·H]`."""
+        ...
+
+
+class Cell:
+    """One step of a recurrent network: equations alone. Subclass it to make your own.
+
+    Declare, as class attributes:
+
+    - `gates`: names of the gates, in the order in which they are stacked; a string is a sequence
+      of one-letter names;
+    - `bias_gates`: the gates whose input side has a bias (None: all);
+    - `recurrent_gates`: the gates that have recurrent weights (None: all; `()`: none, a cell whose
+      gates read the input alone);
+    - `recurrent_bias_gates`: the gates whose *recurrent* side has a bias of its own (none);
+    - `states`: names of the states; the first is the output;
+    - `vectors`: weights that are the cell's own: names of vectors `[H]`, one number a channel
+      (peepholes), or a mapping from names to how many times H each is long (the gain of a layer
+      norm over four gates: `{"gain": 4}`);
+    - `initial_bias`, `initial_vectors`: for a gate or a vector, the value it starts from (0 where
+      nothing is named).
+
+    and write `step`, from differentiable torch operations. Every state is `[B, (N,) H]`.
+
+    **What a cell may own.** Vectors of a multiple of H, and nothing else: every matrix belongs to
+    the operator, on the input side or by `recurrent(value, gates)`, so that any cell runs with any
+    operator. `step` sees the input side, not x itself; a cell that computes with x before the
+    product (the Mogrifier LSTM of Melis et al. 2020, which multiplies x and h by gates of one
+    another in turn) would need the protocol to hand it x and the input product, one step at a time.
+
+    **How it runs.** `step` is traced once by symbols, and kernels, gradients and formulas are
+    written from the equations found so: a cell of your own is as fast as a built-in one. That works
+    for elementwise operations (+ − × ÷, σ, tanh, relu, exp, log, sqrt, where, comparisons, minimum,
+    maximum, clamp, softplus …), numbers, `chunk`, `split`, `cat` and slices by gates, statistics of
+    a row (`mean`, `var`, `sum` with `dim=-1, keepdim=True`, `layer_norm`), and `recurrent` any
+    number of times. Whatever else `step` does runs in plain torch, and `explain()` names the
+    operation and the line.
+
+    Example
+    -------
+    A gated unit of one's own, complete:
+
+    >>> import torch
+    >>> from plait import Cell, Recurrent
+    >>> class MinimalGatedUnit(Cell):
+    ...     gates = "fn"
+    ...     def step(self, x_gates, recurrent, state, vectors):
+    ...         (h,) = state
+    ...         x_f, x_n = x_gates.chunk(2, -1)
+    ...         f = torch.sigmoid(x_f + recurrent(h, "f"))
+    ...         n = torch.tanh(x_n + recurrent(f * h, "n"))
+    ...         return ((1 - f) * h + f * n,)
+    >>> layer = Recurrent(MinimalGatedUnit(), input_size=3, hidden_size=5)
+    >>> y, h = layer(torch.randn(7, 2, 3))          # T = 7, B = 2
+    >>> y.shape, h.shape
+    (torch.Size([7, 2, 5]), torch.Size([1, 2, 5]))
+    """
+
+    gates: Sequence[str]
+    bias_gates: Sequence[str] | None = None
+    recurrent_gates: Sequence[str] | None = None
+    recurrent_bias_gates: Sequence[str] = ()
+    states: Sequence[str] = ("h",)
+    vectors: Sequence[str] | Mapping[str, int] = ()
+    initial_bias: Mapping[str, float] = {}
+    initial_vectors: Mapping[str, float] = {}
+
+    def step(
+        self, x_gates: Tensor, recurrent: RecurrentSide, state: State, vectors: Mapping[str, Tensor]
+    ) -> State:
+        """Go one step forward in time.
+
+        It is called positionally: the names of the arguments are yours.
+
+        Parameters
+        ----------
+        x_gates : Tensor `[B, (N,) G·H]`
+            The input side of all G gates, stacked in the order of `gates`, biases included.
+        recurrent : callable
+            `recurrent(tensor, gates)` is the recurrent side of those gates,
+            `[B, (N,) len(gates)·H]`.
+        state : tuple of Tensor `[B, (N,) H]`
+            In the order of `states`.
+        vectors : mapping of Tensor `[k·H]`
+            By the names in `vectors`.
+
+        Returns
+        -------
+        tuple of Tensor `[B, (N,) H]`
+            The new state, in the order of `states`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no step")
+
+    @property
+    def vector_sizes(self) -> dict[str, int]:
+        """By the name of each own vector, how many times H it is long."""
+        if isinstance(self.vectors, Mapping):
+            return dict(self.vectors)
+        return dict.fromkeys(self.vectors, 1)
+
+
+def program_of(cell: Cell, hidden_size: int, *, dropped: bool = False) -> Program | str:
+    """Return the program of a cell, or the reason why it has none, with the line of its code.
+
+    With `dropped` it is that of a layer whose recurrent dropout is at work.
+    """
+    try:
+        key = _key(cell)
+        return _traced(type(cell), key, hidden_size, dropped, _Unhashed(cell))
+    except TypeError:  # it holds what has no hash: traced at every call
+        return _trace(cell, hidden_size, dropped)
+
+
+class _Unhashed:
+    """Carries a cell past a cache, which goes by what the cell's code reads."""
+
+    def __init__(self, cell: Cell) -> None:
+        self.cell = cell
+
+    def __hash__(self) -> int:
+        return 0
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Unhashed)
+
+
+@lru_cache(512)
+def _traced(
+    kind: type, key: tuple[Any, ...], hidden_size: int, dropped: bool, of: _Unhashed
+) -> Program | str:
+    return _trace(of.cell, hidden_size, dropped)
+
+
+def _trace(cell: Cell, hidden_size: int, dropped: bool) -> Program | str:
+    gates = tuple(cell.gates)
+    recurrent_gates = _given(cell.recurrent_gates, gates)
+    before = dict(vars(cell))
+    try:
+        first, second = (
+            trace(
+                cell.step, hidden_size, gates=gates, bias_gates=_given(cell.bias_gates, gates),
+                recurrent_gates=recurrent_gates,
+                recurrent_bias_gates=gate_names(cell.recurrent_bias_gates, recurrent_gates),
+                states=tuple(cell.states), vectors=cell.vector_sizes, dropped=dropped,
+            )
+            for _ in range(2)
+        )  # fmt: skip
+    except UntraceableError as error:
+        return str(error)
+    if first.key != second.key or before != vars(cell):
+        return f"{type(cell).__name__}.step is not the same at every call"
+    return first
+
+
+def _given(gates: Sequence[str] | None, of: tuple[str, ...]) -> tuple[str, ...]:
+    return of if gates is None else gate_names(gates, of)
+
+
+def _key(cell: Cell) -> tuple[Any, ...]:
+    """Return what decides the equations: the code of `step`, and the numbers that it reads."""
+    step = type(cell).step
+    code: CodeType | None = getattr(step, "__code__", None)
+    own = tuple(vars(cell).items())
+    if any(isinstance(value, Tensor) for _, value in own) or code is None:
+        raise TypeError("what it holds may change unseen")
+    read: list[Any] = [getattr(type(cell), name, None) for name in code.co_names]
+    read += [step.__globals__.get(name) for name in code.co_names]
+    for place in step.__closure__ or ():
+        try:
+            read.append(place.cell_contents)
+        except ValueError:  # it stands empty still
+            read.append(None)
+    numbers = tuple(r for r in read if isinstance(r, int | float | str))
+    declared = (
+        tuple(cell.gates), cell.bias_gates, cell.recurrent_gates, cell.recurrent_bias_gates,
+        tuple(cell.states), tuple(cell.vector_sizes.items()),
+    )  # fmt: skip
+    key = (code, own, numbers, declared)
+    hash(key)
+    return key

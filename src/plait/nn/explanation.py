@@ -1,0 +1,51 @@
+"""Which kernel runs a layer, and why no faster one: what `Recurrent.explain` returns."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from plait.kernels.kernel import Call, Choice
+from plait.nn.graph import Graph
+
+
+def explain(layer: Any, graph: Graph | None, *, source: bool) -> str:
+    """Describe the kernels of a `Recurrent`, layer by layer."""
+    said: Any = getattr(layer.operator, "explain", None)
+    lines: list[str] = []
+    for k in range(layer.layers):
+        one = layer.directions[k * layer.num_directions]
+        width = layer.hidden_size * layer.num_directions if k else layer.input_size
+        x = _like(one, width)
+        plain = layer.choice(k, x)
+        padded = layer.choice(k, x, lengths=torch.ones(1, dtype=torch.long))
+        line = f"layer {k}: {_described(plain, one, x)}"
+        if padded.kernel is not plain.kernel:
+            line += f"; with lengths: {_described(padded, one, x)}"
+        lines.append(line)
+        reasons = dict.fromkeys(reason for _, reason in plain.passed_over)
+        for reason in reasons:
+            names = [name for name, other in plain.passed_over if other == reason]
+            lines.append(f"  not {', '.join(names)}: {reason}")
+        if said is not None:
+            for side, inputs, gates in (
+                ("input", width, one.gates),
+                ("recurrent", layer.hidden_size, one.recurrent_gates),
+            ):
+                if gates:
+                    text = said(inputs, len(gates) * layer.hidden_size, graph)
+                    lines.append(f"  {side} side: {text}")
+        written: Any = getattr(plain.kernel, "source", None)
+        if source and written is not None:
+            lines.append(written(one))
+    return "\n".join(lines)
+
+
+def _described(choice: Choice, one: Any, x: Tensor) -> str:
+    return f"{choice.kernel.name} - {choice.kernel.describe(one, Call(x, ()))}"
+
+
+def _like(one: Any, width: int) -> Tensor:
+    """Return an input of the layer's type, on its device."""
+    weight = next(one.parameters(), None)
+    return torch.empty(1, 1, width) if weight is None else weight.new_empty(1, 1, width)

@@ -1,0 +1,68 @@
+"""A recurrent layer between an embedding and an output, as one compiled loop that writes text."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from plait.kernels.cpu.generation import Draw, Generator, LayerWeights
+from plait.kernels.cpu.kernel import CompiledLoops, compiled_program
+from plait.kernels.cpu.rounding import Kind
+from plait.kernels.kernel import Call
+from plait.nn.cell import State
+from plait.nn.operators import Dense
+from plait.nn.recurrent import Recurrent
+from plait.nn.layer import Layer
+from plait.sampling import Sampling
+
+
+class CompiledGenerator:
+    """Writes on from a state: symbol, embedding, recurrence, output, draw, next symbol.
+
+    Parameters
+    ----------
+    embedding : Tensor `[V, F]`
+        The input of the first layer for each symbol.
+    recurrent : Recurrent
+        A cell that can be traced with the `Dense` operator, in one direction.
+    output : nn.Linear
+    state : tuple of Tensor `[layers, B, H]`
+    kind : "float32", "bfloat16" or "int8"
+        What the matrices were rounded to, and so how they are read.
+    """
+
+    def __init__(
+        self, embedding: Tensor, recurrent: Recurrent, output: nn.Linear, state: State,
+        kind: Kind = "float32",
+    ) -> None:  # fmt: skip
+        layers: list[LayerWeights] = []
+        for layer in recurrent.directions:
+            assert isinstance(layer, Layer)
+            W = layer.inputs["weight"]
+            U = layer.recurrent["weight"] if layer.recurrent else W.new_empty(0, layer.hidden_size)
+            layers.append(LayerWeights(W, U, layer.recurrent_gates, layer.all_vectors()))
+        program = recurrent.directions[0].program(dropped=False)  # pyright: ignore[reportCallIssue]
+        assert not isinstance(program, str)
+        self.generator = Generator(
+            compiled_program(program), layers, embedding, output.weight, output.bias, state, kind
+        )
+
+    @staticmethod
+    def can_run(recurrent: Recurrent) -> bool:
+        """State whether there is a compiled loop for this layer here."""
+        weight = next(recurrent.parameters())
+        call = Call(weight.detach()[:0], ())
+        return (
+            type(recurrent.operator) is Dense
+            and not recurrent.bidirectional
+            and all(p.dtype == torch.float32 for p in recurrent.parameters())
+            and CompiledLoops().accepts(recurrent.directions[0], call) is None
+        )
+
+    def write(self, last: Tensor, uniform: np.ndarray, sampling: Sampling) -> Tensor:
+        """Go on after the symbols `last [B]`, each drawn by a number of `uniform [steps, B]`."""
+        top_p = sampling.top_p or 1.0
+        draw = Draw(
+            float(sampling.beta), min(sampling.top_k or 0, 2**31), top_p if top_p < 1 else 0.0,
+            float(sampling.min_p or 0.0),
+        )  # fmt: skip
+        return self.generator.generate(last, uniform, draw).long()
