@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from plait.kernels.reference import Reference
 from plait.nn.cell import Cell, RecurrentSide, State
 from plait.nn.operators import Dense
 from plait.nn.recurrent import Recurrent
@@ -244,21 +245,21 @@ class _Watch(Cell):
         self.states_seen: list[State] = []
         self.heard: list[Tensor] = []
         self.calls: list[list[tuple[Tensor, Sequence[str] | None]]] = []
-        self.hear: RecurrentSide | None = None
+        self.recurrent: RecurrentSide | None = None
         self.activations = _Sigmoids()
 
     def step(
-        self, x_gates: Tensor, hear: RecurrentSide, state: State, vectors: Mapping[str, Tensor]
+        self, x_gates: Tensor, recurrent: RecurrentSide, state: State, vectors: Mapping[str, Tensor]
     ) -> State:
-        if self.hear is not None and hear is not self.hear:
+        if self.recurrent is not None and recurrent is not self.recurrent:
             raise ValueError(
                 "the model runs a recurrent layer more than once, or over several graphs"
             )
-        self.hear = hear
+        self.recurrent = recurrent
         calls: list[tuple[Tensor, Sequence[str] | None]] = []
 
         def watched(tensor: Tensor, gates: Sequence[str] | None = None) -> Tensor:
-            answer = hear(tensor, gates)
+            answer = recurrent(tensor, gates)
             calls.append((tensor, gates))
             self.heard.append(answer)
             return answer
@@ -287,9 +288,9 @@ class _Sigmoids(TorchFunctionMode):
 
 
 def _watch(layer: Recurrent) -> list[tuple[str, Layer, _Watch]]:
-    """Put a watch on every strand; as no kernel knows such a cell, the reference runs it."""
+    """Put a watch on every direction, and let the reference run it."""
     watches = []
-    layer.cell = _Watch(layer.cell)
+    layer.cell, layer.kernels = _Watch(layer.cell), [Reference()]
     for k, strand in enumerate(layer.directions):
         assert isinstance(strand, Layer)
         depth, direction = divmod(k, layer.num_directions)
@@ -330,11 +331,11 @@ def _recurrent_gradients(
     weights = list(strand.recurrent.values())
     heard = iter(watch.heard)
     parts = []
-    assert watch.hear is not None
+    assert watch.recurrent is not None
     for calls in watch.calls:
         part = [torch.zeros_like(w) for w in weights]
         for tensor, gates in calls:
-            answer = watch.hear(tensor.detach(), gates)
+            answer = watch.recurrent(tensor.detach(), gates)
             found = torch.autograd.grad(
                 answer, weights, gradients[id(next(heard))], retain_graph=True, allow_unused=True
             )
@@ -351,7 +352,7 @@ def _norm(tensors: Sequence[Tensor]) -> Tensor:
 def _spectral_radius(strand: Layer) -> dict[str, float]:
     """Largest absolute eigenvalue of each gate's recurrent matrix, where it is one."""
     H = strand.hidden_size
-    if type(strand.operator) is not Dense:
+    if type(strand.operator) is not Dense or not strand.recurrent:
         return {}
     weight = strand.recurrent["weight"]  # [G·H, H]
     return {

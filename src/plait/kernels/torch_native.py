@@ -46,13 +46,13 @@ class TorchRecurrence:
 
     def accepts(self, layer: Any, call: Call) -> str | None:
         """Accept one of torch's cells × a matrix product, where this implementation runs it."""
-        reason = self._refusal(layer, call)
-        if reason is None and self.taken(layer, call) != self.name:
-            reason = f"torch takes {self.taken(layer, call)} here"
-        return reason
-
-    def _refusal(self, layer: Any, call: Call) -> str | None:
-        if torch_mode(layer) is None:
+        device = call.x.device.type
+        if self.name == "cuDNN" and device != "cuda":
+            return f"x lies on {device}"
+        if self.name == "oneDNN" and device != "cpu":
+            return f"x lies on {device}"
+        mode = torch_mode(layer)
+        if mode is None:
             return f"torch has no {layer.cell!r} × {layer.operator!r}"
         if call.unroll:
             return "the states of every step are asked for"
@@ -62,16 +62,8 @@ class TorchRecurrence:
             return "torch takes no inputs of size 0"
         if torch.compiler.is_compiling():
             return "torch.compile traces the call"
-        return None
-
-    def taken(self, layer: Any, call: Call) -> str:
-        """Name the implementation that torch takes."""
-        x = call.x
-        if x.device.type == "cuda" and torch.backends.cudnn.is_acceptable(x):
-            return "cuDNN"
-        onednn = torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled  # pyright: ignore[reportAttributeAccessIssue]
-        plain = x.device.type == "cpu" and x.dtype == torch.float32 and call.lengths is None
-        return "oneDNN" if onednn and plain and torch_mode(layer) == "LSTM" else "ATen"
+        taken = _taken(mode, call)
+        return None if taken == self.name else f"torch takes {taken} here"
 
     def describe(self, layer: Any, call: Call) -> str:
         """Return torch's function, device and type."""
@@ -99,6 +91,16 @@ class TorchRecurrence:
             mode, x, starts, weights, None, None,
             layers=depth, bidirectional=len(layers) > depth, dropout=dropout,
         )  # fmt: skip
+
+
+def _taken(mode: str, call: Call) -> str:
+    """Name the implementation that torch takes."""
+    x = call.x
+    if x.device.type == "cuda" and torch.backends.cudnn.is_acceptable(x):
+        return "cuDNN"
+    plain = x.device.type == "cpu" and x.dtype == torch.float32 and call.lengths is None
+    onednn = torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled  # pyright: ignore[reportAttributeAccessIssue]
+    return "oneDNN" if mode == "LSTM" and plain and onednn else "ATen"
 
 
 def torch_mode(layer: Any) -> str | None:

@@ -85,9 +85,11 @@ class _Shape:
     def __init__(self, width: int) -> None:
         self.width = width
 
-    def __getitem__(self, axis: Any) -> int:
+    def __getitem__(self, axis: Any) -> Any:
         if axis == -1:
             return self.width
+        if axis == slice(-1, None):
+            return (self.width,)
         raise UntraceableError("the size of another axis than the last")
 
     def __iter__(self) -> Any:

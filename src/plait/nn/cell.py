@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from types import CodeType
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from torch import Tensor
 
+from plait.kernels.equations import equations
 from plait.kernels.program import Program
 from plait.kernels.trace import UntraceableError, gate_names, trace
 
@@ -117,6 +117,45 @@ class Cell:
             return dict(self.vectors)
         return dict.fromkeys(self.vectors, 1)
 
+    def equations(self, form: Literal["text", "latex"] = "text", *, gradient: bool = True) -> str:
+        """Return the cell's equations, and the gradient that is derived from them.
+
+        A state before the step is h, after it h'; δ is the gradient of the loss, of a gate by its
+        input side, W x + b. In the sums over time the δ are those of each step.
+
+        Parameters
+        ----------
+        form : "text" or "latex"
+        gradient : bool
+            Whether the gradient follows.
+
+        Raises
+        ------
+        ValueError
+            For a cell whose step cannot be traced: the operation and the line of its code.
+
+        Example
+        -------
+        >>> from plait import RNN
+        >>> print(RNN().equations())
+        h' = tanh(W_h x + b_h + U_h h)
+        <BLANKLINE>
+        δa_h = δh' ⊙ (1 − h' ⊙ h')
+        δh = U_hᵀ δa_h
+        ∂L/∂W_h = Σ_t δa_h xᵀ
+        ∂L/∂U_h = Σ_t δa_h hᵀ
+        ∂L/∂b_h = Σ_t δa_h
+        """
+        program = program_of(self, 2)
+        if isinstance(program, str):
+            raise ValueError(f"{type(self).__name__} has no equations to print: {program}")
+        forward, backward = equations(program, form)
+        parts = [forward, backward] if gradient else [forward]
+        if form == "text":
+            return "\n\n".join("\n".join(lines) for lines in parts)
+        aligned = [" \\\\\n".join(line.replace(" = ", " &= ", 1) for line in lines) for lines in parts]
+        return "\n\n".join(f"\\begin{{aligned}}\n{a}\n\\end{{aligned}}" for a in aligned)
+
 
 def program_of(cell: Cell, hidden_size: int, *, dropped: bool = False) -> Program | str:
     """Return the program of a cell, or the reason why it has none, with the line of its code.
@@ -125,8 +164,10 @@ def program_of(cell: Cell, hidden_size: int, *, dropped: bool = False) -> Progra
     """
     try:
         key = _key(cell)
+        if any(isinstance(value, Tensor) for value in vars(cell).values()):
+            return _trace(cell, hidden_size, dropped)
         return _traced(type(cell), key, hidden_size, dropped, _Unhashed(cell))
-    except TypeError:  # it holds what has no hash: traced at every call
+    except (TypeError, AttributeError):  # what it reads may change unseen: traced at every call
         return _trace(cell, hidden_size, dropped)
 
 
@@ -177,23 +218,25 @@ def _given(gates: Sequence[str] | None, of: tuple[str, ...]) -> tuple[str, ...]:
 
 def _key(cell: Cell) -> tuple[Any, ...]:
     """Return what decides the equations: the code of `step`, and the numbers that it reads."""
-    step = type(cell).step
-    code: CodeType | None = getattr(step, "__code__", None)
+    kind = type(cell)
+    step: Any = kind.step
     own = tuple(vars(cell).items())
-    if any(isinstance(value, Tensor) for _, value in own) or code is None:
-        raise TypeError("what it holds may change unseen")
-    read: list[Any] = [getattr(type(cell), name, None) for name in code.co_names]
-    read += [step.__globals__.get(name) for name in code.co_names]
-    for place in step.__closure__ or ():
-        try:
-            read.append(place.cell_contents)
-        except ValueError:  # it stands empty still
-            read.append(None)
-    numbers = tuple(r for r in read if isinstance(r, int | float | str))
-    declared = (
-        tuple(cell.gates), cell.bias_gates, cell.recurrent_gates, cell.recurrent_bias_gates,
-        tuple(cell.states), tuple(cell.vector_sizes.items()),
-    )  # fmt: skip
-    key = (code, own, numbers, declared)
+    read = [getattr(kind, name, None) for name in _numbers_of(kind, step)[0]]
+    read += [step.__globals__.get(name) for name in _numbers_of(kind, step)[1]]
+    key = (step, own, tuple(read))
     hash(key)
     return key
+
+
+@lru_cache(512)
+def _numbers_of(kind: type, step: Any) -> tuple[list[str], list[str]]:
+    """List what the code of a step reads of its class and its module that is a number.
+
+    Raises TypeError where what it reads may change unseen.
+    """
+    if step.__closure__:
+        raise TypeError("it reads names of the function around it")
+    names = step.__code__.co_names
+    of_class = [n for n in names if isinstance(getattr(kind, n, None), int | float | str)]
+    of_module = [n for n in names if isinstance(step.__globals__.get(n), int | float | str)]
+    return of_class, of_module

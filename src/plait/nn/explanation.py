@@ -41,6 +41,13 @@ def explain(layer: Any, graph: Graph | None, *, source: bool) -> str:
     return "\n".join(lines)
 
 
+def kernel_of(layer: Any, index: int) -> str:
+    """Describe the kernel that runs one layer of a `Recurrent`."""
+    one = layer.directions[index * layer.num_directions]
+    x = _like(one, layer.hidden_size * layer.num_directions if index else layer.input_size)
+    return _described(layer.choice(index, x), one, x)
+
+
 def _described(choice: Choice, one: Any, x: Tensor) -> str:
     return f"{choice.kernel.name} - {choice.kernel.describe(one, Call(x, ()))}"
 

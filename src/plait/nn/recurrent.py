@@ -12,7 +12,7 @@ from plait.kernels.kernel import Call, Choice, Kernel, choose
 from plait.kernels.preference import KERNELS
 from plait.nn.arguments import checked_input, checked_lengths, checked_state
 from plait.nn.cell import Cell, State
-from plait.nn.explanation import explain
+from plait.nn.explanation import explain, kernel_of
 from plait.nn.graph import Graph
 from plait.nn.layer import Init, Layer
 from plait.nn.lengths import keep_mask, run_reversed
@@ -233,6 +233,15 @@ class Recurrent(nn.Module):
           not oneDNN, cuDNN: torch has no GRU(reset='before') × Dense()
         """
         return explain(self, graph, source=source)
+
+    def kernel(self) -> str:
+        """Return the kernel of the first layer in a line, as `explain` has it.
+
+        >>> from plait import LSTM, Recurrent
+        >>> Recurrent(LSTM(), 3, 5).kernel()
+        "oneDNN - torch's LSTM on cpu in float32"
+        """
+        return kernel_of(self, 0)
 
     @classmethod
     def from_torch(cls, module: nn.RNNBase) -> "Recurrent":

@@ -14,6 +14,9 @@ from plait.tasks.text.model import TextModel
 from plait.tasks.text.scores import LANES, WARM_UP, score_stream
 from plait.tasks.text.vocabulary import Bytes, Characters
 
+BOUNDED = [name for name in CELLS if name != "ind-rnn"]
+"""Cells whose states do not grow without bound, or are all 0, from weights drawn at random."""
+
 SYMBOLS = Characters.of("abcdefg")
 SIZES = [2, 3, 256, 257, 512, 513, 514, 1000, 8192, 8193, 8194, 9000, 20011]
 
@@ -46,7 +49,7 @@ def naive(made: TextModel, numbers: Tensor) -> dict[str, float]:
             "perplexity": math.exp(nats / n), "accuracy": right / n}  # fmt: skip
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", BOUNDED)
 @pytest.mark.parametrize("size", [2, 300])
 def test_a_short_text_is_scored_as_by_the_naive_loop(cell, size):
     made, numbers = model(cell), text(size)

@@ -18,6 +18,9 @@ from plait.training.loop import seed_all, train
 from plait.training.progress import Progress
 from plait.training.run import Run
 
+BOUNDED = [name for name in CELLS if name != "ind-rnn"]
+"""Cells whose states do not grow without bound, or are all 0, from weights drawn at random."""
+
 SMALL = {
     "hidden_size": 6, "embedding_size": 5, "layers": 2, "length": 7, "batch_size": 3, "threads": 1,
 }  # fmt: skip
@@ -66,7 +69,7 @@ def test_a_text_too_short_to_be_cut_is_refused(tmp_path):
     assert task(str(tmp_path / "short"), length=1, batch_size=1).facts()["vocabulary"] == "xy"
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", BOUNDED)
 def test_two_batches_with_the_state_carried_are_one_of_twice_the_length(prose, cell):
     made = task(prose, cell=cell)
     made.model.double()

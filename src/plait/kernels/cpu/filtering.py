@@ -9,7 +9,7 @@ from torch.autograd import Function
 
 from plait.kernels.cpu.basis import Basis, expand_basis_backward_of, expand_basis_of
 from plait.kernels.cpu.jit import empty_f32, parallel_for
-from plait.kernels.cpu.matmul import multiplied
+from plait.kernels.cpu.matmul import multiplied, summed_outer
 from plait.kernels.cpu.rounding import pack
 from plait.kernels.cpu.simd import ROWS
 from plait.kernels.sparse import Shift
@@ -82,7 +82,7 @@ def expanded(x: Tensor, filters: Filters) -> Tensor:
 
 
 class _Linear(Function):
-    """The gradient of the weights, a sum over all rows, is BLAS's."""
+    """Both gradients are products too."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
@@ -96,10 +96,11 @@ class _Linear(Function):
         rows, dy = x.flatten(0, -2), grads[0].flatten(0, -2)
         if torch.is_grad_enabled():
             return (dy @ weight).view(x.shape), (rows.T @ dy).T
+        dy = dy.contiguous()
         dx = None
         if ctx.needs_input_grad[0]:
             dx = multiplied(dy, pack(weight), x.shape[-1]).view(x.shape)
-        return dx, (rows.T @ dy).T  # the faster way round where x is narrow
+        return dx, summed_outer(rows, dy).T
 
 
 class _Expand(Function):

@@ -15,7 +15,6 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
-from plait.kernels.cpu import loops
 from plait.kernels.cpu.filtering import product_alone
 from plait.kernels.cpu.jit import compiled, empty_f32, parallel_for
 from plait.kernels.cpu.loops import (
@@ -27,11 +26,9 @@ from plait.kernels.cpu.loops import (
     width_of,
 )
 from plait.kernels.cpu.matmul import LAYOUTS, product_as
-from plait.kernels.cpu.packing import Packing
 from plait.kernels.cpu.rounding import Kind, pack
 from plait.kernels.cpu.simd import call, copy, load_i32, load_i64, row_address
-from plait.kernels.cpu.tables import CompiledProgram, ForwardTables
-from plait.kernels.cpu.tables import Layer as TableLayer
+from plait.kernels.cpu.tables import CompiledProgram, Weights, addresses
 
 STREAMS = 32
 """Texts that are written side by side in one thread at most."""
@@ -80,16 +77,33 @@ class Generator:
         self.gates = self.table.shape[1]
         self.layout, self.output = LAYOUTS[kind], pack(output.detach().T, kind)
         self.inputs = [pack(layer.inputs.detach().T, kind) for layer in layers[1:]]
-        self.tables = [
-            _tables(program, layer, tuple(s[k] for s in self.state), kind)
-            for k, layer in enumerate(layers)
+        self.held: list[Any] = []
+        tables = [
+            self._table(program, layer, k, kind) for k, layer in enumerate(layers)
         ]
         below = [0, *(w.data_ptr() for w in self.inputs)]
-        self.addresses = np.array(
-            [(t.address, b) for t, b in zip(self.tables, below, strict=True)], np.int64
-        )
-        slots = self.tables[0].slots
-        self.input_slot, self.y_slot = slots["input"], slots["y"]
+        self.addresses = np.array(list(zip(tables, below, strict=True)), np.int64)
+        self.layout_of = program.layout("own rows", self.H, product_alone(1).basis)
+
+    def _table(
+        self, program: CompiledProgram, layer: LayerWeights, index: int, kind: Kind
+    ) -> int:
+        """Make a layer's tables, for one step at a time: its inputs and outputs are a block's."""
+        basis = product_alone(1).basis
+        weights = Weights(layer.recurrent.detach(), layer.gates)
+        packed = [pack(weights.of(p.gates).T, kind) for p in program.program.products]
+        vectors = {f"vector {n}": v.detach().contiguous() for n, v in layer.vectors.items()}
+        state = [s[index] for s in self.state]
+        self.held += [packed, vectors, state]
+        values = addresses(
+            vectors
+            | {f"weights {k}": w for k, w in enumerate(packed)}
+            | {f"start {k}": s for k, s in enumerate(state)}
+            | {f"final {k}": s for k, s in enumerate(state)}
+        ) | {"T": 1, "function": program.forward}  # fmt: skip
+        table, address = program.layout("own rows", self.H, basis).fill(basis, values)
+        self.held.append(table)
+        return address
 
     def generate(self, last: Tensor, uniform: NDArray[np.float64], draw: Draw) -> Tensor:
         """Feed the symbols `last [B]`, draw from `uniform [n, B]`, and so on, n steps: `[n, B]`."""
@@ -100,11 +114,12 @@ class Generator:
         def block(first: int) -> None:
             count = min(size, self.count - first)
             logits = torch.empty(count, self.symbols)
-            each = -(-self.tables[0].room(count) // 16) * 16
-            room = empty_f32(each * len(self.tables))
+            each = -(-self.layout_of.room(count) // 16) * 16
+            room, depth = empty_f32(each * len(self.addresses)), len(self.addresses)
+            slots = self.layout_of.slots
             _generate(
-                self.layout, draw, self.addresses.ctypes.data, len(self.tables), self.gates,
-                self.input_slot, self.y_slot, first, first + count, 4 * each,
+                self.layout, draw, self.addresses.ctypes.data, depth, self.gates,
+                slots["input"], slots["y"], first, first + count, 4 * each,
                 self.table.data_ptr(), self.output.data_ptr(), self.bias, last.data_ptr(),
                 room.data_ptr(), logits.data_ptr(), logits.numpy(), np.empty(self.symbols),
                 np.empty(self.symbols, np.bool_), uniform, written.numpy(),
@@ -112,22 +127,6 @@ class Generator:
 
         parallel_for(block, range(0, self.count, size))
         return written
-
-
-def _tables(
-    program: CompiledProgram, layer: LayerWeights, state: tuple[Tensor, ...], kind: Kind
-) -> ForwardTables:
-    """Make a layer's tables, for one step at a time: what it reads and writes is a block's own."""
-    none = torch.empty(0)
-    vectors = {name: v.detach().contiguous() for name, v in layer.vectors.items()}
-    of = TableLayer(
-        program, product_alone(1), Packing.of(None, 1, len(state[0])), none, layer.gates,
-        tuple(vectors), lambda *tensors: tensors, differentiate=False,
-    )  # fmt: skip
-    return ForwardTables(
-        of, state[0].shape[-1], none, layer.recurrent.detach(), tuple(vectors.values()), state,
-        state, none, {}, [none] * len(state), kind, own_rows=True,
-    )  # fmt: skip
 
 
 @compiled

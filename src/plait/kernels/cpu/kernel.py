@@ -11,7 +11,7 @@ from plait.kernels import reference
 from plait.kernels.cpu import recurrence
 from plait.kernels.cpu.filtering import Filters, expanded, filters, linear, product_alone
 from plait.kernels.cpu.packing import Packing
-from plait.kernels.cpu.tables import CompiledProgram
+from plait.kernels.cpu.tables import CompiledProgram, Weights
 from plait.kernels.kernel import Call, State
 from plait.kernels.program import Program
 
@@ -76,8 +76,8 @@ class CompiledLoops:
             return (packing.pack(y), *packing.sort(final))
 
         y, final = recurrence.run(
-            compiled_program(program), x_gates, U.flatten(1), layer.recurrent_gates, vectors,
-            packing.sort(start), basis, packing,
+            compiled_program(program), x_gates, Weights(U.flatten(1), layer.recurrent_gates),
+            vectors, packing.sort(start), basis, packing,
             None if mask is None else packing.sort([mask])[0], again,
         )  # fmt: skip
         return packing.unpack(y), packing.unsort(final), ()

@@ -22,6 +22,15 @@ from plait.kernels.cpu.simd import LANES, ROWS, WIDTH, intrinsic, row_address, l
 ROWS_AT_ONCE = 256
 """Of a large product, what stays in the cache while all panels pass."""
 
+GRADIENT_ROWS = 256
+"""Rows of a weights' gradient that are summed at a time."""
+
+COLUMNS = 64
+"""Of a weights' gradient that one thread takes at a time."""
+
+PARALLEL_THRESHOLD = 2**21
+"""Multiplications from which a thread's help with it is worth waking it."""
+
 
 class Float32(NamedTuple):
     """How packed weights lie, for the compiler: as they are."""
@@ -132,6 +141,34 @@ def multiplied(a: Tensor, packed: Tensor, columns: int) -> Tensor:
         )  # fmt: skip
 
     parallel_for(block, range(0, rows, each))
+    return out
+
+
+@compiled
+def _outer_of_columns(a, K, b, columns, left, right, rows, most, out, scratch):
+    for first in range(0, rows, most):
+        count = min(most, rows - first)
+        outer(row_address(a, first, K), K, K, row_address(b, first, columns) + 4 * left, columns,
+              right - left, count, out + 4 * left, columns, scratch)  # fmt: skip
+
+
+def summed_outer(a: Tensor, b: Tensor) -> Tensor:
+    """Return aᵀ b `[K, columns]` of a `[rows, K]` and b `[rows, columns]`, on all threads.
+
+    Every number is summed in the same order, however many threads there are.
+    """
+    (rows, K), columns = a.shape, b.shape[1]
+    a, b, out = a.contiguous(), b.contiguous(), a.new_zeros(K, columns)
+    each = columns if rows * K * columns < PARALLEL_THRESHOLD else COLUMNS
+
+    def part(left: int) -> None:
+        scratch = empty_f32(GRADIENT_ROWS * PANEL)
+        _outer_of_columns(
+            a.data_ptr(), K, b.data_ptr(), columns, left, min(left + each, columns), rows,
+            GRADIENT_ROWS, out.data_ptr(), scratch.data_ptr(),
+        )  # fmt: skip
+
+    parallel_for(part, range(0, columns, max(each, 1)))
     return out
 
 

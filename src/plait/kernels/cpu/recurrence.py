@@ -6,47 +6,62 @@ where a graph of the gradient is wanted, it is computed again in torch.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
 from plait.kernels.cpu import loops
-from plait.kernels.cpu.filtering import Filters
+from plait.kernels.cpu.filtering import Filters, members
 from plait.kernels.cpu.jit import empty_f32, parallel_for
+from plait.kernels.cpu.matmul import COLUMNS, GRADIENT_ROWS, PARALLEL_THRESHOLD
 from plait.kernels.cpu.packing import Packing
-from plait.kernels.cpu.rounding import PANEL
-from plait.kernels.cpu.tables import (
-    BackwardTables,
-    CompiledProgram,
-    ForwardTables,
-    Layer,
-    room_of,
-)
+from plait.kernels.cpu.rounding import pack
+from plait.kernels.cpu.tables import CompiledProgram, Layout, Weights, addresses
 
 State = tuple[Tensor, ...]
 
-GRADIENT_ROWS = 256
-"""Rows whose values are computed again at a time, for the weights' gradient."""
+GROUPS = 8
+"""Parts of the steps of the weights' gradient that one thread takes at a time, on a graph."""
 
-COLUMNS, GROUPS = 64, 8
-"""Of the weights' gradient that one thread takes at a time; or parts of the steps, on a graph."""
 
-PARALLEL_THRESHOLD = 2**23
-"""Multiplications from which a thread's help with it is worth waking it."""
+class Layer(NamedTuple):
+    """What a layer is given beside tensors."""
+
+    compiled: CompiledProgram
+    filters: Filters
+    packing: Packing
+    mask: Tensor | None  # [B, (N,) H]
+    gates: Sequence[str]  # those that have recurrent weights, as these are stacked
+    names: Sequence[str]  # of the weight vectors
+    again: Callable[..., tuple[Tensor, ...]]  # the same in torch operations
+    differentiate: bool
+
+    @property
+    def block_size(self) -> int:
+        """The members of the batch in a block."""
+        return members(self.packing.B, self.filters.basis.nodes)
+
+    def common(self, tensors: Sequence[Tensor], saved: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Name what both directions read or write."""
+        found = {"input": tensors[0], "kept": saved[0], "kept rows": saved[1], "y": saved[2]}
+        found |= {f"history {k}": h for k, h in enumerate(saved[3:], 1)}
+        found |= {f"vector {n}": v for n, v in zip(self.names, tensors[2:], strict=False)}
+        if self.mask is not None:
+            found["mask"] = self.mask
+        return found
+
 
 def run(
     compiled: CompiledProgram,
     x: Tensor,
-    weight: Tensor,
-    gates: Sequence[str],
+    weights: Weights,
     vectors: Mapping[str, Tensor],
     start: State,
     filters: Filters,
     packing: Packing,
-    masks: Tensor | None,
+    mask: Tensor | None,
     again: Callable[..., tuple[Tensor, ...]],
 ) -> tuple[Tensor, State]:
     """Run one layer in one direction.
@@ -56,30 +71,28 @@ def run(
     compiled : CompiledProgram
     x : Tensor `[P, (N,) G·H]`
         The input side, without its bias, packed.
-    weight : Tensor `[gates · H, terms · H]`
-        The recurrent weights of `gates`.
-    gates : sequence of str
+    weights : Weights
     vectors : mapping of Tensor `[k · H]`
         By the names in the program.
     start : tuple of Tensor `[B, (N,) H]`
         Sorted as the packing says.
     filters : Filters
     packing : Packing
-    masks : Tensor `[B, (N,) H]`
+    mask : Tensor `[B, (N,) H]`
         Sorted too: what recurrent dropout multiplies by at every step. None: nothing.
     again : callable
-        From x, weight, vectors and the states to outputs and final states by torch.
+        From x, the weights, the vectors and the states to outputs and final states by torch.
 
     Returns
     -------
     outputs : Tensor `[P, (N,) H]`
     final state : tuple of Tensor `[B, (N,) H]`
     """
-    tensors = (x, weight, *vectors.values(), *start)
-    differentiate_ = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    masks = empty_f32(0) if masks is None else masks.contiguous()
+    tensors = (x, weights.matrix, *vectors.values(), *start)
+    wanted = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+    mask = None if mask is None else mask.contiguous()
     layer = Layer(
-        compiled, filters, packing, masks, gates, tuple(vectors), again, differentiate_
+        compiled, filters, packing, mask, weights.gates, tuple(vectors), again, wanted
     )
     y, *final = _Recurrence.apply(layer, *tensors)  # pyright: ignore[reportGeneralTypeIssues]
     return y, tuple(final)
@@ -88,110 +101,140 @@ def run(
 class _Recurrence(Function):
     @staticmethod
     def forward(ctx: Any, layer: Layer, *tensors: Tensor) -> tuple[Tensor, ...]:
-        x, weight, *rest = (t.contiguous() for t in tensors)
-        count = len(layer.names)
-        vectors, start = rest[:count], rest[count:]
-        H = start[0].shape[-1]
-        lead = x.shape[:-1]
+        compiled, filters, packing = layer.compiled, layer.filters, layer.packing
+        plain = [_plain(t) for t in tensors]
+        start = plain[2 + len(layer.names) :]
+        H, lead = start[0].shape[-1], plain[0].shape[:-1]
         final = [torch.empty_like(s) for s in start]
-        y = empty_f32(*lead, H)
-        kept = {"kept": empty_f32(0), "kept rows": empty_f32(0)}
-        histories = [y] + [empty_f32(0)] * (len(start) - 1)
+        none = empty_f32(0)
+        saved = [none, none, empty_f32(*lead, H), *[none] * (len(start) - 1)]
         if layer.differentiate:
-            gradient = layer.compiled.gradient
-            kept["kept"] = empty_f32(*lead, len(gradient.kept) * H)
-            kept["kept rows"] = empty_f32(*lead, len(gradient.kept_rows))
-            for k, wanted in enumerate(layer.compiled.histories):
+            saved[0] = empty_f32(*lead, len(compiled.gradient.kept) * H)
+            saved[1] = empty_f32(*lead, len(compiled.gradient.kept_rows))
+            for k, wanted in enumerate(compiled.histories):
                 if wanted:
-                    histories[k] = empty_f32(*lead, H)
-        tables = ForwardTables(layer, H, x, weight, vectors, start, final, y, kept, histories)
+                    saved[2 + k] = empty_f32(*lead, H)
+        weights = Weights(plain[1], layer.gates)
+        packed = [pack(weights.of(p.gates).T) for p in compiled.program.products]
+        values = addresses(
+            layer.common(plain, saved)
+            | {f"start {k}": s for k, s in enumerate(start)}
+            | {f"final {k}": f for k, f in enumerate(final)}
+            | {f"weights {k}": w for k, w in enumerate(packed)}
+            | {"starts": packing.starts}
+        ) | {"T": packing.T, "function": compiled.forward}  # fmt: skip
+        layout = compiled.layout("forward", H, filters.basis)
+        table, address = layout.fill(filters.basis, values)
 
         def block(first: int, last: int, scratch: int) -> None:
-            loops.forward(tables.address, first, last, 0, scratch)
+            loops.forward(address, first, last, 0, scratch)
 
-        _in_blocks(layer, tables.room, block)
+        _in_blocks(layer, layout, block)
+        del table
         ctx.layer = layer
-        ctx.save_for_backward(*tensors, *kept.values(), *histories)
-        return (y, *final)
+        ctx.save_for_backward(*tensors, *saved)
+        return (saved[2], *final)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         layer: Layer = ctx.layer
-        saved, count = ctx.saved_tensors, 2 + len(layer.names)
-        states = len(layer.compiled.program.states)
-        tensors, rest = saved[: count + states], saved[count + states :]
-        if torch.is_grad_enabled():
+        compiled, filters, packing = layer.compiled, layer.filters, layer.packing
+        states, count = len(compiled.program.states), 2 + len(layer.names)
+        tensors, saved = ctx.saved_tensors[: count + states], ctx.saved_tensors[count + states :]
+        if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
             return None, *_again(layer, list(tensors), grads)
-        x, weight, *vectors = (t.contiguous() for t in tensors[:count])
-        start = [t.contiguous() for t in tensors[count:]]
-        kept, histories = {"kept": rest[0], "kept rows": rest[1]}, rest[2:]
-        tables = BackwardTables(layer, x, weight, vectors, start, kept, histories, grads)
+        plain = [_plain(t) for t in tensors]
+        start, H = plain[count:], plain[count].shape[-1]
+        dy, *dfinal = (_plain(g) for g in grads)
+        x, lead = plain[0], plain[0].shape[:-1]
+        dx, dstart = empty_f32(*x.shape), [torch.empty_like(s) for s in start]
+        vectors, size = compiled.program.vectors, layer.block_size
+        sums = x.new_zeros(-(-packing.B // size), len(vectors), H)
+        given = layer.common(plain, saved) | {"dy": dy, "dinput": dx, "sums": sums}
+        weights = Weights(plain[1], layer.gates)
+        for p in compiled.program.products:
+            name, _ = compiled.source_of(p.index)
+            if name != "dinput":
+                given[name] = empty_f32(*lead, len(p.gates) * H)
+            given[f"weights {p.index}"] = pack(weights.of(p.gates))
+        for k in range(states):
+            given |= {f"start {k}": dfinal[k], f"final {k}": dstart[k]}
+            given |= {f"origin {k}": start[k], f"past {k}": saved[2 + k]}
+        values = addresses(given | {"starts": packing.starts})
+        values |= {"T": packing.T, "function": compiled.backward}
+        layout = compiled.layout("backward", H, filters.basis)
+        table, address = layout.fill(filters.transposed, values)
 
         def block(first: int, last: int, scratch: int) -> None:
-            loops.backward(tables.address, first, last, first // tables.size, scratch)
+            loops.backward(address, first, last, first // size, scratch)
 
-        _in_blocks(layer, tables.room, block)
-        weight_grad = torch.zeros_like(weight)
-        for product in layer.compiled.program.products:
-            _add_weights(tables, product.index, weight_grad)
-        sums = tables.sums.sum(0)
-        places = [name for name, _ in layer.compiled.program.vectors]
+        _in_blocks(layer, layout, block)
+        del table
+        weight_grad = torch.zeros_like(plain[1])
+        for p in compiled.program.products:
+            _add_weights(layer, p.index, values, dx.numel() // max(1, dx.shape[-1]), weight_grad)
+        total = sums.sum(0)
+        places = [name for name, _ in vectors]
         vector_grads = []
-        for name, vector in zip(layer.names, vectors, strict=True):
+        for name, vector in zip(layer.names, plain[2:], strict=False):
             first = places.index(name)
-            vector_grads.append(sums[first : first + places.count(name)].view_as(vector))
-        return None, tables.dx, weight_grad, *vector_grads, *tables.dstart
+            vector_grads.append(total[first : first + places.count(name)].view_as(vector))
+        return None, dx, weight_grad, *vector_grads, *dstart
 
 
-def _in_blocks(
-    layer: Layer, room: Callable[[int], int], call: Callable[[int, int, int], None]
-) -> None:
+def _plain(tensor: Tensor) -> Tensor:
+    """Return what a tensor holds one number behind the other, without pending signs."""
+    return tensor.resolve_neg().contiguous() if tensor.is_neg() else tensor.contiguous()
+
+
+def _in_blocks(layer: Layer, layout: Layout, call: Callable[[int, int, int], None]) -> None:
     """Call with the members of each block and room for what they need as they run."""
     size, count = layer.block_size, layer.packing.B
+    nodes = layer.filters.basis.nodes
 
     def block(first: int) -> None:
         last = min(first + size, count)
-        scratch = empty_f32(room((last - first) * layer.filters.basis.nodes))
+        scratch = empty_f32(layout.room((last - first) * nodes))
         call(first, last, scratch.data_ptr())
 
     parallel_for(block, range(0, count, size))
 
 
-def _add_weights(tables: BackwardTables, index: int, weight_grad: Tensor) -> None:
+def _add_weights(
+    layer: Layer, index: int, values: Mapping[str, int], rows: int, weight_grad: Tensor
+) -> None:
     """Add the gradient of a product's weights `[gates · H, terms · H]`.
 
     It is summed in parts that do not depend on the threads.
     """
-    layer, H, basis = tables.layer, tables.H, tables.filters.basis
-    product = tables.program.products[index]
-    name, first = layer.compiled.source_of(index)
+    compiled, basis = layer.compiled, layer.filters.basis
+    product, T = compiled.program.products[index], layer.packing.T
+    name, first = compiled.source_of(index)
+    H = weight_grad.shape[1] // basis.heard
     columns = len(product.gates) * H
-    slot, source = tables.slots[f"value {index}"], tables.slots[name]
-    streams = np.concatenate([tables.streams, [(0, PANEL, loops.BLOCK)]]).astype(np.int64)
-    kept = (slot, len(streams) - 1)
-    streams[[k for k in range(len(streams)) if streams[k, 2] == loops.BLOCK and k not in kept], 1] = 0
-    table = tables.table.copy()
-    forward_basis = np.array(basis, np.int64)
-    table[3], table[5], table[6] = forward_basis.ctypes.data, streams.ctypes.data, len(streams)
-    T, most = layer.packing.T, max(1, GRADIENT_ROWS // basis.nodes)
+    layout = compiled.layout("weights", H, basis, index)
+    table, address = layout.fill(basis, values)
+    most = max(1, GRADIENT_ROWS // basis.nodes)
     steps, each = (T, COLUMNS) if basis.width == 1 else (-(-T // GROUPS), columns)
-    if tables.dx.numel() // max(tables.dx.shape[-1], 1) * H * columns < PARALLEL_THRESHOLD:
+    if rows * H * columns < PARALLEL_THRESHOLD:
         steps, each = T, columns
     parts = [(t, left) for t in range(0, T, steps) for left in range(0, columns, each)]
     grads = weight_grad.new_zeros(-(-T // steps), basis.heard * H, columns)
-    which = len(layer.compiled.written.backward.effects) + index
+    which = len(compiled.written.backward.effects) + index
+    slot, source = layout.slots[f"value {index}"], layout.slots[name]
 
     def part(number: int) -> None:
         t, left = parts[number]
-        scratch = empty_f32(room_of(streams, most * basis.nodes))
+        scratch = empty_f32(layout.room(most * basis.nodes))
         loops.weights(
-            table.ctypes.data, which, slot, source, first * H, t, min(t + steps, T), left,
+            address, which, slot, source, first * H, t, min(t + steps, T), left,
             min(left + each, columns), most, grads[t // steps].data_ptr(), columns,
             scratch.data_ptr(),
         )  # fmt: skip
 
     parallel_for(part, range(len(parts)))
-    total = grads.sum(0).T
+    del table
+    total = grads[0].T if len(grads) == 1 else grads.sum(0).T
     if tuple(product.gates) == tuple(layer.gates):
         weight_grad += total
         return
@@ -203,8 +246,12 @@ def _add_weights(tables: BackwardTables, index: int, weight_grad: Tensor) -> Non
 def _again(
     layer: Layer, tensors: list[Tensor], grads: tuple[Tensor, ...]
 ) -> list[Tensor | None]:
-    """Compute the gradients so that they can be differentiated themselves."""
+    """Compute the gradients in torch, so that they can be differentiated themselves."""
     wanted = [t for t in tensors if t.requires_grad]
-    outputs = layer.again(*tensors)
-    found = iter(torch.autograd.grad(outputs, wanted, grads, create_graph=True, allow_unused=True))
+    create = torch.is_grad_enabled()
+    with torch.enable_grad():
+        outputs = layer.again(*tensors)
+        found = iter(
+            torch.autograd.grad(outputs, wanted, grads, create_graph=create, allow_unused=True)
+        )
     return [next(found) if t.requires_grad else None for t in tensors]

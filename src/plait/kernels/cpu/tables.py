@@ -1,6 +1,10 @@
-"""The tables that the loops over time read: sizes, and where everything lies."""
+"""The tables that the loops over time read: sizes, and where everything lies.
 
-from collections.abc import Callable, Mapping, Sequence
+What a program, a width and the shape of a basis decide is laid out once; a call copies that and
+fills in addresses.
+"""
+
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -9,10 +13,9 @@ import torch
 from torch import Tensor
 
 from plait.kernels.cpu import emit, loops
-from plait.kernels.cpu.filtering import Filters, members
-from plait.kernels.cpu.jit import empty_f32, module_of
-from plait.kernels.cpu.packing import Packing
-from plait.kernels.cpu.rounding import Kind, pack
+from plait.kernels.cpu.basis import Basis
+from plait.kernels.cpu.jit import module_of
+from plait.kernels.cpu.rounding import PANEL
 from plait.kernels.derivative import Gradient, differentiate
 from plait.kernels.program import Program
 
@@ -26,13 +29,12 @@ class CompiledProgram:
         self.program = program
         self.gradient: Gradient = differentiate(program)
         self.written = emit.write(program, self.gradient, title)
-        self.forward_slots = {name: k for k, name in enumerate(self.written.forward.streams)}
-        self.backward_slots = {name: k for k, name in enumerate(self.written.backward.streams)}
         self.homes = {p.value.value: p.index for p in program.products if p.value.op == "state"}
         self.histories = [
             k > 0 and bool({("state", k), ("new", k)} & self.gradient.leaves)
             for k in range(len(program.states))
         ]
+        self._layouts: dict[Any, Layout] = {}
 
     @property
     def source(self) -> str:
@@ -54,202 +56,187 @@ class CompiledProgram:
         shared = emit.shared_with_inputs(self.program, self.gradient, index)
         return (f"dheard {index}", 0) if shared is None else ("dinput", shared)
 
-
-class Layer(NamedTuple):
-    """What a layer is given beside tensors."""
-
-    compiled: CompiledProgram
-    filters: Filters
-    packing: Packing
-    masks: Tensor  # [B, (N,) H], or empty
-    gates: Sequence[str]  # those that have recurrent weights, as these are stacked
-    names: Sequence[str]  # of the weight vectors
-    again: Callable[..., tuple[Tensor, ...]]  # the same in torch operations
-    differentiate: bool
-
-    @property
-    def block_size(self) -> int:
-        """The members of the batch in a block."""
-        return members(self.packing.B, self.filters.basis.nodes)
+    def layout(self, kind: str, H: int, basis: Basis, index: int = 0) -> "Layout":
+        """Return the tables forward, "own rows" (of a generator), backward, or of weights."""
+        key = kind, H, basis.width, basis.heard, index
+        if key not in self._layouts:
+            make = {"backward": _backward, "weights": _weights}.get(kind, _forward)
+            self._layouts[key] = make(self, kind, H, basis, index)
+        return self._layouts[key]
 
 
-class Tables:
-    """The tables that the loops read; they hold the addresses of tensors that must live on."""
+class Layout:
+    """One array of int64 that holds a `loops.Loop` and the tables it points to.
+
+    Parameters
+    ----------
+    streams : mapping
+        Of each stream, in the order of the table, the numbers of a row and their kind.
+    H : int
+    phases : sequence of int
+    products : sequence of (phase, source, column, target, columns, scratch)
+        By the names of streams.
+    states : sequence of (home, before or None)
+    sums : sequence of (state, stream)
+    """
 
     def __init__(
-        self, layer: Layer, plan: emit.Plan, H: int, more: Mapping[str, tuple[int, int]]
-    ) -> None:
-        self.layer, self.H = layer, H
-        self.filters, self.program = layer.filters, layer.compiled.program
-        names = [*plan.streams, *more]
-        self.slots = {name: k for k, name in enumerate(names)}
-        self.streams = np.zeros((len(names), 3), np.int64)
-        width = layer.filters.basis.width * H
-        for k, stream in enumerate(plan.streams.values()):
-            self.streams[k, 1:] = stream.width * H, _KINDS[stream.rows]
-        for name, slot in self.slots.items():
-            if name in more:
-                self.streams[slot, 1:] = more[name]
-            elif name == "kept rows":
-                self.streams[slot, 1] //= H
-            elif name == "mask":
-                self.streams[slot, 2] = loops.MEMBER
-            elif name == "sums":
-                self.streams[slot, 2] = loops.SUMS
-            elif name == "spilled":
-                self.streams[slot, 2] = loops.SINGLE
-            elif name.startswith("before "):
-                self.streams[slot, 2] = loops.BEFORE
-            elif name.startswith("value "):
-                self.streams[slot, 1] = width
-        self.held: list[Any] = []
+        self, streams: Mapping[str, tuple[int, int]], H: int, phases: Sequence[int],
+        products: Sequence[tuple[int, str, int, str, int, str | None]],
+        states: Sequence[tuple[str, str | None]], sums: Sequence[tuple[int, str]],
+    ) -> None:  # fmt: skip
+        self.slots = {name: k for k, name in enumerate(streams)}
+        slot = self.slots
+        parts = [
+            [0] * len(Basis._fields),
+            list(phases),
+            [
+                n
+                for phase, source, column, target, columns, scratch in products
+                for n in (phase, slot[source], column, slot[target], 0, columns,
+                          0 if scratch is None else slot[scratch])
+            ],
+            [n for home, before in states
+             for n in (slot[home], 0, 0, -1 if before is None else slot[before], 0, 0)],
+            [n for state, stream in sums for n in (state, slot[stream])],
+            [n for width, kind in streams.values() for n in (0, width, kind)],
+        ]  # fmt: skip
+        starts, at = [], len(loops.Loop._fields)
+        for part in parts:
+            starts.append(at)
+            at += len(part)
+        head = [
+            0, H, 0, starts[0], 0, starts[5], len(streams), starts[1], len(phases), starts[2],
+            len(products), starts[3], len(states), starts[4], len(sums),
+        ]  # fmt: skip
+        self.template = np.array([*head, *(n for part in parts for n in part)], np.int64)
+        self.inner = np.array([3, 5, 7, 9, 11, 13])  # of the head: places in this array
+        self.template[self.inner] *= 8
+        self.basis = slice(starts[0], starts[0] + len(Basis._fields))
+        self.places = {"T": 0, "starts": 2, "function": 4}
+        for name, k in slot.items():
+            self.places[name] = starts[5] + 3 * k
+        for k in range(len(products)):
+            self.places[f"weights {k}"] = starts[2] + 7 * k + 4
+        for k in range(len(states)):
+            for name, column in (("start", 1), ("final", 2), ("origin", 4), ("past", 5)):
+                self.places[f"{name} {k}"] = starts[3] + 6 * k + column
+        widths = list(streams.values())
+        self.block_widths = [width for width, kind in widths if kind == loops.BLOCK]
+        single = sum(-(-width // 16) * 16 for width, kind in widths if kind == loops.SINGLE)
+        self.fixed_room = single + 4 * len(widths) + 32
 
-    def hold(self, name: str, tensor: Tensor) -> None:
-        """Enter where a stream lies."""
-        slot = self.slots.get(name)
-        if slot is not None:
-            self.held.append(tensor)
-            self.streams[slot, 0] = tensor.data_ptr() if tensor.numel() else 0
+    def fill(self, basis: Basis, values: Mapping[str, int]) -> tuple[np.ndarray, int]:
+        """Return the tables with these addresses, and where they lie."""
+        table = self.template.copy()
+        address = table.__array_interface__["data"][0]
+        table[self.inner] += address
+        table[self.basis] = basis
+        places = self.places
+        for name, value in values.items():
+            place = places.get(name)
+            if place is not None:
+                table[place] = value
+        return table, address
 
     def room(self, rows: int) -> int:
         """Count the numbers of float32 that a block of rows needs."""
-        return room_of(self.streams, rows)
-
-    def finish(
-        self, function: int, phases: Sequence[int], products: Sequence[Any],
-        states: Sequence[Any], sums: Sequence[Any], transposed: bool,
-    ) -> None:  # fmt: skip
-        """Make the table of tables."""
-        basis = self.filters.transposed if transposed else self.filters.basis
-        parts = [
-            np.array(part, np.int64).reshape(-1)
-            for part in (basis, phases, products, states, sums)
-        ]
-        parts.append(self.streams.reshape(-1))
-        self.held += [parts]
-        at = [part.ctypes.data for part in parts]
-        starts = self.layer.packing.starts
-        self.held.append(starts)
-        table = np.array(
-            [
-                self.layer.packing.T, self.H, starts.data_ptr(), at[0], function, at[5],
-                len(self.streams), at[1], len(phases), at[2], len(products), at[3], len(states),
-                at[4], len(sums),
-            ],
-            np.int64,
-        )  # fmt: skip
-        self.held.append(table)
-        self.table, self.address = table, table.ctypes.data
+        return self.fixed_room + sum(-(-w * rows // 16) * 16 for w in self.block_widths)
 
 
-def room_of(streams: np.ndarray, rows: int) -> int:
-    kinds, widths = streams[:, 2], streams[:, 1]
-    count = np.where(kinds == loops.BLOCK, rows, kinds == loops.SINGLE)
-    return int((-(-widths * count // 16) * 16).sum()) + 4 * len(widths) + 32
+def _forward(compiled: CompiledProgram, kind: str, H: int, basis: Basis, index: int) -> Layout:
+    program, plan = compiled.program, compiled.written.forward
+    streams = _streams(plan, H, basis)
+    if kind == "own rows":
+        for name in ("input", "y"):
+            streams[name] = streams[name][0], loops.BLOCK
+    products = [
+        (p.stage, f"value {p.index}", 0, f"heard {p.index}", len(p.gates) * H, None)
+        for p in program.products
+    ]
+    states = [
+        (f"value {compiled.homes[k]}" if k in compiled.homes else f"state {k}", None)
+        for k in range(len(program.states))
+    ]
+    phases = [k if effects else -1 for k, effects in enumerate(plan.effects)]
+    return Layout(streams, H, phases, products, states, [])
 
 
-class ForwardTables(Tables):
-    """The tables of a run forward; with `own_rows` a block's inputs and outputs are its own."""
-
-    def __init__(
-        self, layer: Layer, H: int, x: Tensor, weight: Tensor, vectors: Sequence[Tensor],
-        start: Sequence[Tensor], final: Sequence[Tensor], y: Tensor, kept: Mapping[str, Tensor],
-        histories: Sequence[Tensor], kind: Kind = "float32", *, own_rows: bool = False,
-    ) -> None:  # fmt: skip
-        compiled = layer.compiled
-        super().__init__(layer, compiled.written.forward, H, {})
-        packed = [
-            pack(rows_of(weight, layer, p.gates, H).T, kind) for p in self.program.products
-        ]
-        self.held += [start, final, packed]
-        if own_rows:
-            self.streams[[self.slots["input"], self.slots["y"]], 2] = loops.BLOCK
-        _hold_common(self, x, y, vectors, kept, histories)
-        products = [
-            (p.stage, self.slots[f"value {p.index}"], 0, self.slots[f"heard {p.index}"],
-             w.data_ptr(), len(p.gates) * H, 0)
-            for p, w in zip(self.program.products, packed, strict=True)
-        ]  # fmt: skip
-        states = []
-        for k, (s, f) in enumerate(zip(start, final, strict=True)):
-            home = f"value {compiled.homes[k]}" if k in compiled.homes else f"state {k}"
-            states.append((self.slots[home], s.data_ptr(), f.data_ptr(), -1, 0, 0))
-        phases = [k if e else -1 for k, e in enumerate(compiled.written.forward.effects)]
-        self.finish(compiled.forward, phases, products, states, [], transposed=False)
+def _backward(compiled: CompiledProgram, kind: str, H: int, basis: Basis, index: int) -> Layout:
+    program, plan, gradient = compiled.program, compiled.written.backward, compiled.gradient
+    streams, scratch = _streams(plan, H, basis), None
+    if basis.width > 1:
+        scratch = "terms"
+        streams[scratch] = basis.heard * H, loops.BLOCK
+    products = []
+    for p in program.products:
+        source, first = compiled.source_of(p.index)
+        phase = program.stages - 1 - p.stage
+        products.append(
+            (phase, source, first * H, f"dvalue {p.index}", len(p.gates) * H, scratch)
+        )
+    states, sums = [], []
+    for k in range(len(program.states)):
+        parts = [f"dvalue {i}" for i in emit.pending(gradient, k)]
+        if emit.has_carry(gradient, k):
+            parts.insert(0, f"dstate {k}")
+        states.append((parts[0], f"before {k}" if ("state", k) in gradient.leaves else None))
+        sums += [(k, part) for part in parts]
+    phases = [k if effects else -1 for k, effects in enumerate(plan.effects)]
+    phases += [-1] * (program.stages - len(phases))
+    return Layout(streams, H, phases, products, states, sums)
 
 
-class BackwardTables(Tables):
-    """The tables of a run back, and what it writes: the gradients of inputs, states and vectors."""
-
-    def __init__(
-        self, layer: Layer, x: Tensor, weight: Tensor, vectors: Sequence[Tensor],
-        start: Sequence[Tensor], kept: Mapping[str, Tensor], histories: Sequence[Tensor],
-        grads: Sequence[Tensor],
-    ) -> None:  # fmt: skip
-        compiled, H = layer.compiled, start[0].shape[-1]
-        plan, gradient, S = compiled.written.backward, compiled.gradient, len(start)
-        basis = layer.filters.basis
-        more = {"terms": (basis.heard * H, loops.BLOCK)} if basis.width > 1 else {}
-        super().__init__(layer, plan, H, more)
-        self.size = layer.block_size
-        dy, *dfinal = (g.contiguous() for g in grads)
-        self.dx, lead = empty_f32(*x.shape), x.shape[:-1]
-        blocks = -(-layer.packing.B // self.size)
-        self.sums = x.new_zeros(blocks, len(self.program.vectors), H)
-        self.dstart = [torch.empty_like(s) for s in start]
-        _hold_common(self, x, histories[0], vectors, kept, histories)
-        self.hold("dy", dy)
-        self.hold("dinput", self.dx)
-        self.hold("sums", self.sums)
-        products = []
-        for p in self.program.products:
-            name, first = compiled.source_of(p.index)
-            if first == 0 and name != "dinput":
-                self.hold(name, empty_f32(*lead, len(p.gates) * H))
-            packed = pack(rows_of(weight, layer, p.gates, H))
-            self.held.append(packed)
-            products.append(
-                (self.program.stages - 1 - p.stage, self.slots[name], first * H,
-                 self.slots[f"dvalue {p.index}"], packed.data_ptr(), len(p.gates) * H,
-                 self.slots.get("terms", 0))
-            )  # fmt: skip
-        states, sums = [], []
-        for k in range(S):
-            slots = [self.slots[f"dvalue {i}"] for i in emit.pending(gradient, k)]
-            if emit.has_carry(gradient, k):
-                slots.insert(0, self.slots[f"dstate {k}"])
-            read = ("state", k) in gradient.leaves
-            states.append(
-                (slots[0], dfinal[k].data_ptr(), self.dstart[k].data_ptr(),
-                 self.slots[f"before {k}"] if read else -1, start[k].data_ptr(),
-                 histories[k].data_ptr())
-            )  # fmt: skip
-            sums += [(k, slot) for slot in slots]
-        self.held += [start, dfinal, histories]
-        phases = [k if e else -1 for k, e in enumerate(plan.effects)]
-        phases += [-1] * (self.program.stages - len(phases))
-        self.finish(compiled.backward, phases, products, states, sums, transposed=True)
+def _weights(compiled: CompiledProgram, kind: str, H: int, basis: Basis, index: int) -> Layout:
+    """Of a block there are a product's value, and a panel of what its gradient is multiplied by."""
+    streams = _streams(compiled.written.backward, H, basis)
+    for name, (_, rows) in streams.items():
+        if rows == loops.BLOCK and name != f"value {index}":
+            streams[name] = 0, rows
+    streams["panel"] = PANEL, loops.BLOCK
+    states = [
+        (f"value {index}", f"before {k}" if ("state", k) in compiled.gradient.leaves else None)
+        for k in range(len(compiled.program.states))
+    ]
+    return Layout(streams, H, [], [], states, [])
 
 
-def _hold_common(
-    tables: Tables, x: Tensor, y: Tensor, vectors: Sequence[Tensor], kept: Mapping[str, Tensor],
-    histories: Sequence[Tensor],
-) -> None:  # fmt: skip
-    """Enter what both directions read or write."""
-    tables.hold("input", x)
-    tables.hold("y", y)
-    tables.hold("mask", tables.layer.masks)
-    for name, vector in zip(tables.layer.names, vectors, strict=True):
-        tables.hold(f"vector {name}", vector)
-    for name, tensor in kept.items():
-        tables.hold(name, tensor)
-    for k, history in enumerate(histories[1:], 1):
-        tables.hold(f"history {k}", history)
+def _streams(plan: emit.Plan, H: int, basis: Basis) -> dict[str, tuple[int, int]]:
+    """Return the numbers of a row of every stream, and its kind for the loops."""
+    found: dict[str, tuple[int, int]] = {}
+    for name, stream in plan.streams.items():
+        width, kind = stream.width * H, _KINDS[stream.rows]
+        if name == "kept rows":
+            width = stream.width
+        elif name == "mask":
+            kind = loops.MEMBER
+        elif name == "sums":
+            kind = loops.SUMS
+        elif name == "spilled":
+            kind = loops.SINGLE
+        elif name.startswith("before "):
+            kind = loops.BEFORE
+        elif name.startswith("value "):
+            width = basis.width * H
+        found[name] = width, kind
+    return found
 
 
-def rows_of(weight: Tensor, layer: Layer, gates: Sequence[str], H: int) -> Tensor:
-    """Return the rows of some gates."""
-    if tuple(gates) == tuple(layer.gates):
-        return weight
-    parts = dict(zip(layer.gates, weight.split(H), strict=True))
-    return torch.cat([parts[g] for g in gates])
+def addresses(tensors: Mapping[str, Tensor]) -> dict[str, int]:
+    """Return where tensors lie; 0 for empty ones."""
+    return {name: t.data_ptr() for name, t in tensors.items()}
+
+
+class Weights(NamedTuple):
+    """Recurrent weights `[gates · H, terms · H]`, and how their rows are called."""
+
+    matrix: Tensor
+    gates: Sequence[str]
+
+    def of(self, gates: Sequence[str]) -> Tensor:
+        """Return the rows of some gates."""
+        if tuple(gates) == tuple(self.gates):
+            return self.matrix
+        H = len(self.matrix) // len(self.gates)
+        parts = dict(zip(self.gates, self.matrix.split(H), strict=True))
+        return torch.cat([parts[g] for g in gates])

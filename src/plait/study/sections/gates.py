@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from plait.comparison.results import Result
 from plait.diagnostics import count_parameters
+from plait.kernels.reference import Reference
 from plait.nn.cell import Cell, RecurrentSide, State
 from plait.study.claims import Answer, answer, below, verdict_of
 from plait.study.page import Block, Number, Picture, Table, Words, difference_of, drawing
@@ -81,7 +82,7 @@ def watched(
     cells = [Gates(held[k] if held else {}) for k in range(layer.layers)]
     for strand, cell in zip(layer.directions, cells, strict=True):
         strand.cell = cell
-    layer.cell = cells[0]  # no kernel knows it, so the reference runs it
+    layer.cell, layer.kernels = cells[0], [Reference()]
     return model, cells
 
 

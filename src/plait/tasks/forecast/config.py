@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from plait.errors import InputError
+from plait.tasks.cell_names import CELL_NAMES
 from plait.training.config import TrainingConfig, option
 
 
@@ -73,7 +74,7 @@ class ForecastConfig(TrainingConfig):
     scale: Literal["node", "all"] = option(
         "node", "What is brought to mean 0 and variance 1: each node by itself, or all as one."
     )
-    cell: str = option("gru", "rnn, rnn-relu, lstm, lstm-peephole, gru or gru-before.")
+    cell: str = option("gru", CELL_NAMES)
     operator: Literal["gcn", "attention", "chebyshev", "diffusion", "dense"] = option(
         "chebyshev", "How a node hears its neighbours; dense: not at all."
     )

@@ -90,7 +90,7 @@ class ForecastTask:
             "season": f"{self.season} steps" if self.season else "none known; --season",
             "model": f"{config.cell} × {self.model.recurrent.operator!r}, {config.layers} × "
             f"{config.hidden_size}, {sum(p.numel() for p in self.model.parameters()):,} parameters",
-            "kernels": self.model.recurrent.explain(self.model.graph).split("\n")[0].split(": ")[1],
+            "kernels": self.model.recurrent.kernel(),
         }
         if self.data.waves is not None:
             best = self.data.waves.best_errors(config.history, config.horizon)

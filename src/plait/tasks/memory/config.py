@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
 from plait.errors import InputError
+from plait.tasks.cell_names import CELL_NAMES
 from plait.training.config import TrainingConfig, option
 
 REPORT: dict[str, dict[str, Any]] = {
@@ -51,7 +52,7 @@ class MemoryConfig(TrainingConfig):
     )
     cell: str = option(
         "lstm",
-        "rnn, rnn-relu, lstm, lstm-peephole, gru or gru-before. As the report's course has them: "
+        f"{CELL_NAMES} As the report's course has them: "
         "lstm-course, gru-course, peephole-course.",
     )
     bidirectional: bool = option(False, "Read from both ends.")

@@ -70,7 +70,7 @@ class MemoryTask:
             "without looking": f"accuracy {p.prior:.4f}, loss {p.loss_prior:.4f}",
             "model": f"{config.cell}, {config.layers} × {config.hidden_size}{both}, "
             f"{parameters:,} parameters",
-            "kernels": self.model.recurrent.explain().split("; ")[0].split(": ", 1)[1],
+            "kernels": self.model.recurrent.kernel(),
         }
 
     def start(self) -> Carry:

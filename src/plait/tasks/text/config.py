@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from plait.errors import InputError
+from plait.tasks.cell_names import CELL_NAMES
 from plait.training.config import TrainingConfig, option
 
 
@@ -63,7 +64,7 @@ class TextConfig(TrainingConfig):
     keep_boilerplate: bool = option(
         False, "Keep Project Gutenberg's header and licence and the byte-order mark."
     )
-    cell: str = option("lstm", "rnn, rnn-relu, lstm, lstm-peephole, gru or gru-before.")
+    cell: str = option("lstm", CELL_NAMES)
     hidden_size: int = option(128, "Channels of every layer's state.", least=1, below=2**20)
     layers: int = option(2, "Recurrent layers, one on another.", least=1, below=1001)
     embedding_size: int = option(128, "Numbers that stand for one symbol.", least=1, below=2**20)

@@ -116,7 +116,7 @@ class TextTask:
             "parts": f"{parts} symbols to train, validate, test",
             "model": f"{config.cell}, {config.layers} × {config.hidden_size}, "
             f"{parameters:,} parameters",
-            "kernels": self.model.recurrent.explain().split("; ")[0].split(": ", 1)[1],
+            "kernels": self.model.recurrent.kernel(),
         }
 
     def start(self) -> Carry:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from plait.errors import InputError
+from plait.tasks.cell_names import CELL_NAMES
 from plait.training.config import TrainingConfig, option
 
 GENERATED = "generated"
@@ -58,7 +59,7 @@ class VisitsConfig(TrainingConfig):
     view: Literal["both", "sequence", "graph"] = option(
         "both", "Hear the sequence of a patient's states, the graph of events, or both."
     )
-    cell: str = option("gru", "rnn, rnn-relu, lstm, lstm-peephole, gru or gru-before.")
+    cell: str = option("gru", CELL_NAMES)
     operator: Literal["chebyshev", "gcn", "diffusion", "attention", "dense"] = option(
         "chebyshev", "How an event hears those joined to it; dense: not at all."
     )
