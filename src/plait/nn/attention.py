@@ -106,7 +106,7 @@ class Attention:
             return stacked.view(gates, K, C).transpose(0, 1).flatten(1)  # [K, gates·C]
 
         z = by_head(F.linear(x, weight))  # [B, N, K, gates·C]
-        hood = hearing(graph)
+        hood = neighbourhood_of(graph)
         if self.version == 1:
             both = torch.stack([vectors(weights[n]) for n in ("source", "target")])
             apart = torch.eye(K, dtype=x.dtype, device=x.device)  # a head sees its own channels
@@ -124,11 +124,12 @@ class Attention:
         text = "product first; scores and coefficients computed again for gradients"
         if graph is None:
             return text
-        return f"{text}; {len(hearing(graph).sources):,} edges, a loop at each node among them"
+        edges = len(neighbourhood_of(graph).sources)
+        return f"{text}; {edges:,} edges, a loop at each node among them"
 
 
-def hearing(graph: Graph) -> Neighbourhood:
-    """Give who hears whom: the edges but for loops, and every node itself."""
+def neighbourhood_of(graph: Graph) -> Neighbourhood:
+    """Return whom each node aggregates: its edges but for loops, and itself."""
 
     def make() -> Neighbourhood:
         source, target = graph.edge_index
@@ -138,4 +139,4 @@ def hearing(graph: Graph) -> Neighbourhood:
             torch.cat([source[apart], nodes]), torch.cat([target[apart], nodes]), graph.num_nodes
         )
 
-    return graph.keep("hearing", make)
+    return graph.cached("neighbourhood", make)

@@ -34,7 +34,7 @@ def gcn(graph: Graph, dtype: torch.dtype) -> Shift:
         values = root[source] * root[target] * weight
         return shift(target, source, values.to(dtype), graph.num_nodes)
 
-    return graph.keep(("gcn", dtype), make)
+    return graph.cached(("gcn", dtype), make)
 
 
 def chebyshev(graph: Graph, lambda_max: float | Literal["exact"], dtype: torch.dtype) -> Shift:
@@ -51,7 +51,7 @@ def chebyshev(graph: Graph, lambda_max: float | Literal["exact"], dtype: torch.d
         full = values != 0  # for λmax = 2 the diagonal is empty
         return shift(target[full], source[full], values[full].to(dtype), graph.num_nodes)
 
-    return graph.keep(("chebyshev", lambda_max, dtype), make)
+    return graph.cached(("chebyshev", lambda_max, dtype), make)
 
 
 def laplacian(graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
@@ -81,7 +81,7 @@ def walks(graph: Graph, dtype: torch.dtype) -> tuple[Shift, Shift]:
             shift(source, target, against.to(dtype), N),
         )
 
-    return graph.keep(("walks", dtype), make)
+    return graph.cached(("walks", dtype), make)
 
 
 def _edges(graph: Graph) -> tuple[Tensor, Tensor, Tensor]:

@@ -171,7 +171,7 @@ class Strand(nn.Module):
             shifts = operator.shifts(graph, torch.float32)
             return fused.filters(shifts, operator.order(shifts), operator.hears_itself, nodes)
 
-        return graph.keep(("filters", operator), make)
+        return graph.cached(("filters", operator), make)
 
     def _hearing(
         self, operator: Operator, graph: Any, mask: Tensor | None, recurrent: dict[str, Tensor],
