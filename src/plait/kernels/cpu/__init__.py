@@ -1,0 +1,1 @@
+"""Kernels compiled for a CPU, over the vectors of `simd`."""
