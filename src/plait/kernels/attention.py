@@ -18,12 +18,10 @@ from plait.kernels.cpu import attention as version1
 from plait.kernels.cpu import attention2 as version2
 from plait.kernels.simd import LANES
 from plait.kernels.sparse import index_type, offsets
+from plait.kernels.transforms import transformed, wide
 
 SLOPE = 0.2
 """Of LeakyReLU below zero."""
-
-NARROW = torch.bfloat16, torch.float16
-"""Types that are computed in float32."""
 
 
 class Neighbourhood(NamedTuple):
@@ -95,8 +93,8 @@ def lanes(like: Tensor, heads: int, channels: int, *, vector: bool) -> Lanes:
 
 def has_loops(like: Tensor) -> bool:
     """Return whether compiled loops run for tensors like this."""
-    kinds = torch.float32, *NARROW
-    return like.dtype in kinds and like.device.type == "cpu" and not _plainly()
+    cpu = like.device.type == "cpu" and not transformed(like)
+    return cpu and wide(like.dtype) == torch.float32
 
 
 def attend(
@@ -161,12 +159,12 @@ def attend_packed(
     """
     _check(values, left, right, vector, hood)
     kind = values.dtype
-    if any(t is not None and t.dtype in NARROW for t in (values, left, right, vector)):
-        wide = (None if t is None else t.float() for t in (values, left, right, vector))
-        y = attend_packed(*wide, hood, lay, dropout)  # pyright: ignore[reportArgumentType]
+    if any(t is not None and t.dtype != wide(t.dtype) for t in (values, left, right, vector)):
+        floats = (None if t is None else t.float() for t in (values, left, right, vector))
+        y = attend_packed(*floats, hood, lay, dropout)  # pyright: ignore[reportArgumentType]
         return y.to(kind)
     with torch.autocast(values.device.type, enabled=False):
-        if _plainly():
+        if transformed(values, left, right, vector):
             masks = values.new_ones(len(values), len(hood.sources), lay.heads)
             masks = _spread(F.dropout(masks, dropout), lay) if dropout else masks[:0]
             return formula(values, left, right, vector, hood, masks)
@@ -216,7 +214,7 @@ class _Attend(Function):
         inputs = values, left, right, vector
         masks = _masks(values, ctx.hood, ctx.lay, ctx.dropout, ctx.seed)
         with torch.autocast(values.device.type, enabled=False):
-            if torch.is_grad_enabled() or _plainly():
+            if torch.is_grad_enabled() or transformed(grads[0]):
                 changes = _plain_gradient(grads[0], inputs, ctx.hood, masks)
             else:
                 given = _in_memory(grads[0], *inputs)
@@ -237,12 +235,14 @@ def _plain_gradient(
     grad: Tensor, inputs: tuple[Tensor | None, ...], hood: Neighbourhood, masks: Tensor
 ) -> tuple[Tensor | None, ...]:
     """Return the gradients by operations that can be differentiated again."""
-
-    def answer(values: Tensor, left: Tensor, right: Tensor, vector: Tensor | None = None) -> Tensor:
-        return formula(values, left, right, vector, hood, masks)
-
-    _, back = torch.func.vjp(answer, *(t for t in inputs if t is not None))
-    return (*back(grad), None)[:4]
+    with torch.enable_grad():
+        # views: a gradient by a tensor itself would include what the others owe to it
+        own = [None if t is None else t.view_as(t) for t in inputs]
+        y = formula(own[0], own[1], own[2], own[3], hood, masks)  # pyright: ignore[reportArgumentType]
+    wanted = [t for t in own if t is not None and t.requires_grad]
+    create = torch.is_grad_enabled()
+    found = iter(torch.autograd.grad(y, wanted, grad, create_graph=create, retain_graph=create))
+    return tuple(next(found) if t is not None and t.requires_grad else None for t in own)
 
 
 def _masks(like: Any, hood: Neighbourhood, lay: Lanes, dropout: float, seed: int) -> Tensor:
@@ -266,11 +266,6 @@ def _in_memory(*tensors: Any) -> tuple[Any, ...]:
     return tuple(None if t is None else t.resolve_neg().contiguous() for t in tensors)
 
 
-def _plainly() -> bool:
-    """Return whether nothing but plain operations is seen through, here and now."""
-    return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
-
-
 def _check(
     values: Tensor, left: Tensor, right: Tensor, vector: Tensor | None, hood: Neighbourhood
 ) -> None:
@@ -283,7 +278,7 @@ def _check(
     ):
         if t is None:
             continue
-        if t.dtype != values.dtype and not {t.dtype, values.dtype} & set(NARROW):
+        if wide(t.dtype) != wide(values.dtype):
             raise ValueError(f"values are {values.dtype}, {name} {t.dtype}; convert one with .to()")
         if t.device != values.device:
             raise ValueError(f"values are on {values.device}, {name} on {t.device}")

@@ -10,6 +10,7 @@ from scipy.sparse import csgraph
 from torch import Tensor
 
 from plait.errors import InputError
+from plait.kernels.transforms import outside
 from plait.nn import graph_sources
 from plait.nn.cache import Cache
 from plait.nn.edges import by_place, checked_index, checked_range, checked_weight, edge_at, firsts
@@ -320,7 +321,7 @@ class Graph:
     def cached(self, name: Any, make: Callable[[], Made]) -> Made:
         """Return what `make()` returned when first asked for under this name, in this process."""
         if name not in self._cache:
-            self._cache[name] = make()
+            self._cache[name] = outside(make)
         return self._cache[name]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
