@@ -15,14 +15,14 @@ from plait.nn.cells import Cell, State, equations
 from plait.nn.filters import GCN, Chebyshev, Diffusion
 from plait.nn.graph import Graph
 from plait.nn.interchange import layer_of, module_of, torch_mode
-from plait.nn.operators import Dense, Operator, checked_operator
+from plait.nn.operators import Dense, Operator, OperatorLayer, checked_operator
 from plait.nn.strand import Init, Strand
 
 INPUT_GAIN, STATE_GAIN = 2.0, 4.0
 """Standard deviation of what reaches the gates at first, for inputs of unit variance."""
 
 
-class Recurrent(nn.Module):
+class Recurrent(OperatorLayer):
     r"""A recurrent layer, or a stack of them: a cell × an operator, run over time.
 
     In the layer above the input x, with the gates and the algebra of `cell` (see `RNN`, `LSTM`,

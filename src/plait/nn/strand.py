@@ -14,12 +14,12 @@ from plait.kernels.choice import Choice
 from plait.nn.cells import Cell, Hear, State
 from plait.nn.convolution import glorot_
 from plait.nn.filters import Filter
-from plait.nn.operators import Operator, acting
+from plait.nn.operators import Operator, OperatorLayer, acting
 
 Init = Literal["orthogonal", "torch", "kaiming"]
 
 
-class Strand(nn.Module):
+class Strand(OperatorLayer):
     """The weights of one layer in one direction, and how they run over time.
 
     `inputs` and `recurrent` hold the operator's weights for the two sides, their first axis the
