@@ -160,9 +160,9 @@ def attend_packed(
     _check(values, left, right, vector, hood)
     kind = values.dtype
     if any(t is not None and t.dtype != wide(t.dtype) for t in (values, left, right, vector)):
-        floats = (None if t is None else t.float() for t in (values, left, right, vector))
-        y = attend_packed(*floats, hood, lay, dropout)  # pyright: ignore[reportArgumentType]
-        return y.to(kind)
+        vector = None if vector is None else vector.float()
+        sides = left.float(), right.float(), vector
+        return attend_packed(values.float(), *sides, hood, lay, dropout).to(kind)
     with torch.autocast(values.device.type, enabled=False):
         if transformed(values, left, right, vector):
             masks = values.new_ones(len(values), len(hood.sources), lay.heads)

@@ -17,7 +17,7 @@ def transformed(*tensors: Tensor | None) -> bool:
     """
     if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
         return True
-    batched = torch._C._functorch.is_legacy_batchedtensor
+    batched = torch._C._functorch.is_legacy_batchedtensor  # pyright: ignore[reportAttributeAccessIssue]
     return any(t is not None and batched(t) for t in tensors)
 
 
@@ -40,7 +40,7 @@ def outside(make: Callable[[], Made]) -> Made:
     be differentiated through, and one made by compiled code may be written over by its next run.
     """
     if torch.compiler.is_compiling():
-        return torch.compiler.disable(_outside)(make)
+        return torch.compiler.disable(_outside)(make)  # pyright: ignore[reportReturnType]
     return _outside(make)
 
 
