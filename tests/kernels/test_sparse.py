@@ -83,6 +83,9 @@ def test_half_precision_is_multiplied_in_the_matrix_s_type(assert_near):
     assert y.dtype == torch.bfloat16
     assert_near(y, (2 * dense @ x.float() + x.float()).bfloat16())
     assert propagate(S, x, x.float()).dtype == torch.float32
+    narrow, _ = make(10, dtype=torch.bfloat16)  # a matrix of somebody's own
+    assert narrow.matrix.dtype == torch.float32
+    assert propagate(narrow, x).dtype == torch.bfloat16
 
 
 def test_a_negative_bit_is_heeded(assert_near):

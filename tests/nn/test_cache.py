@@ -10,6 +10,7 @@ import sys
 import textwrap
 import warnings
 
+import numpy as np
 import pytest
 import torch
 
@@ -25,6 +26,8 @@ from plait import (
     Recurrent,
 )
 from plait.nn.cache import Cache
+from plait.tasks.forecast.config import ForecastConfig
+from plait.tasks.forecast.model import Forecaster
 
 
 class Holder(torch.nn.Module):
@@ -146,6 +149,20 @@ def test_workers_answer_as_their_parent(way):
     assert worker.exitcode == 0
     assert (kept == 0) == (way == "spawn")  # after a fork the addresses are those of its parent
     assert torch.equal(torch.from_numpy(y), expected)
+
+
+def test_a_forecaster_that_has_predicted_is_copied():
+    model = Forecaster(ForecastConfig(history=4, horizon=2, hidden_size=4), "abc", 4)
+    model.place(Graph([[0, 1], [1, 2]]).to_undirected(), np.zeros(3), np.ones(3))
+    x = torch.randn(4, 5, 3)
+    with torch.no_grad():
+        expected = model(x)
+        assert model.graph._cache
+        for way in ("deepcopy", "pickle", "torch.save"):
+            twin = COPIES[way](model)
+            gc.collect()
+            assert torch.equal(twin(x), expected)
+            assert twin.graph is not model.graph
 
 
 def test_a_pickle_of_the_first_version_loses_what_it_kept():

@@ -18,7 +18,7 @@ from plait.kernels.cpu import attention as version1
 from plait.kernels.cpu import attention2 as version2
 from plait.kernels.simd import LANES
 from plait.kernels.sparse import index_type, offsets
-from plait.kernels.transforms import transformed, wide
+from plait.kernels.transforms import exactly, transformed, wide
 
 SLOPE = 0.2
 """Of LeakyReLU below zero."""
@@ -163,7 +163,7 @@ def attend_packed(
         vector = None if vector is None else vector.float()
         sides = left.float(), right.float(), vector
         return attend_packed(values.float(), *sides, hood, lay, dropout).to(kind)
-    with torch.autocast(values.device.type, enabled=False):
+    with exactly(values):
         if transformed(values, left, right, vector):
             masks = values.new_ones(len(values), len(hood.sources), lay.heads)
             masks = _spread(F.dropout(masks, dropout), lay) if dropout else masks[:0]
@@ -213,7 +213,7 @@ class _Attend(Function):
         values, left, right, vector, *kept = ctx.saved_tensors
         inputs = values, left, right, vector
         masks = _masks(values, ctx.hood, ctx.lay, ctx.dropout, ctx.seed)
-        with torch.autocast(values.device.type, enabled=False):
+        with exactly(values):
             if torch.is_grad_enabled() or transformed(grads[0]):
                 changes = _plain_gradient(grads[0], inputs, ctx.hood, masks)
             else:

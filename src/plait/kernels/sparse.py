@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from plait.kernels.transforms import outside, transformed, wide
+from plait.kernels.transforms import exactly, outside, transformed, wide
 
 DENSE_FROM = 0.2
 """Share of entries that are not zero from which a dense product is the faster one (measured on
@@ -55,6 +55,7 @@ class Shift(NamedTuple):
 
 def shift(rows: Tensor, columns: Tensor, values: Tensor, nodes: int) -> Shift:
     """Build a matrix and its transpose from its entries, no two at one place, in any order."""
+    values = values.to(wide(values.dtype))
     if len(values) >= DENSE_FROM * nodes * nodes:
         matrix = values.new_zeros(nodes, nodes)
         matrix[rows, columns] = values
@@ -96,7 +97,7 @@ def propagate(
     result = x.dtype if plus is None else torch.promote_types(x.dtype, plus.dtype)
     x, plus = x.to(kind), None if plus is None else plus.to(kind)
     sign = -1.0 if minus else 1.0
-    with torch.autocast(x.device.type, enabled=False):
+    with exactly(x):
         if transformed(x, plus):
             y = times * _product(shift.matrix, x)
             y = y if plus is None else y + sign * plus

@@ -1,6 +1,7 @@
 """Where tensors have no memory that a kernel could read: under `torch.func`, `vmap`, a compiler."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 import torch
@@ -31,6 +32,14 @@ def wide(dtype: torch.dtype) -> torch.dtype:
     (torch.float32, torch.float64)
     """
     return torch.float32 if dtype in (torch.bfloat16, torch.float16) else dtype
+
+
+def exactly(like: Tensor) -> AbstractContextManager[None]:
+    """Return a context in which operations compute in the types they are given, not autocast's."""
+    kind = like.device.type
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+        return torch.autocast(kind, enabled=False)
+    return nullcontext()
 
 
 def outside(make: Callable[[], Made]) -> Made:
