@@ -69,6 +69,6 @@ ROWS = [
         GCN_OPERATIONS, True),
     Row("attention 8 × 8, 1 M edges", "GATConv of PyG", 4, lambda: beside("GAT"),
         GAT_OPERATIONS, True),
-    Row("attention version 2, 8 × 8, 1 M edges", "GATv2Conv of PyG", None, lambda: beside("GATv2"),
+    Row("attention version 2, 8 × 8, 1 M edges", "GATv2Conv of PyG", 4, lambda: beside("GATv2"),
         2 * GAT_OPERATIONS, True),
 ]  # fmt: skip

@@ -84,7 +84,8 @@ def test_explain_names_the_kernel_and_the_reason(cell, dtype, expected):
 def test_explain_says_why_it_is_the_reference():
     assert Recurrent(GRU(), 3, 5, operator=Twice()).explain() == (
         "layer 0: reference - plain torch, step by step\n"
-        "  not oneDNN, cuDNN, ATen: torch has no GRU(reset='after') × Twice()\n"
+        "  not oneDNN, ATen: torch has no GRU(reset='after') × Twice()\n"
+        "  not cuDNN: x lies on cpu\n"
         "  not plait-cpu: Twice() has no basis: it is not linear"
     )
 

@@ -42,7 +42,7 @@ def test_digits_are_joined_with_their_like():
     assert digits.features.max() == 1
     source, target = digits.graph.edge_index
     assert (digits.labels[source] == digits.labels[target]).float().mean() > 0.95
-    assert digits.graph.one_way is None
+    assert digits.graph.asymmetric_edge is None
 
 
 @needs_cora
@@ -50,7 +50,7 @@ def test_cora_is_the_published_one():
     """Counts of Yang et al. (2016), and the files read by Python's own unpickler."""
     cora = named_network("cora")
     assert (cora.graph.num_nodes, cora.graph.num_edges) == (2708, 2 * 5278)
-    assert cora.graph.one_way is None
+    assert cora.graph.asymmetric_edge is None
     assert tuple(map(len, cora.parts)) == (140, 500, 1000)
     assert cora.labels[cora.parts.train].bincount().tolist() == [20] * 7
     assert len(torch.cat(cora.parts).unique()) == 1640
@@ -83,7 +83,7 @@ def test_amazon_computers_is_the_published_one():
     source, target = network.graph.edge_index
     assert network.graph.num_nodes == 13_381
     assert int((source < target).sum()) == 245_778
-    assert network.graph.one_way is None
+    assert network.graph.asymmetric_edge is None
     assert network.features.shape == (13_381, 767)
     assert len(network.classes) == 10
 

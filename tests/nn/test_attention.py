@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from plait import Attention, Graph, GraphConv
-from plait.kernels import attention as kernel
+from plait import GRU, Attention, Graph, GraphConv, Recurrent
+from plait.kernels import attention_blocks as blocks
 
 both_versions = pytest.mark.parametrize("version", [1, 2], ids=["GAT", "GATv2"])
 
@@ -24,11 +24,11 @@ def gradients(y: torch.Tensor, of: list[torch.Tensor]) -> tuple[torch.Tensor, ..
 
 @both_versions
 @pytest.mark.parametrize("gates", [1, 3])
-@pytest.mark.parametrize("block", [kernel.BLOCK, 64, 1])
+@pytest.mark.parametrize("block", [blocks.BLOCK, 64, 1])
 def test_attention_is_its_formula_whatever_the_blocks(
     version, gates, block, graph, by_formula, assert_near, monkeypatch
 ):
-    monkeypatch.setattr(kernel, "BLOCK", block)
+    monkeypatch.setattr(blocks, "BLOCK", block)
     operator = Attention(2, version)
     weights = draw(operator, 3, 4, gates)
     x = torch.randn(2, graph.num_nodes, 3).double().requires_grad_()
@@ -144,7 +144,7 @@ def test_large_scores_do_not_overflow(version, make_graph):
 def test_dropout_draws_from_torchs_generator_and_drops_the_same_in_the_gradient(
     version, make_graph, monkeypatch
 ):
-    monkeypatch.setattr(kernel, "BLOCK", 100)  # several blocks, so several masks
+    monkeypatch.setattr(blocks, "BLOCK", 100)  # several blocks, so several masks
     graph, operator = make_graph(16, 30), Attention(2, version, dropout=0.4)
     weights = draw(operator, 2, 4)
     x = torch.randn(2, 16, 2).double().requires_grad_()
@@ -185,13 +185,36 @@ def test_a_layer_drops_in_training_only(make_graph):
     assert torch.equal(conv(x, graph), plain(x, graph))
 
 
-def test_a_second_derivative_is_refused(make_graph):
-    graph, operator = make_graph(16, 30), Attention(2)
-    weights, x = draw(operator, 3, 4), torch.randn(16, 3).double().requires_grad_()
-    y = operator.apply(x, weights, graph)
-    (grad,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        grad.sum().backward()
+@both_versions
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_second_gradients_of_a_layer_are_the_numerical_ones(version, dropout, make_graph):
+    graph = make_graph(5, 4)
+    layer = GraphConv(Attention(2, version, dropout), 3, 4).double()
+    x = torch.randn(5, 3).double().requires_grad_()
+
+    def answer(x):
+        torch.manual_seed(3)
+        return layer(x, graph)
+
+    assert torch.autograd.gradcheck(answer, (x,))
+    assert torch.autograd.gradgradcheck(answer, (x,))
+    # the gradient's own gradient, with an incoming one that needs none
+    assert torch.autograd.gradcheck(
+        lambda x: torch.autograd.grad(answer(x).sum(), x, create_graph=True), (x,)
+    )
+
+
+@both_versions
+def test_second_gradients_of_a_recurrence_are_the_numerical_ones(version, make_graph):
+    graph = make_graph(4, 3)
+    layer = Recurrent(GRU(), 2, 2, operator=Attention(2, version)).double()
+    x = torch.randn(2, 1, 4, 2).double().requires_grad_()
+
+    def answer(x):
+        return layer(x, graph=graph)[0]
+
+    assert torch.autograd.gradcheck(answer, (x,))
+    assert torch.autograd.gradgradcheck(answer, (x,))
 
 
 def test_nothing_is_kept_per_edge(make_graph):

@@ -1,4 +1,6 @@
-"""`Graph`: building it, what is refused, who hears whom, several graphs joined."""
+"""`Graph`: building it, what is refused, hops, several graphs joined, to and from others."""
+
+import sys
 
 import networkx
 import numpy as np
@@ -126,6 +128,98 @@ def test_data_of_pytorch_geometric(pyg):
     assert joined.num_graphs == ours.num_graphs == 2
 
 
+def test_a_weight_is_chosen_among_the_columns_of_edge_attr(pyg):
+    from torch_geometric.data import Data
+
+    index = torch.tensor([[0, 1], [1, 2]])
+    data = Data(edge_index=index, edge_attr=torch.tensor([[0.5, 3.0], [2.0, 4.0]]), num_nodes=3)
+    data.distance = torch.tensor([7.0, 8.0])
+    message = (
+        r"^edge_attr is \[2, 2\], and an edge has one weight; from_pyg\(data, weight=0\) takes the "
+        r"first column of edge_attr, `del data.edge_attr` before it none$"
+    )
+    with pytest.raises(InputError, match=message):
+        Graph.from_pyg(data)
+    assert entries(Graph.from_pyg(data, weight=1)) == {(0, 1): 3.0, (1, 2): 4.0}
+    assert entries(Graph.from_pyg(data, weight="distance")) == {(0, 1): 7.0, (1, 2): 8.0}
+    with pytest.raises(InputError, match="weight=2: edge_attr has 2 columns, from 0"):
+        Graph.from_pyg(data, weight=2)
+    with pytest.raises(InputError, match="weight='length': this Data has no length"):
+        Graph.from_pyg(data, weight="length")
+    del data.edge_attr
+    assert entries(Graph.from_pyg(data)) == {(0, 1): 1.0, (1, 2): 1.0}
+    data.edge_weight = torch.tensor([5.0, 6.0])
+    assert entries(Graph.from_pyg(data)) == {(0, 1): 5.0, (1, 2): 6.0}
+
+
+def test_what_has_no_one_edge_index_is_refused(pyg):
+    from torch_geometric.data import Data, HeteroData
+
+    data = HeteroData()
+    data["a"].num_nodes, data["b"].num_nodes = 2, 1
+    data["a", "to", "b"].edge_index = torch.tensor([[0, 1], [0, 0]])
+    message = (
+        "^from_pyg takes a Data or Batch with one edge_index, not HeteroData; "
+        r"of HeteroData, data.to_homogeneous\(\) gives one$"
+    )
+    with pytest.raises(InputError, match=message):
+        Graph.from_pyg(data)
+    assert entries(Graph.from_pyg(data.to_homogeneous())) == {(0, 2): 1.0, (1, 2): 1.0}
+    with pytest.raises(InputError, match="one edge_index, not Data"):
+        Graph.from_pyg(Data(num_nodes=3))
+
+
+def same(ours: Graph, theirs: Graph) -> bool:
+    return (
+        entries(ours) == entries(theirs)
+        and (ours.num_nodes, ours.num_graphs) == (theirs.num_nodes, theirs.num_graphs)
+        and (ours.batch is None) == (theirs.batch is None)
+        and (ours.batch is None or torch.equal(ours.batch, theirs.batch))
+    )
+
+
+ROUND = {
+    "weights, a loop, isolated nodes": Graph([[1, 2, 2], [2, 2, 1]], [0.5, -2.0, 3.0], 5),
+    "no edges": Graph([], num_nodes=3),
+    "no nodes": Graph([], num_nodes=0),
+}
+
+
+@pytest.mark.parametrize("name", ROUND)
+def test_graphs_go_to_pytorch_geometric_and_networkx_and_come_back(name, pyg):
+    graph = ROUND[name]
+    assert same(Graph.from_pyg(graph.to_pyg()), graph)
+    assert same(Graph.from_networkx(graph.to_networkx()), graph)
+
+
+def test_joined_graphs_go_to_pytorch_geometric_as_a_batch(pyg):
+    parts = [*ROUND.values(), Graph([[0], [1]], [7.0])]
+    joined = Graph.join(parts)
+    batch = joined.to_pyg()
+    assert same(Graph.from_pyg(batch), joined)
+    for theirs, ours in zip(batch.to_data_list(), parts, strict=True):
+        assert same(Graph.from_pyg(theirs), ours)
+    nodes = joined.to_networkx().nodes(data="batch")
+    assert [whose for _, whose in nodes] == joined.batch.tolist()
+    joined.batch = joined.batch.flip(0)
+    with pytest.raises(InputError, match="nodes of each joined graph side by side"):
+        joined.to_pyg()
+
+
+def test_without_pytorch_geometric_to_pyg_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch_geometric.data", None)
+    with pytest.raises(InputError, match=r"^to_pyg needs .*: pip install torch_geometric$"):
+        Graph([[0], [1]]).to_pyg()
+
+
+def test_a_weight_of_networkx_that_is_no_number_is_named():
+    theirs = networkx.Graph()
+    theirs.add_edge("a", "b", weight="far")
+    message = "the weight of edge 'a' → 'b' is 'far', not a number; .*weight=NAME"
+    with pytest.raises(InputError, match=message):
+        Graph.from_networkx(theirs)
+
+
 def test_points_join_the_nearest_by_a_gaussian():
     xy = torch.tensor([[0.0, 0], [1, 0], [0, 2], [9, 9]]).double()
     graph = Graph.from_points(xy, k=2)
@@ -137,7 +231,7 @@ def test_points_join_the_nearest_by_a_gaussian():
     dense = torch.zeros(4, 4).double()
     dense[tuple(graph.edge_index)] = graph.edge_weight
     assert torch.allclose(dense, expected, rtol=1e-12)
-    assert graph.one_way is None
+    assert graph.asymmetric_edge is None
 
 
 def test_points_on_one_another_have_no_loops():
@@ -166,21 +260,21 @@ def test_duplicates_are_merged_by_sum_with_one_warning():
 
 def test_undirected_takes_the_larger_weight_and_changes_nothing_a_second_time():
     graph = Graph([[0, 1, 1, 2], [1, 0, 2, 2]], [1.0, 3.0, -2.0, 4.0])
-    assert graph.one_way == (1, 2)
+    assert graph.asymmetric_edge == (1, 2)
     both = graph.to_undirected()
     assert entries(both) == {
         (0, 1): 3.0, (1, 0): 3.0, (1, 2): -2.0, (2, 1): -2.0, (2, 2): 4.0,
     }  # fmt: skip
-    assert both.one_way is None
+    assert both.asymmetric_edge is None
     assert entries(both.to_undirected()) == entries(both)
     assert graph.num_edges == 4
 
 
 def test_one_way_is_found_by_edge_and_by_weight():
-    assert Graph([[0, 1, 1], [1, 0, 2]]).one_way == (1, 2)
-    assert Graph([[0, 1], [1, 0]], [1.0, 1.0 + 1e-7]).one_way is None
-    assert Graph([[0, 1], [1, 0]], [1.0, 1.1]).one_way is not None
-    assert Graph([[1], [1]]).one_way is None
+    assert Graph([[0, 1, 1], [1, 0, 2]]).asymmetric_edge == (1, 2)
+    assert Graph([[0, 1], [1, 0]], [1.0, 1.0 + 1e-7]).asymmetric_edge is None
+    assert Graph([[0, 1], [1, 0]], [1.0, 1.1]).asymmetric_edge is not None
+    assert Graph([[1], [1]]).asymmetric_edge is None
 
 
 def test_joined_graphs_keep_their_edges_and_members():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from plait import GRU, Dense, Recurrent
+from plait import GRU, Dense, GraphConv, Recurrent
 
 
 class Ring:
@@ -75,3 +75,46 @@ def test_the_graph_reaches_the_operator_on_both_sides():
     layer = Recurrent(GRU(), 3, 4, operator=Listening(), layers=2)
     layer(torch.randn(1, 2, 3), graph=graph)
     assert seen == [graph] * 4
+
+
+class Gained(torch.nn.Module):
+    """An operator with a parameter of its own, and an operator within."""
+
+    def __init__(self, inner=None):
+        super().__init__()
+        self.gain = torch.nn.Parameter(torch.tensor(2.0))
+        self.inner = Dense() if inner is None else inner
+
+    def weight_shapes(self, inputs, outputs):
+        return self.inner.weight_shapes(inputs, outputs)
+
+    def apply(self, x, weights, graph):
+        return self.gain * self.inner.apply(x, weights, graph)
+
+
+def test_a_module_with_an_operator_that_is_a_module_applies_to_every_module():
+    own = Gained(Gained())
+    models = torch.nn.Sequential(
+        torch.nn.Linear(2, 2), Recurrent(GRU(), 2, 3, operator=own), GraphConv(own, 3, 2)
+    )
+    seen = []
+    assert models.apply(seen.append) is models
+    assert seen.count(own.inner) == seen.count(own) == 3  # of the recurrence, its layer, the other
+    assert set(seen) == set(models.modules())
+    plain = torch.nn.Sequential(Recurrent(GRU(), 2, 3), GraphConv(Dense(), 3, 2))
+    ours, theirs = [], []
+    plain.apply(ours.append)
+    for child in plain:
+        torch.nn.Module.apply(child, theirs.append)
+    assert ours == [*theirs, plain]
+
+
+def test_a_parameter_of_an_operator_learns_and_is_saved(assert_near):
+    torch.manual_seed(0)
+    layer = GraphConv(Gained(), 3, 2)
+    x = torch.randn(4, 3)
+    y = layer(x)
+    assert_near(y, 2 * torch.nn.functional.linear(x, layer.weights["weight"]), 1e-6)
+    y.sum().backward()
+    assert layer.operator.gain.grad == pytest.approx(y.sum().item() / 2, rel=1e-4)
+    assert "operator.gain" in layer.state_dict()

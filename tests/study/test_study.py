@@ -14,7 +14,7 @@ from plait import Attention, Graph, GraphConv
 from plait.cli import run
 from plait.comparison import running
 from plait.errors import InputError
-from plait.nn.attention import hearing
+from plait.nn.attention import neighbourhood_of
 from plait.nn.cells import LSTM
 from plait.nn.recurrent import Recurrent
 from plait.study import make_study, sizes
@@ -235,7 +235,7 @@ def test_the_coefficients_are_those_that_the_layer_uses():
     conv = GraphConv(Attention(1), 3, 4).double()
     x = torch.randn(4, 3, dtype=torch.float64)
     alpha = coefficients(conv, x, graph)
-    hood = hearing(graph)
+    hood = neighbourhood_of(graph)
     dense = torch.zeros(4, 4, dtype=torch.float64)
     dense[hood.targets.long(), hood.sources.long()] = alpha.detach()
     expected = dense @ (x @ conv.weights["weight"].T) + conv.bias

@@ -1,37 +1,31 @@
 """Attention over the edges of a graph, without a number for each edge and feature.
 
-What is kept for the backward pass lies on the nodes: the values, the two sides of the scores, and
-the logarithm of each node's sum. Scores and coefficients are computed again: by compiled loops over
-the nodes (`neighbours`), or in torch a few heads at a time, where their products with the values
-are sparse matrix products.
+What is kept for the backward pass lies on the nodes; scores and coefficients are computed again.
+Two kernels do so: compiled loops on a CPU in float32 (`cpu.attention`, `cpu.attention2`), and
+operations of torch, a few heads at a time (`attention_blocks`). Neither can be differentiated: for
+the gradient of a gradient and under `torch.func`, plain operations on all edges answer.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from plait.kernels import neighbours
-from plait.kernels.cpu.jit import parallel_for, empty_f32
+from plait.kernels import attention_blocks
+from plait.kernels.cpu import attention as version1
+from plait.kernels.cpu import attention2 as version2
 from plait.kernels.cpu.simd import LANES
-from plait.kernels.sparse import csr, index_type, offsets
+from plait.kernels.sparse import index_type, offsets
+from plait.kernels.transforms import exactly, transformed, wide
 
 SLOPE = 0.2
 """Of LeakyReLU below zero."""
 
-BLOCK = 2**20
-"""Numbers of one intermediate in torch at a time, where one head's edges allow."""
-
-ROWS = 4096
-"""Nodes that a thread takes at a time."""
-
 
 class Neighbourhood(NamedTuple):
-    """Who hears whom, by the hearer; `back_…` the same by the one who is heard."""
+    """The edges by their target; `back_…` the same by their source."""
 
     starts: Tensor  # [N + 1], where each target's edges begin
     sources: Tensor  # [E]
@@ -43,7 +37,7 @@ class Neighbourhood(NamedTuple):
 
 
 def neighbourhood(sources: Tensor, targets: Tensor, nodes: int) -> Neighbourhood:
-    """Sort edges both ways. Every node must hear someone."""
+    """Sort edges both ways. Every node must be a target."""
     kind = index_type(nodes, len(sources))
     order = torch.argsort(targets * nodes + sources)
     sources, targets = sources[order], targets[order]
@@ -55,6 +49,54 @@ def neighbourhood(sources: Tensor, targets: Tensor, nodes: int) -> Neighbourhood
     )  # fmt: skip
 
 
+class Lanes(NamedTuple):
+    """How a row of K heads lies: as `[G, P, W]`, W heads side by side in each of G groups.
+
+    The channels of a group are filled up to a multiple of `step`, the heads to G · W, with zeros.
+    """
+
+    heads: int
+    groups: int
+    width: int
+    step: int
+
+    def pack(self, x: Tensor) -> Tensor:
+        """Lay `[..., K, D]` as `[..., G, P, W]`."""
+        heads, channels = self.groups * self.width - self.heads, -x.shape[-1] % self.step
+        if heads or channels:
+            x = F.pad(x, (0, channels, 0, heads))
+        return x.unflatten(-2, (self.groups, self.width)).transpose(-1, -2)
+
+    def unpack(self, x: Tensor, channels: int) -> Tensor:
+        """Lay `[..., G, P, W]` as `[..., K, channels]`."""
+        return x.transpose(-1, -2).flatten(-3, -2)[..., : self.heads, :channels]
+
+
+def lanes(like: Tensor, heads: int, channels: int, *, vector: bool) -> Lanes:
+    """Choose how rows lie: for version 2 in compiled loops, so that vectors are full.
+
+    >>> import torch
+    >>> from plait.kernels.attention import lanes
+    >>> lanes(torch.ones(1).double(), heads=3, channels=5, vector=True)
+    Lanes(heads=3, groups=3, width=1, step=1)
+    """
+    if not vector or not has_loops(like):
+        return Lanes(heads, heads, 1, 1)
+
+    def cost(width: int) -> tuple[int, int]:  # vectors of a row, and some work for each group
+        groups = -(-heads // width)
+        return groups * (-(-channels * width // LANES) + 2), groups
+
+    width = min((2**k for k in range(LANES.bit_length())), key=cost)
+    return Lanes(heads, -(-heads // width), width, LANES // width)
+
+
+def has_loops(like: Tensor) -> bool:
+    """Return whether compiled loops run for tensors like this."""
+    cpu = like.device.type == "cpu" and not transformed(like)
+    return cpu and wide(like.dtype) == torch.float32
+
+
 def attend(
     values: Tensor,
     left: Tensor,
@@ -63,7 +105,7 @@ def attend(
     hood: Neighbourhood,
     dropout: float = 0.0,
 ) -> Tensor:
-    """Let every node take the mean of its neighbours' values, weighted by attention, in K heads.
+    """Return for every node the mean of its neighbours' values, weighted by attention, in K heads.
 
     y_i = Σ_j α_ij v_j,  α_i = softmax over the neighbours j of i of e_ij, where
 
@@ -82,229 +124,169 @@ def attend(
     Returns
     -------
     Tensor `[B, N, K, D]`
-        It can be differentiated once; a second time is refused.
+        Of the type of `values`; half precision is computed in float32. It can be differentiated
+        any number of times: the second gradient takes plain operations on all edges.
+
+    Raises
+    ------
+    ValueError
+        For tensors of different types or devices, or shapes that do not fit; both are named.
     """
-    seed = int(torch.randint(2**62, ())) if dropout else 0
-    if vector is None and has_loops(values) and hood.starts.dtype == torch.int32:
-        return _Compiled.apply(values, left, right, hood, dropout, seed)  # pyright: ignore[reportReturnType]
-    B, _, K, _ = values.shape
-
-    def by_head(x: Tensor) -> Tensor:  # [B·K, N, …]
-        return x.transpose(1, 2).flatten(0, 1)
-
-    sides = by_head(left), by_head(right), None if vector is None else vector.repeat(B, 1)
-    y: Tensor = _Attend.apply(by_head(values), *sides, hood, dropout, seed)  # pyright: ignore[reportAssignmentType]
-    return y.unflatten(0, (B, K)).transpose(1, 2)
+    K, D = values.shape[-2:]
+    lay = lanes(values, K, D, vector=vector is not None)
+    packed = lay.pack(values)
+    if vector is None:
+        sides = left[..., None], right[..., None], None
+    else:
+        own = packed if left is values else lay.pack(left)
+        sides = own, lay.pack(right), lay.pack(vector)
+    return lay.unpack(attend_packed(packed, *sides, hood, lay, dropout), D)
 
 
-def has_loops(values: Tensor) -> bool:
-    """Say whether the compiled loops run here, for scores without a vector."""
-    return (
-        values.dtype == torch.float32
-        and values.device.type == "cpu"
-        and not torch.compiler.is_compiling()
-    )
+def attend_packed(
+    values: Tensor,
+    left: Tensor,
+    right: Tensor,
+    vector: Tensor | None,
+    hood: Neighbourhood,
+    lay: Lanes,
+    dropout: float = 0.0,
+) -> Tensor:
+    """Do what `attend` does with rows that lie as `lay` says.
+
+    Values are `[B, N, G, P, W]` and so is what is returned; left and right `[B, N, G, W]`, or with
+    a vector `[G, p, W]` of the form of the values.
+    """
+    _check(values, left, right, vector, hood)
+    kind = values.dtype
+    if any(t is not None and t.dtype != wide(t.dtype) for t in (values, left, right, vector)):
+        vector = None if vector is None else vector.float()
+        sides = left.float(), right.float(), vector
+        return attend_packed(values.float(), *sides, hood, lay, dropout).to(kind)
+    with exactly(values):
+        if transformed(values, left, right, vector):
+            masks = values.new_ones(len(values), len(hood.sources), lay.heads)
+            masks = _spread(F.dropout(masks, dropout), lay) if dropout else masks[:0]
+            return formula(values, left, right, vector, hood, masks)
+        seed = int(torch.randint(2**62, ())) if dropout else 0
+        return _Attend.apply(values, left, right, vector, hood, lay, dropout, seed)  # pyright: ignore[reportReturnType]
 
 
-class _Compiled(Function):
-    @staticmethod
-    def forward(
-        ctx: Any, values: Tensor, left: Tensor, right: Tensor, hood: Neighbourhood, dropout: float,
-        seed: int,
-    ) -> Tensor:  # fmt: skip
-        values, left, right = values.contiguous(), left.contiguous(), right.contiguous()
-        y, z = empty_f32(*values.shape), empty_f32(*values.shape)
-        p, tops, sums = (empty_f32(*left.shape) for _ in range(3))
-        tensors = (values, left, right, _drawn(values, hood, dropout, seed), y, z, p, tops, sums)
-        heard = _heard(hood, tensors)
-        _over_rows(values, 0, lambda *of: neighbours.forward(heard, SLOPE, *of))
-        ctx.save_for_backward(values, left, right, y, z, p, tops.add_(sums.log_()))
-        ctx.hood, ctx.dropout, ctx.seed = hood, dropout, seed
-        return y
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        values, left, right, y, z, p, logs = ctx.saved_tensors
-        grad = grads[0].contiguous()
-        masks = _drawn(values, ctx.hood, ctx.dropout, ctx.seed)
-        heard = _heard(ctx.hood, (values, left, right, masks, y, z, p, logs, logs))
-        changes = empty_f32(*values.shape), empty_f32(*left.shape), empty_f32(*left.shape)
-        means = empty_f32(*left.shape)
-        back = neighbours.Back(*(t.data_ptr() for t in (grad, *changes, means)))
-        _over_rows(values, 0, lambda *of: neighbours.means(heard, back, *of[:2]))
-        size = values.shape[2] * values.shape[3]
-        _over_rows(values, size, lambda *of: neighbours.backward(heard, back, SLOPE, *of))
-        return *changes, None, None, None
-
-
-def _heard(hood: Neighbourhood, tensors: tuple[Tensor, ...]) -> neighbours.Heard:
-    _, N, K, D = tensors[0].shape
-    lists = hood.starts, hood.sources, hood.back_starts, hood.back_targets, hood.back_order
-    addresses = (t.data_ptr() for t in (*lists, *tensors))
-    return neighbours.Heard(N, len(hood.sources), K, D, *addresses)
-
-
-def _drawn(values: Tensor, hood: Neighbourhood, dropout: float, seed: int) -> Tensor:
-    """Draw what the coefficients `[B, E, K]` are multiplied by; nothing without dropout."""
-    if not dropout:
-        return values.new_empty(0)
-    B, _, K, _ = values.shape
-    return _Masks(values, dropout, seed).apply(values.new_ones(B, len(hood.sources), K))
-
-
-def _over_rows(values: Tensor, size: int, call: Callable[[int, int, int], None]) -> None:
-    """Call with blocks of rows and room for the coefficients and so many numbers."""
-    rows = values.shape[0] * values.shape[1]
-
-    def block(first: int) -> None:
-        scratch = empty_f32(2 * neighbours.EDGES * LANES + size)
-        call(first, min(first + ROWS, rows), scratch.data_ptr())
-
-    parallel_for(block, range(0, rows, ROWS))
+def formula(
+    values: Tensor, left: Tensor, right: Tensor, vector: Tensor | None, hood: Neighbourhood,
+    masks: Tensor,
+) -> Tensor:  # fmt: skip
+    """Compute what `attend_packed` does by plain operations on all edges, to any derivative."""
+    sources, targets = hood.sources.long(), hood.targets.long()
+    scores = left.index_select(1, sources) + right.index_select(1, targets)
+    scores = F.leaky_relu(scores, SLOPE)
+    if vector is not None:
+        scores = (scores * vector).sum(-2)  # [B, E, G, W]
+    B, N = values.shape[:2]
+    none = scores.new_zeros(B, N, *scores.shape[2:])
+    index = targets.view(1, -1, 1, 1).expand(scores.shape)
+    top = none.scatter_reduce(1, index, scores.detach(), "amax", include_self=False)
+    a = (scores - top.index_select(1, targets)).exp()
+    a = a / none.index_add(1, targets, a).index_select(1, targets)
+    if masks.numel():
+        a = a * masks
+    weighted = a[..., None, :] * values.index_select(1, sources)  # [B, E, G, P, W]
+    return weighted.new_zeros(B, N, *weighted.shape[2:]).index_add(1, targets, weighted)
 
 
 class _Attend(Function):
     @staticmethod
     def forward(
-        ctx: Any,
-        values: Tensor,
-        left: Tensor,
-        right: Tensor,
-        vector: Tensor | None,
-        hood: Neighbourhood,
-        dropout: float,
-        seed: int,
-    ) -> Tensor:
-        R, N, _ = values.shape
-        values, left, right = values.contiguous(), left.contiguous(), right.contiguous()
-        y, logs = torch.empty_like(values), values.new_empty(R, N)
-        masks = _Masks(values, dropout, seed)
-        for part in _parts(R, hood):
-            scores = _scores(left[part], right[part], _cut(vector, part), hood)  # [r, E]
-            starts = hood.long_starts.expand(len(scores), -1).contiguous()
-            top = torch.segment_reduce(scores, "max", offsets=starts, axis=1, unsafe=True)
-            scores -= top.index_select(1, hood.targets)
-            scores.exp_()
-            total = _sum_by(hood.targets, scores, N)
-            scores /= total.index_select(1, hood.targets)
-            logs[part] = top + total.log()
-            masks.apply(scores)
-            for r, coefficients in zip(range(R)[part], scores, strict=True):
-                matrix = csr(hood.starts, hood.sources, coefficients, N)
-                torch.mm(matrix, values[r], out=y[r])
-        ctx.save_for_backward(values, left, right, logs, vector)
-        ctx.hood, ctx.dropout, ctx.seed = hood, dropout, seed
+        ctx: Any, values: Tensor, left: Tensor, right: Tensor, vector: Tensor | None,
+        hood: Neighbourhood, lay: Lanes, dropout: float, seed: int,
+    ) -> Tensor:  # fmt: skip
+        ctx.hood, ctx.lay, ctx.dropout, ctx.seed = hood, lay, dropout, seed
+        ctx.kernel = _kernel(values, left, vector, hood)
+        inputs = _in_memory(values, left, right, vector)
+        masks = _masks(values, hood, lay, dropout, seed)
+        y, *kept = ctx.kernel.forward(*inputs, hood, masks, SLOPE)
+        ctx.save_for_backward(values, left, right, vector, y, *kept)
         return y
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        values, left, right, logs, vector = ctx.saved_tensors
-        hood: Neighbourhood = ctx.hood
-        grad = grads[0].contiguous()  # [R, N, D]
-        R, N, _ = values.shape
-        values_grad, left_grad = torch.empty_like(values), torch.zeros_like(left)
-        right_grad = torch.zeros_like(right)
-        vector_grad = None if vector is None else torch.zeros_like(vector)
-        masks = _Masks(values, ctx.dropout, ctx.seed)
-        pattern = values.new_zeros(len(hood.sources))
-        for part in _parts(R, hood):
-            sides = left[part], right[part], _cut(vector, part), hood
-            alpha = _scores(*sides)
-            alpha -= logs[part].index_select(1, hood.targets)
-            alpha.exp_()
-            kept = masks.apply(alpha.clone()) if ctx.dropout else alpha
-            change = torch.empty_like(alpha)  # of what comes out, by each coefficient
-            for r, coefficients, c in zip(range(R)[part], kept, change, strict=True):
-                # <grad_i, value_j> for every edge j → i
-                edges = csr(hood.starts, hood.sources, pattern, N)
-                c.copy_(torch.sparse.sampled_addmm(edges, grad[r], values[r].T, beta=0).values())
-                coefficients = coefficients.index_select(0, hood.back_order)
-                back = csr(hood.back_starts, hood.back_targets, coefficients, N)
-                torch.mm(back, grad[r], out=values_grad[r])
-            # softmax: dL/de = α̃ dL/dα̃ − α Σ_i α̃ dL/dα̃, with α̃ = α · mask
-            change *= kept
-            mean = _sum_by(hood.targets, change, N)
-            change -= alpha.mul_(mean.index_select(1, hood.targets))
-            _scores_backward(
-                change, *sides, left_grad[part], right_grad[part], _cut(vector_grad, part)
-            )
-        return values_grad, left_grad, right_grad, vector_grad, None, None, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        values, left, right, vector, *kept = ctx.saved_tensors
+        inputs = values, left, right, vector
+        masks = _masks(values, ctx.hood, ctx.lay, ctx.dropout, ctx.seed)
+        with exactly(values):
+            if torch.is_grad_enabled() or transformed(grads[0]):
+                changes = _plain_gradient(grads[0], inputs, ctx.hood, masks)
+            else:
+                given = _in_memory(grads[0], *inputs)
+                changes = ctx.kernel.backward(*given, ctx.hood, masks, *kept, SLOPE)
+        return *changes, None, None, None, None
 
 
-class _Masks:
-    """Dropout from a seed: the same masks, in the same order, each time it is made."""
-
-    def __init__(self, like: Tensor, dropout: float, seed: int) -> None:
-        self.dropout = dropout
-        self.generator = torch.Generator(like.device).manual_seed(seed) if dropout else None
-
-    def apply(self, coefficients: Tensor) -> Tensor:
-        """Multiply in place by the next mask."""
-        if self.generator is not None:
-            keep = 1 - self.dropout
-            drawn = torch.empty_like(coefficients).uniform_(generator=self.generator)
-            coefficients *= (drawn < keep).to(drawn.dtype).div_(keep)
-        return coefficients
-
-
-def _scores(left: Tensor, right: Tensor, vector: Tensor | None, hood: Neighbourhood) -> Tensor:
-    """Give e `[r, E]`."""
+def _kernel(values: Tensor, left: Tensor, vector: Tensor | None, hood: Neighbourhood) -> Any:
+    if not has_loops(values) or hood.starts.dtype != torch.int32:
+        return attention_blocks
     if vector is None:
-        scores = left.index_select(1, hood.sources)
-        scores += right.index_select(1, hood.targets)
-        return F.leaky_relu_(scores, SLOPE)
-    scores = left.new_empty(len(left), len(hood.sources))
-    for cut in _edge_blocks(left, hood):
-        summed = left.index_select(1, hood.sources[cut])  # [r, edges, d]
-        summed += right.index_select(1, hood.targets[cut])
-        scores[:, cut] = (F.leaky_relu_(summed, SLOPE) @ vector[..., None])[..., 0]
-    return scores
+        return version1 if values.shape[-1] == 1 else attention_blocks
+    full = all(t.shape[-2] * t.shape[-1] % LANES == 0 for t in (values, left))
+    return version2 if full else attention_blocks
 
 
-def _scores_backward(
-    grad: Tensor,
-    left: Tensor,
-    right: Tensor,
-    vector: Tensor | None,
-    hood: Neighbourhood,
-    left_grad: Tensor,
-    right_grad: Tensor,
-    vector_grad: Tensor | None,
+def _plain_gradient(
+    grad: Tensor, inputs: tuple[Tensor | None, ...], hood: Neighbourhood, masks: Tensor
+) -> tuple[Tensor | None, ...]:
+    """Return the gradients by operations that can be differentiated again."""
+    with torch.enable_grad():
+        # views: a gradient by a tensor itself would include what the others owe to it
+        own = [None if t is None else t.view_as(t) for t in inputs]
+        y = formula(own[0], own[1], own[2], own[3], hood, masks)  # pyright: ignore[reportArgumentType]
+    wanted = [t for t in own if t is not None and t.requires_grad]
+    create = torch.is_grad_enabled()
+    found = iter(torch.autograd.grad(y, wanted, grad, create_graph=create, retain_graph=create))
+    return tuple(next(found) if t is not None and t.requires_grad else None for t in own)
+
+
+def _masks(like: Any, hood: Neighbourhood, lay: Lanes, dropout: float, seed: int) -> Tensor:
+    """Draw what the coefficients `[B, E, G, W]` are multiplied by; nothing without dropout."""
+    if not dropout:
+        return like.new_empty(0)
+    drawn = torch.empty(
+        (len(like), len(hood.sources), lay.heads), dtype=like.dtype, device=like.device
+    ).uniform_(generator=torch.Generator(like.device).manual_seed(seed))
+    return _spread((drawn < 1 - dropout).to(like.dtype).div_(1 - dropout), lay)
+
+
+def _spread(heads: Tensor, lay: Lanes) -> Tensor:
+    """Lay `[..., K]` as `[..., G, W]`."""
+    filled = F.pad(heads, (0, lay.groups * lay.width - lay.heads))
+    return filled.unflatten(-1, (lay.groups, lay.width))
+
+
+def _in_memory(*tensors: Any) -> tuple[Any, ...]:
+    """Give tensors that are what their memory says."""
+    return tuple(None if t is None else t.resolve_neg().contiguous() for t in tensors)
+
+
+def _check(
+    values: Tensor, left: Tensor, right: Tensor, vector: Tensor | None, hood: Neighbourhood
 ) -> None:
-    """Add the gradients of e `[r, E]` to those of the sides and the vector."""
-    if vector is None or vector_grad is None:
-        summed = left.index_select(1, hood.sources) + right.index_select(1, hood.targets)
-        grad = torch.where(summed > 0, grad, SLOPE * grad)
-        left_grad += _sum_by(hood.sources, grad, left.shape[1])
-        right_grad += _sum_by(hood.targets, grad, left.shape[1])
-        return
-    for cut in _edge_blocks(left, hood):
-        sources, targets = hood.sources[cut], hood.targets[cut]
-        summed = left.index_select(1, sources) + right.index_select(1, targets)  # [r, edges, d]
-        vector_grad += (grad[:, None, cut] @ F.leaky_relu(summed, SLOPE))[:, 0]
-        change = vector[:, None] * grad[:, cut, None]
-        change = torch.where(summed > 0, change, SLOPE * change)
-        for r, added in enumerate(change):
-            left_grad[r].index_add_(0, sources.long(), added)
-            right_grad[r].index_add_(0, targets.long(), added)
-
-
-def _sum_by(nodes: Tensor, edges: Tensor, count: int) -> Tensor:
-    # index_add_ along the second axis is 30 times as fast with 64-bit indices
-    return edges.new_zeros(len(edges), count).index_add_(1, nodes.long(), edges)
-
-
-def _cut(tensor: Tensor | None, part: slice) -> Tensor | None:
-    return None if tensor is None else tensor[part]
-
-
-def _parts(R: int, hood: Neighbourhood) -> list[slice]:
-    size = max(1, BLOCK // len(hood.sources))
-    return [slice(first, min(first + size, R)) for first in range(0, R, size)]
-
-
-def _edge_blocks(left: Tensor, hood: Neighbourhood) -> list[slice]:
-    size = max(1, BLOCK // (left.shape[0] * left.shape[2]))
-    return [slice(first, first + size) for first in range(0, len(hood.sources), size)]
+    B, N, G, _, W = values.shape
+    sides = (B, N, G, W) if vector is None else (B, N, G, vector.shape[1], W)
+    for name, t, shape in (
+        ("left", left, sides),
+        ("right", right, sides),
+        ("vector", vector, sides[2:]),
+    ):
+        if t is None:
+            continue
+        if wide(t.dtype) != wide(values.dtype):
+            raise ValueError(f"values are {values.dtype}, {name} {t.dtype}; convert one with .to()")
+        if t.device != values.device:
+            raise ValueError(f"values are on {values.device}, {name} on {t.device}")
+        if t.shape != shape:
+            raise ValueError(f"{name} must be {list(shape)}; got shape {list(t.shape)}")
+    if not values.dtype.is_floating_point:
+        raise ValueError(f"values must be floating point numbers, not {values.dtype}")
+    if len(hood.starts) != N + 1:
+        raise ValueError(f"values are of {N} nodes, the neighbourhood of {len(hood.starts) - 1}")
+    if hood.starts.device != values.device:
+        raise ValueError(f"values are on {values.device}, the graph on {hood.starts.device}")

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from plait.kernels.transforms import exactly, outside, transformed, wide
+
 DENSE_FROM = 0.2
 """Share of entries that are not zero from which a dense product is the faster one (measured on
 two cores: for 100 to 2,000 nodes and widths 64 and 1024 the two cross between 0.1 and 0.3)."""
@@ -53,6 +55,7 @@ class Shift(NamedTuple):
 
 def shift(rows: Tensor, columns: Tensor, values: Tensor, nodes: int) -> Shift:
     """Build a matrix and its transpose from its entries, no two at one place, in any order."""
+    values = values.to(wide(values.dtype))
     if len(values) >= DENSE_FROM * nodes * nodes:
         matrix = values.new_zeros(nodes, nodes)
         matrix[rows, columns] = values
@@ -73,9 +76,52 @@ def propagate(
     ----------
     shift : Shift `[N, N]`
     x, plus : Tensor `[N, ...]`
-        Whatever stands behind the nodes is one width: a batch costs one product.
+        Whatever stands behind the nodes is one width: a batch costs one product. Half precision is
+        computed in float32.
+
+    Raises
+    ------
+    ValueError
+        For a type or device other than the matrix's, or another number of nodes; both are named.
     """
-    return _Propagate.apply(x, plus, shift, times, -1.0 if minus else 1.0)  # pyright: ignore[reportReturnType]
+    N, kind = shift.matrix.shape[0], shift.matrix.dtype
+    for name, t in (("x", x), ("plus", plus)):
+        if t is None:
+            continue
+        if wide(t.dtype) != kind:
+            raise ValueError(f"{name} is {t.dtype}, the matrix {kind}; convert one with .to()")
+        if t.device != shift.matrix.device:
+            raise ValueError(f"{name} is on {t.device}, the matrix on {shift.matrix.device}")
+        if t.shape != (N, *x.shape[1:]):
+            raise ValueError(f"{name} must be {[N, *x.shape[1:]]}; got shape {list(t.shape)}")
+    result = x.dtype if plus is None else torch.promote_types(x.dtype, plus.dtype)
+    x, plus = x.to(kind), None if plus is None else plus.to(kind)
+    sign = -1.0 if minus else 1.0
+    with exactly(x):
+        if transformed(x, plus):
+            y = times * _product(shift.matrix, x)
+            y = y if plus is None else y + sign * plus
+        else:
+            y: Tensor = _Propagate.apply(x, plus, shift, times, sign)  # pyright: ignore[reportAssignmentType]
+    return y.to(result)
+
+
+def _product(matrix: Tensor, x: Tensor) -> Tensor:
+    """Multiply by plain operations on what `torch.func`, `vmap` and compilers see through."""
+    width = x.shape[1:].numel()
+    flat = x.reshape(x.shape[0], width)  # [N, width]
+    if matrix.layout == torch.strided:
+        return (matrix @ flat).reshape(x.shape)
+    rows, columns, values = outside(lambda: _entries(matrix))
+    terms = flat.index_select(0, columns) * values[:, None]
+    return torch.zeros_like(flat).index_add(0, rows, terms).reshape(x.shape)
+
+
+def _entries(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return rows, columns and values of a CSR matrix."""
+    counts = matrix.crow_indices().diff().long()
+    rows = torch.repeat_interleave(counts, output_size=matrix.values().numel())
+    return rows, matrix.col_indices(), matrix.values()
 
 
 def csr(offsets: Tensor, columns: Tensor, values: Tensor, nodes: int) -> Tensor:
@@ -111,7 +157,7 @@ class _Propagate(Function):
         ctx: Any, x: Tensor, plus: Tensor | None, shift: Shift, times: float, sign: float
     ) -> Tensor:
         ctx.shift, ctx.times, ctx.sign = shift, times, sign
-        flat = x.flatten(1).contiguous()  # [N, width]
+        flat = x.resolve_neg().flatten(1).contiguous()  # [N, width]
         if plus is None:
             y = shift.matrix @ flat
             if times != 1:
@@ -126,7 +172,7 @@ class _Propagate(Function):
         x_grad = plus_grad = None
         if ctx.needs_input_grad[0]:
             back = Shift(ctx.shift.transposed, ctx.shift.matrix)
-            x_grad = _Propagate.apply(g, None, back, ctx.times, 1.0)
+            x_grad = propagate(back, g, times=ctx.times)
         if ctx.needs_input_grad[1]:
             plus_grad = ctx.sign * g
         return x_grad, plus_grad, None, None, None  # pyright: ignore[reportReturnType]

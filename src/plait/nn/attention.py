@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from plait.kernels.attention import Neighbourhood, attend, neighbourhood
+from plait.kernels.attention import Neighbourhood, attend_packed, lanes, neighbourhood
 from plait.nn.graph import Graph, checked_graph
 
 
@@ -95,40 +95,42 @@ class Attention:
             return F.linear(x, weight)
         a = weights["source" if self.version == 1 else "vector"]  # [gates·K, C]
         lead, K, C = x.shape[:-2], self.heads, a.shape[1]
-        gates = a.shape[0] // K
-        N = graph.num_nodes
+        gates, N = a.shape[0] // K, graph.num_nodes
+        hood = neighbourhood_of(graph)
+        lay = lanes(x, K, gates * C, vector=self.version == 2)
 
-        def by_head(rows: Tensor) -> Tensor:  # [..., N, gates·K·C]
-            heads = rows.reshape(-1, N, gates, K, C).transpose(2, 3)
-            return heads.reshape(-1, N, K, gates * C)
+        def by_head(stacked: Tensor) -> Tensor:  # [gates·K·C, …] as [K, gates·C, …]
+            return stacked.unflatten(0, (gates, K, C)).transpose(0, 1).flatten(1, 2)
 
-        def vectors(stacked: Tensor) -> Tensor:  # [gates·K, C]
-            return stacked.view(gates, K, C).transpose(0, 1).flatten(1)  # [K, gates·C]
+        def rows(matrix: Tensor) -> Tensor:  # x Wᵀ as [B, N, G, P, W]: the matrix is laid so
+            columns = lay.pack(by_head(matrix).movedim(-1, 0))  # [inputs, G, P, W]
+            product = x.reshape(-1, N, x.shape[-1]) @ columns.flatten(1)
+            return product.unflatten(-1, columns.shape[1:])
 
-        z = by_head(F.linear(x, weight))  # [B, N, K, gates·C]
-        hood = hearing(graph)
+        z = rows(weight)
         if self.version == 1:
-            both = torch.stack([vectors(weights[n]) for n in ("source", "target")])
+            both = torch.stack([by_head(weights[n].flatten()) for n in ("source", "target")])
             apart = torch.eye(K, dtype=x.dtype, device=x.device)  # a head sees its own channels
             sides = torch.einsum("skc,kh->kcsh", both, apart).reshape(-1, 2 * K)
-            left, right = (z.flatten(2) @ sides).split(K, -1)  # [B, N, K]
-            y = attend(z, left, right, None, hood, self.dropout)
+            left, right = (z.flatten(2) @ sides)[..., None].split(K, 2)  # [B, N, K, 1]
+            y = attend_packed(z, left, right, None, hood, lay, self.dropout)
         else:
-            right = by_head(F.linear(x, weights["target"]))
-            y = attend(z, z, right, vectors(a), hood, self.dropout)
-        y = y.unflatten(-1, (gates, C)).transpose(2, 3)  # [B, N, gates, K, C]
-        return y.reshape(*lead, N, gates * K * C)
+            vector = lay.pack(by_head(a.flatten()))
+            y = attend_packed(z, z, rows(weights["target"]), vector, hood, lay, self.dropout)
+        y = lay.unpack(y, gates * C).unflatten(-1, (gates, C)).transpose(2, 3)
+        return y.reshape(*lead, N, gates * K * C)  # from [B, N, gates, K, C]
 
     def explain(self, inputs: int, outputs: int, graph: Graph | None = None) -> str:
         """Say what is kept and what is computed again."""
         text = "product first; scores and coefficients computed again for gradients"
         if graph is None:
             return text
-        return f"{text}; {len(hearing(graph).sources):,} edges, a loop at each node among them"
+        edges = len(neighbourhood_of(graph).sources)
+        return f"{text}; {edges:,} edges, a loop at each node among them"
 
 
-def hearing(graph: Graph) -> Neighbourhood:
-    """Give who hears whom: the edges but for loops, and every node itself."""
+def neighbourhood_of(graph: Graph) -> Neighbourhood:
+    """Return whom each node aggregates: its edges but for loops, and itself."""
 
     def make() -> Neighbourhood:
         source, target = graph.edge_index
@@ -138,4 +140,4 @@ def hearing(graph: Graph) -> Neighbourhood:
             torch.cat([source[apart], nodes]), torch.cat([target[apart], nodes]), graph.num_nodes
         )
 
-    return graph.keep("hearing", make)
+    return graph.cached("neighbourhood", make)

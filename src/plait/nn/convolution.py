@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from plait.nn.graph import Graph
-from plait.nn.operators import Operator, for_mode, checked_operator
+from plait.nn.operators import Operator, OperatorLayer, checked_operator, for_mode
 
 
-class GraphConv(nn.Module):
+class GraphConv(OperatorLayer):
     r"""A layer over a graph: h = W * x + b, with `*` the operator.
 
     Parameters

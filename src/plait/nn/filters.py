@@ -50,7 +50,7 @@ class Filter:
 
     def check(self, x: Tensor, graph: Any) -> None:
         """Refuse features or a graph that do not fit, naming the fix."""
-        edge = checked_graph(self, x, graph).negative
+        edge = checked_graph(self, x, graph).negative_edge
         if edge is not None:
             raise InputError(
                 f"{self!r} wants edge weights of at least 0, and that of {edge[0]} → {edge[1]} is "
@@ -188,8 +188,8 @@ class Chebyshev(Filter):
     def check(self, x: Tensor, graph: Any) -> None:
         """Refuse what `Filter` refuses, and directed graphs."""
         super().check(x, graph)
-        if graph.one_way is not None:
-            s, t = graph.one_way
+        if graph.asymmetric_edge is not None:
+            s, t = graph.asymmetric_edge
             raise InputError(
                 f"Chebyshev wants an undirected graph, and edge {s} → {t} has no reverse of the "
                 "same weight: graph.to_undirected()"

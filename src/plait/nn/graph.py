@@ -1,18 +1,20 @@
-"""`Graph`: who hears whom."""
+"""`Graph`: directed, weighted edges between nodes."""
 
-import warnings
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 import scipy.sparse
 import torch
 from scipy.sparse import csgraph
-from scipy.spatial import KDTree
 from torch import Tensor
 
 from plait.errors import InputError
+from plait.kernels.transforms import outside
+from plait.nn import graph_sources
+from plait.nn.cache import Cache
+from plait.nn.edges import by_place, checked_index, checked_range, checked_weight, edge_at, firsts
+from plait.nn.edges import merged as merged_edges
 
 Made = TypeVar("Made")
 
@@ -22,7 +24,8 @@ class Graph:
 
     Edges of the same source and target are merged into one, their weights summed, with a warning.
     The edges are kept sorted by target, then source. A graph does not change once made, so what
-    operators compute from it, such as a normalised adjacency, is kept with it.
+    operators compute from it, such as a normalised adjacency, is kept with it; copies, pickles and
+    other processes compute their own.
 
     Parameters
     ----------
@@ -63,13 +66,13 @@ class Graph:
         edge_weight: Tensor | np.ndarray | Sequence[float] | None = None,
         num_nodes: int | None = None,
     ) -> None:
-        index = _checked_index(torch.as_tensor(edge_index))
-        weight = _checked_weight(edge_weight, index)
-        self.num_nodes = _checked_range(index, num_nodes)
-        self.edge_index, self.edge_weight = _merged(index, weight, self.num_nodes)
+        index = checked_index(torch.as_tensor(edge_index))
+        weight = checked_weight(edge_weight, index)
+        self.num_nodes = checked_range(index, num_nodes)
+        self.edge_index, self.edge_weight = merged_edges(index, weight, self.num_nodes)
         self.batch: Tensor | None = None
         self.num_graphs = 1
-        self._kept: dict[Any, Any] = {}
+        self._cache = Cache()
 
     @classmethod
     def from_edges(
@@ -84,8 +87,7 @@ class Graph:
         >>> Graph.from_edges([(0, 1), (1, 2)], num_nodes=4)
         Graph(num_nodes=4, num_edges=2)
         """
-        index = torch.tensor([tuple(edge) for edge in edges], dtype=torch.long).reshape(-1, 2).T
-        return cls(index, None if weights is None else list(weights), num_nodes)
+        return cls(*graph_sources.from_edges(edges, weights, num_nodes))
 
     @classmethod
     def from_adjacency(cls, adjacency: Any) -> "Graph":
@@ -102,23 +104,7 @@ class Graph:
         >>> Graph.from_adjacency([[0, 1], [0, 0]]).edge_index.tolist()
         [[0], [1]]
         """
-        if scipy.sparse.issparse(adjacency):
-            found = adjacency.tocoo()
-            index = torch.from_numpy(np.stack([found.row, found.col]).astype(np.int64))
-            weight, shape = torch.as_tensor(found.data), found.shape
-        else:
-            matrix = torch.as_tensor(adjacency)
-            shape = matrix.shape
-            if matrix.layout != torch.strided:
-                found = matrix.to_sparse_coo().coalesce()
-                index, weight = found.indices(), found.values()
-            else:
-                index = matrix.nonzero().T
-                weight = matrix[tuple(index)] if matrix.ndim == 2 else matrix
-        if len(shape) != 2 or shape[0] != shape[1]:
-            raise InputError(f"an adjacency must be square; got shape {list(shape)}")
-        present = weight != 0
-        return cls(index[:, present], weight[present], shape[0])
+        return cls(*graph_sources.from_adjacency(adjacency))
 
     @classmethod
     def from_networkx(cls, graph: Any, weight: str = "weight") -> "Graph":
@@ -132,32 +118,27 @@ class Graph:
         >>> Graph.from_networkx(networkx.karate_club_graph())
         Graph(num_nodes=34, num_edges=156)
         """
-        import networkx
-
-        if not isinstance(graph, networkx.Graph):
-            raise TypeError(f"from_networkx takes a graph of networkx, not {type(graph).__name__}")
-        number = {node: k for k, node in enumerate(graph)}
-        found = [(number[s], number[t], w) for s, t, w in graph.edges(data=weight, default=1.0)]
-        if not graph.is_directed():
-            found += [(t, s, w) for s, t, w in found if s != t]
-        edges = [(s, t) for s, t, _ in found]
-        return cls.from_edges(edges, [float(w) for *_, w in found], len(number))
+        return cls(*graph_sources.from_networkx(graph, weight))
 
     @classmethod
-    def from_pyg(cls, data: Any) -> "Graph":
+    def from_pyg(cls, data: Any, weight: int | str | None = None) -> "Graph":
         """Make a graph from PyTorch Geometric's `Data` or `Batch`: its edges, weights and batch.
 
-        The weights are its `edge_weight`, or else an `edge_attr` of one number an edge.
+        Parameters
+        ----------
+        data : Data or Batch
+        weight : int or str
+            A column of `edge_attr`, or the name of an attribute of one number an edge. None:
+            `edge_weight`, or else an `edge_attr` of one column; without either edges weigh 1.
+
+        Raises
+        ------
+        InputError
+            For an `edge_attr` of several columns when none is chosen, and for `HeteroData`.
         """
-        weight = getattr(data, "edge_weight", None)
-        attributes = getattr(data, "edge_attr", None)
-        if weight is None and attributes is not None and attributes.numel() == len(attributes):
-            weight = attributes.flatten()
-        graph = cls(data.edge_index, weight, data.num_nodes)
-        batch = getattr(data, "batch", None)
-        if batch is not None:
-            graph.batch = batch
-            graph.num_graphs = int(getattr(data, "num_graphs", 0) or batch.max() + 1)
+        parts, batch, graphs = graph_sources.from_pyg(data, weight)
+        graph = cls(*parts)
+        graph.batch, graph.num_graphs = batch, graphs
         return graph
 
     @classmethod
@@ -180,27 +161,7 @@ class Graph:
         >>> Graph.from_points([[0.0], [1.0], [2.0]], k=1).edge_weight.tolist()
         [0.3678794503211975, 0.3678794503211975, 0.3678794503211975, 0.3678794503211975]
         """
-        points = np.asarray(xy, dtype=np.float64)
-        if points.ndim != 2:
-            raise InputError(f"points must be [N, dimensions]; got shape {list(points.shape)}")
-        if not np.isfinite(points).all():
-            n = int(np.flatnonzero(~np.isfinite(points).all(1))[0])
-            raise InputError(f"point {n} is not finite: {points[n].tolist()}")
-        N = len(points)
-        if not 1 <= k < N:
-            raise InputError(f"k must be at least 1 and less than the {N} points, not {k}")
-        distance, neighbour = map(
-            np.asarray, KDTree(points).query(points, k + 1)
-        )  # itself among them
-        # a point is its own nearest, unless more than k others lie exactly on it
-        own = neighbour == np.arange(N)[:, None]
-        own[~own.any(1), -1] = True
-        distance, neighbour = distance[~own].reshape(N, k), neighbour[~own].reshape(N, k)
-        width = distance[:, -1].mean()
-        weight = np.exp(-((distance / width) ** 2)) if width else np.ones_like(distance)
-        index = np.stack([neighbour.flatten(), np.arange(N).repeat(k)])
-        kind = xy.dtype if isinstance(xy, Tensor) else torch.get_default_dtype()
-        return cls(index, torch.from_numpy(weight.flatten()).to(kind), N).to_undirected()
+        return cls(*graph_sources.from_points(xy, k)).to_undirected()
 
     @classmethod
     def join(cls, graphs: Sequence["Graph"]) -> "Graph":
@@ -224,8 +185,36 @@ class Graph:
         joined.batch, joined.num_graphs = torch.cat(batch), count
         return joined
 
+    def to_pyg(self) -> Any:
+        """Make a `Data` of PyTorch Geometric with `edge_weight`; of joined graphs a `Batch`.
+
+        Raises
+        ------
+        InputError
+            Without PyTorch Geometric, or when the nodes of joined graphs are not side by side.
+
+        Example
+        -------
+        `Graph.from_pyg(graph.to_pyg())` is the same graph.
+        """
+        parts = self.edge_index, self.edge_weight, self.num_nodes
+        return graph_sources.to_pyg(*parts, self.batch, self.num_graphs)
+
+    def to_networkx(self) -> Any:
+        """Make a `DiGraph` of networkx: nodes 0 … N − 1, edges with their `weight`.
+
+        In a joined graph each node's attribute `batch` says which graph it came from.
+
+        >>> from plait import Graph
+        >>> list(Graph([[0], [1]], [0.5], 3).to_networkx().edges(data=True))
+        [(0, 1, {'weight': 0.5})]
+        """
+        return graph_sources.to_networkx(
+            self.edge_index, self.edge_weight, self.num_nodes, self.batch
+        )
+
     def to_undirected(self) -> "Graph":
-        """Give every edge its reverse; of an edge and a reverse already there, the larger weight.
+        """Add the reverse of every edge; of an edge and a reverse already there, the larger weight.
 
         >>> from plait import Graph
         >>> Graph([[0, 1], [1, 0]], [2.0, 3.0]).to_undirected().edge_weight.tolist()
@@ -233,13 +222,13 @@ class Graph:
         """
         index = torch.cat([self.edge_index, self.edge_index.flip(0)], 1)
         weight = self.edge_weight.repeat(2)
-        order = _by_place(index, self.num_nodes, then=-weight)
+        order = by_place(index, self.num_nodes, then=-weight)
         index, weight = index[:, order], weight[order]
-        first = _firsts(index)
+        first = firsts(index)
         return self._like(index[:, first], weight[first])
 
     def to(self, target: torch.device | torch.dtype | str) -> "Graph":
-        """Give the graph on another device, or with weights of another type.
+        """Return the graph on another device, or with weights of another type.
 
         Operators compute in the type of their features, whatever the weights' is.
         """
@@ -250,7 +239,7 @@ class Graph:
         return moved
 
     def hops(self, source: int, target: int) -> int | None:
-        """Count the updates until `target` has heard of `source`; None: it never does.
+        """Return the hops from `source` to `target`; None if it cannot be reached.
 
         >>> from plait import Graph
         >>> Graph([[0, 1], [1, 2]]).hops(0, 2), Graph([[0, 1], [1, 2]]).hops(2, 0)
@@ -263,7 +252,7 @@ class Graph:
         return int(distance) if np.isfinite(distance) else None
 
     def receptive_field(self, node: int, layers: int) -> Tensor:
-        """List the nodes that `node` has heard of after so many updates, itself included.
+        """Return the nodes within so many hops before `node`, itself included.
 
         >>> from plait import Graph
         >>> Graph([[0, 1, 2], [1, 2, 3]]).receptive_field(3, layers=2).tolist()
@@ -314,30 +303,31 @@ class Graph:
         """Where the edges lie."""
         return self.edge_index.device
 
-    @cached_property
-    def one_way(self) -> tuple[int, int] | None:
+    @property
+    def asymmetric_edge(self) -> tuple[int, int] | None:
         """An edge without a reverse of the same weight (to five digits); None: undirected."""
-        order = _by_place(self.edge_index.flip(0), self.num_nodes)
-        N, there, back = self.num_nodes, self.edge_index, self.edge_index.flip(0)
-        if torch.equal(there, back[:, order]):
-            w, other = self.edge_weight, self.edge_weight[order]
-            differs = (w - other).abs() > 1e-5 * torch.maximum(w.abs(), other.abs())
-        else:
-            differs = ~torch.isin(there[0] * N + there[1], back[0] * N + back[1])
-        found = differs.nonzero()
-        return _edge(self.edge_index, found[0]) if len(found) else None
+        return self.cached("asymmetric_edge", self._find_asymmetric_edge)
 
-    @cached_property
-    def negative(self) -> tuple[int, int] | None:
+    @property
+    def negative_edge(self) -> tuple[int, int] | None:
         """An edge of negative weight; None: there is none."""
-        found = (self.edge_weight < 0).nonzero()
-        return _edge(self.edge_index, found[0]) if len(found) else None
 
-    def keep(self, name: Any, make: Callable[[], Made]) -> Made:
-        """Give what `make()` returned when first asked for under this name."""
-        if name not in self._kept:
-            self._kept[name] = make()
-        return self._kept[name]
+        def find() -> tuple[int, int] | None:
+            found = (self.edge_weight < 0).nonzero()
+            return edge_at(self.edge_index, found[0]) if len(found) else None
+
+        return self.cached("negative_edge", find)
+
+    def cached(self, name: Any, make: Callable[[], Made]) -> Made:
+        """Return what `make()` returned when first asked for under this name, in this process."""
+        if name not in self._cache:
+            self._cache[name] = outside(make)
+        return self._cache[name]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over the edges of a pickle; one of version 0.1.0 also holds what must not be."""
+        fields = {k: v for k, v in state.items() if k not in ("_kept", "one_way", "negative")}
+        self.__dict__.update(fields, _cache=Cache())
 
     def __repr__(self) -> str:
         graphs = f", num_graphs={self.num_graphs}" if self.batch is not None else ""
@@ -349,11 +339,22 @@ class Graph:
             return self.batch
         return torch.zeros(self.num_nodes, dtype=torch.long, device=self.device)
 
+    def _find_asymmetric_edge(self) -> tuple[int, int] | None:
+        order = by_place(self.edge_index.flip(0), self.num_nodes)
+        N, there, back = self.num_nodes, self.edge_index, self.edge_index.flip(0)
+        if torch.equal(there, back[:, order]):
+            w, other = self.edge_weight, self.edge_weight[order]
+            differs = (w - other).abs() > 1e-5 * torch.maximum(w.abs(), other.abs())
+        else:
+            differs = ~torch.isin(there[0] * N + there[1], back[0] * N + back[1])
+        found = differs.nonzero()
+        return edge_at(self.edge_index, found[0]) if len(found) else None
+
     def _like(self, index: Tensor, weight: Tensor) -> "Graph":
-        """Give a graph of the same nodes with these edges, which are checked and sorted."""
+        """Return a graph of the same nodes with these edges, which are checked and sorted."""
         other = object.__new__(Graph)
         other.num_nodes, other.num_graphs, other.batch = self.num_nodes, self.num_graphs, self.batch
-        other.edge_index, other.edge_weight, other._kept = index, weight, {}
+        other.edge_index, other.edge_weight, other._cache = index, weight, Cache()
         return other
 
     def _unweighted(self) -> scipy.sparse.csr_array:
@@ -367,7 +368,7 @@ class Graph:
 
 
 def checked_graph(operator: Any, x: Tensor, graph: Any) -> Graph:
-    """Give the graph, or say why `operator` cannot carry `x [..., N, F]` over it."""
+    """Return the graph, or say why `operator` cannot carry `x [..., N, F]` over it."""
     if graph is None:
         raise ValueError(f"{operator!r} hears neighbours and needs graph=")
     if not isinstance(graph, Graph):
@@ -380,83 +381,3 @@ def checked_graph(operator: Any, x: Tensor, graph: Any) -> Graph:
     if x.device != graph.device:
         raise ValueError(f"x is on {x.device}, the graph on {graph.device}: graph.to(x.device)")
     return graph
-
-
-def _checked_index(index: Tensor) -> Tensor:
-    if index.numel() == 0 and index.shape in ((0,), (2, 0)):
-        return torch.empty(2, 0, dtype=torch.long, device=index.device)
-    if index.ndim != 2 or index.shape[0] != 2:
-        raise InputError(f"edge_index must be [2, E], sources and targets; got {list(index.shape)}")
-    if index.is_floating_point() or index.is_complex() or index.dtype == torch.bool:
-        raise InputError(f"edge_index must be integers, not {index.dtype}")
-    return index.long()
-
-
-def _checked_weight(given: Any, index: Tensor) -> Tensor:
-    E = index.shape[1]
-    if given is None:
-        return torch.ones(E, device=index.device)
-    weight = torch.as_tensor(given, device=index.device)
-    if weight.requires_grad:
-        raise InputError("edge weights are not learned; pass edge_weight.detach()")
-    if weight.shape != (E,):
-        raise InputError(f"edge_weight must be [{E}], one an edge; got {list(weight.shape)}")
-    if not weight.is_floating_point():
-        weight = weight.to(torch.get_default_dtype())
-    bad = (~weight.isfinite()).nonzero()
-    if len(bad):
-        s, t = _edge(index, bad[0])
-        raise InputError(f"the weight of edge {int(bad[0])}, {s} → {t}, is {weight[bad[0]].item()}")
-    return weight
-
-
-def _checked_range(index: Tensor, num_nodes: int | None) -> int:
-    N = int(index.max()) + 1 if num_nodes is None and index.numel() else num_nodes or 0
-    bad = ((index < 0) | (index >= N)).any(0).nonzero()
-    if len(bad):
-        s, t = _edge(index, bad[0])
-        node = s if not 0 <= s < N else t
-        raise InputError(
-            f"edge {int(bad[0])}, {s} → {t}, names node {node}; nodes are 0 … {N - 1} "
-            f"(num_nodes={N})"
-        )
-    return N
-
-
-def _merged(index: Tensor, weight: Tensor, nodes: int) -> tuple[Tensor, Tensor]:
-    """Sort by target, then source, and merge what stands twice."""
-    order = _by_place(index, nodes)
-    index, weight = index[:, order], weight[order]
-    first = _firsts(index)
-    extra = index.shape[1] - int(first.sum())
-    if not extra:
-        return index, weight
-    s, t = _edge(index, (~first).nonzero()[0])
-    warnings.warn(
-        f"{extra} duplicate edge{'s' * (extra > 1)} merged, the weights summed; "
-        f"the first is {s} → {t}",
-        stacklevel=3,
-    )
-    place = first.cumsum(0) - 1
-    index = index[:, first]
-    return index, weight.new_zeros(index.shape[1]).index_add_(0, place, weight)
-
-
-def _by_place(index: Tensor, nodes: int, then: Tensor | None = None) -> Tensor:
-    """Order edges by target, then source, then as they stand or by another measure."""
-    place = index[1] * nodes + index[0]
-    if then is None:
-        return torch.argsort(place, stable=True)
-    order = torch.argsort(then, stable=True)
-    return order[torch.argsort(place[order], stable=True)]
-
-
-def _firsts(index: Tensor) -> Tensor:
-    """Say of sorted edges which is the first of its place."""
-    first = torch.ones(index.shape[1], dtype=torch.bool, device=index.device)
-    first[1:] = (index[:, 1:] != index[:, :-1]).any(0)
-    return first
-
-
-def _edge(index: Tensor, k: Tensor) -> tuple[int, int]:
-    return int(index[0, k]), int(index[1, k])

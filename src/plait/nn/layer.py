@@ -15,12 +15,12 @@ from plait.kernels.program import Program
 from plait.kernels.trace import gate_names
 from plait.nn.cell import Cell, State, program_of
 from plait.nn.convolution import glorot_
-from plait.nn.operators import Operator, basis_of, for_mode
+from plait.nn.operators import Operator, OperatorLayer, basis_of, for_mode
 
 Init = Literal["orthogonal", "torch", "kaiming"]
 
 
-class Layer(nn.Module):
+class Layer(OperatorLayer):
     """The weights of one layer in one direction, and how they run over time.
 
     `inputs` and `recurrent` hold the operator's weights for the two sides, their first axis the

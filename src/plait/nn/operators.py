@@ -7,11 +7,13 @@ for its recurrent side, with the weights of all gates stacked.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+
+Layer = TypeVar("Layer", bound="OperatorLayer")
 
 
 class Basis(NamedTuple):
@@ -45,6 +47,9 @@ class Operator(Protocol):
       layers (a subclass that overrides `apply` and not `basis` runs by its `apply`);
     - `without_dropout`, the operator as it acts in evaluation, if it drops anything in training;
     - `explain(inputs, outputs, graph)`, one line for `layer.explain()`; graph may be None.
+
+    An operator may be an `nn.Module`, with parameters of its own. Its `apply` is then an operator's
+    and not `nn.Module.apply`; `layer.apply(init)` reaches it all the same (see `OperatorLayer`).
 
     Example
     -------
@@ -98,6 +103,46 @@ class Dense:
     def basis(self, graph: Any, dtype: torch.dtype) -> Basis:
         """Return the identity alone."""
         return Basis((), 0, True)
+
+
+class OperatorLayer(nn.Module):
+    """A module that holds an operator: `apply(fn)` works though the operator's `apply` is another.
+
+    `nn.Module.apply` asks each child to apply `fn` to its own, by a name that an operator uses for
+    something else. The layers of Plait derive from this class, and so should a module that keeps an
+    operator which is a module.
+
+    Example
+    -------
+    >>> import torch
+    >>> from plait import GCN, GraphConv
+    >>> class Scaled(torch.nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.scale = torch.nn.Parameter(torch.ones(()))
+    ...     def weight_shapes(self, inputs, outputs):
+    ...         return GCN().weight_shapes(inputs, outputs)
+    ...     def apply(self, x, weights, graph):
+    ...         return self.scale * GCN().apply(x, weights, graph)
+    >>> layer = GraphConv(Scaled(), 3, 4).apply(lambda module: print(type(module).__name__))
+    Scaled
+    ParameterDict
+    GraphConv
+    """
+
+    def apply(self: Layer, fn: Callable[[nn.Module], None]) -> Layer:
+        """Call `fn` with every module within, then with this one, as `nn.Module.apply` does."""
+        _apply_within(self, fn)
+        return self
+
+
+def _apply_within(module: nn.Module, fn: Callable[[nn.Module], None]) -> None:
+    for child in module.children():
+        if hasattr(child, "weight_shapes"):  # its `apply` is an operator's
+            _apply_within(child, fn)
+        else:
+            child.apply(fn)
+    fn(module)
 
 
 def checked_operator(operator: Any) -> Operator:

@@ -16,14 +16,14 @@ from plait.nn.explanation import explain, kernel_of
 from plait.nn.graph import Graph
 from plait.nn.layer import Init, Layer
 from plait.nn.lengths import keep_mask, run_reversed
-from plait.nn.operators import Dense, Operator, checked_operator
+from plait.nn.operators import Dense, Operator, OperatorLayer, checked_operator
 from plait.nn.torch_layers import copy_weights, module_for, options_of, quietly
 
 INPUT_GAIN, STATE_GAIN = 2.0, 4.0
 """Standard deviation of what reaches the gates at first, for inputs of unit variance."""
 
 
-class Recurrent(nn.Module):
+class Recurrent(OperatorLayer):
     r"""A recurrent layer, or a stack of them: a cell × an operator, run over time.
 
     In the layer above the input x, with the gates and the algebra of `cell` (see `RNN`, `LSTM`,
@@ -230,7 +230,8 @@ class Recurrent(nn.Module):
         >>> from plait import GRU, Recurrent
         >>> print(Recurrent(GRU("before"), 3, 5).explain())
         layer 0: plait-cpu - compiled loops for GRU(reset='before') × Dense() in float32
-          not oneDNN, cuDNN: torch has no GRU(reset='before') × Dense()
+          not oneDNN: torch has no GRU(reset='before') × Dense()
+          not cuDNN: x lies on cpu
         """
         return explain(self, graph, source=source)
 

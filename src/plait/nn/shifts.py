@@ -13,6 +13,7 @@ from scipy.sparse.linalg import eigsh
 from torch import Tensor
 
 from plait.kernels.sparse import Shift, shift
+from plait.kernels.transforms import wide
 from plait.nn.graph import Graph
 
 
@@ -32,9 +33,9 @@ def gcn(graph: Graph, dtype: torch.dtype) -> Shift:
         weight = torch.cat([weight, weight.new_ones(len(loops))])
         root = _inverse(_degree(target, weight, graph)).sqrt()
         values = root[source] * root[target] * weight
-        return shift(target, source, values.to(dtype), graph.num_nodes)
+        return shift(target, source, values.to(wide(dtype)), graph.num_nodes)
 
-    return graph.keep(("gcn", dtype), make)
+    return graph.cached(("gcn", dtype), make)
 
 
 def chebyshev(graph: Graph, lambda_max: float | Literal["exact"], dtype: torch.dtype) -> Shift:
@@ -49,9 +50,9 @@ def chebyshev(graph: Graph, lambda_max: float | Literal["exact"], dtype: torch.d
         values = scale[target] * values
         values[source == target] -= 1
         full = values != 0  # for λmax = 2 the diagonal is empty
-        return shift(target[full], source[full], values[full].to(dtype), graph.num_nodes)
+        return shift(target[full], source[full], values[full].to(wide(dtype)), graph.num_nodes)
 
-    return graph.keep(("chebyshev", lambda_max, dtype), make)
+    return graph.cached(("chebyshev", lambda_max, dtype), make)
 
 
 def laplacian(graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
@@ -77,11 +78,11 @@ def walks(graph: Graph, dtype: torch.dtype) -> tuple[Shift, Shift]:
         along = _inverse(_degree(source, weight, graph))[source] * weight
         against = _inverse(_degree(target, weight, graph))[target] * weight
         return (
-            shift(target, source, along.to(dtype), N),
-            shift(source, target, against.to(dtype), N),
+            shift(target, source, along.to(wide(dtype)), N),
+            shift(source, target, against.to(wide(dtype)), N),
         )
 
-    return graph.keep(("walks", dtype), make)
+    return graph.cached(("walks", dtype), make)
 
 
 def _edges(graph: Graph) -> tuple[Tensor, Tensor, Tensor]:

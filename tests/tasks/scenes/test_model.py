@@ -62,7 +62,7 @@ def test_half_edges_are_paths_between_all_objects():
     sizes = (3, 4)
     joined = np.concatenate([pairs_of(3), pairs_of(4) + 3], 1)
     graph = half_edges(torch.from_numpy(joined), 7)
-    assert graph.one_way is None
+    assert graph.asymmetric_edge is None
     expected = networkx.Graph()
     expected.add_nodes_from(range(graph.num_nodes))
     number = {tuple(pair): 7 + k for k, pair in enumerate(joined.T.tolist())}

@@ -42,7 +42,7 @@ def test_words_are_joined_with_their_nearest_by_cosine():
     np.fill_diagonal(cosine, -np.inf)
     nearest = {frozenset((k, int(n))) for k, n in enumerate(cosine.argmax(1))}
     assert {frozenset(edge) for edge in graph.edge_index.T.tolist()} == nearest
-    assert graph.one_way is None
+    assert graph.asymmetric_edge is None
 
 
 def test_words_of_like_company_are_neighbours_though_they_never_meet():

@@ -117,7 +117,7 @@ def _filters(layer: Any, x: Tensor, graph: Any) -> Filters:
         shifts, order, identity = layer.basis_of(graph, torch.float32)
         return filters(shifts, order, identity, nodes)
 
-    if graph is None or not hasattr(graph, "keep"):
+    if graph is None or not hasattr(graph, "cached"):
         shifts, order, identity = layer.basis_of(graph, torch.float32)
         return filters(shifts, order, identity, nodes) if shifts else product_alone(nodes)
-    return graph.keep(("filters", operator), make)
+    return graph.cached(("filters", operator), make)

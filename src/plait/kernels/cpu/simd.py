@@ -487,3 +487,20 @@ def copy(source, target, count):
     """Copy so many numbers."""
     for j in range(0, count, LANES):
         store(target, j, count - j, load(source, j, count - j))
+
+
+@intrinsic
+def sum_by(typing: Any, x: Any, period: Any) -> Any:
+    """Sum the lanes of equal number modulo a period, a power of two, into each of them."""
+
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        x, period = args
+        step = LANES // 2
+        while step:
+            other = builder.shuffle_vector(x, x, _INTS([lane ^ step for lane in range(LANES)]))
+            far = builder.icmp_signed("<=", period, period.type(step))
+            x = builder.select(far, builder.fadd(x, other), x)
+            step //= 2
+        return x
+
+    return vector(vector, types.intp), code

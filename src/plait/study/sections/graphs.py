@@ -16,7 +16,7 @@ from plait.comparison.results import Result
 from plait.figures import COLOURS
 from plait.kernels.attention import SLOPE
 from plait.networks import named_network
-from plait.nn.attention import hearing
+from plait.nn.attention import neighbourhood_of
 from plait.nn.convolution import GraphConv
 from plait.nn.filters import GCN
 from plait.nn.graph import Graph
@@ -196,20 +196,20 @@ def attention_of(result: Result, graph: Graph) -> tuple[Tensor, float]:
     model = model_of(result)
     conv = model.layers[-1]
     alpha = coefficients(conv, model.represent(None, graph), graph)
-    hood = hearing(graph)
+    hood = neighbourhood_of(graph)
     targets = hood.targets.long()
     plain = 1 / torch.bincount(targets, minlength=graph.num_nodes)[targets]
     return alpha, float((alpha - plain).abs().sum() / 2 / graph.num_nodes)
 
 
 def coefficients(conv: GraphConv, x: Tensor, graph: Graph) -> Tensor:
-    """Give α of a layer of attention (version 1, one head), in the order of `hearing`, `[E]`.
+    """Give α of a layer of attention (version 1, one head), by its neighbourhood's edges, `[E]`.
 
     α_i = softmax over j of LeakyReLU(aᵀ z_j + bᵀ z_i), z = x Wᵀ.
     """
     weights = conv.weights
     z = F.linear(x, weights["weight"])
-    hood = hearing(graph)
+    hood = neighbourhood_of(graph)
     sources, targets = hood.sources.long(), hood.targets.long()
     left, right = z @ weights["source"][0], z @ weights["target"][0]
     e = F.leaky_relu(left[sources] + right[targets], SLOPE).double().exp()
@@ -250,7 +250,7 @@ def _draw_memory(figure: Figure, memory: Mapping[int, tuple[int, int]]) -> None:
 def _draw_attention(figure: Figure, graph: Graph, alpha: Tensor) -> None:
     layout = networkx.spring_layout(networkx.karate_club_graph(), seed=0, iterations=200)
     places = np.array([layout[n] for n in range(graph.num_nodes)])
-    hood = hearing(graph)
+    hood = neighbourhood_of(graph)
     sources, targets = hood.sources.numpy(), hood.targets.numpy()
     eye = torch.eye(graph.num_nodes)
     average = GCN().apply(eye, {"weight": eye}, graph).numpy()

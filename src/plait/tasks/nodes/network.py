@@ -25,14 +25,14 @@ def require_fitting(operator: str, network: Network) -> None:
     """Refuse a graph that the operator cannot take, by the ids of an edge."""
     if operator in ("attention", "dense"):
         return
-    edge = network.graph.negative
+    edge = network.graph.negative_edge
     if edge is not None:
         raise InputError(
             f"{network.source}: --operator {operator} wants weights of at least 0, and that "
             f"of {_named(network, edge)} is less; drop such edges, or take --operator attention, "
             "which goes without weights"
         )
-    edge = network.graph.one_way
+    edge = network.graph.asymmetric_edge
     if operator == "chebyshev" and edge is not None:
         raise InputError(
             f"{network.source}: --operator chebyshev wants an undirected graph, and "

@@ -1,0 +1,93 @@
+"""Edges as tensors: checked, ordered by target then source, merged where two are the same."""
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from plait.errors import InputError
+
+
+def checked_index(index: Tensor) -> Tensor:
+    """Return `[2, E]` in 64 bits, or refuse what is no list of edges."""
+    if index.numel() == 0 and index.shape in ((0,), (2, 0)):
+        return torch.empty(2, 0, dtype=torch.long, device=index.device)
+    if index.ndim != 2 or index.shape[0] != 2:
+        raise InputError(f"edge_index must be [2, E], sources and targets; got {list(index.shape)}")
+    if index.is_floating_point() or index.is_complex() or index.dtype == torch.bool:
+        raise InputError(f"edge_index must be integers, not {index.dtype}")
+    return index.long()
+
+
+def checked_weight(given: Any, index: Tensor) -> Tensor:
+    """Return one finite number an edge, 1 where none is given."""
+    E = index.shape[1]
+    if given is None:
+        return torch.ones(E, device=index.device)
+    weight = torch.as_tensor(given, device=index.device)
+    if weight.requires_grad:
+        raise InputError("edge weights are not learned; pass edge_weight.detach()")
+    if weight.shape != (E,):
+        raise InputError(f"edge_weight must be [{E}], one an edge; got {list(weight.shape)}")
+    if not weight.is_floating_point():
+        weight = weight.to(torch.get_default_dtype())
+    bad = (~weight.isfinite()).nonzero()
+    if len(bad):
+        s, t = edge_at(index, bad[0])
+        raise InputError(f"the weight of edge {int(bad[0])}, {s} → {t}, is {weight[bad[0]].item()}")
+    return weight
+
+
+def checked_range(index: Tensor, num_nodes: int | None) -> int:
+    """Return the number of nodes, or refuse an edge that names none of them."""
+    N = int(index.max()) + 1 if num_nodes is None and index.numel() else num_nodes or 0
+    bad = ((index < 0) | (index >= N)).any(0).nonzero()
+    if len(bad):
+        s, t = edge_at(index, bad[0])
+        node = s if not 0 <= s < N else t
+        raise InputError(
+            f"edge {int(bad[0])}, {s} → {t}, names node {node}; nodes are 0 … {N - 1} "
+            f"(num_nodes={N})"
+        )
+    return N
+
+
+def merged(index: Tensor, weight: Tensor, nodes: int) -> tuple[Tensor, Tensor]:
+    """Sort by target, then source, and merge what stands twice."""
+    order = by_place(index, nodes)
+    index, weight = index[:, order], weight[order]
+    first = firsts(index)
+    extra = index.shape[1] - int(first.sum())
+    if not extra:
+        return index, weight
+    s, t = edge_at(index, (~first).nonzero()[0])
+    warnings.warn(
+        f"{extra} duplicate edge{'s' * (extra > 1)} merged, the weights summed; "
+        f"the first is {s} → {t}",
+        stacklevel=3,
+    )
+    place = first.cumsum(0) - 1
+    index = index[:, first]
+    return index, weight.new_zeros(index.shape[1]).index_add_(0, place, weight)
+
+
+def by_place(index: Tensor, nodes: int, then: Tensor | None = None) -> Tensor:
+    """Order edges by target, then source, then as they stand or by another measure."""
+    place = index[1] * nodes + index[0]
+    if then is None:
+        return torch.argsort(place, stable=True)
+    order = torch.argsort(then, stable=True)
+    return order[torch.argsort(place[order], stable=True)]
+
+
+def firsts(index: Tensor) -> Tensor:
+    """Mark of sorted edges the first of each place."""
+    first = torch.ones(index.shape[1], dtype=torch.bool, device=index.device)
+    first[1:] = (index[:, 1:] != index[:, :-1]).any(0)
+    return first
+
+
+def edge_at(index: Tensor, k: Tensor) -> tuple[int, int]:
+    """Return the source and target of edge k."""
+    return int(index[0, k]), int(index[1, k])
