@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
-from matplotlib.image import imread
 from matplotlib.lines import Line2D
 from matplotlib.patches import Ellipse, FancyArrowPatch, Patch, Polygon, Rectangle
 
 from plait.figures import COLOURS, NAME, label, name_places, picture
+from plait.tasks.scenes.photos import read_photo
 from plait.tasks.scenes.scene import Scene, Scenes, pairs_of
 from plait.tasks.scenes.scores import KS, likeliest
 
@@ -34,7 +34,7 @@ def draw_scenes(
     dotted grey where it is labelled and not among the likeliest. Objects of the generator's
     classes have their shapes, others their boxes, and those that a panel's relations are about
     their names where there is room; three features from 0 to 1 are taken for a colour. Where a
-    picture's file is found under `folder`, it lies beneath.
+    picture's file is found under `folder`, it lies beneath; what is no picture is passed over.
     """
     said = [likeliest(q, KS[0], one_a_pair=False) for q in p]
     labels = [scene.labels(len(scenes.predicates)) for scene in scenes.scenes]
@@ -77,8 +77,9 @@ def _draw_scene(axes: Axes, scene: Scene, scenes: Scenes, folder: Path, about: n
     axes.grid(visible=False)
     for spine in axes.spines.values():
         spine.set(visible=True, color="0.7")
-    if scene.picture and (folder / scene.picture).is_file():
-        axes.imshow(imread(folder / scene.picture), extent=(0, width, height, 0))
+    photo = read_photo(folder, scene.picture)
+    if photo is not None:
+        axes.imshow(photo, extent=(0, width, height, 0))
     largest_first = np.argsort(-scene.boxes[:, 2:].prod(1), kind="stable")
     for n in largest_first:
         name = scenes.classes[scene.classes[n]]

@@ -200,3 +200,17 @@ def read_times(path: Path, table: Any, name: str, *, needed: bool) -> Any:
         lambda row: f"{name} {row[name]!r} is not a time such as 2020-03-01 or 2020-03-01 14:30",
     )
     return read
+
+
+def as_id(text: str) -> str:
+    """Write a whole number in one way; another text stays as it is.
+
+    >>> from plait.tasks.visits.events import as_id
+    >>> as_id("10"), as_id("010"), as_id("10.0"), as_id("1e1"), as_id("ten"), as_id("1.5")
+    ('10', '10', '10', '10', 'ten', '1.5')
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return str(int(number)) if number.is_integer() and abs(number) <= LAST_VISIT else text
