@@ -13,6 +13,7 @@ from matplotlib.transforms import Bbox
 
 import plait
 from plait import Graph
+from plait.cli import run as run_command
 from plait.comparison.figure import draw_grid
 from plait.comparison.grid import Grid
 from plait.comparison.results import Measure, read_result
@@ -336,3 +337,16 @@ def test_only_one_place_writes_pictures():
     writes = re.compile(r"savefig\(|rc_context|FigureCanvas|pyplot")
     found = {p.name for p in source.rglob("*.py") if writes.search(p.read_text("utf-8"))}
     assert found == {"figures.py"}
+
+
+def test_a_run_over_any_names_ends_and_warns_of_nothing(tmp_path, capfd):
+    names = [f"{NAMES['all']!r} $50_$ 北京 {k}" for k in range(20)]
+    edges = "".join(f'"{a}","{b}"\n' for a, b in zip(names, names[1:] + names[:1], strict=True))
+    (tmp_path / "$e_$.csv").write_text(f"source,target\n{edges}")
+    labels = "".join(f'"{name}",{"$50_$" if k < 10 else "x"}\n' for k, name in enumerate(names))
+    (tmp_path / "n.csv").write_text(f"id,y\n{labels}")
+    command = ["train", "nodes", "--edges", str(tmp_path / "$e_$.csv"), "--label", "y"]
+    command += ["--nodes", str(tmp_path / "n.csv"), "--steps", "2", "--threads", "1"]
+    assert run_command([*command, "--out", str(tmp_path / "run")]) == 0
+    assert capfd.readouterr().err == ""
+    assert (tmp_path / "run" / "graph.png").exists()

@@ -19,7 +19,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cbook import strip_math
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
-from matplotlib.ticker import LogFormatterSciNotation
+from matplotlib.ticker import LogFormatterSciNotation, MaxNLocator
 from matplotlib.transforms import Bbox
 from numpy.typing import ArrayLike
 
@@ -258,6 +258,7 @@ def draw_curves(
             if level:
                 axes.axhline(level[0], color=COLOURS[5], linestyle="--", label=label(level[1], 60))
             axes.set_xlabel("training step")
+            axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
             axes.set_ylabel(curve.label)
             if axes.get_legend_handles_labels()[0]:
                 axes.legend()

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from plait.comparison.grid import Grid
 from plait.comparison.results import WINDOW, Measure, Result, group, line_field, mean_curve
@@ -20,6 +21,9 @@ PRIORS = {"accuracy": "prior", "loss": "loss_prior"}
 
 MARKS = ("v", "s", "D", "o")
 PANELS_ACROSS = 4
+FEW = 30
+"""Validations up to which each is marked, so that one alone is seen too."""
+
 PANELS = 40
 """Places that are drawn, at most."""
 
@@ -82,6 +86,7 @@ def draw_grid(
             _draw_published(axes, marks, sources, colours)
             axes.set_title(_named(place))
             axes.set_xlabel("training step")
+            axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
             if k % columns == 0:
                 where = "on validation" if of_validation else "of training batches"
                 axes.set_ylabel(f"{score} {where}")
@@ -175,8 +180,9 @@ def _draw_validation(
     scores = np.array([np.interp(steps, *c) for c, _ in known])  # goes on with its last value
     mean = scores.mean(0)
     spread = scores.std(0, ddof=1) if len(scores) > 1 else np.zeros(len(steps))
-    end = {"marker": "o", "markersize": 5, "markevery": [-1]} if all(e for _, e in known) else {}
-    axes.plot(steps, mean, color=colour, **end)
+    axes.plot(steps, mean, color=colour, marker="." if len(steps) <= FEW else "")
+    if all(ended for _, ended in known):
+        axes.plot(steps[-1:], mean[-1:], "o", color=colour, markersize=5)
     axes.fill_between(steps, mean - spread, mean + spread, color=colour, alpha=0.2, linewidth=0)
 
 
