@@ -1,6 +1,6 @@
 """Scenes drawn, with the relations that a network sees in them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.patches import Ellipse, FancyArrowPatch, Patch, Polygon, Rectangle
+from matplotlib.patheffects import withStroke
 
 from plait.figures import COLOURS, NAME, label, name_places, picture
 from plait.tasks.scenes.photos import read_photo
@@ -52,8 +53,8 @@ def draw_scenes(
             for axes, predicate in zip(column, shown, strict=True):
                 likely, given = drawn[:, predicate], labelled[:, predicate]
                 about = np.unique(pairs_of(len(scene.ids))[:, likely | given])
-                _draw_scene(axes, scene, scenes, folder, about)
-                _draw_relations(axes, scene, likely, given)
+                shapes = _draw_scene(axes, scene, scenes, folder, about)
+                _draw_relations(axes, scene, shapes, likely, given)
         for axes, predicate in zip(rows[:, 0], shown, strict=True):
             axes.set_ylabel(label(scenes.predicates[predicate], NAME))
         figure.legend(
@@ -70,8 +71,10 @@ def draw_scenes(
                 _name(axes, scene, scenes, drawn[:, predicate] | labelled[:, predicate])
 
 
-def _draw_scene(axes: Axes, scene: Scene, scenes: Scenes, folder: Path, about: np.ndarray) -> None:
-    """Draw a scene's objects; boxes that nothing is said about are pale."""
+def _draw_scene(
+    axes: Axes, scene: Scene, scenes: Scenes, folder: Path, about: np.ndarray
+) -> dict[int, Patch]:
+    """Draw a scene's objects, by number; boxes that nothing is said about are pale."""
     width, height = scene.size
     axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal", xticks=[], yticks=[])
     axes.grid(visible=False)
@@ -80,13 +83,16 @@ def _draw_scene(axes: Axes, scene: Scene, scenes: Scenes, folder: Path, about: n
     photo = read_photo(folder, scene.picture)
     if photo is not None:
         axes.imshow(photo, extent=(0, width, height, 0))
+    shapes: dict[int, Patch] = {}
     largest_first = np.argsort(-scene.boxes[:, 2:].prod(1), kind="stable")
     for n in largest_first:
         name = scenes.classes[scene.classes[n]]
         colour = _colour(scene.features[n])
         if colour is None:
             colour = to_rgb(COLOURS[0] if n in about else BESIDE)
-        axes.add_patch(_shape(name, scene.boxes[n], colour))
+        shapes[int(n)] = _shape(name, scene.boxes[n], colour)
+        axes.add_patch(shapes[int(n)])
+    return shapes
 
 
 _CORNERS = {
@@ -120,7 +126,9 @@ def _colour(features: np.ndarray) -> tuple[float, ...] | None:
     return None
 
 
-def _draw_relations(axes: Axes, scene: Scene, drawn: np.ndarray, labelled: np.ndarray) -> None:
+def _draw_relations(
+    axes: Axes, scene: Scene, shapes: Mapping[int, Patch], drawn: np.ndarray, labelled: np.ndarray
+) -> None:
     for (subject, other), likely, given in zip(
         pairs_of(len(scene.ids)).T, drawn, labelled, strict=True
     ):
@@ -128,12 +136,20 @@ def _draw_relations(axes: Axes, scene: Scene, drawn: np.ndarray, labelled: np.nd
             continue
         colour = (RIGHT if given else NOT_LABELLED) if likely else MISSED
         begin, end = _end(scene.boxes, subject, other), _end(scene.boxes, other, subject)
+        apart = not _overlap(scene.boxes[subject], scene.boxes[other])  # from edge to edge
         axes.add_patch(
             FancyArrowPatch(
                 begin, end, color=colour, arrowstyle="-|>", mutation_scale=8, linewidth=1.2,
                 linestyle="-" if likely else ":", connectionstyle="arc3,rad=0.15", zorder=3,
+                patchA=shapes[subject] if apart else None, patchB=shapes[other] if apart else None,
+                shrinkA=1, shrinkB=1, path_effects=[withStroke(linewidth=2.5, foreground="white")],
             )
         )  # fmt: skip
+
+
+def _overlap(one: np.ndarray, other: np.ndarray) -> bool:
+    return bool((np.abs(one[:2] + one[2:] / 2 - other[:2] - other[2:] / 2)
+                 < (one[2:] + other[2:]) / 2).all())  # fmt: skip
 
 
 def _end(boxes: np.ndarray, own: int, other: int) -> tuple[float, float]:
