@@ -5,8 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from matplotlib.dates import num2date
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
@@ -218,6 +220,16 @@ def test_the_axis_of_forecasts_names_the_table_and_the_node(tmp_path, figures):
         ("load: load 4", "worst node, load 4: RMSE 0.5 over all steps"),
     ]
     assert one == [("load: load 0", "the only node, load 0: RMSE 0.1 over all steps")]
+
+
+def test_times_are_drawn_by_their_own_clock(tmp_path, figures):
+    forecasts, series = forecasts_of("load", 1)
+    times = pd.date_range("2024-01-01 09:00", periods=40, freq="h", tz="Asia/Tokyo")
+    draw_forecasts(forecasts, replace(series, times=times), tmp_path / "a.png")
+    (axes,) = figures[0].axes
+    first = num2date(axes.lines[0].get_xdata(orig=False)[0])
+    assert first.replace(tzinfo=None) == times[29].tz_localize(None)
+    assert axes.get_xlabel() == "time, Asia/Tokyo"
 
 
 def measured(series: Series, places: np.ndarray | None) -> Measured:

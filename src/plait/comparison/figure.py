@@ -66,7 +66,7 @@ def draw_grid(
     validated = {r.plan.path: _validated(r, measure) for r in results}
     of_validation = any(len(curve) for curve in validated.values())
     with picture(path, max(7, 4.2 * columns), 2.7 + 3.2 * lines + 0.9) as figure:
-        figure.get_layout_engine().set(hspace=0.06)
+        figure.set_layout_engine("constrained", hspace=0.06)
         cells = figure.add_gridspec(1 + lines, columns, height_ratios=[2.7, *[3.2] * lines])
         above = figure.add_subplot(cells[0, :])
         _draw_scores(above, points, places, measure, colours, line)
@@ -223,7 +223,7 @@ def _legend(
         entries.append(Line2D([], [], color=colour, label=label(f"{name} {value}")))
     seeds = len(grid.seeds)
     smooth = f"training batches, means of {WINDOW} steps"
-    dots = {"color": "0.4", "linestyle": ""}
+    dots: dict[str, Any] = {"color": "0.4", "linestyle": ""}
     entries.append(Line2D([], [], marker="o", markersize=4, label="test score of a run", **dots))
     if seeds > 1:
         entries.append(Line2D([], [], marker="s", label="mean of the seeds", **dots))

@@ -41,7 +41,8 @@ def draw_forecasts(forecasts: Forecasts, series: Series, path: Path) -> None:
         chosen = {order[0]: "the only"}
     steps = forecasts.first[: len(forecasts.first) - H + 1][-SHOWN:] + H - 1
     at = slice(len(forecasts.first) - H + 1 - len(steps), len(forecasts.first) - H + 1)
-    x: Any = steps if series.times is None else series.times[steps]
+    # a clock's own time, which matplotlib would turn into UTC
+    x: Any = steps if series.times is None else series.times[steps].tz_localize(None)
     with picture(path, 10, 1.2 + 2.1 * len(chosen)) as figure:
         panels = figure.subplots(len(chosen), 1, sharex=True, squeeze=False)[:, 0]
         for axes, (n, which) in zip(panels, chosen.items(), strict=True):
@@ -60,6 +61,8 @@ def draw_forecasts(forecasts: Forecasts, series: Series, path: Path) -> None:
             panels[-1].set_xlabel("step")
         else:
             panels[-1].tick_params(axis="x", rotation=20)
+            if series.times.tz is not None:
+                panels[-1].set_xlabel(f"time, {series.times.tz}")
         figure.suptitle(f"{label(series.name)}: the last {len(steps)} steps of the test part")
 
 

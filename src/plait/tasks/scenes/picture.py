@@ -40,7 +40,9 @@ def draw_scenes(
     said = [likeliest(q, KS[0], one_a_pair=False) for q in p]
     labels = [scene.labels(len(scenes.predicates)) for scene in scenes.scenes]
     count = sum((s | t).sum(0) for s, t in zip(said, labels, strict=True))
-    shown = np.sort(np.argsort(-count, kind="stable")[: min(PANELS, max(1, (count > 0).sum()))])
+    shown = np.sort(
+        np.argsort(-count, kind="stable")[: min(PANELS, max(1, int(np.sum(count > 0))))]
+    )
     shape = float(np.mean([s.size[1] / s.size[0] for s in scenes.scenes]))
     height = min(max(LOWEST, 3 * shape), TALLEST)
     with picture(path, 3 * len(scenes) + 0.3, (height + 0.1) * len(shown) + 1.2) as figure:
