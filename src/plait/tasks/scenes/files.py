@@ -95,9 +95,8 @@ def read_scenes(path: Path) -> Scenes:
     Raises
     ------
     InputError
-        For a file that is not there or is not JSON (UTF-8, UTF-16 or UTF-32, with or without a
-        byte-order mark), or does not hold to the schema; the message names the place in the
-        document, such as annotations[3].bbox.
+        For a file that is not there, is not JSON (UTF-8, -16 or -32, byte-order mark or not), or
+        does not hold to the schema; the message names the place, such as annotations[3].bbox.
 
     Example
     -------
