@@ -109,10 +109,14 @@ def test_a_folder_is_all_its_files_in_the_order_of_their_names(write, tmp_path):
     [
         (b"", "{} is empty; give a file with some text in it"),
         ("\ufeff", "{} is empty; give a file with some text in it"),
-        (b"abc\xff", "{} is not UTF-8 text: byte 3 is 0xff; convert it, for example with iconv"),
-        ("é".encode() + b"\xe9t\xe9", "{} is not UTF-8 text: byte 2 is 0xe9; convert it"),
-        ("naïve".encode("utf-16"), "{} is not UTF-8 text: byte 0 is 0xff; convert it"),
-        (b"cut short \xe6\xbc", "{} is not UTF-8 text: byte 10 is 0xe6; convert it"),
+        (b"abc\xff", "{} is not UTF-8 text: byte 3 is 0xff; it may be cp1252: give --encoding"),
+        (
+            "é".encode() + b"\xe9t\xe9",
+            "{} is not UTF-8 text: byte 2 is 0xe9; it may be cp1252: give",
+        ),
+        ("naïve".encode("utf-16"), "{} is not UTF-8 text: byte 0 is 0xff; it may be utf-16: give"),
+        (b"cut short \xe6\xbc", "{} is not UTF-8 text: byte 10 is 0xe6; it may be cp1252"),
+        ("é 漢".encode()[:-1], "{} ends within a character, byte 3 is 0xe6; copy it again"),
         ("漢\0 ".encode(), "{} is a binary file, not a text: byte 3 is 0"),
     ],
 )
@@ -135,10 +139,10 @@ def test_what_is_not_there_is_named_with_what_is(write, tmp_path):
 def test_a_file_that_may_not_be_read_is_refused(write, monkeypatch):
     path = write("abc")
 
-    def refuse(_: Path) -> bytes:
+    def refuse(file: Path, *mode: object, **more: object) -> bytes:
         raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(InputError, match=r"^cannot read .*a\.txt: Permission denied$"):
         read_text(path)
 

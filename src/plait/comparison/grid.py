@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from plait.errors import InputError
+from plait.json_files import read_json
 from plait.tasks import config_class
 from plait.training.config import TrainingConfig
 from plait.training.files import write_json
@@ -98,8 +99,8 @@ class Grid:
             self.path.mkdir(parents=True, exist_ok=True)
             write_json(file, self._settings())
             return
+        there = read_json(file, "is damaged")
         try:
-            there = json.loads(file.read_text(encoding="utf-8"))
             differs = _difference(there, json.loads(json.dumps(self._settings())))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{file} is damaged: {error}") from None

@@ -1,12 +1,12 @@
 """`plait study`: the report that the project began with, every section measured anew."""
 
 import importlib.util
-import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from plait.errors import InputError
+from plait.json_files import read_json
 from plait.training.files import write_json
 from plait.training.progress import Progress
 
@@ -102,8 +102,8 @@ def _require_mine(folder: Path, quick: bool) -> Sequence[str]:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(f"{folder} exists already and is no study; give another --out")
         return ()
+    there = read_json(file, "is damaged")
     try:
-        there = json.loads(file.read_text(encoding="utf-8"))
         newer, kind = there["format"] > FORMAT, there["quick"]
         sections = [name for name in there["sections"] if name in SECTIONS]
     except (ValueError, KeyError, TypeError) as error:

@@ -14,12 +14,10 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from matplotlib import rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from plait.comparison.results import interval
-from plait.figures import STYLE, save_figure
+from plait.figures import STYLE, picture
 from plait.study.claims import Answer
 from plait.training.files import write_aside
 
@@ -193,11 +191,8 @@ def drawing(width: float, height: float, draw: Callable[[Figure], None]) -> Call
     """Make what writes a picture of this size, in inches, in the one style."""
 
     def write(path: Path) -> None:
-        with rc_context(STYLE):
-            figure = Figure(figsize=(width, height))
-            FigureCanvasAgg(figure)
+        with picture(path, width, height) as figure:
             draw(figure)
-            save_figure(figure, path)
 
     return write
 

@@ -22,6 +22,8 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from plait.errors import InputError
+from plait.json_files import read_json
+from plait.text_files import require_path
 from plait.training.checkpoint import load_tensors, save_tensors
 from plait.training.config import TrainingConfig
 from plait.training.files import write_aside, write_json
@@ -65,6 +67,7 @@ class Run:
     @staticmethod
     def require_free(path: Path) -> None:
         """Refuse, with `InputError`, a place where something is already."""
+        require_path(path)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise InputError(f"{path} exists already; give another --out, or resume it")
 
@@ -72,14 +75,12 @@ class Run:
     def open(cls, path: Path) -> "Run":
         """Find a folder again; `InputError` where there is none, or a newer Plait's."""
         file = path / "config.json"
-        try:
-            content = json.loads(file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise InputError(f"{path} is not a run folder: it has no config.json") from None
-        except NotADirectoryError:
-            raise InputError(f"{path} is a file, not a run folder") from None
-        except ValueError as error:
-            raise InputError(f"{file} is damaged: {error}") from None
+        require_path(path)
+        if path.is_file():
+            raise InputError(f"{path} is a file, not a run folder")
+        if not file.exists():
+            raise InputError(f"{path} is not a run folder: it has no config.json")
+        content = read_json(file, "is damaged")
         if not isinstance(content, dict) or not isinstance(content.get("format"), int):
             raise InputError(f"{file} is not a configuration that Plait wrote")
         if content["format"] > FORMAT:

@@ -3,13 +3,14 @@
 import gzip
 import os
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from plait.errors import InputError
-from plait.tasks.digits.images import Digits, parts_of, read_digits, read_idx
+from plait.tasks.digits.images import MNIST, Digits, parts_of, read_digits, read_idx
 
 
 def idx(images: np.ndarray) -> bytes:
@@ -101,3 +102,23 @@ def test_scaling_down_averages_areas_and_keeps_the_grey_of_flat_images():
     flat = Digits("", np.full((1, 8, 8), 0.25, np.float32))
     for side in (5, 14, 28):
         np.testing.assert_allclose(flat.scaled(side), 0.25, atol=1e-6)
+
+
+def test_a_gzip_that_unfolds_without_end_is_not_unfolded(tmp_path):
+    path = tmp_path / "images"
+    path.write_bytes(gzip.compress(idx(IMAGES) + bytes(10**8)))
+    tracemalloc.start()
+    with pytest.raises(InputError, match="is damaged: 257 bytes where 12 × 5 × 4 images take 256"):
+        read_idx(path)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 10**7
+
+
+def test_mnist_of_two_sizes_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLAIT_DATA", str(tmp_path))
+    (tmp_path / "digits").mkdir()
+    for file, images in zip(MNIST, (IMAGES, IMAGES[:, :3]), strict=True):
+        (tmp_path / "digits" / file).write_bytes(gzip.compress(idx(images)))
+    with pytest.raises(InputError, match=r"has images of 5 × 4, .* of 3 × 4; give one of them"):
+        read_digits("mnist")

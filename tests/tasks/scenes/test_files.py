@@ -67,6 +67,18 @@ def test_what_is_read(written):
     assert second.relations.shape == (0, 3)
 
 
+@pytest.mark.parametrize(
+    "encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32", "utf-32-be", "utf-8"]
+)
+def test_json_is_read_in_every_encoding_of_unicode(written, encoding):
+    file = written(changed("categories[0].name", "北京"))
+    whole = read_scenes(file)
+    file.write_bytes(json.dumps(json.loads(file.read_text()), ensure_ascii=False).encode(encoding))
+    again = read_scenes(file)
+    assert again.classes == ("北京", "person")
+    assert digest(again) == digest(whole)
+
+
 def test_predicates_features_and_relations_may_be_missing(written):
     def without(found):
         del found["predicates"], found["relations"]
@@ -126,6 +138,12 @@ WRONG = [
     ("relations[0].object_id", 14, "relations[0]: its subject is in image 7, its object in "),
     ("annotations", [], "images[0]: image 7 has no objects, and a relation needs two"),
     ("annotations[3].image_id", 7, "images[1]: image 3 has one object, and a relation needs two"),
+    ("images[0].id", 2**63, "images[0].id: expected int <= 9223372036854775807"),
+    ("images[0].width", 1e10, "annotations[0].bbox: [0.0, 0.0, 20.0, 40.0] in image 7, which is "
+     "1e+10 × 50; sides lie between 1e-06 and 1e+09 pixels"),
+    ("annotations[1].bbox[2]", 1e-300, "annotations[1].bbox: [0.0, 0.0, 1e-300, 5.0] in image 3"),
+    ("annotations[3].features[1]", -1e39, "annotations[3].features[1]: -1e+39 is larger than 1e+18;"
+     " scale the features"),
     ("categories", KeyError, "the document: object missing required field categories"),
     ("images", {}, "images: expected array, got object"),
 ]  # fmt: skip
@@ -143,8 +161,9 @@ def test_what_is_wrong_and_where(written, place, value, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is not JSON"),
-        (b'{"images": [', "is not JSON"),
+        (b"", "is not JSON: Expecting value, line 1, column 1"),
+        (b'{"images": [', "is not JSON: Expecting value, line 1, column 13"),
+        (b'{"other":' + b"[" * 100_000, "is not JSON: it is nested too deep to be read; flatten"),
         (b"\xff\xfe", "is not JSON"),
         (b"[1]", "the document: expected object, got array"),
         (b'{"images": [], "categories": [], "annotations": []}', "images: there are none"),

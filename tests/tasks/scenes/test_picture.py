@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from matplotlib.image import imread, imsave
+from PIL import Image
 
 from plait.tasks.scenes.generator import generate_scenes
 from plait.tasks.scenes.picture import MISSED, NOT_LABELLED, RIGHT, _end, draw_scenes
@@ -51,3 +52,14 @@ def test_a_picture_that_is_found_lies_beneath(drawn, tmp_path):
 def test_an_arrow_to_what_is_around_ends_at_its_corner():
     boxes = np.array([[0.0, 0, 40, 40], [10, 10, 20, 20]])
     assert (_end(boxes, 0, 1), _end(boxes, 1, 0)) == ((0, 0), (20, 20))
+
+
+@pytest.mark.parametrize("name", ["text.png", "cut.png", "grey.png", "x" * 300, "\0", "..", ""])
+def test_whatever_file_a_picture_names_the_scene_is_drawn(drawn, tmp_path, name):
+    imsave(tmp_path / "cut.png", np.random.default_rng(0).random((90, 160)))
+    (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:200])
+    (tmp_path / "text.png").write_text("no picture")
+    Image.new("LA", (32, 18), (128, 255)).save(tmp_path / "grey.png")
+    scene = generate_scenes(0, 1).scenes[0]
+    with_photo = drawn(scene.truth, replace(scene, picture=name))
+    assert (share(with_photo, "#808080") > 0.2) == (name == "grey.png")

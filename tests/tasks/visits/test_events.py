@@ -87,6 +87,10 @@ BAD = {
         TIMED + "a,2020-03-01,,,drug,x\na,2020-13-01,,,drug,x\n",
         "line 3: time '2020-13-01' is not a time such as 2020-03-01",
     ),
+    "half an offset": (
+        TIMED + "a,2020-03-01T01:00+0:00,,,drug,x\na,2020-03-02,,,drug,x\n",
+        "line 2: time '2020-03-01T01:00+0:00' is not a time such as 2020-03-01",
+    ),
     "no time": (TIMED + "a,,,,drug,x\n", "line 2: time '' is not a time"),
     "end": (TIMED + "a,2020-03-01,soon,,drug,x\n", "line 2: end 'soon' is not a time"),
     "before birth": (

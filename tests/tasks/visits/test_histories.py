@@ -11,7 +11,13 @@ from plait.errors import InputError
 from plait.tasks.visits.config import VisitsConfig
 from plait.tasks.visits.events import COLUMNS
 from plait.tasks.visits.generated import GIVEN, STRAY, Hospital
-from plait.tasks.visits.histories import Histories, read_interactions, related_codes, split
+from plait.tasks.visits.histories import (
+    Histories,
+    join_interactions,
+    read_interactions,
+    related_codes,
+    split,
+)
 from plait.tasks.visits.source import best_chances, source_of
 
 ROWS = [
@@ -99,6 +105,32 @@ def test_interactions_are_pairs_of_known_drugs(tmp_path):
     path.write_text("one\nq\n")
     with pytest.raises(InputError, match="the first two columns must be drugs that interact"):
         read_interactions(path, codes)
+
+
+def test_drugs_that_interact_are_found_however_they_are_written_where_that_is_one(tmp_path):
+    rows = [("a", 0, "drug", code) for code in ("Aspirin 81", "10", "x", "X", "y")]
+    path, codes = tmp_path / "pairs.csv", histories_of(rows).codes
+    assert [code for _, code in codes] == ["10", "Aspirin 81", "X", "x", "y"]
+    path.write_text("one,other\naspirin  81,10.0\nx,010\nX,y\nx,X\n")
+    joined = join_interactions(path, codes)
+    assert joined.pairs == [[0, 1], [0, 3], [2, 3], [2, 4]]
+    assert joined.note == (
+        f"{path}: 4 of 4 pairs are of drugs in the events; 3 are written otherwise there, such as "
+        "'aspirin  81' for 'Aspirin 81'"
+    )
+    path.write_text("one,other\nY,z\nY,x\n")
+    assert join_interactions(path, codes) == (
+        [[3, 4]],
+        f"{path}: 1 of 2 pairs are of drugs in the events; 1 of its 3 drugs are not, such as 'z'; "
+        "1 are written otherwise there, such as 'Y' for 'y'",
+    )
+    two = histories_of([row for row in rows if row[3] != "y"] + [("a", 0, "drug", "Q")]).codes
+    path.write_text("one,other\nq,10\n")
+    assert join_interactions(path, two).pairs == [[0, 2]]
+    rows = [("a", 0, "drug", code) for code in ("q ", "Q", "10")]  # which of them is qQ?
+    path.write_text("one,other\nq,10\n")
+    with pytest.raises(InputError, match=r"no pair of it is of drugs in the events, such as 10"):
+        join_interactions(path, histories_of(rows).codes)
 
 
 D, X, P = "drug", "diagnosis", "procedure"

@@ -1,22 +1,18 @@
 """Section 7: communities, new connections, relations between objects."""
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
-from itertools import product
 from typing import Any
 
 import networkx
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.transforms import Bbox
 
 from plait.api import predictions
 from plait.comparison.results import Result
 from plait.data import find_data
-from plait.figures import COLOURS
+from plait.figures import COLOURS, name_places
 from plait.networks import named_network
 from plait.study.claims import Answer, answer, below, settled
 from plait.study.page import Block, Picture, Table, Words, copied, difference_of, drawing, mean_of
@@ -95,7 +91,7 @@ def tell(
         "relations": "Share of a scene’s relations among the 20 likeliest, one a pair.",
     }
     pictures = {
-        "communities": ("7-communities", "The club, by label and by mistake.",
+        "communities": ("7-communities", "The club, as it is labelled and as it is predicted.",
                         copied(made["communities"].of(data="karate", operator="gcn")[0].plan.path
                                / "graph.png")),
         "connections": ("7-connections", "Dashed: the likeliest connections that the novel does "
@@ -195,26 +191,4 @@ def _draw(figure: Figure, result: Result) -> None:
     axes.scatter(*np.array(list(named.values())).T, s=36, color=COLOURS[1], zorder=3)
     axes.margins(0.06)
     axes.set_axis_off()
-    _name(axes, named)
-
-
-def _name(axes: Axes, places: Mapping[str, np.ndarray]) -> None:
-    """Write names beside their places, where they cover neither a place nor one another."""
-    figure: Any = axes.figure
-    figure.draw_without_rendering()  # from here on a name's size is known,
-    figure.set_layout_engine("none")  # and stays where it is
-    dots = axes.transData.transform(list(places.values()))
-    taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in dots]
-    away = sorted(product((6, 14, -6, -14), range(-32, 33, 4)), key=lambda xy: math.hypot(*xy))
-    for name, place in places.items():
-        for offset in away:
-            text = axes.annotate(
-                name, tuple(place), offset, textcoords="offset points", fontsize=8,
-                ha="left" if offset[0] > 0 else "right", va="center",
-                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
-            )  # fmt: skip
-            box = text.get_window_extent()
-            if figure.bbox.x0 < box.x0 < box.x1 < figure.bbox.x1 and not box.count_overlaps(taken):
-                taken.append(box)
-                break
-            text.remove()
+    name_places(axes, list(named), np.array(list(named.values())))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from plait.comparison.results import Result
 from plait.diagnostics import count_parameters
+from plait.figures import label
 from plait.kernels.reference import Reference
 from plait.nn.cell import Cell, RecurrentSide, State
 from plait.study.claims import Answer, answer, below, verdict_of
@@ -297,7 +298,7 @@ def _along_text(result: Result) -> tuple[list[str], Tensor]:
     free, cells = watched(model)
     free(read[:, None])
     letters = model.vocabulary.decode(read.tolist())
-    return [c if c.strip() else "␣" for c in letters], torch.stack(cells[-1].said, 1)[:, :, 0]
+    return [label(c) or "␣" for c in letters], torch.stack(cells[-1].said, 1)[:, :, 0]
 
 
 def _counts(result: Result, classes: int, published: str) -> list[list[Any]]:

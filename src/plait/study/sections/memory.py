@@ -75,8 +75,9 @@ def tell(
         ),
         Picture(
             "3-curves",
-            "Accuracy in training: figures 1 and 2 of the report in one. The dashed line is what "
-            "can be had without looking; the marks are published steps.",
+            "Above, accuracy on fresh strings after training. Below, along it, as in figures 1 and "
+            "2 of the report: on validation strings and, thin, on those of the batches. The dashed "
+            "line is what can be had without looking; the marks are published steps.",
             lambda path: draw_grid(grid.grid, grid.results, grid.measure, published, path),
         ),
         _longer(grid, lengths),

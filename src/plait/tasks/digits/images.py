@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import io
 import math
 import zlib
 from pathlib import Path
@@ -13,12 +14,16 @@ from torch.nn import functional as F
 
 from plait.data import find_data, require_data
 from plait.errors import InputError
+from plait.text_files import read_content
 
 MNIST = ("train-images-idx3-ubyte.gz", "t10k-images-idx3-ubyte.gz")
 """MNIST's files of images, under `digits/` in a data folder."""
 
 PARTS = (0.8, 0.9)
 """Where, as a share of all images in a fixed random order, validation and test begin."""
+
+MEMORY = 5.0
+"""Bytes of memory for a byte of an image, a grey level."""
 
 LEAST = 10
 """Images without which there is nothing to part."""
@@ -96,7 +101,13 @@ def read_digits(name: str) -> Digits:
         raise InputError(
             f"no digits {name!r}: there is no such file, and it is not scikit-learn or mnist"
         )
-    images = np.concatenate([read_idx(file) for file in files])
+    parts = [read_idx(file) for file in files]
+    sizes = [" × ".join(map(str, part.shape[1:])) for part in parts]
+    if len({*sizes}) > 1:
+        raise InputError(
+            f"{files[0]} has images of {sizes[0]}, {files[1]} of {sizes[1]}; give one of them"
+        )
+    images = np.concatenate(parts)
     if len(images) < LEAST:
         raise InputError(f"{files[0]} has {len(images)} images; at least {LEAST} are needed")
     return Digits(" and ".join(map(str, files)), images)
@@ -113,14 +124,9 @@ def read_idx(path: Path) -> np.ndarray:
     InputError
         Where the file is something else, or ends early.
     """
-    try:
-        content = path.read_bytes()
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
-    except (EOFError, zlib.error):
-        raise InputError(f"{path} is damaged: its gzip ends early; fetch it again") from None
+    content = read_content(path, MEMORY)
+    if content[:2] == b"\x1f\x8b":  # gzipped, whatever its name is
+        content = _unfolded(path, content)
     if content[:4] != b"\x00\x00\x08\x03" or len(content) < 16:
         raise InputError(
             f"{path} is no IDX file of images: it begins with {content[:4].hex(' ') or 'nothing'}, "
@@ -136,3 +142,17 @@ def read_idx(path: Path) -> np.ndarray:
             "fetch it again"
         )
     return np.frombuffer(content, np.uint8, offset=16).reshape(shape).astype(np.float32) / 255
+
+
+def _unfolded(path: Path, content: bytes) -> bytes:
+    """Unfold a gzipped file, but for what lies beyond the images that it says it holds."""
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+            head = file.read(16)
+            expected = math.prod(np.frombuffer(head[4:], ">u4").astype(int).tolist())
+            size = min(expected, 1100 * len(content)) + 1  # gzip folds 1,032 bytes into one
+            return head + file.read(size)
+    except OSError as error:  # a checksum that does not fit
+        raise InputError(f"cannot read {path}: {error}") from None
+    except (EOFError, ValueError, zlib.error):
+        raise InputError(f"{path} is damaged: its gzip ends early; fetch it again") from None

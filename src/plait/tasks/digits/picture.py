@@ -3,12 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
-from matplotlib.figure import Figure
 
-from plait.figures import STYLE, save_figure
+from plait.figures import label, picture
 
 GREYS = ListedColormap(np.linspace(0, 1, 256)[:, None].repeat(3, 1)).with_extremes(bad="#d8dde2")
 GAP = 2
@@ -37,10 +34,8 @@ def draw_sequences(
     }
     across = max(P, H)
     pitch = S + GAP
-    with rc_context(STYLE):
-        figure = Figure(figsize=(1.2 + 0.9 * across, 0.6 + 2.9 * B))
-        FigureCanvasAgg(figure)
-        figure.suptitle(title)
+    with picture(path, 1.2 + 0.9 * across, 0.6 + 2.9 * B) as figure:
+        figure.suptitle(label(title, 12 * across))
         for b, axes in enumerate(figure.subplots(B, 1, squeeze=False)[:, 0]):
             canvas = np.full((pitch * len(rows) - GAP, pitch * across - GAP), np.nan)
             for row, frames in enumerate(rows.values()):
@@ -53,4 +48,3 @@ def draw_sequences(
             axes.tick_params(length=0)
             axes.grid(visible=False)
             axes.spines[:].set_visible(False)
-        save_figure(figure, path)

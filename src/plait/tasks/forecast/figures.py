@@ -5,18 +5,18 @@ from typing import Any
 
 import networkx
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
 
-from plait.figures import COLOURS, STYLE, save_figure
+from plait.figures import COLOURS, drawable, label, name_places, picture
 from plait.tasks.forecast.data import Measured
 from plait.tasks.forecast.scores import Forecasts, node_errors
 from plait.tasks.forecast.series import Series
 
 SHOWN = 300
 """Steps of the test part, its last, that are drawn."""
+
+NAMED = 40
+"""Nodes up to which their ids are written beside them."""
 
 INTERVAL = 0.8
 """Of the errors that the interval of one forecast number holds."""
@@ -27,47 +27,55 @@ def draw_forecasts(forecasts: Forecasts, series: Series, path: Path) -> None:
 
     Each forecast is the one made as many steps before as the horizon has. Around it the outermost
     quantiles; where one number is forecast, the node's own errors on the test part, their middle
-    80 %.
+    80 %. The axis is named for the table and the node, which is where a unit would stand. Nothing
+    is drawn where no node has a value in the test part.
     """
     H, errors = len(forecasts.truth), node_errors(forecasts.middle, forecasts.truth)
     order = np.argsort(np.where(np.isnan(errors), -1, errors))[np.isnan(errors).sum() :]
-    chosen = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
+    if not len(order):
+        return
+    chosen: dict[int, str] = {}
+    for which, n in (("best", order[0]), ("median", order[len(order) // 2]), ("worst", order[-1])):
+        chosen[n] = f"{chosen[n]} and {which}" if n in chosen else which
+    if len(errors) == 1:
+        chosen = {order[0]: "the only"}
     steps = forecasts.first[: len(forecasts.first) - H + 1][-SHOWN:] + H - 1
     at = slice(len(forecasts.first) - H + 1 - len(steps), len(forecasts.first) - H + 1)
-    x: Any = steps if series.times is None else series.times[steps]
-    with rc_context(STYLE):
-        figure = Figure(figsize=(10, 7.5))
-        FigureCanvasAgg(figure)
-        for axes, (which, n) in zip(
-            figure.subplots(3, 1, sharex=True), chosen.items(), strict=True
-        ):
-            middle, truth = forecasts.middle[-1, at, n], forecasts.truth[-1, at, n]
+    # a clock's own time, which matplotlib would turn into UTC
+    x: Any = steps if series.times is None else series.times[steps].tz_localize(None)
+    with picture(path, 10, 1.2 + 2.1 * len(chosen)) as figure:
+        panels = figure.subplots(len(chosen), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, (n, which) in zip(panels, chosen.items(), strict=True):
+            middle = drawable(forecasts.middle[-1, at, n])
+            truth = drawable(forecasts.truth[-1, at, n])
             low, high, band = _interval(forecasts, n, at)
             axes.fill_between(x, low, high, color=COLOURS[1], alpha=0.2, linewidth=0, label=band)
             axes.plot(x, truth, color="0.25", linewidth=1, label="measured")
-            label = f"forecast {H} step{'s' * (H > 1)} before"
-            axes.plot(x, middle, color=COLOURS[1], linewidth=1, label=label)
-            axes.set_title(f"{which} node, {series.ids[n]}: RMSE {errors[n]:.3g} over all steps")
-            axes.set_ylabel("value")
-        figure.legend(
-            *figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3
-        )
+            before = f"forecast {H} step{'s' * (H > 1)} before"
+            axes.plot(x, middle, color=COLOURS[1], linewidth=1, label=before)
+            node = label(series.ids[n])
+            axes.set_title(f"{which} node, {node}: RMSE {errors[n]:.3g} over all steps")
+            axes.set_ylabel(f"{label(series.name, 14)}: {label(series.ids[n], 16)}")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
         if series.times is None:
-            axes.set_xlabel("step")
+            panels[-1].set_xlabel("step")
         else:
-            axes.tick_params(axis="x", rotation=20)
-        figure.suptitle(f"{series.name}: the last {len(steps)} steps of the test part")
-        save_figure(figure, path)
+            panels[-1].tick_params(axis="x", rotation=20)
+            if series.times.tz is not None:
+                panels[-1].set_xlabel(f"time, {series.times.tz}")
+        figure.suptitle(f"{label(series.name)}: the last {len(steps)} steps of the test part")
 
 
 def _interval(forecasts: Forecasts, n: int, at: slice) -> tuple[np.ndarray, np.ndarray, str]:
     """Give the lower and upper end around a node's last step ahead, and what they are."""
     if forecasts.levels:
         band = f"quantiles {forecasts.levels[0]:g} to {forecasts.levels[-1]:g}"
-        return forecasts.values[-1, at, n, 0], forecasts.values[-1, at, n, -1], band
-    off = forecasts.truth[-1, :, n] - forecasts.values[-1, :, n]
-    low, high = np.nanquantile(off, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2])
-    middle = forecasts.values[-1, at, n]
+        low, high = forecasts.values[-1, at, n, 0], forecasts.values[-1, at, n, -1]
+        return drawable(low), drawable(high), band
+    off = drawable(forecasts.truth[-1, :, n]) - drawable(forecasts.values[-1, :, n])
+    off = off[~np.isnan(off)]
+    low, high = np.quantile(off if len(off) else 0, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2])
+    middle = drawable(forecasts.values[-1, at, n])
     return middle + low, middle + high, f"the middle {INTERVAL:.0%} of its errors here"
 
 
@@ -85,12 +93,14 @@ def draw_nodes(forecasts: Forecasts, measured: Measured, path: Path) -> None:
         net.add_nodes_from(range(len(series.ids)))
         layout = networkx.spring_layout(net, seed=0)
         places = np.stack([layout[n] for n in range(len(series.ids))])
-    spread = errors / np.nanstd(series.values, axis=0)
-    with rc_context({**STYLE, "axes.grid": False}):
-        figure = Figure(figsize=(11, 5))
-        FigureCanvasAgg(figure)
-        for axes, values, label in zip(
-            figure.subplots(1, 2), (errors, spread),
+    if places.shape[1] == 1:  # along a line
+        places = np.pad(places, ((0, 0), (0, 1)))
+    deviation = np.ma.masked_invalid(series.values).std(axis=0).filled(0.0)
+    spread = errors / np.where(deviation > 0, deviation, np.nan)
+    with picture(path, 11, 5, grid=False) as figure:
+        panels = figure.subplots(1, 2)
+        for axes, values, measure in zip(
+            panels, (drawable(errors), drawable(spread)),
             ("RMSE over all steps ahead, in the data's units", "the same in the node's own spread"),
             strict=True,
         ):  # fmt: skip
@@ -101,12 +111,10 @@ def draw_nodes(forecasts: Forecasts, measured: Measured, path: Path) -> None:
                 *places.T, c=values, cmap="viridis", zorder=2,
                 s=float(np.clip(6000 / len(values), 10, 110)),
             )  # fmt: skip
-            figure.colorbar(dots, ax=axes, label=label, shrink=0.8)
+            figure.colorbar(dots, ax=axes, label=measure, shrink=0.8)
+            axes.margins(0.1, 0.05)
             axes.set_axis_off()
-            if len(values) <= 30:
-                for n, (a, b) in enumerate(places):
-                    axes.annotate(
-                        series.ids[n], (a, b), xytext=(4, 4), textcoords="offset points", fontsize=7
-                    )
-        figure.suptitle(f"{series.name}: error of every node on the test part")
-        save_figure(figure, path)
+        figure.suptitle(f"{label(series.name)}: error of every node on the test part")
+        if len(errors) <= NAMED:
+            for axes in panels:
+                name_places(axes, series.ids, places, size=7)

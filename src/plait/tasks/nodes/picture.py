@@ -1,17 +1,19 @@
-"""The graph in a picture: what is known of its nodes, and where the network is mistaken."""
+"""The graph in a picture: the labels that are given, and those that the network predicts."""
 
+import math
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import networkx
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import LineCollection, PathCollection
-from matplotlib.figure import Figure
+from matplotlib.collections import LineCollection
+from matplotlib.lines import Line2D
 from torch import Tensor
 
-from plait.figures import COLOURS, STYLE, save_figure
+from plait.figures import COLOURS, NAME, label, name_places, picture
 from plait.networks import Network
 from plait.networks.network import UNKNOWN, Parts
 
@@ -24,14 +26,23 @@ SHOWN = 1000
 CLASS_COLOURS = (*COLOURS, "#2a9d8f", "#b56576", "#577590", "#a3a847")
 MARKS = "o^sDv"
 PALE, MISTAKEN = "0.8", "#d00000"
-NAMED = 12
-"""Mistakes up to which their ids are written beside them."""
+NAMED = 40
+"""Nodes up to which all ids are written beside them."""
+
+NAMED_MISTAKES = 12
+"""In larger graphs, mistakes up to which their ids are written beside them."""
+
+LISTED = 20
+"""Classes in the legend, at most."""
 
 
 def draw_network(
     network: Network, parts: Parts, heard: Tensor, logits: Tensor, path: Path, *, title: str
 ) -> None:
-    """Draw the graph twice: coloured by label, and by mistake.
+    """Draw the graph twice: every node in the colour of its given, and of its predicted label.
+
+    To the right test nodes that are labelled wrong have a red ring, and training nodes a dot. Of
+    up to 40 nodes all names are written; of larger graphs those of up to 12 mistakes.
 
     A graph of up to 300 nodes is laid out by springs (Fruchterman & Reingold 1991). Of a larger
     one 1,000 nodes are shown, those to test on first, where t-SNE (van der Maaten & Hinton 2008)
@@ -48,77 +59,89 @@ def draw_network(
         The PNG.
     title : str
     """
+    assert network.labels is not None
     N = network.graph.num_nodes
     whole = N <= WHOLE
     nodes = np.arange(N) if whole else _sample(parts, N)
     xy = _by_springs(network) if whole else _by_likeness(heard.numpy()[nodes])
     how = f"all {N:,} nodes" if whole else f"{len(nodes):,} of {N:,} nodes, where t-SNE puts them"
-    with rc_context({**STYLE, "axes.grid": False}):
-        figure = Figure(figsize=(11, 6))
-        FigureCanvasAgg(figure)
-        figure.suptitle(f"{title}; {how}")
-        panels = figure.subplots(1, 2)
+    given, predicted = network.labels.numpy()[nodes], logits.argmax(1).numpy()[nodes]
+    tested, trained = (np.isin(nodes, part.numpy()) for part in (parts.test, parts.train))
+    mistaken = tested & (given != predicted)
+    size = float(np.clip(4000 / len(nodes), 7, 80))
+    with picture(path, 11, 6.5, grid=False) as figure:
+        figure.suptitle(f"{label(title, 70)}; {how}")
+        left, right = panels = figure.subplots(1, 2)
         for axes in panels:
-            ends = list(_edges_among(network, nodes, xy))
-            lines = LineCollection(ends, colors="0.5", linewidths=0.4)
+            lines = LineCollection(
+                list(_edges_among(network, nodes, xy)), colors="0.5", linewidths=0.4
+            )
             lines.set_alpha(0.6 if whole else 0.25)
             axes.add_collection(lines)
+            axes.margins(0.1 if N <= NAMED else 0.05, 0.05)
             axes.set_axis_off()
-        size = float(np.clip(4000 / len(nodes), 7, 80))
-        _by_label(panels[0], network, nodes, xy, size)
-        _by_mistake(panels[1], network, parts, logits, nodes, xy, size)
-        for axes in panels:
-            legend = axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=4, fontsize=8)
-            for mark in legend.legend_handles:  # of one size, however small the nodes are
-                if isinstance(mark, PathCollection):
-                    mark.set_sizes([40])
-        save_figure(figure, path)
+        left.set_title("as labelled")
+        _colour(left, given, xy, size)
+        right.set_title(f"as predicted: {mistaken.sum():,} of {tested.sum():,} test nodes wrong")
+        _colour(right, predicted, xy, size)
+        right.scatter(*xy[trained].T, s=size / 6, c="black", linewidths=0, zorder=3)
+        right.scatter(*xy[mistaken].T, s=2.2 * size, facecolors="none", edgecolors=MISTAKEN,
+                      linewidths=1 + size / 80, zorder=3)  # fmt: skip
+        entries = [*_classes(network, [*given, *predicted]), *_marks(trained, mistaken)]
+        figure.legend(handles=entries, loc="outside lower center", ncols=4, fontsize=8)
+        everyone = N <= NAMED
+        named = np.full(len(nodes), everyone)
+        if not everyone and mistaken.sum() <= NAMED_MISTAKES:
+            named = mistaken
+        for axes, shown in zip(panels, (named & everyone, named), strict=True):
+            names = [network.ids[node] for node in nodes[shown]]
+            name_places(axes, names, xy[shown], size=8, apart=math.sqrt(size))
 
 
-def _by_label(axes: Axes, network: Network, nodes: np.ndarray, xy: np.ndarray, size: float) -> None:
-    """Colour nodes by what is known of them."""
-    assert network.labels is not None
-    labels = network.labels.numpy()[nodes]
-    axes.set_title("by label")
-    for k in (UNKNOWN, *range(len(network.classes))):
-        of = labels == k
-        if not of.any():
-            continue
-        name = "unknown" if k == UNKNOWN else network.classes[k]
-        colour = PALE if k == UNKNOWN else CLASS_COLOURS[k % len(CLASS_COLOURS)]
-        mark = MARKS[max(k, 0) // len(CLASS_COLOURS) % len(MARKS)]
-        axes.scatter(
-            *xy[of].T, s=size, c=colour, marker=mark, linewidths=0, zorder=2, label=name[:24]
+def _look(k: int) -> dict[str, Any]:
+    """Give the colour and the mark of a class, or of a node of which none is known."""
+    if k == UNKNOWN:
+        return {"color": PALE, "marker": "o"}
+    return {
+        "color": CLASS_COLOURS[k % len(CLASS_COLOURS)],
+        "marker": MARKS[k // len(CLASS_COLOURS) % len(MARKS)],
+    }
+
+
+def _colour(axes: Axes, labels: np.ndarray, xy: np.ndarray, size: float) -> None:
+    """Draw the nodes by their labels."""
+    for k in np.unique(labels):
+        axes.scatter(*xy[labels == k].T, s=size, linewidths=0, zorder=2, **_look(int(k)))
+
+
+def _classes(network: Network, labels: Sequence[int]) -> list[Line2D]:
+    """Give the legend's entries for the classes that are seen, the commonest of many."""
+    count = Counter(int(k) for k in labels)
+    listed = sorted(k for k, _ in count.most_common(LISTED))
+    names = ["no label given" if k == UNKNOWN else label(network.classes[k], NAME) for k in listed]
+    entries = [_entry(name, **_look(k)) for k, name in zip(listed, names, strict=True)]
+    if len(count) > LISTED:
+        entries.append(_entry(f"and {len(count) - LISTED:,} more classes", marker=""))
+    return entries
+
+
+def _marks(trained: np.ndarray, mistaken: np.ndarray) -> list[Line2D]:
+    """Give the legend's entries for what is drawn over the predicted labels."""
+    entries = []
+    if trained.any():
+        entries.append(
+            _entry(f"trained on ({trained.sum():,})", marker="o", color="black", markersize=3)
         )
+    if mistaken.any():
+        entries.append(
+            _entry(f"test, wrong ({mistaken.sum():,})", marker="o", fillstyle="none",
+                   markeredgewidth=1.5, color=MISTAKEN, markersize=9)
+        )  # fmt: skip
+    return entries
 
 
-def _by_mistake(
-    axes: Axes,
-    network: Network,
-    parts: Parts,
-    logits: Tensor,
-    nodes: np.ndarray,
-    xy: np.ndarray,
-    size: float,
-) -> None:
-    """Colour the nodes to test on by whether they are labelled right."""
-    assert network.labels is not None
-    wrong = (logits.argmax(1) != network.labels).numpy()[nodes]
-    tested, trained = (np.isin(nodes, part.numpy()) for part in (parts.test, parts.train))
-    mistaken = tested & wrong
-    axes.set_title(f"by mistake: {mistaken.sum():,} of {tested.sum():,} test nodes wrong")
-    for of, colour, mark, grown, name in (
-        (~tested & ~trained, PALE, "o", 1, "validated on, or unknown"),
-        (tested & ~wrong, COLOURS[2], "o", 1, "test, right"),
-        (trained, "black", "s", 1.5, "trained on"),
-        (mistaken, MISTAKEN, "X", 2, "test, wrong"),
-    ):
-        if of.any():
-            axes.scatter(*xy[of].T, s=grown * size, c=colour, marker=mark, linewidths=0, zorder=2,
-                         label=f"{name} ({of.sum():,})")  # fmt: skip
-    if mistaken.sum() <= NAMED:
-        for node, place in zip(nodes[mistaken], xy[mistaken], strict=True):
-            axes.annotate(network.ids[node][:24], place, (5, 5), textcoords="offset points")
+def _entry(name: str, **look: Any) -> Line2D:
+    return Line2D([], [], linestyle="", label=name, **look)
 
 
 def _sample(parts: Parts, N: int) -> np.ndarray:

@@ -16,6 +16,7 @@ predicates and relations are needed; to predict, they are not.
 """
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,25 +27,34 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from plait.errors import InputError
+from plait.json_files import MEMORY, parse_json
 from plait.tasks.scenes.scene import Scene, Scenes
+from plait.text_files import read_content
 from plait.training.files import write_aside
 
 Positive = Annotated[float, Meta(gt=0)]
+Id = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 EDGE = 0.5
 """Pixels by which a box may reach beyond its picture, for rounding."""
+
+SIDES = 1e-6, 1e9
+"""Least and largest width and height, in pixels: shares of them are numbers in 32 bits."""
+
+LARGEST = 1e18
+"""Of a feature, so that its square is a number in 32 bits."""
 
 
 class Named(Struct):
     """A category or a predicate."""
 
-    id: int
+    id: Id
     name: str
 
 
 class Image(Struct, omit_defaults=True):
     """A picture."""
 
-    id: int
+    id: Id
     width: Positive
     height: Positive
     file_name: str = ""
@@ -53,9 +63,9 @@ class Image(Struct, omit_defaults=True):
 class Annotation(Struct, omit_defaults=True):
     """A detected object."""
 
-    id: int
-    image_id: int
-    category_id: int
+    id: Id
+    image_id: Id
+    category_id: Id
     bbox: tuple[float, float, Positive, Positive]
     score: Annotated[float, Meta(ge=0, le=1)] = 1.0
     features: tuple[float, ...] = ()
@@ -64,9 +74,9 @@ class Annotation(Struct, omit_defaults=True):
 class Relation(Struct):
     """A labelled relation."""
 
-    subject_id: int
-    predicate_id: int
-    object_id: int
+    subject_id: Id
+    predicate_id: Id
+    object_id: Id
 
 
 class Document(Struct, omit_defaults=True):
@@ -85,8 +95,8 @@ def read_scenes(path: Path) -> Scenes:
     Raises
     ------
     InputError
-        For a file that is not there or does not hold to the schema; the message names the place
-        in the document, such as annotations[3].bbox.
+        For a file that is not there, is not JSON (UTF-8, -16 or -32, byte-order mark or not), or
+        does not hold to the schema; the message names the place, such as annotations[3].bbox.
 
     Example
     -------
@@ -99,17 +109,16 @@ def read_scenes(path: Path) -> Scenes:
     >>> len(read_scenes(file))
     3
     """
+    content = read_content(path, MEMORY)
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
-    try:
-        document = msgspec.json.decode(content, type=Document)
+        text = content.decode(json.detect_encoding(content)).removeprefix("\ufeff")
+        document = msgspec.json.decode(text, type=Document)
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at ")
         place = where.strip("`").removeprefix("$").removeprefix(".") or "the document"
         raise InputError(f"{path}: {place}: {what[0].lower()}{what[1:].replace('`', '')}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        parse_json(content, str(path))  # says where, but takes NaN, which is none
         raise InputError(f"{path} is not JSON: {error}") from None
     return _Reader(path, document).scenes()
 
@@ -179,7 +188,7 @@ class _Reader:
             place = f"annotations[{n}]"
             number = self._known(images, found.image_id, f"{place}.image_id", "image")
             self._known(classes, found.category_id, f"{place}.category_id", "category")
-            self._require_inside(place, found, document.images[number])
+            self._require_usable(place, found, document.images[number])
             width = len(document.annotations[0].features)
             if len(found.features) != width:
                 raise self._error(
@@ -246,8 +255,20 @@ class _Reader:
             raise self._error(f"{place}: there is no {kind} with the id {key}")
         return numbers[key]
 
-    def _require_inside(self, place: str, found: Annotation, image: Image) -> None:
+    def _require_usable(self, place: str, found: Annotation, image: Image) -> None:
         x, y, width, height = found.bbox
+        least, most = SIDES
+        if min(width, height) < least or max(image.width, image.height) > most:
+            raise self._error(
+                f"{place}.bbox: {list(found.bbox)} in image {image.id}, which is {image.width:g} × "
+                f"{image.height:g}; sides lie between {least:g} and {most:g} pixels"
+            )
+        for k, value in enumerate(found.features):
+            if abs(value) > LARGEST:
+                raise self._error(
+                    f"{place}.features[{k}]: {value:g} is larger than {LARGEST:g}; scale the "
+                    "features, for example to 0 … 1"
+                )
         beyond = max(-x, -y, x + width - image.width, y + height - image.height)
         if beyond > EDGE:
             raise self._error(

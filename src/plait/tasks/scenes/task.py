@@ -16,6 +16,7 @@ from plait.tasks.scenes.batches import Batch
 from plait.tasks.scenes.config import ScenesConfig
 from plait.tasks.scenes.files import digest
 from plait.tasks.scenes.model import ScenesModel
+from plait.tasks.scenes.photos import find_photo
 from plait.tasks.scenes.picture import draw_scenes
 from plait.tasks.scenes.scores import (
     KS,
@@ -99,6 +100,10 @@ class ScenesTask:
         sizes = ", ".join(f"{len(p):,}" for p in (self.training, self.validation, self.testing))
         parameters = sum(p.numel() for p in self.model.parameters())
         first: Any = self.model.layers[0]
+        named = [scene.picture for scene in scenes.scenes if scene.picture]
+        folder = Path(config.data).parent
+        found = sum(find_photo(folder, name) is not None for name in named)
+        photos = {"pictures": f"{found:,} of {len(named):,} files found in {folder}"}
         return {
             "scenes": f"{config.data}: {sum(counted):,} objects of {len(scenes.classes)} classes, "
             f"{min(counted)} to {max(counted)} in a scene, {scenes.features} features; "
@@ -107,7 +112,7 @@ class ScenesTask:
             "model": f"{config.operator}, {config.layers} layers, {config.hidden_size} wide, "
             f"{parameters:,} parameters",
             "first layer": first.explain(),
-        }
+        } | (photos if named else {})
 
     def start(self) -> Carry:
         """Nothing: every scene is whole."""

@@ -40,8 +40,9 @@ class TextConfig(TrainingConfig):
 
     data: str = option(
         "presidents",
-        "A UTF-8 text, a folder of them, or: democracy, grimm, presidents, python-docs, ptb.",
+        "A text, a folder of them, or: democracy, grimm, presidents, python-docs, ptb.",
     )
+    encoding: str = option("utf-8", "That of your own text: utf-8, cp1252, latin-1, utf-16, ….")
     units: Literal["chars", "bytes", "words"] = option(
         "chars",
         "Symbols: characters of the text, bytes, which meet no unknown one, or words and marks.",

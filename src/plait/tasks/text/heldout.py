@@ -13,7 +13,7 @@ from plait.tasks.text.config import TextConfig
 from plait.tasks.text.dynamic import score_dynamic
 from plait.tasks.text.model import TextModel
 from plait.tasks.text.ngram import ngram_baseline
-from plait.tasks.text.parts import parts_in_numbers
+from plait.tasks.text.parts import parts_in_numbers, text_of
 from plait.tasks.text.scores import score_stream, unknown_share
 
 RATES = (0.01, 0.02, 0.05, 0.1, 0.2)
@@ -32,6 +32,7 @@ def score_text(
     *,
     skip_unknown: bool = False,
     dynamic: bool = False,
+    encoding: str | None = None,
 ) -> dict[str, float]:
     """Score a model on a text that it has not seen.
 
@@ -47,6 +48,8 @@ def score_text(
         `<unk>` otherwise.
     dynamic : bool
         Score with dynamic evaluation too, its learning rate chosen on the validation part.
+    encoding : str
+        Of `data`. None: that of the run's own text.
 
     Returns
     -------
@@ -69,7 +72,9 @@ def score_text(
             raise
         training = validation = None
     if data is not None:
-        characters = read_text(data, keep_boilerplate=config.keep_boilerplate).characters
+        characters = read_text(
+            data, keep_boilerplate=config.keep_boilerplate, encoding=encoding or config.encoding
+        ).characters
         if skip_unknown:
             known = model.vocabulary.known(characters)
             scores["characters_skipped"] = len(characters) - len(known)
@@ -124,7 +129,7 @@ def parts_of(
 
     Raises `InputError` when the text is gone, or no longer the one that the run learnt from.
     """
-    text = read_text(config.data, keep_boilerplate=config.keep_boilerplate)
+    text = text_of(config)
     if text.sha256 != facts["sha256"]:
         raise InputError(f"{text.source} is no longer the text that the run was trained on")
     return parts_in_numbers(text, model.vocabulary)

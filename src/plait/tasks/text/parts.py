@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from plait.data import Text
+from plait.data import Text, read_text
 from plait.errors import InputError
 from plait.tasks.text.config import TextConfig
 from plait.tasks.text.vocabulary import Bytes, Characters, Vocabulary
@@ -15,6 +15,13 @@ from plait.tasks.text.words import Words, is_prepared, split_words
 VALIDATION, TEST = 0.05, 0.05
 
 Symbols = TypeVar("Symbols", Tensor, list[str])
+
+
+def text_of(config: TextConfig) -> Text:
+    """Read the text that a configuration names."""
+    return read_text(
+        config.data, keep_boilerplate=config.keep_boilerplate, encoding=config.encoding
+    )
 
 
 def split(symbols: Symbols) -> tuple[Symbols, Symbols, Symbols]:

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from plait.data import read_text
 from plait.errors import InputError
 from plait.figures import Curve, draw_curves
 from plait.nn.graph import Graph
@@ -19,7 +18,7 @@ from plait.tasks.text.batches import Lanes, Windows
 from plait.tasks.text.config import TextConfig
 from plait.tasks.text.model import TextModel
 from plait.tasks.text.ngram import ngram_baseline
-from plait.tasks.text.parts import parts_in_numbers, vocabulary_of
+from plait.tasks.text.parts import parts_in_numbers, text_of, vocabulary_of
 from plait.tasks.text.scores import score_stream, symbols_per_character, unknown_share
 from plait.tasks.text.words import Words
 from plait.training.task import Carry
@@ -44,7 +43,7 @@ class TextTask:
         self, config: TextConfig, device: torch.device, known: Mapping[str, Any] | None = None
     ) -> None:
         self.config = config
-        self.text = read_text(config.data, keep_boilerplate=config.keep_boilerplate)
+        self.text = text_of(config)
         self.vocabulary = vocabulary_of(self.text, config, known or {})
         self.unit, self.criterion = self.vocabulary.unit, config.criterion
         parts = parts_in_numbers(self.text, self.vocabulary)

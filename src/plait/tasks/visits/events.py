@@ -26,6 +26,10 @@ OFFSET = re.compile(r"(?<=\d)[T ]\d.*?(?P<offset> ?Z| ?[+-]\d\d(?::?\d\d)?)$", r
 """A time that says how far its clock is from UTC."""
 
 
+ANOTHER_CLOCK = r"[+zZ]|[tT ]\d.*-"
+"""What tells that a time without its offset still has one: it was none such as +02:00."""
+
+
 def read_events(path: Path, hours: float = 24.0) -> pd.DataFrame:
     r"""Read an event table (`plait.tables.read_table`) with these columns in any order.
 
@@ -191,7 +195,8 @@ def by_one_clock(path: Path, table: Any, names: list[str]) -> dict[str, Any]:
 
 def read_times(path: Path, table: Any, name: str, *, needed: bool) -> Any:
     """Read a column of times, which may have empty places unless it is `needed`."""
-    read: Any = pd.to_datetime(table[name], errors="coerce", format="ISO8601")
+    texts = table[name].mask(table[name].str.contains(ANOTHER_CLOCK), "")
+    read: Any = pd.to_datetime(texts, errors="coerce", format="ISO8601")
     bad = read.isna() if needed else read.isna() & (table[name] != "")
     refuse(
         path,
@@ -200,3 +205,17 @@ def read_times(path: Path, table: Any, name: str, *, needed: bool) -> Any:
         lambda row: f"{name} {row[name]!r} is not a time such as 2020-03-01 or 2020-03-01 14:30",
     )
     return read
+
+
+def as_id(text: str) -> str:
+    """Write a whole number in one way; another text stays as it is.
+
+    >>> from plait.tasks.visits.events import as_id
+    >>> as_id("10"), as_id("010"), as_id("10.0"), as_id("1e1"), as_id("ten"), as_id("1.5")
+    ('10', '10', '10', '10', 'ten', '1.5')
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return str(int(number)) if number.is_integer() and abs(number) <= LAST_VISIT else text

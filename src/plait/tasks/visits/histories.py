@@ -11,7 +11,7 @@ import pandas as pd
 
 from plait.errors import InputError
 from plait.tables import filled_rows, read_table, refuse
-from plait.tasks.visits.events import KINDS
+from plait.tasks.visits.events import KINDS, as_id
 
 VALID, TEST = 0.15, 0.15
 """Shares of the patients to validate and to test on."""
@@ -34,6 +34,8 @@ class Histories:
         By patient and period: the codes, each once, in order. Empty where none is known.
     left_out : Mapping from patient to int
         Events whose code is not among `codes`.
+    notes : tuple of str
+        What was lost where tables were joined.
 
     Example
     -------
@@ -51,6 +53,7 @@ class Histories:
     patients: tuple[str, ...]
     periods: list[list[np.ndarray]]
     left_out: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, table: Any, source: str, codes: Codes | None = None) -> "Histories":
@@ -158,14 +161,24 @@ def related_codes(histories: Histories, patients: Sequence[int], most: int) -> l
     return pairs
 
 
+class Interactions(NamedTuple):
+    """Pairs [a, b] of drugs by number, a < b, and what of a table they are."""
+
+    pairs: list[list[int]]
+    note: str
+
+
 def read_interactions(path: Any, codes: Codes) -> list[list[int]]:
+    """Read drugs that interact, as `join_interactions`, without its note."""
+    return join_interactions(path, codes).pairs
+
+
+def join_interactions(path: Any, codes: Codes) -> Interactions:
     """Read drugs that interact: a CSV file whose first two columns are codes of drugs.
 
-    Pairs with a drug that is not among `codes` are passed over.
-
-    Returns
-    -------
-    list of pairs [a, b], a < b
+    Pairs with a drug that is not among `codes` are passed over, and counted in the note. A drug
+    that is not found as it is written is found where only large letters, spaces, or how a whole
+    number is written (010, 10.0) differ, if there is one such drug.
 
     Raises
     ------
@@ -185,8 +198,34 @@ def read_interactions(path: Any, codes: Codes) -> list[list[int]]:
         )
     half = (table[one] == "") | (table[other] == "")
     refuse(path, table, half, lambda row: "a pair is of two drugs, and one is missing")
-    pairs = zip(table.iloc[:, 0].map(number), table.iloc[:, 1].map(number), strict=True)
-    known = {(int(min(p)), int(max(p))) for p in pairs if not np.isnan(p).any() and p[0] != p[1]}
+    alike: dict[str, list[str]] = {}
+    for code in number:
+        alike.setdefault(_alike(code), []).append(code)
+    written = pd.unique(table[[one, other]].to_numpy().ravel())
+    found = {drug: drug for drug in written if drug in number}
+    for drug in written:
+        if drug not in number and len(alike.get(_alike(drug), ())) == 1:
+            found[drug] = alike[_alike(drug)][0]
+    place = {drug: number[code] for drug, code in found.items()}
+    pairs = [(place.get(a), place.get(b)) for a, b in zip(table[one], table[other], strict=True)]
+    whole = [(a, b) for a, b in pairs if a is not None and b is not None]
+    known = sorted({(min(pair), max(pair)) for pair in whole if pair[0] != pair[1]})
+    lost = [drug for drug in written if drug not in found]
     if not known:
-        raise InputError(f"{path}: no pair of it is of drugs in the events, such as {codes[0][1]}")
-    return [list(pair) for pair in sorted(known)]
+        raise InputError(
+            f"{path}: no pair of it is of drugs in the events, such as {codes[0][1]}; its drugs "
+            f"are such as {(lost or list(written))[0]}; write them as the events do"
+        )
+    note = f"{path}: {len(whole):,} of {len(pairs):,} pairs are of drugs in the events"
+    if lost:
+        note += f"; {len(lost):,} of its {len(written):,} drugs are not, such as {lost[0]!r}"
+    other_way = [(drug, code) for drug, code in found.items() if drug != code]
+    if other_way:
+        drug, code = other_way[0]
+        note += f"; {len(other_way):,} are written otherwise there, such as {drug!r} for {code!r}"
+    return Interactions([list(pair) for pair in known], note)
+
+
+def _alike(code: str) -> str:
+    """Write a code without what may differ from table to table."""
+    return as_id(" ".join(code.casefold().split()))

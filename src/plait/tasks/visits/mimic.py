@@ -1,18 +1,31 @@
 """The event table of MIMIC-III, from its own files."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from plait.errors import InputError
 from plait.tables import filled_rows, read_table, refuse
-from plait.tasks.visits.events import by_one_clock, into_periods, named_small, read_times
+from plait.tasks.visits.events import as_id, by_one_clock, into_periods, named_small, read_times
 
 CODED = {"diagnosis": "DIAGNOSES_ICD", "procedure": "PROCEDURES_ICD"}
 
 TIMES = {"admittime": True, "dischtime": True, "startdate": False, "enddate": False, "dob": True}
 """Columns of times, and whether they must be filled."""
+
+IDS = ("subject_id", "hadm_id")
+"""Columns that hold whole numbers by which the files are joined."""
+
+HARDLY_ANY = 0.01
+"""A join of less than this share of both sides is refused."""
+
+
+class MimicEvents(NamedTuple):
+    """Events as `read_events` gives them, and what was lost where the files were joined."""
+
+    events: pd.DataFrame
+    notes: tuple[str, ...]
 
 
 def is_mimic(folder: Path) -> bool:
@@ -23,8 +36,17 @@ def is_mimic(folder: Path) -> bool:
 def read_mimic(folder: Path, hours: float = 24.0) -> pd.DataFrame:
     """Read the events of MIMIC-III (Johnson et al. 2016), from the files as they are published.
 
+    As `join_mimic`, without what it notes.
+    """
+    return join_mimic(folder, hours).events
+
+
+def join_mimic(folder: Path, hours: float = 24.0) -> MimicEvents:
+    """Read and join the files of MIMIC-III (Johnson et al. 2016), as they are published.
+
     ADMISSIONS, PRESCRIPTIONS, DIAGNOSES_ICD, PROCEDURES_ICD and, for the births, PATIENTS: `.csv`
-    or `.csv.gz`, names of files and columns in large letters or small.
+    or `.csv.gz`, names of files and columns in large letters or small. They are joined by
+    `hadm_id` and `subject_id`, whole numbers: 10, 010 and 10.0 are the same.
 
     A drug (of `drug_type` MAIN, by its name in small letters) lasts from its start to its end,
     but not beyond the discharge; what it is dissolved in is left out, and so are drugs without a
@@ -39,39 +61,106 @@ def read_mimic(folder: Path, hours: float = 24.0) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame
-        As `read_events` gives.
+    MimicEvents
+        The notes count, file by file, the rows that are of no admission and those left out.
 
     Raises
     ------
     InputError
-        For a file or column that is missing, and for an event before a patient's birth.
+        For a file or column that is missing, for files of which hardly a row is of the same
+        admissions or patients, for an admission that is of another patient elsewhere, and for an
+        event before a patient's birth.
     """
     stays = _table(folder, "ADMISSIONS", "hadm_id", "admittime", "dischtime", once="hadm_id")
     stays = stays.sort_values("admittime")
     stays["visit"] = stays.groupby("subject_id").cumcount()
-    stays = stays.set_index("hadm_id")[["visit", "dischtime"]]
-    drugs = _table(folder, "PRESCRIPTIONS", "hadm_id", "startdate", "enddate", "drug_type", "drug")
-    drugs = drugs[drugs["drug_type"] == "MAIN"].join(stays, on="hadm_id", how="inner")
+    stays = stays.set_index("hadm_id").rename(columns={"subject_id": "admitted"})
+    stays = stays[["admitted", "visit", "admittime", "dischtime"]]
+    columns = ("hadm_id", "startdate", "enddate", "drug_type", "drug")
+    drugs = _table(folder, "PRESCRIPTIONS", *columns)
+    drugs = drugs[drugs["drug_type"].str.upper() == "MAIN"]
+    if drugs.empty:
+        path = _found(folder, "PRESCRIPTIONS")
+        raise InputError(f"{path}: no row has the drug_type MAIN; give the file as published")
+    drugs, notes = _join(folder, "PRESCRIPTIONS", drugs, stays)
+    notes += _times_of_drugs(folder, drugs)
     end = drugs["enddate"].clip(upper=drugs["dischtime"])
     code = drugs["drug"].str.lower()
     tables = [drugs.assign(kind="drug", code=code, time=drugs["startdate"], end=end)]
     for kind, name in CODED.items():
-        coded = _table(folder, name, "hadm_id", "icd9_code").join(stays, on="hadm_id", how="inner")
+        coded, lost = _join(folder, name, _table(folder, name, "hadm_id", "icd9_code"), stays)
+        notes += lost + _counted(name, coded["icd9_code"] == "", "without a code")
         known = {"time": coded["dischtime"], "end": pd.NaT}
         tables.append(coded.assign(kind=kind, code=coded["icd9_code"], **known))
-    columns = ["subject_id", "visit", "time", "end", "kind", "code"]
-    events: Any = pd.concat([table[columns] for table in tables], ignore_index=True)
+    names = ["subject_id", "visit", "time", "end", "kind", "code"]
+    events: Any = pd.concat([table[names] for table in tables], ignore_index=True)
     events = events.rename(columns={"subject_id": "patient"})
     events = events[events["time"].notna() & (events["code"] != "")]
-    _refuse_unborn(folder, events)
-    return into_periods(folder, events, hours)
+    if events.empty:
+        raise InputError(f"{folder}: none of its rows has both a code and a time; nothing is left")
+    notes += _births(folder, events)
+    return MimicEvents(into_periods(folder, events, hours), tuple(notes))
 
 
-def _refuse_unborn(folder: Path, events: Any) -> None:
-    if _found(folder, "PATIENTS") is None:
-        return
+def _join(folder: Path, name: str, table: Any, stays: Any) -> tuple[Any, list[str]]:
+    """Give each row its admission; count those that have none, refuse where hardly any has one."""
+    path, admissions = _found(folder, name), _found(folder, "ADMISSIONS")
+    assert path is not None
+    found = table["hadm_id"].isin(stays.index)
+    share = max(found.mean(), stays.index.isin(table["hadm_id"]).mean())
+    if share < HARDLY_ANY or not found.any():
+        raise InputError(
+            f"{path}: {found.sum():,} of its {len(table):,} rows are of an admission in "
+            f"{admissions}; its hadm_id are such as {table['hadm_id'].iloc[0]!r}, those there such "
+            f"as {stays.index[0]!r}; give files of one release"
+        )
+    joined = table[found].join(stays, on="hadm_id")
+    refuse(
+        path,
+        joined,
+        joined["subject_id"] != joined["admitted"],
+        lambda row: (
+            f"admission {row['hadm_id']} is of patient {row['subject_id']} here, and of "
+            f"{row['admitted']} in {admissions}"
+        ),
+    )
+    return joined, _counted(name, ~found, "of no admission")
+
+
+def _times_of_drugs(folder: Path, drugs: Any) -> list[str]:
+    """Count the drugs without a start, and those that begin outside their admission."""
+    begins = drugs["startdate"].dropna()
+    stays = drugs.loc[begins.index]
+    early = begins.dt.normalize() < stays["admittime"].dt.normalize()
+    late = begins.dt.normalize() > stays["dischtime"].dt.normalize()
+    if len(begins) and (early | late).mean() > 1 - HARDLY_ANY:
+        row = stays.iloc[0]
+        raise InputError(
+            f"{_found(folder, 'PRESCRIPTIONS')}, line {row.name}: hardly a drug begins within its "
+            f"admission: {row['drug']!r} on {row['startdate']}, admission {row['hadm_id']} on "
+            f"{row['admittime']}; give files of one release"
+        )
+    notes = _counted("PRESCRIPTIONS", drugs["startdate"].isna(), "without a start")
+    notes += _counted("PRESCRIPTIONS", drugs["drug"] == "", "without a drug")
+    if outside := int((early | late).sum()):
+        notes.append(f"PRESCRIPTIONS: {outside:,} of {len(drugs):,} begin outside their admission")
+    return notes
+
+
+def _births(folder: Path, events: Any) -> list[str]:
+    """Refuse events before birth, where births are known; count the patients without one."""
+    path = _found(folder, "PATIENTS")
+    if path is None:
+        return []
     people = _table(folder, "PATIENTS", "dob", once="subject_id").set_index("subject_id")
+    patients = events["patient"].drop_duplicates()
+    known = patients.isin(people.index)
+    if known.mean() < HARDLY_ANY:
+        raise InputError(
+            f"{path}: {known.sum():,} of {len(known):,} patients are there; its subject_id are "
+            f"such as {people.index[0]!r}, those with events such as {patients.iloc[0]!r}; give "
+            "files of one release"
+        )
     born = events["patient"].map(people["dob"])
     early = events[events["time"] < born]
     if len(early):
@@ -80,6 +169,14 @@ def _refuse_unborn(folder: Path, events: Any) -> None:
             f"{folder}: patient {first['patient']} has {first['code']!r} on {first['time']}, "
             "before birth"
         )
+    missing = int((~known).sum())
+    return [f"PATIENTS: {missing:,} of {len(known):,} patients are not there"] if missing else []
+
+
+def _counted(name: str, left_out: Any, why: str) -> list[str]:
+    """Say how many rows of a file are left out, if any are."""
+    count = int(left_out.sum())
+    return [f"{name}: {count:,} of {len(left_out):,} {why}, left out"] if count else []
 
 
 def _table(folder: Path, name: str, *columns: str, once: str = "") -> Any:
@@ -88,6 +185,8 @@ def _table(folder: Path, name: str, *columns: str, once: str = "") -> Any:
     if path is None:
         raise InputError(f"{folder} has no {name}.csv or {name}.csv.gz")
     table = filled_rows(path, named_small(path, read_table(path)), "subject_id", *columns)
+    refuse(path, table, table["subject_id"] == "", lambda row: "the subject_id is missing")
+    table = table.assign(**{n: table[n].map(as_id) for n in IDS if n in table})
     if once:
         say = "stands twice, and must stand once"
         refuse(path, table, table[once].duplicated(), lambda row: f"{once} {row[once]} {say}")

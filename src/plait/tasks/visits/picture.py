@@ -5,11 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from plait.figures import COLOURS, STYLE, save_figure
+from plait.figures import COLOURS, label, picture
 
 WHO = {
     "": "the network",
@@ -23,24 +20,21 @@ WHO = {
 def draw_scores(test: Mapping[str, Any], path: Path, k: int, *, title: str) -> None:
     """Draw the scores of the test part as bars, one colour for everyone who predicts."""
     names = {"jaccard": "Jaccard", "f1": "F1", "pr_auc": "PR-AUC", f"recall_at_{k}": f"recall@{k}"}
-    who = {prefix: label for prefix, label in WHO.items() if f"{prefix}jaccard" in test}
+    who = {prefix: name for prefix, name in WHO.items() if f"{prefix}jaccard" in test}
     width = 0.8 / len(who)
-    with rc_context(STYLE):
-        figure = Figure(figsize=(9.5, 3.8))
-        FigureCanvasAgg(figure)
+    with picture(path, 9.5, 3.8) as figure:
         axes = figure.subplots()
         places = np.arange(len(names))
-        for nth, (prefix, label) in enumerate(who.items()):
-            values = [test[prefix + name] for name in names]
+        for nth, (prefix, name) in enumerate(who.items()):
+            values = [test[prefix + score] for score in names]
             bars = axes.bar(
-                places - 0.4 + (nth + 0.5) * width, values, width, color=COLOURS[nth], label=label
+                places - 0.4 + (nth + 0.5) * width, values, width, color=COLOURS[nth], label=name
             )
             axes.bar_label(bars, fmt="%.2f", fontsize=7)
         axes.set_xticks(places, list(names.values()))
         axes.set_ylabel(f"mean of {test['tested_periods']:,} periods\n"
                         f"of {test['tested_patients']:,} patients")  # fmt: skip
         axes.set_ylim(0, 1.05)
-        axes.set_title(title)
+        axes.set_title(label(title, 90))
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
         axes.grid(axis="x", visible=False)
-        save_figure(figure, path)

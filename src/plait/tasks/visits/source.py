@@ -1,6 +1,7 @@
 """Where a run's histories come from: generated, MIMIC-III, or a table of events."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,12 +15,13 @@ from plait.tasks.visits.generated import Hospital
 from plait.tasks.visits.histories import (
     Codes,
     Histories,
+    Interactions,
     Parts,
-    read_interactions,
+    join_interactions,
     related_codes,
     split,
 )
-from plait.tasks.visits.mimic import is_mimic, read_mimic
+from plait.tasks.visits.mimic import is_mimic, join_mimic
 
 
 class Source(NamedTuple):
@@ -38,10 +40,13 @@ def source_of(config: VisitsConfig) -> Source:
     """
     histories = read_histories(config.data, config)
     parts = split(histories, config.split_seed)
+    interactions = _interactions(config, histories.codes)
+    if interactions.note:
+        histories = replace(histories, notes=(*histories.notes, interactions.note))
     facts = {
         "codes": [list(code) for code in histories.codes],
         "related": related_codes(histories, parts.train, config.related),
-        "interactions": _interactions(config, histories.codes),
+        "interactions": interactions.pairs,
         "sha256": histories.sha256,
     }
     return Source(histories, parts, facts)
@@ -65,7 +70,8 @@ def read_histories(data: str, config: VisitsConfig, codes: Codes | None = None) 
     if path.is_dir():
         if not is_mimic(path):
             raise InputError(f"{path} has no ADMISSIONS.csv: give MIMIC-III's folder, or a table")
-        return Histories.of(read_mimic(path, config.period_hours), str(path), codes)
+        events, notes = join_mimic(path, config.period_hours)
+        return replace(Histories.of(events, str(path), codes), notes=notes)
     return Histories.of(read_events(path, config.period_hours), str(path), codes)
 
 
@@ -85,11 +91,12 @@ def best_chances(histories: Histories, patients: Sequence[int]) -> np.ndarray:
     return every / (1 - (1 - every).prod(1, keepdims=True))
 
 
-def _interactions(config: VisitsConfig, codes: Codes) -> list[list[int]]:
+def _interactions(config: VisitsConfig, codes: Codes) -> Interactions:
     if config.interactions:
-        return read_interactions(Path(config.interactions), codes)
+        return join_interactions(Path(config.interactions), codes)
     if config.data != GENERATED:
-        return []
+        return Interactions([], "")
     number = {code: k for k, (kind, code) in enumerate(codes) if kind == "drug"}
     pairs = Hospital().interactions
-    return sorted(sorted((number[a], number[b])) for a, b in pairs if {a, b} <= number.keys())
+    known = (sorted((number[a], number[b])) for a, b in pairs if {a, b} <= number.keys())
+    return Interactions(sorted(known), "")

@@ -85,6 +85,8 @@ class VisitsTask:
             told["left out"] = ", ".join(f"{n:,} patients {why}" for why, n in left.items() if n)
         if interacting := len(self._facts["interactions"]):
             told["interactions"] = f"{interacting:,} pairs of drugs"
+        if histories.notes:
+            told["joined"] = "; ".join(histories.notes)
         parameters = sum(p.numel() for p in self.model.parameters())
         sequence = f"{config.cell} over states"
         graph = f"{config.operator}, {config.graph_layers} layers over {config.window} periods"

@@ -1,0 +1,230 @@
+"""Text and bytes that users give: bounded by memory, whatever the path leads to."""
+
+import codecs
+import errno
+import gzip
+import io
+import os
+import select
+import stat
+import time
+import zlib
+from pathlib import Path
+
+from plait.errors import InputError
+from plait.memory import gigabytes, machine_memory
+
+CHUNK = 2**20
+PATIENCE = 10.0
+"""Seconds in which a pipe must find someone who writes to it."""
+
+SAMPLE = 2**16
+"""Bytes from which an encoding is guessed."""
+
+FEW = 4
+"""Characters of a script that may stand in a text by chance."""
+
+KANA, CYRILLIC, IDEOGRAPHS = "ぁ-ヿ", "а-я", "一-鿿"
+SCRIPTS = {
+    "shift_jis": (KANA, 0.3), "euc_jp": (KANA, 0.3), "cp1251": (CYRILLIC, 0.6),
+    "koi8_r": (CYRILLIC, 0.6), "gb18030": (IDEOGRAPHS, 0.8),
+}  # fmt: skip
+"""Encodings, a script, and the least share of it in a text of theirs, in the order of trial."""
+
+
+def require_path(path: Path) -> None:
+    r"""Refuse, with `InputError`, what cannot be a path on any system.
+
+    >>> from pathlib import Path
+    >>> from plait.text_files import require_path
+    >>> require_path(Path("runs/a\0b"))
+    Traceback (most recent call last):
+        ...
+    plait.errors.InputError: 'runs/a\x00b' holds a null byte, which no path can; leave it out
+    """
+    if "\0" in str(path):
+        raise InputError(f"{str(path)!r} holds a null byte, which no path can; leave it out")
+
+
+def read_content(path: Path, times: float = 1.0) -> bytes:
+    """Read all bytes of a file or a pipe, unfolded if the name ends in `.gz`.
+
+    Parameters
+    ----------
+    path : Path
+    times : float
+        Bytes of memory that a byte of the content will take where it is used. What would not fit
+        into this machine is refused: a file before it is read, a pipe or a gzipped file when it
+        has given too much.
+
+    Raises
+    ------
+    InputError
+        For what cannot be read, holds too much, or is a device.
+    """
+    require_path(path)
+    most = machine_memory()
+    most = None if most is None else int(most / max(times, 1.0))
+    try:
+        kind = path.stat().st_mode
+        if stat.S_ISCHR(kind) or stat.S_ISBLK(kind):
+            raise InputError(f"{path} is a device, not a file; give a file")
+        if stat.S_ISREG(kind):
+            _require_fitting(path, path.stat().st_size, most, times)
+        with _opened(path, pipe=stat.S_ISFIFO(kind)) as file:
+            content = _unfolded(file) if path.suffix == ".gz" else file
+            return _read_all(path, content, most, times)
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        raise InputError(f"{path} is not gzipped, or damaged; copy it again") from None
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+
+
+def read_text_file(
+    path: Path, encoding: str = "utf-8", *, times: float = 1.0, flag: str | None = None
+) -> str:
+    r"""Read a text, its lines ending in one way.
+
+    Parameters
+    ----------
+    path : Path
+        A file or a pipe; unfolded if the name ends in `.gz`.
+    encoding : str
+        One that Python knows. A byte-order mark stays.
+    times : float
+        As in `read_content`.
+    flag : str
+        The option by which a user names the encoding, offered where the text is in another.
+
+    Raises
+    ------
+    InputError
+        For what cannot be read or is no text in the encoding: the message says at which byte, and
+        which encoding it is likely to be.
+
+    Example
+    -------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from plait.text_files import read_text_file
+    >>> path = Path(tempfile.mkdtemp()) / "cafe.txt"
+    >>> _ = path.write_bytes(b"caf\xe9")
+    >>> read_text_file(path, "cp1252")
+    'café'
+    """
+    require_encoding(encoding, flag)
+    content = read_content(path, times)
+    try:
+        text = content.decode(encoding)
+    except UnicodeError as error:
+        at = error.start if isinstance(error, UnicodeDecodeError) else 0
+        if _cut_short(content, encoding):
+            raise InputError(
+                f"{path} ends within a character, byte {at} is 0x{content[at]:02x}; copy it again"
+            ) from None
+        likely = guess_encoding(content)
+        name = "UTF-8" if codecs.lookup(encoding).name == "utf-8" else encoding
+        fix = f"give {flag} {likely}" if flag else (
+            f"convert it, for example with iconv -f {likely} -t utf-8"
+        )  # fmt: skip
+        raise InputError(
+            f"{path} is not {name} text: byte {at} is 0x{content[at]:02x}; it may be {likely}: "
+            f"{fix}"
+        ) from None
+    if "\0" in text:
+        offset = len(text[: text.index("\0")].encode(encoding))
+        raise InputError(f"{path} is a binary file, not a text: byte {offset} is 0")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def require_encoding(name: str, flag: str | None = None) -> None:
+    """Refuse, with `InputError`, a name that is no encoding of texts."""
+    try:
+        io.TextIOWrapper(io.BytesIO(), encoding=name)  # knows which codecs are of texts
+    except (LookupError, ValueError):
+        raise InputError(
+            f"{flag or 'encoding'} {name}: there is no such encoding; some are utf-8, utf-16, "
+            "cp1252, latin-1, cp1251, shift_jis, gb18030"
+        ) from None
+
+
+def guess_encoding(content: bytes) -> str:
+    """Name the likely encoding of a text that is not UTF-8.
+
+    A byte-order mark decides, then zeros in every second byte, then how much of the text is in one
+    script; a text in Latin letters is cp1252.
+
+    >>> from plait.text_files import guess_encoding
+    >>> guess_encoding("naïve".encode("cp1252")), guess_encoding("Привет, мир".encode("cp1251"))
+    ('cp1252', 'cp1251')
+    >>> guess_encoding("これはペンです".encode("shift_jis")), guess_encoding("a".encode("utf-16"))
+    ('shift_jis', 'utf-16')
+    """
+    sample = content[:SAMPLE]
+    if sample.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "utf-32"
+    if sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    even, odd = sample[::2].count(0), sample[1::2].count(0)
+    if max(even, odd) > len(sample) // 4:
+        return "utf-16-le" if odd > even else "utf-16-be"
+    for name, (script, least) in SCRIPTS.items():
+        if _share(sample, name, script) >= least:
+            return name
+    return "cp1252"
+
+
+def _cut_short(content: bytes, encoding: str) -> bool:
+    """Return whether a text with characters beyond ASCII is whole but for its last character."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    try:
+        return not decoder.decode(content).isascii()
+    except UnicodeError:
+        return False
+
+
+def _share(sample: bytes, encoding: str, script: str) -> float:
+    """Return the share of the characters beyond ASCII that are of a script."""
+    text = sample.decode(encoding, errors="replace")
+    beyond = [c for c in text if c > "\x7f"]
+    within = sum(script[0] <= c <= script[-1] for c in beyond)
+    return within / len(beyond) if within >= FEW else 0.0
+
+
+def _opened(path: Path, *, pipe: bool) -> io.BufferedReader:
+    """Open a file; a pipe without waiting for ever for someone who writes to it."""
+    if not pipe:
+        return path.open("rb")
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        ready = select.poll()
+        ready.register(descriptor, select.POLLIN)
+        began = time.monotonic()
+        while not ready.poll(100):
+            if time.monotonic() - began > PATIENCE:
+                raise OSError(errno.EPIPE, "it is a pipe that nothing writes to; give a file")
+        os.set_blocking(descriptor, True)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _unfolded(file: io.BufferedReader) -> gzip.GzipFile:
+    return gzip.GzipFile(fileobj=file)
+
+
+def _read_all(path: Path, file: io.BufferedIOBase, most: int | None, times: float) -> bytes:
+    content = bytearray()
+    while chunk := file.read(CHUNK):
+        content += chunk
+        _require_fitting(path, len(content), most, times)
+    return bytes(content)
+
+
+def _require_fitting(path: Path, size: int, most: int | None, times: float) -> None:
+    if most is not None and size > most:
+        raise InputError(
+            f"{path} holds {gigabytes(size)} or more, which need about {gigabytes(size * times)} "
+            f"of memory here, and there are {gigabytes(most * times)}; give a part of it"
+        )

@@ -1,0 +1,59 @@
+"""JSON of users and run folders: what is read, and what is refused in one line."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from plait.errors import InputError
+from plait.json_files import read_json
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_encodings_of_json(tmp_path: Path, encoding: str) -> None:
+    file = tmp_path / "a.json"
+    file.write_text('{"größe": [1, 2.5, null]}', encoding)
+    assert read_json(file) == {"größe": [1, 2.5, None]}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "{} is not JSON: Expecting value, line 1, column 1"),
+        (b'{"a": 1,\n "b" 2}', "{} is not JSON: Expecting ':' delimiter, line 2, column 6"),
+        (b'{"a": "\xff"}', "{} is not JSON: byte 7 is 0xff, which is not utf-8"),
+        (b"[" * 10**5, "{} is not JSON: it is nested too deep to be read; flatten it"),
+        (b'{"a":' * 10**5, "{} is not JSON: it is nested too deep to be read; flatten it"),
+        (
+            b"1" * 5000,
+            "{} is not JSON: it holds a whole number of thousands of digits; write it as 1e99",
+        ),
+    ],
+)
+def test_what_is_not_json_is_one_line(tmp_path: Path, content: bytes, message: str) -> None:
+    file = tmp_path / "a.json"
+    file.write_bytes(content)
+    with pytest.raises(InputError) as error:
+        read_json(file)
+    assert str(error.value) == message.format(file)
+
+
+def test_json_larger_than_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "a.json"
+    file.write_text(json.dumps(list(range(100))))
+    monkeypatch.setattr("plait.text_files.machine_memory", lambda: 16 * 389)
+    with pytest.raises(InputError, match=r"a.json holds .* or more, which need about .* of memory"):
+        read_json(file)
+    monkeypatch.setattr("plait.text_files.machine_memory", lambda: 16 * 390)
+    assert read_json(file) == list(range(100))
+
+
+def test_places_that_are_no_files(tmp_path: Path) -> None:
+    for place, message in (
+        (tmp_path / "absent", "No such file or directory"),
+        (tmp_path, "Is a directory"),
+        (Path("a\0b"), r"'a\\x00b' holds a null byte, which no path can"),
+        (Path("/dev/zero"), "/dev/zero is a device, not a file; give a file"),
+    ):
+        with pytest.raises(InputError, match=message):
+            read_json(place)
