@@ -193,7 +193,9 @@ def check_kernel(
     return ran
 
 
-def _drawn(cell: Cell, operator: Operator, hidden_size: int, seed: int, **options: Any) -> Recurrent:
+def _drawn(
+    cell: Cell, operator: Operator, hidden_size: int, seed: int, **options: Any
+) -> Recurrent:
     """Make a layer whose every weight is drawn, so that rounding does not grow over time."""
     layer = Recurrent(cell, 3, hidden_size, operator=operator, **options)
     generator = torch.Generator().manual_seed(seed)
@@ -241,9 +243,7 @@ def _answers(
     given |= dict(layer.named_parameters())
     gradients = torch.autograd.grad(loss, list(given.values()), materialize_grads=True)
     found = {f"output {k}": o.detach() for k, o in enumerate(outputs)}
-    return found | {
-        f"gradient of {name}": g for name, g in zip(given, gradients, strict=True)
-    }
+    return found | {f"gradient of {name}": g for name, g in zip(given, gradients, strict=True)}
 
 
 def _check_independence(

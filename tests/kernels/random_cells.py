@@ -112,6 +112,8 @@ def _compute(node: Node, value: Any, leaf: Any, H: int) -> Tensor:
         "where": lambda c, a, b: torch.where(c != 0, a, b), "detach": torch.detach,
     }  # fmt: skip
     function = functions.get(node.op) or getattr(torch, node.op)
-    return function(*args) if node.op not in ("gt", "ge", "lt", "le", "eq", "ne") else function(
-        *args
-    ).double()
+    return (
+        function(*args)
+        if node.op not in ("gt", "ge", "lt", "le", "eq", "ne")
+        else function(*args).double()
+    )

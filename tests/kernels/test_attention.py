@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 
 from plait.kernels import attention as kernel
-from plait.kernels.cpu import simd
 from plait.kernels.cpu import attention as version1
 from plait.kernels.cpu import attention2 as version2
+from plait.kernels.cpu import simd
 
 both_versions = pytest.mark.parametrize("version", [1, 2])
 SIZES = [

@@ -203,7 +203,9 @@ def test_gradients_are_the_numerical_ones(
         layer = on_reference(layer)
     assert ("reference" in layer.explain()) == (path == "reference")
     x = torch.randn(3, 3, 2).double().requires_grad_()
-    state = [torch.randn(len(layer.directions), 3, 2).double().requires_grad_() for _ in cell.states]
+    state = [
+        torch.randn(len(layer.directions), 3, 2).double().requires_grad_() for _ in cell.states
+    ]
     names, weights = zip(*layer.named_parameters(), strict=True)
 
     def answer(x, *rest):

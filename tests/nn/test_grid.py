@@ -279,7 +279,9 @@ def test_dropout_of_attention_acts_in_training_only(net):
 @pytest.mark.parametrize("operator", [name for name in OPERATORS if name != "dense"])
 def test_sequences_without_nodes_or_graph_are_refused(operator, net):
     layer = Recurrent(GRU(), F, H, operator=OPERATORS[operator])
-    with pytest.raises(ValueError, match=r"aggregates neighbours, so x must be \[T, B, N, F\]; got"):
+    with pytest.raises(
+        ValueError, match=r"aggregates neighbours, so x must be \[T, B, N, F\]; got"
+    ):
         layer(torch.randn(T, N, F), graph=net)
     with pytest.raises(ValueError, match="hears neighbours and needs graph="):
         layer(torch.randn(T, B, N, F))

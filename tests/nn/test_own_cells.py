@@ -190,8 +190,16 @@ def test_gates_that_a_cell_does_not_have_are_refused(declared, message):
 @pytest.mark.parametrize(
     ("declared", "hears", "message"),
     [
-        ({"gates": "mn", "recurrent_gates": "m"}, "n", "the recurrent side of gate 'n', which.*that have: m"),
-        ({}, "n", "the recurrent side of gate 'n', which has no recurrent weights; those that have: none"),
+        (
+            {"gates": "mn", "recurrent_gates": "m"},
+            "n",
+            "the recurrent side of gate 'n', which.*that have: m",
+        ),
+        (
+            {},
+            "n",
+            "the recurrent side of gate 'n', which has no recurrent weights; those that have: none",
+        ),
         ({}, None, "those that have: none"),
     ],
 )

@@ -16,9 +16,9 @@ from torch.overrides import TorchFunctionMode
 
 from plait.kernels.reference import Reference
 from plait.nn.cell import Cell, RecurrentSide, State
+from plait.nn.layer import Layer
 from plait.nn.operators import Dense
 from plait.nn.recurrent import Recurrent
-from plait.nn.layer import Layer
 
 REMEMBERED = 0.01
 """Memory reaches back to where less than this share of the last step's gradient is left."""

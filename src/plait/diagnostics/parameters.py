@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from plait.nn.recurrent import Recurrent
 from plait.nn.layer import Layer
+from plait.nn.recurrent import Recurrent
 
 
 class Term(NamedTuple):

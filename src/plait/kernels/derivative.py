@@ -112,7 +112,9 @@ def _adjoints(program: Program) -> dict[int, Node]:
             if back not in found.setdefault(value.number, []):  # once, for all gates together
                 found[value.number].append(back)
         elif node.op in RULES:
-            for arg, part in zip(node.args, RULES[node.op](nodes, node, g, *node.args), strict=True):
+            for arg, part in zip(
+                node.args, RULES[node.op](nodes, node, g, *node.args), strict=True
+            ):
                 if part is not None:
                     found.setdefault(arg.number, []).append(part)
     return total
@@ -204,10 +206,8 @@ def _kept(program: Program, wanted: Iterable[Node]) -> list[Node]:
     def is_free(node: Node) -> bool:
         """State whether a node follows from what is given."""
         if node.number not in free:
-            free[node.number] = (
-                node.number in given
-                or node.op not in ("product", "rowsum")
-                and all(map(is_free, node.args))
+            free[node.number] = node.number in given or (
+                node.op not in ("product", "rowsum") and all(map(is_free, node.args))
             )
         return free[node.number]
 

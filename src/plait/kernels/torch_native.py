@@ -79,7 +79,6 @@ class TorchRecurrence:
         h, final = run(mode, call.x, begin, weights_of(layer), call.lengths, call.keep)
         return h, tuple(s[0] for s in final), ()
 
-
     def run_stack(
         self, layers: Sequence[Any], x: Tensor, starts: State, *, depth: int, dropout: float
     ) -> tuple[Tensor, State]:

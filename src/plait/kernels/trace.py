@@ -243,9 +243,7 @@ def _relu(t: Tracer, x: Any, inplace: bool = False) -> Symbol:
 
 
 @_rule("leaky_relu")
-def _leaky_relu(
-    t: Tracer, x: Any, negative_slope: float = 0.01, inplace: bool = False
-) -> Symbol:
+def _leaky_relu(t: Tracer, x: Any, negative_slope: float = 0.01, inplace: bool = False) -> Symbol:
     return t.apply("where", t.apply("gt", x, 0), x, t.apply("mul", x, negative_slope))
 
 
@@ -282,7 +280,7 @@ def _addcmul(t: Tracer, x: Any, a: Any, b: Any, *, value: float = 1) -> Symbol:
 
 
 @_rule("clamp", "clip")
-def _clamp(t: Tracer, x: Any, min: Any = None, max: Any = None) -> Symbol:  # noqa: A002
+def _clamp(t: Tracer, x: Any, min: Any = None, max: Any = None) -> Symbol:
     x = t.symbol(x)
     if min is not None:  # at the bound itself the gradient passes, as in torch
         x = t.apply("where", t.apply("lt", x, min), min, x)
@@ -292,12 +290,12 @@ def _clamp(t: Tracer, x: Any, min: Any = None, max: Any = None) -> Symbol:  # no
 
 
 @_rule("clamp_min")
-def _clamp_min(t: Tracer, x: Any, min: Any) -> Symbol:  # noqa: A002
+def _clamp_min(t: Tracer, x: Any, min: Any) -> Symbol:
     return _clamp(t, x, min=min)
 
 
 @_rule("clamp_max")
-def _clamp_max(t: Tracer, x: Any, max: Any) -> Symbol:  # noqa: A002
+def _clamp_max(t: Tracer, x: Any, max: Any) -> Symbol:
     return _clamp(t, x, max=max)
 
 
@@ -544,7 +542,9 @@ def gate_names(gates: Sequence[str], of: Sequence[str]) -> tuple[str, ...]:
 
 def _with_line(error: Exception) -> str:
     """Say what stands in the way, and in which line of the cell's code."""
-    reason = str(error) if isinstance(error, UntraceableError) else f"{type(error).__name__}: {error}"
+    reason = (
+        str(error) if isinstance(error, UntraceableError) else f"{type(error).__name__}: {error}"
+    )
     place, trace_ = None, error.__traceback__
     while trace_ is not None:
         file = trace_.tb_frame.f_code.co_filename

@@ -57,9 +57,7 @@ def _graphs(graph: Any, steps: int) -> Sequence[Any]:
     if not isinstance(graph, list | tuple):
         return [graph]
     if len(graph) != steps:
-        raise ValueError(
-            f"graph= has {len(graph)} graphs for T = {steps} steps; give one per step"
-        )
+        raise ValueError(f"graph= has {len(graph)} graphs for T = {steps} steps; give one per step")
     return graph
 
 

@@ -153,7 +153,9 @@ class Cell:
         parts = [forward, backward] if gradient else [forward]
         if form == "text":
             return "\n\n".join("\n".join(lines) for lines in parts)
-        aligned = [" \\\\\n".join(line.replace(" = ", " &= ", 1) for line in lines) for lines in parts]
+        aligned = [
+            " \\\\\n".join(line.replace(" = ", " &= ", 1) for line in lines) for lines in parts
+        ]
         return "\n\n".join(f"\\begin{{aligned}}\n{a}\n\\end{{aligned}}" for a in aligned)
 
 

@@ -239,7 +239,16 @@ class LayerNormLSTM(Cell):
     bias_gates = ()
     states = ("h", "c")
     vectors = MappingProxyType(
-        {"gain_x": 4, "gain_h": 4, "b_i": 1, "b_f": 1, "b_g": 1, "b_o": 1, "gain_c": 1, "shift_c": 1}
+        {
+            "gain_x": 4,
+            "gain_h": 4,
+            "b_i": 1,
+            "b_f": 1,
+            "b_g": 1,
+            "b_o": 1,
+            "gain_c": 1,
+            "shift_c": 1,
+        }
     )
 
     @property

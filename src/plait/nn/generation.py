@@ -9,9 +9,9 @@ from plait.kernels.cpu.kernel import CompiledLoops, compiled_program
 from plait.kernels.cpu.rounding import Kind
 from plait.kernels.kernel import Call
 from plait.nn.cell import State
+from plait.nn.layer import Layer
 from plait.nn.operators import Dense
 from plait.nn.recurrent import Recurrent
-from plait.nn.layer import Layer
 from plait.sampling import Sampling
 
 

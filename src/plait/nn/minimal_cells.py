@@ -118,7 +118,7 @@ class IndRNN(Cell):
 
     @property
     def initial_vectors(self) -> Mapping[str, float]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """u starts near 1: much of the state is kept."""
+        """U starts near 1: much of the state is kept."""
         return {"u": 0.9}
 
     def step(

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from plait.errors import InputError
-from plait.nn.registry import CELLS
 from plait.nn.graph import Graph
+from plait.nn.registry import CELLS
 from plait.tasks.text.config import TextConfig
 from plait.tasks.text.model import TextModel
 from plait.tasks.text.vocabulary import Bytes, Characters

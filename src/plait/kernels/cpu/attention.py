@@ -21,21 +21,21 @@ from numba import float32 as _f
 from numba import njit
 from torch import Tensor
 
-from plait.kernels.cpu.jit import compiled, parallel_for, empty_f32
+from plait.kernels.cpu.jit import compiled, empty_f32, parallel_for
 from plait.kernels.cpu.simd import (
     LANES,
+    broadcast,
     exp,
-    prefetch,
     fma,
-    maximum,
-    row_address,
     load,
     load_f32,
-    broadcast,
-    store,
-    reduce_add,
-    where_positive,
     load_i32,
+    maximum,
+    prefetch,
+    reduce_add,
+    row_address,
+    store,
+    where_positive,
 )
 
 EDGES = 64
@@ -165,7 +165,9 @@ def _backward(edges, back, slope, first, last, scratch):
             for part in range(begin, end, EDGES):
                 stop = min(part + EDGES, end)
                 for e in range(part, stop):
-                    _fetch_row(row_address(back.y, base + load_i32(edges.back_others, e), K * D), K * D)
+                    _fetch_row(
+                        row_address(back.y, base + load_i32(edges.back_others, e), K * D), K * D
+                    )
                     other = (base + load_i32(edges.back_others, e)) * K + h
                     s = own + load(edges.right, other, n)
                     k = slope_at(s, slope)

@@ -26,20 +26,20 @@ from numba import float32 as _f
 from numba import njit
 from torch import Tensor
 
-from plait.kernels.cpu.jit import compiled, parallel_for, empty_f32
 from plait.kernels.cpu.attention import EDGES, slope_at
+from plait.kernels.cpu.jit import compiled, empty_f32, parallel_for
 from plait.kernels.cpu.simd import (
     LANES,
-    exp,
-    prefetch,
-    fma,
-    maximum,
-    row_address,
-    load,
     broadcast,
+    exp,
+    fma,
+    load,
+    load_i32,
+    maximum,
+    prefetch,
+    row_address,
     store,
     sum_by,
-    load_i32,
 )
 
 ROWS = 2048
@@ -107,7 +107,12 @@ def _gather(edges, rows, others, base, group, first, last, weights, out, scale, 
     width, groups = edges.width, edges.groups
     c = 0
     while c + 4 * LANES <= width:
-        y0, y1, y2, y3 = (broadcast(_f(0.0)), broadcast(_f(0.0)), broadcast(_f(0.0)), broadcast(_f(0.0)))
+        y0, y1, y2, y3 = (
+            broadcast(_f(0.0)),
+            broadcast(_f(0.0)),
+            broadcast(_f(0.0)),
+            broadcast(_f(0.0)),
+        )
         if more:
             y0 = load(out, c, LANES) * scale
             y1 = load(out, c + LANES, LANES) * scale
@@ -188,7 +193,10 @@ def _backward_by_target(edges, grad, right_grad, vector_grad, slope, first, last
         begin, end = load_i32(edges.starts, i), load_i32(edges.starts, i + 1)
         for g in range(groups):
             place, vector = row * groups + g, row_address(edges.vector, g, scored)
-            own, out = row_address(edges.right, place, scored), row_address(right_grad, place, scored)
+            own, out = (
+                row_address(edges.right, place, scored),
+                row_address(right_grad, place, scored),
+            )
             change = row_address(grad, place, width)
             mean = _dot(change, row_address(edges.y, place, width), width, heads)
             store(edges.sums, place * heads, heads, mean)

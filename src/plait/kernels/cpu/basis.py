@@ -10,7 +10,16 @@ from numba import float32 as _f
 from numba import njit
 
 from plait.kernels.cpu.jit import compiled
-from plait.kernels.cpu.simd import LANES, fma, row_address, load, load_f32, broadcast, store, load_i32
+from plait.kernels.cpu.simd import (
+    LANES,
+    broadcast,
+    fma,
+    load,
+    load_f32,
+    load_i32,
+    row_address,
+    store,
+)
 
 
 class Basis(NamedTuple):
@@ -81,7 +90,12 @@ def _shift(terms, k, x, x_width, y, y_width, plus, F, times, sign):
         for j in range(0, F, 4 * LANES):
             n = F - j
             if n > LANES:  # an edge's number and value are read once for four vectors
-                a, b, c, d = broadcast(_f(0.0)), broadcast(_f(0.0)), broadcast(_f(0.0)), broadcast(_f(0.0))
+                a, b, c, d = (
+                    broadcast(_f(0.0)),
+                    broadcast(_f(0.0)),
+                    broadcast(_f(0.0)),
+                    broadcast(_f(0.0)),
+                )
                 for e in range(first, last):
                     heard = row_address(x, load_i32(terms.columns, e), x_width) + 4 * j
                     value = broadcast(load_f32(terms.values, e))
@@ -113,8 +127,18 @@ def _shift_dense(terms, k, x, x_width, y, y_width, plus, F, times, sign):
         d = row_address(a, 3 if left > 3 else 0, N)
         for j in range(0, F, 2 * LANES):
             n = F - j
-            a0, a1, b0, b1 = broadcast(_f(0.0)), broadcast(_f(0.0)), broadcast(_f(0.0)), broadcast(_f(0.0))
-            c0, c1, d0, d1 = broadcast(_f(0.0)), broadcast(_f(0.0)), broadcast(_f(0.0)), broadcast(_f(0.0))
+            a0, a1, b0, b1 = (
+                broadcast(_f(0.0)),
+                broadcast(_f(0.0)),
+                broadcast(_f(0.0)),
+                broadcast(_f(0.0)),
+            )
+            c0, c1, d0, d1 = (
+                broadcast(_f(0.0)),
+                broadcast(_f(0.0)),
+                broadcast(_f(0.0)),
+                broadcast(_f(0.0)),
+            )
             for e in range(N):
                 heard = row_address(x, e, x_width) + 4 * j
                 h0, h1 = load(heard, 0, n), load(heard, LANES, n - LANES)
@@ -165,4 +189,10 @@ def expand_basis_of(terms, z, first, last, F):
 def expand_basis_backward_of(terms, dz, x, first, last, F):
     """Fold the members first … last of dz [members · nodes, heard · F] into x, F wide."""
     row = first * terms.nodes
-    expand_basis_backward(terms, row_address(dz, row, terms.heard * F), (last - first) * terms.nodes, row_address(x, row, F), F)
+    expand_basis_backward(
+        terms,
+        row_address(dz, row, terms.heard * F),
+        (last - first) * terms.nodes,
+        row_address(x, row, F),
+        F,
+    )

@@ -12,7 +12,7 @@ from keyword import iskeyword
 
 from plait.kernels.cpu import simd
 from plait.kernels.derivative import Gradient
-from plait.kernels.program import FUNCTIONS, LEAVES, Node, Program, ancestors
+from plait.kernels.program import FUNCTIONS, LEAVES, Node, Program
 
 PACKED, BLOCK, SHARED = "packed", "block", "shared"
 """Which row of a stream belongs to row s of a block: at + s, s, or one for all."""
@@ -244,7 +244,11 @@ class _Phase:
                     lines.append(f"{inner}store(spilled, {place}, n, {self.names[node.number]})")
         sums: list[Node] = []
         for node in self.nodes:
-            if node.op == "rowsum" and not self.is_loaded(node) and self.ready[node.number] == at + 1:
+            if (
+                node.op == "rowsum"
+                and not self.is_loaded(node)
+                and self.ready[node.number] == at + 1
+            ):
                 sums.append(node)
                 parts = " + ".join(get(a) for a in node.args)
                 total = f"{self.names[node.number]}_lanes"
@@ -352,7 +356,9 @@ def forward_plan(program: Program, gradient: Gradient) -> Plan:
     streams += [Stream(f"vector {n}", SHARED, 1) for n in _parameters(program)]
     streams += [Stream(f"value {p.index}", BLOCK, 1) for p in P]
     streams += [Stream(f"heard {p.index}", BLOCK, len(p.gates)) for p in P]
-    streams += [Stream(f"state {k}", BLOCK, 1) for k in range(len(program.states)) if k not in homes]
+    streams += [
+        Stream(f"state {k}", BLOCK, 1) for k in range(len(program.states)) if k not in homes
+    ]
 
     def home(k: int) -> str:
         return f"value {homes[k]}" if k in homes else f"state {k}"

@@ -78,16 +78,12 @@ class Generator:
         self.layout, self.output = LAYOUTS[kind], pack(output.detach().T, kind)
         self.inputs = [pack(layer.inputs.detach().T, kind) for layer in layers[1:]]
         self.held: list[Any] = []
-        tables = [
-            self._table(program, layer, k, kind) for k, layer in enumerate(layers)
-        ]
+        tables = [self._table(program, layer, k, kind) for k, layer in enumerate(layers)]
         below = [0, *(w.data_ptr() for w in self.inputs)]
         self.addresses = np.array(list(zip(tables, below, strict=True)), np.int64)
         self.layout_of = program.layout("own rows", self.H, product_alone(1).basis)
 
-    def _table(
-        self, program: CompiledProgram, layer: LayerWeights, index: int, kind: Kind
-    ) -> int:
+    def _table(self, program: CompiledProgram, layer: LayerWeights, index: int, kind: Kind) -> int:
         """Make a layer's tables, for one step at a time: its inputs and outputs are a block's."""
         basis = product_alone(1).basis
         weights = Weights(layer.recurrent.detach(), layer.gates)

@@ -94,9 +94,7 @@ def _import(source: str, digest: str) -> ModuleType:
 
 def _keep_by_content(cache: Any) -> None:
     known = cache._cache_file
-    cache._cache_file = _Files(
-        known._cache_path, known._index_name.removesuffix(".nbi"), _SOURCES
-    )
+    cache._cache_file = _Files(known._cache_path, known._index_name.removesuffix(".nbi"), _SOURCES)
 
 
 class _Files(IndexDataCacheFile):

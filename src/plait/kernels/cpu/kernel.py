@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from plait.kernels import reference
 from plait.kernels.cpu import recurrence
 from plait.kernels.cpu.filtering import Filters, expanded, filters, linear, product_alone
 from plait.kernels.cpu.packing import Packing

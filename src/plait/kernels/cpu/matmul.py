@@ -15,9 +15,9 @@ from numba.extending import overload
 from torch import Tensor, get_num_threads
 
 from plait.kernels.cpu import simd
-from plait.kernels.cpu.jit import compiled, parallel_for, empty_f32
+from plait.kernels.cpu.jit import compiled, empty_f32, parallel_for
 from plait.kernels.cpu.rounding import PANEL
-from plait.kernels.cpu.simd import LANES, ROWS, WIDTH, intrinsic, row_address, load, store
+from plait.kernels.cpu.simd import LANES, ROWS, WIDTH, intrinsic, load, row_address, store
 
 ROWS_AT_ONCE = 256
 """Of a large product, what stays in the cache while all panels pass."""
@@ -124,7 +124,15 @@ def outer(a, a_stride, K, b, b_stride, columns, rows, out, out_stride, scratch):
 
 @compiled
 def _product_of_rows(a, first, last, packed, K, out, columns):
-    product(row_address(a, first, K), K, last - first, packed, K, row_address(out, first, columns), columns)
+    product(
+        row_address(a, first, K),
+        K,
+        last - first,
+        packed,
+        K,
+        row_address(out, first, columns),
+        columns,
+    )
 
 
 def multiplied(a: Tensor, packed: Tensor, columns: int) -> Tensor:

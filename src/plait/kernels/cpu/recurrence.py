@@ -91,9 +91,7 @@ def run(
     tensors = (x, weights.matrix, *vectors.values(), *start)
     wanted = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
     mask = None if mask is None else mask.contiguous()
-    layer = Layer(
-        compiled, filters, packing, mask, weights.gates, tuple(vectors), again, wanted
-    )
+    layer = Layer(compiled, filters, packing, mask, weights.gates, tuple(vectors), again, wanted)
     y, *final = _Recurrence.apply(layer, *tensors)  # pyright: ignore[reportGeneralTypeIssues]
     return y, tuple(final)
 
@@ -243,9 +241,7 @@ def _add_weights(
         weight_grad[row : row + H] += total[k * H : (k + 1) * H]
 
 
-def _again(
-    layer: Layer, tensors: list[Tensor], grads: tuple[Tensor, ...]
-) -> list[Tensor | None]:
+def _again(layer: Layer, tensors: list[Tensor], grads: tuple[Tensor, ...]) -> list[Tensor | None]:
     """Compute the gradients in torch, so that they can be differentiated themselves."""
     wanted = [t for t in tensors if t.requires_grad]
     create = torch.is_grad_enabled()

@@ -193,7 +193,9 @@ def store_i64(typing: Any, address: Any, index: Any, value: Any) -> Any:
 
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         address, index, value = args
-        builder.store(value, pointer(builder, address, builder.mul(index, index.type(2)), value.type))
+        builder.store(
+            value, pointer(builder, address, builder.mul(index, index.type(2)), value.type)
+        )
         return context.get_dummy_value()
 
     return types.void(types.intp, types.intp, types.intp), code

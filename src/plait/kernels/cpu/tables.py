@@ -172,9 +172,7 @@ def _backward(compiled: CompiledProgram, kind: str, H: int, basis: Basis, index:
     for p in program.products:
         source, first = compiled.source_of(p.index)
         phase = program.stages - 1 - p.stage
-        products.append(
-            (phase, source, first * H, f"dvalue {p.index}", len(p.gates) * H, scratch)
-        )
+        products.append((phase, source, first * H, f"dvalue {p.index}", len(p.gates) * H, scratch))
     states, sums = [], []
     for k in range(len(program.states)):
         parts = [f"dvalue {i}" for i in emit.pending(gradient, k)]

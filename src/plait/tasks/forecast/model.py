@@ -11,11 +11,11 @@ from torch.nn import functional as F
 
 from plait.errors import InputError
 from plait.nn.attention import Attention
-from plait.nn.registry import cell_named
 from plait.nn.filters import GCN, Chebyshev, Diffusion
 from plait.nn.graph import Graph
 from plait.nn.operators import Dense, Operator
 from plait.nn.recurrent import Recurrent
+from plait.nn.registry import cell_named
 from plait.tasks.forecast.config import ForecastConfig
 from plait.tasks.forecast.series import following
 from plait.tasks.forecast.windows import CALENDAR, calendar_of

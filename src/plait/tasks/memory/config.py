@@ -52,8 +52,7 @@ class MemoryConfig(TrainingConfig):
     )
     cell: str = option(
         "lstm",
-        f"{CELL_NAMES} As the report's course has them: "
-        "lstm-course, gru-course, peephole-course.",
+        f"{CELL_NAMES} As the report's course has them: lstm-course, gru-course, peephole-course.",
     )
     bidirectional: bool = option(False, "Read from both ends.")
     hidden_size: int = option(128, "Channels of every layer's state.", least=1)

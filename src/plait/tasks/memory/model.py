@@ -7,8 +7,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from plait.nn.registry import cell_named
 from plait.nn.recurrent import Recurrent
+from plait.nn.registry import cell_named
 from plait.tasks.memory.cells import MEMORY_CELLS
 from plait.tasks.memory.config import MemoryConfig
 from plait.tasks.memory.problems import problem_named

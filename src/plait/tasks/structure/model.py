@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from plait.nn.attention import Attention
-from plait.nn.registry import cell_named
 from plait.nn.convolution import GraphConv
 from plait.nn.filters import GCN, Diffusion
 from plait.nn.graph import Graph
 from plait.nn.operators import Dense
 from plait.nn.recurrent import Recurrent
+from plait.nn.registry import cell_named
 from plait.tasks.structure.config import StructureConfig
 from plait.tasks.structure.problems import SYMBOLS, Drawn
 

@@ -9,12 +9,12 @@ from torch.nn import functional as F
 
 from plait.generation import WritesText
 from plait.nn.cell import State
-from plait.nn.registry import cell_named
 from plait.nn.convolution import GraphConv
 from plait.nn.filters import Chebyshev
+from plait.nn.generation import CompiledGenerator
 from plait.nn.graph import Graph
 from plait.nn.recurrent import Recurrent
-from plait.nn.generation import CompiledGenerator
+from plait.nn.registry import cell_named
 from plait.tasks.text.config import TextConfig
 from plait.tasks.text.parts import vocabulary_from
 from plait.tasks.text.vocabulary import Vocabulary

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from plait.nn.attention import Attention
-from plait.nn.registry import cell_named
 from plait.nn.filters import GCN, Chebyshev, Diffusion
 from plait.nn.graph import Graph
 from plait.nn.operators import Dense
+from plait.nn.registry import cell_named
 from plait.tasks.visits.batches import Batch, Links, Views
 from plait.tasks.visits.config import HEADS, VisitsConfig
 from plait.tasks.visits.histories import Histories
