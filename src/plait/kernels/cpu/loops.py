@@ -189,6 +189,17 @@ def forward(address, first, last, block, live):
 
 
 @compiled
+def phase(address, which, at, first, last, block, live):
+    """Run one phase for the rows first … last of a step whose rows begin at `at`.
+
+    All streams are arrays of their own; `live` is room for a table and what a row spills.
+    """
+    loop = loop_at(address)
+    place(loop, first, last - first, block, live)
+    call(loop.function, which, live, at + first, last - first)
+
+
+@compiled
 def backward(address, first, last, block, live):
     """Run the gradients of the batch's members first … last back to the start."""
     loop = loop_at(address)

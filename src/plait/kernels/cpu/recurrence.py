@@ -100,7 +100,7 @@ class _Recurrence(Function):
     @staticmethod
     def forward(ctx: Any, layer: Layer, *tensors: Tensor) -> tuple[Tensor, ...]:
         compiled, filters, packing = layer.compiled, layer.filters, layer.packing
-        plain = [_plain(t) for t in tensors]
+        plain = [plain(t) for t in tensors]
         start = plain[2 + len(layer.names) :]
         H, lead = start[0].shape[-1], plain[0].shape[:-1]
         final = [torch.empty_like(s) for s in start]
@@ -141,9 +141,9 @@ class _Recurrence(Function):
         tensors, saved = ctx.saved_tensors[: count + states], ctx.saved_tensors[count + states :]
         if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
             return None, *_again(layer, list(tensors), grads)
-        plain = [_plain(t) for t in tensors]
+        plain = [plain(t) for t in tensors]
         start, H = plain[count:], plain[count].shape[-1]
-        dy, *dfinal = (_plain(g) for g in grads)
+        dy, *dfinal = (plain(g) for g in grads)
         x, lead = plain[0], plain[0].shape[:-1]
         dx, dstart = empty_f32(*x.shape), [torch.empty_like(s) for s in start]
         vectors, size = compiled.program.vectors, layer.block_size
@@ -180,7 +180,7 @@ class _Recurrence(Function):
         return None, dx, weight_grad, *vector_grads, *dstart
 
 
-def _plain(tensor: Tensor) -> Tensor:
+def plain(tensor: Tensor) -> Tensor:
     """Return what a tensor holds one number behind the other, without pending signs."""
     return tensor.resolve_neg().contiguous() if tensor.is_neg() else tensor.contiguous()
 

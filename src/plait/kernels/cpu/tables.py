@@ -57,10 +57,17 @@ class CompiledProgram:
         return (f"dheard {index}", 0) if shared is None else ("dinput", shared)
 
     def layout(self, kind: str, H: int, basis: Basis, index: int = 0) -> "Layout":
-        """Return the tables forward, "own rows" (of a generator), backward, or of weights."""
+        """Return tables of one of these kinds.
+
+        "forward", "backward", "weights" of a product; "own rows", forward with a block's own inputs
+        and outputs; "forward phases" and "backward phases", in which all streams are whole arrays.
+        """
         key = kind, H, basis.width, basis.heard, index
         if key not in self._layouts:
-            make = {"backward": _backward, "weights": _weights}.get(kind, _forward)
+            make = {
+                "backward": _backward, "weights": _weights, "forward phases": _phases,
+                "backward phases": _phases,
+            }.get(kind, _forward)  # fmt: skip
             self._layouts[key] = make(self, kind, H, basis, index)
         return self._layouts[key]
 
@@ -183,6 +190,18 @@ def _backward(compiled: CompiledProgram, kind: str, H: int, basis: Basis, index:
     phases = [k if effects else -1 for k, effects in enumerate(plan.effects)]
     phases += [-1] * (program.stages - len(phases))
     return Layout(streams, H, phases, products, states, sums)
+
+
+def _phases(compiled: CompiledProgram, kind: str, H: int, basis: Basis, index: int) -> Layout:
+    """Lay out the streams alone: who calls the phases one by one does the rest."""
+    written = compiled.written
+    plan = written.forward if kind.startswith("forward") else written.backward
+    whole = (loops.BLOCK, loops.BEFORE)
+    streams = {
+        name: (width, loops.MEMBER if rows in whole else rows)
+        for name, (width, rows) in _streams(plan, H, basis).items()
+    }
+    return Layout(streams, H, [], [], [], [])
 
 
 def _weights(compiled: CompiledProgram, kind: str, H: int, basis: Basis, index: int) -> Layout:
