@@ -223,7 +223,7 @@ def test_bad_input_to_train_is_one_line_and_leaves_nothing(capsys, here, case):
         (["generate"], 'Command "generate" parameter --run requires an argument'),
         (["resume", "absent"], "absent is not a run folder: it has no config.json"),
         (["resume"], 'Command "resume" parameter --run requires an argument'),
-        (["resume", "ok", "more"], "Unused Tokens: ['more']"),
+        (["resume", "ok", "more"], "plait resume does not expect 'more' here: leave it out"),
         (["train", "txt"], 'Unknown command "txt"'),
         (["lern"], 'Unknown command "lern"'),
     ],
@@ -301,7 +301,8 @@ def test_an_interrupted_run_ends_with_130_and_goes_on(capsys, monkeypatch, tmp_p
     train = ["train", "text", "--data", "prose.txt", "--steps", "8", "--out", path, *SMALL]
     for words in (train, ["resume", path]):
         assert run(words) == 130
-        assert capsys.readouterr().err == f"plait: stopped at step {stop}, saved in {path}\n"
+        end = f"at step {stop}, saved in {path}; plait resume {path} goes on"
+        assert capsys.readouterr().err == f"plait: stopped {end}\n"
         stop = next(stops, None)
     said(capsys, "resume", path)
     assert [r["step"] for r in Run.open(Path(path)).records("train")] == list(range(1, 9))
@@ -321,7 +322,9 @@ def test_ctrl_c_from_outside(tmp_path):
             _, errors = process.communicate(timeout=60)
         finally:
             process.kill()
-    stopped = re.fullmatch(r"plait: stopped at step (\d+), saved in (.*)\n", errors)
+    stopped = re.fullmatch(
+        r"plait: stopped at step (\d+), saved in (.*); plait resume \2 goes on\n", errors
+    )
     assert stopped, errors
     assert (process.returncode, stopped[2]) == (130, str(tmp_path / "run"))
     assert Run.open(tmp_path / "run").load_checkpoint()[1]["step"] == int(stopped[1]) >= 5

@@ -2,10 +2,12 @@
 
 import contextlib
 import math
+import re
+import shlex
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -139,7 +141,7 @@ class Loop:
             self._load_best()
             self._draw()  # it may have been stopped right before
             return
-        if resume:
+        if resume and not run.is_unbegun:
             self._restore()
         else:
             self._save()  # so that a run can be resumed whatever stops it, and whenever
@@ -160,7 +162,7 @@ class Loop:
                     saved = time.monotonic()
                 if stop.is_set() and not self._over():
                     self._draw()
-                    raise Interrupted(f"stopped at step {now.step}, saved in {run.path}")
+                    raise Interrupted(self._stopped(f"at step {now.step}"))
             if not run.records("test"):
                 self._test()
         for scores in run.records("test"):
@@ -174,6 +176,11 @@ class Loop:
         validated = now.step - now.step % self.validate_every
         in_vain = config.patience > 0 and validated - now.best_step >= config.patience
         return now.step >= config.steps or converged or in_vain
+
+    def _stopped(self, where: str) -> str:
+        """Say where a run was stopped, and how to go on with it."""
+        path = self.run_folder.path
+        return f"stopped {where}, saved in {path}; plait resume {shlex.quote(str(path))} goes on"
 
     def _finished(self) -> str:
         """Say at which step a run ended."""
@@ -218,10 +225,25 @@ class Loop:
 
     def _require_finite(self, name: str, value: float) -> None:
         if not math.isfinite(value):
-            raise InputError(
-                f"training broke down: {name} is {value} at step {self.now.step}; what was saved "
-                f"before is kept in {self.run_folder.path}; try a smaller --lr or --max-norm"
-            )
+            raise self._breakdown(f"{name} is {value}")
+
+    def _breakdown(self, what: str) -> InputError:
+        return InputError(
+            f"training broke down: {what} at step {self.now.step}; what was saved before is kept "
+            f"in {self.run_folder.path}; try a smaller --lr or --max-norm"
+        )
+
+    def _scores(self, score: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+        """Score, and say so where weights or scores are no longer finite numbers."""
+        for name, p in self.model.named_parameters():
+            if not p.isfinite().all():
+                raise self._breakdown(f"a weight of {name} is not a finite number")
+        try:
+            return score()
+        except ValueError as error:  # of scikit-learn, which takes no such scores
+            if isinstance(error, InputError) or not re.search(r"NaN|infinity", str(error)):
+                raise
+            raise self._breakdown("scores are not finite numbers") from None
 
     @contextlib.contextmanager
     def _evaluating(self) -> Iterator[None]:
@@ -241,7 +263,7 @@ class Loop:
     def _validate(self) -> None:
         now, task = self.now, self.task
         with self._evaluating():
-            scores = task.validate()
+            scores = self._scores(task.validate)
             score = scores[task.criterion]
             self._require_finite(task.criterion, score)
             if score < now.best if task.lower_is_better else score > now.best:
@@ -301,8 +323,12 @@ class Loop:
 
     def _test(self) -> None:
         run, best_step = self.run_folder, self._load_best()
-        with torch.no_grad():
-            scores: Mapping[str, Any] = self.task.test()
+        self.progress.working("scoring the test part")
+        try:
+            with torch.no_grad():
+                scores = self._scores(self.task.test)
+        except Interrupted:  # in the training of a network that stands beside this one
+            raise Interrupted(self._stopped("before the test was done")) from None
         steps = {"best_step": best_step}
         if self.now.converged_step:
             steps["converged_step"] = self.now.converged_step

@@ -12,6 +12,7 @@ curves.png          the learning curves
 import contextlib
 import json
 import os
+import shlex
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -68,7 +69,12 @@ class Run:
     def require_free(path: Path) -> None:
         """Refuse, with `InputError`, a place where something is already."""
         require_path(path)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if (path / "config.json").exists():
+            raise InputError(
+                f"{path} exists already; give another --out, or resume it: plait resume "
+                f"{shlex.quote(str(path))}"
+            )
+        if path.exists() and (not path.is_dir() or any(map(_is_content, path.iterdir()))):
             raise InputError(f"{path} exists already; give another --out, or resume it")
 
     @classmethod
@@ -190,6 +196,11 @@ class Run:
         for old in self._checkpoints()[CHECKPOINTS_KEPT:]:
             old.unlink()
 
+    @property
+    def is_unbegun(self) -> bool:
+        """Whether it was stopped before its first checkpoint, so that nothing is learnt yet."""
+        return not (self._checkpoints() or self.model_path.exists() or self.records())
+
     def load_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any], list[str]]:
         """Read the newest whole checkpoint, and say which newer ones are damaged.
 
@@ -207,6 +218,11 @@ class Run:
 
     def _checkpoints(self) -> list[Path]:
         return sorted(self.path.glob("checkpoint/step-*.safetensors"), reverse=True)
+
+
+def _is_content(file: Path) -> bool:
+    """Whether a file is more than what a process left that was killed while it wrote."""
+    return not (file.name.startswith(".") and file.suffix == ".part")
 
 
 def next_free(folder: Path, name: str) -> Path:
