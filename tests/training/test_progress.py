@@ -217,3 +217,13 @@ def test_what_would_steer_the_terminal_is_shown(clock):
         assert text in written
     for mark in ("\x1b[2J", "\x1b]0", "\x1b[31m", "\x07", "\u202e"):
         assert mark not in written
+
+
+def test_a_line_stays_free_for_what_the_terminal_echoes(live):
+    with live:
+        live.step(1, {"loss": 1.0})
+        live.sampled(1, "text")
+        shown = Console(file=io.StringIO(), width=100, color_system=None)
+        shown.print(live.live.get_renderable(), end="")
+    assert shown.file.getvalue().endswith("╯\n\n")
+    assert not rendered(live).endswith("╯\n\n")

@@ -162,7 +162,11 @@ class LiveProgress(Progress):
                 self.validation = {k: record[k] for k in names}
                 self.validation_step = record["step"]
         self.live = Live(
-            get_renderable=self._render, console=self.console, refresh_per_second=4, transient=True
+            # below it an empty line for the terminal's ^C, which would push a full one down
+            get_renderable=lambda: Group(self._render(), Text()),
+            console=self.console,
+            refresh_per_second=4,
+            transient=True,
         )
 
     def __enter__(self) -> Self:
