@@ -141,7 +141,7 @@ BAD = {
     "no number at all": (["--lr", "nan"], "--lr must be a finite number, not nan"),
     "a large seed": (["--seed", str(10**20)], "--seed must be less than 9223372036854775808"),
     "no whole number": (["--layers", "1.5"], "Invalid value for --layers: 1.5 is not a whole"),
-    "too much memory": (["--hidden-size", str(10**6)], "there is not enough memory for these "),
+    "too much memory": (["--hidden-size", str(10**6)], "--hidden-size 1000000 needs about 64,"),
     "all is dropped": (["--dropout", "1"], "--dropout must be less than 1, not 1.0"),
     "an unknown cell": (["--cell", "lstn"], f"no cell named 'lstn'; there are {', '.join(CELLS)}"),
     "an unknown device": (["--device", "tpu"], 'Invalid value "tpu" for --device'),

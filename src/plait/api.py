@@ -25,6 +25,7 @@ from plait.training.loop import seed_all
 from plait.training.loop import train as run_loop
 from plait.training.progress import Progress
 from plait.training.run import Run, next_free
+from plait.training.sizes import require_sizes
 
 
 def train(
@@ -344,6 +345,7 @@ def _require_same_sizes(
 
 def make_task(task: str, config: TrainingConfig, known: Mapping[str, Any] | None = None) -> Any:
     """Make a task with its data and its model, the initial weights drawn from the seed."""
+    require_sizes(config)
     set_threads(config.threads)
     device = choose_device(config.device)
     with torch.random.fork_rng(devices=[]):

@@ -1,13 +1,18 @@
 """The command that writes: `generate`."""
 
 import sys
+from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from plait.cli.entry import app
 from plait.cli.flags import Device, On, Seed, Several, Threads, Whole
 from plait.errors import InputError
 from plait.terminal import show
+
+LONG = 100_000
+"""Symbols beyond which a text is printed while it is written."""
 
 
 @app.command
@@ -74,7 +79,7 @@ def generate(
         in bits per character.
     """
     from plait.api import choose_device, load, load_kept, set_threads
-    from plait.generation import WritesText
+    from plait.generation import AT_ONCE, WritesText
     from plait.tasks import model_class
     from plait.training.run import Run
 
@@ -113,11 +118,10 @@ def generate(
         config = TextConfig.from_dict(opened.config)
         show(f"plait: {cost_of_rounding(trained, model, config, opened.facts)}", sys.stderr)
     if stream:
-        symbols = model.stream(prompts[0], length, **drawn)
-        show(prompts[0], end="")
-        for symbol in symbols:
-            show(symbol, end="")
-        show()
+        _write_at_once(model, prompts[0], length, 1, drawn)
+        return
+    if length > LONG and count == 1 and not stop and beams is None and len(prompts) == 1:
+        _write_at_once(model, prompts[0], length, AT_ONCE, drawn)
         return
     for begin in prompts:
         if beams is not None:
@@ -130,3 +134,14 @@ def generate(
             if count > 1 or len(prompts) > 1:
                 show(f"--- {k}")
             show(text)
+
+
+def _write_at_once(
+    model: Any, prompt: str, length: int, at_once: int, drawn: Mapping[str, Any]
+) -> None:
+    """Print a text as it is written, so many symbols at a time."""
+    symbols = model.stream(prompt, length, at_once=at_once, **drawn)
+    show(model.clean_prompt(prompt, skip_unknown=drawn["skip_unknown"]), end="")
+    for pieces in iter(lambda: list(islice(symbols, at_once)), []):
+        show("".join(pieces), end="")
+    show()
