@@ -7,6 +7,7 @@ import shlex
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import FrameType
@@ -36,6 +37,8 @@ class Trainee:
     best: float
     best_step: int
     seconds: float
+    best_loss: float = math.inf
+    """The validation loss beside `best`, which decides between equals where scores are smoothed."""
     converged_step: int = 0
     """The first step at which a validation left nothing to learn; 0: not yet."""
 
@@ -130,6 +133,7 @@ class Loop:
         self.average = [p.detach().clone() for p in self.parameters] if config.average else []
         self.validate_every = config.validate_every or max(1, config.steps // 10)
         self.milestones = {max(1, config.steps * k // 3) for k in (1, 2, 3)}
+        self.validations: deque[tuple[float, float]] = deque(maxlen=config.smoothing)
         worst = math.inf if task.lower_is_better else -math.inf
         self.now = Trainee(step=0, carry=task.start(), best=worst, best_step=0, seconds=0.0)
 
@@ -266,8 +270,8 @@ class Loop:
             scores = self._scores(task.validate)
             score = scores[task.criterion]
             self._require_finite(task.criterion, score)
-            if score < now.best if task.lower_is_better else score > now.best:
-                now.best, now.best_step = score, now.step
+            if self._is_best(score, scores.get("loss", math.inf)):
+                now.best_step = now.step
                 run = self.run_folder
                 run.save_model(run.model_path, self.model.state_dict(), now.step)
         self.run_folder.log("valid", now.step, {"seconds": now.seconds, **scores})
@@ -276,6 +280,23 @@ class Loop:
         if not now.converged_step and self.config.converged(scores):
             now.converged_step = now.step
             self.progress.notice(f"converged at step {now.step}")
+
+    def _is_best(self, score: float, loss: float) -> bool:
+        """Whether these are the weights to keep: by this score, or its mean with those before.
+
+        Until there are enough for a mean the latest weights are kept, which the first mean beats.
+        """
+        now, lower = self.now, self.task.lower_is_better
+        self.validations.append((score, loss))
+        wanted = min(self.config.smoothing, -(-self.config.steps // self.validate_every))
+        if len(self.validations) < wanted:
+            return True
+        score, loss = (sum(part) / wanted for part in zip(*self.validations, strict=True))
+        equal = wanted > 1 and score == now.best and loss < now.best_loss
+        if not (equal or (score < now.best if lower else score > now.best)):
+            return False
+        now.best, now.best_loss = score, loss
+        return True
 
     def _show_milestone(self) -> None:
         now, run = self.now, self.run_folder
@@ -297,10 +318,10 @@ class Loop:
         tensors |= {f"optimizer.{k}": v for k, v in pack_optimizer(self.optimizer).items()}
         tensors |= {f"carry.{i}": v for i, v in enumerate(now.carry)}
         tensors |= {f"average.{i}": v for i, v in enumerate(self.average)}
-        best = now.best if math.isfinite(now.best) else None
+        best, best_loss = (x if math.isfinite(x) else None for x in (now.best, now.best_loss))
         facts = {
             "step": now.step, "best": best, "best_step": now.best_step, "seconds": now.seconds,
-            "converged_step": now.converged_step,
+            "converged_step": now.converged_step, "best_loss": best_loss,
         }  # fmt: skip
         run.flush(to_disk=True)
         run.save_checkpoint(tensors, facts)
@@ -320,6 +341,11 @@ class Loop:
         now.best = now.best if facts["best"] is None else facts["best"]
         now.converged_step = facts.get("converged_step", 0)
         run.cut_back(now.step)
+        best_loss = facts.get("best_loss")
+        now.best_loss = math.inf if best_loss is None else best_loss
+        for record in run.records("valid"):
+            score = (record[self.task.criterion], record.get("loss", math.inf))
+            self.validations.append(score)
 
     def _test(self) -> None:
         run, best_step = self.run_folder, self._load_best()
