@@ -209,6 +209,8 @@ def _draw_column(above: Axes, below: Axes, one: Inspection) -> None:
                 "marker": "." if steps <= FEW else "",
             }
             back = np.arange(steps)[::-1]
+            if layer.verdict == "none yet":
+                continue
             share = _drawable(layer.flow / layer.flow[-1])
             above.semilogy(back, share, label=f"{layer.name}, {when}", **look)
             below.semilogy(back, _drawable(layer.shares), **look)
