@@ -18,6 +18,7 @@ from plait.tasks import (
     score_function,
     task_class,
 )
+from plait.text_files import require_path
 from plait.training.checkpoint import load_tensors, load_weights
 from plait.training.config import TrainingConfig
 from plait.training.files import write_aside
@@ -276,6 +277,7 @@ def predict(
     """
     run = _opened(run)
     path = run.path / "predictions.csv" if out is None else Path(out)
+    require_path(path)
     if path.exists():
         raise InputError(f"{path} exists already; give another --out")
     if not path.parent.is_dir():

@@ -23,6 +23,7 @@ from plait.figures import COLOURS, STYLE, save_figure
 from plait.nn.convolution import GraphConv
 from plait.nn.recurrent import Recurrent
 from plait.tasks import config_class, model_class, probe_batch, repetition_function
+from plait.text_files import require_path
 from plait.training.loop import seed_all
 from plait.training.run import Run
 
@@ -113,6 +114,8 @@ def inspect(
     >>> found.parameters.total, found.start.layers[0].verdict
     (1232, 'vanishing')
     """
+    if out is not None:
+        require_path(Path(out))
     several = [runs] if isinstance(runs, (str, os.PathLike, Run)) else list(runs)
     opened = [run if isinstance(run, Run) else Run.open(Path(run)) for run in several]
     measures = [repetition_function(run.task) if repetition else None for run in opened]

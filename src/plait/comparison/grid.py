@@ -12,6 +12,7 @@ from typing import Any
 from plait.errors import InputError
 from plait.json_files import read_json
 from plait.tasks import config_class
+from plait.text_files import require_path
 from plait.training.config import TrainingConfig
 from plait.training.files import write_json
 
@@ -103,6 +104,7 @@ class Grid:
 
         Raises `InputError`, and writes nothing, where something else is.
         """
+        require_path(self.path)
         file = self.path / "grid.json"
         if not file.exists():
             if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from plait.errors import InputError
 from plait.json_files import read_json
-from plait.text_files import require_path
+from plait.text_files import read_content, require_path
 from plait.training.checkpoint import load_tensors, save_tensors
 from plait.training.config import TrainingConfig
 from plait.training.files import write_aside, write_json
@@ -107,9 +107,9 @@ class Run:
             lock.acquire(timeout=0)
         except Timeout:
             try:
-                who = json.loads(owner.read_text())
+                who = read_json(owner)
                 other = f"process {who['process']} on {who['host']}"
-            except (OSError, ValueError, KeyError):
+            except (InputError, KeyError, TypeError):
                 other = "another process"
             raise InputError(f"{self.path} is in use by {other}") from None
         try:
@@ -147,13 +147,13 @@ class Run:
         if not self.metrics_path.exists():
             return []
         records = []
-        lines = self.metrics_path.read_text(encoding="utf-8").splitlines()
+        lines = read_content(self.metrics_path).decode(errors="replace").splitlines()
         for number, line in enumerate(lines, 1):
             try:
                 record = json.loads(line)
                 if record["step"] >= 0 and kind in (None, record["kind"]):
                     records.append(record)
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 if number < len(lines):
                     raise InputError(f"{self.metrics_path}, line {number}: damaged") from None
         return records

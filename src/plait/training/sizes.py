@@ -35,7 +35,7 @@ def memory_needed(config: TrainingConfig) -> float:
     cell = str(getattr(config, "cell", ""))
     gates = next((count for name, count in GATES.items() if cell.startswith(name)), 1)
     weights = layers * gates * hidden**2 + embedding * hidden
-    steps = _size(config, "length") + _size(config, "history") + _size(config, "horizon")
+    steps = sum(_size(config, name) for name in ("length", "history", "horizon", "nodes"))
     longest = max([steps, 1.0, *map(float, getattr(config, "other_lengths", ()))])
     sequences = max(_size(config, "batch_size"), 1.0)
     activations = sequences * longest * max(layers * hidden, embedding, 2.0)
@@ -58,7 +58,7 @@ def require_sizes(config: TrainingConfig) -> None:
 
 SIZES = (
     "layers", "graph_layers", "hidden_size", "embedding_size", "length", "history", "horizon",
-    "batch_size", "patients", "scenes", "heads",
+    "batch_size", "nodes", "patients", "scenes", "heads",
 )  # fmt: skip
 
 
