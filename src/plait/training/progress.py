@@ -151,7 +151,7 @@ class LiveProgress(Progress):
         super().announce(title, lines, steps=steps, rate=rate, unit=unit)
         table = Table.grid(padding=(0, 2))
         for name, value in lines.items():
-            table.add_row(Text(name, style="dim"), Text(printable(value)))
+            table.add_row(Text(name, style="dim"), Text(self._plain(value)))
         self.console.print(Panel(table, title=title, title_align="left", border_style="cyan"))
 
     def start(self, step: int, seconds: float, records: list[dict[str, Any]]) -> None:
@@ -187,20 +187,25 @@ class LiveProgress(Progress):
     def working(self, text: str) -> None:
         self.work = text
         if not self.live_now:
-            self.console.print(Text(f"{printable(text)} …", style="dim"))
+            self.console.print(Text(self._plain(f"{text} …"), style="dim"))
 
     def validated(self, step: int, scores: Mapping[str, float], *, best: bool) -> None:
         self.validation, self.validation_step = dict(scores), step
 
     def sampled(self, step: int, text: str) -> None:
-        self.text, self.text_step = printable(text), step
+        self.text, self.text_step = self._plain(text), step
 
     def tested(self, step: int, scores: Mapping[str, float]) -> None:
         self.work = ""
         self.test, self.test_step = dict(scores), step
 
     def notice(self, text: str) -> None:
-        self.console.print(Text(printable(text), style="yellow"))
+        self.console.print(Text(self._plain(text), style="yellow"))
+
+    def _plain(self, text: str) -> str:
+        """Write a text as the terminal can show it, so that its width is known."""
+        encoding = self.console.encoding
+        return printable(text).encode(encoding, "backslashreplace").decode(encoding)
 
     def _render(self) -> Group:
         head = Table.grid(padding=(0, 1))
@@ -208,7 +213,8 @@ class LiveProgress(Progress):
         time_left = f"{_clock(self.seconds_left())} left" if self.step_now > self.first_step else ""
         speed = f"{self.speed():,.0f} {self.unit}/s"
         steps = f"{self.step_now:,}/{self.steps:,} steps"
-        head.add_row(bar, *([steps, f"{self.work} …"] if self.work else [steps, speed, time_left]))
+        work = Text(self._plain(f"{self.work} …"))
+        head.add_row(bar, *([steps, work] if self.work else [steps, speed, time_left]))
         parts: list[Any] = [head, self._scores()]
         if self.text:
             title = f"it writes, at step {self.text_step:,}"
