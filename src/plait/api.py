@@ -22,9 +22,9 @@ from plait.text_files import require_path
 from plait.training.checkpoint import load_tensors, load_weights
 from plait.training.config import TrainingConfig
 from plait.training.files import write_aside
-from plait.training.loop import seed_all
 from plait.training.loop import train as run_loop
 from plait.training.progress import Progress
+from plait.training.random import seed_all
 from plait.training.run import Run, next_free
 from plait.training.sizes import require_sizes
 

@@ -187,7 +187,7 @@ class WritesText(nn.Module):
         prompt = self.clean_prompt(prompt, skip_unknown=skip_unknown)
         _require_room(self, length, "count", count or 1)
         writer = _Writer(self, prompt, sampler, seed, range(count or 1))
-        stop = [stop] if isinstance(stop, str) else [s for s in stop if s]
+        stop = [self.clean_prompt(s) for s in ([stop] if isinstance(stop, str) else stop) if s]
         written: list[list[int]] = [[] for _ in range(count or 1)]
         ended: dict[int, str] = {}
         for begin in range(0, length, AT_ONCE):

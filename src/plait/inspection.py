@@ -24,7 +24,7 @@ from plait.nn.convolution import GraphConv
 from plait.nn.recurrent import Recurrent
 from plait.tasks import config_class, model_class, probe_batch, repetition_function
 from plait.text_files import require_path
-from plait.training.loop import seed_all
+from plait.training.random import seed_all
 from plait.training.run import Run
 
 FLOOR = 1e-12

@@ -32,7 +32,9 @@ def show(text: str = "", stream: TextIO | None = None, *, end: str = "\n") -> No
     What learnt labels, names of files or generated text hold is data in a pipe, and must not steer
     the terminal of whoever looks at it.
     """
-    stream = sys.stdout if stream is None else stream
+    stream = stream or sys.stdout
+    if stream is None:  # a program without any
+        return
     print(printable(text) if stream.isatty() else text, file=stream, end=end, flush=True)
 
 

@@ -15,8 +15,8 @@ import torch
 from plait.api import resume, train
 from plait.comparison.grid import Grid, Plan
 from plait.errors import InputError
-from plait.training.loop import Interrupted, stop_signals
 from plait.training.run import Run
+from plait.training.signals import Interrupted, stop_signals
 
 Say = Callable[[str], None]
 STOPPED = "stopped, every run saved; the same command goes on"

@@ -4,13 +4,11 @@ import contextlib
 import math
 import re
 import shlex
-import signal
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from types import FrameType
 from typing import Any
 
 import torch
@@ -18,14 +16,12 @@ from torch import Tensor, nn
 
 from plait.errors import InputError
 from plait.training.checkpoint import load_tensors, load_weights, pack_optimizer, unpack_optimizer
-from plait.training.config import TrainingConfig
 from plait.training.progress import Progress
+from plait.training.random import seed_all
 from plait.training.run import Run
+from plait.training.schedule import learning_rate
+from plait.training.signals import Interrupted, stop_signals
 from plait.training.task import Carry, Task
-
-
-class Interrupted(KeyboardInterrupt):
-    """The run was stopped by a signal, with everything saved."""
 
 
 @dataclass
@@ -71,45 +67,6 @@ def train(task: Task, run: Run, progress: Progress, *, resume: bool = False) -> 
         finally:
             with contextlib.suppress(OSError):  # after a breakdown, the steps that led to it
                 run.flush()
-
-
-def seed_all(seed: int, step: int) -> None:
-    """Set torch's generators to a value that depends on the seed and the step alone.
-
-    The value is that of SplitMix64 (Steele et al. 2014), the seed's output being the second start.
-    """
-    number = _split_mix(_split_mix(seed) + step)
-    torch.default_generator.manual_seed(number)  # torch.manual_seed looks for every backend
-    if torch.cuda.is_initialized():
-        torch.cuda.manual_seed_all(number)
-
-
-def _split_mix(state: int) -> int:
-    """Scatter a number over 64 bits; NumPy's SeedSequence costs a tenth of a millisecond."""
-    z = (state + 0x9E3779B97F4A7C15) % 2**64
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
-    z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
-    return z ^ z >> 31
-
-
-def learning_rate(config: TrainingConfig, step: int) -> float:
-    """Give the learning rate of a step; the first is step 1.
-
-    With warm-up w and n steps in all: lr · step / w while step < w; after that lr ("constant"),
-    or lr · (1 + cos(π (step − w) / (n − w))) / 2 ("cosine").
-
-    >>> from plait.training.config import TrainingConfig
-    >>> from plait.training.loop import learning_rate
-    >>> config = TrainingConfig(steps=100, lr=1.0, schedule="cosine", warmup=10)
-    >>> [round(learning_rate(config, s), 3) for s in (1, 10, 55, 100)]
-    [0.1, 1.0, 0.5, 0.0]
-    """
-    if step < config.warmup:
-        return config.lr * step / config.warmup
-    if config.schedule == "constant" or config.steps <= config.warmup:
-        return config.lr
-    share = (step - config.warmup) / (config.steps - config.warmup)
-    return config.lr * (1 + math.cos(math.pi * share)) / 2
 
 
 class Loop:
@@ -384,37 +341,3 @@ class _Parts:
     def numbered(self, prefix: str) -> list[Tensor]:
         named = self.named(prefix)
         return [named[str(i)] for i in range(len(named))]
-
-
-@contextlib.contextmanager
-def stop_signals() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C or SIGTERM into an event; the second Ctrl-C acts at once.
-
-    Within another it gives the other's event: what stops a run stops those that would follow.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield threading.Event()
-        return
-    outer = signal.getsignal(signal.SIGINT)
-    if isinstance(outer, _Stop):
-        yield outer.event
-        return
-    stop = _Stop(threading.Event())
-    previous = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop.event
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-@dataclass(frozen=True)
-class _Stop:
-    """What hears the signals."""
-
-    event: threading.Event
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        if self.event.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.event.set()

@@ -49,7 +49,7 @@ def require_sizes(config: TrainingConfig) -> None:
 
     The message names the option that is furthest above its default, and the bytes.
     """
-    defaults = {f.name: f.default for f in fields(config)}
+    defaults: dict[str, Any] = {f.name: f.default for f in fields(config)}
     sizes = [name for name in defaults if _is_size(config, name)]
     most = max(sizes, key=lambda name: _size(config, name) / max(defaults[name], 1), default="")
     option = f"--{most.replace('_', '-')} {getattr(config, most)}" if most else "this configuration"
