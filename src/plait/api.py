@@ -294,7 +294,9 @@ def _loaded(run: Run, path: Path, device: str) -> Any:
     config = config_class(run.task).from_dict(run.config)
     try:
         model = model_class(run.task).from_facts(config, run.facts)
-    except (KeyError, TypeError) as error:
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{run.path / 'config.json'} is damaged: {error!r}") from None
     if not path.exists():
         raise InputError(f"{path} is not there; the run has not reached its first validation")

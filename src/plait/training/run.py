@@ -97,7 +97,7 @@ class Run:
         for name, kind in (("task", str), ("config", dict), ("facts", dict)):
             if not isinstance(content.get(name), kind):
                 raise InputError(f"{file} is damaged: it has no usable {name!r}")
-        return cls(path, content["task"], content["config"], content["facts"])
+        return cls(path, content["task"], content["config"], _Facts(content["facts"], file))
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -218,6 +218,17 @@ class Run:
 
     def _checkpoints(self) -> list[Path]:
         return sorted(self.path.glob("checkpoint/step-*.safetensors"), reverse=True)
+
+
+class _Facts(dict[str, Any]):
+    """Facts read from a file; one that is asked for and missing names the file."""
+
+    def __init__(self, facts: Mapping[str, Any], file: Path) -> None:
+        super().__init__(facts)
+        self.file = file
+
+    def __missing__(self, name: str) -> Any:
+        raise InputError(f"{self.file} is damaged: its facts have no {name!r}")
 
 
 def _is_content(file: Path) -> bool:
