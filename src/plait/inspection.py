@@ -20,7 +20,8 @@ from plait.figures import COLOURS, label, picture
 from plait.nn.convolution import GraphConv
 from plait.nn.recurrent import Recurrent
 from plait.tasks import config_class, model_class, probe_batch, repetition_function
-from plait.training.loop import seed_all
+from plait.text_files import require_path
+from plait.training.random import seed_all
 from plait.training.run import Run
 
 FLOOR = 1e-12
@@ -113,6 +114,8 @@ def inspect(
     >>> found.parameters.total, found.start.layers[0].verdict
     (1232, 'vanishing')
     """
+    if out is not None:
+        require_path(Path(out))
     several = [runs] if isinstance(runs, (str, os.PathLike, Run)) else list(runs)
     opened = [run if isinstance(run, Run) else Run.open(Path(run)) for run in several]
     measures = [repetition_function(run.task) if repetition else None for run in opened]
@@ -209,6 +212,8 @@ def _draw_column(above: Axes, below: Axes, one: Inspection) -> None:
                 "marker": "." if steps <= FEW else "",
             }
             back = np.arange(steps)[::-1]
+            if layer.verdict == "none yet":
+                continue
             share = _drawable(layer.flow / layer.flow[-1])
             above.semilogy(back, share, label=f"{layer.name}, {when}", **look)
             below.semilogy(back, _drawable(layer.shares), **look)

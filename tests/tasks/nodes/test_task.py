@@ -185,7 +185,9 @@ def test_a_run_stopped_while_its_baseline_is_trained_is_only_tested(tables, tmp_
         return loss(self, step, carry)
 
     monkeypatch.setattr(NodesTask, "loss", stop)
-    with pytest.raises(KeyboardInterrupt, match="stopped before the test was done; the run is sav"):
+    with pytest.raises(
+        KeyboardInterrupt, match=r"before the test was done, saved in .*; plait resume"
+    ):
         plait.train("nodes", out=tmp_path / "b", **{**tables, "threads": 1}, steps=5)
     monkeypatch.undo()
     run = plait.resume(tmp_path / "b")

@@ -11,11 +11,13 @@ import contextlib
 import ctypes
 import hashlib
 import linecache
+import logging
 import math
 import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -74,6 +76,12 @@ def source_folder() -> Path:
     return Path(os.environ.get("PLAIT_KERNELS") or pooch.os_cache("plait") / "kernels")
 
 
+@cache
+def _announce() -> None:
+    """Tell once that what comes takes seconds."""
+    logging.getLogger(__name__).info("compiling kernels, once for this machine")
+
+
 def _import(source: str, digest: str) -> ModuleType:
     name, path = f"plait_kernel_{digest}", source_folder() / f"{digest}.py"
     try:
@@ -117,11 +125,14 @@ class _Files(IndexDataCacheFile):
                 file.unlink(missing_ok=True)  # of sources that are no longer these
 
     def load(self, key: Any) -> Any:
-        """Give the code of a signature, or None where there is none that can be read."""
+        """Return the code of a signature, or None where there is none that can be read."""
         try:
-            return self._load_data(self._file_of(key))
+            code = self._load_data(self._file_of(key))
         except Exception:  # however it is damaged, it is compiled again
-            return None
+            code = None
+        if code is None:
+            _announce()
+        return code
 
     def _file_of(self, key: Any) -> str:
         made_from = hashlib.sha256(repr(key).encode()).hexdigest()
