@@ -100,9 +100,9 @@ class _Recurrence(Function):
     @staticmethod
     def forward(ctx: Any, layer: Layer, *tensors: Tensor) -> tuple[Tensor, ...]:
         compiled, filters, packing = layer.compiled, layer.filters, layer.packing
-        plain = [plain(t) for t in tensors]
-        start = plain[2 + len(layer.names) :]
-        H, lead = start[0].shape[-1], plain[0].shape[:-1]
+        held = [plain(t) for t in tensors]
+        start = held[2 + len(layer.names) :]
+        H, lead = start[0].shape[-1], held[0].shape[:-1]
         final = [torch.empty_like(s) for s in start]
         none = empty_f32(0)
         saved = [none, none, empty_f32(*lead, H), *[none] * (len(start) - 1)]
@@ -112,10 +112,10 @@ class _Recurrence(Function):
             for k, wanted in enumerate(compiled.histories):
                 if wanted:
                     saved[2 + k] = empty_f32(*lead, H)
-        weights = Weights(plain[1], layer.gates)
+        weights = Weights(held[1], layer.gates)
         packed = [pack(weights.of(p.gates).T) for p in compiled.program.products]
         values = addresses(
-            layer.common(plain, saved)
+            layer.common(held, saved)
             | {f"start {k}": s for k, s in enumerate(start)}
             | {f"final {k}": f for k, f in enumerate(final)}
             | {f"weights {k}": w for k, w in enumerate(packed)}
@@ -141,15 +141,15 @@ class _Recurrence(Function):
         tensors, saved = ctx.saved_tensors[: count + states], ctx.saved_tensors[count + states :]
         if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
             return None, *_again(layer, list(tensors), grads)
-        plain = [plain(t) for t in tensors]
-        start, H = plain[count:], plain[count].shape[-1]
+        held = [plain(t) for t in tensors]
+        start, H = held[count:], held[count].shape[-1]
         dy, *dfinal = (plain(g) for g in grads)
-        x, lead = plain[0], plain[0].shape[:-1]
+        x, lead = held[0], held[0].shape[:-1]
         dx, dstart = empty_f32(*x.shape), [torch.empty_like(s) for s in start]
         vectors, size = compiled.program.vectors, layer.block_size
         sums = x.new_zeros(-(-packing.B // size), len(vectors), H)
-        given = layer.common(plain, saved) | {"dy": dy, "dinput": dx, "sums": sums}
-        weights = Weights(plain[1], layer.gates)
+        given = layer.common(held, saved) | {"dy": dy, "dinput": dx, "sums": sums}
+        weights = Weights(held[1], layer.gates)
         for p in compiled.program.products:
             name, _ = compiled.source_of(p.index)
             if name != "dinput":
@@ -168,13 +168,13 @@ class _Recurrence(Function):
 
         _in_blocks(layer, layout, block)
         del table
-        weight_grad = torch.zeros_like(plain[1])
+        weight_grad = torch.zeros_like(held[1])
         for p in compiled.program.products:
             _add_weights(layer, p.index, values, dx.numel() // max(1, dx.shape[-1]), weight_grad)
         total = sums.sum(0)
         places = [name for name, _ in vectors]
         vector_grads = []
-        for name, vector in zip(layer.names, plain[2:], strict=False):
+        for name, vector in zip(layer.names, held[2:], strict=False):
             first = places.index(name)
             vector_grads.append(total[first : first + places.count(name)].view_as(vector))
         return None, dx, weight_grad, *vector_grads, *dstart
