@@ -100,7 +100,7 @@ class _Linear(Function):
         dx = None
         if ctx.needs_input_grad[0]:
             dx = multiplied(dy, pack(weight), x.shape[-1]).view(x.shape)
-        return dx, summed_outer(rows, dy).T
+        return dx, summed_outer(dy, rows)
 
 
 class _Expand(Function):

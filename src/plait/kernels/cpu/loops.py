@@ -266,9 +266,9 @@ def _set_before(loop, t, row, N, live):
 
 @compiled
 def weights(
-    address, which, slot, source, column, begin, end, left, right, most, grad, columns, live
+    address, which, slot, source, column, begin, end, left, right, most, grad, live
 ):
-    """Add to grad `[terms · H, columns]` what comes of the steps begin … end, columns left … right.
+    """Add to grad `[columns, terms · H]` what comes of the steps begin … end, columns left … right.
 
     Phase `which` computes a product's value again into the stream `slot`; the gradient of what the
     product gave is the stream `source` from a column on. So many members are taken at once; `live`
@@ -295,8 +295,8 @@ def weights(
                 t, m = t + 1, 0
         expand_basis(basis, z, rows, H)
         given = row_address(address_of(live, source), at, stride) + 4 * (column + left)
-        outer(z + 4 * (W - K), W, K, given, stride, right - left, rows, grad + 4 * left, columns,
-              panel)  # fmt: skip
+        outer(given, stride, right - left, z + 4 * (W - K), W, K, rows, row_address(grad, left, K),
+              K, panel)  # fmt: skip
 
 
 @njit
