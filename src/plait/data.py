@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pooch
 
+from plait.bounds import free_memory, size
 from plait.errors import InputError
 
 
@@ -217,14 +218,24 @@ def _files(folder: Path) -> list[Path]:
     return [p for p in parts if not any(n.startswith(".") for n in p.relative_to(folder).parts)]
 
 
-def read_utf8(path: Path) -> str:
+def read_utf8(path: Path, room: float = 0.5) -> str:
     """Read a text, its lines ending in one way; `InputError` says at which byte it is none.
 
-    It is gzipped if its name ends in `.gz`.
+    It is gzipped if its name ends in `.gz`. At most the share `room` of the memory that is free
+    is read; of what is longer, or unfolds to more, no more is read than that.
     """
+    most = int(room * free_memory())
     try:
-        content = path.read_bytes()
-        content = gzip.decompress(content) if path.suffix == ".gz" else content
+        if path.suffix == ".gz" or not path.is_file():
+            content = _read_most(path, most)
+        else:
+            content = b"" if path.stat().st_size > most else path.read_bytes()
+        if len(content) > most or (not content and path.stat().st_size > most):
+            unfolds = "unfolds to" if path.suffix == ".gz" else "has"
+            raise InputError(
+                f"{path} {unfolds} more than {size(most)}, which is what there is memory for here; "
+                "give a part of it"
+            )
         text = content.decode("utf-8")
     except (gzip.BadGzipFile, EOFError, zlib.error):
         raise InputError(f"{path} is not gzipped, or damaged; copy it again") from None
@@ -239,6 +250,16 @@ def read_utf8(path: Path) -> str:
         offset = len(text[: text.index("\0")].encode())
         raise InputError(f"{path} is a binary file, not a text: byte {offset} is 0")
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _read_most(path: Path, most: int) -> bytes:
+    """Read what a pipe or an archive gives, and no more than a little beyond `most` bytes."""
+    chunks, count = [], 0
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        while count <= most and (chunk := file.read(2**20)):
+            chunks.append(chunk)
+            count += len(chunk)
+    return b"".join(chunks)
 
 
 def _presidents() -> tuple[str, str]:

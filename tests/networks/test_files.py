@@ -85,7 +85,7 @@ def test_ids_and_labels_are_texts_whatever_they_look_like(read):
     network = read("source,target\nNA,01\n1,nan\n", "name,label\nNA,1\n01,01\n1,NA\nnan,1.0\n",
                    label="label")  # fmt: skip
     assert network.ids == ("NA", "01", "1", "nan")
-    assert network.classes == ("01", "1", "1.0", "NA")
+    assert (network.classes, network.labels.tolist()) == (("01", "1", "1.0"), [1, 0, -1, 2])
     assert network.features is None
 
 

@@ -31,7 +31,7 @@ HOURS = "time,a,b\n2024-03-01 00:00,1,2\n2024-03-01 01:00,,4.5\n2024-03-01 02:00
         HOURS.replace(",", "\t"),
         "\ufeff" + HOURS.replace("\n", "\r\n"),
         HOURS.replace("time", "DateTime").replace(",,", ",NA,"),
-        HOURS.replace("2024-03-01 0", "2024-03-01T0").replace(":00,", ":00Z,"),
+        HOURS.replace("2024-03-01 0", "2024-03-01T0"),
         HOURS + "\n\n",
     ],
 )
@@ -110,8 +110,9 @@ DAYS = "time,a,b\n2024-01-01,1,2\n2024-01-02,3,4\n2024-01-03,5,6\n2024-01-04,7,8
         (DAYS.replace("01-03", "01-02"), "line 4: 2024-01-02 00:00:00 stands twice"),
         (
             DAYS.replace("01-04", "01-06"),
-            "line 5: 2024-01-06 00:00:00 comes 3 days after the row before, others 1 day; give a "
-            "row for every step, with empty cells where nothing was measured",
+            "line 5: 2024-01-04 is missing before 2024-01-06, and 1 more after it (steps of 1 "
+            "day); give a row for every step, with empty cells where nothing was measured, or "
+            "--missing-rows empty",
         ),
         (b"\xff\xfe", "speeds.csv is not UTF-8 text: byte 0 is 0xff"),
     ],

@@ -188,7 +188,7 @@ BAD = {
     "unsorted": (["--data", "unsorted.csv"], "unsorted.csv, line 7: 2024-03-01 04:00:00 comes aft"),
     "uneven": (
         ["--data", "uneven.csv"],
-        "uneven.csv, line 6: 2024-03-01 05:00:00 comes 2 hours after the row before, others 1 hour",
+        "uneven.csv, line 6: 2024-03-01 04:00 is missing before 2024-03-01 05:00 (steps of 1 hour)",
     ),
     "constant": (
         ["--data", "constant.csv"],
