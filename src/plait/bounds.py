@@ -5,6 +5,9 @@ from pathlib import Path
 
 from plait.errors import InputError
 
+SMALL = 2**24
+"""Bytes that are there without asking."""
+
 UNKNOWN = 4 * 10**9
 """Bytes taken to be free where the system does not say."""
 
@@ -40,6 +43,8 @@ def require_memory(what: str, need: int, mend: str) -> None:
     >>> from plait.bounds import require_memory
     >>> require_memory("a table of one row", 100, "give fewer rows")
     """
+    if need < SMALL:
+        return
     free = free_memory()
     if need > free:
         raise InputError(

@@ -249,7 +249,14 @@ def far_values(values: np.ndarray) -> dict[float, tuple[int, list[int]]]:
     {-9999.0: (2, [0])}
     """
     found: dict[float, tuple[int, list[int]]] = {}
-    for k, column in enumerate(values.T):
+    if not len(values):
+        return found
+    lowest, highest = np.fmin.reduce(values), np.fmax.reduce(values)
+    odd = np.zeros(values.shape[1], dtype=bool)
+    for extreme in (lowest, highest):
+        odd |= ((values == extreme).sum(0) > 1) | np.isin(extreme, [*CODES, -1.0])
+    for k in np.flatnonzero(odd).tolist():
+        column = values[:, k]
         own = np.unique(column[~np.isnan(column)])
         if len(own) < 4:
             continue

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pooch
 
-from plait.bounds import free_memory, size
+from plait.bounds import SMALL, free_memory, size
 from plait.errors import InputError
 
 
@@ -218,24 +218,15 @@ def _files(folder: Path) -> list[Path]:
     return [p for p in parts if not any(n.startswith(".") for n in p.relative_to(folder).parts)]
 
 
-def read_utf8(path: Path, room: float = 0.5) -> str:
+def read_utf8(path: Path, cost: Callable[[bytes], float] = lambda _: 2.0) -> str:
     """Read a text, its lines ending in one way; `InputError` says at which byte it is none.
 
-    It is gzipped if its name ends in `.gz`. At most the share `room` of the memory that is free
-    is read; of what is longer, or unfolds to more, no more is read than that.
+    It is gzipped if its name ends in `.gz`. `cost`, given how the text begins, says how many bytes
+    of memory one of its bytes takes; what there is no memory for is not read to its end.
     """
-    most = int(room * free_memory())
     try:
-        if path.suffix == ".gz" or not path.is_file():
-            content = _read_most(path, most)
-        else:
-            content = b"" if path.stat().st_size > most else path.read_bytes()
-        if len(content) > most or (not content and path.stat().st_size > most):
-            unfolds = "unfolds to" if path.suffix == ".gz" else "has"
-            raise InputError(
-                f"{path} {unfolds} more than {size(most)}, which is what there is memory for here; "
-                "give a part of it"
-            )
+        small = path.is_file() and path.suffix != ".gz" and path.stat().st_size <= SMALL
+        content = path.read_bytes() if small else _read_as_room_allows(path, cost)
         text = content.decode("utf-8")
     except (gzip.BadGzipFile, EOFError, zlib.error):
         raise InputError(f"{path} is not gzipped, or damaged; copy it again") from None
@@ -252,13 +243,24 @@ def read_utf8(path: Path, room: float = 0.5) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _read_most(path: Path, most: int) -> bytes:
-    """Read what a pipe or an archive gives, and no more than a little beyond `most` bytes."""
-    chunks, count = [], 0
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        while count <= most and (chunk := file.read(2**20)):
+def _read_as_room_allows(path: Path, cost: Callable[[bytes], float]) -> bytes:
+    """Read a large file, an archive or a pipe, until it would take more memory than is free."""
+    zipped, free, each = path.suffix == ".gz", free_memory(), 0.0
+    chunks: list[bytes] = []
+    with gzip.open(path) if zipped else path.open("rb") as file:
+        count = 0 if zipped or not path.is_file() else path.stat().st_size
+        known = bool(count)
+        while chunk := file.read(2**20):
             chunks.append(chunk)
-            count += len(chunk)
+            count += 0 if known else len(chunk)
+            each = each or cost(chunk)
+            if count > SMALL and count * each > free:
+                verb = "has" if known else "unfolds to more than" if zipped else "gives more than"
+                raise InputError(
+                    f"{path} {verb} {size(count)}; to read so much takes about "
+                    f"{size(int(count * each))} of memory, and {size(free)} are free; give a part "
+                    "of it"
+                )
     return b"".join(chunks)
 
 

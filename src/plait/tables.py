@@ -10,12 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from plait.bounds import require_memory
 from plait.columns import MISSING, counts_rows, read_numbers
 from plait.data import read_utf8
 from plait.errors import InputError
 
-CELL, CHARACTER = 100, 3
+CELL, CHARACTER = 150, 3
 """Bytes that a cell, and a character, take while a table is read."""
 
 COUNTERS = ("", "index", "rownames", "row.names", "...1")
@@ -79,14 +78,15 @@ class Cells:
             raise InputError(f"{self.path} has no rows under its first line")
         return self if filled.all() else self.keep(filled)
 
-    def counters(self) -> list[int]:
+    def counters(self, more: Collection[str] = ()) -> list[int]:
         """List the columns that only number the rows, as programs write them beside a table.
 
-        They have no name, or one that only such columns have, and hold 0, 1, 2, … or 1, 2, 3, …
+        They have no name, or one that only such columns have or that is one of `more`, and hold
+        0, 1, 2, … or 1, 2, 3, …
         """
         return [
-            k for k, name in enumerate(self.names)
-            if (name.lower() in COUNTERS or name.lower().startswith("unnamed: "))
+            k for k, name in enumerate(map(str.lower, self.names))
+            if (name in COUNTERS or name in more or name.startswith("unnamed: "))
             and counts_rows(self.texts[:, k])
         ]  # fmt: skip
 
@@ -256,18 +256,13 @@ def refuse(path: Path, table: Any, bad: Any, say: Callable[[Any], str]) -> None:
 
 def _rows(path: Path, comments: str = "", spaces: bool = False) -> Iterator[Row]:
     """Read row by row; cells in quotes may hold several lines."""
-    content = read_utf8(path, 0.25).removeprefix("\ufeff").rstrip("\n")
+    content = read_utf8(path, _cost).removeprefix("\ufeff").rstrip("\n")
     line = 1
     while content and content[0] in comments:
         content = content.partition("\n")[2]
         line += 1
     first = content.split("\n", 1)[0]
     separator = max(",;\t", key=first.count)
-    count = content.count(separator) + content.count("\n") + 1
-    require_memory(
-        f"{path} has {count:,} cells; to read them", CELL * count + CHARACTER * len(content),
-        "give fewer rows or columns",
-    )  # fmt: skip
     if spaces and separator not in first and len(first.split()) > 1:
         for n, text in enumerate(_lines(content), line):
             yield Row(n, text.split())
@@ -280,6 +275,13 @@ def _rows(path: Path, comments: str = "", spaces: bool = False) -> Iterator[Row]
             line = above + reader.line_num + 1
     except csv.Error as error:
         raise InputError(f"{path}, line {line}: no table: {error}") from None
+
+
+def _cost(begin: bytes) -> float:
+    """Say how many bytes of memory a byte of a table takes, from how it begins."""
+    first = begin.split(b"\n", 1)[0]
+    separator = max(b",;\t", key=lambda byte: first.count(byte))
+    return CHARACTER + CELL * (begin.count(separator) + begin.count(b"\n")) / len(begin)
 
 
 def _lines(text: str) -> Iterator[str]:

@@ -104,7 +104,7 @@ def read_data(config: ForecastConfig) -> Measured:
 
 def _require_values(series: Series, cuts: Cuts, config: ForecastConfig) -> None:
     """Refuse a series in which a part has nothing to learn from, to choose by or to score."""
-    measured: np.ndarray = (~np.isnan(series.values)).any(axis=1)
+    measured = np.any(~np.isnan(series.values), axis=1)
     parts = {
         "train": (cuts.history, cuts.valid, "give more history without gaps, or less --history"),
         "validate": (cuts.valid, cuts.test, f"change --validation {config.validation:g}"),

@@ -183,7 +183,7 @@ def _told(wide: Wide, times: pd.DatetimeIndex | None) -> str:
         length = frequency(times)
         step = f"a step of {words(length)}, " if length else ""
         told = [
-            f"time = {wide.time_name or 'the column without a name'!r} ({step}"
+            f"time = {repr(wide.time_name) if wide.time_name else 'what has no name'} ({step}"
             f"{tell_time(times[0])} to {tell_time(times[-1])})"
         ]
     N = len(wide.names)

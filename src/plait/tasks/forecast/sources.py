@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from plait.bounds import require_memory
+from plait.columns import counts_rows
 from plait.errors import InputError
 from plait.tables import read_cells
 from plait.times import read_times
@@ -54,7 +56,9 @@ def read_csv(path: Path, time: str) -> Table:
         if time not in names:
             raise InputError(f"--time {time}: {path} has no such column")
         k = names.index(time)
-    counters = [n for n in cells.counters() if n != k]
+    elif k is not None and counts_rows(cells.texts[:, k]):
+        k = None  # the steps' numbers
+    counters = [n for n in cells.counters(TIME_NAMES) if n != k]
     if "" in names and names.index("") not in counters:
         nameless = names.index("")
         if k is not None or not _are_times(cells.texts[:, nameless]):
@@ -99,7 +103,7 @@ def read_parquet(path: Path, time: str) -> Table:
         if name in frame:
             if not _same(frame[name], index):
                 raise InputError(
-                    f"{path} has an index {name!r} and a column {name!r}, both with times; take "
+                    f"{path} has an index {name!r} and a column {name!r}, and they differ; take "
                     f"one out, or name the column with --time {name}"
                 )
             frame = frame.drop(columns=name)
@@ -110,6 +114,9 @@ def read_parquet(path: Path, time: str) -> Table:
     if index is None:
         typed = [n for n in frame if _has_times(frame[n].dtype)]
         named = [n for n in frame if str(n).lower() in TIME_NAMES]
+        if not time and len(named) == 1 and counts_rows(frame[named[0]].astype(str).to_numpy()):
+            ignored.append(f"{named[0]!r}, which numbers the rows")
+            frame = frame.drop(columns=named.pop())
         if not time and len(typed) > 1 and not any(n in named for n in typed):
             raise InputError(
                 f"{path}: the columns {' and '.join(repr(str(n)) for n in typed)} hold times; say "
@@ -136,7 +143,15 @@ def read_parquet(path: Path, time: str) -> Table:
 
 def _frame(path: Path) -> Any:
     try:
+        from pyarrow.parquet import read_metadata
+
+        about = read_metadata(path)
+        cells = about.num_rows * about.num_columns
+        require_memory(f"{path} has {cells:,} cells; to read them", 32 * cells, "give a part of it")
         frame: Any = pd.read_parquet(path)
+        if isinstance(frame.index, pd.MultiIndex) or _is_text(frame.index.dtype):
+            frame.index = frame.index.astype(object)
+        frame = frame.astype({n: object for n in frame if _is_text(frame[n].dtype)})
     except ImportError:
         raise InputError(
             f"{path}: reading Parquet takes pyarrow, which is missing; pip install pyarrow, or "
@@ -144,8 +159,12 @@ def _frame(path: Path) -> Any:
         ) from None
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is no Parquet file: {' '.join(str(error).split())}") from None
+    except InputError:
+        raise
+    except Exception as error:  # of a damaged file pandas and pyarrow raise whatever comes
+        raise InputError(
+            f"{path} is no Parquet file, or damaged: {' '.join(str(error).split()) or error!r}"
+        ) from None
     if isinstance(frame.index, pd.MultiIndex):
         twice = [n for n in frame.index.names if n in frame]
         if twice:
@@ -158,8 +177,11 @@ def _index_of_times(index: pd.Index) -> Any:
     """Give an index of times, of whatever type; None for another."""
     if isinstance(index, (pd.DatetimeIndex, pd.PeriodIndex)):
         return index
-    texts = pd.api.types.is_string_dtype(index.dtype) or index.dtype == object
-    return index if texts and len(index) and _are_times(map(str, index)) else None
+    return index if index.dtype == object and _are_times(map(str, index)) else None
+
+
+def _is_text(dtype: Any) -> bool:
+    return isinstance(dtype, pd.StringDtype)
 
 
 def _same(column: Any, index: Any) -> bool:
