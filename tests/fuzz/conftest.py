@@ -15,7 +15,8 @@ WORDS = [
     b"2024-01-01", b"2024-02-30", b"2024-01-01T00:00+09:00", b"2024-01-01 25:00Z", b"0001-01-01",
     b"9999-12-31", b"12.03.2024", b"id", b"time", b"source", b"weight", b"lat", b"a", b"b", b'"',
     b'""', b'"a\n"', b"'", b"#", b"%", b"\n", b"\r", b"\n\n", b"\t", b",", b";", b" ", b"\\", b"\0",
-    b"\x1b[31m", b"\x0c", b"\x85", b"\xff", b"\xef\xbb\xbf", "é北京\u202e\u00a0".encode(), b"{", b"[",
+    b"\x1b[31m", b"\x0c", b"\x85", b"\xff", b"\xef\xbb\xbf",
+    "é北京\u202e\u00a0".encode(), b"{", b"[",
     b"<", b"--", b"=1+1", b"$_$",
 ]  # fmt: skip
 """What a file may hold by mistake."""

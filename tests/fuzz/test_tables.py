@@ -37,7 +37,8 @@ PLACES = [
     b"source,target,weight\na,b,2\nc,b,0.5\n",
 ]
 EVENTS = [
-    b"patient,time,end,kind,code\na,2020-03-01 22:00,,diagnosis,x\na,2020-03-02,2020-03-04,drug,y\n",
+    b"patient,time,end,kind,code\na,2020-03-01 22:00,,diagnosis,x\n"
+    b"a,2020-03-02,2020-03-04,drug,y\n",
     b"patient,visit,kind,code\na,0,drug,x\nb,1,procedure,y\n",
 ]
 

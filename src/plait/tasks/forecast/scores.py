@@ -156,8 +156,8 @@ def _cell(value: float | None, metric: str) -> str:
     if value is None:
         return f"{'-':>9}"
     value = 100 * value if metric == "mape" else value
-    text = f"{value:.4g}"
-    return f"{text if len(text) < 9 else f'{value:.2g}':>9}"
+    texts = (f"{value:.{digits}g}" for digits in (4, 3, 2))
+    return f"{next((text for text in texts if len(text) < 9), 'huge'):>9}"
 
 
 def gain(ours: float, theirs: float) -> str:

@@ -105,10 +105,13 @@ def check_steps(times: pd.DatetimeIndex, expected: str | None, where: Callable[[
     """
     steps = seconds_between(times)
     for row in np.flatnonzero(steps <= 0).tolist():
-        what, mend = "stands twice", "give one row a time, a column a node"
-        if steps[row] < 0:
-            what, mend = f"comes after {times[row]}", "sort the rows by time"
-        if _clock_put(times, row) < 0:
+        put_back = _clock_put(times, row) < 0
+        if not put_back and not times.is_unique:
+            row = int(np.flatnonzero(times.duplicated())[0]) - 1
+        what, mend = f"comes after {times[row]}", "sort the rows by time"
+        if not times.is_unique and (not put_back or steps[row] == 0):
+            what, mend = "stands twice", "give one row a time, a column a node"
+        if put_back:
             what += ", as where a clock is put back an hour"
             mend = "give the times with their offsets, such as +02:00, or in UTC"
         raise InputError(f"{where(row + 1)}: {times[row + 1]} {what}; {mend}")

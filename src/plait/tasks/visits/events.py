@@ -172,7 +172,7 @@ def by_one_clock(path: Path, table: Any, names: list[str]) -> dict[str, Any]:
     first, cut = None, {}
     for name in names:
         offsets = table[name].str.extract(OFFSET)["offset"].fillna("")
-        for line, offset in offsets[offsets != ""].drop_duplicates().items():
+        for line in offsets[offsets != ""].drop_duplicates().index:
             own = offset_of(table.at[line, name])
             first = first or (own, table.at[line, name], line)
             if own != first[0]:
