@@ -367,7 +367,7 @@ def test_times_are_written_back_by_their_own_clock(capsys):
     np.testing.assert_array_equal(table["forecast"], same)
     recent = frame.iloc[-9:].assign(time=lambda f: pd.to_datetime(f["time"]).dt.tz_convert("UTC"))
     recent.to_csv("recent.csv", index=False)
-    assert pd.read_csv(plait.predict(run, "recent.csv")).equals(table)
+    assert pd.read_csv(plait.predict(run, "recent.csv", out="again.csv")).equals(table)
     with pytest.raises(InputError, match=r"speeds.csv has times with none as their offset"):
         plait.predict(run, "speeds.csv")
 
