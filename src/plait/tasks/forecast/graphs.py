@@ -73,10 +73,11 @@ def read_graph(
         return _places(path, rows, ids, neighbours)
     pairs = len(first) in (2, 3) and len(first) not in (len(ids), len(ids) + 1)
     if first and not _is_number(first[0]) and (pairs or not set(first[1:]) & set(ids)):
+        said = ", ".join(first[:5]) + ", …" * (len(first) > 5)
         raise InputError(
-            f"{path}: its first line, {', '.join(first[:5])}{', …' * (len(first) > 5)}, is "
-            "not that of edges (source, target), of places (id, lat, lon) or of an adjacency (the nodes "
-            "of the series); say which columns edges have with --source and --target"
+            f"{path}: its first line, {said}, is not that of edges (source, target), of places "
+            "(id, lat, lon) or of an adjacency (the nodes of the series); say which columns edges "
+            "have with --source and --target"
         )
     return _adjacency(path, rows, ids, directed)
 
