@@ -369,7 +369,7 @@ def test_times_are_written_back_by_their_own_clock(capsys):
     recent.to_csv("recent.csv", index=False)
     assert pd.read_csv(plait.predict(run, "recent.csv", out="again.csv")).equals(table)
     with pytest.raises(InputError, match=r"speeds.csv has times with none as their offset"):
-        plait.predict(run, "speeds.csv")
+        plait.predict(run, "speeds.csv", out="third.csv")
 
 
 def test_a_run_that_knew_no_clock_goes_on_in_utc():
