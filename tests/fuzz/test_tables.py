@@ -80,7 +80,7 @@ def try_all(fuzz, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", READERS)
 def test_a_damaged_table_is_read_or_refused(try_all, name):
-    try_all(name, 1500)
+    try_all(name, 1000)
 
 
 @pytest.mark.slow
