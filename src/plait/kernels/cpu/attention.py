@@ -25,7 +25,6 @@ from plait.kernels.cpu.jit import compiled, empty_f32, parallel_for
 from plait.kernels.cpu.simd import (
     LANES,
     broadcast,
-    exp,
     fma,
     load,
     load_f32,
@@ -37,6 +36,7 @@ from plait.kernels.cpu.simd import (
     store,
     where_positive,
 )
+from plait.kernels.cpu.simd_functions import exp
 
 EDGES = 64
 """Edges of a node at a time, whose coefficients lie side by side."""
