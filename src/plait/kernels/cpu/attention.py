@@ -29,14 +29,13 @@ from plait.kernels.cpu.simd import (
     load,
     load_f32,
     load_i32,
-    maximum,
     prefetch,
     reduce_add,
     row_address,
     store,
     where_positive,
 )
-from plait.kernels.cpu.simd_functions import exp
+from plait.kernels.cpu.simd_functions import exp, maximum
 
 EDGES = 64
 """Edges of a node at a time, whose coefficients lie side by side."""

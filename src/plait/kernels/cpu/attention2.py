@@ -34,13 +34,12 @@ from plait.kernels.cpu.simd import (
     fma,
     load,
     load_i32,
-    maximum,
     prefetch,
     row_address,
     store,
     sum_by,
 )
-from plait.kernels.cpu.simd_functions import exp
+from plait.kernels.cpu.simd_functions import exp, maximum
 
 ROWS = 2048
 """Nodes that a thread takes at a time."""

@@ -1,4 +1,4 @@
-"""Vectors of float32 for numba: loads, stores, arithmetic, comparisons.
+"""Vectors of float32 for numba: loads, stores, arithmetic, sums of lanes.
 
 numba leaves vectors to LLVM's own vectoriser, which gives up on loops over as many arrays as a
 cell has. Here a vector is a type of its own, as wide as the machine's registers. Memory is an
@@ -75,7 +75,7 @@ def constant(builder: Any, value: Any) -> Any:
 def multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
     """Give a · b + c, fused where the machine can."""
     kind = ir.FunctionType(FLOATS, [FLOATS] * 3)
-    return builder.call(_declared(builder, f"llvm.fmuladd.v{LANES}f32", kind), [a, b, c])
+    return builder.call(declared(builder, f"llvm.fmuladd.v{LANES}f32", kind), [a, b, c])
 
 
 def pointer(builder: Any, address: Any, index: Any, kind: Any) -> Any:
@@ -102,10 +102,10 @@ def move(builder: Any, address: Any, index: Any, count: Any, value: Any = None) 
     def some() -> Any:
         if value is None:
             kind = ir.FunctionType(FLOATS, [place.type, align.type, _MASK, FLOATS])
-            load = _declared(builder, f"llvm.masked.load.v{LANES}f32.p0", kind)
+            load = declared(builder, f"llvm.masked.load.v{LANES}f32.p0", kind)
             return builder.call(load, [place, align, mask, ZERO])
         kind = ir.FunctionType(ir.VoidType(), [FLOATS, place.type, align.type, _MASK])
-        store = _declared(builder, f"llvm.masked.store.v{LANES}f32.p0", kind)
+        store = declared(builder, f"llvm.masked.store.v{LANES}f32.p0", kind)
         return builder.call(store, [value, place, align, mask])
 
     whole = builder.icmp_signed(">=", count, count.type(LANES))
@@ -132,7 +132,8 @@ def widened(builder: Any, address: Any, size: int) -> Any:
     return builder.sitofp(builder.sext(value, INTS), FLOATS) if size == 1 else value
 
 
-def _declared(builder: Any, name: str, kind: Any) -> Any:
+def declared(builder: Any, name: str, kind: Any) -> Any:
+    """Declare a function of LLVM in the module, once."""
     known = builder.module.globals.get(name)
     return ir.Function(builder.module, kind, name) if known is None else known
 
@@ -226,7 +227,7 @@ def prefetch(typing: Any, address: Any) -> Any:
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         place, int32 = ir.IntType(8).as_pointer(), ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [place, int32, int32, int32])
-        call = _declared(builder, "llvm.prefetch.p0", kind)
+        call = declared(builder, "llvm.prefetch.p0", kind)
         # to read, to be kept near, data
         builder.call(call, [builder.inttoptr(args[0], place), int32(0), int32(3), int32(1)])
         return context.get_dummy_value()
@@ -265,56 +266,6 @@ def where_positive(typing: Any, condition: Any, value: Any) -> Any:
 
 
 @intrinsic
-def maximum(typing: Any, a: Any, b: Any) -> Any:
-    """Return the larger one in every lane; what is no number where one is none."""
-    return vector(vector, vector), _extreme(">")
-
-
-@intrinsic
-def minimum(typing: Any, a: Any, b: Any) -> Any:
-    """Return the smaller one in every lane; what is no number where one is none."""
-    return vector(vector, vector), _extreme("<")
-
-
-def _extreme(sign: str) -> Any:
-    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        a, b = args
-        chosen = builder.select(builder.fcmp_ordered(sign, a, b), a, b)
-        return builder.select(builder.fcmp_unordered("uno", a, a), a, chosen)
-
-    return code
-
-
-def _comparison(sign: str, ordered: bool = True) -> Any:
-    """Make a comparison: 1 where it holds, else 0."""
-
-    def compare(typing: Any, a: Any, b: Any) -> Any:
-        def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            found = (builder.fcmp_ordered if ordered else builder.fcmp_unordered)(sign, *args)
-            return builder.select(found, number(1.0), ZERO)
-
-        return vector(vector, vector), code
-
-    return intrinsic(compare)
-
-
-greater, greater_equal = _comparison(">"), _comparison(">=")
-less, less_equal = _comparison("<"), _comparison("<=")
-equal, not_equal = _comparison("=="), _comparison("!=", ordered=False)
-
-
-@intrinsic
-def select(typing: Any, condition: Any, a: Any, b: Any) -> Any:
-    """Return a in the lanes where the condition is not 0, else b."""
-
-    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        condition, a, b = args
-        return builder.select(builder.fcmp_unordered("!=", condition, ZERO), a, b)
-
-    return vector(vector, vector, vector), code
-
-
-@intrinsic
 def first_lanes(typing: Any, a: Any, count: Any) -> Any:
     """Return the first `count` lanes, and 0 in the others."""
 
@@ -327,49 +278,13 @@ def first_lanes(typing: Any, a: Any, count: Any) -> Any:
     return vector(vector, types.intp), code
 
 
-def _called(name: str) -> Any:
-    """Make a function of one vector that LLVM has."""
-
-    def function(typing: Any, a: Any) -> Any:
-        def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            kind = ir.FunctionType(FLOATS, [FLOATS])
-            return builder.call(_declared(builder, f"llvm.{name}.v{LANES}f32", kind), args)
-
-        return vector(vector), code
-
-    return intrinsic(function)
-
-
-sqrt, absolute = _called("sqrt"), _called("fabs")
-
-
-@intrinsic
-def negative(typing: Any, a: Any) -> Any:
-    """Return −a."""
-
-    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.fneg(args[0])
-
-    return vector(vector), code
-
-
-@intrinsic
-def relu(typing: Any, a: Any) -> Any:
-    """Return max(a, 0)."""
-
-    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.select(builder.fcmp_ordered("<=", args[0], ZERO), ZERO, args[0])
-
-    return vector(vector), code
-
-
 @intrinsic
 def reduce_add(typing: Any, a: Any) -> Any:
     """Sum the lanes."""
 
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         kind = ir.FunctionType(ir.FloatType(), [ir.FloatType(), FLOATS])
-        add = _declared(builder, f"llvm.vector.reduce.fadd.v{LANES}f32", kind)
+        add = declared(builder, f"llvm.vector.reduce.fadd.v{LANES}f32", kind)
         zero = ir.Constant(ir.FloatType(), 0.0)
         return builder.call(add, [zero, args[0]], fastmath=("reassoc",))
 

@@ -1,21 +1,112 @@
-"""Functions of the vectors of `simd`: exponential, logarithm, σ and tanh, to a few ulp."""
+"""Functions of the vectors of `simd`: comparisons, choices, √; exp, log, σ, tanh to a few ulp."""
 
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 
 from plait.kernels.cpu.simd import (
     FLOATS,
     INTS,
     LANES,
     ZERO,
+    declared,
     intrinsic,
     multiply_add,
     number,
     vector,
 )
 
-__all__ = ["exp", "log", "sigmoid", "tanh"]
+__all__ = [
+    "absolute", "equal", "exp", "greater", "greater_equal", "less", "less_equal", "log", "maximum",
+    "minimum", "negative", "not_equal", "relu", "select", "sigmoid", "sqrt", "tanh",
+]  # fmt: skip
+
+
+@intrinsic
+def maximum(typing: Any, a: Any, b: Any) -> Any:
+    """Return the larger one in every lane; what is no number where one is none."""
+    return vector(vector, vector), _extreme(">")
+
+
+@intrinsic
+def minimum(typing: Any, a: Any, b: Any) -> Any:
+    """Return the smaller one in every lane; what is no number where one is none."""
+    return vector(vector, vector), _extreme("<")
+
+
+def _extreme(sign: str) -> Any:
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        a, b = args
+        chosen = builder.select(builder.fcmp_ordered(sign, a, b), a, b)
+        return builder.select(builder.fcmp_unordered("uno", a, a), a, chosen)
+
+    return code
+
+
+def _comparison(sign: str, ordered: bool = True) -> Any:
+    """Make a comparison: 1 where it holds, else 0."""
+
+    def compare(typing: Any, a: Any, b: Any) -> Any:
+        def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            found = (builder.fcmp_ordered if ordered else builder.fcmp_unordered)(sign, *args)
+            return builder.select(found, number(1.0), ZERO)
+
+        return vector(vector, vector), code
+
+    return intrinsic(compare)
+
+
+greater, greater_equal = _comparison(">"), _comparison(">=")
+less, less_equal = _comparison("<"), _comparison("<=")
+equal, not_equal = _comparison("=="), _comparison("!=", ordered=False)
+
+
+@intrinsic
+def select(typing: Any, condition: Any, a: Any, b: Any) -> Any:
+    """Return a in the lanes where the condition is not 0, else b."""
+
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        condition, a, b = args
+        return builder.select(builder.fcmp_unordered("!=", condition, ZERO), a, b)
+
+    return vector(vector, vector, vector), code
+
+
+def _called(name: str) -> Any:
+    """Make a function of one vector that LLVM has."""
+
+    def function(typing: Any, a: Any) -> Any:
+        def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            kind = ir.FunctionType(FLOATS, [FLOATS])
+            return builder.call(declared(builder, f"llvm.{name}.v{LANES}f32", kind), args)
+
+        return vector(vector), code
+
+    return intrinsic(function)
+
+
+sqrt, absolute = _called("sqrt"), _called("fabs")
+
+
+@intrinsic
+def negative(typing: Any, a: Any) -> Any:
+    """Return −a."""
+
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.fneg(args[0])
+
+    return vector(vector), code
+
+
+@intrinsic
+def relu(typing: Any, a: Any) -> Any:
+    """Return max(a, 0)."""
+
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.select(builder.fcmp_ordered("<=", args[0], ZERO), ZERO, args[0])
+
+    return vector(vector), code
 
 
 def _exp(builder: Any, x: Any) -> tuple[Any, Any]:
