@@ -282,8 +282,10 @@ def test_explain_says_where_the_loops_do_not_run(layer_of):
     layer.double()
     assert layer.explain() == told("float64 on cpu, not float32 on cpu")
     layer.to("meta")
-    assert layer.explain().endswith("not plait-cpu: float64 on meta, not float32 on cpu\n"
-                                    "  not ATen: torch has no GRU(reset='before') × Dense()")  # fmt: skip
+    assert layer.explain().endswith(
+        "not plait-cpu: float64 on meta, not float32 on cpu\n"
+        "  not ATen: torch has no GRU(reset='before') × Dense()"
+    )
 
 
 @pytest.mark.parametrize("cell", ["gru-before", "lstm-peephole"])

@@ -50,14 +50,14 @@ def phases(function: Callable[..., Any]) -> int:
     It is kept on the disk like others, where its module is a file.
     """
     options = {"error_model": "numpy"}
-    made = CFunc(function, ((types.intp,) * 4, types.void), {}, options)
+    made: Any = CFunc(function, ((types.intp,) * 4, types.void), {}, options)
     if Path(function.__code__.co_filename).exists():
         with contextlib.suppress(RuntimeError):  # nowhere to write
             made.enable_caching()
             _keep_by_content(made._cache)
     made.compile()
     _held.append(made)
-    return made.address
+    return int(made.address or 0)
 
 
 def module_of(source: str) -> ModuleType:

@@ -81,6 +81,7 @@ class State(NamedTuple):
 
 @njit
 def loop_at(a):
+    """Read a loop's table."""
     return Loop(
         load_i64(a, 0), load_i64(a, 1), load_i64(a, 2), load_i64(a, 3), load_i64(a, 4),
         load_i64(a, 5), load_i64(a, 6), load_i64(a, 7), load_i64(a, 8), load_i64(a, 9),
@@ -90,6 +91,7 @@ def loop_at(a):
 
 @njit
 def basis_at(a):
+    """Read a basis's table."""
     return Basis(
         load_i64(a, 0), load_i64(a, 1), load_i64(a, 2), load_i64(a, 3), load_i64(a, 4),
         load_i64(a, 5), load_i64(a, 6), load_i64(a, 7),
@@ -98,6 +100,7 @@ def basis_at(a):
 
 @njit
 def product_at(loop, k):
+    """Read the table of a loop's k-th product."""
     a = loop.products + 56 * k
     return Product(
         load_i64(a, 0), load_i64(a, 1), load_i64(a, 2), load_i64(a, 3), load_i64(a, 4),
@@ -107,6 +110,7 @@ def product_at(loop, k):
 
 @njit
 def state_at(loop, k):
+    """Read the table of a loop's k-th state."""
     a = loop.states + 48 * k
     return State(
         load_i64(a, 0), load_i64(a, 1), load_i64(a, 2), load_i64(a, 3), load_i64(a, 4),
@@ -122,7 +126,7 @@ def place(loop, first, count, block, live):
     for k in range(loop.stream_count):
         address, width = load_i64(loop.streams, 3 * k), load_i64(loop.streams, 3 * k + 1)
         kind = load_i64(loop.streams, 3 * k + 2)
-        if kind == BLOCK or kind == SINGLE:
+        if kind == BLOCK or kind == SINGLE:  # noqa: SIM109
             address = room
             room += (4 * width * (count if kind == BLOCK else 1) + 63) // 64 * 64
         elif kind == MEMBER and address:
@@ -135,11 +139,13 @@ def place(loop, first, count, block, live):
 
 @njit
 def address_of(live, slot):
+    """Give the address of a block's stream."""
     return load_i64(live, 1 + 2 * slot)
 
 
 @njit
 def width_of(live, slot):
+    """Give the numbers in a row of a block's stream."""
     return load_i64(live, 2 + 2 * slot)
 
 

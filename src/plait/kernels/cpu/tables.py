@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plait.kernels.cpu import emit, loops
+from plait.kernels.cpu import emit, loops, plans
 from plait.kernels.cpu.basis import Basis
 from plait.kernels.cpu.jit import module_of
 from plait.kernels.cpu.rounding import PANEL
@@ -28,7 +28,7 @@ class CompiledProgram:
     def __init__(self, program: Program, title: str) -> None:
         self.program = program
         self.gradient: Gradient = differentiate(program)
-        self.written = emit.write(program, self.gradient, title)
+        self.written = plans.write(program, self.gradient, title)
         self.homes = {p.value.value: p.index for p in program.products if p.value.op == "state"}
         self.histories = [
             k > 0 and bool({("state", k), ("new", k)} & self.gradient.leaves)
@@ -53,7 +53,7 @@ class CompiledProgram:
 
     def source_of(self, index: int) -> tuple[str, int]:
         """Return which stream holds the gradient of what a product gave, and from which gate on."""
-        shared = emit.shared_with_inputs(self.program, self.gradient, index)
+        shared = plans.shared_with_inputs(self.program, self.gradient, index)
         return (f"dheard {index}", 0) if shared is None else ("dinput", shared)
 
     def layout(self, kind: str, H: int, basis: Basis, index: int = 0) -> "Layout":
@@ -182,8 +182,8 @@ def _backward(compiled: CompiledProgram, kind: str, H: int, basis: Basis, index:
         products.append((phase, source, first * H, f"dvalue {p.index}", len(p.gates) * H, scratch))
     states, sums = [], []
     for k in range(len(program.states)):
-        parts = [f"dvalue {i}" for i in emit.pending(gradient, k)]
-        if emit.has_carry(gradient, k):
+        parts = [f"dvalue {i}" for i in plans.pending(gradient, k)]
+        if plans.has_carry(gradient, k):
             parts.insert(0, f"dstate {k}")
         states.append((parts[0], f"before {k}" if ("state", k) in gradient.leaves else None))
         sums += [(k, part) for part in parts]
