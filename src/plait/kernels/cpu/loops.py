@@ -271,9 +271,7 @@ def _set_before(loop, t, row, N, live):
 
 
 @compiled
-def weights(
-    address, which, slot, source, column, begin, end, left, right, most, grad, live
-):
+def weights(address, which, slot, source, column, begin, end, left, right, most, grad, live):
     """Add to grad `[columns, terms · H]` what comes of the steps begin … end, columns left … right.
 
     Phase `which` computes a product's value again into the stream `slot`; the gradient of what the

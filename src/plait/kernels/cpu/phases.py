@@ -107,8 +107,9 @@ class _Steps(NamedTuple):
     again: Callable[..., tuple[Tensor, ...]]
     differentiate: bool
 
-    def parts(self, tensors: Sequence[Tensor]) -> tuple[Tensor, dict[str, Tensor],
-                                                       dict[str, Tensor], list[Tensor]]:  # fmt: skip
+    def parts(
+        self, tensors: Sequence[Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor], list[Tensor]]:
         """Part what autograd hands over: input side, vectors, weights, start states."""
         v, w = len(self.vectors), len(self.weights)
         vectors = dict(zip(self.vectors, tensors[1:], strict=False))
@@ -139,6 +140,7 @@ class _Table:
 
     def run(self, which: int, at: int, rows: int) -> None:
         """Run one phase over a step's rows."""
+
         def block(first: int) -> None:
             live = empty_f32(self.layout.room(0))
             last = min(first + ROWS, rows)
@@ -274,9 +276,7 @@ def _leaves(steps: _Steps, weights: Mapping[str, Tensor], p: Product) -> dict[st
     return {n: w.detach().requires_grad_(steps.differentiate) for n, w in chosen.items()}
 
 
-def _heard(
-    compiled: CompiledProgram, p: Product, arrays: Mapping[str, Tensor], H: int
-) -> Tensor:
+def _heard(compiled: CompiledProgram, p: Product, arrays: Mapping[str, Tensor], H: int) -> Tensor:
     """Return the gradient of what a product gave, at every step."""
     name, first = compiled.source_of(p.index)
     return arrays[name][..., first * H : (first + len(p.gates)) * H]
