@@ -221,6 +221,14 @@ def _checked_gates(cell: Cell) -> tuple[str, ...]:
         twice = [n for n in names if names.count(n) > 1]
         if twice:
             raise ValueError(f"{name} names {twice[0]!r} twice in {what}")
+    for vector, times in cell.vector_sizes.items():
+        if times < 1:
+            raise ValueError(
+                f"{name}'s vector {vector!r} must be 1 or more times H long, not {times}"
+            )
+    for vector in cell.initial_vectors:
+        if vector not in cell.vector_sizes:
+            raise ValueError(f"{name} has no vector {vector!r} to start from a value")
     return gates
 
 

@@ -135,6 +135,16 @@ class OperatorLayer(nn.Module):
         _apply_within(self, fn)
         return self
 
+    def run_weight_hooks(self) -> None:
+        """Run the hooks that compute weights before a call, such as `nn.utils.weight_norm`'s.
+
+        They stand at the modules that hold weights, which nobody calls.
+        """
+        for module in self.modules():
+            if module._forward_pre_hooks and module is not self:
+                for hook in module._forward_pre_hooks.values():
+                    hook(module, ())
+
 
 def _apply_within(module: nn.Module, fn: Callable[[nn.Module], None]) -> None:
     for child in module.children():

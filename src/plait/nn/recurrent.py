@@ -311,6 +311,7 @@ class Recurrent(OperatorLayer):
         *, unroll: bool,
     ) -> tuple[Tensor, Tensor | State, Tensor | State]:  # fmt: skip
         """Outputs, final states, and with `unroll` the states of every step (else empty)."""
+        self.run_weight_hooks()
         x = checked_input(
             x, self, self.operator, self.input_size, graph, batch_first=self.batch_first
         )  # [T, B, (N,) F]

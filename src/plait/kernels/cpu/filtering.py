@@ -13,6 +13,7 @@ from plait.kernels.cpu.matmul import multiplied, summed_outer
 from plait.kernels.cpu.rounding import pack
 from plait.kernels.cpu.simd import ROWS
 from plait.kernels.sparse import Shift
+from plait.kernels.transforms import transformed
 
 BLOCK = 64
 """Rows that run through time together at most, unless a graph has more."""
@@ -93,10 +94,11 @@ class _Linear(Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         x, weight = ctx.saved_tensors
-        rows, dy = x.flatten(0, -2), grads[0].flatten(0, -2)
-        if torch.is_grad_enabled():
-            return (dy @ weight).view(x.shape), (rows.T @ dy).T
-        dy = dy.contiguous()
+        rows = x.flatten(0, -2)
+        if torch.is_grad_enabled() or transformed(grads[0]):
+            dy = grads[0].reshape(-1, len(weight))
+            return (dy @ weight).reshape(x.shape), dy.T @ rows
+        dy = grads[0].flatten(0, -2).contiguous()
         dx = None
         if ctx.needs_input_grad[0]:
             dx = multiplied(dy, pack(weight), x.shape[-1]).view(x.shape)
@@ -115,7 +117,30 @@ class _Expand(Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if transformed(grads[0]):
+            return _plainly(grads[0], ctx.filters, back=not ctx.back), None, None
         return _Expand.apply(grads[0], ctx.filters, not ctx.back), None, None  # pyright: ignore[reportReturnType]
+
+
+def _plainly(x: Tensor, filters: Filters, *, back: bool) -> Tensor:
+    """Do what `_Expand` does by operations of torch, with whole matrices."""
+    basis, (offsets, columns, values, *_) = filters.basis, filters.held
+    N = basis.nodes
+    terms = [torch.eye(N)] if basis.heard == basis.width else []
+    for k in range(basis.shifts):
+        first, last = int(offsets[k, 0]), int(offsets[k, -1])
+        place = offsets[k] - first, columns[first:last], values[first:last]
+        matrix = torch.sparse_csr_tensor(*place, (N, N)).to_dense()
+        before, now = torch.eye(N), matrix
+        for _ in range((basis.width - 1) // basis.shifts):
+            terms.append(now)
+            before, now = now, 2 * matrix @ now - before
+    stacked = torch.stack(terms)  # [terms, N, N]
+    if back:
+        parts = x.reshape(*x.shape[:-1], len(terms), -1).movedim(-2, -3)  # [..., terms, N, F]
+        return (stacked.transpose(1, 2) @ parts).sum(-3)
+    found = (stacked @ x.unsqueeze(-3)).movedim(-3, -2)  # [..., N, terms, F]
+    return found.reshape(*x.shape[:-1], -1)
 
 
 def _stack(x: Tensor, basis: Basis) -> Tensor:

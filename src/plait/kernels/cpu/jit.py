@@ -29,8 +29,11 @@ from numba import njit, types
 from numba.core.caching import IndexDataCacheFile
 from numba.core.ccallback import CFunc
 
+from plait.kernels.cpu.simd import LANES
+
 _SOURCES = hashlib.sha256(
     b"".join(path.read_bytes() for path in sorted(Path(__file__).parents[1].rglob("*.py")))
+    + bytes([LANES])
 ).hexdigest()
 
 

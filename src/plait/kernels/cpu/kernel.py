@@ -13,6 +13,7 @@ from plait.kernels.cpu.packing import Packing
 from plait.kernels.cpu.tables import CompiledProgram, Weights
 from plait.kernels.kernel import Call, State
 from plait.kernels.program import Program
+from plait.kernels.transforms import transformed
 
 
 class CompiledLoops:
@@ -86,7 +87,7 @@ def not_here(x: Tensor) -> str | None:
     """Return why no compiled code runs on a tensor now, or None where it may."""
     if torch.is_autocast_enabled(x.device.type):
         return "autocast is on"
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+    if transformed(x):
         return "torch.compile or torch.func traces the call"
     if type(x) not in (Tensor, torch.nn.Parameter):
         return f"{type(x).__name__} is no plain tensor"

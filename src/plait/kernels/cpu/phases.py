@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional as F
 
-from plait.kernels.cpu import emit, loops
+from plait.kernels.cpu import emit, loops, plans
 from plait.kernels.cpu.basis import Basis
 from plait.kernels.cpu.filtering import product_alone
 from plait.kernels.cpu.jit import empty_f32, parallel_for
@@ -23,6 +23,7 @@ from plait.kernels.cpu.recurrence import plain
 from plait.kernels.cpu.tables import CompiledProgram, Layout, addresses
 from plait.kernels.kernel import Call, State
 from plait.kernels.program import Product
+from plait.kernels.transforms import transformed
 
 ROWS = 256
 """Rows that a thread takes at a time."""
@@ -200,7 +201,7 @@ class _OverTime(Function):
         S = len(program.states)
         count = 1 + len(steps.vectors) + len(steps.weights) + S
         tensors, saved = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
-        if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
+        if torch.is_grad_enabled() or transformed(*grads):
             return None, *_again(steps, list(tensors), grads)
         x, vectors, weights, start = steps.parts([plain(t) for t in tensors])
         H, nodes = steps.row[-1], steps.nodes
@@ -214,8 +215,8 @@ class _OverTime(Function):
                 arrays[f"dheard {p.index}"] = empty_f32(*x.shape[:-1], len(p.gates) * H)
         parts = []
         for k in range(S):
-            names = [f"dvalue {i}" for i in emit.pending(compiled.gradient, k)]
-            if emit.has_carry(compiled.gradient, k):
+            names = [f"dvalue {i}" for i in plans.pending(compiled.gradient, k)]
+            if plans.has_carry(compiled.gradient, k):
                 names.insert(0, f"dstate {k}")
                 arrays[f"dstate {k}"] = torch.empty_like(start[k])
             arrays[names[0]].copy_(dfinal[k])

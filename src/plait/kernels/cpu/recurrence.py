@@ -19,6 +19,7 @@ from plait.kernels.cpu.matmul import COLUMNS, GRADIENT_ROWS, PARALLEL_THRESHOLD
 from plait.kernels.cpu.packing import Packing
 from plait.kernels.cpu.rounding import pack
 from plait.kernels.cpu.tables import CompiledProgram, Layout, Weights, addresses
+from plait.kernels.transforms import transformed
 
 State = tuple[Tensor, ...]
 
@@ -139,7 +140,7 @@ class _Recurrence(Function):
         compiled, filters, packing = layer.compiled, layer.filters, layer.packing
         states, count = len(compiled.program.states), 2 + len(layer.names)
         tensors, saved = ctx.saved_tensors[: count + states], ctx.saved_tensors[count + states :]
-        if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
+        if torch.is_grad_enabled() or transformed(*grads):
             return None, *_again(layer, list(tensors), grads)
         held = [plain(t) for t in tensors]
         start, H = held[count:], held[count].shape[-1]
