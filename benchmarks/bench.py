@@ -14,14 +14,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import compiling
 import forecast
 import graph
 import growth
+import limits
 import measure
+import own_cells
 import recurrence
 import torch
 
-ROWS = [*recurrence.ROWS, *graph.ROWS, *forecast.ROWS]
+ROWS = [*recurrence.ROWS, *own_cells.ROWS, *graph.ROWS, *forecast.ROWS]
 
 
 def main() -> None:
@@ -37,22 +40,27 @@ def main() -> None:
     if options.memory:
         print(memory(*options.memory))
         return
-    facts = measure.facts()
-    peak = facts["product, GFLOP/s"]
+    facts = measure.facts(limits.limits())
+    peak = facts["limit, GFLOP/s"]
     print(measure.shown(facts), measure.HEADER, sep="\n", flush=True)
     records = []
     for row in measure.chosen(ROWS, options.only):
         records.append(measure.measure(row, options.seconds))
         print(measure.line(records[-1], peak), flush=True)
+    compiled = compiling.table(options.only)
+    if compiled:
+        print(compiling.written(compiled), flush=True)
     if options.only:
         return
     tables = growth.tables(facts["copy, GB/s"], peak)
     for table in tables:
         print(growth.written(table), flush=True)
     folder = Path(__file__).parent
-    text = json.dumps({"facts": facts, "rows": records, "growth": tables}, indent=1)
+    text = json.dumps(
+        {"facts": facts, "rows": records, "compiling": compiled, "growth": tables}, indent=1
+    )
     Path(folder, "results.json").write_text(text + "\n")
-    Path(folder, "RESULTS.md").write_text(report(facts, records, tables))
+    Path(folder, "RESULTS.md").write_text(report(facts, records, compiled, tables))
 
 
 def memory(name: str, side: str) -> float:
@@ -65,8 +73,9 @@ def memory(name: str, side: str) -> float:
 
 
 def report(
-    facts: dict[str, Any], records: list[dict[str, Any]], tables: list[dict[str, Any]]
-) -> str:
+    facts: dict[str, Any], records: list[dict[str, Any]], compiled: list[dict[str, Any]],
+    tables: list[dict[str, Any]],
+) -> str:  # fmt: skip
     """Write it all as Markdown."""
     r = recurrence
     return "\n".join(
@@ -77,10 +86,13 @@ def report(
             f"nodes with {r.NEIGHBOURS} neighbours, T = {r.GRAPH_T}, {r.GRAPH_H} channels; large "
             "graphs of 100,000 nodes. The ratio is the median of turns taken in one process, with "
             "quartiles. \"Products alone\" are the matrix products of a step, counted, at the "
-            "speed of the largest product measured here: nobody is faster than that, and a peer's "
-            "time over it bounds what the ratio could be.", "",
+            "machine's limit, the largest of several products and of multiply-adds that stay in "
+            "registers: nobody is faster than that, and a peer's time over it bounds what the "
+            "ratio could be.", "",
             measure.HEADER,
-            *(measure.line(record, facts["product, GFLOP/s"]) for record in records), "",
+            *(measure.line(record, facts["limit, GFLOP/s"]) for record in records), "",
+            "# Compiling", "", compiling.__doc__.split("\n\n", 1)[1].strip(), "",
+            compiling.written(compiled), "",
             "# Growth", "", growth.__doc__.split("\n\n", 1)[1].strip(), "",
             *(growth.written(table) + "\n" for table in tables),
         ]

@@ -3,8 +3,8 @@
 Each line is a step forward and backward, the fastest of several. A shift over a graph, and
 attention, move bytes: for every edge its number, its value and the features of a node, for every
 node what is read and written; they are counted as if nothing stayed in a cache. A recurrence
-computes products: its operations are counted. Both stand beside what the machine does in the same
-run, the copy of a large array and the product of two large matrices.
+computes products: its operations are counted. Both stand beside what the machine does at most in
+the same run: the copy of a large array, and multiply-adds of registers or the fastest product.
 """
 
 from collections.abc import Callable
@@ -75,7 +75,7 @@ def over_sensors(T: int, B: int, nodes: int) -> Point:
     graph = Graph.from_points(torch.rand(nodes, 2), recurrence.NEIGHBOURS)
     layer = Recurrent(LSTM(peephole=True), 2, F, operator=Chebyshev(3))
     x, rows = torch.randn(T, B, nodes, 2), T * B * nodes
-    count = recurrence.recurrent_operations(4, rows, layers=1, width=F, terms=3)
+    count = recurrence.recurrent_operations(4, rows, layers=1, width=F, terms=3, inputs=2)
     size = f"T = {T}, batch {B}, {nodes} nodes"
     return Point(size, lambda: backward(layer(x, graph=graph)[0]), rows, count)
 
@@ -107,9 +107,9 @@ def step(name: str, k: int) -> Callable[[], Any]:
     return series.make(*series.sizes[k]).run
 
 
-def tables(copy: float, product: float) -> list[dict[str, Any]]:
-    """Measure all of it; `copy` in GB/s and `product` in GFLOP/s are the limits."""
-    return [table(name, copy if series.bytes else product) for name, series in SERIES.items()]
+def tables(copy: float, multiply_add: float) -> list[dict[str, Any]]:
+    """Measure all of it; `copy` in GB/s and `multiply_add` in GFLOP/s are the limits."""
+    return [table(name, copy if series.bytes else multiply_add) for name, series in SERIES.items()]
 
 
 def table(name: str, limit: float) -> dict[str, Any]:

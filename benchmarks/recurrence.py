@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from plait import GRU, LSTM, RNN, Chebyshev, Diffusion, Graph, Recurrent
+from plait import GRU, LSTM, RNN, Chebyshev, Diffusion, Graph, MinGRU, Recurrent
 from plait.tasks.text.config import TextConfig
 from plait.tasks.text.model import TextModel
 from plait.tasks.text.vocabulary import Characters
@@ -133,6 +133,19 @@ def beside_torch(cell: Any, peer: Any, **options: Any) -> Sides:
     x = torch.randn(T, B, H)
     theirs = peer(H, H, LAYERS, **options)
     ours = Recurrent.from_torch(theirs)
+    return training(ours, lambda: ours(x)[0]), training(theirs, lambda: theirs(x)[0])
+
+
+def forward_beside_torch(peer: Any, batch: int) -> Sides:
+    x = torch.randn(T, batch, H)
+    theirs = peer(H, H, LAYERS)
+    ours = Recurrent.from_torch(theirs)
+    return torch.no_grad()(lambda: ours(x)), torch.no_grad()(lambda: theirs(x))
+
+
+def min_gru(width: int, steps: int) -> Sides:
+    x = torch.randn(steps, B, width)
+    ours, theirs = Recurrent(MinGRU(), width, width), nn.GRU(width, width)
     return training(ours, lambda: ours(x)[0]), training(theirs, lambda: theirs(x)[0])
 
 
@@ -273,17 +286,33 @@ def exported(model: TextModel) -> bytes:
 
 
 def recurrent_operations(
-    gates: int, rows: int, *, layers: int = LAYERS, width: int = H, terms: int = 1
-) -> float:
-    """Count a step's products: three of each side, but for the gradient of the input itself."""
+    gates: int, rows: int, *, layers: int = LAYERS, width: int = H, terms: int = 1,
+    inputs: int | None = None,
+) -> float:  # fmt: skip
+    """Count a step's products: three of each side, but for the gradient of the input itself.
+
+    `inputs`: the features of the first layer's input; as many as channels if not given.
+    """
     recurrent = 2 * rows * terms * width * gates * width
-    inputs = recurrent if terms == 1 else 2 * rows * terms * 2 * gates * width
-    return layers * 3 * (recurrent + inputs) - inputs
+    first = 2 * rows * terms * (width if inputs is None else inputs) * gates * width
+    return 3 * (layers * recurrent + (layers - 1) * recurrent + first) - first
 
 
 def torch_row(name: str, peer: Any, least: float, gates: int, cell: Any, **options: Any) -> Row:
     make = partial(beside_torch, cell, peer, **options)
     return Row(name, f"nn.{peer.__name__}", least, make, recurrent_operations(gates, T * B))
+
+
+def forward_row(peer: Any, gates: int, batch: int) -> Row:
+    name, rows = f"{peer.__name__}, forward, batch {batch}", T * batch
+    make = partial(forward_beside_torch, peer, batch)
+    return Row(name, f"nn.{peer.__name__}", 1, make, 4 * LAYERS * rows * gates * H * H)
+
+
+def min_gru_row(width: int, steps: int) -> Row:
+    products = 2 * 2 * (2 * steps * B * width * width)  # two gates; forward and the weights'
+    make = partial(min_gru, width, steps)
+    return Row(f"MinGRU, H = {width}, T = {steps}", "nn.GRU", 1, make, products)
 
 
 def loop_row(name: str, cell: Any, kind: str, gates: int) -> Row:
@@ -300,7 +329,7 @@ def length_row(peer: Any, gates: int, steps: int, least: float) -> Row:
 def graph_row(name: str, peer: str, least: float, gates: int, terms: int, batch: int) -> Row:
     make = {"GConvLSTM": beside_gconv, "DCRNN": beside_dcrnn}[name]
     rows = GRAPH_T * batch * NODES
-    count = recurrent_operations(gates, rows, layers=1, width=GRAPH_H, terms=terms)
+    count = recurrent_operations(gates, rows, layers=1, width=GRAPH_H, terms=terms, inputs=2)
     return Row(
         f"{name} step, batch {batch}", peer, least, lambda: make(batch), count, name == "GConvLSTM"
     )
@@ -317,6 +346,7 @@ def writing_row(
     return Row(name, of, least, partial(writing, hidden, count, length, peer, weights))
 
 
+FORWARD = ((nn.RNN, 1), (nn.LSTM, 4), (nn.GRU, 3))
 CHEBYSHEV, FORMULA = "eight ChebConv of PyG", "its formula in torch"
 ROWS = [
     torch_row("LSTM, training step", nn.LSTM, 1.0, 4, LSTM()),
@@ -324,6 +354,8 @@ ROWS = [
     torch_row("RNN, training step", nn.RNN, 2.5, 1, RNN()),
     loop_row("LSTM with peepholes", LSTM(True), "lstm", 4),
     loop_row("GRU, reset before", GRU("before"), "gru", 3),
+    *(forward_row(*of, batch) for of in FORWARD for batch in (1, 8)),
+    min_gru_row(100, 1000),
     length_row(nn.LSTM, 4, 30, 1.3),
     length_row(nn.LSTM, 4, 200, 3.5),
     length_row(nn.GRU, 3, 200, 3.5),

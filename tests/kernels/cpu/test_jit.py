@@ -82,6 +82,34 @@ def test_a_later_process_finds_what_two_at_once_have_compiled(tmp_path):
     assert start("1").communicate()[0].split() == ["2", "3.5", "1.5", "3"]
 
 
+PHASES = """
+from numba import njit
+from plait.kernels.cpu.jit import phases
+
+@njit
+def inner(which, at):
+    return which + at
+
+@phases
+def entry(which, live, at, count):
+    inner(which, at)
+"""
+
+
+def test_a_later_process_does_not_compile_source_that_was_compiled(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLAIT_KERNELS", str(tmp_path))
+    monkeypatch.setattr(module, "_modules", {})
+    first = module.module_of(PHASES)
+    monkeypatch.setattr(module, "_modules", {})
+    monkeypatch.delitem(sys.modules, first.__name__)  # as a new process has none of it
+
+    def compile_(cfunc):
+        raise AssertionError("compiled again")
+
+    monkeypatch.setattr(module.CFunc, "_compile_uncached", compile_)
+    assert module.module_of(PHASES).entry
+
+
 @pytest.fixture(params=["torch's threads", "a pool"])
 def two_threads(request, monkeypatch):
     if request.param == "a pool":

@@ -14,6 +14,7 @@ import linecache
 import logging
 import math
 import os
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -98,6 +99,7 @@ def _import(source: str, digest: str) -> ModuleType:
         place = f"<{name}>"  # in memory alone
     module = ModuleType(name)
     module.__file__ = place
+    sys.modules[name] = module  # compiled code on the disk looks its module up by name
     linecache.cache[place] = (len(source), None, source.splitlines(True), place)
     exec(compile(source, place, "exec"), module.__dict__)
     return module
