@@ -113,7 +113,7 @@ def test_equations_say_what_a_product_means_over_a_graph(tmp_path):
     )  # fmt: skip
     (found,) = plait.inspect(run, equations=True)
     title, note, *lines = found.equations.splitlines()
-    assert title == "equations of GRU(reset='before') × Chebyshev(k=2, lambda_max=2)"
+    assert title == "equations of GRU(reset='before') × Chebyshev(k=3, lambda_max=2)"
     assert note.startswith("W v is this operator with the weights W, applied to v")
     assert "\n".join(lines) == GRU("before").equations()
 
