@@ -141,7 +141,7 @@ BAD = {
     "no number at all": (["--lr", "nan"], "--lr must be a finite number, not nan"),
     "a large seed": (["--seed", str(10**20)], "--seed must be less than 9223372036854775808"),
     "no whole number": (["--layers", "1.5"], "Invalid value for --layers: 1.5 is not a whole"),
-    "too much memory": (["--hidden-size", str(10**6)], "there is not enough memory for these "),
+    "too much memory": (["--hidden-size", str(10**6)], "--hidden-size 1000000 needs about 64,"),
     "all is dropped": (["--dropout", "1"], "--dropout must be less than 1, not 1.0"),
     "an unknown cell": (["--cell", "lstn"], f"no cell named 'lstn'; there are {', '.join(CELLS)}"),
     "an unknown device": (["--device", "tpu"], 'Invalid value "tpu" for --device'),
@@ -223,7 +223,7 @@ def test_bad_input_to_train_is_one_line_and_leaves_nothing(capsys, here, case):
         (["generate"], 'Command "generate" parameter --run requires an argument'),
         (["resume", "absent"], "absent is not a run folder: it has no config.json"),
         (["resume"], 'Command "resume" parameter --run requires an argument'),
-        (["resume", "ok", "more"], "Unused Tokens: ['more']"),
+        (["resume", "ok", "more"], "plait resume does not expect 'more' here: leave it out"),
         (["train", "txt"], 'Unknown command "txt"'),
         (["lern"], 'Unknown command "lern"'),
     ],
@@ -301,7 +301,8 @@ def test_an_interrupted_run_ends_with_130_and_goes_on(capsys, monkeypatch, tmp_p
     train = ["train", "text", "--data", "prose.txt", "--steps", "8", "--out", path, *SMALL]
     for words in (train, ["resume", path]):
         assert run(words) == 130
-        assert capsys.readouterr().err == f"plait: stopped at step {stop}, saved in {path}\n"
+        end = f"at step {stop}, saved in {path}; plait resume {path} goes on"
+        assert capsys.readouterr().err == f"plait: stopped {end}\n"
         stop = next(stops, None)
     said(capsys, "resume", path)
     assert [r["step"] for r in Run.open(Path(path)).records("train")] == list(range(1, 9))
@@ -321,7 +322,9 @@ def test_ctrl_c_from_outside(tmp_path):
             _, errors = process.communicate(timeout=60)
         finally:
             process.kill()
-    stopped = re.fullmatch(r"plait: stopped at step (\d+), saved in (.*)\n", errors)
+    stopped = re.fullmatch(
+        r"plait: stopped at step (\d+), saved in (.*); plait resume \2 goes on\n", errors
+    )
     assert stopped, errors
     assert (process.returncode, stopped[2]) == (130, str(tmp_path / "run"))
     assert Run.open(tmp_path / "run").load_checkpoint()[1]["step"] == int(stopped[1]) >= 5

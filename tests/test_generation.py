@@ -316,3 +316,36 @@ def test_bytes_make_characters_when_they_are_whole():
     assert set(text[2:]) == {"é", "\ufffd"}
     streamed = "".join(made.stream("ü漢", 200, seed=1))
     assert text[2:] in (streamed, streamed + "\ufffd")  # the last byte may begin a character
+
+
+def test_a_stream_drawn_by_blocks_is_the_same(model):
+    one_by_one = list(model.stream("abc", 100, seed=3))
+    for at_once in (7, 64, 1000):
+        assert list(model.stream("abc", 100, seed=3, at_once=at_once)) == one_by_one
+    endless = model.stream("abc", seed=3, at_once=7)
+    assert list(itertools.islice(endless, 100)) == one_by_one
+
+
+def test_a_prompt_of_other_line_ends_is_read_as_texts_are():
+    torch.manual_seed(1)
+    made = TextModel(Characters.of("ab\n"), TextConfig(hidden_size=4, embedding_size=4, layers=1))
+    expected = made.generate("a\nb\n\n", 9)
+    assert made.generate("a\r\nb\r\r", 9) == expected
+    assert "".join(made.stream("a\r\nb\n\r\n", 9)) == expected.removeprefix("a\nb\n\n")
+    assert made.beam_search("a\rb", 3) == made.beam_search("a\nb", 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"length": 10**13}, r"length 10{13} needs about 240,0\d\d GB of memory, and there are .* "
+                             "GB here; make it smaller, or stream"),
+        ({"count": 10**10}, r"count 10{10} of length 200 needs about .* make it smaller"),
+    ],
+)  # fmt: skip
+def test_what_the_memory_does_not_hold_is_refused_at_once(model, monkeypatch, options, message):
+    monkeypatch.setattr("plait.memory.machine_memory", lambda: 2**34)
+    with pytest.raises(InputError, match=f"^{message}$"):
+        model.generate("abc", **options)
+    with pytest.raises(InputError, match=r"^beams 10{20} of length 5 needs about"):
+        model.beam_search("abc", 5, beams=10**20)

@@ -3,10 +3,12 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from plait.errors import InputError
-from plait.json_files import read_json
+from plait.json_files import parse_json, read_json
+from plait.text_files import guess_encoding
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
@@ -57,3 +59,51 @@ def test_places_that_are_no_files(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=message):
             read_json(place)
+
+
+def mutated(content: bytes, draw: np.random.Generator) -> bytes:
+    """The content with bytes changed, doubled, taken out or exchanged."""
+    changed = bytearray(content)
+    for _ in range(int(draw.integers(1, 5))):
+        at, until = sorted(draw.integers(len(changed) + 1, size=2).tolist())
+        kind = draw.integers(4)
+        if kind == 0 and at < len(changed):
+            changed[at] = int(draw.integers(256))
+        elif kind == 1:
+            changed[at:at] = changed[at : min(until, at + 9)]
+        elif kind == 2:
+            del changed[at : min(until, at + 9)]
+        else:
+            changed[at:at] = MARKS[int(draw.integers(len(MARKS)))]
+    return bytes(changed)
+
+
+MARKS = [b"[" * 3000, b"{", b"}", b'"', b"\\u", b"\xff\xfe", b"\xef\xbb\xbf", b"\0", b"9" * 5000,
+         b"1e999", b"NaN", b"\xed\xa0\x80", b",", b"\r"]  # fmt: skip
+
+
+def refused_or_read(count: int) -> None:
+    """Whatever is given is read, or an `InputError` of one line."""
+    draw = np.random.default_rng(count)
+    whole = json.dumps({"a": [1, 2.5, None], "ä": {"b": "naïve", "c": True}}).encode()
+    refused = 0
+    for _ in range(count):
+        content = mutated(whole, draw)
+        said = ""
+        try:
+            parse_json(content, "a.json")
+        except InputError as error:
+            said = str(error)
+        refused += bool(said)
+        assert not said or (said.startswith("a.json is not JSON: ") and "\n" not in said)
+        assert b"a".decode(guess_encoding(content), "replace")
+    assert count / 10 < refused < count
+
+
+def test_ten_thousand_mutations_are_read_or_refused() -> None:
+    refused_or_read(10_000)
+
+
+@pytest.mark.slow
+def test_a_million_mutations_are_read_or_refused() -> None:
+    refused_or_read(1_000_000)

@@ -63,3 +63,33 @@ def test_a_damaged_archive_is_told(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"table\.csv\.gz is not gzipped, or damaged"):
         read_table(path)
+
+
+@pytest.mark.parametrize("name", ["table.csv", "table.csv.gz"])
+def test_what_there_is_no_memory_for_is_not_read(tmp_path, monkeypatch, name):
+    monkeypatch.setattr("plait.data.SMALL", 10)
+    monkeypatch.setattr("plait.data.free_memory", lambda: 1_000_000)
+    path = tmp_path / name
+    content = b"a,b\n" + b"1,2\n" * 5_000
+    path.write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    with pytest.raises(
+        InputError, match=r"20 KB|0\.02 MB; to read so much takes about 1\.56 MB of"
+    ):
+        read_table(path)
+    path.write_bytes(gzip.compress(content[:4000]) if name.endswith("gz") else content[:4000])
+    assert len(read_table(path)) == 999
+
+
+def test_a_row_of_separators_is_an_empty_row(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("a\n2\n,\n0\n")
+    assert read_table(path)["a"].tolist() == ["2", "", "0"]
+
+
+def test_columns_without_anything_and_counters_without_a_name_are_left_out(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text(",a,,b\n0,x,,y\n1,z,,\n")
+    assert list(read_table(path)) == ["a", "b"]
+    path.write_text(",a\n5,x\n")
+    with pytest.raises(InputError, match="line 1: column 1 has no name; name it"):
+        read_table(path)

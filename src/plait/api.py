@@ -10,6 +10,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from plait.errors import InputError
+from plait.news import heard_by
 from plait.tasks import (
     config_class,
     model_class,
@@ -17,13 +18,15 @@ from plait.tasks import (
     score_function,
     task_class,
 )
+from plait.text_files import require_path
 from plait.training.checkpoint import load_tensors, load_weights
 from plait.training.config import TrainingConfig
 from plait.training.files import write_aside
-from plait.training.loop import seed_all
 from plait.training.loop import train as run_loop
 from plait.training.progress import Progress
+from plait.training.random import seed_all
 from plait.training.run import Run, next_free
+from plait.training.sizes import require_sizes
 
 
 def train(
@@ -72,6 +75,20 @@ def train(
     >>> len(plait.load(run).generate("The ", 20))
     24
     """
+    progress = Progress() if progress is None else progress
+    with heard_by(progress.working):
+        return _train(task, out, recipe, from_run, progress, options)
+
+
+def _train(
+    task: str,
+    out: str | os.PathLike[str] | None,
+    recipe: str | None,
+    from_run: str | os.PathLike[str] | Run | None,
+    progress: Progress,
+    options: dict[str, Any],
+) -> Run:
+    """Train, whoever listens."""
     kind = config_class(task)
     earlier = None if from_run is None else _opened(from_run)
     if earlier is not None:
@@ -86,7 +103,7 @@ def train(
     problem = make_task(task, config, None if earlier is None else earlier.facts)
     facts = dict(problem.facts())
     if earlier is not None:
-        problem.begin_with(load(earlier, str(next(problem.model.parameters()).device)))
+        problem.begin_with(load(earlier, _device_of(problem)))
         facts["began_with"] = str(earlier.path.absolute())
     run = Run.create(path, task, config, facts)
     _go(problem, run, progress, resume=False)
@@ -96,15 +113,23 @@ def train(
 def resume(run: str | os.PathLike[str] | Run, progress: Progress | None = None) -> Run:
     """Go on with a run that was stopped, from its last checkpoint, bit for bit.
 
+    One that was stopped before its first checkpoint begins with step 1.
+
     On the same machine, with the same versions and threads, weights and scores come out as if
     the run had never been stopped.
 
     Raises
     ------
     InputError
-        When the folder has no checkpoint, or the data is no longer what the run began with.
+        When no checkpoint is whole, or the data is no longer what the run began with.
     """
-    run = _opened(run)
+    progress = Progress() if progress is None else progress
+    with heard_by(progress.working):
+        return _resume(_opened(run), progress)
+
+
+def _resume(run: Run, progress: Progress) -> Run:
+    """Go on, whoever listens."""
     config = config_class(run.task).from_dict(run.config)
     problem = make_task(run.task, config, run.facts)
     facts = problem.facts()
@@ -114,6 +139,8 @@ def resume(run: str | os.PathLike[str] | Run, progress: Progress | None = None) 
             f"the data is not what {run.path} began with ({changed} differ); put it back, or "
             "train anew"
         )
+    if run.is_unbegun and "began_with" in run.facts:
+        problem.begin_with(load(run.facts["began_with"], _device_of(problem)))
     _go(problem, run, progress, resume=True)
     return run
 
@@ -250,6 +277,7 @@ def predict(
     """
     run = _opened(run)
     path = run.path / "predictions.csv" if out is None else Path(out)
+    require_path(path)
     if path.exists():
         raise InputError(f"{path} exists already; give another --out")
     if not path.parent.is_dir():
@@ -266,7 +294,9 @@ def _loaded(run: Run, path: Path, device: str) -> Any:
     config = config_class(run.task).from_dict(run.config)
     try:
         model = model_class(run.task).from_facts(config, run.facts)
-    except (KeyError, TypeError) as error:
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{run.path / 'config.json'} is damaged: {error!r}") from None
     if not path.exists():
         raise InputError(f"{path} is not there; the run has not reached its first validation")
@@ -319,6 +349,7 @@ def _require_same_sizes(
 
 def make_task(task: str, config: TrainingConfig, known: Mapping[str, Any] | None = None) -> Any:
     """Make a task with its data and its model, the initial weights drawn from the seed."""
+    require_sizes(config)
     set_threads(config.threads)
     device = choose_device(config.device)
     with torch.random.fork_rng(devices=[]):
@@ -326,8 +357,11 @@ def make_task(task: str, config: TrainingConfig, known: Mapping[str, Any] | None
         return task_class(task)(config, device, known)
 
 
-def _go(problem: Any, run: Run, progress: Progress | None, *, resume: bool) -> None:
-    progress = Progress() if progress is None else progress
+def _device_of(problem: Any) -> str:
+    return str(next(problem.model.parameters()).device)
+
+
+def _go(problem: Any, run: Run, progress: Progress, *, resume: bool) -> None:
     progress.announce(
         f"plait {run.task}",
         problem.summary() | {"run folder": str(run.path)},

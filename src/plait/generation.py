@@ -10,12 +10,17 @@ from torch import Tensor, nn
 
 from plait.errors import InputError
 from plait.kernels.cpu.rounding import Kind, rounded
+from plait.memory import require_memory
 from plait.sampling import Sampling, require
 
 State = tuple[Tensor, ...]
 
 AT_ONCE = 64
 """Symbols that are written before it is looked at whether all texts have ended."""
+
+
+SYMBOL, STREAM = 24, 4_000
+"""Bytes that a written symbol takes, and a text's stream of random numbers."""
 
 
 class Vocabulary(Protocol):
@@ -95,6 +100,14 @@ class WritesText(nn.Module):
                         p.copy_(rounded(p, weights))
         return model
 
+    def clean_prompt(self, prompt: str, *, skip_unknown: bool = False) -> str:
+        r"""Return a prompt as it is read: lines that end as those of every text here, in `\n`.
+
+        With `skip_unknown` without the symbols that the model has never seen.
+        """
+        prompt = prompt.replace("\r\n", "\n").replace("\r", "\n")
+        return self.vocabulary.known(prompt) if skip_unknown else prompt
+
     def compiled(self, state: Tensor | State | None, count: int) -> "Writer | None":
         """Give a compiled writer of so many texts that starts from a state, where there is one."""
         return None
@@ -171,9 +184,10 @@ class WritesText(nn.Module):
                 **sampling,
             )  # fmt: skip
         sampler = Sampling.of(**sampling)
-        prompt = self.vocabulary.known(prompt) if skip_unknown else prompt
+        prompt = self.clean_prompt(prompt, skip_unknown=skip_unknown)
+        _require_room(self, length, "count", count or 1)
         writer = _Writer(self, prompt, sampler, seed, range(count or 1))
-        stop = [stop] if isinstance(stop, str) else [s for s in stop if s]
+        stop = [self.clean_prompt(s) for s in ([stop] if isinstance(stop, str) else stop) if s]
         written: list[list[int]] = [[] for _ in range(count or 1)]
         ended: dict[int, str] = {}
         for begin in range(0, length, AT_ONCE):
@@ -218,7 +232,8 @@ class WritesText(nn.Module):
         """
         require("length", length, length >= 0, "at least 0")
         require("beams", beams, beams >= 1, "at least 1")
-        prompt = self.vocabulary.known(prompt) if skip_unknown else prompt
+        prompt = self.clean_prompt(prompt, skip_unknown=skip_unknown)
+        _require_room(self, length, "beams", beams)
         with _standing_still(self):
             logits, state = _read(self, prompt)  # [1, V]
             texts = torch.zeros(1, 0, dtype=torch.long, device=logits.device)
@@ -243,23 +258,27 @@ class WritesText(nn.Module):
         seed: int = 0,
         sample: int = 0,
         skip_unknown: bool = False,
+        at_once: int = 1,
         **sampling: Any,
     ) -> Iterator[str]:
         """Write on, one symbol at a time, without end or for `length` symbols.
 
         Arguments are those of `generate`; `sample` is the k of text k. The prompt is not given
-        back.
+        back. With `at_once` so many symbols are drawn before the first of them is given, which is
+        faster.
         """
         require("length", length or 0, length is None or length >= 0, "at least 0")
         sampler = Sampling.of(**sampling)
-        prompt = self.vocabulary.known(prompt) if skip_unknown else prompt
+        require("at_once", at_once, at_once >= 1, "at least 1")
+        prompt = self.clean_prompt(prompt, skip_unknown=skip_unknown)
         writer = _Writer(self, prompt, sampler, seed, range(sample, sample + 1))
 
         def symbols() -> Iterator[str]:
             decode, written = self.vocabulary.decoder(prompt), 0
             while length is None or written < length:
-                yield decode(writer.write(1)[0][0])
-                written += 1
+                steps = at_once if length is None else min(at_once, length - written)
+                yield from (decode(number) for (number,) in writer.write(steps))
+                written += steps
 
         return symbols()
 
@@ -317,6 +336,14 @@ def _read(model: WritesText, prompt: str) -> tuple[Tensor, Any]:
         return model.first_logits(1), None
     logits, state = model(numbers[:, None].to(next(model.parameters()).device))  # [T, 1, V]
     return logits[-1], state
+
+
+def _require_room(model: WritesText, length: int, name: str, count: int) -> None:
+    """Refuse to write more texts at once, or longer ones, than the memory holds."""
+    states = 64 * sum(p.shape[-1] for p in model.parameters() if p.ndim == 2)  # roughly, a text
+    needed = count * (SYMBOL * length + 32 * len(model.vocabulary) + states + STREAM)
+    what = f"{name} {count} of length {length}" if count > 1 else f"length {length}"
+    require_memory(needed, what, "make it smaller, or stream" if count == 1 else "make it smaller")
 
 
 class _standing_still:  # noqa: N801 - a context manager, read as a phrase

@@ -21,7 +21,8 @@ from plait.nn.convolution import GraphConv
 from plait.nn.operators import Dense
 from plait.nn.recurrent import Recurrent
 from plait.tasks import config_class, model_class, probe_batch, repetition_function
-from plait.training.loop import seed_all
+from plait.text_files import require_path
+from plait.training.random import seed_all
 from plait.training.run import Run
 
 FLOOR = 1e-12
@@ -129,6 +130,8 @@ def inspect(
     form = "text" if equations is True else equations
     if form not in ("text", "latex", False):
         raise InputError(f"equations must be 'text' or 'latex', not {form!r}")
+    if out is not None:
+        require_path(Path(out))
     several = [runs] if isinstance(runs, (str, os.PathLike, Run)) else list(runs)
     opened = [run if isinstance(run, Run) else Run.open(Path(run)) for run in several]
     measures = [repetition_function(run.task) if repetition else None for run in opened]
@@ -247,6 +250,8 @@ def _draw_column(above: Axes, below: Axes, one: Inspection) -> None:
                 "marker": "." if steps <= FEW else "",
             }
             back = np.arange(steps)[::-1]
+            if layer.verdict == "none yet":
+                continue
             share = _drawable(layer.flow / layer.flow[-1])
             above.semilogy(back, share, label=f"{layer.name}, {when}", **look)
             below.semilogy(back, _drawable(layer.shares), **look)

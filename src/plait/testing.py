@@ -61,7 +61,7 @@ def check_cell(
 
     def outputs(*tensors: Tensor) -> tuple[Tensor, ...]:
         given, start, weights = _split(layer, names, tensors)
-        call = (given, start if len(start) > 1 else start[0])
+        call = (given, _state(start))
         y, final = torch.func.functional_call(layer, weights, call, {"graph": graph})
         return (y, *final) if isinstance(final, tuple) else (y, final)
 
@@ -225,6 +225,11 @@ def _split(
     return tensors[0], tuple(tensors[1:count]), weights
 
 
+def _state(parts: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
+    """Return several parts as they are, and the only one alone."""
+    return parts[0] if len(parts) == 1 else parts
+
+
 def _answers(
     layer: Recurrent, x: Tensor, state: tuple[Tensor, ...], graph: Graph | None,
     lengths: Tensor | None,
@@ -233,8 +238,7 @@ def _answers(
     given = {"x": x.clone().requires_grad_()}
     given |= {f"state {k}": s.clone().requires_grad_() for k, s in enumerate(state)}
     start = tuple(given[f"state {k}"] for k in range(len(state)))
-    begin = start if len(start) > 1 else start[0]
-    y, final = layer(given["x"], begin, graph=graph, lengths=lengths)
+    y, final = layer(given["x"], _state(start), graph=graph, lengths=lengths)
     outputs = (y, *final) if isinstance(final, tuple) else (y, final)
     generator = torch.Generator().manual_seed(2)
     weighting = [torch.randn(o.shape, generator=generator, dtype=torch.float64) for o in outputs]
@@ -250,11 +254,10 @@ def _check_independence(
     layer: Recurrent, x: Tensor, state: tuple[Tensor, ...], graph: Graph | None
 ) -> None:
     lengths = torch.tensor([4, 2, 3])
-    whole, _ = layer(x, state if len(state) > 1 else state[0], graph=graph, lengths=lengths)
+    whole, _ = layer(x, _state(state), graph=graph, lengths=lengths)
     for b, length in enumerate(lengths.tolist()):
         start = tuple(s[:, b : b + 1] for s in state)
-        begin = start if len(start) > 1 else start[0]
-        alone, _ = layer(x[:length, b : b + 1], begin, graph=graph)
+        alone, _ = layer(x[:length, b : b + 1], _state(start), graph=graph)
         _near(whole[:length, b : b + 1], alone, EXACT, f"sequence {b} in a batch, beside alone")
 
 

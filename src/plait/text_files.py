@@ -113,7 +113,11 @@ def read_text_file(
     'café'
     """
     require_encoding(encoding, flag)
-    content = read_content(path, times)
+    return as_text(path, read_content(path, times), encoding, flag)
+
+
+def as_text(path: Path, content: bytes, encoding: str = "utf-8", flag: str | None = None) -> str:
+    """Return what was read of a file as text; `InputError` as `read_text_file` raises it."""
     try:
         text = content.decode(encoding)
     except UnicodeError as error:

@@ -262,9 +262,7 @@ def test_the_model_is_left_as_it_is(batch):
 
 def test_saturated_answers_let_no_gradient_through(batch):
     model = Last(RNN()).double()
-    with torch.no_grad():
-        model.output.weight.zero_()
-    (layer,) = gradient_flow(model, batch).layers
+    (layer,) = gradient_flow(model, batch, lambda a, _: torch.sigmoid(a + 1e3).sum()).layers
     assert (layer.memory, layer.verdict) == (0, "vanishing")
     assert "no gradient reaches even the last step" in layer.explain()
 
@@ -291,3 +289,16 @@ def test_advice_fits_the_cell():
     assert layer([1e3, 1.0], 0.5).explain().startswith("exploding: the gradient grows to 1e+03")
     assert layer([math.nan, 1.0], None).verdict == "exploding"
     assert layer([0.5, 1.0], None).explain() == "healthy: 0.5 of the gradient is left 1 steps back"
+
+
+def test_an_output_of_zeros_is_no_vanishing_gradient(batch):
+    model = Last(RNN())
+    nn.init.zeros_(model.output.weight)
+    flow = gradient_flow(model, batch)
+    (layer,) = flow.layers
+    assert layer.verdict == "none yet"
+    assert layer.explain().startswith("none yet: the output layer's weights are all zero")
+    assert "vanishing" not in str(flow)
+    assert flow.output > 0  # it learns, and lets the gradient through from then on
+    nn.init.ones_(model.output.weight)
+    assert gradient_flow(model, batch).layers[0].verdict != "none yet"

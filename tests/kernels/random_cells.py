@@ -82,7 +82,7 @@ def random_cells(draw: Any) -> RandomCell:
     states = draw(st.integers(1, 3))
     instructions = draw(st.lists(INSTRUCTION, min_size=3, max_size=12))
     products = [("recurrent", draw(st.sampled_from(GATES)), draw(NUMBER))]
-    return RandomCell(states, tuple([*products, *instructions]))
+    return RandomCell(states, (*products, *instructions))
 
 
 def evaluate(results: Sequence[Node], leaf: Any, H: int) -> list[Tensor]:

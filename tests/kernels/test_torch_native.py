@@ -81,10 +81,11 @@ def test_explain_names_the_kernel_and_the_reason(cell, dtype, expected):
     assert named == [f"layer 0: {expected}", f"layer 1: {expected}"]
 
 
-def test_explain_says_why_it_is_the_reference():
+def test_explain_says_why_it_is_no_faster_kernel():
     assert Recurrent(GRU(), 3, 5, operator=Twice()).explain() == (
-        "layer 0: reference - plain torch, step by step\n"
-        "  not oneDNN, ATen: torch has no GRU(reset='after') × Twice()\n"
+        "layer 0: plait-cpu-steps - compiled steps of GRU(reset='after'), Twice() in torch "
+        "between them\n"
+        "  not oneDNN: torch has no GRU(reset='after') × Twice()\n"
         "  not cuDNN: x lies on cpu\n"
         "  not plait-cpu: Twice() has no basis: it is not linear"
     )

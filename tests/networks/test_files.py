@@ -1,5 +1,7 @@
 """Tables of edges and nodes: what they become, and what is refused, with file, line and id."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -85,7 +87,7 @@ def test_ids_and_labels_are_texts_whatever_they_look_like(read):
     network = read("source,target\nNA,01\n1,nan\n", "name,label\nNA,1\n01,01\n1,NA\nnan,1.0\n",
                    label="label")  # fmt: skip
     assert network.ids == ("NA", "01", "1", "nan")
-    assert network.classes == ("01", "1", "1.0", "NA")
+    assert (network.classes, network.labels.tolist()) == (("01", "1", "1.0"), [1, 0, -1, 2])
     assert network.features is None
 
 
@@ -181,3 +183,78 @@ def test_a_column_of_too_many_texts_is_refused(read, monkeypatch):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(InputError, match=r"cannot read .*edges\.csv: No such file"):
         read_network(tmp_path / "edges.csv")
+
+
+def test_the_index_of_a_table_is_no_feature(read):
+    rows = [("ann", 31, "red"), ("bob", 40, "blue"), ("cem", 22, "red")]
+    for head, first in (
+        (",id,age,club", 0),
+        ("Unnamed: 0,id,age,club", 0),
+        ("index,id,age,club", 1),
+    ):
+        nodes = f"{head}\n" + "".join(
+            f"{first + k},{name},{age},{club}\n" for k, (name, age, club) in enumerate(rows)
+        )
+        network = read(EDGES, nodes, label="club")
+        assert network.features.shape == (3, 1)
+        assert "which only numbers the rows" in network.columns
+    assert network.columns == (
+        "edges: source, target; nodes: id = 'id', label = 'club' (2 classes), numbers: 'age', left "
+        "out: 'index', which only numbers the rows"
+    )
+
+
+def test_an_index_that_the_edges_name_is_the_id(read):
+    network = read("source,target\n0,1\n1,2\n", ",age,club\n0,31,a\n1,40,b\n2,22,a\n", label="club")
+    assert network.ids == ("0", "1", "2")
+    assert network.features.shape == (3, 1)
+    with pytest.raises(InputError, match=r"nodes\.csv, line 1: column 2 has no name; name it, or"):
+        read(EDGES, "id,,club\nann,5,a\nbob,7,b\ncem,5,a\n")
+
+
+def test_a_constant_feature_is_0(read):
+    network = read(EDGES, "id,t\nann,0.1\nbob,0.1\ncem,0.1\n")
+    assert network.features.tolist() == [[0.0], [0.0], [0.0]]
+
+
+def test_german_tables(read):
+    nodes = "id;h;w\nann;1,75;1.200\nbob;50,0;900\ncem;0,5;1.500\n"
+    h, w = np.array([1.75, 50, 0.5]), np.array([1200, 900, 1500.0])
+    expected = np.stack([(x - x.mean()) / x.std() for x in (h, w)], 1)
+    network = read(EDGES, nodes)
+    torch.testing.assert_close(network.features, torch.tensor(expected, dtype=torch.float32))
+    assert network.columns.endswith("numbers: 'h', 'w', decimal commas")
+
+
+def test_what_means_missing_is_said_and_the_mean_may_stand_in(read):
+    ids = [f"n{k}" for k in range(8)]
+    edges = "source,target\n" + "".join(f"{a},{b}\n" for a, b in pairwise(ids))
+    ages = [20, 999, 24, 22, 999, 30, 25, 21]
+    nodes = "id,age\n" + "".join(f"{i},{age}\n" for i, age in zip(ids, ages, strict=True))
+    (note,) = read(edges, nodes).notes
+    assert note == (
+        "2 values are 999 in 'age', far from all others: if they mean missing, --missing=999"
+    )
+    network = read(edges, nodes, missing=["999"])
+    known = np.array([20, 24, 22, 30, 25, 21])
+    assert network.features[[1, 4]].tolist() == [[0.0], [0.0]]
+    assert network.features[5].item() == pytest.approx((30 - known.mean()) / known.std())
+    assert network.notes == ("2 of 'age' missing, where the mean of the others stands",)
+
+
+def test_texts_of_too_many_kinds_are_refused(read):
+    ids = [f"n{k}" for k in range(30)]
+    edges = "source,target\n" + "".join(f"{a},{b}\n" for a, b in pairwise(ids))
+    nodes = "id,name\n" + "".join(f"{i},person {i}\n" for i in ids)
+    with pytest.raises(
+        InputError, match=r"'name' has 30 different texts in 30 rows, such as 'pers"
+    ):
+        read(edges, nodes)
+    few = "id,name\n" + "".join(f"{i},kind {k % 15}\n" for k, i in enumerate(ids))
+    assert read(edges, few).features.shape == (30, 15)
+
+
+@pytest.mark.parametrize("age", ["1e200", "-1e31"])
+def test_numbers_that_cannot_be_computed_with(read, age):
+    with pytest.raises(InputError, match=r"line 3: the 'age' of node 'bob' is beyond ±1e\+30"):
+        read(EDGES, NODES.replace("40", age))

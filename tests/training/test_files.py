@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from plait.errors import InputError
 from plait.training.files import write_aside, write_json
 
 
@@ -65,3 +66,15 @@ def test_json_has_no_numbers_that_other_readers_refuse(tmp_path, value):
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "a.json", {"new": value})
     assert (tmp_path / "a.json").read_text() == '{\n  "old": 1\n}\n'
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_what_is_no_file_is_not_written_over(tmp_path, kind):
+    path = tmp_path / kind
+    if kind == "folder":
+        path.mkdir()
+    if kind == "pipe":
+        os.mkfifo(path)
+    with pytest.raises(InputError, match=f"^{path} is no file that can be written over"):
+        write_aside(path, b"content")
+    assert not path.is_file()

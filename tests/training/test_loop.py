@@ -267,7 +267,10 @@ def test_dropout_and_the_seed_matter_to_the_last_bit(tmp_path):
 def test_an_interrupted_run_says_where_it_stands(tmp_path, action):
     config = TrainingConfig(steps=9, save_every=1000)
     path = tmp_path / "run"
-    with pytest.raises(Interrupted, match=f"^stopped at step 5, saved in {re.escape(str(path))}$"):
+    with pytest.raises(
+        Interrupted,
+        match=f"^stopped at step 5, saved in {re.escape(f'{path}; plait resume {path}')} goes on$",
+    ):
         go(path, config, at={5: action})
     assert Run.open(path).load_checkpoint()[1]["step"] == 5
     assert [r["step"] for r in Run.open(path).records("train")] == [1, 2, 3, 4, 5]

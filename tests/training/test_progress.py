@@ -46,7 +46,11 @@ def test_plain_lines(clock):
         clock.now += 0.5
         progress.validated(2, {"loss": 2.25, "bits_per_character": 3.25}, best=True)
         progress.sampled(2, "[bold] a\nb")
+        clock.now += 9.9
+        progress.validated(2, {"loss": 2.5}, best=False)  # too soon for a line of its own
+        clock.now += 0.1
         progress.validated(2, {"loss": 2.25}, best=False)
+        progress.working("scoring the test part")
         progress.tested(2, {"bits_per_character": 1.0, "ngram_order": 1234})
         progress.notice("mind [this]")
     assert stream.getvalue() == (
@@ -57,10 +61,25 @@ def test_plain_lines(clock):
         "bits per character 3.2500 (best); 7,680 characters/s, 16:40 left\n"
         "--- it writes, at step 2:\n[bold] a\nb\n---\n"
         "step 2/4000: training loss 2.5000, bits per character 3.0000; validation loss 2.2500; "
-        "7,680 characters/s, 16:40 left\n"
+        "366 characters/s, 5:49:50 left\n"
+        "scoring the test part …\n"
         "test, with the weights of step 2: bits per character 1.0000, ngram order 1,234\n"
         "mind [this]\n"
     )
+
+
+def test_validations_that_follow_fast_have_ten_lines(clock):
+    stream = io.StringIO()
+    progress = PlainProgress(stream)
+    progress.announce("plait nodes", {}, steps=200, rate=1, unit="nodes")
+    progress.start(0, 0.0, [])
+    for step in range(1, 201):
+        progress.step(step, {"loss": 1.0})
+        clock.now += 0.01
+        if step % 5 == 0:
+            progress.validated(step, {"loss": 1.0}, best=False)
+    lines = [line.split("/")[0] for line in stream.getvalue().splitlines()[1:]]
+    assert lines == [f"step {step}" for step in (5, *range(20, 201, 20))]
 
 
 @pytest.mark.parametrize(
@@ -145,3 +164,66 @@ def test_a_terminal_gets_the_panel_and_a_pipe_the_lines(monkeypatch):
     terminal = io.StringIO()
     terminal.isatty = lambda: True
     assert type(progress_for(terminal)) is LiveProgress
+
+
+SCORES = {"loss": 1.0, "mean_absolute_error": 2.0, "root_mean_square_error": 3.0, "mape": 4.0,
+          "coverage_of_the_quantiles": 5.0}  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 200])
+def test_scores_fit_into_any_terminal(clock, width):
+    console = Console(force_terminal=True, file=io.StringIO(), width=width, color_system=None)
+    progress = LiveProgress(console)
+    announce(progress)
+    with progress:
+        progress.step(1, SCORES)
+        progress.validated(1, SCORES, best=True)
+        progress.tested(1, SCORES)
+        shown = Console(file=io.StringIO(), width=width, color_system=None)
+        shown.print(progress._scores())
+    lines = shown.file.getvalue().splitlines()
+    numbers = [f"{value:.4f}" for value in SCORES.values()]
+    if width == 200:
+        assert [line.split()[-5:] for line in lines[-3:]] == [numbers] * 3
+    else:
+        rows = [line.split()[-3:] for line in lines if line.count("0000") == 3]
+        assert rows == [[number] * 3 for number in numbers]
+    assert max(map(len, lines)) <= width
+
+
+def test_what_takes_a_while_is_said_in_place_of_the_time_left(live, clock):
+    with live:
+        live.step(1, {"loss": 1.0})
+        clock.now += 1.0
+        assert "left" in rendered(live)
+        live.working("scoring the test part")
+        assert "scoring the test part …" in rendered(live)
+        assert "left" not in rendered(live)
+        live.tested(1, {"loss": 1.0})
+        assert "scoring" not in rendered(live)
+
+
+def test_what_would_steer_the_terminal_is_shown(clock):
+    console = Console(force_terminal=True, file=io.StringIO(), width=100, color_system=None)
+    progress = LiveProgress(console)
+    progress.announce("plait text", {"text": "a\x1b[2J.txt"}, steps=1, rate=1, unit="characters")
+    progress.start(0, 0.0, [])
+    with progress:
+        progress.notice("b\x1b]0;title\x07")
+        progress.sampled(0, "c\x1b[31m\u202ed")
+        progress.step(1, {"loss": 1.0})
+    written = console.file.getvalue()
+    for text in (r"a\x1b[2J.txt", r"b\x1b]0;title\x07", r"c\x1b[31m\u202ed"):
+        assert text in written
+    for mark in ("\x1b[2J", "\x1b]0", "\x1b[31m", "\x07", "\u202e"):
+        assert mark not in written
+
+
+def test_a_line_stays_free_for_what_the_terminal_echoes(live):
+    with live:
+        live.step(1, {"loss": 1.0})
+        live.sampled(1, "text")
+        shown = Console(file=io.StringIO(), width=100, color_system=None)
+        shown.print(live.live.get_renderable(), end="")
+    assert shown.file.getvalue().endswith("╯\n\n")
+    assert not rendered(live).endswith("╯\n\n")

@@ -240,3 +240,11 @@ def test_the_next_free_name(tmp_path):
     for expected in ("a", "a-2", "a-3"):
         assert next_free(tmp_path, "a").name == expected
         next_free(tmp_path, "a").mkdir()
+
+
+def test_a_fact_that_is_missing_names_the_file(run):
+    facts = Run.open(run.path).facts
+    assert facts == run.facts
+    with pytest.raises(InputError, match=r"config\.json is damaged: its facts have no 'sha512'$"):
+        facts["sha512"]
+    assert facts.get("sha512") is None

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -11,10 +12,13 @@ from typing import Any
 from plait.errors import InputError
 from plait.json_files import read_json
 from plait.tasks import config_class
+from plait.text_files import require_path
 from plait.training.config import TrainingConfig
 from plait.training.files import write_json
 
 FORMAT = 1
+MOST = 100_000
+"""Runs that a grid may have."""
 NOT_VARIED = {"seed": "give --seeds", "threads": "give --threads and --jobs"}
 YES, NO = ("true", "yes", "1"), ("false", "no", "0")
 
@@ -72,11 +76,19 @@ class Grid:
             raise InputError("nothing varies; give --vary FIELD=VALUE,VALUE")
         for name, values in vary.items():
             _require_variable(kind, name, values, options)
+        count = math.prod(map(len, vary.values()))
+        if count > MOST:
+            raise InputError(f"--vary makes {count} combinations; a grid has at most {MOST} runs")
         combinations = [
             dict(zip(vary, values, strict=True)) for values in itertools.product(*vary.values())
         ]
         configs = [kind.of({**options, **values}, recipe) for values in combinations]
         seeds = _seeds(seeds, configs[0].seed)
+        if len(seeds) * len(configs) > MOST:
+            raise InputError(
+                f"{len(seeds)} seeds of {len(configs)} combinations are more than the {MOST} runs "
+                "that a grid may have; give fewer --seeds"
+            )
         plans = tuple(
             Plan(values, replace(config, seed=seed), path / _folder(values, seed))
             for seed in seeds
@@ -92,6 +104,7 @@ class Grid:
 
         Raises `InputError`, and writes nothing, where something else is.
         """
+        require_path(self.path)
         file = self.path / "grid.json"
         if not file.exists():
             if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
@@ -191,6 +204,8 @@ def _seeds(seeds: int | Sequence[int], first: int) -> tuple[int, ...]:
     if isinstance(seeds, int):
         if seeds < 1:
             raise InputError(f"--seeds must be at least 1, not {seeds}")
+        if seeds > MOST:
+            raise InputError(f"--seeds must be at most {MOST}, the runs of a grid, not {seeds}")
         return tuple(range(first, first + seeds))
     if not seeds or len(set(seeds)) < len(seeds):
         raise InputError(f"--seeds must be numbers, each once, not {list(seeds)}")

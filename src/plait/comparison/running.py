@@ -1,7 +1,6 @@
 """Making the runs of a grid, one after another or in processes side by side."""
 
 import multiprocessing
-import shutil
 import traceback
 from collections import deque
 from collections.abc import Callable
@@ -16,8 +15,8 @@ import torch
 from plait.api import resume, train
 from plait.comparison.grid import Grid, Plan
 from plait.errors import InputError
-from plait.training.loop import Interrupted, stop_signals
 from plait.training.run import Run
+from plait.training.signals import Interrupted, stop_signals
 
 Say = Callable[[str], None]
 STOPPED = "stopped, every run saved; the same command goes on"
@@ -105,16 +104,8 @@ def _make(task: str, options: dict[str, Any], path: Path) -> str | None:
 
 
 def _begun(path: Path) -> bool:
-    """Whether there is a run to go on with; one cut off before its first save is cleared away."""
-    if not (path / "config.json").exists():
-        return False
-    run = Run.open(path)
-    if any(path.glob("checkpoint/*.safetensors")):
-        return True
-    with run.locked():  # nobody else is at it
-        pass
-    shutil.rmtree(path)
-    return False
+    """Whether there is a run to go on with."""
+    return (path / "config.json").exists()
 
 
 @dataclass

@@ -6,7 +6,7 @@ A network that is to remember must be taught across time: what step t did must b
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -54,6 +54,8 @@ class LayerFlow:
         Spectral radius of each gate's recurrent matrix; empty for operators other than `Dense`.
     closed, opened : float or None
         Shares of σ-gate activations below 0.1 and above 0.9; None for cells without.
+    zero_output : bool
+        Whether the weights of the output layer are all zero, which lets no gradient through.
     """
 
     name: str
@@ -64,6 +66,7 @@ class LayerFlow:
     radius: Mapping[str, float]
     closed: float | None
     opened: float | None
+    zero_output: bool = False
 
     @property
     def memory(self) -> int | None:
@@ -75,7 +78,9 @@ class LayerFlow:
 
     @property
     def verdict(self) -> str:
-        """What it is: "vanishing", "exploding" or "healthy"."""
+        """What it is: "vanishing", "exploding", "healthy"; "none yet" where the output is zero."""
+        if self.zero_output and not self.flow.any():
+            return "none yet"
         last = float(self.flow[-1])
         if not bool(self.flow.isfinite().all()) or float(self.flow.max()) > EXPLODED * last:
             return "exploding"
@@ -84,6 +89,11 @@ class LayerFlow:
     def explain(self) -> str:
         """Say in plain words what the flow means, and what to try."""
         steps, back = len(self.flow), len(self.flow) - 1
+        if self.verdict == "none yet":
+            return (
+                "none yet: the output layer's weights are all zero, as some are before the first "
+                "step, and let no gradient through; this says nothing of the recurrent layer"
+            )
         if not self.flow[-1]:
             return "vanishing: no gradient reaches even the last step; the answers are saturated"
         left = float(self.flow[0] / self.flow[-1])
@@ -211,6 +221,7 @@ def gradient_flow(
     value = loss(answers, targets)
     output = getattr(model, "output", None)
     weight = getattr(output, "weight", None)
+    zero = isinstance(weight, Tensor) and not weight.any()
     wanted: list[Tensor] = [weight] if isinstance(weight, Tensor) else []
     for _, watch in watched.values():
         wanted += [s for state in watch.states_seen for s in state] + watch.heard
@@ -222,7 +233,10 @@ def gradient_flow(
     return GradientFlow(
         value.item(),
         float(gradients[id(weight)].norm()) if id(weight) in gradients else None,
-        tuple(_layer_flow(n, strand, w, gradients) for n, (strand, w) in watched.items()),
+        tuple(
+            replace(_layer_flow(n, strand, w, gradients), zero_output=zero)
+            for n, (strand, w) in watched.items()
+        ),
     )
 
 

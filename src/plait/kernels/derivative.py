@@ -192,7 +192,7 @@ RULES: dict[str, Rule] = {
     ),
     "rowsum": lambda n, y, g, *args: (g,) * len(args),
 }  # fmt: skip
-"""Of each operation, the gradients of its arguments from that of its result; None: there is none."""
+"""Of each operation, the gradients of its arguments from that of its result, or None."""
 
 
 def _kept(program: Program, wanted: Iterable[Node]) -> list[Node]:

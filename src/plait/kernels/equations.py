@@ -7,72 +7,13 @@ that differs (δu_i), and by a state.
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from plait.kernels.derivative import Gradient, differentiate
+from plait.kernels.notation import LATEX, LATEX_SIGNS, SIGNS, TEXT, Notation
 from plait.kernels.program import FUNCTIONS, LEAVES, Node, Program, ancestors
 
 SUM, PRODUCT, ATOM = 1, 2, 3
 """How tightly an expression holds together."""
-
-
-@dataclass(frozen=True)
-class Notation:
-    """How things are written."""
-
-    times: str
-    functions: dict[str, str]
-    fraction: str
-    weight: str  # of a matrix, a gate and what it multiplies
-    transposed: str
-    outer: str
-    subscript: str
-    delta: str
-    partial: str
-    over_time: str
-    where: str
-    mean: str
-    total: str
-
-
-TEXT = Notation(
-    times=" ⊙ ",
-    functions={"sigmoid": "σ({})", "tanh": "tanh({})", "exp": "exp({})", "log": "log({})",
-               "sqrt": "√({})", "abs": "|{}|", "relu": "max(0, {})", "maximum": "max({}, {})",
-               "minimum": "min({}, {})"},
-    fraction="{} / {}",
-    weight="{} {}",
-    transposed="{}ᵀ {}",
-    outer="{} {}ᵀ",
-    subscript="{}_{}",
-    delta="δ{}",
-    partial="∂L/∂{}",
-    over_time="Σ_t {}",
-    where="({} where {}, else {})",
-    mean="mean({})",
-    total="sum({})",
-)  # fmt: skip
-
-LATEX = Notation(
-    times=r" \odot ",
-    functions={"sigmoid": r"\sigma({})", "tanh": r"\tanh({})", "exp": r"\exp({})",
-               "log": r"\log({})", "sqrt": r"\sqrt{{{}}}", "abs": r"|{}|",
-               "relu": r"\max(0, {})", "maximum": r"\max({}, {})", "minimum": r"\min({}, {})"},
-    fraction=r"\frac{{{}}}{{{}}}",
-    weight=r"{}\,{}",
-    transposed=r"{}^\top {}",
-    outer=r"{} {}^\top",
-    subscript=r"{}_{{{}}}",
-    delta=r"\delta {}",
-    partial=r"\frac{{\partial L}}{{\partial {}}}",
-    over_time=r"\sum_t {}",
-    where=r"({} \text{{ where }} {} \text{{, else }} {})",
-    mean=r"\operatorname{{mean}}({})",
-    total=r"\operatorname{{sum}}({})",
-)  # fmt: skip
-
-_SIGNS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤", "eq": "=", "ne": "≠"}
-_LATEX_SIGNS = _SIGNS | {"ge": r"\ge", "le": r"\le", "ne": r"\ne"}
 
 
 def equations(program: Program, form: str = "text") -> tuple[list[str], list[str]]:
@@ -92,7 +33,7 @@ def equations(program: Program, form: str = "text") -> tuple[list[str], list[str
 class _Writer:
     def __init__(self, program: Program, notation: Notation) -> None:
         self.program, self.n = program, notation
-        self.signs = _SIGNS if notation is TEXT else _LATEX_SIGNS
+        self.signs = SIGNS if notation is TEXT else LATEX_SIGNS
         self.names: dict[int, str] = {}
         self.gradient: Gradient = differentiate(program)
 

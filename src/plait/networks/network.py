@@ -42,6 +42,8 @@ class Network:
         The published ones, where there are any.
     notes : tuple of str
         What a user may want to know of how it was read.
+    columns : str
+        Of what was read from tables: what each column was taken for.
 
     Example
     -------
@@ -60,6 +62,7 @@ class Network:
     classes: tuple[str, ...] = ()
     parts: Parts | None = None
     notes: tuple[str, ...] = ()
+    columns: str = ""
 
     @property
     def sha256(self) -> str:

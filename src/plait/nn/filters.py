@@ -18,8 +18,8 @@ from plait.nn.operators import Basis
 class Filter:
     """y = Σ_m W_m B_m x: M basis terms B_m in the shifts of a graph, each with its matrix.
 
-    The terms are x itself (with `includes_identity`), then for every shift S the Chebyshev polynomials
-    T_1(S), T_2(S), …, with T_k = 2 S T_{k−1} − T_{k−2} and T_0 = 1. The weight is
+    The terms are x itself (with `includes_identity`), then for every shift S the Chebyshev
+    polynomials T_1(S), T_2(S), …, with T_k = 2 S T_{k−1} − T_{k−2} and T_0 = 1. The weight is
     `[outputs, M, inputs]`, or a matrix when M = 1.
 
     Two ways give the same answer. Shift first: the terms of x, then one product with all matrices.

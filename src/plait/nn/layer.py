@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from plait.kernels import reference
+from plait.kernels.cpu.packing import Packing
 from plait.kernels.kernel import Call
 from plait.kernels.program import Program
 from plait.kernels.trace import gate_names
@@ -99,38 +100,60 @@ class Layer(OperatorLayer):
         found = {"bias": self.bias, "recurrent_bias": self.recurrent_bias, **self.vectors}
         return {name: p for name, p in found.items() if p is not None}
 
+    def acting_operator(self) -> Operator:
+        """Return the operator as it acts now, in training or in evaluation."""
+        return for_mode(self.operator, self.training)
+
+    def weights_of(
+        self, weights: Mapping[str, Tensor], gates: Sequence[str]
+    ) -> Mapping[str, Tensor]:
+        """Return the recurrent weights of some gates."""
+        return {name: self._rows(w, gates, self.recurrent_gates) for name, w in weights.items()}
+
+    def input_side(self, rows: Tensor, graph: Any, packing: Packing) -> Tensor:
+        """Return the input side of packed rows `[P, (N,) F]`, without its bias."""
+        operator, weights = self.acting_operator(), dict(self.inputs)
+        if not isinstance(graph, list | tuple):
+            return operator.apply(rows, weights, graph)
+        x = rows.unflatten(0, (packing.T, packing.B))
+        parts = [operator.apply(x[span], weights, one) for span, one in _spans(graph, packing.T)]
+        return torch.cat(parts).flatten(0, 1)
+
     def run_plainly(self, call: Call) -> tuple[Tensor, State, State]:
         """Run in plain torch: outputs `[T, B, (N,) H]`, final states, states of every step."""
         mask = None
         if call.dropout:
             mask = F.dropout(torch.ones_like(call.start[0]), call.dropout)
-        operator = for_mode(self.operator, self.training)
-        parts: list[State] = []
-        state = call.start
-        for span, graph in _spans(call.graph, len(call.x)):
-            keep = None if call.keep is None else call.keep[span]
-            x_gates = operator.apply(call.x[span], dict(self.inputs), graph)
-            h, state, states = self.over_time(
-                x_gates, state, graph, keep, mask, dict(self.recurrent), self.all_vectors()
-            )
-            parts.append((h, *states))
-        h, *states = parts[0] if len(parts) == 1 else map(torch.cat, zip(*parts, strict=True))
-        return h, state, tuple(states)
+        operator = self.acting_operator()
+        parts = [
+            operator.apply(call.x[span], dict(self.inputs), graph)
+            for span, graph in _spans(call.graph, len(call.x))
+        ]
+        x_gates = parts[0] if len(parts) == 1 else torch.cat(parts)
+        return self.over_time(
+            x_gates, call.start, call.graph, call.keep, mask, dict(self.recurrent),
+            self.all_vectors(),
+        )  # fmt: skip
 
     def over_time(
         self, x_gates: Tensor, start: State, graph: Any, keep: Tensor | None, mask: Tensor | None,
         weights: Mapping[str, Tensor], vectors: Mapping[str, Tensor],
     ) -> tuple[Tensor, State, State]:  # fmt: skip
-        """Run the cell over a stretch of time in which the graph stays the same.
-
-        `x_gates [T, B, (N,) G·H]` is without its bias.
-        """
+        """Run the cell over a stretch of time, from `x_gates [T, B, (N,) G·H]` without its bias."""
         if "bias" in vectors:
             x_gates = x_gates + self.spread(vectors["bias"], self.bias_gates, self.gates)
-        operator = for_mode(self.operator, self.training)
-        recurrent = self._recurrent_side(operator, graph, mask, weights, vectors)
+        operator, state = self.acting_operator(), start
         own = {name: vectors[name] for name in self.vectors}
-        return reference.run(self.cell.step, x_gates, recurrent, start, own, keep)
+        parts: list[State] = []
+        for span, one in _spans(graph, len(x_gates)):
+            recurrent = self._recurrent_side(operator, one, mask, weights, vectors)
+            kept = None if keep is None else keep[span]
+            h, state, states = reference.run(
+                self.cell.step, x_gates[span], recurrent, state, own, kept
+            )
+            parts.append((h, *states))
+        h, *states = parts[0] if len(parts) == 1 else map(torch.cat, zip(*parts, strict=True))
+        return h, state, tuple(states)
 
     def _recurrent_side(
         self, operator: Operator, graph: Any, mask: Tensor | None, weights: Mapping[str, Tensor],
@@ -148,9 +171,7 @@ class Layer(OperatorLayer):
                     f"{(*missing, None)[0]!r}, which has no recurrent weights; those that have: "
                     f"{', '.join(self.recurrent_gates) or 'none'}"
                 )
-            chosen = {
-                name: self._rows(w, gates, self.recurrent_gates) for name, w in weights.items()
-            }
+            chosen = self.weights_of(weights, gates)
             bias = None
             if "recurrent_bias" in vectors:
                 bias = self.spread(vectors["recurrent_bias"], self.recurrent_bias_gates, gates)

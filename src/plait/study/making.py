@@ -7,6 +7,7 @@ from pathlib import Path
 
 from plait.errors import InputError
 from plait.json_files import read_json
+from plait.text_files import require_path
 from plait.training.files import write_json
 from plait.training.progress import Progress
 
@@ -97,6 +98,7 @@ def _section(given: str) -> str:
 
 def _require_mine(folder: Path, quick: bool) -> Sequence[str]:
     """Give the sections that a folder has; refuse one that holds something else."""
+    require_path(folder)
     file = folder / "study.json"
     if not file.exists():
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

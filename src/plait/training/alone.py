@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
+from plait.news import LOGGER
 from plait.training.config import TrainingConfig
-from plait.training.loop import Interrupted, seed_all, train
+from plait.training.loop import seed_all, train
 from plait.training.progress import Progress
 from plait.training.run import Run
 
@@ -29,10 +30,8 @@ def train_alone(
         seed_all(config.seed, 0)
         task = make(config, device)
         run = Run.create(Path(folder) / "run", task.name, config, task.facts())
-        try:
-            train(task, run, Progress())
-        except Interrupted:
-            raise Interrupted("stopped before the test was done; the run is saved") from None
+        LOGGER.info("training another network, to stand beside this one")
+        train(task, run, Progress())
         (test,) = run.records("test")
     return {
         name: value for name, value in test.items() if name not in ("step", "kind", "best_step")

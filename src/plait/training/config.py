@@ -39,6 +39,10 @@ class TrainingConfig:
     patience = 0
     """Steps without a better validation after which to stop, 0: none; an option of some tasks."""
 
+    smoothing = 1
+    """Validations in a row whose mean score decides which weights are kept, those of the last of
+    them; 1 where a single one is no matter of chance."""
+
     steps: int = option(1000, "Weight updates.", least=1)
     lr: float = option(0.001, "Learning rate (of Adam).", least=0)
     schedule: Literal["constant", "cosine"] = option(

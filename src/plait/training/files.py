@@ -6,9 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from plait.errors import InputError
+
 
 def write_aside(path: Path, content: bytes) -> None:
-    """Write a file beside `path`, flush it to the disk, and rename it to `path`."""
+    """Write a file beside `path`, flush it to the disk, and rename it to `path`.
+
+    Raises `InputError` where a folder, a device or a pipe is in its place.
+    """
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is no file that can be written over; give another")
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with aside.open("wb") as file:

@@ -2,12 +2,13 @@
 
 import contextlib
 import math
-import signal
+import re
+import shlex
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from types import FrameType
 from typing import Any
 
 import torch
@@ -15,14 +16,12 @@ from torch import Tensor, nn
 
 from plait.errors import InputError
 from plait.training.checkpoint import load_tensors, load_weights, pack_optimizer, unpack_optimizer
-from plait.training.config import TrainingConfig
 from plait.training.progress import Progress
+from plait.training.random import seed_all
 from plait.training.run import Run
+from plait.training.schedule import learning_rate
+from plait.training.signals import Interrupted, stop_signals
 from plait.training.task import Carry, Task
-
-
-class Interrupted(KeyboardInterrupt):
-    """The run was stopped by a signal, with everything saved."""
 
 
 @dataclass
@@ -34,6 +33,8 @@ class Trainee:
     best: float
     best_step: int
     seconds: float
+    best_loss: float = math.inf
+    """The validation loss beside `best`, which decides between equals where scores are smoothed."""
     converged_step: int = 0
     """The first step at which a validation left nothing to learn; 0: not yet."""
 
@@ -68,45 +69,6 @@ def train(task: Task, run: Run, progress: Progress, *, resume: bool = False) -> 
                 run.flush()
 
 
-def seed_all(seed: int, step: int) -> None:
-    """Set torch's generators to a value that depends on the seed and the step alone.
-
-    The value is that of SplitMix64 (Steele et al. 2014), the seed's output being the second start.
-    """
-    number = _split_mix(_split_mix(seed) + step)
-    torch.default_generator.manual_seed(number)  # torch.manual_seed looks for every backend
-    if torch.cuda.is_initialized():
-        torch.cuda.manual_seed_all(number)
-
-
-def _split_mix(state: int) -> int:
-    """Scatter a number over 64 bits; NumPy's SeedSequence costs a tenth of a millisecond."""
-    z = (state + 0x9E3779B97F4A7C15) % 2**64
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
-    z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
-    return z ^ z >> 31
-
-
-def learning_rate(config: TrainingConfig, step: int) -> float:
-    """Give the learning rate of a step; the first is step 1.
-
-    With warm-up w and n steps in all: lr · step / w while step < w; after that lr ("constant"),
-    or lr · (1 + cos(π (step − w) / (n − w))) / 2 ("cosine").
-
-    >>> from plait.training.config import TrainingConfig
-    >>> from plait.training.loop import learning_rate
-    >>> config = TrainingConfig(steps=100, lr=1.0, schedule="cosine", warmup=10)
-    >>> [round(learning_rate(config, s), 3) for s in (1, 10, 55, 100)]
-    [0.1, 1.0, 0.5, 0.0]
-    """
-    if step < config.warmup:
-        return config.lr * step / config.warmup
-    if config.schedule == "constant" or config.steps <= config.warmup:
-        return config.lr
-    share = (step - config.warmup) / (config.steps - config.warmup)
-    return config.lr * (1 + math.cos(math.pi * share)) / 2
-
-
 class Loop:
     """One training: what it needs, and what a step, a validation and a save do."""
 
@@ -128,6 +90,7 @@ class Loop:
         self.average = [p.detach().clone() for p in self.parameters] if config.average else []
         self.validate_every = config.validate_every or max(1, config.steps // 10)
         self.milestones = {max(1, config.steps * k // 3) for k in (1, 2, 3)}
+        self.validations: deque[tuple[float, float]] = deque(maxlen=config.smoothing)
         worst = math.inf if task.lower_is_better else -math.inf
         self.now = Trainee(step=0, carry=task.start(), best=worst, best_step=0, seconds=0.0)
 
@@ -139,7 +102,7 @@ class Loop:
             self._load_best()
             self._draw()  # it may have been stopped right before
             return
-        if resume:
+        if resume and not run.is_unbegun:
             self._restore()
         else:
             self._save()  # so that a run can be resumed whatever stops it, and whenever
@@ -160,7 +123,7 @@ class Loop:
                     saved = time.monotonic()
                 if stop.is_set() and not self._over():
                     self._draw()
-                    raise Interrupted(f"stopped at step {now.step}, saved in {run.path}")
+                    raise Interrupted(self._stopped(f"at step {now.step}"))
             if not run.records("test"):
                 self._test()
         for scores in run.records("test"):
@@ -174,6 +137,11 @@ class Loop:
         validated = now.step - now.step % self.validate_every
         in_vain = config.patience > 0 and validated - now.best_step >= config.patience
         return now.step >= config.steps or converged or in_vain
+
+    def _stopped(self, where: str) -> str:
+        """Say where a run was stopped, and how to go on with it."""
+        path = self.run_folder.path
+        return f"stopped {where}, saved in {path}; plait resume {shlex.quote(str(path))} goes on"
 
     def _finished(self) -> str:
         """Say at which step a run ended."""
@@ -218,10 +186,25 @@ class Loop:
 
     def _require_finite(self, name: str, value: float) -> None:
         if not math.isfinite(value):
-            raise InputError(
-                f"training broke down: {name} is {value} at step {self.now.step}; what was saved "
-                f"before is kept in {self.run_folder.path}; try a smaller --lr or --max-norm"
-            )
+            raise self._breakdown(f"{name} is {value}")
+
+    def _breakdown(self, what: str) -> InputError:
+        return InputError(
+            f"training broke down: {what} at step {self.now.step}; what was saved before is kept "
+            f"in {self.run_folder.path}; try a smaller --lr or --max-norm"
+        )
+
+    def _scores(self, score: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+        """Score, and say so where weights or scores are no longer finite numbers."""
+        for name, p in self.model.named_parameters():
+            if not p.isfinite().all():
+                raise self._breakdown(f"a weight of {name} is not a finite number")
+        try:
+            return score()
+        except ValueError as error:  # of scikit-learn, which takes no such scores
+            if isinstance(error, InputError) or not re.search(r"NaN|infinity", str(error)):
+                raise
+            raise self._breakdown("scores are not finite numbers") from None
 
     @contextlib.contextmanager
     def _evaluating(self) -> Iterator[None]:
@@ -241,11 +224,11 @@ class Loop:
     def _validate(self) -> None:
         now, task = self.now, self.task
         with self._evaluating():
-            scores = task.validate()
+            scores = self._scores(task.validate)
             score = scores[task.criterion]
             self._require_finite(task.criterion, score)
-            if score < now.best if task.lower_is_better else score > now.best:
-                now.best, now.best_step = score, now.step
+            if self._is_best(score, scores.get("loss", math.inf)):
+                now.best_step = now.step
                 run = self.run_folder
                 run.save_model(run.model_path, self.model.state_dict(), now.step)
         self.run_folder.log("valid", now.step, {"seconds": now.seconds, **scores})
@@ -254,6 +237,23 @@ class Loop:
         if not now.converged_step and self.config.converged(scores):
             now.converged_step = now.step
             self.progress.notice(f"converged at step {now.step}")
+
+    def _is_best(self, score: float, loss: float) -> bool:
+        """Whether these are the weights to keep: by this score, or its mean with those before.
+
+        Until there are enough for a mean the latest weights are kept, which the first mean beats.
+        """
+        now, lower = self.now, self.task.lower_is_better
+        self.validations.append((score, loss))
+        wanted = min(self.config.smoothing, -(-self.config.steps // self.validate_every))
+        if len(self.validations) < wanted:
+            return True
+        score, loss = (sum(part) / wanted for part in zip(*self.validations, strict=True))
+        equal = wanted > 1 and score == now.best and loss < now.best_loss
+        if not (equal or (score < now.best if lower else score > now.best)):
+            return False
+        now.best, now.best_loss = score, loss
+        return True
 
     def _show_milestone(self) -> None:
         now, run = self.now, self.run_folder
@@ -275,10 +275,10 @@ class Loop:
         tensors |= {f"optimizer.{k}": v for k, v in pack_optimizer(self.optimizer).items()}
         tensors |= {f"carry.{i}": v for i, v in enumerate(now.carry)}
         tensors |= {f"average.{i}": v for i, v in enumerate(self.average)}
-        best = now.best if math.isfinite(now.best) else None
+        best, best_loss = (x if math.isfinite(x) else None for x in (now.best, now.best_loss))
         facts = {
             "step": now.step, "best": best, "best_step": now.best_step, "seconds": now.seconds,
-            "converged_step": now.converged_step,
+            "converged_step": now.converged_step, "best_loss": best_loss,
         }  # fmt: skip
         run.flush(to_disk=True)
         run.save_checkpoint(tensors, facts)
@@ -298,11 +298,20 @@ class Loop:
         now.best = now.best if facts["best"] is None else facts["best"]
         now.converged_step = facts.get("converged_step", 0)
         run.cut_back(now.step)
+        best_loss = facts.get("best_loss")
+        now.best_loss = math.inf if best_loss is None else best_loss
+        for record in run.records("valid"):
+            score = (record[self.task.criterion], record.get("loss", math.inf))
+            self.validations.append(score)
 
     def _test(self) -> None:
         run, best_step = self.run_folder, self._load_best()
-        with torch.no_grad():
-            scores: Mapping[str, Any] = self.task.test()
+        self.progress.working("scoring the test part")
+        try:
+            with torch.no_grad():
+                scores = self._scores(self.task.test)
+        except Interrupted:  # in the training of a network that stands beside this one
+            raise Interrupted(self._stopped("before the test was done")) from None
         steps = {"best_step": best_step}
         if self.now.converged_step:
             steps["converged_step"] = self.now.converged_step
@@ -332,37 +341,3 @@ class _Parts:
     def numbered(self, prefix: str) -> list[Tensor]:
         named = self.named(prefix)
         return [named[str(i)] for i in range(len(named))]
-
-
-@contextlib.contextmanager
-def stop_signals() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C or SIGTERM into an event; the second Ctrl-C acts at once.
-
-    Within another it gives the other's event: what stops a run stops those that would follow.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield threading.Event()
-        return
-    outer = signal.getsignal(signal.SIGINT)
-    if isinstance(outer, _Stop):
-        yield outer.event
-        return
-    stop = _Stop(threading.Event())
-    previous = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop.event
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-@dataclass(frozen=True)
-class _Stop:
-    """What hears the signals."""
-
-    event: threading.Event
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        if self.event.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.event.set()

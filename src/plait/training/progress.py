@@ -1,21 +1,29 @@
 """What a person sees while a run goes on: a live panel on a terminal, plain lines in a pipe."""
 
 import contextlib
+import math
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self, TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.measure import Measurement
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from plait.terminal import printable, show
+
 WINDOW = 100
 """Steps over which the shown training scores are averaged."""
+
+LINES, SECONDS = 10, 10.0
+"""Plain lines of a training at least, where it validates so often, and seconds after which a
+validation has a line however many there were."""
 
 
 class Progress:
@@ -47,6 +55,9 @@ class Progress:
         self.step_now = step
         self.recent.append(record)
 
+    def working(self, text: str) -> None:
+        """Hear of something that takes a while, such as the test, as it begins."""
+
     def validated(self, step: int, scores: Mapping[str, float], *, best: bool) -> None:
         """Hear of a validation."""
 
@@ -75,10 +86,15 @@ class Progress:
 
 
 class PlainProgress(Progress):
-    """A line at every validation, sample and test, for a pipe or a log file."""
+    """A line at validations, at every sample and test, for a pipe or a log file.
+
+    Validations that follow one another fast are told ten times in a training.
+    """
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream if stream is not None else sys.stdout
+        self.told = -math.inf
+        self.told_step = 0
 
     def announce(self, title: str, lines: Mapping[str, str], *, steps: int, rate: float,
                  unit: str) -> None:  # fmt: skip
@@ -87,7 +103,15 @@ class PlainProgress(Progress):
         for name, value in lines.items():
             self._print(f"  {name}: {value}")
 
+    def working(self, text: str) -> None:
+        self._print(f"{text} …")
+
     def validated(self, step: int, scores: Mapping[str, float], *, best: bool) -> None:
+        now, part = time.monotonic(), max(1, self.steps // LINES)
+        due = step // part > self.told_step // part or step == self.steps
+        if not due and now - self.told < SECONDS:
+            return
+        self.told, self.told_step = now, step
         train = _scores(self.averages(), skip=("gradient_norm",))
         valid = _scores(scores)
         mark = " (best)" if best else ""
@@ -107,7 +131,7 @@ class PlainProgress(Progress):
 
     def _print(self, text: str) -> None:
         with contextlib.suppress(BrokenPipeError):  # nobody reads on: train to the end all the same
-            print(text, file=self.stream, flush=True)
+            show(text, self.stream)
 
 
 class LiveProgress(Progress):
@@ -120,13 +144,14 @@ class LiveProgress(Progress):
         self.test: Mapping[str, float] = {}
         self.test_step = 0
         self.text, self.text_step = "", 0
+        self.work, self.live_now = "", False
 
     def announce(self, title: str, lines: Mapping[str, str], *, steps: int, rate: float,
                  unit: str) -> None:  # fmt: skip
         super().announce(title, lines, steps=steps, rate=rate, unit=unit)
         table = Table.grid(padding=(0, 2))
         for name, value in lines.items():
-            table.add_row(Text(name, style="dim"), Text(value))
+            table.add_row(Text(name, style="dim"), Text(self._plain(value)))
         self.console.print(Panel(table, title=title, title_align="left", border_style="cyan"))
 
     def start(self, step: int, seconds: float, records: list[dict[str, Any]]) -> None:
@@ -137,43 +162,72 @@ class LiveProgress(Progress):
                 self.validation = {k: record[k] for k in names}
                 self.validation_step = record["step"]
         self.live = Live(
-            get_renderable=self._render, console=self.console, refresh_per_second=4, transient=True
+            # below it an empty line for the terminal's ^C, which would push a full one down
+            get_renderable=lambda: Group(self._render(), Text()),
+            console=self.console,
+            refresh_per_second=4,
+            transient=True,
         )
 
     def __enter__(self) -> Self:
         self.live.start()
+        self.live_now = True
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.live_now, self.work = False, ""
         self.live.stop()
         if self.step_now > self.first_step:
             self.console.print(self._render())
+
+    def step(self, step: int, record: Mapping[str, float]) -> None:
+        super().step(step, record)
+        self.work = ""
+
+    def working(self, text: str) -> None:
+        self.work = text
+        if not self.live_now:
+            self.console.print(Text(self._plain(f"{text} …"), style="dim"))
 
     def validated(self, step: int, scores: Mapping[str, float], *, best: bool) -> None:
         self.validation, self.validation_step = dict(scores), step
 
     def sampled(self, step: int, text: str) -> None:
-        self.text, self.text_step = text, step
+        self.text, self.text_step = self._plain(text), step
 
     def tested(self, step: int, scores: Mapping[str, float]) -> None:
+        self.work = ""
         self.test, self.test_step = dict(scores), step
 
     def notice(self, text: str) -> None:
-        self.console.print(Text(text, style="yellow"))
+        self.console.print(Text(self._plain(text), style="yellow"))
+
+    def _plain(self, text: str) -> str:
+        """Write a text as the terminal can show it, so that its width is known."""
+        encoding = self.console.encoding
+        return printable(text).encode(encoding, "backslashreplace").decode(encoding)
 
     def _render(self) -> Group:
         head = Table.grid(padding=(0, 1))
         bar = ProgressBar(total=self.steps, completed=self.step_now, width=32)
         time_left = f"{_clock(self.seconds_left())} left" if self.step_now > self.first_step else ""
         speed = f"{self.speed():,.0f} {self.unit}/s"
-        head.add_row(bar, f"{self.step_now:,}/{self.steps:,} steps", speed, time_left)
-        scores = Table(box=None, padding=(0, 2), pad_edge=False, header_style="dim")
-        scores.add_column("")
+        steps = f"{self.step_now:,}/{self.steps:,} steps"
+        work = Text(self._plain(f"{self.work} …"))
+        head.add_row(bar, *([steps, work] if self.work else [steps, speed, time_left]))
+        parts: list[Any] = [head, self._scores()]
+        if self.text:
+            title = f"it writes, at step {self.text_step:,}"
+            parts.append(Panel(Text(self.text), title=title, title_align="left", style="dim"))
+        return Group(*parts)
+
+    def _scores(self) -> Table:
+        """Lay the scores out a part a line; or, where they do not fit, a score a line."""
         averages = {k: v for k, v in self.averages().items() if k != "gradient_norm"}
-        for name in averages:
-            scores.add_column(name.replace("_", " "), justify="right")
-        label = f"training, mean of {len(self.recent)} steps"
-        scores.add_row(label, *(_number(v) for v in averages.values()))
+        rows = [["", *(name.replace("_", " ") for name in averages)]]
+        rows.append(
+            [f"training, mean of {len(self.recent)} steps", *map(_number, averages.values())]
+        )
         for part, step, held_out in (
             ("validation, step", self.validation_step, self.validation),
             ("test, weights of step", self.test_step, self.test),
@@ -181,12 +235,21 @@ class LiveProgress(Progress):
             if held_out:
                 values = (held_out.get(n) for n in averages)
                 cells = ("" if v is None else _number(v) for v in values)
-                scores.add_row(f"{part} {step:,}", *cells)
-        parts: list[Any] = [head, scores]
-        if self.text:
-            title = f"it writes, at step {self.text_step:,}"
-            parts.append(Panel(Text(self.text), title=title, title_align="left", style="dim"))
-        return Group(*parts)
+                rows.append([f"{part} {step:,}", *cells])
+        wide = _table(rows)
+        endless = self.console.options.update(max_width=10_000)
+        needed = Measurement.get(self.console, endless, wide).maximum
+        return wide if needed <= self.console.width else _table(list(zip(*rows, strict=True)))
+
+
+def _table(rows: Sequence[Sequence[str]]) -> Table:
+    """Lay rows out under the first one."""
+    table = Table(box=None, padding=(0, 2), pad_edge=False, header_style="dim")
+    for k, name in enumerate(rows[0]):
+        table.add_column(Text(name), justify="right" if k else "left")
+    for row in rows[1:]:
+        table.add_row(*map(Text, row))
+    return table
 
 
 def progress_for(stream: TextIO) -> Progress:

@@ -12,6 +12,7 @@ curves.png          the learning curves
 import contextlib
 import json
 import os
+import shlex
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -23,7 +24,7 @@ from torch import Tensor
 
 from plait.errors import InputError
 from plait.json_files import read_json
-from plait.text_files import require_path
+from plait.text_files import read_content, require_path
 from plait.training.checkpoint import load_tensors, save_tensors
 from plait.training.config import TrainingConfig
 from plait.training.files import write_aside, write_json
@@ -68,7 +69,12 @@ class Run:
     def require_free(path: Path) -> None:
         """Refuse, with `InputError`, a place where something is already."""
         require_path(path)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if (path / "config.json").exists():
+            raise InputError(
+                f"{path} exists already; give another --out, or resume it: plait resume "
+                f"{shlex.quote(str(path))}"
+            )
+        if path.exists() and (not path.is_dir() or any(map(_is_content, path.iterdir()))):
             raise InputError(f"{path} exists already; give another --out, or resume it")
 
     @classmethod
@@ -91,7 +97,7 @@ class Run:
         for name, kind in (("task", str), ("config", dict), ("facts", dict)):
             if not isinstance(content.get(name), kind):
                 raise InputError(f"{file} is damaged: it has no usable {name!r}")
-        return cls(path, content["task"], content["config"], content["facts"])
+        return cls(path, content["task"], content["config"], _Facts(content["facts"], file))
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -101,9 +107,9 @@ class Run:
             lock.acquire(timeout=0)
         except Timeout:
             try:
-                who = json.loads(owner.read_text())
+                who = read_json(owner)
                 other = f"process {who['process']} on {who['host']}"
-            except (OSError, ValueError, KeyError):
+            except (InputError, KeyError, TypeError):
                 other = "another process"
             raise InputError(f"{self.path} is in use by {other}") from None
         try:
@@ -141,13 +147,13 @@ class Run:
         if not self.metrics_path.exists():
             return []
         records = []
-        lines = self.metrics_path.read_text(encoding="utf-8").splitlines()
+        lines = read_content(self.metrics_path).decode(errors="replace").splitlines()
         for number, line in enumerate(lines, 1):
             try:
                 record = json.loads(line)
                 if record["step"] >= 0 and kind in (None, record["kind"]):
                     records.append(record)
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 if number < len(lines):
                     raise InputError(f"{self.metrics_path}, line {number}: damaged") from None
         return records
@@ -190,6 +196,11 @@ class Run:
         for old in self._checkpoints()[CHECKPOINTS_KEPT:]:
             old.unlink()
 
+    @property
+    def is_unbegun(self) -> bool:
+        """Whether it was stopped before its first checkpoint, so that nothing is learnt yet."""
+        return not (self._checkpoints() or self.model_path.exists() or self.records())
+
     def load_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any], list[str]]:
         """Read the newest whole checkpoint, and say which newer ones are damaged.
 
@@ -207,6 +218,22 @@ class Run:
 
     def _checkpoints(self) -> list[Path]:
         return sorted(self.path.glob("checkpoint/step-*.safetensors"), reverse=True)
+
+
+class _Facts(dict[str, Any]):
+    """Facts read from a file; one that is asked for and missing names the file."""
+
+    def __init__(self, facts: Mapping[str, Any], file: Path) -> None:
+        super().__init__(facts)
+        self.file = file
+
+    def __missing__(self, name: str) -> Any:
+        raise InputError(f"{self.file} is damaged: its facts have no {name!r}")
+
+
+def _is_content(file: Path) -> bool:
+    """Whether a file is more than what a process left that was killed while it wrote."""
+    return not (file.name.startswith(".") and file.suffix == ".part")
 
 
 def next_free(folder: Path, name: str) -> Path:

@@ -274,7 +274,7 @@ def test_explain_says_where_the_loops_do_not_run(layer_of):
             "layer 0: reference - plain torch, step by step\n"
             "  not oneDNN, ATen: torch has no GRU(reset='before') × Dense()\n"
             "  not cuDNN: x lies on cpu\n"
-            f"  not plait-cpu: {reason}"
+            f"  not plait-cpu, plait-cpu-steps: {reason}"
         )
 
     with torch.autocast("cpu", torch.bfloat16):
@@ -282,8 +282,10 @@ def test_explain_says_where_the_loops_do_not_run(layer_of):
     layer.double()
     assert layer.explain() == told("float64 on cpu, not float32 on cpu")
     layer.to("meta")
-    assert layer.explain().endswith("not plait-cpu: float64 on meta, not float32 on cpu\n"
-                                    "  not ATen: torch has no GRU(reset='before') × Dense()")  # fmt: skip
+    assert layer.explain().endswith(
+        "not plait-cpu, plait-cpu-steps: float64 on meta, not float32 on cpu\n"
+        "  not ATen: torch has no GRU(reset='before') × Dense()"
+    )
 
 
 @pytest.mark.parametrize("cell", ["gru-before", "lstm-peephole"])

@@ -5,7 +5,7 @@ import pytest
 import torch
 from numba import njit
 
-from plait.kernels.cpu import simd
+from plait.kernels.cpu import simd_functions
 from plait.kernels.cpu.matmul import product
 from plait.kernels.cpu.rounding import pack
 from plait.kernels.cpu.simd import LANES, load, store
@@ -14,19 +14,19 @@ from plait.kernels.cpu.simd import LANES, load, store
 @njit
 def _sigmoid(x, y, count):
     for j in range(0, count, LANES):
-        store(y, j, count - j, simd.sigmoid(load(x, j, count - j)))
+        store(y, j, count - j, simd_functions.sigmoid(load(x, j, count - j)))
 
 
 @njit
 def _tanh(x, y, count):
     for j in range(0, count, LANES):
-        store(y, j, count - j, simd.tanh(load(x, j, count - j)))
+        store(y, j, count - j, simd_functions.tanh(load(x, j, count - j)))
 
 
 @njit
 def _exp(x, y, count):
     for j in range(0, count, LANES):
-        store(y, j, count - j, simd.exp(load(x, j, count - j)))
+        store(y, j, count - j, simd_functions.exp(load(x, j, count - j)))
 
 
 @njit

@@ -105,12 +105,48 @@ def test_each_node_keeps_its_nearest_only():
         ("0,1,0\n1,0\n0,0,0\n", "line 2: the line before has more or fewer columns"),
         ("0,1,0\n1,0,x\n0,0,0\n", "line 2: 'x' is no finite number"),
         ("", "roads.csv has 0 rows and 0 columns, and the series 3 nodes"),
+        (
+            "id\na\nb\nc\n",
+            "roads.csv has no coordinates beside the id; give lat and lon, or x and y",
+        ),
+        (
+            "id,lat,lon\na,-118.3,34.1\nb,-118.2,34.2\nc,-118.1,34.3\n",
+            "line 2, column 'lat': -118.3 is beyond ±90 degrees; are latitude and longitude "
+            "swapped?",
+        ),
+        (
+            "id,lat,lon\na,34.1,10\nb,34.2,200\nc,34,9\n",
+            "line 3, column 'lon': 200 is beyond ±180 degrees; give degrees",
+        ),
+        ("id,x,y\na,1e200,0\nb,1,1\nc,2,2\n", "line 2: 1e200 is beyond ±1e+30"),
+        ("source,target,weight\na,b,1e39\nb,c,1\n", "line 2: the weight of 'a' → 'b' is beyond"),
+        (
+            "from,to\na,b\nb,c\n",
+            "roads.csv: its first line, from, to, is not that of edges (source, ",
+        ),
+        ("a,b\nb,c\n", "say which columns edges have with --source and --target"),
     ],
 )
 def test_what_does_not_fit_the_series_is_named(write, text, message):
     with pytest.raises(InputError) as caught:
         read_graph(write(text), IDS, 1)
     assert message in str(caught.value)
+
+
+def test_places_have_what_columns_they_need(write):
+    text = ",id,name,lat,lon\n0,a,x,0,179.9\n1,b,y,0,-179.9\n2,c,z,0,178\n"
+    plain = read_graph(write("id,lat,lon\na,0,179.9\nb,0,-179.9\nc,0,178\n"), IDS, 1)
+    joined = read_graph(write(text), IDS, 1)
+    assert dense(joined.graph) == dense(plain.graph)
+    assert joined.source.endswith("roads.csv: places by 'lat' and 'lon', passed over: 'name'")
+    german = read_graph(write("id;x;y\na;0;0\nb;0;1,25\nc;0;3,5\n"), IDS, 1)
+    np.testing.assert_array_equal(german.places, [[0, 0], [0, 1.25], [0, 3.5]])
+
+
+def test_columns_of_an_edge_list_may_be_named(write):
+    columns = {"source": "from", "target": "to", "weight": "cost"}
+    joined = read_graph(write("from,to,cost\na,b,2\nb,c,0.5\n"), IDS, 1, columns=columns)
+    assert dense(joined.graph) == ROADS
 
 
 def test_neighbours_must_be_there(write):

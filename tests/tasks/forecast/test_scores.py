@@ -5,7 +5,7 @@ from itertools import chain
 import numpy as np
 import pytest
 
-from plait.tasks.forecast.scores import Errors, node_errors, quantile_scores, table
+from plait.tasks.forecast.scores import Errors, gain, node_errors, quantile_scores, table
 
 generator = np.random.default_rng(0)
 TRUTH = generator.standard_normal((5, 7, 3))
@@ -65,3 +65,26 @@ def test_quantiles_by_their_definition():
     assert scores["pinball"] == pytest.approx(np.mean(losses), rel=1e-12)
     assert scores["coverage"] == pytest.approx(np.mean(within), rel=1e-12)
     assert scores["coverage_wanted"] == 0.8
+
+
+def test_numbers_of_any_size_stand_apart():
+    big = {"rmse_at": [1.234567e9], "rmse_to": [123456.7]}
+    record = {f"{m}_{k}": big[f"rmse_{k}"] for m in ("mae", "rmse", "mape") for k in ("at", "to")}
+    cells = [line.split()[1:] for line in table({"x": record}, [1]).splitlines()[1::2]]
+    assert cells == [["1.23e+09", "1.23e+05"]] * 2 + [["1.23e+11", "1.23e+07"]]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "said"),
+    [
+        (3.0, 4.0, "the network wins by 25.0%"),
+        (0.0, 4.0, "the network wins by 100.0%"),
+        (4.4, 4.0, "it wins by 10.0%: take it, "),
+        (0.5, 1e-9, "it wins by 0.5: take it, "),
+        (0.5, 0.0, "it wins by 0.5: take it, "),
+        (0.0, 0.0, "neither makes an error"),
+        (2.0, 2.0, "both are as good"),
+    ],
+)
+def test_who_wins_is_never_a_ratio_to_nothing(ours, theirs, said):
+    assert gain(ours, theirs).startswith(said)

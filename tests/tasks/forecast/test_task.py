@@ -1,6 +1,7 @@
 """The whole way, as a user goes it: train, read the table, predict, go on, and every mistake."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import plait
 from plait.cli import run as run_command
 from plait.errors import InputError
 from plait.tasks.forecast.config import ForecastConfig
+from plait.tasks.forecast.data import read_data
 from plait.tasks.forecast.task import ForecastTask, pointwise, sampling
 from plait.training.checkpoint import load_tensors
 
@@ -188,7 +190,7 @@ BAD = {
     "unsorted": (["--data", "unsorted.csv"], "unsorted.csv, line 7: 2024-03-01 04:00:00 comes aft"),
     "uneven": (
         ["--data", "uneven.csv"],
-        "uneven.csv, line 6: 2024-03-01 05:00:00 comes 2 hours after the row before, others 1 hour",
+        "uneven.csv, line 6: 2024-03-01 04:00 is missing before 2024-03-01 05:00 (steps of 1 hour)",
     ),
     "constant": (
         ["--data", "constant.csv"],
@@ -300,3 +302,112 @@ def test_named_series_are_read(name):
     shape, edges = {"chickenpox": ((521, 20), 102), "los-loop": ((2016, 207), 2833)}[name]
     assert (data.series.values.shape, data.joined.graph.num_edges) == (shape, edges)
     assert data.series.frequency == {"chickenpox": "W-MON", "los-loop": "5min"}[name]
+
+
+def cycle(*values: float) -> pd.Series:
+    return pd.Series(np.resize(np.array(values, dtype=float), 120))
+
+
+DENSE = {**TINY, "operator": "dense", "steps": 3, "horizon": 2, "data": "own.csv"}
+
+
+def test_a_share_of_0_counts_nowhere(capsys):
+    frame = pd.DataFrame({"a": cycle(0, 1, 2, 0, 3, 1, 0, 2), "b": cycle(1, 0, 0, 2, 0, 1, 4, 0)})
+    frame.to_csv("own.csv", index=False)
+    run = plait.train("forecast", out="run", **DENSE)
+    (test,) = run.records("test")
+    begin = len(frame) - 24  # of the test part: a fifth of 116 steps after the history
+    truth, before = (frame.to_numpy()[begin - k : len(frame) - k] for k in (0, 1))
+    share = np.abs(truth - before)[truth != 0] / truth[truth != 0]
+    assert test["table"]["last value"]["mape_at"][0] == pytest.approx(share.mean(), rel=1e-12)
+    assert test["zeros"] == (truth == 0).sum() > 0
+    args = [w for n, v in DENSE.items() for w in (f"--{n.replace('_', '-')}", str(v))]
+    assert run_command(["train", "forecast", *args, "--out", "again"]) == 0
+    assert f"MAPE leaves out {test['zeros']} measurements of 0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("empty", "message"),
+    [
+        (slice(92, None), "has no value in the part to test on, steps 97 to 120 of 120 (the last "
+         "value is in step 92); take steps without values out at the end, or change --test 0.2"),
+        (slice(86, 96), "has no value in the part to validate on, steps 87 to 96 of 120"),
+        (slice(4, 86), "has no value in the part to train on, steps 5 to 86 of 120"),
+    ],
+)  # fmt: skip
+def test_a_part_without_values_is_told_before_training(here, empty, message):
+    frame = pd.DataFrame({"a": cycle(0, 1, 2), "b": cycle(1, 5, 0, 2)})
+    frame.iloc[empty] = np.nan
+    frame.to_csv("own.csv", index=False)
+    with pytest.raises(InputError) as caught:
+        plait.train("forecast", out="run", **DENSE)
+    assert message in str(caught.value)
+    assert not (here / "run").exists()
+
+
+def test_a_baseline_without_error_has_a_verdict(capsys):
+    frame = pd.DataFrame({"a": cycle(0, 1), "b": cycle(1, 0)})
+    frame.iloc[80:] = [1.0, 0.0]
+    frame.to_csv("own.csv", index=False)
+    args = [w for n, v in DENSE.items() for w in (f"--{n.replace('_', '-')}", str(v))]
+    assert run_command(["train", "forecast", *args, "--out", "run"]) == 0
+    assert "without a network, 'last value', 0: it wins by 0." in capsys.readouterr().out
+
+
+def test_times_are_written_back_by_their_own_clock(capsys):
+    frame = pd.read_csv("speeds.csv", parse_dates=["time"])
+    frame["time"] = [f"{t}+09:00" for t in frame["time"]]
+    frame.to_csv("tokyo.csv", index=False)
+    options = {**OWN, "data": "tokyo.csv", "calendar": "day"}
+    run = plait.train("forecast", out="run", **options)
+    table = pd.read_csv(plait.predict(run))
+    assert table["time"][0] == "2024-03-09 08:00:00+09:00"
+    naive = plait.train("forecast", out="naive", **{**options, "data": "speeds.csv"})
+    same = pd.read_csv(plait.predict(naive))["forecast"]
+    np.testing.assert_array_equal(table["forecast"], same)
+    recent = frame.iloc[-9:].assign(time=lambda f: pd.to_datetime(f["time"]).dt.tz_convert("UTC"))
+    recent.to_csv("recent.csv", index=False)
+    assert pd.read_csv(plait.predict(run, "recent.csv", out="again.csv")).equals(table)
+    with pytest.raises(InputError, match=r"speeds.csv has times with none as their offset"):
+        plait.predict(run, "speeds.csv", out="third.csv")
+
+
+def test_a_run_that_knew_no_clock_goes_on_in_utc():
+    """Version 0.1.0 read times with an offset in UTC, and wrote them so."""
+    frame = pd.read_csv("speeds.csv", parse_dates=["time"])
+    frame["time"] = [f"{t}+09:00" for t in frame["time"]]
+    frame.to_csv("tokyo.csv", index=False)
+    options = {**OWN, "data": "tokyo.csv", "calendar": "day"}
+    task = ForecastTask(ForecastConfig(**options), torch.device("cpu"), known={"sha256": ""})
+    assert task.facts()["clock"] is None
+    assert str(task.data.series.times[0]) == "2024-02-29 15:00:00"
+    other = ForecastTask(ForecastConfig(**options), torch.device("cpu"))
+    assert other.facts()["clock"] == "+09:00"
+    assert other.facts()["sha256"] == task.facts()["sha256"]
+
+
+def test_rows_that_are_missing_and_values_that_mean_missing(capsys):
+    frame = pd.read_csv("speeds.csv").drop(index=[20, 21, 150]).fillna(-9999)
+    frame.to_csv("gaps.csv", index=False)
+    args = [
+        "train",
+        "forecast",
+        "--data",
+        "gaps.csv",
+        "--graph",
+        "roads.csv",
+        "--steps",
+        "2",
+        *FLAGS,
+    ]
+    assert run_command([*args, "--out", "run"]) == 2
+    assert "gaps.csv, line 22: 2024-03-01 20:00 is missing before" in capsys.readouterr().err
+    more = ["--missing-rows", "empty", "--missing", "-9999", "--out", "run"]
+    assert run_command([*args, *more]) == 0
+    assert "3 steps without a row, read as missing" in capsys.readouterr().out
+    series = read_data(
+        ForecastConfig.from_dict(plait.training.run.Run.open(Path("run")).config)
+    ).series
+    whole = pd.read_csv("speeds.csv").drop(columns="time").to_numpy()
+    whole[[20, 21, 150]] = np.nan
+    np.testing.assert_array_equal(series.values, whole)

@@ -185,7 +185,9 @@ def test_a_run_stopped_while_its_baseline_is_trained_is_only_tested(tables, tmp_
         return loss(self, step, carry)
 
     monkeypatch.setattr(NodesTask, "loss", stop)
-    with pytest.raises(KeyboardInterrupt, match="stopped before the test was done; the run is sav"):
+    with pytest.raises(
+        KeyboardInterrupt, match=r"before the test was done, saved in .*; plait resume"
+    ):
         plait.train("nodes", out=tmp_path / "b", **{**tables, "threads": 1}, steps=5)
     monkeypatch.undo()
     run = plait.resume(tmp_path / "b")
@@ -396,3 +398,24 @@ def test_recipes_are_the_published_settings():
         0.01,
         0.1,
     )
+
+
+def test_the_columns_of_own_tables_may_be_named_and_are_said(tmp_path):
+    edges, nodes = tmp_path / "snap.txt", tmp_path / "nodes.csv"
+    edges.write_text("# from to\n" + "".join(f"n{k} n{(k + 1) % 9} 2\n" for k in range(9)))
+    rows = [f"{k},n{k},{-9999 if k == 4 else k % 5},{'ab'[k % 2]}\n" for k in range(9)]
+    nodes.write_text(",id,age,y\n" + "".join(rows))
+    config = NodesConfig(
+        edges=str(edges), nodes=str(nodes), label="y", source="1", target="2", weight="3",
+        missing="-9999",
+    )  # fmt: skip
+    task = NodesTask(config, torch.device("cpu"))
+    assert task.graph.edge_weight.unique().tolist() == [2]
+    assert task.x[4].item() == 0
+    assert task.summary()["columns"] == (
+        "edges: source = '1', target = '2', weight = '3'; nodes: id = 'id', label = 'y' (2 "
+        "classes), numbers: 'age', left out: the column without a name, which only numbers the rows"
+    )
+    assert task.summary()["read"] == "1 of 'age' missing, where the mean of the others stands"
+    with pytest.raises(InputError, match="--missing goes with --edges, a graph of your own"):
+        NodesConfig(missing="-1")

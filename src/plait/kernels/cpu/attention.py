@@ -25,18 +25,17 @@ from plait.kernels.cpu.jit import compiled, empty_f32, parallel_for
 from plait.kernels.cpu.simd import (
     LANES,
     broadcast,
-    exp,
     fma,
     load,
     load_f32,
     load_i32,
-    maximum,
     prefetch,
     reduce_add,
     row_address,
     store,
     where_positive,
 )
+from plait.kernels.cpu.simd_functions import exp, maximum
 
 EDGES = 64
 """Edges of a node at a time, whose coefficients lie side by side."""

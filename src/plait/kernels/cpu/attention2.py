@@ -31,16 +31,15 @@ from plait.kernels.cpu.jit import compiled, empty_f32, parallel_for
 from plait.kernels.cpu.simd import (
     LANES,
     broadcast,
-    exp,
     fma,
     load,
     load_i32,
-    maximum,
     prefetch,
     row_address,
     store,
     sum_by,
 )
+from plait.kernels.cpu.simd_functions import exp, maximum
 
 ROWS = 2048
 """Nodes that a thread takes at a time."""
@@ -270,7 +269,8 @@ def _backward_by_source(edges, grad, values_grad, left_grad, slope, first, last,
                     change = a * (by_a - _by_head(edges.sums, other, heads))
                     store(again, (e - part) * LANES, LANES, change)
                 _gather(edges, grad, edges.back_others, base, g, part, stop, scratch,
-                        row_address(values_grad, place, width), broadcast(_f(1.0)), part > begin)  # fmt: skip
+                        row_address(values_grad, place, width), broadcast(_f(1.0)),
+                        part > begin)  # fmt: skip
                 for c in range(0, scored, LANES):
                     left, by_s = load(own, c, LANES), broadcast(_f(0.0))
                     for e in range(part, stop):

@@ -1,18 +1,15 @@
-"""A program and its gradient written down as source for numba, on the vectors of `simd`.
+"""The phases of a program written down as source for numba, on the vectors of `simd`.
 
 A phase is what happens between two matrix products: for every row, all channels. Statistics of a
 row cut it into passes over the channels. What a phase reads and writes are streams: an address and
 a width each, in a table that the loops over time fill in.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from keyword import iskeyword
 
-from plait.kernels.cpu import simd
-from plait.kernels.derivative import Gradient
-from plait.kernels.program import FUNCTIONS, LEAVES, Node, Program
+from plait.kernels.program import FUNCTIONS, LEAVES, Node
 
 PACKED, BLOCK, SHARED = "packed", "block", "shared"
 """Which row of a stream belongs to row s of a block: at + s, s, or one for all."""
@@ -65,13 +62,18 @@ class Plan:
     carried: dict[int, int] = field(default_factory=dict)  # by a node's number, its block
 
     def write(self, name: str, calls: Mapping[int, str]) -> str:
-        """Write the phases as functions `name_0` …"""
+        """Write the phases as functions, `name_0`, `name_1` and so on."""
         self.carry()
-        parts = [
+        functions = [
             _Phase(self, f"{name}_{k}", k, effects, calls).text()
             for k, effects in enumerate(self.effects)
         ]
-        return "\n\n\n".join(parts)
+        return "\n\n\n".join(functions)
+
+    def write_alone(self, name: str, effect: Effect) -> str:
+        """Write a function that has one effect."""
+        alone = Plan(self.streams, [[effect]], self.loads)
+        return _Phase(alone, name, 0, alone.effects[0], {}).text()
 
     def carry(self) -> None:
         """Let every phase hand on what later ones read and cannot cheaply compute again."""
@@ -187,9 +189,8 @@ class _Phase:
             if self.plan.streams[name].rows == SHARED:
                 lines.append(f"{text} = load_i64(live, {slot})")
             else:
-                lines.append(
-                    f"{text}, {_id(name)}_width = load_i64(live, {slot}), load_i64(live, {slot + 1})"
-                )
+                both = f"load_i64(live, {slot}), load_i64(live, {slot + 1})"
+                lines.append(f"{text}, {_id(name)}_width = {both}")
         for node in constants:
             value = (
                 f"_f({node.value!r})" if node.op == "const" else f"_f(1.0) / _f({node.value} * H)"
@@ -331,9 +332,6 @@ def _id(stream: str) -> str:
     return stream.replace(" ", "_")
 
 
-_TAKEN = {"H", "LANES", "live", "at", "count", "s", "j", "n", "load", "store", "njit"}
-
-
 def _names(nodes: Sequence[Node], calls: Mapping[int, str]) -> dict[int, str]:
     """Name values as the cell's code does, where it can be."""
     names: dict[int, str] = {}
@@ -342,218 +340,3 @@ def _names(nodes: Sequence[Node], calls: Mapping[int, str]) -> dict[int, str]:
         plain = called.isidentifier() and called.isascii() and not iskeyword(called)
         names[node.number] = f"{called}_{k}" if plain and node.args else f"v_{k}"
     return names
-
-
-def forward_plan(program: Program, gradient: Gradient) -> Plan:
-    """Plan the phases of a step forward."""
-    P = program.products
-    homes = {p.value.value: p.index for p in P if p.value.op == "state"}
-    streams = [Stream("input", PACKED, len(program.gates)), Stream("y", PACKED, 1)]
-    streams += [Stream(f"history {k}", PACKED, 1) for k in range(1, len(program.states))]
-    streams += [Stream("kept", PACKED, len(gradient.kept))]
-    streams += [Stream("kept rows", PACKED, len(gradient.kept_rows))]
-    streams += [Stream("mask", BLOCK, 1)]
-    streams += [Stream(f"vector {n}", SHARED, 1) for n in _parameters(program)]
-    streams += [Stream(f"value {p.index}", BLOCK, 1) for p in P]
-    streams += [Stream(f"heard {p.index}", BLOCK, len(p.gates)) for p in P]
-    streams += [
-        Stream(f"state {k}", BLOCK, 1) for k in range(len(program.states)) if k not in homes
-    ]
-
-    def home(k: int) -> str:
-        return f"value {homes[k]}" if k in homes else f"state {k}"
-
-    def loads(node: Node) -> list[tuple[str, int]]:
-        match node.op, node.value:
-            case "input", int(k):
-                return [("input", k)]
-            case "vector", (name, int(block)):
-                return [(f"vector {name}", block)]
-            case "state", int(k):
-                return [(home(k), 0)]
-            case "product", (int(index), gate):
-                return [(f"heard {index}", P[index].gates.index(gate))]
-            case _:
-                return [("mask", 0)]
-
-    effects: list[list[Effect]] = [[] for _ in range(program.stages + 1)]
-    for p in P:
-        if p.value.op != "state":
-            effects[p.stage].append(Effect(f"value {p.index}", 0, p.value))
-    for op, kept in (("kept", gradient.kept), ("kept rows", gradient.kept_rows)):
-        for k, node in enumerate(kept):
-            effects[node.stage].append(Effect(op, k, node, optional=True))
-    for k, node in enumerate(program.new):
-        effects[-1].append(Effect(home(k), 0, node, last=True))
-        out = Effect(f"history {k}", 0, node, optional=True) if k else Effect("y", 0, node)
-        effects[-1].append(out)
-    return Plan({s.name: s for s in streams}, effects, loads)
-
-
-def backward_plan(program: Program, gradient: Gradient) -> Plan:
-    """Plan the phases of a step back, and behind them one for each product's value."""
-    P, S = program.products, len(program.states)
-    pending = [_pending(node) for node in gradient.states]
-    streams = [Stream("input", PACKED, len(program.gates)), Stream("y", PACKED, 1)]
-    streams += [Stream(f"history {k}", PACKED, 1) for k in range(1, S)]
-    streams += [Stream("kept", PACKED, len(gradient.kept))]
-    streams += [Stream("kept rows", PACKED, len(gradient.kept_rows))]
-    streams += [Stream("mask", BLOCK, 1)]
-    streams += [Stream(f"vector {n}", SHARED, 1) for n in _parameters(program)]
-    streams += [Stream(f"before {k}", BLOCK, 1) for k in range(S)]
-    streams += [Stream("dy", PACKED, 1), Stream("dinput", PACKED, len(program.gates))]
-    streams += [Stream("sums", SHARED, len(program.vectors))]
-    streams += [Stream(f"value {p.index}", BLOCK, 1) for p in P]
-    streams += [Stream(f"dvalue {p.index}", BLOCK, 1) for p in P]
-    streams += [
-        Stream(f"dheard {p.index}", PACKED, len(p.gates))
-        for p in P
-        if shared_with_inputs(program, gradient, p.index) is None
-    ]
-    streams += [Stream(f"dstate {k}", BLOCK, 1) for k in range(S) if has_carry(gradient, k)]
-
-    def loads(node: Node) -> list[tuple[str, int]]:
-        match node.op, node.value:
-            case "input", int(k):
-                return [("input", k)]
-            case "vector", (name, int(block)):
-                return [(f"vector {name}", block)]
-            case "state", int(k):
-                return [(f"before {k}", 0)]
-            case "new", int(k):
-                return [(f"history {k}" if k else "y", 0)]
-            case "kept", int(k):
-                return [("kept", k)]
-            case "kept_row", int(k):
-                return [("kept rows", k)]
-            case "back", int(k):
-                return [(f"dvalue {k}", 0)]
-            case "grad", int(k):
-                parts = [(f"dvalue {i}", 0) for i in pending[k][0]]
-                if has_carry(gradient, k):
-                    parts.append((f"dstate {k}", 0))
-                return parts if k else [*parts, ("dy", 0)]
-            case _:
-                return [("mask", 0)]
-
-    effects: list[list[Effect]] = [[] for _ in range(program.stages + 1)]
-    for k, node in enumerate(gradient.inputs):
-        effects[node.stage].append(Effect("dinput", k, node))
-    for p in P:
-        if f"dheard {p.index}" in {s.name for s in streams}:
-            for k, gate in enumerate(p.gates):
-                stage = program.stages - 1 - p.stage
-                node = gradient.heard[p.index, gate]
-                effects[stage].append(Effect(f"dheard {p.index}", k, node))
-    for k, v in enumerate(program.vectors):
-        node = gradient.vectors[v]
-        if node.op != "const":
-            effects[node.stage].append(Effect("sums", k, node, adds=True))
-    for k in range(S):
-        if has_carry(gradient, k):
-            rest = pending[k][1]
-            rest = program.nodes.const(0) if rest is None else rest
-            effects[rest.stage].append(Effect(f"dstate {k}", 0, rest, last=True))
-    while len(effects) > 1 and not effects[-1]:
-        effects.pop()
-    return Plan({s.name: s for s in streams}, effects, loads)
-
-
-def shared_with_inputs(program: Program, gradient: Gradient, index: int) -> int | None:
-    """Return from which gate on the gradient of what a product gave is that of the input side.
-
-    None where it is not, gate by gate and in the same order.
-    """
-    product = program.products[index]
-    first = program.gates.index(product.gates[0])
-    here = program.gates[first : first + len(product.gates)]
-    same = here == product.gates and all(
-        gradient.inputs[first + k] is gradient.heard[index, gate]
-        for k, gate in enumerate(product.gates)
-    )
-    # it must be there when the product runs
-    stage = program.stages - 1 - product.stage
-    return first if same and all(gradient.heard[index, g].stage <= stage for g in here) else None
-
-
-def has_carry(gradient: Gradient, state: int) -> bool:
-    """State whether a state's gradient is more than what products bring back to it alone."""
-    products, rest = _pending(gradient.states[state])
-    others = [n for k, n in enumerate(gradient.states) if k != state]
-    return rest is not None or any(set(products) & set(_pending(n)[0]) for n in others)
-
-
-def pending(gradient: Gradient, state: int) -> list[int]:
-    """List the products whose gradients are added to a state's as they come."""
-    return _pending(gradient.states[state])[0]
-
-
-def _pending(node: Node) -> tuple[list[int], Node | None]:
-    """Part a sum into what products bring back and the rest."""
-    if node.op == "back":
-        return [node.value], None
-    if node.op == "add":
-        for arg, other in (node.args, node.args[::-1]):
-            if arg.op == "back":
-                products, rest = _pending(other)
-                return [arg.value, *products], rest
-    return [], node
-
-
-def _parameters(program: Program) -> list[str]:
-    return list(dict.fromkeys(name for name, _ in program.vectors))
-
-
-HEAD = '''"""{title}
-
-Written by Plait from the cell's equations; a change here is written over.
-"""
-
-from numba import float32 as _f
-from numba import njit
-
-from plait.kernels.cpu.jit import phases
-from plait.kernels.cpu.simd import {names}
-'''
-
-
-@dataclass(frozen=True)
-class Written:
-    """The source of a program, forward and backward, and the streams of the tables."""
-
-    forward: Plan
-    backward: Plan
-    forward_text: str
-    backward_text: str
-
-
-def write(program: Program, gradient: Gradient, title: str) -> Written:
-    """Write the modules of a program."""
-    forward = forward_plan(program, gradient)
-    backward = backward_plan(program, gradient)
-    functions = [f"forward_{k}" for k in range(len(forward.effects))]
-    text = [forward.write("forward", program.names), _entry("forward", functions)]
-    forward_text = _module(f"{title}, a step forward", text)
-    functions = [f"backward_{k}" for k in range(len(backward.effects))]
-    text = [backward.write("backward", {})]
-    for k, node in enumerate(gradient.values):
-        alone = Plan(backward.streams, [[Effect(f"value {k}", 0, node)]], backward.loads)
-        text.append(_Phase(alone, f"value_{k}", 0, alone.effects[0], {}).text())
-        functions.append(f"value_{k}")
-    backward_text = _module(f"{title}, a step back", [*text, _entry("backward", functions)])
-    return Written(forward, backward, forward_text, backward_text)
-
-
-def _module(title: str, parts: list[str]) -> str:
-    body = "\n\n\n".join(parts)
-    called = {"LANES"} | set(re.findall(r"\b([a-z_0-9]+)\(", body))
-    names = ", ".join(sorted(name for name in called if hasattr(simd, name)))
-    return f"{HEAD.format(title=title, names=names)}\n\n{body}\n"
-
-
-def _entry(name: str, functions: list[str]) -> str:
-    lines = [f"@phases\ndef {name}(which, live, at, count):"]
-    for k, function in enumerate(functions):
-        lines.append(f"    {'if' if k == 0 else 'elif'} which == {k}:")
-        lines.append(f"        {function}(live, at, count)")
-    return "\n".join(lines)

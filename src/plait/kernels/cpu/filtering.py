@@ -50,7 +50,7 @@ def filters(shifts: tuple[Shift, ...], order: int, identity: bool, nodes: int) -
 
 
 def _stacked(matrices: list[Tensor], nodes: int) -> tuple[Tensor, ...]:
-    """Return offsets `[shifts, N + 1]`, columns and values of several matrices, and them if dense."""
+    """Return several matrices: offsets `[shifts, N + 1]`, columns, values, dense if they are."""
     parts = [m if m.layout == torch.sparse_csr else m.to_sparse_csr() for m in matrices]
     offsets = torch.zeros(len(parts), nodes + 1, dtype=torch.int32)
     for k, part in enumerate(parts):
@@ -100,7 +100,7 @@ class _Linear(Function):
         dx = None
         if ctx.needs_input_grad[0]:
             dx = multiplied(dy, pack(weight), x.shape[-1]).view(x.shape)
-        return dx, summed_outer(rows, dy).T
+        return dx, summed_outer(dy, rows)
 
 
 class _Expand(Function):

@@ -157,7 +157,8 @@ def _generate(
                     p = product_at(loop, i)
                     if p.phase == phase:
                         product_as(layout, address_of(live, p.source), width_of(live, p.source),
-                                   count, p.weights, H, address_of(live, p.target), p.columns)  # fmt: skip
+                                   count, p.weights, H, address_of(live, p.target),
+                                   p.columns)  # fmt: skip
         loop = loop_at(load_i64(layers, 0))
         top = address_of(room + each * (depth - 1), y_slot)
         product_as(layout, top, loop.H, count, output, loop.H, scores, len(bias))

@@ -11,11 +11,13 @@ import contextlib
 import ctypes
 import hashlib
 import linecache
+import logging
 import math
 import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -48,14 +50,14 @@ def phases(function: Callable[..., Any]) -> int:
     It is kept on the disk like others, where its module is a file.
     """
     options = {"error_model": "numpy"}
-    made = CFunc(function, ((types.intp,) * 4, types.void), {}, options)
+    made: Any = CFunc(function, ((types.intp,) * 4, types.void), {}, options)
     if Path(function.__code__.co_filename).exists():
         with contextlib.suppress(RuntimeError):  # nowhere to write
             made.enable_caching()
             _keep_by_content(made._cache)
     made.compile()
     _held.append(made)
-    return made.address
+    return int(made.address or 0)
 
 
 def module_of(source: str) -> ModuleType:
@@ -72,6 +74,12 @@ def module_of(source: str) -> ModuleType:
 def source_folder() -> Path:
     """Return the folder of generated source: `$PLAIT_KERNELS`, or one in the user's cache."""
     return Path(os.environ.get("PLAIT_KERNELS") or pooch.os_cache("plait") / "kernels")
+
+
+@cache
+def _announce() -> None:
+    """Tell once that what comes takes seconds."""
+    logging.getLogger(__name__).info("compiling kernels, once for this machine")
 
 
 def _import(source: str, digest: str) -> ModuleType:
@@ -117,11 +125,14 @@ class _Files(IndexDataCacheFile):
                 file.unlink(missing_ok=True)  # of sources that are no longer these
 
     def load(self, key: Any) -> Any:
-        """Give the code of a signature, or None where there is none that can be read."""
+        """Return the code of a signature, or None where there is none that can be read."""
         try:
-            return self._load_data(self._file_of(key))
+            code = self._load_data(self._file_of(key))
         except Exception:  # however it is damaged, it is compiled again
-            return None
+            code = None
+        if code is None:
+            _announce()
+        return code
 
     def _file_of(self, key: Any) -> str:
         made_from = hashlib.sha256(repr(key).encode()).hexdigest()
@@ -162,15 +173,35 @@ def parallel_for(call: Callable[[int], None], blocks: Sequence[int]) -> None:
 def empty_f32(*shape: int) -> torch.Tensor:
     """Make an uninitialised float32 tensor that begins at a cache line.
 
-    NumPy asks the system for large pages, torch does not: a sequence's numbers are written once,
-    and with small pages that costs as much as the rest.
+    Large ones come from memory that earlier ones left: the system hands out fresh memory a page at
+    a time, each cleared at its first touch, which costs a training step a tenth of its time.
     """
     count = math.prod(shape)
-    if count < 2**18:
+    if count < _POOLED:
         return torch.empty(shape)
-    numbers = np.empty(count + 16, np.float32)
-    first = -numbers.ctypes.data % 64 // 4
-    return torch.from_numpy(numbers[first : first + count]).view(shape)
+    return torch.from_numpy(np.asarray(_Lease(count))[:count]).view(shape)
+
+
+class _Lease:
+    """Memory of a tensor, which goes back to `_left` when nobody holds it any more."""
+
+    def __init__(self, count: int) -> None:
+        step = 2 ** (count.bit_length() - 3)  # sizes are rounded up by at most an eighth
+        self.size = -(-count // step) * step
+        try:
+            self.memory = _left[self.size].pop()
+        except (KeyError, IndexError):
+            self.memory = np.empty(self.size + 16, np.float32)
+        first = -self.memory.ctypes.data % 64
+        self.__array_interface__ = {
+            "data": (self.memory.ctypes.data + first, False), "shape": (self.size,),
+            "typestr": "<f4", "version": 3,
+        }  # fmt: skip
+
+    def __del__(self) -> None:
+        kept = _left.setdefault(self.size, [])
+        if len(kept) < _POOL // self.size:
+            kept.append(self.memory)
 
 
 def _torch_openmp() -> ctypes.CDLL | None:
@@ -184,6 +215,8 @@ _PART = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _openmp, _home = _torch_openmp(), os.getpid()
 _pools: dict[int, ThreadPoolExecutor] = {}
 _modules: dict[str, ModuleType] = {}
+_left: dict[int, list[np.ndarray]] = {}
+_POOLED, _POOL = 2**16, 2**24  # numbers from which memory is used again, and kept of one size
 _held: list[CFunc] = []  # their code must stay where it is
 
 

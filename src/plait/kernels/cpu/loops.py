@@ -81,6 +81,7 @@ class State(NamedTuple):
 
 @njit
 def loop_at(a):
+    """Read a loop's table."""
     return Loop(
         load_i64(a, 0), load_i64(a, 1), load_i64(a, 2), load_i64(a, 3), load_i64(a, 4),
         load_i64(a, 5), load_i64(a, 6), load_i64(a, 7), load_i64(a, 8), load_i64(a, 9),
@@ -90,6 +91,7 @@ def loop_at(a):
 
 @njit
 def basis_at(a):
+    """Read a basis's table."""
     return Basis(
         load_i64(a, 0), load_i64(a, 1), load_i64(a, 2), load_i64(a, 3), load_i64(a, 4),
         load_i64(a, 5), load_i64(a, 6), load_i64(a, 7),
@@ -98,6 +100,7 @@ def basis_at(a):
 
 @njit
 def product_at(loop, k):
+    """Read the table of a loop's k-th product."""
     a = loop.products + 56 * k
     return Product(
         load_i64(a, 0), load_i64(a, 1), load_i64(a, 2), load_i64(a, 3), load_i64(a, 4),
@@ -107,6 +110,7 @@ def product_at(loop, k):
 
 @njit
 def state_at(loop, k):
+    """Read the table of a loop's k-th state."""
     a = loop.states + 48 * k
     return State(
         load_i64(a, 0), load_i64(a, 1), load_i64(a, 2), load_i64(a, 3), load_i64(a, 4),
@@ -122,7 +126,7 @@ def place(loop, first, count, block, live):
     for k in range(loop.stream_count):
         address, width = load_i64(loop.streams, 3 * k), load_i64(loop.streams, 3 * k + 1)
         kind = load_i64(loop.streams, 3 * k + 2)
-        if kind == BLOCK or kind == SINGLE:
+        if kind == BLOCK or kind == SINGLE:  # noqa: SIM109
             address = room
             room += (4 * width * (count if kind == BLOCK else 1) + 63) // 64 * 64
         elif kind == MEMBER and address:
@@ -135,11 +139,13 @@ def place(loop, first, count, block, live):
 
 @njit
 def address_of(live, slot):
+    """Give the address of a block's stream."""
     return load_i64(live, 1 + 2 * slot)
 
 
 @njit
 def width_of(live, slot):
+    """Give the numbers in a row of a block's stream."""
     return load_i64(live, 2 + 2 * slot)
 
 
@@ -186,6 +192,17 @@ def forward(address, first, last, block, live):
         home, width = address_of(live, state.home), width_of(live, state.home)
         for s in range(count):
             copy(row_address(home, s, width), row_address(state.final, first * N + s, H), H)
+
+
+@compiled
+def phase(address, which, at, first, last, block, live):
+    """Run one phase for the rows first … last of a step whose rows begin at `at`.
+
+    All streams are arrays of their own; `live` is room for a table and what a row spills.
+    """
+    loop = loop_at(address)
+    place(loop, first, last - first, block, live)
+    call(loop.function, which, live, at + first, last - first)
 
 
 @compiled
@@ -254,10 +271,8 @@ def _set_before(loop, t, row, N, live):
 
 
 @compiled
-def weights(
-    address, which, slot, source, column, begin, end, left, right, most, grad, columns, live
-):
-    """Add to grad `[terms · H, columns]` what comes of the steps begin … end, columns left … right.
+def weights(address, which, slot, source, column, begin, end, left, right, most, grad, live):
+    """Add to grad `[columns, terms · H]` what comes of the steps begin … end, columns left … right.
 
     Phase `which` computes a product's value again into the stream `slot`; the gradient of what the
     product gave is the stream `source` from a column on. So many members are taken at once; `live`
@@ -284,8 +299,8 @@ def weights(
                 t, m = t + 1, 0
         expand_basis(basis, z, rows, H)
         given = row_address(address_of(live, source), at, stride) + 4 * (column + left)
-        outer(z + 4 * (W - K), W, K, given, stride, right - left, rows, grad + 4 * left, columns,
-              panel)  # fmt: skip
+        outer(given, stride, right - left, z + 4 * (W - K), W, K, rows, row_address(grad, left, K),
+              K, panel)  # fmt: skip
 
 
 @njit

@@ -153,11 +153,11 @@ def multiplied(a: Tensor, packed: Tensor, columns: int) -> Tensor:
 
 
 @compiled
-def _outer_of_columns(a, K, b, columns, left, right, rows, most, out, scratch):
-    for first in range(0, rows, most):
-        count = min(most, rows - first)
-        outer(row_address(a, first, K), K, K, row_address(b, first, columns) + 4 * left, columns,
-              right - left, count, out + 4 * left, columns, scratch)  # fmt: skip
+def _outer_of_columns(a, a_stride, K, b, columns, rows, out, scratch):
+    for first in range(0, rows, GRADIENT_ROWS):
+        count = min(GRADIENT_ROWS, rows - first)
+        outer(row_address(a, first, a_stride), a_stride, K, row_address(b, first, columns), columns,
+              columns, count, out, columns, scratch)  # fmt: skip
 
 
 def summed_outer(a: Tensor, b: Tensor) -> Tensor:
@@ -167,16 +167,16 @@ def summed_outer(a: Tensor, b: Tensor) -> Tensor:
     """
     (rows, K), columns = a.shape, b.shape[1]
     a, b, out = a.contiguous(), b.contiguous(), a.new_zeros(K, columns)
-    each = columns if rows * K * columns < PARALLEL_THRESHOLD else COLUMNS
+    each = K if rows * K * columns < PARALLEL_THRESHOLD else COLUMNS
 
-    def part(left: int) -> None:
+    def part(first: int) -> None:
         scratch = empty_f32(GRADIENT_ROWS * PANEL)
         _outer_of_columns(
-            a.data_ptr(), K, b.data_ptr(), columns, left, min(left + each, columns), rows,
-            GRADIENT_ROWS, out.data_ptr(), scratch.data_ptr(),
+            a.data_ptr() + 4 * first, K, min(each, K - first), b.data_ptr(), columns, rows,
+            out.data_ptr() + 4 * first * columns, scratch.data_ptr(),
         )  # fmt: skip
 
-    parallel_for(part, range(0, columns, max(each, 1)))
+    parallel_for(part, range(0, K, max(each, 1)))
     return out
 
 

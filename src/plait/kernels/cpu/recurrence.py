@@ -100,9 +100,9 @@ class _Recurrence(Function):
     @staticmethod
     def forward(ctx: Any, layer: Layer, *tensors: Tensor) -> tuple[Tensor, ...]:
         compiled, filters, packing = layer.compiled, layer.filters, layer.packing
-        plain = [_plain(t) for t in tensors]
-        start = plain[2 + len(layer.names) :]
-        H, lead = start[0].shape[-1], plain[0].shape[:-1]
+        held = [plain(t) for t in tensors]
+        start = held[2 + len(layer.names) :]
+        H, lead = start[0].shape[-1], held[0].shape[:-1]
         final = [torch.empty_like(s) for s in start]
         none = empty_f32(0)
         saved = [none, none, empty_f32(*lead, H), *[none] * (len(start) - 1)]
@@ -112,10 +112,10 @@ class _Recurrence(Function):
             for k, wanted in enumerate(compiled.histories):
                 if wanted:
                     saved[2 + k] = empty_f32(*lead, H)
-        weights = Weights(plain[1], layer.gates)
+        weights = Weights(held[1], layer.gates)
         packed = [pack(weights.of(p.gates).T) for p in compiled.program.products]
         values = addresses(
-            layer.common(plain, saved)
+            layer.common(held, saved)
             | {f"start {k}": s for k, s in enumerate(start)}
             | {f"final {k}": f for k, f in enumerate(final)}
             | {f"weights {k}": w for k, w in enumerate(packed)}
@@ -141,15 +141,15 @@ class _Recurrence(Function):
         tensors, saved = ctx.saved_tensors[: count + states], ctx.saved_tensors[count + states :]
         if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
             return None, *_again(layer, list(tensors), grads)
-        plain = [_plain(t) for t in tensors]
-        start, H = plain[count:], plain[count].shape[-1]
-        dy, *dfinal = (_plain(g) for g in grads)
-        x, lead = plain[0], plain[0].shape[:-1]
+        held = [plain(t) for t in tensors]
+        start, H = held[count:], held[count].shape[-1]
+        dy, *dfinal = (plain(g) for g in grads)
+        x, lead = held[0], held[0].shape[:-1]
         dx, dstart = empty_f32(*x.shape), [torch.empty_like(s) for s in start]
         vectors, size = compiled.program.vectors, layer.block_size
         sums = x.new_zeros(-(-packing.B // size), len(vectors), H)
-        given = layer.common(plain, saved) | {"dy": dy, "dinput": dx, "sums": sums}
-        weights = Weights(plain[1], layer.gates)
+        given = layer.common(held, saved) | {"dy": dy, "dinput": dx, "sums": sums}
+        weights = Weights(held[1], layer.gates)
         for p in compiled.program.products:
             name, _ = compiled.source_of(p.index)
             if name != "dinput":
@@ -168,19 +168,17 @@ class _Recurrence(Function):
 
         _in_blocks(layer, layout, block)
         del table
-        weight_grad = torch.zeros_like(plain[1])
-        for p in compiled.program.products:
-            _add_weights(layer, p.index, values, dx.numel() // max(1, dx.shape[-1]), weight_grad)
+        weight_grad = _gradient_of_weights(layer, values, held[1], dx)
         total = sums.sum(0)
         places = [name for name, _ in vectors]
         vector_grads = []
-        for name, vector in zip(layer.names, plain[2:], strict=False):
+        for name, vector in zip(layer.names, held[2:], strict=False):
             first = places.index(name)
             vector_grads.append(total[first : first + places.count(name)].view_as(vector))
         return None, dx, weight_grad, *vector_grads, *dstart
 
 
-def _plain(tensor: Tensor) -> Tensor:
+def plain(tensor: Tensor) -> Tensor:
     """Return what a tensor holds one number behind the other, without pending signs."""
     return tensor.resolve_neg().contiguous() if tensor.is_neg() else tensor.contiguous()
 
@@ -198,17 +196,31 @@ def _in_blocks(layer: Layer, layout: Layout, call: Callable[[int, int, int], Non
     parallel_for(block, range(0, count, size))
 
 
-def _add_weights(
-    layer: Layer, index: int, values: Mapping[str, int], rows: int, weight_grad: Tensor
-) -> None:
-    """Add the gradient of a product's weights `[gates · H, terms · H]`.
+def _gradient_of_weights(
+    layer: Layer, values: Mapping[str, int], matrix: Tensor, dx: Tensor
+) -> Tensor:
+    """Return the gradient of the recurrent weights `[gates · H, terms · H]`."""
+    products = layer.compiled.program.products
+    rows = dx.numel() // max(1, dx.shape[-1])
+    parts = [_gradient_of_product(layer, p.index, values, matrix, rows) for p in products]
+    if len(parts) == 1 and tuple(products[0].gates) == tuple(layer.gates):
+        return parts[0]
+    total, H = torch.zeros_like(matrix), len(matrix) // max(1, len(layer.gates))
+    for product, part in zip(products, parts, strict=True):
+        for gate, own in zip(product.gates, part.split(H), strict=True):
+            first = layer.gates.index(gate) * H
+            total[first : first + H] += own
+    return total
 
-    It is summed in parts that do not depend on the threads.
-    """
+
+def _gradient_of_product(
+    layer: Layer, index: int, values: Mapping[str, int], matrix: Tensor, rows: int
+) -> Tensor:
+    """Return the gradient of a product's weights, summed in parts that do not depend on threads."""
     compiled, basis = layer.compiled, layer.filters.basis
-    product, T = compiled.program.products[index], layer.packing.T
+    product, T, width = compiled.program.products[index], layer.packing.T, matrix.shape[1]
     name, first = compiled.source_of(index)
-    H = weight_grad.shape[1] // basis.heard
+    H = width // basis.heard
     columns = len(product.gates) * H
     layout = compiled.layout("weights", H, basis, index)
     table, address = layout.fill(basis, values)
@@ -217,7 +229,7 @@ def _add_weights(
     if rows * H * columns < PARALLEL_THRESHOLD:
         steps, each = T, columns
     parts = [(t, left) for t in range(0, T, steps) for left in range(0, columns, each)]
-    grads = weight_grad.new_zeros(-(-T // steps), basis.heard * H, columns)
+    grads = matrix.new_zeros(-(-T // steps), columns, width)
     which = len(compiled.written.backward.effects) + index
     slot, source = layout.slots[f"value {index}"], layout.slots[name]
 
@@ -226,19 +238,12 @@ def _add_weights(
         scratch = empty_f32(layout.room(most * basis.nodes))
         loops.weights(
             address, which, slot, source, first * H, t, min(t + steps, T), left,
-            min(left + each, columns), most, grads[t // steps].data_ptr(), columns,
-            scratch.data_ptr(),
+            min(left + each, columns), most, grads[t // steps].data_ptr(), scratch.data_ptr(),
         )  # fmt: skip
 
     parallel_for(part, range(len(parts)))
     del table
-    total = grads[0].T if len(grads) == 1 else grads.sum(0).T
-    if tuple(product.gates) == tuple(layer.gates):
-        weight_grad += total
-        return
-    for k, gate in enumerate(product.gates):
-        row = layer.gates.index(gate) * H
-        weight_grad[row : row + H] += total[k * H : (k + 1) * H]
+    return grads[0] if len(grads) == 1 else grads.sum(0)
 
 
 def _again(layer: Layer, tensors: list[Tensor], grads: tuple[Tensor, ...]) -> list[Tensor | None]:

@@ -1,4 +1,4 @@
-"""Vectors of float32 for numba: loads, stores, arithmetic, and the gates' two functions.
+"""Vectors of float32 for numba: loads, stores, arithmetic, sums of lanes.
 
 numba leaves vectors to LLVM's own vectoriser, which gives up on loops over as many arrays as a
 cell has. Here a vector is a type of its own, as wide as the machine's registers. Memory is an
@@ -23,9 +23,9 @@ ROWS, WIDTH = (6, 2) if LANES == 8 else (8, 2)
 """Of a product, what fits the registers: rows × vectors side by side."""
 
 FLOATS = ir.VectorType(ir.FloatType(), LANES)
-_INTS = ir.VectorType(ir.IntType(32), LANES)
+INTS = ir.VectorType(ir.IntType(32), LANES)
 _MASK = ir.VectorType(ir.IntType(1), LANES)
-_ZERO = FLOATS([0.0] * LANES)
+ZERO = FLOATS([0.0] * LANES)
 
 
 class _Vector(types.Type):
@@ -59,18 +59,23 @@ _arithmetic(operator.mul, "fmul")
 _arithmetic(operator.truediv, "fdiv")
 
 
+def number(x: float) -> Any:
+    """Put a number that is known into every lane."""
+    return FLOATS([float(np.float32(x))] * LANES)
+
+
 def constant(builder: Any, value: Any) -> Any:
     """Put one number into every lane."""
     kind = ir.VectorType(value.type, LANES)
     none = ir.Constant(kind, ir.Undefined)
     one = builder.insert_element(none, value, ir.IntType(32)(0))
-    return builder.shuffle_vector(one, none, _INTS([0] * LANES))
+    return builder.shuffle_vector(one, none, INTS([0] * LANES))
 
 
 def multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
     """Give a · b + c, fused where the machine can."""
     kind = ir.FunctionType(FLOATS, [FLOATS] * 3)
-    return builder.call(_declared(builder, f"llvm.fmuladd.v{LANES}f32", kind), [a, b, c])
+    return builder.call(declared(builder, f"llvm.fmuladd.v{LANES}f32", kind), [a, b, c])
 
 
 def pointer(builder: Any, address: Any, index: Any, kind: Any) -> Any:
@@ -87,7 +92,7 @@ def move(builder: Any, address: Any, index: Any, count: Any, value: Any = None) 
     """
     place, align = pointer(builder, address, index, FLOATS), ir.IntType(32)(4)
     lanes = constant(builder, builder.trunc(count, align.type))
-    mask = builder.icmp_signed("<", _INTS(list(range(LANES))), lanes)
+    mask = builder.icmp_signed("<", INTS(list(range(LANES))), lanes)
 
     def all_() -> Any:
         if value is None:
@@ -97,10 +102,10 @@ def move(builder: Any, address: Any, index: Any, count: Any, value: Any = None) 
     def some() -> Any:
         if value is None:
             kind = ir.FunctionType(FLOATS, [place.type, align.type, _MASK, FLOATS])
-            load = _declared(builder, f"llvm.masked.load.v{LANES}f32.p0", kind)
-            return builder.call(load, [place, align, mask, _ZERO])
+            load = declared(builder, f"llvm.masked.load.v{LANES}f32.p0", kind)
+            return builder.call(load, [place, align, mask, ZERO])
         kind = ir.FunctionType(ir.VoidType(), [FLOATS, place.type, align.type, _MASK])
-        store = _declared(builder, f"llvm.masked.store.v{LANES}f32.p0", kind)
+        store = declared(builder, f"llvm.masked.store.v{LANES}f32.p0", kind)
         return builder.call(store, [value, place, align, mask])
 
     whole = builder.icmp_signed(">=", count, count.type(LANES))
@@ -122,12 +127,13 @@ def widened(builder: Any, address: Any, size: int) -> Any:
     kind = FLOATS if size == 4 else ir.VectorType(ir.IntType(8 * size), LANES)
     value = builder.load(builder.inttoptr(address, kind.as_pointer()), align=size)
     if size == 2:
-        upper = builder.shl(builder.zext(value, _INTS), _INTS([16] * LANES))
+        upper = builder.shl(builder.zext(value, INTS), INTS([16] * LANES))
         return builder.bitcast(upper, FLOATS)
-    return builder.sitofp(builder.sext(value, _INTS), FLOATS) if size == 1 else value
+    return builder.sitofp(builder.sext(value, INTS), FLOATS) if size == 1 else value
 
 
-def _declared(builder: Any, name: str, kind: Any) -> Any:
+def declared(builder: Any, name: str, kind: Any) -> Any:
+    """Declare a function of LLVM in the module, once."""
     known = builder.module.globals.get(name)
     return ir.Function(builder.module, kind, name) if known is None else known
 
@@ -221,7 +227,7 @@ def prefetch(typing: Any, address: Any) -> Any:
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         place, int32 = ir.IntType(8).as_pointer(), ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [place, int32, int32, int32])
-        call = _declared(builder, "llvm.prefetch.p0", kind)
+        call = declared(builder, "llvm.prefetch.p0", kind)
         # to read, to be kept near, data
         builder.call(call, [builder.inttoptr(args[0], place), int32(0), int32(3), int32(1)])
         return context.get_dummy_value()
@@ -230,7 +236,7 @@ def prefetch(typing: Any, address: Any) -> Any:
 
 
 @intrinsic
-def broadcast(typing: Any, number: Any) -> Any:
+def broadcast(typing: Any, value: Any) -> Any:
     """Make a vector of one number."""
 
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -254,59 +260,9 @@ def where_positive(typing: Any, condition: Any, value: Any) -> Any:
     """Give the value where the condition is above 0 or no number, else 0."""
 
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.select(builder.fcmp_unordered(">", args[0], _ZERO), args[1], _ZERO)
+        return builder.select(builder.fcmp_unordered(">", args[0], ZERO), args[1], ZERO)
 
     return vector(vector, vector), code
-
-
-@intrinsic
-def maximum(typing: Any, a: Any, b: Any) -> Any:
-    """Return the larger one in every lane; what is no number where one is none."""
-    return vector(vector, vector), _extreme(">")
-
-
-@intrinsic
-def minimum(typing: Any, a: Any, b: Any) -> Any:
-    """Return the smaller one in every lane; what is no number where one is none."""
-    return vector(vector, vector), _extreme("<")
-
-
-def _extreme(sign: str) -> Any:
-    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        a, b = args
-        chosen = builder.select(builder.fcmp_ordered(sign, a, b), a, b)
-        return builder.select(builder.fcmp_unordered("uno", a, a), a, chosen)
-
-    return code
-
-
-def _comparison(sign: str, ordered: bool = True) -> Any:
-    """Make a comparison: 1 where it holds, else 0."""
-
-    def compare(typing: Any, a: Any, b: Any) -> Any:
-        def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            found = (builder.fcmp_ordered if ordered else builder.fcmp_unordered)(sign, *args)
-            return builder.select(found, _number(1.0), _ZERO)
-
-        return vector(vector, vector), code
-
-    return intrinsic(compare)
-
-
-greater, greater_equal = _comparison(">"), _comparison(">=")
-less, less_equal = _comparison("<"), _comparison("<=")
-equal, not_equal = _comparison("=="), _comparison("!=", ordered=False)
-
-
-@intrinsic
-def select(typing: Any, condition: Any, a: Any, b: Any) -> Any:
-    """Return a in the lanes where the condition is not 0, else b."""
-
-    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        condition, a, b = args
-        return builder.select(builder.fcmp_unordered("!=", condition, _ZERO), a, b)
-
-    return vector(vector, vector, vector), code
 
 
 @intrinsic
@@ -316,46 +272,10 @@ def first_lanes(typing: Any, a: Any, count: Any) -> Any:
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         a, count = args
         lanes = constant(builder, builder.trunc(count, ir.IntType(32)))
-        mask = builder.icmp_signed("<", _INTS(list(range(LANES))), lanes)
-        return builder.select(mask, a, _ZERO)
+        mask = builder.icmp_signed("<", INTS(list(range(LANES))), lanes)
+        return builder.select(mask, a, ZERO)
 
     return vector(vector, types.intp), code
-
-
-def _called(name: str) -> Any:
-    """Make a function of one vector that LLVM has."""
-
-    def function(typing: Any, a: Any) -> Any:
-        def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            kind = ir.FunctionType(FLOATS, [FLOATS])
-            return builder.call(_declared(builder, f"llvm.{name}.v{LANES}f32", kind), args)
-
-        return vector(vector), code
-
-    return intrinsic(function)
-
-
-sqrt, absolute = _called("sqrt"), _called("fabs")
-
-
-@intrinsic
-def negative(typing: Any, a: Any) -> Any:
-    """Return −a."""
-
-    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.fneg(args[0])
-
-    return vector(vector), code
-
-
-@intrinsic
-def relu(typing: Any, a: Any) -> Any:
-    """Return max(a, 0)."""
-
-    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.select(builder.fcmp_ordered("<=", args[0], _ZERO), _ZERO, args[0])
-
-    return vector(vector), code
 
 
 @intrinsic
@@ -364,118 +284,11 @@ def reduce_add(typing: Any, a: Any) -> Any:
 
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         kind = ir.FunctionType(ir.FloatType(), [ir.FloatType(), FLOATS])
-        add = _declared(builder, f"llvm.vector.reduce.fadd.v{LANES}f32", kind)
+        add = declared(builder, f"llvm.vector.reduce.fadd.v{LANES}f32", kind)
         zero = ir.Constant(ir.FloatType(), 0.0)
         return builder.call(add, [zero, args[0]], fastmath=("reassoc",))
 
     return types.float32(vector), code
-
-
-def _number(x: float) -> Any:
-    return FLOATS([float(np.float32(x))] * LANES)
-
-
-def _exp(builder: Any, x: Any) -> tuple[Any, Any]:
-    """Give e^r − 1 and 2^n, with e^x = 2^n e^r and |r| ≤ ln 2 / 2.
-
-    x is cut to ±87, and what is no number stays so.
-    """
-    high, low, magic = _number(87.0), _number(-87.0), _number(1.5 * 2**23)
-    x = builder.select(builder.fcmp_ordered(">", x, high), high, x)
-    x = builder.select(builder.fcmp_ordered("<", x, low), low, x)
-    shifted = multiply_add(builder, x, _number(1.4426950216293335), magic)  # n in the last bits
-    n = builder.fsub(shifted, magic)
-    r = multiply_add(builder, n, _number(-0.693145751953125), x)  # ln 2 in two parts, the first
-    r = multiply_add(builder, n, _number(-1.4286067653302206e-06), r)  # of few bits
-    tail = _number(1 / 5040)
-    for divisor in (720, 120, 24, 6, 2):
-        tail = multiply_add(builder, tail, r, _number(1 / divisor))
-    q = multiply_add(builder, builder.fmul(tail, r), r, r)  # e^r − 1
-    bits = builder.shl(builder.bitcast(shifted, _INTS), _INTS([23] * LANES))
-    power = builder.bitcast(builder.add(bits, _INTS([127 << 23] * LANES)), FLOATS)
-    return q, power
-
-
-def _expm1(builder: Any, x: Any) -> Any:
-    """Give e^x − 1, relative error a few ulp."""
-    q, power = _exp(builder, x)
-    return multiply_add(builder, q, power, builder.fsub(power, _number(1.0)))
-
-
-@intrinsic
-def exp(typing: Any, x: Any) -> Any:
-    """Return e^x, from 0 to infinity: half of x at a time where it is large."""
-
-    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        (x,) = args
-        high, low = _number(87.0), _number(-87.0)
-        rest = builder.select(builder.fcmp_ordered(">", x, high), builder.fsub(x, high), _ZERO)
-        below = builder.fcmp_ordered("<", x, low)
-        rest = builder.select(below, builder.fsub(x, low), rest)
-        q, power = _exp(builder, builder.fsub(x, rest))
-        p, factor = _exp(builder, rest)
-        first = multiply_add(builder, q, power, power)
-        return builder.fmul(first, multiply_add(builder, p, factor, factor))
-
-    return vector(vector), code
-
-
-@intrinsic
-def log(typing: Any, x: Any) -> Any:
-    """Return the natural logarithm, −infinity at 0 and no number below."""
-
-    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        (x,) = args
-        tiny = builder.fcmp_ordered("<", x, _number(1.1754943508222875e-38))  # denormal
-        scaled = builder.select(tiny, builder.fmul(x, _number(2.0**23)), x)
-        bits = builder.bitcast(scaled, _INTS)
-        # x = 2^n m with m in [√½, √2)
-        shifted = builder.sub(bits, _INTS([0x3F3504F3] * LANES))
-        n = builder.sitofp(builder.ashr(shifted, _INTS([23] * LANES)), FLOATS)
-        n = builder.select(tiny, builder.fsub(n, _number(23.0)), n)
-        low = builder.and_(shifted, _INTS([0x007FFFFF] * LANES))
-        m = builder.bitcast(builder.add(low, _INTS([0x3F3504F3] * LANES)), FLOATS)
-        # log m = 2 artanh f with f = (m − 1) / (m + 1)
-        r = builder.fsub(m, _number(1.0))
-        f = builder.fdiv(r, builder.fadd(m, _number(1.0)))
-        square = builder.fmul(f, f)
-        tail = _number(1 / 11)
-        for divisor in (9, 7, 5, 3):
-            tail = multiply_add(builder, tail, square, _number(1 / divisor))
-        twice = builder.fadd(f, f)
-        small = builder.fmul(builder.fmul(twice, square), tail)
-        small = multiply_add(builder, n, _number(-1.4286067653302206e-06 * -1), small)
-        result = builder.fadd(twice, small)
-        result = multiply_add(builder, n, _number(0.693145751953125), result)
-        infinite = _number(float("inf"))
-        result = builder.select(builder.fcmp_ordered("==", x, infinite), infinite, result)
-        result = builder.select(builder.fcmp_ordered("==", x, _ZERO), _number(-np.inf), result)
-        wrong = builder.fcmp_unordered("<", x, _ZERO)
-        return builder.select(wrong, _number(float("nan")), result)
-
-    return vector(vector), code
-
-
-@intrinsic
-def sigmoid(typing: Any, x: Any) -> Any:
-    """Give σ(x) = 1 / (2 + (e^−x − 1))."""
-
-    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        below = builder.fadd(_expm1(builder, builder.fneg(args[0])), _number(2.0))
-        return builder.fdiv(_number(1.0), below)
-
-    return vector(vector), code
-
-
-@intrinsic
-def tanh(typing: Any, x: Any) -> Any:
-    """Give tanh x = (e^2x − 1) / ((e^2x − 1) + 2)."""
-
-    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        e = _expm1(builder, builder.fadd(args[0], args[0]))
-        return builder.fdiv(e, builder.fadd(e, _number(2.0)))
-
-    return vector(vector), code
 
 
 @njit
@@ -499,7 +312,7 @@ def sum_by(typing: Any, x: Any, period: Any) -> Any:
         x, period = args
         step = LANES // 2
         while step:
-            other = builder.shuffle_vector(x, x, _INTS([lane ^ step for lane in range(LANES)]))
+            other = builder.shuffle_vector(x, x, INTS([lane ^ step for lane in range(LANES)]))
             far = builder.icmp_signed("<=", period, period.type(step))
             x = builder.select(far, builder.fadd(x, other), x)
             step //= 2

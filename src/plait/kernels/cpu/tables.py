@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plait.kernels.cpu import emit, loops
+from plait.kernels.cpu import emit, loops, plans
 from plait.kernels.cpu.basis import Basis
 from plait.kernels.cpu.jit import module_of
 from plait.kernels.cpu.rounding import PANEL
@@ -28,7 +28,7 @@ class CompiledProgram:
     def __init__(self, program: Program, title: str) -> None:
         self.program = program
         self.gradient: Gradient = differentiate(program)
-        self.written = emit.write(program, self.gradient, title)
+        self.written = plans.write(program, self.gradient, title)
         self.homes = {p.value.value: p.index for p in program.products if p.value.op == "state"}
         self.histories = [
             k > 0 and bool({("state", k), ("new", k)} & self.gradient.leaves)
@@ -53,14 +53,21 @@ class CompiledProgram:
 
     def source_of(self, index: int) -> tuple[str, int]:
         """Return which stream holds the gradient of what a product gave, and from which gate on."""
-        shared = emit.shared_with_inputs(self.program, self.gradient, index)
+        shared = plans.shared_with_inputs(self.program, self.gradient, index)
         return (f"dheard {index}", 0) if shared is None else ("dinput", shared)
 
     def layout(self, kind: str, H: int, basis: Basis, index: int = 0) -> "Layout":
-        """Return the tables forward, "own rows" (of a generator), backward, or of weights."""
+        """Return tables of one of these kinds.
+
+        "forward", "backward", "weights" of a product; "own rows", forward with a block's own inputs
+        and outputs; "forward phases" and "backward phases", in which all streams are whole arrays.
+        """
         key = kind, H, basis.width, basis.heard, index
         if key not in self._layouts:
-            make = {"backward": _backward, "weights": _weights}.get(kind, _forward)
+            make = {
+                "backward": _backward, "weights": _weights, "forward phases": _phases,
+                "backward phases": _phases,
+            }.get(kind, _forward)  # fmt: skip
             self._layouts[key] = make(self, kind, H, basis, index)
         return self._layouts[key]
 
@@ -175,14 +182,26 @@ def _backward(compiled: CompiledProgram, kind: str, H: int, basis: Basis, index:
         products.append((phase, source, first * H, f"dvalue {p.index}", len(p.gates) * H, scratch))
     states, sums = [], []
     for k in range(len(program.states)):
-        parts = [f"dvalue {i}" for i in emit.pending(gradient, k)]
-        if emit.has_carry(gradient, k):
+        parts = [f"dvalue {i}" for i in plans.pending(gradient, k)]
+        if plans.has_carry(gradient, k):
             parts.insert(0, f"dstate {k}")
         states.append((parts[0], f"before {k}" if ("state", k) in gradient.leaves else None))
         sums += [(k, part) for part in parts]
     phases = [k if effects else -1 for k, effects in enumerate(plan.effects)]
     phases += [-1] * (program.stages - len(phases))
     return Layout(streams, H, phases, products, states, sums)
+
+
+def _phases(compiled: CompiledProgram, kind: str, H: int, basis: Basis, index: int) -> Layout:
+    """Lay out the streams alone: who calls the phases one by one does the rest."""
+    written = compiled.written
+    plan = written.forward if kind.startswith("forward") else written.backward
+    whole = (loops.BLOCK, loops.BEFORE)
+    streams = {
+        name: (width, loops.MEMBER if rows in whole else rows)
+        for name, (width, rows) in _streams(plan, H, basis).items()
+    }
+    return Layout(streams, H, [], [], [], [])
 
 
 def _weights(compiled: CompiledProgram, kind: str, H: int, basis: Basis, index: int) -> Layout:

@@ -8,6 +8,8 @@ from plait.errors import InputError
 from plait.tasks.cell_names import CELL_NAMES
 from plait.training.config import TrainingConfig, option
 
+EDGES = "Of an edge list as --graph, the column, by name or from 1 by number without a header:"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ForecastConfig(TrainingConfig):
@@ -50,6 +52,9 @@ class ForecastConfig(TrainingConfig):
         "Who is joined to whom: a CSV file (an adjacency, an edge list with source and target, or "
         "places with id and coordinates), or correlation. Default: the data set's own.",
     )
+    source: str = option("", f"{EDGES} where edges come from. Default: source.")
+    target: str = option("", f"{EDGES} where they go. Default: target.")
+    weight: str = option("", f"{EDGES} their weights. Default: weight, if there is one.")
     neighbours: int = option(
         4, "Nearest nodes that one is joined with, by places or correlation.", least=1
     )
@@ -58,6 +63,12 @@ class ForecastConfig(TrainingConfig):
     )
     directed: bool = option(False, "Messages go along edges only from source to target.")
     time: str = option("", "The column of times. Default: time, timestamp, date or datetime.")
+    missing: str = option(
+        "", "Values that mean missing, beside empty cells, such as -9999 or -9999,999."
+    )
+    missing_rows: Literal["refuse", "empty"] = option(
+        "refuse", "Steps without a row: refused, or read as rows of missing values."
+    )
     calendar: Literal["none", "day", "week"] = option(
         "none", "Tell the network the time of day, or that and the day of the week."
     )

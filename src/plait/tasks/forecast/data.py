@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from plait.columns import missing_texts
 from plait.data import require_data
 from plait.errors import InputError
 from plait.nn.graph import Graph
@@ -97,8 +98,26 @@ def read_data(config: ForecastConfig) -> Measured:
             f"--calendar {config.calendar} needs times, and {series.source} has no column of "
             "them; name it with --time"
         )
-    measured = Measured(series, own or _joined(config, series, cuts), cuts, waves)
-    return measured
+    _require_values(series, cuts, config)
+    return Measured(series, own or _joined(config, series, cuts), cuts, waves)
+
+
+def _require_values(series: Series, cuts: Cuts, config: ForecastConfig) -> None:
+    """Refuse a series in which a part has nothing to learn from, to choose by or to score."""
+    measured = np.any(~np.isnan(series.values), axis=1)
+    parts = {
+        "train": (cuts.history, cuts.valid, "give more history without gaps, or less --history"),
+        "validate": (cuts.valid, cuts.test, f"change --validation {config.validation:g}"),
+        "test": (cuts.test, cuts.end, f"change --test {config.test:g}"),
+    }
+    for use, (begin, end, mend) in parts.items():
+        if not measured[begin:end].any():
+            last = int(np.flatnonzero(measured)[-1]) + 1 if measured.any() else 0
+            raise InputError(
+                f"{series.source} has no value in the part to {use} on, steps {begin + 1} to {end}"
+                f" of {cuts.end} (the last value is in step {last}); take steps without values "
+                f"out at the end, or {mend}"
+            )
 
 
 def _series(config: ForecastConfig, waves: Waves | None) -> tuple[Series, Joined | None]:
@@ -117,7 +136,11 @@ def _series(config: ForecastConfig, waves: Waves | None) -> tuple[Series, Joined
                 f"no series {config.data!r}: there is no such file, and it is not one of "
                 f"{', '.join(NAMED)}"
             )
-        series, own = read_series(path, config.time), None
+        series = read_series(
+            path, config.time, missing=missing_texts(config.missing),
+            fill=config.missing_rows == "empty",
+        )  # fmt: skip
+        own = None
     return series, None if config.graph else own
 
 
@@ -135,7 +158,10 @@ def _joined(config: ForecastConfig, series: Series, cuts: Cuts) -> Joined:
             )
         return joined
     if config.graph:
-        return read_graph(Path(config.graph), series.ids, config.neighbours, config.directed)
+        columns = {"source": config.source, "target": config.target, "weight": config.weight}
+        return read_graph(
+            Path(config.graph), series.ids, config.neighbours, config.directed, columns
+        )
     if config.operator == "dense":
         return Joined(Graph([], num_nodes=N), "none")
     raise InputError(

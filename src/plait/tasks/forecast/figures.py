@@ -21,6 +21,9 @@ NAMED = 40
 INTERVAL = 0.8
 """Of the errors that the interval of one forecast number holds."""
 
+LAID_OUT = 2000
+"""Nodes without places that are laid out for a picture, at most."""
+
 
 def draw_forecasts(forecasts: Forecasts, series: Series, path: Path) -> None:
     """Draw what came and what was forecast for it, for the best, the median and the worst node.
@@ -83,11 +86,13 @@ def draw_nodes(forecasts: Forecasts, measured: Measured, path: Path) -> None:
     """Draw the graph, every node coloured by its root mean squared error on the test part.
 
     Nodes stand at their places where these are known, else by springs (Fruchterman & Reingold
-    1991).
+    1991), and there is no picture of more than `LAID_OUT` nodes, whose springs would take minutes.
     """
     series, joined = measured.series, measured.joined
     errors = node_errors(forecasts.middle, forecasts.truth)
     places, edges = joined.places, joined.graph.edge_index.cpu().numpy().T
+    if places is None and len(errors) > LAID_OUT:
+        return
     if places is None:
         net = networkx.Graph([(int(s), int(t)) for s, t in edges if s != t])
         net.add_nodes_from(range(len(series.ids)))
@@ -95,8 +100,8 @@ def draw_nodes(forecasts: Forecasts, measured: Measured, path: Path) -> None:
         places = np.stack([layout[n] for n in range(len(series.ids))])
     if places.shape[1] == 1:  # along a line
         places = np.pad(places, ((0, 0), (0, 1)))
-    deviation = np.ma.masked_invalid(series.values).std(axis=0).filled(0.0)
-    spread = errors / np.where(deviation > 0, deviation, np.nan)
+    own = np.ma.masked_invalid(series.values).std(axis=0).filled(0.0)
+    spread = np.divide(errors, own, out=np.full_like(errors, np.nan), where=own > 0)
     with picture(path, 11, 5, grid=False) as figure:
         panels = figure.subplots(1, 2)
         for axes, values, measure in zip(

@@ -49,6 +49,8 @@ class Forecaster(nn.Module):
         The nodes.
     frequency : str or None
         The length of a step, as pandas writes it.
+    clock : str or None
+        The offset from UTC, or the time zone, of the times; None where they name none.
     graph : Graph
     """
 
@@ -60,9 +62,11 @@ class Forecaster(nn.Module):
         *,
         gaps: bool = False,
         frequency: str | None = None,
+        clock: str | None = None,
     ) -> None:
         super().__init__()
-        self.config, self.ids, self.gaps, self.frequency = config, tuple(ids), gaps, frequency
+        self.config, self.ids, self.gaps = config, tuple(ids), gaps
+        self.frequency, self.clock = frequency, clock
         H, C, Q = config.hidden_size, CALENDAR[config.calendar], len(config.levels) or 1
         direct = config.decoder == "direct"
         options: dict[str, Any] = {
@@ -93,8 +97,9 @@ class Forecaster(nn.Module):
     def from_facts(cls, config: ForecastConfig, facts: Mapping[str, Any]) -> Self:
         """Rebuild the model that a run folder describes, without its weights."""
         return cls(
-            config, facts["ids"], facts["edges"], gaps=facts["gaps"], frequency=facts["frequency"]
-        )
+            config, facts["ids"], facts["edges"], gaps=facts["gaps"],
+            frequency=facts["frequency"], clock=facts.get("clock"),
+        )  # fmt: skip
 
     def place(self, graph: Graph, mean: np.ndarray, scale: np.ndarray) -> None:
         """Give the model its graph and its scale."""
@@ -210,6 +215,8 @@ class Forecaster(nn.Module):
             raise InputError(f"the network was trained with --calendar {kind}: give the time")
         assert self.frequency is not None
         now = pd.DatetimeIndex([time])
+        if now.tz is not None and self.clock is not None:
+            now = now.tz_convert(self.clock)
         times = pd.DatetimeIndex([*now, *following(now, self.frequency, steps - 1)])
         return torch.from_numpy(calendar_of(times, steps, kind))[:, None]
 

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from plait.columns import missing_texts
 from plait.errors import InputError
 from plait.tasks.forecast.config import ForecastConfig
 from plait.tasks.forecast.data import NAMED, read_data
@@ -52,7 +53,7 @@ def predict_forecast(
         For a table that cannot be read, has too few steps, steps of another length, or other
         nodes.
     """
-    series = _recent(model, config, data)
+    series = _recent(model, config, facts, data)
     P, H = config.history, config.horizon
     heard = series.rows(slice(len(series.values) - P, None))
     to_come: Any = range(1, H + 1)
@@ -66,7 +67,7 @@ def predict_forecast(
     window = windows.at(torch.tensor([P]), P)
     answer = model.unscaled(model(window.x, window.calendar))[:, 0]  # [H, N, (Q)]
     columns: dict[str, Any] = {
-        "step" if heard.times is None else "time": np.repeat(np.asarray(to_come), len(model.ids)),
+        "step" if heard.times is None else "time": pd.Index(to_come).repeat(len(model.ids)),
         "id": np.tile(np.array(model.ids, dtype=object), H),
     }
     levels = config.levels
@@ -77,12 +78,17 @@ def predict_forecast(
     return pd.DataFrame(columns)
 
 
-def _recent(model: Forecaster, config: ForecastConfig, data: str | None) -> Series:
+def _recent(
+    model: Forecaster, config: ForecastConfig, facts: Mapping[str, Any], data: str | None
+) -> Series:
     """Read the series to go on from, its columns in the order of the model's nodes."""
     if data is None or data in NAMED:
         series = read_data(replace(config, data=data or config.data)).series
     elif Path(data).exists():
-        series = read_series(Path(data), config.time, model.frequency)
+        series = read_series(
+            Path(data), config.time, model.frequency, missing=missing_texts(config.missing),
+            fill=config.missing_rows == "empty",
+        )  # fmt: skip
     else:
         raise InputError(f"no series {data!r}: there is no such file")
     missing, more = same_ids(model.ids, series.ids)
@@ -102,8 +108,9 @@ def _recent(model: Forecaster, config: ForecastConfig, data: str | None) -> Seri
         raise InputError(
             f"{series.source} has {has}, and the run was trained on a table with {had}"
         )
-    order = [series.ids.index(name) for name in model.ids]
-    return replace(series, ids=model.ids, values=series.values[:, order])
+    place = {name: k for k, name in enumerate(series.ids)}
+    order = [place[name] for name in model.ids]
+    return replace(series.by_clock(facts), ids=model.ids, values=series.values[:, order])
 
 
 def score_forecast(
@@ -132,13 +139,13 @@ def score_forecast(
         For data that cannot be read or is too short, or training data that is gone or has changed.
     """
     device = model.output.weight.device
-    task = ForecastTask(config, device)
+    task = ForecastTask(config, device, facts)
     if task.facts()["sha256"] != facts["sha256"]:
         raise InputError(
             f"{task.data.series.source} is no longer the series that the run was trained on"
         )
     task.model = model
-    other = None if data is None else _recent(model, config, data)
+    other = None if data is None else _recent(model, config, facts, data)
     scores = dict(task.test() if other is None else task.score_other(other))
     records = scores.pop("table")
     ours = records.pop("network")
@@ -155,7 +162,7 @@ def probe(
     model: Forecaster, config: ForecastConfig, facts: Mapping[str, Any]
 ) -> tuple[Tensor, ...]:
     """Windows of the validation part, their calendar, and what came, for `plait inspect`."""
-    task = ForecastTask(config, model.output.weight.device)
+    task = ForecastTask(config, model.output.weight.device, facts)
     first = torch.arange(task.cuts.valid, task.cuts.test - config.horizon + 1)[:PROBED]
     x, y, calendar = task.windows.at(first, task.cuts.test)
     y = carried_forward(torch.cat([x, y]))[len(x) :]  # a loss needs a number everywhere

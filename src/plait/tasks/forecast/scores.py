@@ -152,9 +152,37 @@ def table(records: Mapping[str, Mapping[str, Sequence[float | None]]], shown: Se
 
 
 def _cell(value: float | None, metric: str) -> str:
+    """Write a number in nine places, the first of which is empty."""
     if value is None:
         return f"{'-':>9}"
-    return f"{100 * value if metric == 'mape' else value:>9.4g}"
+    value = 100 * value if metric == "mape" else value
+    texts = (f"{value:.{digits}g}" for digits in (4, 3, 2))
+    return f"{next((text for text in texts if len(text) < 9), 'huge'):>9}"
+
+
+def gain(ours: float, theirs: float) -> str:
+    """Say who has the smaller error, and by how much: as a share, or else as a difference.
+
+    >>> from plait.tasks.forecast.scores import gain
+    >>> gain(3.0, 4.0)
+    'the network wins by 25.0%'
+    >>> gain(4.4, 4.0)
+    'it wins by 10.0%: take it, or train longer, or try another --operator'
+    >>> gain(0.5, 1e-12)
+    'it wins by 0.5: take it, or train longer, or try another --operator'
+    >>> gain(0.0, 0.0)
+    'neither makes an error'
+    """
+    if ours == theirs:
+        return "neither makes an error" if ours == 0 else "both are as good"
+    if ours < theirs:
+        return f"the network wins by {1 - ours / theirs:.1%}"
+    return f"it wins by {above(ours, theirs)}: take it, or train longer, or try another --operator"
+
+
+def above(large: float, small: float) -> str:
+    """Write how far an error is above a smaller one: as a share, of one near 0 as a difference."""
+    return f"{large / small - 1:.1%}" if large <= 10 * small else f"{large - small:.4g}"
 
 
 def _by_step(values: np.ndarray) -> np.ndarray:

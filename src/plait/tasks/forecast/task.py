@@ -17,9 +17,10 @@ from plait.tasks.forecast.config import ForecastConfig
 from plait.tasks.forecast.data import Cuts, read_data
 from plait.tasks.forecast.figures import draw_forecasts, draw_nodes
 from plait.tasks.forecast.model import Forecaster
-from plait.tasks.forecast.scores import Errors, Forecasts, quantile_scores, table
+from plait.tasks.forecast.scores import Errors, Forecasts, above, gain, quantile_scores, table
 from plait.tasks.forecast.series import Series, season_of
-from plait.tasks.forecast.windows import Windows, scaling, windows_of
+from plait.tasks.forecast.windows import Windows, scaling, truth_of, windows_of
+from plait.times import clock_of
 from plait.training.streams import random_generator
 from plait.training.task import Carry
 
@@ -39,7 +40,10 @@ class ForecastTask:
         self, config: ForecastConfig, device: torch.device, known: Mapping[str, Any] | None = None
     ) -> None:
         self.config, self.device = config, device
-        self.data = measured = read_data(config)
+        measured = read_data(config)
+        if known is not None and "clock" not in known:  # a run of version 0.1.0
+            measured = replace(measured, series=measured.series.by_clock(known))
+        self.data = measured
         self.cuts, series = measured.cuts, measured.series
         self.mean, self.scale = scaling(measured.training, config.scale, series)
         self.windows = windows_of(config, series, self.mean, self.scale, device)
@@ -61,6 +65,7 @@ class ForecastTask:
             "edges": graph.num_edges,
             "gaps": bool(np.isnan(series.values).any()),
             "frequency": series.frequency,
+            "clock": None if series.times is None else clock_of(series.times),
             "sha256": series.sha256,
         }
 
@@ -84,6 +89,8 @@ class ForecastTask:
         edges = f"{joined.graph.num_edges:,} edges; {joined.source}"
         said = {
             "series": f"{series.source}: {T:,} steps × {N:,} nodes{step}{gaps}",
+            **({"columns": series.columns} if series.columns else {}),
+            **({"read": "; ".join(series.notes)} if series.notes else {}),
             "graph": edges if config.operator != "dense" else "none is heard",
             "parts": f"{cuts.valid - cuts.history:,}, {cuts.test - cuts.valid:,}, "
             f"{cuts.end - cuts.test:,} steps to train, validate, test",
@@ -115,14 +122,18 @@ class ForecastTask:
 
     def validate(self) -> Mapping[str, float]:
         """Loss and errors over the validation part."""
-        return self._scores(self.forecasts(self.windows, self.cuts.valid, self.cuts.test))[0]
+        values = self.data.series.values
+        return self._scores(self.forecasts(self.windows, values, self.cuts.valid, self.cuts.test))[
+            0
+        ]
 
     def test(self) -> Mapping[str, Any]:
         """Loss and errors over the test part, and those of what forecasts without a network.
 
         `table` holds the errors step by step, of the network and of each baseline.
         """
-        self.tested = forecasts = self.forecasts(self.windows, self.cuts.test, self.cuts.end)
+        values, cuts = self.data.series.values, self.cuts
+        self.tested = forecasts = self.forecasts(self.windows, values, cuts.test, cuts.end)
         scores = self._beside(forecasts, self.data.series, self.cuts, forecasts.first, self.season)
         if self.data.waves is not None:
             best = Errors.of(self._best_possible(forecasts.first), forecasts.truth)
@@ -141,7 +152,12 @@ class ForecastTask:
                 f"{other.source} has {steps} steps; --history {self.config.history} and --horizon "
                 f"{self.config.horizon} take more"
             )
-        forecasts = self.forecasts(windows, self.config.history, steps)
+        if np.isnan(other.values[self.config.history :]).all():
+            raise InputError(
+                f"{other.source} has no value after the first {self.config.history} steps, which "
+                "are heard; give a part with values to score"
+            )
+        forecasts = self.forecasts(windows, other.values, self.config.history, steps)
         # what is fitted is fitted on the run's own past, as if the other series came after it
         values = np.concatenate([self.data.series.values[:begin], other.values])
         joined = Series(other.name, other.source, other.ids, values)
@@ -162,20 +178,25 @@ class ForecastTask:
         }  # fmt: skip
         for metric in ("mae", "rmse"):
             scores[f"baseline_{metric}"] = min(e.overall()[metric] for e in plain.values())
+        if zeros := int((forecasts.truth[0] == 0).sum()):
+            scores["zeros"] = zeros
         found = {"network": errors, **plain}
         return {**scores, "table": {name: e.record() for name, e in found.items()}}
 
     @torch.no_grad()
-    def forecasts(self, windows: Windows, begin: int, end: int) -> Forecasts:
-        """Forecast every window that begins in a part, in evaluation mode."""
+    def forecasts(self, windows: Windows, measured: np.ndarray, begin: int, end: int) -> Forecasts:
+        """Forecast every window that begins in a part, in evaluation mode.
+
+        `measured [T, N]` are the windows' values in the units of the data, as they were given: the
+        windows hold them scaled, in float32, where 0 is not 0 any more.
+        """
         first = np.arange(begin, end)
-        values, truth = [], []
+        values = []
         for part in torch.from_numpy(first).split(SCORED):
             window = windows.at(part, end)
             values.append(self.model.unscaled(self.model(window.x, window.calendar)))
-            truth.append(window.y.cpu().numpy() * self.scale + self.mean)
-        levels = self.config.levels
-        return Forecasts(first, np.concatenate(values, 1), np.concatenate(truth, 1), levels)
+        truth = truth_of(measured, first, self.config.horizon, end)
+        return Forecasts(first, np.concatenate(values, 1), truth, self.config.levels)
 
     def remark(self, scores: Mapping[str, Any]) -> str:
         """Set the errors beside the baselines', and say who wins."""
@@ -184,13 +205,9 @@ class ForecastTask:
         name = min(plain, key=lambda n: plain[n]["rmse_to"][-1])
         ours, theirs = scores["rmse"], plain[name]["rmse_to"][-1]
         who = f"RMSE over all steps {ours:.4g}; the best without a network, {name!r}, {theirs:.4g}"
-        gain = 1 - ours / theirs
-        verdict = (
-            f"the network wins by {gain:.1%}"
-            if gain > 0
-            else f"it wins by {-gain:.1%}: take it, or train longer, or try another --operator"
-        )
-        text = f"{table(records, self.config.shown)}\n{who}: {verdict}"
+        text = f"{table(records, self.config.shown)}\n{who}: {gain(ours, theirs)}"
+        if "zeros" in scores:
+            text += f"\nMAPE leaves out {scores['zeros']:,} measurements of 0"
         if "coverage" in scores:
             text += (
                 f"\n{scores['coverage']:.1%} of the values lie between the outer quantiles, of "
@@ -199,7 +216,7 @@ class ForecastTask:
         if "best_rmse" in scores:
             text += (
                 f"\nthe best possible forecast has {scores['best_rmse']:.4g} on these steps: the "
-                f"network is {ours / scores['best_rmse'] - 1:.1%} above it"
+                f"network is {above(ours, scores['best_rmse'])} above it"
             )
         return text
 

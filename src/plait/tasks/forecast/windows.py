@@ -9,7 +9,8 @@ from torch import Tensor
 
 from plait.errors import InputError
 from plait.tasks.forecast.config import ForecastConfig
-from plait.tasks.forecast.series import DAY, Series
+from plait.tasks.forecast.series import Series
+from plait.tasks.forecast.steps import DAY, steps_from
 
 CALENDAR = {"none": 0, "day": 2, "week": 9}
 """Numbers that tell a step's place in time."""
@@ -66,6 +67,20 @@ class Windows:
         return Window(self.values[heard], y, self.calendar[torch.cat([heard, ahead])])
 
 
+def truth_of(values: np.ndarray, first: np.ndarray, horizon: int, end: int) -> np.ndarray:
+    """Cut what came after the steps `first [W]`, before `end`, out of a series: `[H, W, N]`.
+
+    >>> import numpy as np
+    >>> from plait.tasks.forecast.windows import truth_of
+    >>> truth_of(np.arange(4.0)[:, None], np.array([1, 2]), 2, end=3)[:, :, 0].tolist()
+    [[1.0, 2.0], [2.0, nan]]
+    """
+    ahead = first + np.arange(horizon)[:, None]
+    truth = values[np.minimum(ahead, len(values) - 1)]
+    truth[ahead >= end] = np.nan
+    return truth
+
+
 def scaling(values: np.ndarray, how: str, series: Series) -> tuple[np.ndarray, np.ndarray]:
     """Give mean and standard deviation `[N]` of what was measured in the training part.
 
@@ -88,8 +103,15 @@ def scaling(values: np.ndarray, how: str, series: Series) -> tuple[np.ndarray, n
         )
     if how == "all":
         N = values.shape[1]
-        return np.full(N, np.nanmean(values)), np.full(N, np.nanstd(values))
-    return np.nanmean(values, axis=0), np.nanstd(values, axis=0)
+        mean, scale = np.full(N, np.nanmean(values)), np.full(N, np.nanstd(values))
+    else:
+        mean, scale = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
+    for n in np.flatnonzero(scale < np.finfo(np.float32).tiny):
+        raise InputError(
+            f"{series.source}: the values of column {series.ids[n]!r} differ by less than "
+            f"{np.finfo(np.float32).tiny:.0e}; give them in a smaller unit"
+        )
+    return mean, scale
 
 
 def calendar_of(times: pd.DatetimeIndex | None, steps: int, kind: str) -> np.ndarray:
@@ -102,6 +124,7 @@ def calendar_of(times: pd.DatetimeIndex | None, steps: int, kind: str) -> np.nda
     """
     if kind == "none" or times is None:
         return np.zeros((steps, 0))
+    times = times.tz_localize(None)  # the place in the day is by the clock of the times
     seconds = (times.to_numpy() - times.normalize().to_numpy()) / np.timedelta64(1, "s")
     turn = 2 * np.pi * seconds / DAY
     parts = [np.sin(turn)[:, None], np.cos(turn)[:, None]]
@@ -124,7 +147,9 @@ def windows_of(
     """
     T, H, times = len(series.values), config.horizon, series.times
     if times is not None:
-        times = pd.date_range(times[0], periods=T + H, freq=frequency or series.frequency)
+        length = frequency or series.frequency
+        assert length is not None
+        times = steps_from(times[0], T + H, length)
     return Windows(
         (series.values - mean) / scale, calendar_of(times, T + H, config.calendar),
         history=config.history, horizon=H, device=device,

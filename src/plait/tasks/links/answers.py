@@ -47,7 +47,8 @@ def suggest_links(
     Returns
     -------
     DataFrame
-        A row for every suggestion, the best first: `node`, `suggestion`, `score` (from 0 to 1: the
+        A row for every suggestion, the best first, of equal ones those with more neighbours in
+        common: `node`, `suggestion`, `score` (from 0 to 1: the
         probability of a connection among as many connections as other pairs),
         `common_neighbours` (how many) and `through` (who they are).
 
@@ -73,9 +74,10 @@ def suggest_links(
         joined = adjacency[[u]].indices
         others = np.setdiff1d(np.arange(len(network.ids)), [*joined, u])
         ends = torch.from_numpy(others).to(device)
-        scores = model.score(z, torch.stack([torch.full_like(ends, u), ends])).double().sigmoid()
-        best = scores.sort(descending=True, stable=True).indices[:top].cpu().numpy()
-        for v, score in zip(others[best], scores.cpu().numpy()[best], strict=True):
+        logits = model.score(z, torch.stack([torch.full_like(ends, u), ends])).double().cpu()
+        shared = (adjacency[[u]] @ adjacency).toarray()[0, others]
+        best = np.lexsort((-shared, -logits.numpy()))[:top]  # by the last, equals by the one before
+        for v, score in zip(others[best], logits.sigmoid().numpy()[best], strict=True):
             through = np.intersect1d(joined, adjacency[[v]].indices)
             names = " ".join(network.ids[w] for w in through)
             rows.append((network.ids[u], network.ids[v], score, len(through), names))

@@ -35,6 +35,8 @@ class LinksConfig(NetworkConfig):
         },
     }
 
+    smoothing = 5  # few connections are held out, and an early score may be high by chance
+
     data: str = option(
         "",
         "karate, florentine, les-miserables, davis, digits, cora or amazon-computers. Default: "

@@ -1,5 +1,6 @@
 """How well connections are told from pairs without one, and who does it without learning."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,7 +21,8 @@ def score_pairs(there: Tensor, not_there: Tensor, k: int) -> dict[str, float]:
     dict
         `auc` (see `area`), `average_precision` (Σ_n (R_n − R_{n−1}) P_n, with precision and recall
         at every threshold), and `hits_at_k`: the share of connections that score higher than the
-        k-th best of the other pairs (Hu et al. 2020), or the worst where there are fewer.
+        k-th best of the other pairs (Hu et al. 2020), or the worst where there are fewer. NaN
+        where a score is not a finite number.
 
     Example
     -------
@@ -29,6 +31,8 @@ def score_pairs(there: Tensor, not_there: Tensor, k: int) -> dict[str, float]:
     >>> score_pairs(torch.tensor([3.0, 1.0]), torch.tensor([2.0, 0.0]), k=1)
     {'auc': 0.75, 'average_precision': 0.8333333333333333, 'hits_at_1': 0.5}
     """
+    if not (there.isfinite().all() and not_there.isfinite().all()):  # a training that broke down
+        return dict.fromkeys(("auc", "average_precision", f"hits_at_{k}"), math.nan)
     scores = torch.cat([there, not_there]).double().cpu().numpy()
     truth = np.arange(len(scores)) < len(there)
     bar = not_there.topk(min(k, len(not_there))).values[-1]

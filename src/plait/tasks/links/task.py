@@ -84,6 +84,7 @@ class LinksTask:
         told = {
             "network": f"{network.source}: {network.graph.num_nodes:,} nodes, "
             f"{f'{features:,}' if features else 'no'} features",
+            **({"columns": network.columns} if network.columns else {}),
             "parts": f"{parts} connections to train, validate, test on, with as many pairs that "
             "are none",
             "model": f"{config.operator}, {config.layers} layers, {config.hidden_size} wide, "
@@ -183,7 +184,7 @@ def score_held_out(
 def network_of(config: LinksConfig) -> Network:
     """Read the network that a configuration names; `InputError` where it cannot be learnt from."""
     if config.edges:
-        network = read_network(config.edges, config.nodes or None)
+        network = read_network(config.edges, config.nodes or None, **config.reading)
     else:
         network = named_network(config.data)
     require_fitting(config.operator, network)

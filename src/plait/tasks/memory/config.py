@@ -56,7 +56,7 @@ class MemoryConfig(TrainingConfig):
     )
     bidirectional: bool = option(False, "Read from both ends.")
     hidden_size: int = option(128, "Channels of every layer's state.", least=1)
-    layers: int = option(1, "Recurrent layers, one on another.", least=1)
+    layers: int = option(1, "Recurrent layers, one on another.", least=1, below=1001)
     embedding_size: int = option(64, "Numbers that stand for one token.", least=1)
     batch_size: int = option(128, "Sequences of a batch.", least=1)
     eval_lengths: str = option(
@@ -74,9 +74,9 @@ class MemoryConfig(TrainingConfig):
         from plait.tasks.memory.problems import problem_named  # NumPy, which --help can do without
 
         super().__post_init__()
-        for length in (self.length, *lengths_of(self.eval_lengths)):
+        for length in (self.length, *self.other_lengths):
             problem_named(self.problem, length)
-        longest = max(lengths_of(self.eval_lengths), default=0)
+        longest = max(self.other_lengths, default=0)
         if self.problem == "random-combinations" and longest > self.length:
             raise InputError(
                 f"--eval-lengths {longest} has tokens that a network of --length {self.length} "
@@ -97,6 +97,11 @@ class MemoryConfig(TrainingConfig):
             length = options.get("length", cls.length)
             own = {**own, "steps": REPORT_STEPS.get(length, 3000) if lstm else 1000}
         return super().of({**own, **options}, recipe)
+
+    @property
+    def other_lengths(self) -> tuple[int, ...]:
+        """Lengths that it is tested on beside its own."""
+        return lengths_of(self.eval_lengths)
 
     def converged(self, scores: Mapping[str, float]) -> bool:
         """Say whether a validation, ten fresh batches in a row, had no error."""

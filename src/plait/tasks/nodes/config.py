@@ -17,18 +17,31 @@ SHCHUR: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 """Settings of Shchur et al. (2018), by operator."""
 
+READING = ("source", "target", "weight", "missing")
+"""Options that say how the user's own tables are read."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfig(TrainingConfig):
     """Learn on one network, by name or from the user's own tables, with layers of an operator."""
 
     paths: ClassVar[Sequence[str]] = ("edges", "nodes")
-    of_edges: ClassVar[Sequence[str]] = ("nodes",)
+    of_edges: ClassVar[Sequence[str]] = ("nodes", *READING)
     """Options that say more of one's own network."""
 
     data: str = option("", "A network by name. Default: karate, unless --edges is given.")
     edges: str = option("", "Your own graph: a CSV file with columns source, target (and weight).")
+    source: str = option(
+        "", "The column of --edges where they come from: its name, or its number from 1 where no "
+        "line names them. Default: source.",
+    )  # fmt: skip
+    target: str = option("", "The column of --edges where they go. Default: target.")
+    weight: str = option("", "The column of their weights. Default: weight, if there is one.")
     nodes: str = option("", "Its nodes: a CSV file with an id and features.")
+    missing: str = option(
+        "", "Values in --nodes that mean missing, such as -9999 or -9999,999; the mean of the "
+        "others stands in.",
+    )  # fmt: skip
     operator: Literal["gcn", "attention", "chebyshev", "diffusion", "dense"] = option(
         "gcn", "How a node hears its neighbours; dense: not at all."
     )
@@ -56,6 +69,14 @@ class NetworkConfig(TrainingConfig):
                 raise InputError(f"--{name} goes with --edges, a graph of your own")
         if not self.edges and not self.data:
             object.__setattr__(self, "data", "karate")
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """What `read_network` is told of the columns."""
+        from plait.columns import missing_texts  # brings NumPy, which --help does without
+
+        columns = {"source": self.source, "target": self.target, "weight": self.weight}
+        return {**columns, "missing": missing_texts(self.missing)}
 
     @property
     def subject_name(self) -> str:
@@ -95,7 +116,7 @@ class NodesConfig(NetworkConfig):
         "shchur2018": {"patience": 50, "validate_every": 1, "max_norm": 0.0},
     }
 
-    of_edges: ClassVar[Sequence[str]] = ("nodes", "label", "directed")
+    of_edges: ClassVar[Sequence[str]] = ("nodes", "label", "directed", *READING)
 
     data: str = option(
         "", "karate, digits, cora or amazon-computers. Default: karate, unless --edges is given."

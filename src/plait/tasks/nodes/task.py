@@ -74,6 +74,7 @@ class NodesTask:
             "network": f"{network.source}: {network.graph.num_nodes:,} nodes, "
             f"{network.graph.num_edges:,} edges, {f'{F:,}' if F else 'no'} features, "
             f"{len(network.classes)} classes",
+            **({"columns": network.columns} if network.columns else {}),
             "parts": f"{parts} nodes to train, validate, test on"
             + (f"; {sought:,} without a label" if sought else ""),
             "model": f"{config.operator}, {config.layers} layers, {config.hidden_size} wide, "
@@ -164,8 +165,9 @@ def network_of(config: NodesConfig) -> Network:
     """Read the network that a configuration names; `InputError` where it cannot be learnt from."""
     if config.edges:
         network = read_network(
-            config.edges, config.nodes, label=config.label, directed=config.directed
-        )
+            config.edges, config.nodes, label=config.label, directed=config.directed,
+            **config.reading,
+        )  # fmt: skip
     else:
         network = named_network(config.data)
     if not config.edges and network.labels is None:

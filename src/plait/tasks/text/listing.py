@@ -37,12 +37,12 @@ def listing(
     """
     last = max(models)
     for prompt in prompts:
-        yield f"Original text: {prompt if prompt.strip() else repr(prompt)}"
+        lines = [f"Original text: {prompt if prompt.strip() else repr(prompt)}"]
         for step, model in sorted(models.items()):
             recent = accuracy[max(0, step - WINDOW) : step]
             text = model.generate(prompt, length, **options)
-            yield (
+            lines.append(
                 f"Train Step: {step:0{len(str(last))}d}/{last}, "
                 f"Accuracy: {sum(recent) / len(recent):.2f}, Text: {text}"
             )
-        yield "---"
+        yield from (*lines, "---")

@@ -130,6 +130,10 @@ class TextModel(WritesText):
         h = torch.zeros(count, self.recurrent.hidden_size, device=self.output.weight.device)
         return self.output(h.to(self.output.weight.dtype))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is copied and pickled: all but the graph, which is made from its edges."""
+        return {**self.__dict__, "_graph": None}
+
     @staticmethod
     def _forget_graph(model: Any, _: Any) -> None:
         model._graph = None

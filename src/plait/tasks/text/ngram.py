@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from plait.news import LOGGER
 from plait.tasks.text.scores import in_its_terms
 from plait.tasks.text.vocabulary import Vocabulary
 
@@ -22,6 +23,7 @@ def ngram_baseline(
     """
     train, valid, test = (t.cpu().numpy() for t in (training, validation, heldout))
     symbols = len(vocabulary)
+    LOGGER.info("counting n-grams, to stand beside the test score")
     orders = score_ngrams(train, valid, symbols, patience=2)
     chosen = score_ngrams(train, test, symbols, best_index(orders) + 1)[-1]
     return {

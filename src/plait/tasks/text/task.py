@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from plait.errors import InputError
 from plait.figures import Curve, draw_curves
+from plait.memory import require_memory
 from plait.nn.graph import Graph
 from plait.tasks.text.batches import Lanes, Windows
 from plait.tasks.text.config import TextConfig
@@ -45,6 +46,7 @@ class TextTask:
         self.config = config
         self.text = text_of(config)
         self.vocabulary = vocabulary_of(self.text, config, known or {})
+        self._require_fitting()
         self.unit, self.criterion = self.vocabulary.unit, config.criterion
         parts = parts_in_numbers(self.text, self.vocabulary)
         self.training, self.validation, self.testing = (part.to(device) for part in parts)
@@ -78,6 +80,16 @@ class TextTask:
             "sha256": self.text.sha256,
             **edges,
         }
+
+    def _require_fitting(self) -> None:
+        """Refuse a vocabulary whose output, of one batch, is more than the memory."""
+        config, symbols = self.config, len(self.vocabulary)
+        weights = 16 * symbols * (config.embedding_size + config.hidden_size)
+        logits = 12 * symbols * config.length * config.batch_size  # with gradient and softmax
+        fix = "give a smaller --batch-size, --length or --hidden-size"
+        if config.units == "chars":
+            fix += ", or --units bytes"
+        require_memory(weights + logits, f"{self.text.source}, of {symbols:,} symbols,", fix)
 
     def _word_graph(self) -> Graph | None:
         """Join the words by the training part, where the configuration says so."""

@@ -1,6 +1,5 @@
 """Event tables: which patient had what, when."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import pandas as pd
 
 from plait.errors import InputError
 from plait.tables import filled_rows, read_table, refuse
+from plait.times import OFFSET, offset_of
 
 KINDS = ("drug", "diagnosis", "procedure")
 """Kinds of events; drugs are what is predicted."""
@@ -21,9 +21,6 @@ LASTS = 10_000
 
 LAST_VISIT = 2**53
 """Whole numbers up to here are told apart as floats."""
-
-OFFSET = re.compile(r"(?<=\d)[T ]\d.*?(?P<offset> ?Z| ?[+-]\d\d(?::?\d\d)?)$", re.IGNORECASE)
-"""A time that says how far its clock is from UTC."""
 
 
 ANOTHER_CLOCK = r"[+zZ]|[tT ]\d.*-"
@@ -179,11 +176,10 @@ def by_one_clock(path: Path, table: Any, names: list[str]) -> dict[str, Any]:
     first, cut = None, {}
     for name in names:
         offsets = table[name].str.extract(OFFSET)["offset"].fillna("")
-        for line, offset in offsets[offsets != ""].drop_duplicates().items():
-            digits = re.sub("[ :]", "", offset).upper().replace("Z", "+00").ljust(5, "0")
-            digits = digits.replace("-0000", "+0000")
-            first = first or (digits, table.at[line, name], line)
-            if digits != first[0]:
+        for line in offsets[offsets != ""].drop_duplicates().index:
+            own = offset_of(table.at[line, name])
+            first = first or (own, table.at[line, name], line)
+            if own != first[0]:
                 raise InputError(
                     f"{path}, line {line}: {name} {table.at[line, name]!r} is by another clock "
                     f"than {first[1]!r} on line {first[2]}; give all with one offset from UTC"
@@ -196,7 +192,8 @@ def by_one_clock(path: Path, table: Any, names: list[str]) -> dict[str, Any]:
 def read_times(path: Path, table: Any, name: str, *, needed: bool) -> Any:
     """Read a column of times, which may have empty places unless it is `needed`."""
     texts = table[name].mask(table[name].str.contains(ANOTHER_CLOCK), "")
-    read: Any = pd.to_datetime(texts, errors="coerce", format="ISO8601")
+    read: Any = pd.to_datetime(texts, errors="coerce", format="ISO8601", utc=True)
+    read = read.dt.tz_localize(None).where(table[name].map(offset_of) == "")  # two are no time
     bad = read.isna() if needed else read.isna() & (table[name] != "")
     refuse(
         path,

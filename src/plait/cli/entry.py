@@ -1,0 +1,76 @@
+"""The way in and the way out: a command is run, and whatever went wrong is one line."""
+
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cyclopts import App, CycloptsError
+
+from plait import __version__
+from plait.cli.mistakes import explain_mistake
+from plait.errors import InputError
+from plait.terminal import printable, show, tolerate_encodings
+
+DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
+
+app = App(
+    name="plait",
+    help="Learn on sequences, on graphs, and on sequences over graphs.",
+    version=__version__,
+    version_flags=["--version"],
+    help_flags=["--help", "-h"],
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,  # what it says, where the work is saved, is for the user
+)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and exit: 0 done, 2 bad input, 130 interrupted with the work saved."""
+    tolerate_encodings(sys.stdout, sys.stderr)
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command and return its exit code; whatever the user did wrong is one line."""
+    try:
+        with _news_on_the_terminal():
+            app(arguments, exit_on_error=False, print_error=False)
+        sys.stdout.flush()
+        return DONE
+    except CycloptsError as error:
+        return _complain(explain_mistake(app, error, arguments))
+    except InputError as error:
+        return _complain(str(error))
+    except KeyboardInterrupt as error:
+        show(f"plait: {str(error) or 'interrupted'}", sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the last flush
+        return DONE
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        fix = "; free some, then go on with plait resume" if error.errno == errno.ENOSPC else ""
+        return _complain(f"{place}{error.strerror or error}{fix}")
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        return _complain("there is not enough memory for these sizes; make them smaller")
+
+
+def _complain(message: str) -> int:
+    print(f"plait: {printable(' '.join(message.split()))}", file=sys.stderr)
+    return BAD_INPUT
+
+
+@contextmanager
+def _news_on_the_terminal() -> Iterator[None]:
+    """Show what takes a while and is logged, such as compiling, where a person sits by."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from plait.news import heard_by
+
+    with heard_by(lambda text: show(f"plait: {text}", sys.stderr)):
+        yield

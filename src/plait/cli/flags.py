@@ -1,0 +1,70 @@
+"""Flags: those of several commands, and those that are fields of a configuration."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import Annotated, Any, Literal
+
+from cyclopts import Group, Parameter, Token
+
+from plait.tasks import config_class
+from plait.training.config import TrainingConfig
+
+
+def whole_number(kind: Any, tokens: Sequence[Token]) -> int:
+    """Read a whole number; 1.5 is refused, not rounded."""
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        raise ValueError(f"{tokens[0].value} is not a whole number") from None
+
+
+Whole = Annotated[int, Parameter(converter=whole_number)]
+Seed = Annotated[int, Parameter(help="Decides what is drawn.", converter=whole_number)]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"], Parameter(help="Where to compute; auto: a GPU if any.")
+]
+Threads = Annotated[int, Parameter(help="CPU threads; 0: torch's choice.", converter=whole_number)]
+On = Annotated[bool, Parameter(negative="")]
+Several = Annotated[list[str] | None, Parameter(negative="")]
+
+
+def with_flags(
+    command: Callable[..., None], task: str, own: dict[str, tuple[Any, str, str]], text: str
+) -> Callable[..., None]:
+    """Add to a command flags of its own and those of the task's configuration."""
+    parameters = [
+        _parameter(name, kind, text, name=f"--{flag}") for name, (kind, flag, text) in own.items()
+    ]
+    parameters += _flags(config_class(task))
+    command.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    command.__doc__ = text
+    return command
+
+
+def _flags(config: type[TrainingConfig]) -> list[inspect.Parameter]:
+    """Turn the fields into flags: the task's own first, then those of every training."""
+    shared = {f.name for f in fields(TrainingConfig)}
+    own_group, shared_group = Group("Task", sort_key=1), Group("Training", sort_key=2)
+
+    return [
+        _parameter(
+            f.name,
+            f.type,
+            f.metadata["help"],
+            group=shared_group if f.name in shared else own_group,
+            show_default=lambda _, default=f.default: default,
+        )
+        for f in fields(config)
+    ]
+
+
+def _parameter(field: str, kind: Any, text: str, **looks: Any) -> inspect.Parameter:
+    """Make a flag; its default None tells that it was not given."""
+    if kind is int:
+        looks["converter"] = whole_number
+    annotation = Annotated[kind | None, Parameter(help=text, **looks)]
+    return inspect.Parameter(
+        field, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
+    )

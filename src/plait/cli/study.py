@@ -1,0 +1,38 @@
+"""The command that measures the report anew: `study`."""
+
+import sys
+from pathlib import Path
+
+from plait.cli.entry import app
+from plait.cli.flags import On, Several, Threads
+from plait.terminal import show
+
+
+@app.command
+def study(
+    sections: Several = None,
+    *,
+    quick: On = False,
+    out: Path | None = None,
+    threads: Threads = 0,
+) -> None:
+    """Measure the report that this project began with anew, and tell it on one page.
+
+    Example: plait study --quick --out runs/study
+
+    Parameters
+    ----------
+    sections : list
+        Names or numbers: 1 gradients, 2 gates, 3 memory, 4 text, 5 tales, 6 graphs,
+        7 applications, 8 structure, 9 both. Default: all.
+    quick : bool
+        Everything at reduced size, in under ten minutes on two cores.
+    out : Path
+        The folder; one that was stopped goes on. Default: study, or study-quick.
+    """
+    from plait.study import make_study
+    from plait.training.progress import progress_for
+
+    progress = progress_for(sys.stdout)
+    page = make_study(sections or (), quick=quick, out=out, threads=threads, progress=progress)
+    show(f"kept in {page}")
