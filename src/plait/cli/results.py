@@ -101,8 +101,7 @@ def inspect_runs(
     out: Path | None = None,
     repetition: On = False,
     equations: Annotated[
-        Literal["text", "latex"] | bool,
-        Parameter(negative="", metavar="[text|latex]", show_choices=False),
+        Literal["text", "latex"] | bool, Parameter(negative="", show_choices=False)
     ] = False,
     threads: Threads = 0,
 ) -> None:
@@ -119,7 +118,8 @@ def inspect_runs(
     repetition : bool
         For text: write, and tell how much of it repeats itself, by how sharply is drawn.
     equations : str
-        Print the cells' equations too, and the gradient derived from them, as text or as LaTeX.
+        After the run folders: print their cells' equations too, and the gradient derived from
+        them. `--equations latex`: as LaTeX.
     """
     from plait.api import set_threads
     from plait.inspection import inspect as inspect_them
