@@ -101,7 +101,8 @@ def inspect_runs(
     out: Path | None = None,
     repetition: On = False,
     equations: Annotated[
-        Literal["text", "latex"] | bool, Parameter(negative="", show_choices=False)
+        Literal["text", "latex"] | bool,
+        Parameter(negative="", metavar="text|latex", show_choices=False),
     ] = False,
     threads: Threads = 0,
 ) -> None:
