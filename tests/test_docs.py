@@ -11,17 +11,38 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import fields
 from functools import cache
+from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from itertools import chain
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, NamedTuple
 
 import pytest
+import torch
 
 import plait
+from plait import Cell
 from plait.cli import app, run
 from plait.data import find_data
-from plait.nn import GCN, GRU, LSTM, RNN, Attention, Chebyshev, Dense, Diffusion, Recurrent
+from plait.nn import (
+    GCN,
+    GRU,
+    LSTM,
+    RNN,
+    Attention,
+    Chebyshev,
+    CoupledLSTM,
+    Dense,
+    Diffusion,
+    IndRNN,
+    LayerNormLSTM,
+    MinGRU,
+    MinimalGatedUnit,
+    MinLSTM,
+    Recurrent,
+)  # fmt: skip
+from plait.nn.registry import CELLS, cell_named
 from plait.tasks import TASKS, config_class
 
 ROOT = Path(__file__).parents[1]
@@ -191,8 +212,27 @@ def test_every_public_name_is_in_the_reference() -> None:
         names = __import__(f"plait.{module}", fromlist=["x"]).__all__
         missing = {n for n in names if not {f"plait.{n}", f"plait.{module}.{n}"} & documented}
         assert missing <= {"NETWORKS"}
+    testing = import_module("plait.testing")
+    checks = {n for n in vars(testing) if n.startswith("check_")}
+    assert {f"plait.testing.{n}" for n in checks} <= documented
     for task in TASKS:
         assert f"<!-- options: {task} -->" in said
+
+
+def test_every_name_in_the_reference_is_there_and_has_a_docstring() -> None:
+    for page in (DOCS / "reference").glob("*.md"):
+        for name in re.findall(r"^::: ([\w.]+)$", page.read_text("utf-8"), re.M):
+            assert resolve_name(name).__doc__, name
+
+
+def test_every_cell_of_the_command_line_is_in_the_table_of_cells() -> None:
+    table = (DOCS / "concepts" / "layers.md").read_text("utf-8").split("## The cells")[1]
+    rows = [line.split("|") for line in table.splitlines() if line.startswith("| [")]
+    named = [name for row in rows for name in re.findall(r"`([a-z-]+)`", row[3])]
+    assert sorted(named) == sorted(CELLS)
+    for row in rows:
+        classes = {type(cell_named(name)).__name__ for name in re.findall(r"`([a-z-]+)`", row[3])}
+        assert classes == set(re.findall(r"\[`(\w+)`\]", row[1]))
 
 
 def test_every_task_has_a_tutorial() -> None:
@@ -222,13 +262,27 @@ def test_help_is_that_of_the_command() -> None:
     )
 
 
+class OwnCell(Cell):
+    gates = "ab"
+    states = ("h", "m")
+
+    def step(self, x_gates, recurrent, state, vectors):
+        h, m = state
+        a, b = (x_gates + recurrent(h)).chunk(2, -1)
+        m = m + torch.sigmoid(a) * (torch.tanh(b) - m)
+        return torch.tanh(m), m
+
+
 def test_pairs_say_the_kernel_that_explain_says() -> None:
     (table,) = re.findall(r"\[start:pairs\] -->\n(.*?)\n\n", README.read_text("utf-8"), re.S)
     rows = [[c.strip() for c in line.strip("|").split("|")] for line in table.splitlines()]
     operators = {"Dense": Dense(), "GCN": GCN(), "Chebyshev": Chebyshev(3),
                  "Diffusion": Diffusion(2), "Attention": Attention(2)}  # fmt: skip
     cells = {"RNN": RNN(), "LSTM": LSTM(), "LSTM(peephole=True)": LSTM(peephole=True),
-             "GRU": GRU(), 'GRU("before")': GRU("before")}  # fmt: skip
+             "LayerNormLSTM": LayerNormLSTM(), "CoupledLSTM": CoupledLSTM(),
+             "GRU": GRU(), 'GRU("before")': GRU("before"), "MinimalGatedUnit": MinimalGatedUnit(),
+             "MinGRU": MinGRU(), "MinLSTM": MinLSTM(), "IndRNN": IndRNN(),
+             "a cell of your own": OwnCell()}  # fmt: skip
     assert [c.strip("`") for c in rows[0][1:]] == list(operators)
     assert [row[0].strip("`") for row in rows[2:-1]] == list(cells)
     for row in rows[2:-1]:

@@ -7,9 +7,10 @@ import torch
 from matplotlib.figure import Figure
 
 import plait
+from plait import GRU, Cell, Recurrent
 from plait.api import make_task
 from plait.cli import run as run_command
-from plait.inspection import _draw_column, _initial
+from plait.inspection import _draw_column, _equations, _initial
 from plait.tasks import config_class
 
 TINY = {"hidden_size": 8, "embedding_size": 4, "batch_size": 8, "steps": 2, "threads": 1}
@@ -90,3 +91,51 @@ def test_a_text_run_too_and_without_its_text_only_what_the_run_knows(tmp_path):
 def test_what_is_no_run_is_refused(tmp_path, capsys):
     assert run_command(["inspect", str(tmp_path)]) == 2
     assert "is not a run folder" in capsys.readouterr().err
+
+
+def test_the_equations_of_a_run_s_cells_are_printed_once(tmp_path, capsys):
+    run = recall(tmp_path / "run", "gru", layers=2, bidirectional=True)
+    path = str(run.path)
+    assert run_command(["inspect", path, "--equations"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("equations of GRU(reset='after')\n") == 1
+    assert printed.endswith(f"equations of {GRU()!r}\n{GRU().equations()}\n")
+    assert run_command(["inspect", path, "--equations", "latex"]) == 0
+    assert capsys.readouterr().out.endswith(f"{GRU().equations('latex')}\n")
+    assert run_command(["inspect", path]) == 0
+    assert "equations of" not in capsys.readouterr().out
+
+
+def test_equations_say_what_a_product_means_over_a_graph(tmp_path):
+    run = plait.train(
+        "forecast", data="waves", operator="chebyshev", cell="gru-before", hidden_size=4, steps=1,
+        history=4, horizon=2, decoder="recurrent", threads=1, out=tmp_path / "run",
+    )  # fmt: skip
+    (found,) = plait.inspect(run, equations=True)
+    title, note, *lines = found.equations.splitlines()
+    assert title == "equations of GRU(reset='before') × Chebyshev(k=3, lambda_max=2)"
+    assert note.startswith("W v is this operator with the weights W, applied to v")
+    assert "\n".join(lines) == GRU("before").equations()
+
+
+def test_what_has_no_equations_says_so(tmp_path, capsys):
+    run = plait.train("nodes", data="karate", steps=1, threads=1, out=tmp_path / "run")
+    (found,) = plait.inspect(run, equations="latex")
+    assert found.equations == "no equations: the network has no recurrent cell"
+    with pytest.raises(plait.InputError, match="equations must be 'text' or 'latex', not 'tex'"):
+        plait.inspect(run, equations="tex")
+    assert run_command(["inspect", str(run.path), "--equations", "tex"]) == 2
+    assert 'Invalid value "tex" for --equations' in capsys.readouterr().err
+
+
+def test_a_cell_that_cannot_be_traced_says_why_instead_of_equations():
+    class Branching(Cell):
+        gates = "h"
+
+        def step(self, x_gates, recurrent, state, vectors):
+            (h,) = state
+            return (torch.tanh(x_gates + recurrent(h)) if h > 0 else h,)
+
+    text = _equations([Recurrent(Branching(), 3, 4)], "text")
+    assert "a branch on the data" in text
+    assert "Branching has no equations to print" in text

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from plait.diagnostics.gradients import REMEMBERED
 from plait.errors import InputError
 from plait.figures import COLOURS, label, picture
 from plait.nn.convolution import GraphConv
+from plait.nn.operators import Dense
 from plait.nn.recurrent import Recurrent
 from plait.tasks import config_class, model_class, probe_batch, repetition_function
 from plait.text_files import require_path
@@ -52,6 +53,8 @@ class Inspection:
     without_flow : str
     repetition : Repetition or None
         How much it repeats itself in writing, where that was asked for.
+    equations : str
+        What its cells compute and the gradient derived from it, where that was asked for.
     """
 
     path: Path
@@ -62,6 +65,7 @@ class Inspection:
     trained: GradientFlow | None
     without_flow: str = ""
     repetition: Any = None
+    equations: str = ""
 
     def __str__(self) -> str:
         parts = [f"{self.path}: {self.title}", str(self.parameters)]
@@ -75,6 +79,8 @@ class Inspection:
             parts.append(f"no gradient flow: {self.without_flow}")
         if self.repetition is not None:
             parts.append(str(self.repetition))
+        if self.equations:
+            parts.append(self.equations)
         return "\n\n".join(parts)
 
 
@@ -83,8 +89,9 @@ def inspect(
     *,
     out: str | os.PathLike[str] | None = None,
     repetition: bool = False,
+    equations: Literal["text", "latex"] | bool = False,
 ) -> list[Inspection]:
-    """Say what networks are made of and how the gradient flows back through time in them.
+    """Describe what networks are made of and how the gradient flows back through time in them.
 
     Parameters
     ----------
@@ -94,6 +101,9 @@ def inspect(
         first run's folder.
     repetition : bool
         Write with each of them too, and measure how much they repeat themselves; for text.
+    equations : "text", "latex" or bool
+        Write the equations of each network's cells too, and the gradient that is derived from them,
+        as plain text (True as well) or LaTeX; see `Cell.equations`.
 
     Returns
     -------
@@ -113,13 +123,19 @@ def inspect(
     >>> (found,) = plait.inspect(run)
     >>> found.parameters.total, found.start.layers[0].verdict
     (1232, 'vanishing')
+    >>> (found,) = plait.inspect(run, equations=True)
+    >>> found.equations.splitlines()[1]
+    "h' = tanh(W_h x + b_h + U_h h)"
     """
+    form = "text" if equations is True else equations
+    if form not in ("text", "latex", False):
+        raise InputError(f"equations must be 'text' or 'latex', not {form!r}")
     if out is not None:
         require_path(Path(out))
     several = [runs] if isinstance(runs, (str, os.PathLike, Run)) else list(runs)
     opened = [run if isinstance(run, Run) else Run.open(Path(run)) for run in several]
     measures = [repetition_function(run.task) if repetition else None for run in opened]
-    found = [_inspect(run, measure) for run, measure in zip(opened, measures, strict=True)]
+    found = [_inspect(run, measure, form) for run, measure in zip(opened, measures, strict=True)]
     drawn = [f for f in found if f.trained is not None]
     if drawn:
         path = opened[0].path / "inspect.png" if out is None else Path(out)
@@ -127,7 +143,9 @@ def inspect(
     return found
 
 
-def _inspect(run: Run, measure_repetition: Callable[..., Any] | None) -> Inspection:
+def _inspect(
+    run: Run, measure_repetition: Callable[..., Any] | None, form: Literal["text", "latex", False]
+) -> Inspection:
     config = config_class(run.task).from_dict(run.config)
     model: nn.Module = load(run)
     layers = [m for m in model.modules() if isinstance(m, Recurrent)]
@@ -157,7 +175,27 @@ def _inspect(run: Run, measure_repetition: Callable[..., Any] | None) -> Inspect
         trained,
         why,
         measure_repetition(model, config, run.facts) if measure_repetition else None,
+        _equations(layers, form) if form else "",
     )
+
+
+def _equations(layers: Sequence[Recurrent], form: Literal["text", "latex"]) -> str:
+    """Write the equations of the cells of some layers, each pair of cell and operator once."""
+    pairs = {(repr(one.cell), repr(one.operator)): one for one in layers}
+    parts: list[str] = []
+    for (cell, operator), one in pairs.items():
+        title = f"equations of {cell}"
+        if type(one.operator) is not Dense:
+            title += (
+                f" × {operator}\nW v is this operator with the weights W, applied to v; Wᵀ v its "
+                "transpose; v wᵀ the gradient of its weights"
+            )
+        try:
+            text = one.cell.equations(form)
+        except ValueError as error:
+            text = str(error)
+        parts.append(f"{title}\n{text}")
+    return "\n\n".join(parts) or "no equations: the network has no recurrent cell"
 
 
 def _initial(run: Run, config: Any) -> nn.Module:

@@ -8,7 +8,20 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from plait import GCN, GRU, LSTM, RNN, Attention, Cell, Chebyshev, Graph, Recurrent
+from plait import (
+    GCN,
+    GRU,
+    LSTM,
+    RNN,
+    Attention,
+    Cell,
+    Chebyshev,
+    Graph,
+    IndRNN,
+    MinGRU,
+    MinLSTM,
+    Recurrent,
+)  # fmt: skip
 from plait.diagnostics import LayerFlow, gradient_flow
 
 T, B, FEATURES, H = 9, 4, 3, 5
@@ -302,3 +315,15 @@ def test_an_output_of_zeros_is_no_vanishing_gradient(batch):
     assert flow.output > 0  # it learns, and lets the gradient through from then on
     nn.init.ones_(model.output.weight)
     assert gradient_flow(model, batch).layers[0].verdict != "none yet"
+
+
+@pytest.mark.parametrize("cell", [MinGRU(), MinLSTM(), IndRNN()], ids=lambda c: type(c).__name__)
+def test_a_cell_without_recurrent_weights_has_no_gradient_of_them_to_speak_of(cell, batch):
+    found = gradient_flow(Last(cell).double(), batch)
+    (layer,) = found.layers
+    assert not layer.has_recurrent
+    assert (layer.recurrent, float(layer.shares.sum()), layer.radius) == (0, 0, {})
+    assert float(layer.flow[-1]) > 0
+    said = str(found)
+    assert "  no W_hh: the cell has no recurrent weights" in said
+    assert "‖∂L/∂W_hh‖" not in said

@@ -6,8 +6,9 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
-from plait import GRU, LSTM, RNN, Cell, Recurrent
+from plait import GRU, LSTM, RNN, Cell, LayerNormLSTM, Recurrent
 from plait.diagnostics import Term, count_parameters
+from plait.nn.registry import CELLS, cell_named
 
 
 class TextModel(nn.Module):
@@ -200,3 +201,15 @@ def test_the_table_lines_up():
     assert lines[-1].split() == ["total", "284,756"]
     assert len({len(line) for line in lines}) == 1
     assert len({line.index("·") for line in lines[1:7]}) == 1
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_formulas_of_every_cell_give_its_counts(name):
+    counted = count_parameters(Recurrent(cell_named(name), 3, 5, layers=2))
+    assert [evaluate(term.formula) for term in counted.terms] == [t.count for t in counted.terms]
+
+
+def test_vectors_of_several_gates_count_as_many():
+    counted = count_parameters(Recurrent(LayerNormLSTM(), 3, 5))
+    names = "gain_x, gain_h, b_i, b_f, b_g, b_o, gain_c, shift_c"
+    assert counted.terms[-1] == Term(f"layer 0, {names}", "14·5", 70)

@@ -275,3 +275,19 @@ def test_the_forecast_that_stands_for_the_grid(linear, place):
     assert heard.verdict == "measured"
     assert "GRU × Chebyshev" in chosen.text
     assert f", {place} the best forecast" in chosen.text
+
+
+def test_the_gradients_that_are_printed_are_those_of_the_cells():
+    entries = dict(gradients.derived().entries)
+    assert list(entries) == [
+        "RNN, tanh: one step", "RNN, tanh: its gradient", "LSTM: one step", "LSTM: its gradient",
+    ]  # fmt: skip
+    assert entries["RNN, tanh: one step"] == "h' = tanh(W_h x + b_h + U_h h)"
+    plain = entries["RNN, tanh: its gradient"].splitlines()
+    assert plain[:2] == ["δa_h = δh' ⊙ (1 − h' ⊙ h')", "δh = U_hᵀ δa_h"]
+    assert "∂L/∂U_h = Σ_t δa_h hᵀ" in plain
+    gated = entries["LSTM: its gradient"].splitlines()
+    assert "δc = f ⊙ e2" in gated  # the way back that passes the forget gate alone
+    assert [line.split(" = ")[0] for line in gated if "∂U" in line] == [
+        f"∂L/∂U_{gate}" for gate in "ifgo"
+    ]

@@ -8,9 +8,10 @@ from html.parser import HTMLParser
 from urllib.parse import unquote
 
 import pytest
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from PIL import Image
 
+from plait import LSTM, RNN
 from plait.study import SECTIONS
 from plait.study.page import Number, Table, difference_of, mean_of
 from plait.training.run import Run
@@ -148,3 +149,8 @@ def test_a_png_is_as_wide_as_it_was_drawn(study):
     with Image.open(study / "figures" / "1-flow.png") as picture:
         width = picture.width
     assert f"width: {width / 25 * 6:.1f}rem" in (study / "index.html").read_text()
+
+
+def test_the_derived_gradient_stands_on_the_page_as_it_is(text):
+    assert f"<dd>{escape(RNN().equations().split(chr(10) * 2)[1])}</dd>" in text
+    assert f"<dd>{escape(LSTM().equations().split(chr(10) * 2)[1])}</dd>" in text

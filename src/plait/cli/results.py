@@ -1,7 +1,7 @@
 """Commands on a trained run: `score`, `predict`, `inspect`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -100,6 +100,10 @@ def inspect_runs(
     *,
     out: Path | None = None,
     repetition: On = False,
+    equations: Annotated[
+        Literal["text", "latex"] | bool,
+        Parameter(negative="", metavar="text|latex", show_choices=False),
+    ] = False,
     threads: Threads = 0,
 ) -> None:
     """Show what networks are made of, and how the gradient flows back through time in them.
@@ -114,10 +118,14 @@ def inspect_runs(
         The picture. Default: inspect.png in the first run folder.
     repetition : bool
         For text: write, and tell how much of it repeats itself, by how sharply is drawn.
+    equations : str
+        After the run folders: print their cells' equations too, and the gradient derived from
+        them. `--equations latex`: as LaTeX.
     """
     from plait.api import set_threads
     from plait.inspection import inspect as inspect_them
 
     set_threads(threads)
-    for number, found in enumerate(inspect_them(runs, out=out, repetition=repetition)):
+    several = inspect_them(runs, out=out, repetition=repetition, equations=equations)
+    for number, found in enumerate(several):
         show("\n" * (number > 0) + str(found))

@@ -46,16 +46,18 @@ class LayerFlow:
     flow : Tensor `[T]`
         Norm of all states' gradients together, √Σ_s ‖∂L^(T)/∂s^(t)‖².
     recurrent : float
-        ‖∂L^(T)/∂W_hh‖, of all recurrent weights.
+        ‖∂L^(T)/∂W_hh‖, of all recurrent weights; 0 for a cell that has none.
     shares : Tensor `[T]`
         ∂L^(T)/∂W_hh is a sum over the steps at which W_hh was used: each one's norm as a share of
-        the sum of all norms.
+        the sum of all norms; 0 for a cell that has no recurrent weights.
     radius : mapping of float
         Spectral radius of each gate's recurrent matrix; empty for operators other than `Dense`.
     closed, opened : float or None
         Shares of σ-gate activations below 0.1 and above 0.9; None for cells without.
     zero_output : bool
         Whether the weights of the output layer are all zero, which lets no gradient through.
+    has_recurrent : bool
+        Whether the cell has recurrent weights.
     """
 
     name: str
@@ -67,6 +69,7 @@ class LayerFlow:
     closed: float | None
     opened: float | None
     zero_output: bool = False
+    has_recurrent: bool = True
 
     @property
     def memory(self) -> int | None:
@@ -139,12 +142,15 @@ class GradientFlow:
             lines.append(f"‖∂L/∂W_ph‖ = {self.output:.3g}, all of it from the last step")
         for layer in self.layers:
             half = len(layer.shares) // 2
-            lines += [
-                f"{layer.name}: {layer.explain()}",
-                f"  ‖∂L/∂W_hh‖ = {layer.recurrent:.3g}; {float(layer.shares[:half].sum()):.1%} of "
-                f"it from the first {half} of {len(layer.shares)} steps, "
-                f"{float(layer.shares[-1]):.1%} from the last",
-            ]
+            lines.append(f"{layer.name}: {layer.explain()}")
+            if layer.has_recurrent:
+                lines.append(
+                    f"  ‖∂L/∂W_hh‖ = {layer.recurrent:.3g}; {float(layer.shares[:half].sum()):.1%} "
+                    f"of it from the first {half} of {len(layer.shares)} steps, "
+                    f"{float(layer.shares[-1]):.1%} from the last"
+                )
+            else:
+                lines.append("  no W_hh: the cell has no recurrent weights")
             if layer.radius:
                 told = ", ".join(f"{gate} {r:.3g}" for gate, r in layer.radius.items())
                 lines.append(f"  spectral radius of the recurrent weights: {told}")
@@ -332,6 +338,7 @@ def _layer_flow(
         _spectral_radius(strand),
         seen.closed / seen.all if seen.all else None,
         seen.opened / seen.all if seen.all else None,
+        has_recurrent=len(strand.recurrent) > 0,
     )
 
 

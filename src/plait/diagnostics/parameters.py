@@ -137,7 +137,7 @@ def _strand_groups(strand: Layer, label: str) -> Iterator[_Group]:
         yield f"{label}, recurrent biases", _product(size), [strand.recurrent_bias]
     if strand.vectors:
         names = tuple(strand.cell.vectors)
-        size = (len(names), H)
+        size = (sum(strand.cell.vector_sizes.values()), H)
         yield f"{label}, {', '.join(names)}", _product(size), [strand.vectors[n] for n in names]
 
 

@@ -130,7 +130,7 @@ class Formula:
 
 @dataclass(frozen=True)
 class Listing:
-    """Texts that networks wrote: a heading, and pairs of what it is and the text."""
+    """Texts kept as they are: a heading, and pairs of what it is and the text."""
 
     title: str
     entries: Sequence[tuple[Markup | str, str]]

@@ -14,9 +14,10 @@ from plait.diagnostics.gradients import REMEMBERED, LayerFlow
 from plait.figures import COLOURS
 from plait.inspection import Inspection, inspect
 from plait.nn.recurrent import Recurrent
+from plait.nn.registry import cell_named
 from plait.study.claims import Answer, answer, verdict_of
 from plait.study.mathml import at, formula, over, row, whole
-from plait.study.page import Block, Number, Picture, Table, Words, drawing
+from plait.study.page import Block, Listing, Number, Picture, Table, Words, drawing
 from plait.study.runs import Made, Wanted, config_of, model_of, run_of, source_of
 from plait.tasks import probe_batch
 
@@ -31,6 +32,9 @@ NETWORKS = {
     "LSTM": {"cell": "lstm", "init": "orthogonal"},
     "GRU": {"cell": "gru", "init": "orthogonal"},
 }
+DERIVED = ("RNN, tanh", "LSTM")
+"""The networks whose gradient is printed in full."""
+
 FLOOR = 1e-12
 
 
@@ -66,10 +70,21 @@ def tell(
             Markup(
                 "W<sub>hh</sub> is used at every step, so its gradient is a sum over the steps; "
                 "the product in it is what vanishes or explodes. ∂⁺ is the derivative of one step "
-                "with the state before it held still. Four networks are trained to add two marked "
-                "numbers among {}."
-            ).format(length)
+                "with the state before it held still."
+            )
         ),
+        Words(
+            Markup(
+                "The same in full, for one step, as Plait derives it from the code of a cell; its "
+                "compiled kernels compute by these lines. W<sub>hh</sub> is U here, one for each "
+                "gate; h′ is the state after the step, δ the gradient of the loss, ⊙ the product "
+                "channel by channel. In the plain network a step back in time multiplies δh by U "
+                "transposed and by the slope 1 − h′ ⊙ h′, which is at most 1. In the LSTM δc has a "
+                "way back that passes the forget gate alone."
+            )
+        ),
+        derived(),
+        Words(f"Four networks are trained to add two marked numbers among {length}."),
         Table(
             "1-gradients",
             "The two gradients after training, and where the second comes from: the norms of the "
@@ -102,6 +117,16 @@ def tell(
         {name: source_of(result) for name, result in results.items()},
         {name: max(values) for name, values in norms.items()},
     )
+
+
+def derived() -> Listing:
+    """Print one step forward and the gradient derived from it, by the cells' own code."""
+    entries: list[tuple[Markup | str, str]] = []
+    for name in DERIVED:
+        cell = cell_named(NETWORKS[name]["cell"])
+        forward, gradient = cell.equations().split("\n\n")
+        entries += [(f"{name}: one step", forward), (f"{name}: its gradient", gradient)]
+    return Listing("A step and its gradient, derived from the cell", entries)
 
 
 def answers(
