@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 from matplotlib import rc_context
@@ -168,6 +169,9 @@ class _Powers(LogFormatterSciNotation):
         return re.sub(r"\^(-?\d+)", lambda found: found[1].translate(small), text)
 
 
+_SETTLED: WeakSet[Figure] = WeakSet()
+
+
 def name_places(
     axes: Axes, names: Sequence[str], places: np.ndarray, *, size: float = 8, apart: float = 6
 ) -> None:
@@ -189,8 +193,10 @@ def name_places(
         From the place, in points.
     """
     figure: Any = axes.figure
-    figure.draw_without_rendering()  # from here on a name's size is known,
-    figure.set_layout_engine("none")  # and stays where it is
+    if figure not in _SETTLED:
+        figure.draw_without_rendering()  # from here on a name's size is known,
+        figure.set_layout_engine("none")  # and stays where it is
+        _SETTLED.add(figure)
     point = figure.dpi / 72
     dots = axes.transData.transform(places)
     reach = apart * point * 0.8
@@ -204,12 +210,15 @@ def name_places(
             fontsize=size, va="center", zorder=4,
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
         )  # fmt: skip
+        own, (a, b) = text.get_window_extent(), axes.transData.transform((float(x), float(y)))
         for offset in away:
-            text.xyann = offset
-            text.set_horizontalalignment("left" if offset[0] > 0 else "right")
-            box = text.get_window_extent()
+            shift, below = a + offset[0] * point, b + offset[1] * point - own.height / 2
+            left = shift if offset[0] > 0 else shift - own.width
+            box = Bbox.from_bounds(left, below, own.width, own.height)
             inside = room.contains(box.x0, box.y0) and room.contains(box.x1, box.y1)
             if inside and not box.count_overlaps(taken):
+                text.xyann = offset
+                text.set_horizontalalignment("left" if offset[0] > 0 else "right")
                 taken.append(box)
                 break
         else:

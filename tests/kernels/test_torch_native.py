@@ -87,7 +87,7 @@ def test_explain_says_why_it_is_no_faster_kernel():
         "between them\n"
         "  not oneDNN: torch has no GRU(reset='after') × Twice()\n"
         "  not cuDNN: x lies on cpu\n"
-        "  not plait-cpu: Twice() has no basis: it is not linear"
+        "  not plait-cpu: Twice() answers no basis for its apply"
     )
 
 

@@ -84,7 +84,7 @@ class _Writer:
         for k, state in enumerate(program.states):
             results.append((d.format(state), g.states[k]))
         states = tuple(d.format(state) for state in program.states)
-        order = list(ancestors([node for _, node in results]))
+        order = sorted(ancestors([n for _, n in results]), key=lambda n: (n.stage, n.number))
         used = Counter(a.number for node in order for a in node.args)
         targets: dict[int, list[str]] = {}
         for name, node in results:
@@ -99,8 +99,9 @@ class _Writer:
                     self.names[node.number] = names[0]
             elif node.args and used[node.number] > 1 and node.op != "neg" and not known:
                 count += 1
-                lines.append(f"e{count} = {self.write(node, SUM)}")
-                self.names[node.number] = f"e{count}"
+                name = self.n.numbered.format("e", count)
+                lines.append(f"{name} = {self.write(node, SUM)}")
+                self.names[node.number] = name
         for number, names in targets.items():
             lines += [f"{name} = {self.names[number]}" for name in names]
         last = [line for line in lines if line.startswith(tuple(f"{s} = " for s in states))]

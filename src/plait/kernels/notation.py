@@ -14,6 +14,7 @@ class Notation:
     transposed: str
     outer: str
     subscript: str
+    numbered: str
     delta: str
     partial: str
     over_time: str
@@ -32,6 +33,7 @@ TEXT = Notation(
     transposed="{}ᵀ {}",
     outer="{} {}ᵀ",
     subscript="{}_{}",
+    numbered="{}{}",
     delta="δ{}",
     partial="∂L/∂{}",
     over_time="Σ_t {}",
@@ -50,6 +52,7 @@ LATEX = Notation(
     transposed=r"{}^\top {}",
     outer=r"{} {}^\top",
     subscript=r"{}_{{{}}}",
+    numbered=r"{}_{{{}}}",
     delta=r"\delta {}",
     partial=r"\frac{{\partial L}}{{\partial {}}}",
     over_time=r"\sum_t {}",

@@ -110,6 +110,9 @@ class Cell:
         """
         raise NotImplementedError(f"{type(self).__name__} has no step")
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
     @property
     def vector_sizes(self) -> dict[str, int]:
         """By the name of each own vector, how many times H it is long."""

@@ -29,6 +29,12 @@ class Filter:
 
     includes_identity: bool = True
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Take over the name that version 0.1.0 had for `includes_identity`."""
+        super().__init_subclass__(**options)
+        if "hears_itself" in vars(cls):
+            cls.includes_identity = vars(cls)["hears_itself"]
+
     @property
     def terms(self) -> int:
         """M, the basis terms in all."""

@@ -34,7 +34,7 @@ class CompiledLoops:
         if reason is not None:
             return reason
         if layer.basis_of is None:
-            return f"{layer.operator!r} has no basis: it is not linear"
+            return f"{layer.operator!r} answers no basis for its apply"
         program = layer.program(dropped=call.dropout > 0)
         return program if isinstance(program, str) else None
 
