@@ -80,14 +80,16 @@ def trace(
                 if isinstance(value, Symbol) and len(value.blocks) == 1:
                     called.setdefault(value.blocks[0].number, name)
 
-    before = sys.getprofile()
-    sys.setprofile(watch)
+    free = sys.getprofile() is None  # who profiles is not disturbed; values then have no names
+    if free:
+        sys.setprofile(watch)
     try:
         new = step(Symbol(t, inputs), recurrent, state, own)
     except Exception as error:
         raise UntraceableError(_with_line(error)) from error
     finally:
-        sys.setprofile(before)
+        if free:
+            sys.setprofile(None)
     results = []
     if not isinstance(new, tuple | list) or len(new) != len(states):
         raise UntraceableError(f"step returns no tuple of {len(states)} states")
