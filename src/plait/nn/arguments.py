@@ -41,6 +41,10 @@ def checked_input(
 
 def _check_type(x: Tensor, weights: nn.Module) -> None:
     autocast = torch.is_autocast_enabled(x.device.type)
+    held: Any = weights
+    own = [p for module in held.weight_modules() for p in module._parameters.values()]
+    if all(p is None or (p.dtype == x.dtype and p.device == x.device) for p in own):
+        return
     for name, weight in weights.named_parameters():
         if weight.dtype != x.dtype and not autocast:
             raise ValueError(

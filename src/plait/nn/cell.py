@@ -169,8 +169,6 @@ def program_of(cell: Cell, hidden_size: int, *, dropped: bool = False) -> Progra
     """
     try:
         key = _key(cell)
-        if any(isinstance(value, Tensor) for value in vars(cell).values()):
-            return _trace(cell, hidden_size, dropped)
         return _traced(type(cell), key, hidden_size, dropped, _Unhashed(cell))
     except (TypeError, AttributeError):  # what it reads may change unseen: traced at every call
         return _trace(cell, hidden_size, dropped)
@@ -226,11 +224,12 @@ def _key(cell: Cell) -> tuple[Any, ...]:
     kind = type(cell)
     step: Any = kind.step
     own = tuple(vars(cell).items())
-    read = [getattr(kind, name, None) for name in _numbers_of(kind, step)[0]]
-    read += [step.__globals__.get(name) for name in _numbers_of(kind, step)[1]]
-    key = (step, own, tuple(read))
-    hash(key)
-    return key
+    if own and any(isinstance(value, Tensor) for _, value in own):
+        raise TypeError("a tensor may change unseen")
+    of_class, of_module = _numbers_of(kind, step)
+    read = [getattr(kind, name, None) for name in of_class]
+    read += [step.__globals__.get(name) for name in of_module]
+    return step, own, tuple(read)
 
 
 @lru_cache(512)

@@ -71,6 +71,10 @@ class GraphConv(OperatorLayer):
         h = for_mode(self.operator, self.training).apply(x, dict(self.weights), graph)
         return h if self.bias is None else h + self.bias
 
+    def weight_modules(self) -> tuple[nn.Module, ...]:
+        """Return the module that holds its weights."""
+        return (self.weights,)
+
     def explain(self, graph: Graph | None = None) -> str:
         """Say in plain words how the operator computes, and why; with a graph, on that graph."""
         said: Any = getattr(self.operator, "explain", None)

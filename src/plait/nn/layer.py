@@ -86,6 +86,10 @@ class Layer(OperatorLayer):
                         bound = gain * math.sqrt(3 / matrix.shape[1])
                         nn.init.uniform_(matrix, -bound, bound)
 
+    def weight_modules(self) -> tuple[nn.Module, ...]:
+        """Return itself, and the modules that hold its weights."""
+        return self, self.inputs, self.recurrent, self.vectors
+
     @property
     def basis_of(self) -> Callable[..., Any] | None:
         """The operator's `basis`, where it is linear and computes nothing else."""

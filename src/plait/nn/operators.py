@@ -5,7 +5,7 @@ them. It owns no weights: `GraphConv` does, and `Recurrent` does, once for its i
 for its recurrent side, with the weights of all gates stacked.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -140,10 +140,13 @@ class OperatorLayer(nn.Module):
 
         They stand at the modules that hold weights, which nobody calls.
         """
-        for module in self.modules():
-            if module._forward_pre_hooks and module is not self:
-                for hook in module._forward_pre_hooks.values():
-                    hook(module, ())
+        for module in self.weight_modules():
+            for hook in module._forward_pre_hooks.values():
+                hook(module, ())
+
+    def weight_modules(self) -> Iterable[nn.Module]:
+        """Return the modules that hold weights and are not called."""
+        return (m for m in self.modules() if m is not self)
 
 
 def _apply_within(module: nn.Module, fn: Callable[[nn.Module], None]) -> None:

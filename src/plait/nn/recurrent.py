@@ -354,6 +354,10 @@ class Recurrent(OperatorLayer):
         every = tuple(torch.stack(s, 1) for s in zip(*unrolled, strict=True))
         return self._in_order(x), self._external(final), self._external(every)
 
+    def weight_modules(self) -> list[nn.Module]:
+        """Return the modules that hold weights and are not called."""
+        return [m for one in self.directions for m in one.weight_modules()]  # pyright: ignore[reportCallIssue]
+
     def _in_order(self, y: Tensor) -> Tensor:
         return y.transpose(0, 1) if self.batch_first else y
 

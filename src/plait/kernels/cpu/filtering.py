@@ -72,7 +72,14 @@ def members(count: int, nodes: int) -> int:
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:
     """Return x Wᵀ, to be differentiated to any order."""
-    return _Linear.apply(x, weight)  # pyright: ignore[reportReturnType]
+    if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
+        return _Linear.apply(x, weight)  # pyright: ignore[reportReturnType]
+    return _product(x, weight)
+
+
+def _product(x: Tensor, weight: Tensor) -> Tensor:
+    y = multiplied(x.flatten(0, -2), pack(weight.T), len(weight))
+    return y.view(*x.shape[:-1], len(weight))
 
 
 def expanded(x: Tensor, filters: Filters) -> Tensor:
@@ -88,8 +95,7 @@ class _Linear(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
-        y = multiplied(x.flatten(0, -2), pack(weight.T), len(weight))
-        return y.view(*x.shape[:-1], len(weight))
+        return _product(x, weight)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]

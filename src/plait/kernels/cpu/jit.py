@@ -178,35 +178,15 @@ def parallel_for(call: Callable[[int], None], blocks: Sequence[int]) -> None:
 def empty_f32(*shape: int) -> torch.Tensor:
     """Make an uninitialised float32 tensor that begins at a cache line.
 
-    Large ones come from memory that earlier ones left: the system hands out fresh memory a page at
-    a time, each cleared at its first touch, which costs a training step a tenth of its time.
+    For the largest NumPy asks the system for large pages, torch does not: their numbers are written
+    once, and with small pages that costs as much as the rest.
     """
     count = math.prod(shape)
-    if count < _POOLED:
+    if count < _LARGE:
         return torch.empty(shape)
-    return torch.from_numpy(np.asarray(_Lease(count))[:count]).view(shape)
-
-
-class _Lease:
-    """Memory of a tensor, which goes back to `_left` when nobody holds it any more."""
-
-    def __init__(self, count: int) -> None:
-        step = 2 ** (count.bit_length() - 3)  # sizes are rounded up by at most an eighth
-        self.size = -(-count // step) * step
-        try:
-            self.memory = _left[self.size].pop()
-        except (KeyError, IndexError):
-            self.memory = np.empty(self.size + 16, np.float32)
-        first = -self.memory.ctypes.data % 64
-        self.__array_interface__ = {
-            "data": (self.memory.ctypes.data + first, False), "shape": (self.size,),
-            "typestr": "<f4", "version": 3,
-        }  # fmt: skip
-
-    def __del__(self) -> None:
-        kept = _left.setdefault(self.size, [])
-        if len(kept) < _POOL // self.size:
-            kept.append(self.memory)
+    numbers = np.empty(count + 16, np.float32)
+    first = -numbers.ctypes.data % 64 // 4
+    return torch.from_numpy(numbers[first : first + count]).view(shape)
 
 
 def _torch_openmp() -> ctypes.CDLL | None:
@@ -220,8 +200,9 @@ _PART = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _openmp, _home = _torch_openmp(), os.getpid()
 _pools: dict[int, ThreadPoolExecutor] = {}
 _modules: dict[str, ModuleType] = {}
-_left: dict[int, list[np.ndarray]] = {}
-_POOLED, _POOL = 2**16, 2**24  # numbers from which memory is used again, and kept of one size
+_LARGE = 2**23 - 2**14  # numbers of float32
+np.empty(_LARGE, np.float32)  # freed at once: from here on the C library keeps what is freed of up
+# to this size, in place of handing it back to the system and getting it anew, page by page
 _held: list[CFunc] = []  # their code must stay where it is
 
 

@@ -141,6 +141,8 @@ def multiplied(a: Tensor, packed: Tensor, columns: int) -> Tensor:
     a, out = a.contiguous(), empty_f32(rows, columns)
     blocks = get_num_threads() * max(1, -(-rows // (get_num_threads() * ROWS_AT_ONCE)))
     each = max(1, -(-rows // (blocks * ROWS))) * ROWS  # as many for all threads
+    if rows * K * columns < PARALLEL_THRESHOLD:
+        each = max(1, rows)
 
     def block(first: int) -> None:
         last = min(first + each, rows)

@@ -93,43 +93,52 @@ def run(
     wanted = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
     mask = None if mask is None else mask.contiguous()
     layer = Layer(compiled, filters, packing, mask, weights.gates, tuple(vectors), again, wanted)
+    if not wanted:
+        saved, final = _forward(layer, tensors)
+        return saved[2], tuple(final)
     y, *final = _Recurrence.apply(layer, *tensors)  # pyright: ignore[reportGeneralTypeIssues]
     return y, tuple(final)
+
+
+def _forward(layer: Layer, tensors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """Return what is saved (kept values, outputs, histories), and the final states."""
+    compiled, filters, packing = layer.compiled, layer.filters, layer.packing
+    held = [plain(t) for t in tensors]
+    start = held[2 + len(layer.names) :]
+    H, lead = start[0].shape[-1], held[0].shape[:-1]
+    final = [torch.empty_like(s) for s in start]
+    none = empty_f32(0)
+    saved = [none, none, empty_f32(*lead, H), *[none] * (len(start) - 1)]
+    if layer.differentiate:
+        saved[0] = empty_f32(*lead, len(compiled.gradient.kept) * H)
+        saved[1] = empty_f32(*lead, len(compiled.gradient.kept_rows))
+        for k, wanted in enumerate(compiled.histories):
+            if wanted:
+                saved[2 + k] = empty_f32(*lead, H)
+    weights = Weights(held[1], layer.gates)
+    packed = [pack(weights.of(p.gates).T) for p in compiled.program.products]
+    values = addresses(
+        layer.common(held, saved)
+        | {f"start {k}": s for k, s in enumerate(start)}
+        | {f"final {k}": f for k, f in enumerate(final)}
+        | {f"weights {k}": w for k, w in enumerate(packed)}
+        | {"starts": packing.starts}
+    ) | {"T": packing.T, "function": compiled.forward}  # fmt: skip
+    layout = compiled.layout("forward", H, filters.basis)
+    table, address = layout.fill(filters.basis, values)
+
+    def block(first: int, last: int, scratch: int) -> None:
+        loops.forward(address, first, last, 0, scratch)
+
+    _in_blocks(layer, layout, block)
+    del table
+    return saved, final
 
 
 class _Recurrence(Function):
     @staticmethod
     def forward(ctx: Any, layer: Layer, *tensors: Tensor) -> tuple[Tensor, ...]:
-        compiled, filters, packing = layer.compiled, layer.filters, layer.packing
-        held = [plain(t) for t in tensors]
-        start = held[2 + len(layer.names) :]
-        H, lead = start[0].shape[-1], held[0].shape[:-1]
-        final = [torch.empty_like(s) for s in start]
-        none = empty_f32(0)
-        saved = [none, none, empty_f32(*lead, H), *[none] * (len(start) - 1)]
-        if layer.differentiate:
-            saved[0] = empty_f32(*lead, len(compiled.gradient.kept) * H)
-            saved[1] = empty_f32(*lead, len(compiled.gradient.kept_rows))
-            for k, wanted in enumerate(compiled.histories):
-                if wanted:
-                    saved[2 + k] = empty_f32(*lead, H)
-        weights = Weights(held[1], layer.gates)
-        packed = [pack(weights.of(p.gates).T) for p in compiled.program.products]
-        values = addresses(
-            layer.common(held, saved)
-            | {f"start {k}": s for k, s in enumerate(start)}
-            | {f"final {k}": f for k, f in enumerate(final)}
-            | {f"weights {k}": w for k, w in enumerate(packed)}
-            | {"starts": packing.starts}
-        ) | {"T": packing.T, "function": compiled.forward}  # fmt: skip
-        layout = compiled.layout("forward", H, filters.basis)
-        table, address = layout.fill(filters.basis, values)
-
-        def block(first: int, last: int, scratch: int) -> None:
-            loops.forward(address, first, last, 0, scratch)
-
-        _in_blocks(layer, layout, block)
-        del table
+        saved, final = _forward(layer, tensors)
         ctx.layer = layer
         ctx.save_for_backward(*tensors, *saved)
         return (saved[2], *final)
@@ -180,7 +189,15 @@ class _Recurrence(Function):
 
 
 def plain(tensor: Tensor) -> Tensor:
-    """Return what a tensor holds one number behind the other, without pending signs."""
+    """Return what a tensor holds one number behind the other, without pending signs.
+
+    Compiled code reads addresses: ValueError for what is not float32 on a CPU.
+    """
+    if tensor.dtype != torch.float32 or tensor.device.type != "cpu":
+        raise ValueError(
+            f"compiled loops take torch.float32 on cpu, not {tensor.dtype} on {tensor.device}; "
+            "convert all weights, inputs and states with .to()"
+        )
     return tensor.resolve_neg().contiguous() if tensor.is_neg() else tensor.contiguous()
 
 

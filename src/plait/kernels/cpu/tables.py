@@ -255,5 +255,8 @@ class Weights(NamedTuple):
         if tuple(gates) == tuple(self.gates):
             return self.matrix
         H = len(self.matrix) // len(self.gates)
+        first = tuple(self.gates).index(gates[0])
+        if tuple(self.gates[first : first + len(gates)]) == tuple(gates):
+            return self.matrix[first * H : (first + len(gates)) * H]
         parts = dict(zip(self.gates, self.matrix.split(H), strict=True))
         return torch.cat([parts[g] for g in gates])
