@@ -23,20 +23,12 @@ class CompiledLoops:
 
     def accepts(self, layer: Any, call: Call) -> str | None:
         """Accept float32 on a CPU, for a cell that can be traced and an operator with a basis."""
-        x = call.x
-        if call.unroll:
-            return "the states of every step are asked for"
-        if isinstance(call.graph, list | tuple):
+        reason = refusal(layer, call)
+        if reason is None and isinstance(call.graph, list | tuple):
             return "the graph changes from step to step"
-        if x.dtype != torch.float32 or x.device.type != "cpu":
-            return f"{str(x.dtype).removeprefix('torch.')} on {x.device.type}, not float32 on cpu"
-        reason = not_here(x)
-        if reason is not None:
-            return reason
-        if layer.basis_of is None:
+        if reason is None and layer.basis_of is None:
             return f"{layer.operator!r} answers no basis for its apply"
-        program = layer.program(dropped=call.dropout > 0)
-        return program if isinstance(program, str) else None
+        return reason
 
     def describe(self, layer: Any, call: Call) -> str:
         """Return what it is."""
@@ -44,8 +36,7 @@ class CompiledLoops:
 
     def source(self, layer: Any) -> str:
         """Return the source that is written for a layer."""
-        program = layer.program(dropped=False)
-        return program if isinstance(program, str) else compiled_program(program).source
+        return source_of(layer)
 
     def run(self, layer: Any, call: Call) -> tuple[Tensor, State, State]:
         """Compute the input side, then run over time."""
@@ -81,6 +72,26 @@ class CompiledLoops:
             None if mask is None else packing.sort([mask])[0], again,
         )  # fmt: skip
         return packing.unpack(y), packing.unsort(final), ()
+
+
+def refusal(layer: Any, call: Call) -> str | None:
+    """Return why no code compiled from the cell's equations runs a call, or None where it may."""
+    x = call.x
+    if call.unroll:
+        return "the states of every step are asked for"
+    if x.dtype != torch.float32 or x.device.type != "cpu":
+        return f"{str(x.dtype).removeprefix('torch.')} on {x.device.type}, not float32 on cpu"
+    reason = not_here(x)
+    if reason is not None:
+        return reason
+    program = layer.program(dropped=call.dropout > 0)
+    return program if isinstance(program, str) else None
+
+
+def source_of(layer: Any) -> str:
+    """Return the source that is written for a layer's cell, or why there is none."""
+    program = layer.program(dropped=False)
+    return program if isinstance(program, str) else compiled_program(program).source
 
 
 def not_here(x: Tensor) -> str | None:

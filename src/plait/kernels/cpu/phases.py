@@ -17,9 +17,9 @@ from plait.kernels.cpu import emit, loops, plans
 from plait.kernels.cpu.basis import Basis
 from plait.kernels.cpu.filtering import product_alone
 from plait.kernels.cpu.jit import empty_f32, parallel_for
-from plait.kernels.cpu.kernel import compiled_program, not_here
+from plait.kernels.cpu.kernel import compiled_program, refusal, source_of
 from plait.kernels.cpu.packing import Packing
-from plait.kernels.cpu.recurrence import plain
+from plait.kernels.cpu.recurrence import plain, plain_gradients
 from plait.kernels.cpu.tables import CompiledProgram, Layout, addresses
 from plait.kernels.kernel import Call, State
 from plait.kernels.program import Product
@@ -38,18 +38,9 @@ class CompiledPhases:
 
     def accepts(self, layer: Any, call: Call) -> str | None:
         """Accept float32 on a CPU, for a cell that can be traced."""
-        x = call.x
-        if call.unroll:
-            return "the states of every step are asked for"
         if isinstance(call.graph, list | tuple) and call.lengths is not None:
             return "the graph changes over time, and sequences end early"
-        if x.dtype != torch.float32 or x.device.type != "cpu":
-            return f"{str(x.dtype).removeprefix('torch.')} on {x.device.type}, not float32 on cpu"
-        reason = not_here(x)
-        if reason is not None:
-            return reason
-        program = layer.program(dropped=call.dropout > 0)
-        return program if isinstance(program, str) else None
+        return refusal(layer, call)
 
     def describe(self, layer: Any, call: Call) -> str:
         """Return what it is."""
@@ -57,8 +48,7 @@ class CompiledPhases:
 
     def source(self, layer: Any) -> str:
         """Return the source that is written for a layer."""
-        program = layer.program(dropped=False)
-        return program if isinstance(program, str) else compiled_program(program).source
+        return source_of(layer)
 
     def run(self, layer: Any, call: Call) -> tuple[Tensor, State, State]:
         """Compute the input side, then run over time."""
@@ -202,7 +192,7 @@ class _OverTime(Function):
         count = 1 + len(steps.vectors) + len(steps.weights) + S
         tensors, saved = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
         if torch.is_grad_enabled() or transformed(*grads):
-            return None, *_again(steps, list(tensors), grads)
+            return None, *plain_gradients(steps.again, tensors, grads)
         x, vectors, weights, start = steps.parts([plain(t) for t in tensors])
         H, nodes = steps.row[-1], steps.nodes
         dy, *dfinal = (plain(g) for g in grads)
@@ -313,15 +303,3 @@ def _gathered(
             pairs += [(chosen[n], g) for n, g in changes[p.index].items()]
     outputs, grads = zip(*pairs, strict=True)
     return list(torch.autograd.grad(outputs, wanted, grads, materialize_grads=True))
-
-
-def _again(steps: _Steps, tensors: list[Tensor], grads: Sequence[Tensor]) -> list[Tensor | None]:
-    """Compute the gradients in torch, so that they can be differentiated themselves."""
-    wanted = [t for t in tensors if t.requires_grad]
-    create = torch.is_grad_enabled()
-    with torch.enable_grad():
-        outputs = steps.again(*tensors)
-        found = iter(
-            torch.autograd.grad(outputs, wanted, grads, create_graph=create, allow_unused=True)
-        )
-    return [next(found) if t.requires_grad else None for t in tensors]

@@ -150,7 +150,7 @@ class _Recurrence(Function):
         states, count = len(compiled.program.states), 2 + len(layer.names)
         tensors, saved = ctx.saved_tensors[: count + states], ctx.saved_tensors[count + states :]
         if torch.is_grad_enabled() or transformed(*grads):
-            return None, *_again(layer, list(tensors), grads)
+            return None, *plain_gradients(layer.again, tensors, grads)
         held = [plain(t) for t in tensors]
         start, H = held[count:], held[count].shape[-1]
         dy, *dfinal = (plain(g) for g in grads)
@@ -264,12 +264,14 @@ def _gradient_of_product(
     return grads[0] if len(grads) == 1 else grads.sum(0)
 
 
-def _again(layer: Layer, tensors: list[Tensor], grads: tuple[Tensor, ...]) -> list[Tensor | None]:
+def plain_gradients(
+    again: Callable[..., tuple[Tensor, ...]], tensors: Sequence[Tensor], grads: Sequence[Tensor]
+) -> list[Tensor | None]:
     """Compute the gradients in torch, so that they can be differentiated themselves."""
     wanted = [t for t in tensors if t.requires_grad]
     create = torch.is_grad_enabled()
     with torch.enable_grad():
-        outputs = layer.again(*tensors)
+        outputs = again(*tensors)
         found = iter(
             torch.autograd.grad(outputs, wanted, grads, create_graph=create, allow_unused=True)
         )
