@@ -39,7 +39,7 @@ def test_where_there_is_nothing_to_score_there_is_no_number():
     assert set(zeros.overall()) == {"mae", "rmse"}
     text = table({"network": record, "last value": record}, (1, 4))
     assert text.count("\n  network") == 3
-    assert "       -" in text
+    assert "      -" in text
 
 
 def test_the_errors_of_nodes():
@@ -71,7 +71,14 @@ def test_numbers_of_any_size_stand_apart():
     big = {"rmse_at": [1.234567e9], "rmse_to": [123456.7]}
     record = {f"{m}_{k}": big[f"rmse_{k}"] for m in ("mae", "rmse", "mape") for k in ("at", "to")}
     cells = [line.split()[1:] for line in table({"x": record}, [1]).splitlines()[1::2]]
-    assert cells == [["1.23e+09", "1.23e+05"]] * 2 + [["1.23e+11", "1.23e+07"]]
+    assert cells == [["1e+09", "123457"]] * 2 + [["1e+11", "1e+07"]]
+
+
+def test_four_steps_fit_into_eighty_columns():
+    numbers = [123.456, 12345.6, 0.000123456, 1e300]
+    record = {f"{m}_{k}": numbers for m in ("mae", "rmse", "mape") for k in ("at", "to")}
+    text = table({"linear, neighbours": record}, [1, 2, 3, 4])
+    assert max(map(len, text.splitlines())) < 80
 
 
 @pytest.mark.parametrize(

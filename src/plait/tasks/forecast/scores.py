@@ -132,32 +132,40 @@ def quantile_scores(
     }
 
 
+CELL = 7
+"""Places of a number in the table."""
+
+
 def table(records: Mapping[str, Mapping[str, Sequence[float | None]]], shown: Sequence[int]) -> str:
-    """Set errors side by side as text: whose, at a few steps, and over the steps up to them."""
+    """Set errors side by side as text: whose, at a few steps, and over the steps up to them.
+
+    With four steps it fits into 80 columns.
+    """
     width = max(map(len, records)) + 2
-    heads = "".join(f"{h:>9}" for h in shown)
+    at, to = (
+        "".join(f"{word + str(h) if k == 0 else h:>{CELL}}" for k, h in enumerate(shown))
+        for word in ("step ", "to ")
+    )
     lines = []
     for metric in METRICS:
         unit = ", %" if metric == "mape" else ""
-        lines.append(
-            f"{metric.upper() + unit:<{width}}{'at step' + heads[7:]}   {'up to' + heads[5:]}"
-        )
+        lines.append(f"{metric.upper() + unit:<{width}}{at}  {to}")
         for name, record in records.items():
             cells = [
                 "".join(_cell(record[f"{metric}_{kind}"][h - 1], metric) for h in shown)
                 for kind in ("at", "to")
             ]
-            lines.append(f"  {name:<{width - 2}}{cells[0]}   {cells[1]}")
+            lines.append(f"  {name:<{width - 2}}{cells[0]}  {cells[1]}")
     return "\n".join(lines)
 
 
 def _cell(value: float | None, metric: str) -> str:
-    """Write a number in nine places, the first of which is empty."""
+    """Write a number in seven places, the first of which is empty."""
     if value is None:
-        return f"{'-':>9}"
+        return f"{'-':>{CELL}}"
     value = 100 * value if metric == "mape" else value
-    texts = (f"{value:.{digits}g}" for digits in (4, 3, 2))
-    return f"{next((text for text in texts if len(text) < 9), 'huge'):>9}"
+    texts = (format(value, form) for form in (".4g", ".3g", ".0f", ".0e"))
+    return f"{next((text for text in texts if len(text) < CELL), 'huge'):>{CELL}}"
 
 
 def gain(ours: float, theirs: float) -> str:
