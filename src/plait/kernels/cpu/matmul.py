@@ -28,7 +28,7 @@ GRADIENT_ROWS = 256
 COLUMNS = 64
 """Of a weights' gradient that one thread takes at a time."""
 
-PARALLEL_THRESHOLD = 2**21
+PARALLEL_THRESHOLD = 2**23
 """Multiplications from which a thread's help with it is worth waking it."""
 
 
