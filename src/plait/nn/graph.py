@@ -299,6 +299,16 @@ class Graph:
         return self.edge_index.shape[1]
 
     @property
+    def in_degree(self) -> Tensor:
+        """Sum of the weights of the edges into each node, float64 `[N]`; in a sample, of all."""
+        return self.cached("in_degree", lambda: self._degree(self.edge_index[1]))
+
+    @property
+    def out_degree(self) -> Tensor:
+        """Sum of the weights of the edges out of each node, float64 `[N]`; in a sample, of all."""
+        return self.cached("out_degree", lambda: self._degree(self.edge_index[0]))
+
+    @property
     def device(self) -> torch.device:
         """Where the edges lie."""
         return self.edge_index.device
@@ -338,6 +348,10 @@ class Graph:
         if self.batch is not None:
             return self.batch
         return torch.zeros(self.num_nodes, dtype=torch.long, device=self.device)
+
+    def _degree(self, nodes: Tensor) -> Tensor:
+        weight = self.edge_weight.double()
+        return weight.new_zeros(self.num_nodes).index_add_(0, nodes, weight)
 
     def _find_asymmetric_edge(self) -> tuple[int, int] | None:
         order = by_place(self.edge_index.flip(0), self.num_nodes)

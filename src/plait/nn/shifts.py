@@ -29,9 +29,9 @@ def gcn(graph: Graph, dtype: torch.dtype) -> Shift:
         bare = torch.ones(graph.num_nodes, dtype=torch.bool, device=graph.device)
         bare[source[source == target]] = False
         loops = bare.nonzero().flatten()
+        root = _inverse(graph.in_degree + bare).sqrt()
         source, target = torch.cat([source, loops]), torch.cat([target, loops])
         weight = torch.cat([weight, weight.new_ones(len(loops))])
-        root = _inverse(_degree(target, weight, graph)).sqrt()
         values = root[source] * root[target] * weight
         return shift(target, source, values.to(wide(dtype)), graph.num_nodes)
 
@@ -59,8 +59,9 @@ def laplacian(graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
     """L = I − D^-1/2 A D^-1/2 as source, target and value of its entries, in float64."""
     source, target, weight = _edges(graph)
     apart = source != target
+    looped = graph.out_degree.index_add(0, source[~apart], -weight[~apart])
     source, target, weight = source[apart], target[apart], weight[apart]
-    root = _inverse(_degree(source, weight, graph)).sqrt()
+    root = _inverse(looped).sqrt()
     nodes = torch.arange(graph.num_nodes, device=graph.device)
     values = torch.cat([-(root[source] * root[target]) * weight, weight.new_ones(len(nodes))])
     return torch.cat([source, nodes]), torch.cat([target, nodes]), values
@@ -75,8 +76,8 @@ def walks(graph: Graph, dtype: torch.dtype) -> tuple[Shift, Shift]:
     def make() -> tuple[Shift, Shift]:
         source, target, weight = _edges(graph)
         N = graph.num_nodes
-        along = _inverse(_degree(source, weight, graph))[source] * weight
-        against = _inverse(_degree(target, weight, graph))[target] * weight
+        along = _inverse(graph.out_degree)[source] * weight
+        against = _inverse(graph.in_degree)[target] * weight
         return (
             shift(target, source, along.to(wide(dtype)), N),
             shift(source, target, against.to(wide(dtype)), N),
@@ -88,10 +89,6 @@ def walks(graph: Graph, dtype: torch.dtype) -> tuple[Shift, Shift]:
 def _edges(graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
     source, target = graph.edge_index
     return source, target, graph.edge_weight.double()
-
-
-def _degree(nodes: Tensor, weight: Tensor, graph: Graph) -> Tensor:
-    return weight.new_zeros(graph.num_nodes).index_add_(0, nodes, weight)
 
 
 def _inverse(degree: Tensor) -> Tensor:
