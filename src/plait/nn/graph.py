@@ -1,7 +1,7 @@
 """`Graph`: directed, weighted edges between nodes."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 import scipy.sparse
@@ -10,6 +10,7 @@ from scipy.sparse import csgraph
 from torch import Tensor
 
 from plait.errors import InputError
+from plait.kernels.handles import handle
 from plait.kernels.transforms import outside
 from plait.nn import graph_sources
 from plait.nn.cache import Cache
@@ -59,6 +60,15 @@ class Graph:
     >>> path.hops(0, 2)
     2
     """
+
+    __slots__ = ("__dict__", "__weakref__", "handle")
+
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        """Make the handle by which compiled programs find what is kept with the graph."""
+        graph, twin = super().__new__(cls), super().__new__(cls)
+        twin.__dict__ = graph.__dict__  # all but the handle, which must not keep itself alive
+        graph.handle = handle(twin)
+        return graph
 
     def __init__(
         self,
@@ -324,6 +334,10 @@ class Graph:
             self._cache[name] = outside(make)
         return self._cache[name]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a pickle takes over."""
+        return self.__dict__
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over the edges of a pickle; one of version 0.1.0 also holds what must not be."""
         fields = {k: v for k, v in state.items() if k not in ("_kept", "one_way", "negative")}
@@ -352,7 +366,7 @@ class Graph:
 
     def _like(self, index: Tensor, weight: Tensor) -> "Graph":
         """Return a graph of the same nodes with these edges, which are checked and sorted."""
-        other = object.__new__(Graph)
+        other = Graph.__new__(Graph)
         other.num_nodes, other.num_graphs, other.batch = self.num_nodes, self.num_graphs, self.batch
         other.edge_index, other.edge_weight, other._cache = index, weight, Cache()
         return other
