@@ -32,6 +32,8 @@ class Call(NamedTuple):
     keep: Tensor | None = None
     dropout: float = 0.0
     unroll: bool = False
+    compiling: bool = False
+    """Whether a compiler traces the call, so that only `plait.kernels.library` reaches through."""
 
 
 class Kernel(Protocol):

@@ -89,6 +89,13 @@ def expanded(x: Tensor, filters: Filters) -> Tensor:
     return _Expand.apply(x, filters, False)  # pyright: ignore[reportReturnType]
 
 
+def folded(dz: Tensor, filters: Filters) -> Tensor:
+    """Return the gradient by x of what `expanded` puts side by side, from that of the result."""
+    if filters.basis.width == 1:
+        return dz
+    return _Expand.apply(dz, filters, True)  # pyright: ignore[reportReturnType]
+
+
 class _Linear(Function):
     """Both gradients are products too."""
 
