@@ -34,6 +34,8 @@ class Call(NamedTuple):
     unroll: bool = False
     compiling: bool = False
     """Whether a compiler traces the call, so that only `plait.kernels.library` reaches through."""
+    seed: Tensor | None = None
+    """Under a compiler: what the operator's dropout is drawn from, int64 `[1]`."""
 
 
 class Kernel(Protocol):

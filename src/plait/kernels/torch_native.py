@@ -60,7 +60,7 @@ class TorchRecurrence:
             return "torch has no recurrent dropout"
         if not layer.inputs["weight"].numel():
             return "torch takes no inputs of size 0"
-        if torch.compiler.is_compiling():
+        if call.compiling or torch.compiler.is_compiling():
             return "torch.compile traces the call"
         taken = _taken(mode, call)
         return None if taken == self.name else f"torch takes {taken} here"

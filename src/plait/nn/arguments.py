@@ -34,7 +34,7 @@ def checked_input(
             f"got shape {list(x.shape)}"
         )
     for one in _graphs(graph, T):
-        if check is not None:
+        if check is not None and not torch.compiler.is_compiling():
             check(x, one)
     return x.transpose(0, 1) if batch_first else x
 
@@ -103,6 +103,8 @@ def checked_lengths(lengths: Any, x: Tensor) -> Tensor:
             f"lengths must be {B} integers, one per sequence; got {lengths.dtype} of shape "
             f"{list(lengths.shape)}"
         )
+    if torch.compiler.is_compiling():  # numbers are not known yet
+        return lengths.long()
     if B and (int(lengths.min()) < 0 or int(lengths.max()) > T):
         raise ValueError(f"lengths must lie within 0 … T = {T}; got {lengths.tolist()}")
     return lengths.long()

@@ -74,6 +74,13 @@ class BoundCell:
         parts = [operator.apply(x[span], weights, one) for span, one in _spans(graph, packing.T)]
         return torch.cat(parts).flatten(0, 1)
 
+    def input_gates(self, x: Tensor, graph: Any) -> Tensor:
+        """Return the input side of `x [T, B, (N,) F]`, without its bias."""
+        operator, weights = self.acting_operator(), dict(self.inputs)
+        if not isinstance(graph, list | tuple):
+            return operator.apply(x, weights, graph)
+        return torch.stack([operator.apply(x[t], weights, one) for t, one in enumerate(graph)])
+
     def run_plainly(self, call: Call) -> tuple[Tensor, State, State]:
         """Run in plain torch: outputs `[T, B, (N,) H]`, final states, states of every step."""
         mask = None

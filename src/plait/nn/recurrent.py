@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from plait.kernels import library
 from plait.kernels.kernel import Call, Choice, Kernel, choose
 from plait.kernels.preference import KERNELS
 from plait.nn.arguments import checked_input, checked_lengths, checked_state
@@ -323,7 +324,7 @@ class Recurrent(OperatorLayer):
             lengths = checked_lengths(lengths, x)
             keep = keep_mask(lengths, x)  # [T, B, 1, (1)]
             x = x.masked_fill(~keep, 0)
-        first = self.choice(0, x, graph=graph, lengths=lengths, unroll=unroll).kernel
+        first = self._kernel(0, x, graph, lengths, unroll)
         stack: Any = getattr(first, "run_stack", None)
         if stack is not None and lengths is None:
             dropout = self.dropout if self.training else 0.0
@@ -334,7 +335,7 @@ class Recurrent(OperatorLayer):
         for layer in range(self.layers):
             kernel = first
             if layer:
-                kernel = self.choice(layer, x, graph=graph, lengths=lengths, unroll=unroll).kernel
+                kernel = self._kernel(layer, x, graph, lengths, unroll)
             outputs = []
             for direction in range(self.num_directions):
                 index = layer * self.num_directions + direction
@@ -353,6 +354,20 @@ class Recurrent(OperatorLayer):
         final = tuple(torch.stack(s) for s in zip(*finals, strict=True))
         every = tuple(torch.stack(s, 1) for s in zip(*unrolled, strict=True))
         return self._in_order(x), self._external(final), self._external(every)
+
+    def _kernel(
+        self, layer: int, x: Tensor, graph: Any, lengths: Tensor | None, unroll: bool
+    ) -> Kernel:
+        """Choose the kernel of a layer; under a compiler one that it takes as it is."""
+        if not torch.compiler.is_compiling():
+            return self.choice(layer, x, graph=graph, lengths=lengths, unroll=unroll).kernel
+        one: Layer = self.directions[layer * self.num_directions]  # pyright: ignore[reportAssignmentType]
+        name = library.chosen(
+            one.key, tuple(kernel.name for kernel in self.kernels), x.dtype, x.device.type,
+            isinstance(graph, list | tuple), lengths is not None,
+            self.recurrent_dropout if self.training else 0.0, unroll,
+        )  # fmt: skip
+        return library.Traced(name)
 
     def weight_modules(self) -> list[nn.Module]:
         """Return the modules that hold weights and are not called."""

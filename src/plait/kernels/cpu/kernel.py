@@ -41,7 +41,7 @@ class CompiledLoops:
     def run(self, layer: Any, call: Call) -> tuple[Tensor, State, State]:
         """Compute the input side, then run over time."""
         x, start = call.x, call.start
-        basis = _filters(layer, x, call.graph)
+        basis = filters_of(layer, call)
         packing = Packing.of(call.lengths, *x.shape[:2])
         mask = None
         if call.dropout:
@@ -81,7 +81,7 @@ def refusal(layer: Any, call: Call) -> str | None:
         return "the states of every step are asked for"
     if x.dtype != torch.float32 or x.device.type != "cpu":
         return f"{str(x.dtype).removeprefix('torch.')} on {x.device.type}, not float32 on cpu"
-    reason = not_here(x)
+    reason = None if call.compiling else not_here(x)
     if reason is not None:
         return reason
     program = layer.program(dropped=call.dropout > 0)
@@ -119,8 +119,9 @@ def compiled_program(program: Program) -> CompiledProgram:
     return known[0]
 
 
-def _filters(layer: Any, x: Tensor, graph: Any) -> Filters:
+def filters_of(layer: Any, call: Call) -> Filters:
     """Return what a linear operator does to the nodes, once for each graph."""
+    x, graph = call.x, call.graph
     nodes = x.shape[2] if x.ndim == 4 else 1
     operator = layer.operator
 

@@ -40,6 +40,8 @@ class CompiledPhases:
         """Accept float32 on a CPU, for a cell that can be traced."""
         if isinstance(call.graph, list | tuple) and call.lengths is not None:
             return "the graph changes over time, and sequences end early"
+        if call.compiling and parameters_of(layer.operator):
+            return f"{layer.operator!r} has weights of its own, and torch.compile traces the call"
         return refusal(layer, call)
 
     def describe(self, layer: Any, call: Call) -> str:
