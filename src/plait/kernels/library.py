@@ -1,23 +1,25 @@
 """The kernels as operators of `torch.library`, which a compiler takes as they are.
 
-`torch.ops.plait.recurrence` runs one layer in one direction. Its arguments are tensors, and strings
-that name the kernel and the layer (`plait.kernels.handles`); graphs come as handles, so that another
-graph needs no other program. Its gradient is an operator too, and what passes between the two is
+`torch.ops.plait.recurrence` runs one layer in one direction. Its arguments are tensors,
+and strings that name the kernel and the layer (`plait.kernels.handles`); graphs come as handles, so
+that another graph needs no other program. Its gradient is an operator too, and what passes between the two is
 given back by the first as tensors. A gradient of a gradient there is none, as under any compiler.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from plait.kernels import attention, sparse
 from plait.kernels.cpu.kernel import CompiledLoops
 from plait.kernels.cpu.phases import CompiledPhases
 from plait.kernels.cpu.stateless import Loops, Steps
 from plait.kernels.handles import held_by, known_as
 from plait.kernels.kernel import Call, State
 from plait.kernels.reference import Reference
+from plait.kernels.transforms import differentiable
 
 PAIRS: dict[str, Any] = {CompiledLoops.name: Loops, CompiledPhases.name: Steps}
 """By a kernel's name, what runs it as functions of tensors."""
@@ -30,8 +32,8 @@ def recurrence(
     training: bool, keep: bool,
 ) -> list[Tensor]:  # fmt: skip
     """Return outputs, final states, and with `keep` what the gradient wants."""
-    layer, call = _called(x, start, weights, lengths, mask, seed, graphs, key, training)
-    with torch.no_grad():
+    layer, call = _called(x, start, weights, lengths, mask, seed, graphs, kernel, key, training)
+    with differentiable():
         outputs, kept = PAIRS[kernel].forward(layer, call, mask, keep=keep)
     return [*outputs, *kept]
 
@@ -42,7 +44,7 @@ def _(
     mask: Tensor | None, seed: Tensor | None, graphs: Sequence[Tensor], kernel: str, key: str,
     training: bool, keep: bool,
 ) -> list[Tensor]:  # fmt: skip
-    layer = _layer(weights, key, training)
+    layer = _layer(weights, kernel, key, training)
     call = Call(x, tuple(start), graphs or None, lengths, dropout=float(mask is not None))
     outputs = [x.new_empty(*x.shape[:-1], layer.hidden_size)]
     outputs += [torch.empty_like(s, memory_format=torch.contiguous_format) for s in start]
@@ -57,8 +59,8 @@ def recurrence_backward(
     y: Tensor, kept: Sequence[Tensor], kernel: str, key: str, training: bool,
 ) -> list[Tensor]:  # fmt: skip
     """Return the gradients of x, the start states and the weights."""
-    layer, call = _called(x, start, weights, lengths, mask, seed, graphs, key, training)
-    with torch.no_grad():
+    layer, call = _called(x, start, weights, lengths, mask, seed, graphs, kernel, key, training)
+    with differentiable():
         dx, dstart, named = PAIRS[kernel].backward(layer, call, mask, kept, y, grads)
     return [_own(g) for g in (dx, *dstart, *(named[name] for name in layer.tensors()))]
 
@@ -97,6 +99,118 @@ def _differentiate(ctx: Any, grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
 
 
 recurrence.register_autograd(_differentiate, setup_context=_keep)
+
+
+@torch.library.custom_op("plait::propagate", mutates_args=())
+def propagate(
+    x: Tensor, plus: Tensor | None, graph: Tensor, operator: str, index: int, times: float,
+    sign: float, back: bool,
+) -> Tensor:  # fmt: skip
+    """Return times · S x + sign · plus; with `back` by the transposed S."""
+    filter, on = known_as(operator), held_by(graph)
+    filter.check(x.movedim(0, -2), on)
+    shifts = filter.shifts(on, x.dtype)
+    if len(shifts) != filter.shift_count:
+        raise ValueError(f"{filter!r} has {len(shifts)} shifts; set shift_count = {len(shifts)}")
+    shift = shifts[index]
+    if back:
+        shift = sparse.Shift(shift.transposed, shift.matrix)
+    with differentiable():
+        y = sparse.propagate(shift, x, plus, times=times, minus=sign < 0)
+    return y.contiguous()
+
+
+@propagate.register_fake
+def _(
+    x: Tensor, plus: Tensor | None, graph: Tensor, operator: str, index: int, times: float,
+    sign: float, back: bool,
+) -> Tensor:  # fmt: skip
+    kind = x.dtype if plus is None else torch.promote_types(x.dtype, plus.dtype)
+    return x.new_empty(x.shape, dtype=kind)
+
+
+def _keep_propagate(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    x, plus, graph, ctx.operator, ctx.index, ctx.times, ctx.sign, ctx.back = inputs
+    ctx.kinds = x.dtype, None if plus is None else plus.dtype
+    ctx.save_for_backward(graph)
+
+
+def _differentiate_propagate(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    (graph,), (kind, plus_kind) = ctx.saved_tensors, ctx.kinds
+    dx = dplus = None
+    if ctx.needs_input_grad[0]:
+        dx = torch.ops.plait.propagate(
+            grad.to(kind), None, graph, ctx.operator, ctx.index, ctx.times, 1.0, not ctx.back
+        )
+    if plus_kind is not None and ctx.needs_input_grad[1]:
+        dplus = (ctx.sign * grad).to(plus_kind)
+    return dx, dplus, None, None, None, None, None, None
+
+
+propagate.register_autograd(_differentiate_propagate, setup_context=_keep_propagate)
+
+
+@torch.library.custom_op("plait::attend", mutates_args=())
+def attend(
+    values: Tensor, left: Tensor, right: Tensor, vector: Tensor | None, graph: Tensor,
+    lanes: Sequence[int], dropout: float, seed: Tensor | None,
+) -> list[Tensor]:  # fmt: skip
+    """Return what `attention.attend_packed` does, and what its gradient wants."""
+    lay, drawn = attention.Lanes(*lanes), 0 if seed is None else int(seed)
+    hood = attention.neighbourhood_of(held_by(graph))
+    with differentiable():
+        return list(attention.forward(values, left, right, vector, hood, lay, dropout, drawn))
+
+
+@attend.register_fake
+def _(
+    values: Tensor, left: Tensor, right: Tensor, vector: Tensor | None, graph: Tensor,
+    lanes: Sequence[int], dropout: float, seed: Tensor | None,
+) -> list[Tensor]:  # fmt: skip
+    return [values.new_empty(shape) for shape in attention.kept_shapes(values, left, vector)]
+
+
+@torch.library.custom_op("plait::attend_backward", mutates_args=())
+def attend_backward(
+    grad: Tensor, values: Tensor, left: Tensor, right: Tensor, vector: Tensor | None,
+    graph: Tensor, lanes: Sequence[int], dropout: float, seed: Tensor | None,
+    kept: Sequence[Tensor],
+) -> list[Tensor]:  # fmt: skip
+    """Return the gradients of values, left, right and, if there is one, the vector."""
+    lay, drawn = attention.Lanes(*lanes), 0 if seed is None else int(seed)
+    hood = attention.neighbourhood_of(held_by(graph))
+    inputs = values, left, right, vector
+    with differentiable():
+        changes = attention.backward(grad, inputs, kept, hood, lay, dropout, drawn)
+    return [c.contiguous() for c in changes if c is not None]
+
+
+@attend_backward.register_fake
+def _(
+    grad: Tensor, values: Tensor, left: Tensor, right: Tensor, vector: Tensor | None,
+    graph: Tensor, lanes: Sequence[int], dropout: float, seed: Tensor | None,
+    kept: Sequence[Tensor],
+) -> list[Tensor]:  # fmt: skip
+    given = (values, left, right) if vector is None else (values, left, right, vector)
+    return [t.new_empty(t.shape) for t in given]
+
+
+def _keep_attend(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
+    *tensors, graph, ctx.lanes, ctx.dropout, seed = inputs
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(*tensors, graph, seed, *output)
+
+
+def _differentiate_attend(ctx: Any, grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
+    *tensors, graph, seed = ctx.saved_tensors[:6]
+    given = torch.zeros_like(tensors[0]) if grads[0] is None else grads[0]
+    changes = torch.ops.plait.attend_backward(
+        given, *tensors, graph, ctx.lanes, ctx.dropout, seed, ctx.saved_tensors[6:]
+    )
+    return *changes, *[None] * (8 - len(changes))
+
+
+attend.register_autograd(_differentiate_attend, setup_context=_keep_attend)
 
 
 @torch._dynamo.assume_constant_result
@@ -146,7 +260,8 @@ def run(kernel: str, layer: Any, call: Call) -> tuple[Tensor, State, State]:
     graphs: list[Any] = []
     if call.graph is not None:
         graphs = call.graph if isinstance(call.graph, list | tuple) else [call.graph]
-    weights = list(layer.tensors().values())
+    used = names(kernel, layer.tensors())
+    weights = [w for name, w in layer.tensors().items() if name in used]
     learns = any(t.requires_grad for t in (x, *call.start, *weights))
     y, *rest = torch.ops.plait.recurrence(
         x, list(call.start), weights, call.lengths, mask, seed, [g.handle for g in graphs], kernel,
@@ -155,16 +270,24 @@ def run(kernel: str, layer: Any, call: Call) -> tuple[Tensor, State, State]:
     return y, tuple(rest[: len(call.start)]), ()
 
 
-def _layer(weights: Sequence[Tensor], key: str, training: bool) -> Any:
+def names(kernel: str, weights: Iterable[str]) -> list[str]:
+    """Return which weights an operator takes: the input side of steps is computed before."""
+    steps = kernel == CompiledPhases.name
+    return [name for name in weights if not (steps and name.startswith("inputs."))]
+
+
+def _layer(weights: Sequence[Tensor], kernel: str, key: str, training: bool) -> Any:
     spec = known_as(key)
-    return spec.bind(dict(zip(spec.names, weights, strict=True)), training=training)
+    used = names(kernel, spec.names)
+    return spec.bind(dict(zip(used, weights, strict=True)), training=training)
 
 
 def _called(
     x: Tensor, start: Sequence[Tensor], weights: Sequence[Tensor], lengths: Tensor | None,
-    mask: Tensor | None, seed: Tensor | None, graphs: Sequence[Tensor], key: str, training: bool,
+    mask: Tensor | None, seed: Tensor | None, graphs: Sequence[Tensor], kernel: str, key: str,
+    training: bool,
 ) -> tuple[Any, Call]:  # fmt: skip
-    layer = _layer(weights, key, training)
+    layer = _layer(weights, kernel, key, training)
     found = [held_by(h) for h in graphs]
     graph = None if not found else found[0] if len(found) == 1 else found
     if lengths is not None and len(lengths):
@@ -182,4 +305,5 @@ def _called(
 
 def _own(t: Tensor) -> Tensor:
     """Return memory that is nobody else's."""
-    return t.contiguous()
+    t = t.contiguous()
+    return t if t.untyped_storage().nbytes() == t.nbytes else t.clone()

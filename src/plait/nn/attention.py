@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from plait.kernels.attention import Neighbourhood, attend_packed, lanes, neighbourhood
+from plait.kernels.attention import attend_packed, lanes, neighbourhood_of
 from plait.nn.graph import Graph, checked_graph
 
 
@@ -96,7 +96,7 @@ class Attention:
         a = weights["source" if self.version == 1 else "vector"]  # [gates·K, C]
         lead, K, C = x.shape[:-2], self.heads, a.shape[1]
         gates, N = a.shape[0] // K, graph.num_nodes
-        hood = neighbourhood_of(graph)
+        hood = graph.handle if torch.compiler.is_compiling() else neighbourhood_of(graph)
         lay = lanes(x, K, gates * C, vector=self.version == 2)
 
         def by_head(stacked: Tensor) -> Tensor:  # [gates·K·C, …] as [K, gates·C, …]
@@ -127,17 +127,3 @@ class Attention:
             return text
         edges = len(neighbourhood_of(graph).sources)
         return f"{text}; {edges:,} edges, a loop at each node among them"
-
-
-def neighbourhood_of(graph: Graph) -> Neighbourhood:
-    """Return whom each node aggregates: its edges but for loops, and itself."""
-
-    def make() -> Neighbourhood:
-        source, target = graph.edge_index
-        apart = source != target
-        nodes = torch.arange(graph.num_nodes, device=graph.device)
-        return neighbourhood(
-            torch.cat([source[apart], nodes]), torch.cat([target[apart], nodes]), graph.num_nodes
-        )
-
-    return graph.cached("neighbourhood", make)

@@ -1,7 +1,6 @@
 """A cell × an operator with their weights: what a kernel is given to run."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import is_dataclass
 from itertools import accumulate, groupby
 from typing import Any
 
@@ -16,7 +15,7 @@ from plait.kernels.kernel import Call
 from plait.kernels.program import Program
 from plait.kernels.trace import gate_names
 from plait.nn.cell import Cell, State, program_of
-from plait.nn.operators import Operator, basis_of, for_mode
+from plait.nn.operators import Operator, basis_of, by_value, for_mode
 
 
 class BoundCell:
@@ -67,7 +66,7 @@ class BoundCell:
 
     def input_side(self, rows: Tensor, graph: Any, packing: Packing) -> Tensor:
         """Return the input side of packed rows `[P, (N,) F]`, without its bias."""
-        operator, weights = self.acting_operator(), dict(self.inputs)
+        operator, weights = self.acting_operator(), dict(self.inputs.items())
         if not isinstance(graph, list | tuple):
             return operator.apply(rows, weights, graph)
         x = rows.unflatten(0, (packing.T, packing.B))
@@ -76,7 +75,7 @@ class BoundCell:
 
     def input_gates(self, x: Tensor, graph: Any) -> Tensor:
         """Return the input side of `x [T, B, (N,) F]`, without its bias."""
-        operator, weights = self.acting_operator(), dict(self.inputs)
+        operator, weights = self.acting_operator(), dict(self.inputs.items())
         if not isinstance(graph, list | tuple):
             return operator.apply(x, weights, graph)
         return torch.stack([operator.apply(x[t], weights, one) for t, one in enumerate(graph)])
@@ -88,12 +87,12 @@ class BoundCell:
             mask = F.dropout(torch.ones_like(call.start[0]), call.dropout)
         operator = self.acting_operator()
         parts = [
-            operator.apply(call.x[span], dict(self.inputs), graph)
+            operator.apply(call.x[span], dict(self.inputs.items()), graph)
             for span, graph in _spans(call.graph, len(call.x))
         ]
         x_gates = parts[0] if len(parts) == 1 else torch.cat(parts)
         return self.over_time(
-            x_gates, call.start, call.graph, call.keep, mask, dict(self.recurrent),
+            x_gates, call.start, call.graph, call.keep, mask, dict(self.recurrent.items()),
             self.all_vectors(),
         )  # fmt: skip
 
@@ -200,8 +199,8 @@ def key_of(layer: BoundCell) -> tuple[str, BoundCell]:
 
 def _content(layer: BoundCell, names: tuple[str, ...]) -> Any:
     """Return what decides all that a layer computes, or None where it may change unseen."""
-    operator = layer.operator
-    if not (is_dataclass(operator) and type(operator).__hash__ not in (None, object.__hash__)):
+    operator = by_value(layer.operator)
+    if operator is None:
         return None
     try:
         programs = [layer.program(dropped=dropped) for dropped in (False, True)]
@@ -209,11 +208,10 @@ def _content(layer: BoundCell, names: tuple[str, ...]) -> Any:
         return None
     if any(isinstance(program, str) for program in programs):
         return None
-    kind = type(operator)
     return (
         [program.key for program in programs], layer.hidden_size, names, layer.gates,
         layer.bias_gates, layer.recurrent_gates, layer.recurrent_bias_gates,
-        f"{kind.__module__}.{kind.__qualname__}", operator,
+        operator,
     )  # fmt: skip
 
 

@@ -68,7 +68,7 @@ class GraphConv(OperatorLayer):
         self.run_weight_hooks()
         if x.shape[-1:] != (self.inputs,):
             raise ValueError(f"x must be [..., N, {self.inputs}]; got shape {list(x.shape)}")
-        h = for_mode(self.operator, self.training).apply(x, dict(self.weights), graph)
+        h = for_mode(self.operator, self.training).apply(x, dict(self.weights.items()), graph)
         return h if self.bias is None else h + self.bias
 
     def weight_modules(self) -> tuple[nn.Module, ...]:

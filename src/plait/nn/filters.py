@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from plait.errors import InputError
-from plait.kernels.sparse import Shift, propagate
+from plait.kernels.sparse import Shift, TracedShift, propagate
 from plait.nn import shifts
 from plait.nn.graph import Graph, checked_graph
-from plait.nn.operators import Basis
+from plait.nn.operators import Basis, operator_key
 
 
 class Filter:
@@ -28,6 +28,8 @@ class Filter:
     """
 
     includes_identity: bool = True
+    shift_count: int = 1
+    """How many matrices `shifts` gives, which a compiler wants to know beforehand."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Take over the name that version 0.1.0 had for `includes_identity`."""
@@ -65,11 +67,16 @@ class Filter:
 
     def apply(self, x: Tensor, weights: Mapping[str, Tensor], graph: Any) -> Tensor:
         """Filter `x [..., N, inputs]` to `[..., N, outputs]`."""
-        self.check(x, graph)
         weight = weights["weight"]
         outputs, inputs = weight.shape[0], weight.shape[-1]
         weight = weight.view(outputs, self.terms, inputs)
-        shifts = self.shifts(graph, x.dtype)
+        shifts: Any
+        if torch.compiler.is_compiling():  # what the edges say is checked when they are there
+            handle, key = checked_graph(self, x, graph).handle, operator_key(self)
+            shifts = tuple(TracedShift(handle, key, k) for k in range(self.shift_count))
+        else:
+            self.check(x, graph)
+            shifts = self.shifts(graph, x.dtype)
         folded = x.movedim(-2, 0)  # [N, ..., F]: what stands behind the nodes is one width
         combine = self._product_first if outputs < inputs else self._shift_first
         return combine(folded, weight, shifts).movedim(0, -2)
@@ -229,6 +236,7 @@ class Diffusion(Filter):
     """
 
     k: int
+    shift_count = 2
 
     def __post_init__(self) -> None:
         if self.k < 1:

@@ -6,12 +6,14 @@ for its recurrent side, with the weights of all gates stacked.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from plait.kernels.handles import key
 
 Layer = TypeVar("Layer", bound="OperatorLayer")
 
@@ -168,6 +170,20 @@ def checked_operator(operator: Any) -> Operator:
 def for_mode(operator: Operator, training: bool) -> Operator:
     """Return the operator as it acts in training or in evaluation."""
     return operator if training else getattr(operator, "without_dropout", operator)
+
+
+@torch._dynamo.assume_constant_result
+def operator_key(operator: Operator) -> str:
+    """Return how compiled programs name an operator."""
+    return key(by_value(operator), operator)
+
+
+def by_value(operator: Operator) -> tuple[str, Operator] | None:
+    """Return what decides all that an operator computes, or None where only itself does."""
+    kind = type(operator)
+    if not is_dataclass(operator) or kind.__hash__ in (None, object.__hash__):
+        return None
+    return f"{kind.__module__}.{kind.__qualname__}", operator
 
 
 def basis_of(operator: Operator) -> Callable[[Any, torch.dtype], Basis] | None:
