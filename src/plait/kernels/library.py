@@ -1,9 +1,10 @@
 """The kernels as operators of `torch.library`, which a compiler takes as they are.
 
-`torch.ops.plait.recurrence` runs one layer in one direction. Its arguments are tensors,
-and strings that name the kernel and the layer (`plait.kernels.handles`); graphs come as handles, so
-that another graph needs no other program. Its gradient is an operator too, and what passes between the two is
-given back by the first as tensors. A gradient of a gradient there is none, as under any compiler.
+`torch.ops.plait.recurrence` runs one layer in one direction, `propagate` multiplies by a shift of a
+graph, `attend` is attention over its edges. Their arguments are tensors, and strings that name a
+kernel, a layer or an operator (`plait.kernels.handles`); graphs come as handles, so that another
+graph needs no other program. The gradients are operators too, and what they want kept is given
+back by the first ones as tensors. There is no gradient of a gradient, as under any compiler.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,7 +18,7 @@ from plait.kernels.cpu.kernel import CompiledLoops
 from plait.kernels.cpu.phases import CompiledPhases
 from plait.kernels.cpu.stateless import Loops, Steps
 from plait.kernels.handles import held_by, known_as
-from plait.kernels.kernel import Call, State
+from plait.kernels.kernel import Call, Choice, State, choose
 from plait.kernels.reference import Reference
 from plait.kernels.transforms import differentiable
 
@@ -216,23 +217,24 @@ attend.register_autograd(_differentiate_attend, setup_context=_keep_attend)
 @torch._dynamo.assume_constant_result
 def chosen(
     key: str, names: tuple[str, ...], dtype: torch.dtype, device: str, changing: bool,
-    padded: bool, dropout: float, unroll: bool,
+    padded: bool, dropped: bool, unroll: bool,
 ) -> str:  # fmt: skip
     """Return the name of the kernel that runs a layer in a compiled program."""
     x, lengths = torch.empty(1, 1, 1, dtype=dtype, device=device), None
     if padded:
         lengths = torch.ones(1, dtype=torch.long)
     graph = [None] if changing else None
-    call = Call(x, (), graph, lengths, None, dropout, unroll, compiling=True)
-    return choose_compiled(names, known_as(key), call)
+    call = Call(x, (), graph, lengths, None, float(dropped), unroll)
+    return choose_compiled(names, known_as(key), call).kernel.name
 
 
-def choose_compiled(names: Sequence[str], layer: Any, call: Call) -> str:
-    """Return the name of the first of these kernels that a compiler takes and that accepts."""
-    for kernel in (CompiledLoops(), CompiledPhases()):
-        if kernel.name in names and kernel.accepts(layer, call) is None:
-            return kernel.name
-    return Reference.name
+def choose_compiled(names: Sequence[str], layer: Any, call: Call) -> Choice:
+    """Choose the kernel that a compiled program calls, among those of these names.
+
+    The reference is no operator: a compiler sees its steps one by one.
+    """
+    kernels = [k for k in (CompiledLoops(), CompiledPhases()) if k.name in names]
+    return choose([*kernels, Reference()], layer, call._replace(compiling=True))
 
 
 class Traced:

@@ -76,7 +76,12 @@ def shift(rows: Tensor, columns: Tensor, values: Tensor, nodes: int) -> Shift:
 
 
 def propagate(
-    shift: Shift | TracedShift, x: Tensor, plus: Tensor | None = None, *, times: float = 1.0, minus: bool = False
+    shift: Shift | TracedShift,
+    x: Tensor,
+    plus: Tensor | None = None,
+    *,
+    times: float = 1.0,
+    minus: bool = False,
 ) -> Tensor:
     """Return times · S x + plus, or with `minus` times · S x − plus.
 

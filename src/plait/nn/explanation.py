@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from plait.kernels.kernel import Call, Choice
+from plait.kernels.library import choose_compiled
 from plait.nn.graph import Graph
 
 
@@ -27,6 +28,9 @@ def explain(layer: Any, graph: Graph | None, *, source: bool) -> str:
         for reason in reasons:
             names = [name for name, other in plain.passed_over if other == reason]
             lines.append(f"  not {', '.join(names)}: {reason}")
+        compiled = choose_compiled([k.name for k in layer.kernels], one, Call(x, ()))
+        if compiled.kernel.name != plain.kernel.name:
+            lines.append(f"  under torch.compile: {_described(compiled, one, x)}")
         if said is not None:
             for side, inputs, gates in (
                 ("input", width, one.gates),

@@ -223,6 +223,8 @@ class Recurrent(OperatorLayer):
     def explain(self, graph: Graph | None = None, *, source: bool = False) -> str:
         """Return in plain words which kernel each layer uses here, and why no faster one.
 
+        Where `torch.compile` takes another one, it says which.
+
         For operators that aggregate neighbours it says how each side is computed; with a graph, how
         on that graph. With `source` the code that was written from the cell's equations follows.
 
@@ -357,15 +359,18 @@ class Recurrent(OperatorLayer):
 
     def _kernel(
         self, layer: int, x: Tensor, graph: Any, lengths: Tensor | None, unroll: bool
-    ) -> Kernel:
+    ) -> Any:
         """Choose the kernel of a layer; under a compiler one that it takes as it is."""
         if not torch.compiler.is_compiling():
             return self.choice(layer, x, graph=graph, lengths=lengths, unroll=unroll).kernel
         one: Layer = self.directions[layer * self.num_directions]  # pyright: ignore[reportAssignmentType]
+        dropped = False
+        if self.training and self.recurrent_dropout > 0:  # a branch: the number may be symbolic
+            dropped = True
         name = library.chosen(
             one.key, tuple(kernel.name for kernel in self.kernels), x.dtype, x.device.type,
             isinstance(graph, list | tuple), lengths is not None,
-            self.recurrent_dropout if self.training else 0.0, unroll,
+            dropped, unroll,
         )  # fmt: skip
         return library.Traced(name)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from plait import GCN, GRU, LSTM, RNN, Chebyshev, Dense, Diffusion, Graph, Recurrent
 from plait.kernels.cpu import jit
-from plait.kernels.cpu.kernel import _filters
+from plait.kernels.cpu.kernel import filters_of
 
 CELLS = {
     "rnn": RNN(),
@@ -92,7 +92,7 @@ def test_where_nearly_all_are_joined_the_whole_matrix_is_used(
     net = Graph.from_adjacency(weights + weights.T)
     layer = layer_of(cell, F, 19, operator=OPERATORS[operator])
     assert any(
-        _filters(one, torch.zeros(T, 3, nodes, F), net).basis.dense for one in layer.directions
+        filters_of(one, torch.zeros(T, 3, nodes, F), net).basis.dense for one in layer.directions
     )
     x, start = torch.randn(T, 3, nodes, F), start_of(layer, 3, nodes)
     values, gradients = answers(layer, x, start, graph=net)

@@ -41,7 +41,7 @@ class CompiledLoops:
     def run(self, layer: Any, call: Call) -> tuple[Tensor, State, State]:
         """Compute the input side, then run over time."""
         x, start = call.x, call.start
-        basis = filters_of(layer, call)
+        basis = filters_of(layer, x, call.graph)
         packing = Packing.of(call.lengths, *x.shape[:2])
         mask = None
         if call.dropout:
@@ -119,9 +119,8 @@ def compiled_program(program: Program) -> CompiledProgram:
     return known[0]
 
 
-def filters_of(layer: Any, call: Call) -> Filters:
+def filters_of(layer: Any, x: Tensor, graph: Any) -> Filters:
     """Return what a linear operator does to the nodes, once for each graph."""
-    x, graph = call.x, call.graph
     nodes = x.shape[2] if x.ndim == 4 else 1
     operator = layer.operator
 

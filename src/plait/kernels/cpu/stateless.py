@@ -177,7 +177,7 @@ def _product_first(layer: Any, call: Call) -> bool:
 def _record(
     layer: Any, call: Call, mask: Tensor | None, keep: bool
 ) -> tuple[recurrence.Layer, Packing, Tensor]:
-    packing, filters = Packing.of(call.lengths, *call.x.shape[:2]), filters_of(layer, call)
+    packing, filters = Packing.of(call.lengths, *call.x.shape[:2]), filters_of(layer, call.x, call.graph)
     U = call.x.new_empty(0, filters.basis.heard)
     if layer.recurrent:
         U = layer.recurrent["weight"].flatten(1)
@@ -223,9 +223,7 @@ def _kept(call: Call, tensors: list[Tensor], y: int) -> list[Tensor]:
     return [_padded(call, t) for t in tensors]
 
 
-def _used(
-    call: Call, packing: Packing, kept: Sequence[Tensor], y: Tensor, at: int
-) -> list[Tensor]:
+def _used(call: Call, packing: Packing, kept: Sequence[Tensor], y: Tensor, at: int) -> list[Tensor]:
     """Undo `_kept`: the rows in use, y among them."""
     if call.lengths is None:
         found = list(kept)
