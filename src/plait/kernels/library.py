@@ -8,12 +8,13 @@ back by the first ones as tensors. There is no gradient of a gradient, as under 
 """
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from plait.kernels import attention, sparse
+from plait.kernels import attention, precision, sparse
 from plait.kernels.cpu.kernel import CompiledLoops
 from plait.kernels.cpu.phases import CompiledPhases
 from plait.kernels.cpu.stateless import Loops, Steps
@@ -247,7 +248,14 @@ class Traced:
         """Run one layer in one direction."""
         if self.name == Reference.name:
             return layer.run_plainly(call)
-        return run(self.name, layer, call)
+        kind = precision.lowered(call.x)
+        if kind is None:
+            return run(self.name, layer, call)
+        inner = torch.float32
+        if self.name == CompiledLoops.name:
+            inner = precision.product_type(kind, call.x.device.type)
+
+        return precision.run(partial(run, self.name), layer, call, kind, inner)
 
 
 def run(kernel: str, layer: Any, call: Call) -> tuple[Tensor, State, State]:
@@ -259,7 +267,7 @@ def run(kernel: str, layer: Any, call: Call) -> tuple[Tensor, State, State]:
         x = layer.input_gates(x, call.graph)
         if layer.training and hasattr(layer.operator, "without_dropout"):
             seed = torch.randint(2**40, (1,))
-    graphs: list[Any] = []
+    graphs: Sequence[Any] = []
     if call.graph is not None:
         graphs = call.graph if isinstance(call.graph, list | tuple) else [call.graph]
     used = names(kernel, layer.tensors())

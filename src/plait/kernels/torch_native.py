@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from plait.kernels import precision
 from plait.kernels.kernel import Call, State
 from plait.kernels.program import Program
 from plait.kernels.trace import trace
@@ -62,13 +63,16 @@ class TorchRecurrence:
             return "torch takes no inputs of size 0"
         if call.compiling or torch.compiler.is_compiling():
             return "torch.compile traces the call"
+        kind = precision.lowered(call.x)
+        if device == "cpu" and kind and precision.product_type(kind, "cpu") != kind:
+            return f"this processor has no products of {str(kind).removeprefix('torch.')}"
         taken = _taken(mode, call)
         return None if taken == self.name else f"torch takes {taken} here"
 
     def describe(self, layer: Any, call: Call) -> str:
         """Return torch's function, device and type."""
         mode = str(torch_mode(layer)).split("_")[0]
-        kind = str(call.x.dtype).removeprefix("torch.")
+        kind = str(precision.lowered(call.x) or call.x.dtype).removeprefix("torch.")
         return f"torch's {mode} on {call.x.device.type} in {kind}"
 
     def run(self, layer: Any, call: Call) -> tuple[Tensor, State, State]:
@@ -77,7 +81,7 @@ class TorchRecurrence:
         mode = torch_mode(layer)
         assert mode is not None
         h, final = run(mode, call.x, begin, weights_of(layer), call.lengths, call.keep)
-        return h, tuple(s[0] for s in final), ()
+        return h, tuple(f[0].to(s.dtype) for f, s in zip(final, call.start, strict=True)), ()
 
     def run_stack(
         self, layers: Sequence[Any], x: Tensor, starts: State, *, depth: int, dropout: float
@@ -86,10 +90,11 @@ class TorchRecurrence:
         mode = torch_mode(layers[0])
         assert mode is not None
         weights = [w for layer in layers for w in weights_of(layer)]
-        return run(
+        y, final = run(
             mode, x, starts, weights, None, None,
             layers=depth, bidirectional=len(layers) > depth, dropout=dropout,
         )  # fmt: skip
+        return y, tuple(f.to(s.dtype) for f, s in zip(final, starts, strict=True))
 
 
 def _taken(mode: str, call: Call) -> str:

@@ -39,6 +39,7 @@ class BoundCell:
     vectors: Any
     training: bool
     names: tuple[str, ...] = ()  # of the weights
+    key: str = ""  # by which compiled programs name the cell and the operator
 
     @property
     def basis_of(self) -> Callable[..., Any] | None:
@@ -175,7 +176,7 @@ class BoundCell:
         """Return the same with other weights, by the names that `tensors` gives."""
         other = BoundCell()
         for name in ("cell", "operator", "hidden_size", "gates", "bias_gates", "recurrent_gates",
-                     "recurrent_bias_gates"):  # fmt: skip
+                     "recurrent_bias_gates", "key"):  # fmt: skip
             setattr(other, name, getattr(self, name))
         for name in ("inputs", "recurrent", "vectors"):
             start = f"{name}."
@@ -206,10 +207,11 @@ def _content(layer: BoundCell, names: tuple[str, ...]) -> Any:
         programs = [layer.program(dropped=dropped) for dropped in (False, True)]
     except Exception:  # whatever a cell's own code raises, it raises when it runs
         return None
-    if any(isinstance(program, str) for program in programs):
+    keys = [program.key for program in programs if not isinstance(program, str)]
+    if len(keys) < len(programs):
         return None
     return (
-        [program.key for program in programs], layer.hidden_size, names, layer.gates,
+        keys, layer.hidden_size, names, layer.gates,
         layer.bias_gates, layer.recurrent_gates, layer.recurrent_bias_gates,
         operator,
     )  # fmt: skip

@@ -30,7 +30,8 @@ def explain(layer: Any, graph: Graph | None, *, source: bool) -> str:
             lines.append(f"  not {', '.join(names)}: {reason}")
         compiled = choose_compiled([k.name for k in layer.kernels], one, Call(x, ()))
         if compiled.kernel.name != plain.kernel.name:
-            lines.append(f"  under torch.compile: {_described(compiled, one, x)}")
+            text = compiled.kernel.describe(one, Call(x, ()))
+            lines.append(f"  under torch.compile: {text}")
         if said is not None:
             for side, inputs, gates in (
                 ("input", width, one.gates),

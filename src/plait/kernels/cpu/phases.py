@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional as F
 
+from plait.kernels import precision
 from plait.kernels.cpu import emit, loops, plans
 from plait.kernels.cpu.basis import Basis
 from plait.kernels.cpu.filtering import product_alone
@@ -46,7 +47,9 @@ class CompiledPhases:
 
     def describe(self, layer: Any, call: Call) -> str:
         """Return what it is."""
-        return f"compiled steps of {layer.cell!r}, {layer.operator!r} in torch between them"
+        types = precision.described(call.x)
+        types = "" if types == "float32" else f", in {types}"
+        return f"compiled steps of {layer.cell!r}, {layer.operator!r} in torch between them{types}"
 
     def source(self, layer: Any) -> str:
         """Return the source that is written for a layer."""
@@ -54,6 +57,9 @@ class CompiledPhases:
 
     def run(self, layer: Any, call: Call) -> tuple[Tensor, State, State]:
         """Compute the input side, then run over time."""
+        kind = precision.lowered(call.x)
+        if kind is not None:
+            return precision.run(self.run, layer, call, kind)
         x, start = call.x, call.start
         packing = Packing.of(call.lengths, *x.shape[:2])
         mask = None

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from plait.kernels import precision
 from plait.kernels.cpu import phases, recurrence
 from plait.kernels.cpu.filtering import expanded, folded, linear
 from plait.kernels.cpu.kernel import compiled_program, filters_of
@@ -44,10 +45,10 @@ class Loops:
         W, rows = layer.inputs["weight"], packing.pack(call.x)
         terms = rows.new_empty(0)
         if _product_first(layer, call):
-            x_gates = layer.operator.apply(rows, dict(layer.inputs), call.graph)
+            x_gates = layer.operator.apply(rows, {"weight": W.float()}, call.graph)
         else:
             terms = expanded(rows, record.filters)
-            x_gates = linear(terms, W.flatten(1))
+            x_gates = precision.product(terms, W.flatten(1), linear)
         tensors = (x_gates, U, *layer.all_vectors().values(), *packing.sort(call.start))
         saved, final = recurrence.forward(record, tensors)
         kept = _kept(call, [x_gates, *saved], 3) if keep else []
@@ -75,15 +76,20 @@ class Loops:
         if _product_first(layer, call):
             rows, learnt = packing.pack(call.x).requires_grad_(), weight.detach().requires_grad_()
             with torch.enable_grad():
-                again = layer.operator.apply(rows, {"weight": learnt}, call.graph)
+                again = layer.operator.apply(rows, {"weight": learnt.float()}, call.graph)
             dx, found["inputs.weight"] = torch.autograd.grad(again, (rows, learnt), dx_gates)
         else:
             W = weight.flatten(1)
             if not _keeps_terms(layer, call):
                 terms = expanded(packing.pack(call.x), record.filters)
-            dy = dx_gates.flatten(0, -2)
-            found["inputs.weight"] = summed_outer(dy, terms.flatten(0, -2)).view_as(weight)
-            dterms = multiplied(dy, pack(W), W.shape[1]).view(*dx_gates.shape[:-1], W.shape[1])
+            dy, flat = dx_gates.flatten(0, -2), terms.flatten(0, -2)
+            if W.dtype == torch.float32:
+                dW, dterms = summed_outer(dy, flat), multiplied(dy, pack(W), W.shape[1])
+            else:
+                dy = dy.to(W.dtype)
+                dW, dterms = dy.T @ flat.to(W.dtype), (dy @ W).float()
+            found["inputs.weight"] = dW.view_as(weight)
+            dterms = dterms.view(*dx_gates.shape[:-1], W.shape[1])
             dx = folded(dterms, record.filters)
         return packing.unpack(dx), packing.unsort(rest[len(vectors) :]), found
 
@@ -177,7 +183,8 @@ def _product_first(layer: Any, call: Call) -> bool:
 def _record(
     layer: Any, call: Call, mask: Tensor | None, keep: bool
 ) -> tuple[recurrence.Layer, Packing, Tensor]:
-    packing, filters = Packing.of(call.lengths, *call.x.shape[:2]), filters_of(layer, call.x, call.graph)
+    packing = Packing.of(call.lengths, *call.x.shape[:2])
+    filters = filters_of(layer, call.x, call.graph)
     U = call.x.new_empty(0, filters.basis.heard)
     if layer.recurrent:
         U = layer.recurrent["weight"].flatten(1)
