@@ -15,7 +15,7 @@ def checked_input(
 ) -> Tensor:
     """Return x as `[T, B, (N,) F]`, or refuse it, naming what was given and what is wanted."""
     if isinstance(x, PackedSequence):
-        raise TypeError("packed sequences are not taken; pass the padded batch and lengths=")
+        raise TypeError("unroll takes no packed sequences; pass the padded batch and lengths=")
     order = "[B, T, {}F]" if batch_first else "[T, B, {}F]"
     if x.ndim not in (3, 4):
         expected = f"{order.format('')} or, on a graph, {order.format('N, ')}"

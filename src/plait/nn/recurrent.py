@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.rnn import PackedSequence
 
 from plait.kernels import library
 from plait.kernels.kernel import Call, Choice, Kernel, choose
@@ -14,6 +15,7 @@ from plait.kernels.preference import KERNELS
 from plait.nn.arguments import checked_input, checked_lengths, checked_state
 from plait.nn.cell import Cell, State
 from plait.nn.explanation import explain, kernel_of
+from plait.nn.forms import aggregates, run_alone, run_packed
 from plait.nn.graph import Graph
 from plait.nn.layer import Init, Layer
 from plait.nn.lengths import keep_mask, run_reversed
@@ -165,13 +167,16 @@ class Recurrent(OperatorLayer):
 
     def forward(
         self,
-        x: Tensor,
+        x: Any,
         state: Tensor | State | None = None,
         *,
         graph: Any = None,
         lengths: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor | State]:
+    ) -> tuple[Any, Tensor | State]:
         """Run over a batch of sequences.
+
+        As `torch.nn.LSTM` does, with `Dense` it also takes one sequence `[T, F]` without a batch,
+        from states `[layers·D, H]`, and a `PackedSequence`, and returns the same.
 
         Parameters
         ----------
@@ -193,6 +198,10 @@ class Recurrent(OperatorLayer):
         state : as the argument
             After each sequence's last step.
         """
+        if isinstance(x, PackedSequence):
+            return run_packed(self, x, state, lengths)
+        if x.ndim == 2 and not aggregates(self.operator):
+            return run_alone(self, x, state, lengths)
         y, final, _ = self._run(x, state, graph, lengths, unroll=False)
         return y, final
 

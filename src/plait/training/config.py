@@ -65,6 +65,10 @@ class TrainingConfig:
     save_every: float = option(60.0, "Seconds between checkpoints.", least=0)
     seed: int = option(0, "Decides initial weights, batches and dropout.", least=0)
     device: Literal["auto", "cpu", "cuda"] = option("auto", "Where to compute; auto: a GPU if any.")
+    precision: Literal["float32", "bfloat16"] = option(
+        "float32",
+        "Type of products in training: bfloat16 under autocast, states and sums in float32.",
+    )
     threads: int = option(0, "CPU threads; 0: torch's choice.", least=0, below=1025)
 
     def __post_init__(self) -> None:

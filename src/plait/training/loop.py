@@ -164,7 +164,8 @@ class Loop:
         if not self.model.training:
             self.model.train()
         self.optimizer.zero_grad()
-        loss, scores, now.carry = self.task.loss(now.step, now.carry)
+        with self._in_precision():
+            loss, scores, now.carry = self.task.loss(now.step, now.carry)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.parameters, self.config.max_norm or math.inf)
         values = torch.stack([loss.detach(), norm, *scores.values()]).tolist()
@@ -176,6 +177,12 @@ class Loop:
             self._follow()
         self.run_folder.log("train", now.step, record)
         self.progress.step(now.step, record)
+
+    def _in_precision(self) -> contextlib.AbstractContextManager[Any]:
+        """Return a context in which a loss is computed in the type that was asked for."""
+        if self.config.precision == "float32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.parameters[0].device.type, getattr(torch, self.config.precision))
 
     @torch.no_grad()
     def _follow(self) -> None:
