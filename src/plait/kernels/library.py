@@ -37,7 +37,7 @@ def recurrence(
     layer, call = _called(x, start, weights, lengths, mask, seed, graphs, kernel, key, training)
     with differentiable():
         outputs, kept = PAIRS[kernel].forward(layer, call, mask, keep=keep)
-    return [*outputs, *kept]
+    return [_own(t) for t in (*outputs, *kept)]
 
 
 @recurrence.register_fake
@@ -119,7 +119,7 @@ def propagate(
         shift = sparse.Shift(shift.transposed, shift.matrix)
     with differentiable():
         y = sparse.propagate(shift, x, plus, times=times, minus=sign < 0)
-    return y.contiguous()
+    return _own(y)
 
 
 @propagate.register_fake
@@ -161,7 +161,8 @@ def attend(
     lay, drawn = attention.Lanes(*lanes), 0 if seed is None else int(seed)
     hood = attention.neighbourhood_of(held_by(graph))
     with differentiable():
-        return list(attention.forward(values, left, right, vector, hood, lay, dropout, drawn))
+        kept = attention.forward(values, left, right, vector, hood, lay, dropout, drawn)
+    return [_own(t) for t in kept]
 
 
 @attend.register_fake
@@ -184,7 +185,7 @@ def attend_backward(
     inputs = values, left, right, vector
     with differentiable():
         changes = attention.backward(grad, inputs, kept, hood, lay, dropout, drawn)
-    return [c.contiguous() for c in changes if c is not None]
+    return [_own(c) for c in changes if c is not None]
 
 
 @attend_backward.register_fake
@@ -314,6 +315,6 @@ def _called(
 
 
 def _own(t: Tensor) -> Tensor:
-    """Return memory that is nobody else's."""
+    """Return a tensor that lies as its shape says, in memory of its own."""
     t = t.contiguous()
     return t if t.untyped_storage().nbytes() == t.nbytes else t.clone()
