@@ -7,10 +7,12 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 
+@torch.compiler.disable
 def run_packed(layer: Any, packed: PackedSequence, state: Any, lengths: Any) -> tuple[Any, Any]:
     """Run padded sequences with their lengths, and pack the outputs as the inputs were.
 
-    States stand in the order of the batch before it was packed.
+    States stand in the order of the batch before it was packed. A compiler leaves this out, as it
+    does torch's own: lengths of a padded batch compile.
     """
     if lengths is not None:
         raise ValueError("a packed sequence knows its lengths; leave out lengths=")
