@@ -21,6 +21,7 @@ from plait.kernels import precision
 from plait.kernels.kernel import Call, State
 from plait.kernels.program import Program
 from plait.kernels.trace import trace
+from plait.kernels.transforms import transformed
 
 # cuDNN wants its weights in one block and says so at every call; ours are copied into one.
 warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous")
@@ -61,8 +62,8 @@ class TorchRecurrence:
             return "torch has no recurrent dropout"
         if not layer.inputs["weight"].numel():
             return "torch takes no inputs of size 0"
-        if call.compiling or torch.compiler.is_compiling():
-            return "torch.compile traces the call"
+        if call.compiling or transformed(call.x):
+            return "torch.compile or torch.func traces the call"
         kind = precision.lowered(call.x)
         if device == "cpu" and kind and precision.product_type(kind, "cpu") != kind:
             return f"this processor has no products of {str(kind).removeprefix('torch.')}"
