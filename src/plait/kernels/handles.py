@@ -53,15 +53,20 @@ def handle(held: Any) -> Tensor:
     return torch.from_numpy(array)
 
 
+def find(handle: Tensor) -> Any:
+    """Return what a handle stands for, or None where that is gone."""
+    return _objects.get(int(handle))
+
+
 def held_by(handle: Tensor) -> Any:
     """Return what a handle stands for."""
-    try:
-        return _objects[int(handle)]
-    except KeyError:
+    found = find(handle)
+    if found is None:
         raise RuntimeError(
             "a compiled program was given the handle of a graph that is gone, or of another "
             "process; call it with the graph itself"
-        ) from None
+        )
+    return found
 
 
 def key(content: Any, value: Any) -> str:

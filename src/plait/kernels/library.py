@@ -51,19 +51,23 @@ def _(
     outputs = [x.new_empty(*x.shape[:-1], layer.hidden_size)]
     outputs += [torch.empty_like(s, memory_format=torch.contiguous_format) for s in start]
     shapes = PAIRS[kernel].kept_shapes(layer, call) if keep else []
-    return [*outputs, *(x.new_empty(shape) for shape in shapes)]
+    kept = [x.new_empty(shape, dtype=start[0].dtype) for shape in shapes]
+    if keep and kernel == CompiledPhases.name:  # a handle
+        kept.append(torch.empty(1, dtype=torch.int64))
+    return [*outputs, *kept]
 
 
 @torch.library.custom_op("plait::recurrence_backward", mutates_args=())
 def recurrence_backward(
     grads: Sequence[Tensor], x: Tensor, start: Sequence[Tensor], weights: Sequence[Tensor],
     lengths: Tensor | None, mask: Tensor | None, seed: Tensor | None, graphs: Sequence[Tensor],
-    y: Tensor, kept: Sequence[Tensor], kernel: str, key: str, training: bool,
+    y: Tensor, kept: Sequence[Tensor], kernel: str, key: str, training: bool, wanted: bool,
 ) -> list[Tensor]:  # fmt: skip
-    """Return the gradients of x, the start states and the weights."""
+    """Return the gradients of x, if wanted, the start states and the weights."""
     layer, call = _called(x, start, weights, lengths, mask, seed, graphs, kernel, key, training)
     with differentiable():
-        dx, dstart, named = PAIRS[kernel].backward(layer, call, mask, kept, y, grads)
+        dx, dstart, named = PAIRS[kernel].backward(layer, call, mask, kept, y, grads, wanted=wanted)
+        dx = dx if wanted else x.new_empty(0)
     return [_own(g) for g in (dx, *dstart, *(named[name] for name in layer.tensors()))]
 
 
@@ -71,10 +75,11 @@ def recurrence_backward(
 def _(
     grads: Sequence[Tensor], x: Tensor, start: Sequence[Tensor], weights: Sequence[Tensor],
     lengths: Tensor | None, mask: Tensor | None, seed: Tensor | None, graphs: Sequence[Tensor],
-    y: Tensor, kept: Sequence[Tensor], kernel: str, key: str, training: bool,
+    y: Tensor, kept: Sequence[Tensor], kernel: str, key: str, training: bool, wanted: bool,
 ) -> list[Tensor]:  # fmt: skip
+    dx = x if wanted else x.new_empty(0)
     return [
-        torch.empty_like(t, memory_format=torch.contiguous_format) for t in (x, *start, *weights)
+        torch.empty_like(t, memory_format=torch.contiguous_format) for t in (dx, *start, *weights)
     ]
 
 
@@ -94,8 +99,10 @@ def _differentiate(ctx: Any, grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
     lengths, mask, seed, y, *kept = rest[S + W + G :]
     given = [x.new_zeros(s) if g is None else g for g, s in zip(grads, ctx.like, strict=False)]
     dx, *found = torch.ops.plait.recurrence_backward(
-        given, x, start, weights, lengths, mask, seed, graphs, y, kept, *ctx.constants
-    )
+        given, x, start, weights, lengths, mask, seed, graphs, y, kept, *ctx.constants,
+        ctx.needs_input_grad[0],
+    )  # fmt: skip
+    dx = dx if ctx.needs_input_grad[0] else None
     none = [None] * G
     return dx, found[:S], found[S:], None, None, None, none, None, None, None, None
 

@@ -62,7 +62,7 @@ class CompiledLoops:
             x_gates = precision.product(expanded(rows, basis), W, linear)  # [P, (N,) G·H]
         program = layer.program(dropped=mask is not None)
         vectors = layer.all_vectors()
-        U = layer.recurrent["weight"] if layer.recurrent else W.new_empty(0, basis.basis.heard)
+        U = layer.recurrent["weight"] if layer.recurrent else x.new_empty(0, basis.basis.heard)
 
         def again(x_gates: Tensor, weight: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
             values = dict(zip(vectors, rest, strict=False))

@@ -20,9 +20,10 @@ from plait.kernels.cpu.matmul import multiplied, summed_outer
 from plait.kernels.cpu.packing import Packing
 from plait.kernels.cpu.rounding import pack
 from plait.kernels.cpu.tables import CompiledProgram
+from plait.kernels.handles import find, handle
 from plait.kernels.kernel import Call, State
 
-Made = tuple[list[Tensor], list[Tensor]]
+Results = tuple[list[Tensor], list[Tensor]]
 Shapes = list[tuple[int, ...]]
 
 
@@ -39,7 +40,7 @@ class Loops:
         return [*shapes, terms]
 
     @staticmethod
-    def forward(layer: Any, call: Call, mask: Tensor | None, *, keep: bool) -> Made:
+    def forward(layer: Any, call: Call, mask: Tensor | None, *, keep: bool) -> Results:
         """Return outputs and final states, and what is kept."""
         record, packing, U = _record(layer, call, mask, keep)
         W, rows = layer.inputs["weight"], packing.pack(call.x)
@@ -60,9 +61,9 @@ class Loops:
     @staticmethod
     def backward(
         layer: Any, call: Call, mask: Tensor | None, kept: Sequence[Tensor], y: Tensor,
-        grads: Sequence[Tensor],
+        grads: Sequence[Tensor], *, wanted: bool,
     ) -> tuple[Tensor, State, dict[str, Tensor]]:  # fmt: skip
-        """Return the gradients of x, of the start states, and of the weights by name."""
+        """Return the gradients of x if wanted, of the start states, and of the weights by name."""
         record, packing, U = _record(layer, call, mask, True)
         x_gates, *saved, terms = _used(call, packing, kept, y, 3)
         vectors = layer.all_vectors()
@@ -83,15 +84,23 @@ class Loops:
             if not _keeps_terms(layer, call):
                 terms = expanded(packing.pack(call.x), record.filters)
             dy, flat = dx_gates.flatten(0, -2), terms.flatten(0, -2)
-            if W.dtype == torch.float32:
-                dW, dterms = summed_outer(dy, flat), multiplied(dy, pack(W), W.shape[1])
-            else:
-                dy = dy.to(W.dtype)
-                dW, dterms = dy.T @ flat.to(W.dtype), (dy @ W).float()
+            half = W.dtype != torch.float32
+            dy = dy.to(W.dtype) if half else dy
+            dW = dy.T @ flat.to(W.dtype) if half else summed_outer(dy, flat)
             found["inputs.weight"] = dW.view_as(weight)
-            dterms = dterms.view(*dx_gates.shape[:-1], W.shape[1])
-            dx = folded(dterms, record.filters)
+            if not wanted:
+                return weight.new_empty(0), packing.unsort(rest[len(vectors) :]), found
+            dterms = (dy @ W).float() if half else multiplied(dy, pack(W), W.shape[1])
+            dx = folded(dterms.view(*dx_gates.shape[:-1], W.shape[1]), record.filters)
         return packing.unpack(dx), packing.unsort(rest[len(vectors) :]), found
+
+
+class Made:
+    """What an operator was given and gave, and autograd's graph between; a handle holds it."""
+
+    def __init__(self) -> None:
+        self.pairs: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+        self.chosen: dict[int, dict[str, Tensor]] = {}
 
 
 class Steps:
@@ -105,42 +114,48 @@ class Steps:
         return [*_saved_shapes(layer, call, rows, H), *values]
 
     @staticmethod
-    def forward(layer: Any, call: Call, mask: Tensor | None, *, keep: bool) -> Made:
+    def forward(layer: Any, call: Call, mask: Tensor | None, *, keep: bool) -> Results:
         """Return outputs and final states, and what is kept."""
         packing = Packing.of(call.lengths, *call.x.shape[:2])
         steps = phases.steps_of(layer, call, packing, mask, None, keep)
         tensors = _of_steps(layer, call, packing)
         starts, products = packing.starts.tolist(), steps.compiled.program.products
         values = [torch.empty(*tensors[0].shape[:-1], layer.hidden_size) for _ in products]
+        made, chosen = Made(), phases.leaves(steps, tensors)
 
         def apply(p: Any, value: Tensor, weights: Any, t: int) -> Tensor:
-            if keep:
-                values[p.index][starts[t] : starts[t + 1]] = value
-            with _drawn_as(call.seed, t, p.index):
-                return steps.operator(value, weights, t)
+            if not keep:
+                with _drawn_as(call.seed, t, p.index):
+                    return steps.operator(value, weights, t)
+            values[p.index][starts[t] : starts[t + 1]] = value
+            made.pairs[t, p.index] = _made(steps, call, p, value, chosen, t)
+            return made.pairs[t, p.index][1]
 
-        saved, final = phases.forward(steps, tensors, phases.leaves(steps, tensors), apply)
-        kept = _kept(call, [*saved, *values], 2) if keep else []
+        made.chosen = chosen
+        saved, final = phases.forward(steps, tensors, chosen, apply)
+        kept = [*_kept(call, [*saved, *values], 2), handle(made)] if keep else []
         return [packing.unpack(saved[2]), *packing.unsort(final)], kept
 
     @staticmethod
     def backward(
         layer: Any, call: Call, mask: Tensor | None, kept: Sequence[Tensor], y: Tensor,
-        grads: Sequence[Tensor],
+        grads: Sequence[Tensor], *, wanted: bool,
     ) -> tuple[Tensor, State, dict[str, Tensor]]:  # fmt: skip
         """Return the gradients of x, of the start states, and of the weights by name."""
         packing = Packing.of(call.lengths, *call.x.shape[:2])
         steps = phases.steps_of(layer, call, packing, mask, None, True)
         tensors = _of_steps(layer, call, packing)
         count = len(steps.compiled.program.products)
+        *kept, token = kept
         found = _used(call, packing, kept, y, 2)
         saved, values = found[: len(found) - count], found[len(found) - count :]
-        starts, chosen = packing.starts.tolist(), phases.leaves(steps, tensors)
+        starts, before = packing.starts.tolist(), find(token)
+        chosen = phases.leaves(steps, tensors) if before is None else before.chosen
 
         def made(p: Any, t: int) -> tuple[Tensor, Tensor]:
-            value = values[p.index][starts[t] : starts[t + 1]].clone().requires_grad_()
-            with torch.enable_grad(), _drawn_as(call.seed, t, p.index):
-                return value, steps.operator(value, chosen[p.index], t)
+            if before is not None:
+                return before.pairs[t, p.index]
+            return _made(steps, call, p, values[p.index][starts[t] : starts[t + 1]], chosen, t)
 
         dy, dfinal = packing.pack(grads[0]), packing.sort(grads[1:])
         dx, *rest = phases.backward(steps, tensors, saved, chosen, (dy, *dfinal), made)
@@ -238,6 +253,15 @@ def _used(call: Call, packing: Packing, kept: Sequence[Tensor], y: Tensor, at: i
         return found
     count = int(packing.starts[-1])
     return [t if t.shape == (0,) else t[:count] for t in kept]
+
+
+def _made(
+    steps: phases.Steps, call: Call, p: Any, value: Tensor, chosen: Any, t: int
+) -> tuple[Tensor, Tensor]:
+    """Apply the operator to one value, and keep the graph of autograd."""
+    value = value.clone().requires_grad_()
+    with torch.enable_grad(), _drawn_as(call.seed, t, p.index):
+        return value, steps.operator(value, chosen[p.index], t)
 
 
 @contextmanager
