@@ -19,6 +19,7 @@ from plait.kernels import attention_blocks
 from plait.kernels.cpu import attention as version1
 from plait.kernels.cpu import attention2 as version2
 from plait.kernels.cpu.simd import LANES
+from plait.kernels.handles import VERSION
 from plait.kernels.sparse import index_type, offsets
 from plait.kernels.transforms import exactly, transformed, wide
 
@@ -184,7 +185,7 @@ def attend_packed(
     if isinstance(hood, Tensor):
         seeded = torch.randint(2**40, (1,)) if dropout else None
         return torch.ops.plait.attend(
-            values, left, right, vector, hood, list(lay), dropout, seeded
+            values, left, right, vector, hood, list(lay), dropout, seeded, VERSION
         )[0]  # fmt: skip
     with exactly(values):
         if transformed(values, left, right, vector):

@@ -16,6 +16,7 @@ Nothing of this is pickled: a copy in another process makes handles and keys of 
 import hashlib
 import itertools
 import uuid
+from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -28,6 +29,12 @@ _objects: WeakValueDictionary[int, Any] = WeakValueDictionary()
 _by_content: dict[str, Any] = {}
 _by_identity: WeakValueDictionary[str, Any] = WeakValueDictionary()
 _PROCESS = uuid.uuid4().hex
+
+VERSION = hashlib.sha256(
+    b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py")))
+).hexdigest()[:16]
+"""Of the operators: torch keeps compiled programs on the disk, and those of other sources call
+operators that are no longer these."""
 
 
 class _Holder(np.ndarray):
@@ -83,7 +90,7 @@ def key(content: Any, value: Any) -> str:
         name = f"{_PROCESS}-{next(_numbers)}"
         _by_identity[name] = value
         return name
-    name = hashlib.sha256(repr(content).encode()).hexdigest()[:32]
+    name = hashlib.sha256(f"{VERSION} {content!r}".encode()).hexdigest()[:32]
     _by_content.setdefault(name, value)
     return name
 

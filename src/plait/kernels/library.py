@@ -162,7 +162,7 @@ propagate.register_autograd(_differentiate_propagate, setup_context=_keep_propag
 @torch.library.custom_op("plait::attend", mutates_args=())
 def attend(
     values: Tensor, left: Tensor, right: Tensor, vector: Tensor | None, graph: Tensor,
-    lanes: Sequence[int], dropout: float, seed: Tensor | None,
+    lanes: Sequence[int], dropout: float, seed: Tensor | None, version: str,
 ) -> list[Tensor]:  # fmt: skip
     """Return what `attention.attend_packed` does, and what its gradient wants."""
     lay, drawn = attention.Lanes(*lanes), 0 if seed is None else int(seed)
@@ -175,7 +175,7 @@ def attend(
 @attend.register_fake
 def _(
     values: Tensor, left: Tensor, right: Tensor, vector: Tensor | None, graph: Tensor,
-    lanes: Sequence[int], dropout: float, seed: Tensor | None,
+    lanes: Sequence[int], dropout: float, seed: Tensor | None, version: str,
 ) -> list[Tensor]:  # fmt: skip
     return [values.new_empty(shape) for shape in attention.kept_shapes(values, left, vector)]
 
@@ -206,7 +206,7 @@ def _(
 
 
 def _keep_attend(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
-    *tensors, graph, ctx.lanes, ctx.dropout, seed = inputs
+    *tensors, graph, ctx.lanes, ctx.dropout, seed, _ = inputs
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(*tensors, graph, seed, *output)
 
@@ -217,7 +217,7 @@ def _differentiate_attend(ctx: Any, grads: Sequence[Tensor | None]) -> tuple[Any
     changes = torch.ops.plait.attend_backward(
         given, *tensors, graph, ctx.lanes, ctx.dropout, seed, ctx.saved_tensors[6:]
     )
-    return *changes, *[None] * (8 - len(changes))
+    return *changes, *[None] * (9 - len(changes))
 
 
 attend.register_autograd(_differentiate_attend, setup_context=_keep_attend)
