@@ -273,7 +273,8 @@ def run(kernel: str, layer: Any, call: Call) -> tuple[Tensor, State, State]:
         mask = torch.nn.functional.dropout(torch.ones_like(call.start[0]), call.dropout)
     if kernel == CompiledPhases.name:
         x = layer.input_gates(x, call.graph)
-        if layer.training and hasattr(layer.operator, "without_dropout"):
+        drops = hasattr(layer.operator, "without_dropout") and getattr(layer.operator, "dropout", 1)
+        if layer.training and drops:
             seed = torch.randint(2**40, (1,))
     graphs: Sequence[Any] = []
     if call.graph is not None:

@@ -270,6 +270,9 @@ def _drawn_as(seed: Tensor | None, t: int, index: int) -> Iterator[None]:
     if seed is None:
         yield
         return
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(seed) + 31 * t + index)
+    before = torch.default_generator.get_state()
+    torch.default_generator.manual_seed(int(seed) + 31 * t + index)
+    try:
         yield
+    finally:
+        torch.default_generator.set_state(before)
