@@ -199,7 +199,7 @@ class Recurrent(OperatorLayer):
             After each sequence's last step.
         """
         if isinstance(x, PackedSequence):
-            return run_packed(self, x, state, lengths)
+            return run_packed(self, x, state, lengths)  # pyright: ignore[reportCallIssue]
         if x.ndim == 2 and not aggregates(self.operator):
             return run_alone(self, x, state, lengths)
         y, final, _ = self._run(x, state, graph, lengths, unroll=False)

@@ -135,6 +135,7 @@ def quick(monkeypatch):
         {"batches": "lanes", "dropout": 0.2, "recurrent_dropout": 0.2, "average": 0.9},
         {"batches": "windows", "dropout": 0.2, "average": 0.9, "schedule": "cosine"},
         {"cell": "gru", "warmup": 5, "weight_decay": 0.1},
+        {"cell": "gru", "batches": "lanes", "dropout": 0.2, "precision": "bfloat16"},
     ],
 )
 def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, prose, options, save_every):
