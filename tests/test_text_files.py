@@ -72,7 +72,8 @@ def test_a_pipe_without_a_writer_is_refused(tmp_path: Path, monkeypatch) -> None
 def test_an_endless_pipe_ends_with_the_memory(tmp_path: Path, monkeypatch) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    monkeypatch.setattr(text_files, "machine_memory", lambda: 2**22)
+    monkeypatch.setattr(text_files, "SMALL", 2**20)
+    monkeypatch.setattr(text_files, "free_memory", lambda: 2**22)
 
     def endless() -> None:
         with contextlib.suppress(BrokenPipeError), pipe.open("wb") as file:
@@ -81,7 +82,9 @@ def test_an_endless_pipe_ends_with_the_memory(tmp_path: Path, monkeypatch) -> No
 
     writer = threading.Thread(target=endless)
     writer.start()
-    with pytest.raises(InputError, match=r"pipe holds 0.0 GB or more, which need about .* of mem"):
+    with pytest.raises(
+        InputError, match=r"pipe holds 3.15 MB or more, which takes about 6.29 MB of"
+    ):
         read_content(pipe, 2.0)
     writer.join()
 
@@ -89,17 +92,20 @@ def test_an_endless_pipe_ends_with_the_memory(tmp_path: Path, monkeypatch) -> No
 def test_a_file_that_unfolds_beyond_the_memory_is_refused(tmp_path: Path, monkeypatch) -> None:
     file = tmp_path / "zeros.txt.gz"
     file.write_bytes(gzip.compress(bytes(2**23)))
-    monkeypatch.setattr(text_files, "machine_memory", lambda: 2**22)
-    with pytest.raises(InputError, match=r"zeros.txt.gz holds .* or more, which need about"):
+    monkeypatch.setattr(text_files, "SMALL", 2**20)
+    monkeypatch.setattr(text_files, "free_memory", lambda: 2**22)
+    with pytest.raises(InputError, match=r"zeros.txt.gz holds 5.24 MB or more, which takes about"):
         read_text_file(file)
 
 
 def test_a_folder_beyond_the_memory_is_refused_unread(tmp_path: Path, monkeypatch) -> None:
     with (tmp_path / "large.txt").open("wb") as file:
         file.truncate(2**30)
-    monkeypatch.setattr("plait.memory.machine_memory", lambda: 2**33)
+    monkeypatch.setattr("plait.memory.free_memory", lambda: 2**33)
     monkeypatch.setattr("plait.data.read_text_file", None)
-    with pytest.raises(InputError, match=r"^.*, of 1.1 GB, needs about 17 GB of memory, and there"):
+    with pytest.raises(
+        InputError, match=r"^.*, of 1.1 GB, needs about 17 GB of memory, and 8.6 GB are"
+    ):
         read_text(str(tmp_path))
 
 

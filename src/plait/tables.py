@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from plait.columns import MISSING, counts_rows, read_numbers
-from plait.data import read_utf8
 from plait.errors import InputError
+from plait.text_files import read_text_file
 
 CELL, CHARACTER = 150, 3
 """Bytes that a cell, and a character, take while a table is read."""
@@ -256,7 +256,7 @@ def refuse(path: Path, table: Any, bad: Any, say: Callable[[Any], str]) -> None:
 
 def _rows(path: Path, comments: str = "", spaces: bool = False) -> Iterator[Row]:
     """Read row by row; cells in quotes may hold several lines."""
-    content = read_utf8(path, _cost).removeprefix("\ufeff").rstrip("\n")
+    content = read_text_file(path, cost=_cost).removeprefix("\ufeff").rstrip("\n")
     line = 1
     while content and content[0] in comments:
         content = content.partition("\n")[2]

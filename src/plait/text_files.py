@@ -9,10 +9,14 @@ import select
 import stat
 import time
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 from plait.errors import InputError
-from plait.memory import gigabytes, machine_memory
+from plait.memory import SMALL, bytes_text, free_memory
+
+Cost = float | Callable[[bytes], float]
+"""Bytes of memory that a byte takes, or a function of how a content begins that returns them."""
 
 CHUNK = 2**20
 PATIENCE = 10.0
@@ -46,16 +50,16 @@ def require_path(path: Path) -> None:
         raise InputError(f"{str(path)!r} holds a null byte, which no path can; leave it out")
 
 
-def read_content(path: Path, times: float = 1.0) -> bytes:
+def read_content(path: Path, cost: Cost = 1.0) -> bytes:
     """Read all bytes of a file or a pipe, unfolded if the name ends in `.gz`.
 
     Parameters
     ----------
     path : Path
-    times : float
-        Bytes of memory that a byte of the content will take where it is used. What would not fit
-        into this machine is refused: a file before it is read, a pipe or a gzipped file when it
-        has given too much.
+    cost : float, or callable
+        Bytes of memory that a byte of the content will take where it is used; or a function that
+        returns them, given how the content begins. What needs more than is free is refused: a file
+        before all of it is read, a pipe or a gzipped file when it has given too much.
 
     Raises
     ------
@@ -63,17 +67,14 @@ def read_content(path: Path, times: float = 1.0) -> bytes:
         For what cannot be read, holds too much, or is a device.
     """
     require_path(path)
-    most = machine_memory()
-    most = None if most is None else int(most / max(times, 1.0))
     try:
-        kind = path.stat().st_mode
-        if stat.S_ISCHR(kind) or stat.S_ISBLK(kind):
+        about = path.stat()
+        if stat.S_ISCHR(about.st_mode) or stat.S_ISBLK(about.st_mode):
             raise InputError(f"{path} is a device, not a file; give a file")
-        if stat.S_ISREG(kind):
-            _require_fitting(path, path.stat().st_size, most, times)
-        with _opened(path, pipe=stat.S_ISFIFO(kind)) as file:
-            content = _unfolded(file) if path.suffix == ".gz" else file
-            return _read_all(path, content, most, times)
+        zipped = path.suffix == ".gz"
+        size = about.st_size if stat.S_ISREG(about.st_mode) and not zipped else None
+        with _opened(path, pipe=stat.S_ISFIFO(about.st_mode)) as file:
+            return _read_all(path, gzip.GzipFile(fileobj=file) if zipped else file, size, cost)
     except (gzip.BadGzipFile, EOFError, zlib.error):
         raise InputError(f"{path} is not gzipped, or damaged; copy it again") from None
     except OSError as error:
@@ -81,7 +82,7 @@ def read_content(path: Path, times: float = 1.0) -> bytes:
 
 
 def read_text_file(
-    path: Path, encoding: str = "utf-8", *, times: float = 1.0, flag: str | None = None
+    path: Path, encoding: str = "utf-8", *, cost: Cost = 1.0, flag: str | None = None
 ) -> str:
     r"""Read a text, its lines ending in one way.
 
@@ -91,7 +92,7 @@ def read_text_file(
         A file or a pipe; unfolded if the name ends in `.gz`.
     encoding : str
         One that Python knows. A byte-order mark stays.
-    times : float
+    cost : float, or callable
         As in `read_content`.
     flag : str
         The option by which a user names the encoding, offered where the text is in another.
@@ -113,7 +114,7 @@ def read_text_file(
     'café'
     """
     require_encoding(encoding, flag)
-    return as_text(path, read_content(path, times), encoding, flag)
+    return as_text(path, read_content(path, cost), encoding, flag)
 
 
 def as_text(path: Path, content: bytes, encoding: str = "utf-8", flag: str | None = None) -> str:
@@ -214,21 +215,21 @@ def _opened(path: Path, *, pipe: bool) -> io.BufferedReader:
         raise
 
 
-def _unfolded(file: io.BufferedReader) -> gzip.GzipFile:
-    return gzip.GzipFile(fileobj=file)
-
-
-def _read_all(path: Path, file: io.BufferedIOBase, most: int | None, times: float) -> bytes:
-    content = bytearray()
+def _read_all(path: Path, file: io.BufferedIOBase, size: int | None, cost: Cost) -> bytes:
+    """Read to the end, as far as memory is free; `size` is the whole, where it is known."""
+    content, free, each = bytearray(), None, 0.0
     while chunk := file.read(CHUNK):
+        if not content:
+            each = max(1.0, cost(chunk) if callable(cost) else cost)
         content += chunk
-        _require_fitting(path, len(content), most, times)
+        count = max(size or 0, len(content))
+        if count * each <= SMALL:
+            continue
+        free = free_memory() if free is None else free
+        if free is not None and count * each > free:
+            holds = bytes_text(count) + (" or more" if size is None else "")
+            raise InputError(
+                f"{path} holds {holds}, which takes about {bytes_text(count * each)} of memory to "
+                f"use, and {bytes_text(free)} are free; give a part of it"
+            )
     return bytes(content)
-
-
-def _require_fitting(path: Path, size: int, most: int | None, times: float) -> None:
-    if most is not None and size > most:
-        raise InputError(
-            f"{path} holds {gigabytes(size)} or more, which need about {gigabytes(size * times)} "
-            f"of memory here, and there are {gigabytes(most * times)}; give a part of it"
-        )

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from plait.bounds import require_memory
 from plait.columns import counts_rows
 from plait.errors import InputError
+from plait.memory import require_memory
 from plait.tables import read_cells
 from plait.times import read_times
 
@@ -147,7 +147,7 @@ def _frame(path: Path) -> Any:
 
         about = read_metadata(path)
         cells = about.num_rows * about.num_columns
-        require_memory(f"{path} has {cells:,} cells; to read them", 32 * cells, "give a part of it")
+        require_memory(32 * cells, f"{path}, of {cells:,} cells,", "give a part of it")
         frame: Any = pd.read_parquet(path)
         if isinstance(frame.index, pd.MultiIndex) or _is_text(frame.index.dtype):
             frame.index = frame.index.astype(object)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from plait.bounds import require_memory
 from plait.columns import as_numbers, read_numbers
 from plait.errors import InputError
+from plait.memory import require_memory
 from plait.tasks.forecast.sources import Table, read_csv, read_parquet
 from plait.times import tell_time
 
@@ -118,8 +118,8 @@ def _pivoted(table: Table, ids: int, value: int, missing: Collection[str]) -> Wi
             f"{tell_time(table.times[row])}, after {table.where(first).split(', ')[-1]}; keep one"
         )
     require_memory(
-        f"{table.path} has {len(times):,} times and {len(names):,} nodes; a column for each",
-        16 * len(times) * len(names), "give fewer",
+        16 * len(times) * len(names),
+        f"{table.path}, of {len(times):,} times and {len(names):,} nodes,", "give fewer",
     )  # fmt: skip
     wide = np.full((len(times), len(names)), np.nan)
     wide[step, node] = values[:, 0]
