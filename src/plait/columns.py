@@ -174,7 +174,7 @@ def _read_marks(
     for k in forms:
         rows = np.flatnonzero(bad[:, k] | ~np.isnan(values[:, k]))
         written = [re.sub(marks, "", text).replace(",", ".") for text in texts[rows, k]]
-        values[rows, k], bad[:, k] = pd.to_numeric(np.array(written, dtype=object)), False
+        values[rows, k], bad[:, k] = [float(text) for text in written], False
     return bool(commas)
 
 

@@ -5,6 +5,7 @@ import errno
 import gzip
 import io
 import os
+import re
 import select
 import stat
 import time
@@ -129,14 +130,17 @@ def as_text(path: Path, content: bytes, encoding: str = "utf-8", flag: str | Non
             ) from None
         likely = guess_encoding(content)
         name = "UTF-8" if codecs.lookup(encoding).name == "utf-8" else encoding
-        fix = f"give {flag} {likely}" if flag else (
-            f"convert it, for example with iconv -f {likely} -t utf-8"
-        )  # fmt: skip
         raise InputError(
             f"{path} is not {name} text: byte {at} is 0x{content[at]:02x}; it may be {likely}: "
-            f"{fix}"
+            f"{_fix(likely, flag)}"
         ) from None
     if "\0" in text:
+        likely = guess_encoding(content)
+        if likely.startswith("utf-16"):
+            raise InputError(
+                f"{path} is not UTF-8 text: byte {content.index(0)} is 0x00; it may be {likely}: "
+                f"{_fix(likely, flag)}"
+            )
         offset = len(text[: text.index("\0")].encode(encoding))
         raise InputError(f"{path} is a binary file, not a text: byte {offset} is 0")
     return text.replace("\r\n", "\n").replace("\r", "\n")
@@ -171,12 +175,18 @@ def guess_encoding(content: bytes) -> str:
     if sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     even, odd = sample[::2].count(0), sample[1::2].count(0)
-    if max(even, odd) > len(sample) // 4:
+    if abs(even - odd) > len(sample) // 4:
         return "utf-16-le" if odd > even else "utf-16-be"
     for name, (script, least) in SCRIPTS.items():
         if _share(sample, name, script) >= least:
             return name
     return "cp1252"
+
+
+def _fix(encoding: str, flag: str | None) -> str:
+    if flag:
+        return f"give {flag} {encoding}"
+    return f"convert it, for example with iconv -f {encoding} -t utf-8"
 
 
 def _cut_short(content: bytes, encoding: str) -> bool:
@@ -189,11 +199,14 @@ def _cut_short(content: bytes, encoding: str) -> bool:
 
 
 def _share(sample: bytes, encoding: str, script: str) -> float:
-    """Return the share of the characters beyond ASCII that are of a script."""
+    """Return the share of the characters beyond ASCII that are of a script, two or more in a row.
+
+    Alone between Latin letters stand those with accents, read in a wrong encoding.
+    """
     text = sample.decode(encoding, errors="replace")
-    beyond = [c for c in text if c > "\x7f"]
-    within = sum(script[0] <= c <= script[-1] for c in beyond)
-    return within / len(beyond) if within >= FEW else 0.0
+    beyond = sum(c > "\x7f" for c in text)
+    within = sum(map(len, re.findall(f"[{script}]{{2,}}", text)))
+    return within / beyond if within >= FEW else 0.0
 
 
 def _opened(path: Path, *, pipe: bool) -> io.BufferedReader:

@@ -47,9 +47,9 @@ class Table:
     notes: tuple[str, ...] = ()
 
 
-def read_csv(path: Path, time: str) -> Table:
+def read_csv(path: Path, time: str, encoding: str = "utf-8") -> Table:
     """Read CSV; the times are in the column `time`, or in one of `TIME_NAMES`, or in the index."""
-    cells = read_cells(path)
+    cells = read_cells(path, encoding)
     names = list(cells.names)
     k = next((k for k, n in enumerate(names) if n.lower() in TIME_NAMES), None)
     if time:

@@ -36,9 +36,10 @@ class Wide:
     notes: tuple[str, ...]
 
 
-def read_wide(path: Path, time: str, missing: Collection[str]) -> Wide:
+def read_wide(path: Path, time: str, missing: Collection[str], encoding: str = "utf-8") -> Wide:
     """Read a table as `plait.tasks.forecast.series.read_series` says, its steps unchecked."""
-    table = (read_parquet if path.suffix == ".parquet" else read_csv)(path, time)
+    parquet = path.suffix == ".parquet"
+    table = read_parquet(path, time) if parquet else read_csv(path, time, encoding)
     twice = next((name for name, n in Counter(table.names).items() if n > 1), None)
     if twice is not None:
         raise InputError(f"{path}: the column {twice!r} stands twice")
