@@ -39,12 +39,20 @@ def test_the_likely_encoding_is_named_and_reads_the_text(tmp_path: Path, encodin
     assert read_text(str(file), encoding=encoding).characters == SENTENCES[encoding]
 
 
+def test_a_text_in_utf8_is_known_where_another_encoding_is_given(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("é" * 300)
+    with pytest.raises(InputError, match=r"is not ascii text: .* may be utf-8: give --encoding ut"):
+        read_text(str(tmp_path / "a.txt"), encoding="ascii")
+
+
 def test_accents_between_latin_letters_are_not_cyrillic() -> None:
     for text in ("Köln Jörg säure größe " * 20, "déjà été créé élevée " * 20, "über öl " * 9):
         assert guess_encoding(text.encode("cp1252")) == "cp1252"
 
 
-@pytest.mark.parametrize("name", ["klingon", "rot13", "base64", "hex", "", "a\0b"])
+@pytest.mark.parametrize(
+    "name", ["klingon", "idna", "undefined", "unicode-escape", "rot13", "base64", "hex", "", "a\0b"]
+)
 def test_what_is_no_encoding_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "a.txt").write_text("abc")
     with pytest.raises(

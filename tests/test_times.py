@@ -57,6 +57,7 @@ def test_a_clock_put_forward_is_read_as_utc_or_by_days():
         (("now",), "line 2: 'now' in column 'time' is no time such as 2024-03-01 08:05"),
         (("31.13.2024",), "line 2: '2024-13-31' in column 'time' is no time such as 2024-03-01"),
         (("31.12.2024", "2025-01-01"), "line 2: '31.12.2024' in column 'time' is no time such as"),
+        (("2024-03-01 Europe/Berlin",), "Europe/Berlin' in column 'time' is no time such as 2024-"),
         (("01/02/2024",), "write the year first, as it may be day or month first"),
         (("1704067200",), "is no time such as 2024-03-01 08:05; write seconds since 1970 as such"),
     ],

@@ -1,6 +1,7 @@
 """Tables that users give: CSV read in one way, every row known by its line."""
 
 import csv
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -54,6 +55,7 @@ class Cells:
         >>> cells.column("weight"), cells.column("age")
         (1, None)
         """
+        name = unicodedata.normalize("NFC", name)
         if name in self.names:
             return self.names.index(name)
         small = [k for k, own in enumerate(self.names) if own.lower() == name.lower()]
@@ -266,7 +268,8 @@ def refuse(path: Path, table: Any, bad: Any, say: Callable[[Any], str]) -> None:
 def _rows(path: Path, encoding: str, comments: str = "", spaces: bool = False) -> Iterator[Row]:
     """Read row by row; cells in quotes may hold several lines."""
     content = read_text_file(path, encoding, cost=_cost, flag="--encoding")
-    content = content.removeprefix("\ufeff").rstrip("\n")
+    content = content.replace("\ufeff", "").rstrip("\n")  # one a file, of several put together
+    content = unicodedata.normalize("NFC", content)  # é as one character and as two is one name
     line = 1
     while content and content[0] in comments:
         content = content.partition("\n")[2]

@@ -37,6 +37,10 @@ SCRIPTS = {
 """Encodings, a script, and the least share of it in a text of theirs, in the order of trial."""
 
 
+NOT_OF_FILES = ("undefined", "idna", "punycode", "unicode_escape", "raw_unicode_escape")
+"""What Python calls encodings and no file of text has."""
+
+
 def require_path(path: Path) -> None:
     r"""Refuse, with `InputError`, what cannot be a path on any system.
 
@@ -128,8 +132,8 @@ def as_text(path: Path, content: bytes, encoding: str = "utf-8", flag: str | Non
             raise InputError(
                 f"{path} ends within a character, byte {at} is 0x{content[at]:02x}; copy it again"
             ) from None
-        likely = guess_encoding(content)
         name = "UTF-8" if codecs.lookup(encoding).name == "utf-8" else encoding
+        likely = "utf-8" if _is_utf8(content) else guess_encoding(content)
         raise InputError(
             f"{path} is not {name} text: byte {at} is 0x{content[at]:02x}; it may be {likely}: "
             f"{_fix(likely, flag)}"
@@ -149,6 +153,8 @@ def as_text(path: Path, content: bytes, encoding: str = "utf-8", flag: str | Non
 def require_encoding(name: str, flag: str | None = None) -> None:
     """Refuse, with `InputError`, a name that is no encoding of texts."""
     try:
+        if codecs.lookup(name).name.replace("-", "_") in NOT_OF_FILES:
+            raise LookupError
         io.TextIOWrapper(io.BytesIO(), encoding=name)  # knows which codecs are of texts
     except (LookupError, ValueError):
         raise InputError(
@@ -181,6 +187,14 @@ def guess_encoding(content: bytes) -> str:
         if _share(sample, name, script) >= least:
             return name
     return "cp1252"
+
+
+def _is_utf8(content: bytes) -> bool:
+    try:
+        content.decode()
+    except UnicodeError:
+        return False
+    return True
 
 
 def _fix(encoding: str, flag: str | None) -> str:

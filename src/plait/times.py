@@ -63,11 +63,13 @@ def read_times(
     utc = pd.DatetimeIndex(pd.to_datetime(list(texts), format="ISO8601", errors="coerce", utc=True))
     written = np.array([text[:4].isdecimal() for text in texts], dtype=bool)
     for row in np.flatnonzero(utc.isna() | ~written).tolist():
+        slashes = re.match(r"\d{1,2}/\d", texts[row]) is not None
         seconds = texts[row].isdecimal() and len(texts[row]) > 8
         raise InputError(
             f"{at(row)}: {texts[row]!r} in column {name!r} is no time such as 2024-03-01 08:05"
             + "; write seconds since 1970 as such a time" * seconds
-            + "; write the year first, as it may be day or month first" * ("/" in texts[row])
+            + "; write the year first, as it may be day or month first"
+            * bool(re.match(r"\d{1,2}/\d", texts[row]))
         )
     offsets = [offset_of(text) for text in texts]
     several = list(dict.fromkeys(offsets))

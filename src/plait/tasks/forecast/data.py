@@ -98,6 +98,11 @@ def read_data(config: ForecastConfig) -> Measured:
             f"--calendar {config.calendar} needs times, and {series.source} has no column of "
             "them; name it with --time"
         )
+    if config.season > cuts.valid:
+        raise InputError(
+            f"--season {config.season} is longer than the {cuts.valid} steps of {series.source} to "
+            "train on; make it shorter"
+        )
     _require_values(series, cuts, config)
     return Measured(series, own or _joined(config, series, cuts), cuts, waves)
 

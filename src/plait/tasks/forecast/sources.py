@@ -53,9 +53,9 @@ def read_csv(path: Path, time: str, encoding: str = "utf-8") -> Table:
     names = list(cells.names)
     k = next((k for k, n in enumerate(names) if n.lower() in TIME_NAMES), None)
     if time:
-        if time not in names:
+        k = cells.column(time)
+        if k is None:
             raise InputError(f"--time {time}: {path} has no such column")
-        k = names.index(time)
     elif k is not None and counts_rows(cells.texts[:, k]):
         k = None  # the steps' numbers
     counters = [n for n in cells.counters(TIME_NAMES) if n != k]

@@ -74,7 +74,8 @@ def _numbers(
         return values, []
     found = read_numbers(texts, names, table.where, missing)
     for row, k in np.argwhere(found.bad)[:1].tolist():
-        hint = "; if that column holds times, say so with --time" if columns[k] == 0 else ""
+        untimed = columns[k] == 0 and table.times is None
+        hint = "; if that column holds times, say so with --time" if untimed else ""
         raise InputError(
             f"{table.where(row)}, column {names[k]!r}: {texts[row, k]!r} is no number{hint}"
         )
