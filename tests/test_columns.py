@@ -93,5 +93,5 @@ def test_numbers_that_cannot_be_computed_with(value, message):
 
 
 def test_a_whole_number_beyond_all_floats_is_infinite_beside_decimal_commas():
-    texts = np.array([["1,25"], ["9" * 400]], dtype=object)
-    assert read_numbers(texts, ["a"], str).values.tolist() == [[1.25], [np.inf]]
+    texts = np.array([["1,25", "true"], ["9" * 400, "false"]], dtype=object)
+    assert read_numbers(texts, ["a", "b"], str).values.tolist() == [[1.25, 1], [np.inf, 0]]

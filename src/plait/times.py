@@ -68,8 +68,7 @@ def read_times(
         raise InputError(
             f"{at(row)}: {texts[row]!r} in column {name!r} is no time such as 2024-03-01 08:05"
             + "; write seconds since 1970 as such a time" * seconds
-            + "; write the year first, as it may be day or month first"
-            * bool(re.match(r"\d{1,2}/\d", texts[row]))
+            + "; write the year first, as it may be day or month first" * slashes
         )
     offsets = [offset_of(text) for text in texts]
     several = list(dict.fromkeys(offsets))
