@@ -323,8 +323,11 @@ def _of_usable_facts(run: Run) -> Iterator[None]:
     except InputError:
         raise
     except (
-        LookupError, TypeError, ValueError, AttributeError, ArithmeticError, UserWarning
+        LookupError, TypeError, ValueError, AttributeError, ArithmeticError, UserWarning,
+        RuntimeError,
     ) as error:  # fmt: skip
+        if isinstance(error, RuntimeError) and "memory" in str(error):
+            raise
         raise InputError(f"{run.path / 'config.json'} is damaged: {error!r}") from error
 
 
