@@ -212,7 +212,9 @@ def read_times(path: Path, table: Any, name: str, *, needed: bool) -> Any:
     """Read a column of times, which may have empty places unless it is `needed`."""
     texts = table[name].mask(table[name].str.contains(ANOTHER_CLOCK), "")
     read: Any = pd.to_datetime(texts, errors="coerce", format="ISO8601", utc=True)
-    read = read.dt.tz_localize(None).where(table[name].map(offset_of) == "")  # two are no time
+    read = (
+        read.dt.tz_localize(None).dt.as_unit("us").where(table[name].map(offset_of) == "")
+    )  # two are no time
     bad = read.isna() if needed else read.isna() & (table[name] != "")
     refuse(
         path,

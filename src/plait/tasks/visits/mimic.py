@@ -96,7 +96,10 @@ def join_mimic(folder: Path, hours: float = 24.0, encoding: str = "utf-8") -> Ev
             folder, name, _table(folder, encoding, name, "hadm_id", "icd9_code"), stays
         )
         notes += lost + _counted(name, coded["icd9_code"] == "", "without a code")
-        known = {"time": coded["dischtime"], "end": pd.NaT}
+        known = {
+            "time": coded["dischtime"],
+            "end": coded["dischtime"].mask(coded["dischtime"].notna()),
+        }
         tables.append(coded.assign(kind=kind, code=coded["icd9_code"], **known))
     names = ["subject_id", "visit", "time", "end", "kind", "code"]
     events: Any = pd.concat([table[names] for table in tables], ignore_index=True)
