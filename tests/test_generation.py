@@ -338,13 +338,13 @@ def test_a_prompt_of_other_line_ends_is_read_as_texts_are():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"length": 10**13}, r"length 10{13} needs about 240,0\d\d GB of memory, and there are .* "
-                             "GB here; make it smaller, or stream"),
+        ({"length": 10**13}, r"length 10{13} needs about 240,0\d\d GB of memory, and 17 GB are "
+                             "free; make it smaller, or stream"),
         ({"count": 10**10}, r"count 10{10} of length 200 needs about .* make it smaller"),
     ],
 )  # fmt: skip
 def test_what_the_memory_does_not_hold_is_refused_at_once(model, monkeypatch, options, message):
-    monkeypatch.setattr("plait.memory.machine_memory", lambda: 2**34)
+    monkeypatch.setattr("plait.memory.free_memory", lambda: 2**34)
     with pytest.raises(InputError, match=f"^{message}$"):
         model.generate("abc", **options)
     with pytest.raises(InputError, match=r"^beams 10{20} of length 5 needs about"):

@@ -100,6 +100,9 @@ def test_the_equations_of_a_run_s_cells_are_printed_once(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert printed.count("equations of GRU(reset='after')\n") == 1
     assert printed.endswith(f"equations of {GRU()!r}\n{GRU().equations()}\n")
+    for first in (["--equations"], ["--equations", "text"], ["--threads", "1", "--equations"]):
+        assert run_command(["inspect", *first, path]) == 0
+        assert capsys.readouterr().out == printed
     assert run_command(["inspect", path, "--equations", "latex"]) == 0
     assert capsys.readouterr().out.endswith(f"{GRU().equations('latex')}\n")
     assert run_command(["inspect", path]) == 0

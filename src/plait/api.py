@@ -2,7 +2,9 @@
 
 import inspect
 import os
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -130,8 +132,9 @@ def resume(run: str | os.PathLike[str] | Run, progress: Progress | None = None) 
 
 def _resume(run: Run, progress: Progress) -> Run:
     """Go on, whoever listens."""
-    config = config_class(run.task).from_dict(run.config)
-    problem = make_task(run.task, config, run.facts)
+    config = _config_of(run)
+    with _of_usable_facts(run):
+        problem = make_task(run.task, config, run.facts)
     facts = problem.facts()
     changed = ", ".join(k for k in facts if facts[k] != run.facts.get(k))
     if changed:
@@ -201,7 +204,7 @@ def score(
         file: see `plait.tasks.scenes.answers.score_scenes`.
     """
     run = _opened(run)
-    config = config_class(run.task).from_dict(run.config)
+    config = _config_of(run)
     function = score_function(run.task)
     _require_known(function, options, run.task)
     return function(load(run, device), config, run.facts, data, **options)
@@ -227,7 +230,7 @@ def predictions(
     """
     run = _opened(run)
     function = predict_function(run.task)
-    config = config_class(run.task).from_dict(run.config)
+    config = _config_of(run)
     _require_known(function, options, run.task)
     return function(load(run, device), config, run.facts, data, **options)
 
@@ -291,18 +294,41 @@ def predict(
 
 def _loaded(run: Run, path: Path, device: str) -> Any:
     """Load a run's model with the weights of one of its files."""
-    config = config_class(run.task).from_dict(run.config)
-    try:
+    config = _config_of(run)
+    require_sizes(config)
+    with _of_usable_facts(run):
         model = model_class(run.task).from_facts(config, run.facts)
-    except InputError:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{run.path / 'config.json'} is damaged: {error!r}") from None
     if not path.exists():
         raise InputError(f"{path} is not there; the run has not reached its first validation")
     tensors, _ = load_tensors(path)
     load_weights(model, tensors, path)
     return model.to(device).eval()
+
+
+def _config_of(run: Run) -> Any:
+    """Return a run's configuration; `InputError` names the file where a value cannot be."""
+    try:
+        return config_class(run.task).from_dict(run.config)
+    except InputError as error:
+        raise InputError(f"{run.path / 'config.json'}: {error}") from None
+
+
+@contextmanager
+def _of_usable_facts(run: Run) -> Iterator[None]:
+    """Raise `InputError` where what a run's file says of its model and data is of no use."""
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "Initializing zero-element")  # sizes of 0
+            yield
+    except InputError:
+        raise
+    except (
+        LookupError, TypeError, ValueError, AttributeError, ArithmeticError, UserWarning,
+        RuntimeError,
+    ) as error:  # fmt: skip
+        if isinstance(error, RuntimeError) and "memory" in str(error):
+            raise
+        raise InputError(f"{run.path / 'config.json'} is damaged: {error!r}") from error
 
 
 def choose_device(name: str) -> torch.device:

@@ -6,21 +6,18 @@ The library ships no data of others. A text is found in this order: a file or fo
 this machine carries.
 """
 
-import gzip
 import hashlib
 import os
 import re
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pooch
 
-from plait.bounds import SMALL, free_memory, size
 from plait.errors import InputError
-from plait.memory import gigabytes, require_memory
-from plait.text_files import as_text, read_text_file, require_encoding, require_path
+from plait.memory import bytes_text, require_memory
+from plait.text_files import read_text_file, require_encoding
 
 MEMORY = 16.0
 """Bytes of memory that a byte of a text takes: itself, its number, and those of the n-gram."""
@@ -175,12 +172,12 @@ def read_text(name: str, *, keep_boilerplate: bool = False, encoding: str = "utf
     own = [find_data(f"text/{name}.{part}.txt") for part in PARTS]
     in_parts = file is None and all(own)
     if in_parts:
-        parts = [read_utf8(part) for part in own if part]
+        parts = [read_text_file(part, cost=MEMORY) for part in own if part]
         source = str(own[0]).replace(".train.txt", ".*.txt")
     elif file is not None:
         files = _files(file) if file.is_dir() else [file]
         _require_fitting(file, files)
-        parts = [read_text_file(part, encoding, times=MEMORY, flag="--encoding") for part in files]
+        parts = [read_text_file(part, encoding, cost=MEMORY, flag="--encoding") for part in files]
         source = str(file)
     elif name in _EMBEDDED:
         part, source = _EMBEDDED[name]()
@@ -221,7 +218,7 @@ def without_boilerplate(text: str) -> str:
 def _require_fitting(folder: Path, files: list[Path]) -> None:
     """Refuse files that together are more than the memory holds, before the first is read."""
     size = sum(file.stat().st_size for file in files)
-    require_memory(size * MEMORY, f"{folder}, of {gigabytes(size)},", "give a part of it")
+    require_memory(size * MEMORY, f"{folder}, of {bytes_text(size)},", "give a part of it")
 
 
 def _by_hand(name: str) -> str:
@@ -233,48 +230,6 @@ def _files(folder: Path) -> list[Path]:
     """List the files of a folder and the folders in it, but for hidden ones."""
     parts = (p for p in sorted(folder.rglob("*")) if p.is_file())
     return [p for p in parts if not any(n.startswith(".") for n in p.relative_to(folder).parts)]
-
-
-def read_utf8(path: Path, cost: Callable[[bytes], float] | None = None) -> str:
-    """Read a text in UTF-8, as `read_text_file` does, unfolded if the name ends in `.gz`.
-
-    `cost`, given how the text begins, returns how many bytes of memory one of its bytes takes; what
-    there is no memory for is not read to its end.
-    """
-    if cost is None:
-        return read_text_file(path)
-    require_path(path)
-    try:
-        if path.is_char_device() or path.is_block_device():
-            raise InputError(f"{path} is a device, not a file; give a file")
-        small = path.is_file() and path.suffix != ".gz" and path.stat().st_size <= SMALL
-        content = path.read_bytes() if small else _read_as_room_allows(path, cost)
-    except (gzip.BadGzipFile, EOFError, zlib.error):
-        raise InputError(f"{path} is not gzipped, or damaged; copy it again") from None
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
-    return as_text(path, content)
-
-
-def _read_as_room_allows(path: Path, cost: Callable[[bytes], float]) -> bytes:
-    """Read a large file, an archive or a pipe, until it would take more memory than is free."""
-    zipped, free, each = path.suffix == ".gz", free_memory(), 0.0
-    chunks: list[bytes] = []
-    with gzip.open(path) if zipped else path.open("rb") as file:
-        count = 0 if zipped or not path.is_file() else path.stat().st_size
-        known = bool(count)
-        while chunk := file.read(2**20):
-            chunks.append(chunk)
-            count += 0 if known else len(chunk)
-            each = each or cost(chunk)
-            if count > SMALL and count * each > free:
-                verb = "has" if known else "unfolds to more than" if zipped else "gives more than"
-                raise InputError(
-                    f"{path} {verb} {size(count)}; to read so much takes about "
-                    f"{size(int(count * each))} of memory, and {size(free)} are free; give a part "
-                    "of it"
-                )
-    return b"".join(chunks)
 
 
 def _presidents() -> tuple[str, str]:

@@ -18,6 +18,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cbook import strip_math
+from matplotlib.colors import to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 from matplotlib.ticker import LogFormatterSciNotation, MaxNLocator
@@ -121,9 +122,28 @@ def save_figure(figure: Figure, path: Path) -> None:
             if axis.get_scale() == "log":  # matplotlib writes its powers as mathematics
                 axis.set_major_formatter(_Powers())
                 axis.set_minor_formatter(_Powers())
+    if kind in ("eps", "ps"):
+        _make_opaque(figure)
     content = io.BytesIO()
     figure.savefig(content, format=kind)
     write_aside(path, content.getvalue())
+
+
+def _make_opaque(figure: Figure) -> None:
+    """Put on white what is transparent: PostScript knows nothing of the kind."""
+    for artist in [*figure.findobj(), *(axes.patch for axes in figure.axes)]:
+        for name in ("color", "facecolor", "edgecolor"):
+            get, put = (getattr(artist, f"{verb}_{name}", None) for verb in ("get", "set"))
+            if get is None or put is None or isinstance(artist, (Axes, Figure)):
+                continue
+            rgba = to_rgba_array(get())
+            if artist.get_alpha() is not None:
+                rgba[:, 3] = np.where(rgba[:, 3] > 0, artist.get_alpha(), 0.0)
+            seen = rgba[:, 3] > 0
+            rgba[seen, :3] = 1 - (1 - rgba[seen, :3]) * rgba[seen, 3:]
+            rgba[seen, 3] = 1
+            artist.set_alpha(None)
+            put(rgba if len(rgba) != 1 else rgba[0])
 
 
 def label(text: object, most: int = SHOWN) -> str:

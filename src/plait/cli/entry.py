@@ -1,6 +1,7 @@
 """The way in and the way out: a command is run, and whatever went wrong is one line."""
 
 import errno
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -34,7 +35,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run a command and return its exit code; whatever the user did wrong is one line."""
+    from plait.cli.flags import with_values
+
     try:
+        arguments = with_values(arguments)
         with _news_on_the_terminal():
             app(arguments, exit_on_error=False, print_error=False)
         sys.stdout.flush()
@@ -66,11 +70,9 @@ def _complain(message: str) -> int:
 
 @contextmanager
 def _news_on_the_terminal() -> Iterator[None]:
-    """Show what takes a while and is logged, such as compiling, where a person sits by."""
-    if not sys.stderr.isatty():
-        yield
-        return
+    """Show what is logged: notes on data; and where a person waits, what takes a while."""
     from plait.news import heard_by
 
-    with heard_by(lambda text: show(f"plait: {text}", sys.stderr)):
+    level = logging.INFO if sys.stderr.isatty() else logging.WARNING
+    with heard_by(lambda text: show(f"plait: {text}", sys.stderr), level):
         yield

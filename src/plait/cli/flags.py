@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter, Token
@@ -25,6 +26,25 @@ Device = Annotated[
     Literal["auto", "cpu", "cuda"], Parameter(help="Where to compute; auto: a GPU if any.")
 ]
 Threads = Annotated[int, Parameter(help="CPU threads; 0: torch's choice.", converter=whole_number)]
+OPTIONAL_VALUES = {"--equations": ("text", "latex")}
+"""Options whose value may be left out, and their values: the first is what is then meant."""
+
+
+def with_values(arguments: Sequence[str]) -> list[str]:
+    """Write the values of `OPTIONAL_VALUES` that are left out before a file or a folder.
+
+    >>> from plait.cli.flags import with_values
+    >>> with_values(["inspect", "--equations", "."])
+    ['inspect', '--equations=text', '.']
+    """
+    words = list(arguments)
+    for k, word in enumerate(words):
+        values, after = OPTIONAL_VALUES.get(word, ()), "".join(words[k + 1 : k + 2])
+        if values and after not in ("", *values) and "\0" not in after and Path(after).exists():
+            words[k] = f"{word}={values[0]}"
+    return words
+
+
 On = Annotated[bool, Parameter(negative="")]
 Several = Annotated[list[str] | None, Parameter(negative="")]
 

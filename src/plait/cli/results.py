@@ -1,7 +1,7 @@
 """Commands on a trained run: `score`, `predict`, `inspect`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -17,6 +17,7 @@ def score(
     data: str | None = None,
     skip_unknown: On = False,
     dynamic: On = False,
+    encoding: str | None = None,
     device: Device = "auto",
     threads: Threads = 0,
 ) -> None:
@@ -36,13 +37,17 @@ def score(
         word otherwise.
     dynamic : bool
         Score also with the weights learning on from what was scored.
+    encoding : str
+        Of --data, where that is a text or a table: utf-8, cp1252, utf-16, …. Default: the run's.
     """
     from plait.api import choose_device, set_threads
     from plait.api import score as score_run
 
     set_threads(threads)
     given = {"skip_unknown": skip_unknown, "dynamic": dynamic}
-    options = {name: on for name, on in given.items() if on}
+    options: dict[str, Any] = {name: on for name, on in given.items() if on}
+    if encoding is not None:
+        options["encoding"] = encoding
     scores = score_run(run, data, device=str(choose_device(device)), **options)
     for name, value in scores.items():
         shown = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
@@ -57,6 +62,7 @@ def predict(
     node: Annotated[str | None, Parameter(name="--for")] = None,
     top: Whole | None = None,
     out: Path | None = None,
+    encoding: str | None = None,
     device: Device = "auto",
     threads: Threads = 0,
 ) -> None:
@@ -78,6 +84,8 @@ def predict(
         Default: all nodes.
     top : int
         For links: suggestions for a node. Default: 10.
+    encoding : str
+        Of --data, where that is a table: utf-8, cp1252, utf-16, …. Default: the run's.
     out : Path
         The file, new: NAME.csv or NAME.json. Default: predictions.csv in the run folder.
     """
@@ -85,7 +93,7 @@ def predict(
     from plait.api import predict as predict_table
 
     set_threads(threads)
-    given = {"node": node, "top": top}
+    given = {"node": node, "top": top, "encoding": encoding}
     options = {name: value for name, value in given.items() if value is not None}
     options["device"] = str(choose_device(device))
     if node is not None and out is None:
@@ -119,7 +127,7 @@ def inspect_runs(
     repetition : bool
         For text: write, and tell how much of it repeats itself, by how sharply is drawn.
     equations : str
-        After the run folders: print their cells' equations too, and the gradient derived from
+        Print their cells' equations too, and the gradient derived from
         them. `--equations latex`: as LaTeX.
     """
     from plait.api import set_threads

@@ -43,7 +43,9 @@ class Edges:
         return " → ".join(repr(names[row]) for names in self.ends)
 
 
-def read_edges(path: Path, source: str = "", target: str = "", weight: str = "") -> Edges:
+def read_edges(
+    path: Path, source: str = "", target: str = "", weight: str = "", encoding: str = "utf-8"
+) -> Edges:
     r"""Read an edge list: a table, its columns also divided by spaces, comments above it.
 
     Parameters
@@ -54,6 +56,8 @@ def read_edges(path: Path, source: str = "", target: str = "", weight: str = "")
         Default: those named source and target.
     weight : str
         The column of weights. Default: the one named weight, if there is one.
+    encoding : str
+        Of the file.
 
     Raises
     ------
@@ -70,7 +74,7 @@ def read_edges(path: Path, source: str = "", target: str = "", weight: str = "")
     >>> read_edges(path, source="1", target="2").ends
     (['0', '1'], ['1', '2'])
     """
-    rows = read_rows(path, comments=COMMENTS, spaces=True)
+    rows = read_rows(path, comments=COMMENTS, spaces=True, encoding=encoding)
     header = rows[0] if rows else Row(1, [])
     if source.isdecimal() and target.isdecimal():
         numbers = [str(k + 1) for k in range(len(header.cells))]

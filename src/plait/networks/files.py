@@ -41,6 +41,7 @@ def read_network(
     target: str = "",
     weight: str = "",
     missing: Collection[str] = (),
+    encoding: str = "utf-8",
 ) -> Network:
     r"""Read a network from tables: each as `plait.tables.read_cells` reads it.
 
@@ -69,6 +70,8 @@ def read_network(
     missing : collection of str
         What else means a value that is missing. Where any is given, the mean of the others stands
         in for a number that is missing; without, such a number is refused.
+    encoding : str
+        Of both files.
 
     Raises
     ------
@@ -87,12 +90,12 @@ def read_network(
     >>> network.ids, network.labels.tolist(), network.graph
     (('ann', 'bob', 'cem'), [0, 1, -1], Graph(num_nodes=3, num_edges=4))
     """
-    joined = read_edges(Path(edges), source, target, weight)
+    joined = read_edges(Path(edges), source, target, weight, encoding)
     features, labels, classes, listed = None, None, (), "the nodes given"
     columns, notes = [f"edges: {joined.columns}"], []
     if nodes is not None:
         listed = str(nodes)
-        cells = read_cells(Path(nodes)).filled()
+        cells = read_cells(Path(nodes), encoding).filled()
         of_ids, left_out = _id_column(cells, joined)
         ids = _ids(cells, of_ids)
         said = [f"id = {_named(cells.names[of_ids])}"]

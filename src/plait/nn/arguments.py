@@ -16,6 +16,10 @@ def checked_input(
     """Return x as `[T, B, (N,) F]`, or refuse it, naming what was given and what is wanted."""
     if isinstance(x, PackedSequence):
         raise TypeError("unroll takes no packed sequences; pass the padded batch and lengths=")
+    if not isinstance(x, Tensor):
+        raise TypeError(f"x must be a tensor, not {type(x).__name__}")
+    if x.layout != torch.strided:
+        raise ValueError(f"x must be a dense tensor, not {x.layout}; convert it with .to_dense()")
     order = "[B, T, {}F]" if batch_first else "[T, B, {}F]"
     if x.ndim not in (3, 4):
         expected = f"{order.format('')} or, on a graph, {order.format('N, ')}"
@@ -40,19 +44,18 @@ def checked_input(
 
 
 def _check_type(x: Tensor, weights: nn.Module) -> None:
-    autocast = torch.is_autocast_enabled(x.device.type)
     held: Any = weights
     own = [p for module in held.weight_modules() for p in module._parameters.values()]
     if all(p is None or (p.dtype == x.dtype and p.device == x.device) for p in own):
         return
     for name, weight in weights.named_parameters():
-        if weight.dtype != x.dtype and not autocast:
-            raise ValueError(
-                f"x is {x.dtype}, the layer's {name} {weight.dtype}; convert one with .to()"
-            )
         if weight.device != x.device:
             raise ValueError(
                 f"x is on {x.device}, the layer's {name} on {weight.device}; move one with .to()"
+            )
+        if weight.dtype != x.dtype and not torch.is_autocast_enabled(x.device.type):
+            raise ValueError(
+                f"x is {x.dtype}, the layer's {name} {weight.dtype}; convert one with .to()"
             )
 
 

@@ -66,6 +66,8 @@ class GraphConv(OperatorLayer):
     def forward(self, x: Tensor, graph: Graph | None = None) -> Tensor:
         """Carry `x [..., N, inputs]` over the graph to `[..., N, outputs]`."""
         self.run_weight_hooks()
+        if not isinstance(x, Tensor):
+            raise TypeError(f"x must be a tensor, not {type(x).__name__}")
         if x.shape[-1:] != (self.inputs,):
             raise ValueError(f"x must be [..., N, {self.inputs}]; got shape {list(x.shape)}")
         h = for_mode(self.operator, self.training).apply(x, dict(self.weights.items()), graph)

@@ -48,7 +48,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         intact = header["crc32"] == _checksum(tensors, facts)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: damaged or not written by Plait ({error})") from None
     if not intact:
         raise InputError(f"{path}: damaged, its checksum does not fit its content")

@@ -151,6 +151,8 @@ class Run:
         for number, line in enumerate(lines, 1):
             try:
                 record = json.loads(line)
+                if type(record["step"]) is not int or not isinstance(record["kind"], str):
+                    raise TypeError
                 if record["step"] >= 0 and kind in (None, record["kind"]):
                     records.append(record)
             except (ValueError, KeyError, TypeError, RecursionError):

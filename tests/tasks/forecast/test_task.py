@@ -411,3 +411,8 @@ def test_rows_that_are_missing_and_values_that_mean_missing(capsys):
     whole = pd.read_csv("speeds.csv").drop(columns="time").to_numpy()
     whole[[20, 21, 150]] = np.nan
     np.testing.assert_array_equal(series.values, whole)
+
+
+def test_a_season_longer_than_the_training_part_is_refused_before_training(tmp_path):
+    with pytest.raises(InputError, match=r"^--season 999999999999 is longer than the \d+ steps of"):
+        plait.train("forecast", data="waves", season=999999999999, steps=1, out=tmp_path / "run")

@@ -173,7 +173,7 @@ def _stack(x: Tensor, basis: Basis) -> Tensor:
 def _summed(dz: Tensor, basis: Basis) -> Tensor:
     """Sum the terms `[rows, heard · F]` with the shifts transposed: `[rows, F]`."""
     F, count = dz.shape[1] // basis.heard, len(dz) // basis.nodes
-    dz = dz.clone(memory_format=torch.contiguous_format)
+    dz = dz.resolve_neg().clone(memory_format=torch.contiguous_format)
     x, size = dz.new_zeros(len(dz), F), members(count, basis.nodes)
     parallel_for(
         lambda first: expand_basis_backward_of(

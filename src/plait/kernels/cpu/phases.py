@@ -17,10 +17,10 @@ from plait.kernels import precision
 from plait.kernels.cpu import emit, loops, plans
 from plait.kernels.cpu.basis import Basis
 from plait.kernels.cpu.filtering import product_alone
-from plait.kernels.cpu.jit import empty_f32, parallel_for
+from plait.kernels.cpu.jit import empty_f32, parallel_for, plain
 from plait.kernels.cpu.kernel import compiled_program, refusal, source_of
 from plait.kernels.cpu.packing import Packing
-from plait.kernels.cpu.recurrence import plain, plain_gradients
+from plait.kernels.cpu.recurrence import plain_gradients
 from plait.kernels.cpu.tables import CompiledProgram, Layout, addresses
 from plait.kernels.kernel import Call, State
 from plait.kernels.program import Product

@@ -14,7 +14,7 @@ from torch.autograd import Function
 
 from plait.kernels.cpu import loops
 from plait.kernels.cpu.filtering import Filters, members
-from plait.kernels.cpu.jit import empty_f32, parallel_for
+from plait.kernels.cpu.jit import empty_f32, parallel_for, plain
 from plait.kernels.cpu.matmul import COLUMNS, GRADIENT_ROWS, PARALLEL_THRESHOLD
 from plait.kernels.cpu.packing import Packing
 from plait.kernels.cpu.rounding import pack
@@ -91,7 +91,7 @@ def run(
     """
     tensors = (x, weights.matrix, *vectors.values(), *start)
     wanted = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    mask = None if mask is None else mask.contiguous()
+    mask = None if mask is None else plain(mask)
     layer = Layer(compiled, filters, packing, mask, weights.gates, tuple(vectors), again, wanted)
     if not wanted:
         saved, final = forward(layer, tensors)
@@ -194,19 +194,6 @@ def backward(
         first = places.index(name)
         vector_grads.append(total[first : first + places.count(name)].view_as(vector))
     return [dx, weight_grad, *vector_grads, *dstart]
-
-
-def plain(tensor: Tensor) -> Tensor:
-    """Return what a tensor holds one number behind the other, without pending signs.
-
-    Compiled code reads addresses: ValueError for what is not float32 on a CPU.
-    """
-    if tensor.dtype != torch.float32 or tensor.device.type != "cpu":
-        raise ValueError(
-            f"compiled loops take torch.float32 on cpu, not {tensor.dtype} on {tensor.device}; "
-            "convert all weights, inputs and states with .to()"
-        )
-    return tensor.resolve_neg().contiguous() if tensor.is_neg() else tensor.contiguous()
 
 
 def _in_blocks(layer: Layer, layout: Layout, call: Callable[[int, int, int], None]) -> None:

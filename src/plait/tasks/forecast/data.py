@@ -1,6 +1,5 @@
 """What a forecast is learnt from: a series, its graph, and which steps are for what."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pandas as pd
 from plait.columns import missing_texts
 from plait.data import require_data
 from plait.errors import InputError
+from plait.json_files import read_json
 from plait.nn.graph import Graph
 from plait.tasks.forecast.config import ForecastConfig
 from plait.tasks.forecast.graphs import Joined, correlated, read_graph
@@ -98,6 +98,11 @@ def read_data(config: ForecastConfig) -> Measured:
             f"--calendar {config.calendar} needs times, and {series.source} has no column of "
             "them; name it with --time"
         )
+    if config.season > cuts.valid:
+        raise InputError(
+            f"--season {config.season} is longer than the {cuts.valid} steps of {series.source} to "
+            "train on; make it shorter"
+        )
     _require_values(series, cuts, config)
     return Measured(series, own or _joined(config, series, cuts), cuts, waves)
 
@@ -138,7 +143,7 @@ def _series(config: ForecastConfig, waves: Waves | None) -> tuple[Series, Joined
             )
         series = read_series(
             path, config.time, missing=missing_texts(config.missing),
-            fill=config.missing_rows == "empty",
+            fill=config.missing_rows == "empty", encoding=config.encoding,
         )  # fmt: skip
         own = None
     return series, None if config.graph else own
@@ -160,7 +165,12 @@ def _joined(config: ForecastConfig, series: Series, cuts: Cuts) -> Joined:
     if config.graph:
         columns = {"source": config.source, "target": config.target, "weight": config.weight}
         return read_graph(
-            Path(config.graph), series.ids, config.neighbours, config.directed, columns
+            Path(config.graph),
+            series.ids,
+            config.neighbours,
+            config.directed,
+            columns,
+            config.encoding,
         )
     if config.operator == "dense":
         return Joined(Graph([], num_nodes=N), "none")
@@ -172,13 +182,13 @@ def _joined(config: ForecastConfig, series: Series, cuts: Cuts) -> Joined:
 
 def _chickenpox() -> tuple[Series, Joined]:
     path = require_data("series/chickenpox.json", "of Rozemberczki et al. (2021)")
+    content = read_json(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
         number = content["node_ids"]
         ids = tuple(sorted(number, key=number.__getitem__))
         values = np.array(content["FX"], dtype=float)
         graph = Graph.from_edges(content["edges"], num_nodes=len(ids)).to_undirected()
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is damaged or another file: {error!r}") from None
     times = pd.date_range("2005-01-03", periods=len(values), freq="W-MON")
     series = Series("chickenpox", f"{path}, standardised cases a week", ids, values, times)

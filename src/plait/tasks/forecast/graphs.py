@@ -34,6 +34,7 @@ def read_graph(
     neighbours: int,
     directed: bool = False,
     columns: Mapping[str, str] = MappingProxyType({}),
+    encoding: str = "utf-8",
 ) -> Joined:
     r"""Read a graph over the nodes `ids`, in whichever of three forms it is written.
 
@@ -64,11 +65,11 @@ def read_graph(
     >>> read_graph(path, ["a", "b", "c"], neighbours=1).graph.edge_index.tolist()
     [[1, 2, 0, 0], [0, 0, 1, 2]]
     """
-    rows = read_rows(path, comments=COMMENTS)
+    rows = read_rows(path, comments=COMMENTS, encoding=encoding)
     first = rows[0].cells if rows else []
     names = [name.lower() for name in first]
     if any(columns.values()) or {"source", "target"} <= set(names):
-        return _edges(path, ids, directed, columns)
+        return _edges(path, ids, directed, {**columns, "encoding": encoding})
     if "id" in names[:2] and set(first[1:]) != set(ids):
         return _places(path, rows, ids, neighbours)
     pairs = len(first) in (2, 3) and len(first) not in (len(ids), len(ids) + 1)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from plait.columns import missing_texts
 from plait.errors import InputError
+from plait.news import remark
 from plait.tasks.forecast.config import ForecastConfig
 from plait.tasks.forecast.data import NAMED, read_data
 from plait.tasks.forecast.model import Forecaster, carried_forward
@@ -26,7 +27,12 @@ PROBED = 32
 
 @torch.no_grad()
 def predict_forecast(
-    model: Forecaster, config: ForecastConfig, facts: Mapping[str, Any], data: str | None = None
+    model: Forecaster,
+    config: ForecastConfig,
+    facts: Mapping[str, Any],
+    data: str | None = None,
+    *,
+    encoding: str | None = None,
 ) -> pd.DataFrame:
     """Forecast what comes after a series.
 
@@ -38,6 +44,8 @@ def predict_forecast(
     data : str
         A table as the one trained on, with the same nodes in any order, of which the last
         `history` steps are heard. None: the series that the run was trained on.
+    encoding : str
+        Of `data`. None: that of the run's own table.
 
     Returns
     -------
@@ -53,7 +61,7 @@ def predict_forecast(
         For a table that cannot be read, has too few steps, steps of another length, or other
         nodes.
     """
-    series = _recent(model, config, facts, data)
+    series = _recent(model, config, facts, data, encoding)
     P, H = config.history, config.horizon
     heard = series.rows(slice(len(series.values) - P, None))
     to_come: Any = range(1, H + 1)
@@ -79,7 +87,11 @@ def predict_forecast(
 
 
 def _recent(
-    model: Forecaster, config: ForecastConfig, facts: Mapping[str, Any], data: str | None
+    model: Forecaster,
+    config: ForecastConfig,
+    facts: Mapping[str, Any],
+    data: str | None,
+    encoding: str | None,
 ) -> Series:
     """Read the series to go on from, its columns in the order of the model's nodes."""
     if data is None or data in NAMED:
@@ -87,10 +99,11 @@ def _recent(
     elif Path(data).exists():
         series = read_series(
             Path(data), config.time, model.frequency, missing=missing_texts(config.missing),
-            fill=config.missing_rows == "empty",
+            fill=config.missing_rows == "empty", encoding=encoding or config.encoding,
         )  # fmt: skip
     else:
         raise InputError(f"no series {data!r}: there is no such file")
+    remark("read", series.notes)
     missing, more = same_ids(model.ids, series.ids)
     if missing or more:
         what = f"has no column {listed(missing)}" if missing else f"has the columns {listed(more)}"
@@ -114,7 +127,12 @@ def _recent(
 
 
 def score_forecast(
-    model: Forecaster, config: ForecastConfig, facts: Mapping[str, Any], data: str | None = None
+    model: Forecaster,
+    config: ForecastConfig,
+    facts: Mapping[str, Any],
+    data: str | None = None,
+    *,
+    encoding: str | None = None,
 ) -> dict[str, Any]:
     """Score a model for `plait score`, beside what forecasts without a network.
 
@@ -127,6 +145,8 @@ def score_forecast(
         A table with the same nodes, of which everything after the first `history` steps is
         forecast. Baselines are fitted on the run's own training data, and none knows the season.
         None: the run's own test part.
+    encoding : str
+        Of `data`. None: that of the run's own table.
 
     Returns
     -------
@@ -145,7 +165,7 @@ def score_forecast(
             f"{task.data.series.source} is no longer the series that the run was trained on"
         )
     task.model = model
-    other = None if data is None else _recent(model, config, facts, data)
+    other = None if data is None else _recent(model, config, facts, data, encoding)
     scores = dict(task.test() if other is None else task.score_other(other))
     records = scores.pop("table")
     ours = records.pop("network")

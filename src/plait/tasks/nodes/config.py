@@ -42,6 +42,7 @@ class NetworkConfig(TrainingConfig):
         "", "Values in --nodes that mean missing, such as -9999 or -9999,999; the mean of the "
         "others stands in.",
     )  # fmt: skip
+    encoding: str = option("utf-8", "That of your own tables: utf-8, cp1252, latin-1, utf-16, ….")
     operator: Literal["gcn", "attention", "chebyshev", "diffusion", "dense"] = option(
         "gcn", "How a node hears its neighbours; dense: not at all."
     )
@@ -76,7 +77,8 @@ class NetworkConfig(TrainingConfig):
         from plait.columns import missing_texts  # brings NumPy, which --help does without
 
         columns = {"source": self.source, "target": self.target, "weight": self.weight}
-        return {**columns, "missing": missing_texts(self.missing)}
+        missing = missing_texts(self.missing)
+        return {**columns, "missing": missing, "encoding": self.encoding}
 
     @property
     def subject_name(self) -> str:

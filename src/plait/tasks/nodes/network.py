@@ -8,6 +8,7 @@ from torch import Tensor
 
 from plait.errors import InputError
 from plait.networks import Network
+from plait.news import remark
 
 SPARSE = 0.05
 """Share of features that are not 0 below which they are kept sparse."""
@@ -57,6 +58,7 @@ def own_network(
     network = read(config)
     if network.sha256 != facts["sha256"]:
         raise InputError(f"{network.source} is no longer the network that the run was trained on")
+    remark("read", network.notes)
     return network
 
 

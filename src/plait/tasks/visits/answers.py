@@ -1,12 +1,14 @@
 """What a trained run says of patients: `plait predict` and `plait score`."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from plait.errors import InputError
+from plait.news import remark
 from plait.tasks.visits import NOT_ADVICE
 from plait.tasks.visits.config import VisitsConfig
 from plait.tasks.visits.histories import Histories
@@ -16,7 +18,12 @@ from plait.tasks.visits.task import VisitsTask, in_batches
 
 
 def predict_visits(
-    model: VisitsModel, config: VisitsConfig, facts: Mapping[str, Any], data: str | None = None
+    model: VisitsModel,
+    config: VisitsConfig,
+    facts: Mapping[str, Any],
+    data: str | None = None,
+    *,
+    encoding: str | None = None,
 ) -> pd.DataFrame:
     """Rank the drugs of every patient's next period, the one after the last that is known.
 
@@ -30,6 +37,8 @@ def predict_visits(
     data : str
         Histories by path or name, as `--data` of `plait train visits`; one period is enough. None:
         the run's own.
+    encoding : str
+        Of `data`. None: that of the run's own table.
 
     Returns
     -------
@@ -46,7 +55,9 @@ def predict_visits(
         For data that cannot be read, or of which the model knows nothing; without `data`, where
         the run's own is no longer what it was.
     """
-    histories = read_histories(data or config.data, config, model.codes)
+    given = replace(config, encoding=encoding or config.encoding)
+    histories = read_histories(data or config.data, given, model.codes)
+    remark("joined", histories.notes)
     if data is None:
         _require_same(histories, facts)
     if not any(len(codes) for own in histories.periods for codes in own):
@@ -83,7 +94,12 @@ def predict_visits(
 
 
 def score_visits(
-    model: VisitsModel, config: VisitsConfig, facts: Mapping[str, Any], data: str | None = None
+    model: VisitsModel,
+    config: VisitsConfig,
+    facts: Mapping[str, Any],
+    data: str | None = None,
+    *,
+    encoding: str | None = None,
 ) -> dict[str, float]:
     """Score the run's test patients, or all of other histories; arguments as `predict_visits`.
 
@@ -103,8 +119,11 @@ def score_visits(
     task.begin_with(model)
     task.model.eval()
     if data is None:
+        remark("joined", task.histories.notes)
         return task.score(task.histories, task.parts.test)
-    tested = read_histories(data, config, model.codes)
+    given = replace(config, encoding=encoding or config.encoding)
+    tested = read_histories(data, given, model.codes)
+    remark("joined", tested.notes)
     scores = task.score(tested, _asked_of(tested))
     return scores | {"events_unknown": sum(tested.left_out.values())}
 

@@ -173,7 +173,7 @@ def read_interactions(path: Any, codes: Codes) -> list[list[int]]:
     return join_interactions(path, codes).pairs
 
 
-def join_interactions(path: Any, codes: Codes) -> Interactions:
+def join_interactions(path: Any, codes: Codes, encoding: str = "utf-8") -> Interactions:
     """Read drugs that interact: a CSV file whose first two columns are codes of drugs.
 
     Pairs with a drug that is not among `codes` are passed over, and counted in the note. A drug
@@ -186,7 +186,7 @@ def join_interactions(path: Any, codes: Codes) -> Interactions:
         For a file without two columns or a line that names them, a pair of which one is missing,
         or where no pair is known.
     """
-    table = filled_rows(path, read_table(path))
+    table = filled_rows(path, read_table(path, encoding=encoding))
     if table.shape[1] < 2:
         raise InputError(f"{path}: the first two columns must be drugs that interact")
     number = {code: k for k, (kind, code) in enumerate(codes) if kind == "drug"}

@@ -10,7 +10,7 @@ import numpy as np
 from plait.data import find_data
 from plait.errors import InputError
 from plait.tasks.visits.config import GENERATED, VisitsConfig
-from plait.tasks.visits.events import read_events
+from plait.tasks.visits.events import join_events
 from plait.tasks.visits.generated import Hospital
 from plait.tasks.visits.histories import (
     Codes,
@@ -70,9 +70,10 @@ def read_histories(data: str, config: VisitsConfig, codes: Codes | None = None) 
     if path.is_dir():
         if not is_mimic(path):
             raise InputError(f"{path} has no ADMISSIONS.csv: give MIMIC-III's folder, or a table")
-        events, notes = join_mimic(path, config.period_hours)
-        return replace(Histories.of(events, str(path), codes), notes=notes)
-    return Histories.of(read_events(path, config.period_hours), str(path), codes)
+        events, notes = join_mimic(path, config.period_hours, config.encoding)
+    else:
+        events, notes = join_events(path, config.period_hours, config.encoding)
+    return replace(Histories.of(events, str(path), codes), notes=notes)
 
 
 def best_chances(histories: Histories, patients: Sequence[int]) -> np.ndarray:
@@ -93,7 +94,7 @@ def best_chances(histories: Histories, patients: Sequence[int]) -> np.ndarray:
 
 def _interactions(config: VisitsConfig, codes: Codes) -> Interactions:
     if config.interactions:
-        return join_interactions(Path(config.interactions), codes)
+        return join_interactions(Path(config.interactions), codes, config.encoding)
     if config.data != GENERATED:
         return Interactions([], "")
     number = {code: k for k, (kind, code) in enumerate(codes) if kind == "drug"}
