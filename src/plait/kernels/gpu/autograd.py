@@ -1,4 +1,4 @@
-"""A pass over time as one function of autograd, recorded as a CUDA graph or not.
+"""A pass over time as one function of autograd.
 
 It differentiates once by the kernels; where a graph of the gradient is wanted, the call is computed
 again in torch.
@@ -19,8 +19,6 @@ class Pass(Protocol):
     """A call of a layer: functions of tensors alone, which begin and end in torch's memory."""
 
     differentiate: bool
-    key: Any
-    """The same for calls that run the same code on tensors of the same shapes."""
     extra: tuple[Tensor, ...]
     """What is given and has no gradient."""
 
@@ -39,9 +37,8 @@ class Pass(Protocol):
 
 
 def run_pass(
-    one: Pass, tensors: Sequence[Tensor], again: Callable[..., tuple[Tensor, ...]],
-    *, recorded: bool,
-) -> tuple[Tensor, ...]:  # fmt: skip
+    one: Pass, tensors: Sequence[Tensor], again: Callable[..., tuple[Tensor, ...]]
+) -> tuple[Tensor, ...]:
     """Run a pass over tensors, to be differentiated to any order.
 
     Parameters
@@ -50,16 +47,14 @@ def run_pass(
     tensors : sequence of Tensor
     again : callable
         The same in plain operations of torch, for the gradient of a gradient.
-    recorded : bool
-        Whether it may be recorded as a CUDA graph.
     """
-    return _Run.apply(one, again, recorded, *tensors)  # pyright: ignore[reportReturnType]
+    return _Run.apply(one, again, *tensors)  # pyright: ignore[reportReturnType]
 
 
 class _Run(Function):
     @staticmethod
     def forward(
-        ctx: Any, one: Pass, again: Any, recorded: bool, *tensors: Tensor
+        ctx: Any, one: Pass, again: Any, *tensors: Tensor
     ) -> tuple[Tensor, ...]:
         given = [_plain(t, tensors[-1]) for t in tensors]
         extra = tuple(t.contiguous() for t in one.extra)
@@ -73,11 +68,11 @@ class _Run(Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         tensors = ctx.saved_tensors
         if torch.is_grad_enabled() or transformed(*grads):
-            return None, None, None, *plain_gradients(ctx.again, tensors, grads)
+            return None, None, *plain_gradients(ctx.again, tensors, grads)
         given = [_plain(t, tensors[-1]) for t in tensors]
         with exactly(tensors[0]):
             changes = ctx.one.backward(given, ctx.extra, ctx.saved, [_plain(g, g) for g in grads])
-        return None, None, None, *changes
+        return None, None, *changes
 
 
 def _plain(tensor: Tensor, like: Tensor) -> Tensor:

@@ -181,7 +181,7 @@ class _Writer:
         if self.plan.is_carried(node, self.stage):
             return self._load("carried", self.plan.carried[node.number])
         if node.op == "kept_row":
-            return f"tl.load({self._row_place(node.value)}, mask=row < rows, other=0.0)"
+            return f"tl.load({self._row_place(node.value)}, mask=row < rows, other=1.0)"
         return " + ".join(self._load(*where, node=node) for where in self.plan.loads(node))
 
     def _load(self, stream: str, block: int, node: Node | None = None) -> str:
@@ -191,8 +191,9 @@ class _Writer:
             k = int(stream.split()[1])
             stream = f"history {k}" if k else "y"
         place = self._place(stream, block, past=before)
+        rest = "1.0" if stream == "kept" else "0.0"  # it may be divided by
         other = "inside" if self.plan.streams[stream].rows == SHARED else "here"
-        return f"tl.load({place}, mask={other}, other=0.0).to(tl.float32)"
+        return f"tl.load({place}, mask={other}, other={rest}).to(tl.float32)"
 
     def _place(self, stream: str, block: int, *, past: bool = False) -> str:
         self.used[stream] = None
@@ -237,12 +238,13 @@ class _Writer:
         return ["if KEEP:", f"    {store}"] if effect.optional else [store]
 
     def _handed_on(self) -> list[str]:
-        """Let gradients of sequences that have ended wait."""
+        """Let gradients of sequences that have ended wait; their outputs are 0 and have none."""
         lines = ["if LENGTHS:"]
         for name in [s for s in self.plan.streams if s.startswith("dstate ")]:
             k = int(name.split()[1])
             leaf = _GRAD(k)
-            parts = [self._load(*where) for where in self.plan.loads(leaf)]
+            waiting = [where for where in self.plan.loads(leaf) if where[0] != "dy"]
+            parts = [self._load(*where) for where in waiting]
             place = self._place(name, 0)
             lines.append(f"    waiting_{k} = {' + '.join(parts)}")
             lines.append(f"    tl.store({place}, waiting_{k}, mask=here & (alive == 0))")

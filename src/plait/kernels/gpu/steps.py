@@ -1,8 +1,7 @@
 """A layer over time on a GPU, a step at a time: library products, and one kernel a phase.
 
 The phases are written from the cell's equations (`emit`); between them stand the operator's
-products (`products`). Forward and backward are functions of tensors alone, so that they can be
-recorded as CUDA graphs (`graphs`).
+products (`products`). Nothing in a pass waits for the GPU.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -48,11 +47,9 @@ class TritonSteps:
         return program if isinstance(program, str) else None
 
     def describe(self, layer: Any, call: Call) -> str:
-        """Return what it is, and whether it is recorded."""
+        """Return what it is."""
         kind = "library products" if layer.basis_of is not None else f"{layer.operator!r} in torch"
-        reason = not_recorded(layer, call, self.device)
-        how = f"; not as a CUDA graph: {reason}" if reason else ", as a CUDA graph"
-        return f"steps of {layer.cell!r} in Triton, {kind} between them{how}"
+        return f"steps of {layer.cell!r} in Triton, {kind} between them"
 
     def source(self, layer: Any) -> str:
         """Return the source that is written for a layer."""
@@ -81,23 +78,8 @@ class TritonSteps:
 
         tensors = (x_gates, *vectors.values(), *weights.values(), *start)
         one = Steps(layer, call, program, mask, tuple(vectors), tuple(weights), tensors)
-        recorded = not_recorded(layer, call, self.device) is None
-        y, *final = run_pass(one, tensors, again, recorded=recorded)
+        y, *final = run_pass(one, tensors, again)
         return y, tuple(final), ()
-
-
-def not_recorded(layer: Any, call: Call, device: str) -> str | None:
-    """Return why a call is not recorded as a CUDA graph, or None where it may be.
-
-    What a user's operator does is not known: it may look at numbers, which a recorded call cannot.
-    """
-    if device != "cuda":
-        return f"{device} has none"
-    if layer.basis_of is None and not getattr(layer.acting_operator(), "recordable", False):
-        return f"what {layer.operator!r} does is not known beforehand"
-    if isinstance(call.graph, list | tuple):
-        return "the graph changes over time"
-    return None
 
 
 @lru_cache(256)
@@ -146,11 +128,6 @@ class Steps(Pass):
             extra.append(call.lengths)
         self.extra = tuple(extra)
         self.has_mask, self.has_lengths = mask is not None, call.lengths is not None
-        self.key = (
-            self.code.program.key, self.operator, id(self.terms), vectors, weights,
-            self.row, self.differentiate, self.dtype, torch.backends.cuda.matmul.allow_tf32,
-            self.has_mask, self.has_lengths,
-        )  # fmt: skip
 
     def forward(self, tensors: Sequence[Tensor], extra: Sequence[Tensor]) -> Any:
         """Return outputs and final states, and what the gradient wants."""
