@@ -325,9 +325,11 @@ class Recurrent(OperatorLayer):
             x = x.masked_fill(~keep, 0)
         first = self.choice(0, x, graph=graph, lengths=lengths, unroll=unroll).kernel
         stack: Any = getattr(first, "run_stack", None)
-        if stack is not None and lengths is None:
-            dropout = self.dropout if self.training else 0.0
-            y, final = stack(list(self.directions), x, starts, depth=self.layers, dropout=dropout)
+        if stack is not None and (lengths is None or getattr(first, "stacks_lengths", False)):
+            y, final = stack(
+                list(self.directions), x, starts, depth=self.layers,
+                dropout=self.dropout if self.training else 0.0, lengths=lengths, keep=keep,
+            )  # fmt: skip
             return self._in_order(y), self._external(final), ()
         finals: list[State] = []
         unrolled: list[State] = []
