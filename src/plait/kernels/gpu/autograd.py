@@ -53,9 +53,7 @@ def run_pass(
 
 class _Run(Function):
     @staticmethod
-    def forward(
-        ctx: Any, one: Pass, again: Any, *tensors: Tensor
-    ) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, one: Pass, again: Any, *tensors: Tensor) -> tuple[Tensor, ...]:
         given = [_plain(t, tensors[-1]) for t in tensors]
         extra = tuple(t.contiguous() for t in one.extra)
         with exactly(tensors[0]):

@@ -83,9 +83,7 @@ class WrittenProgram:
                     found[v] = k
         order = list(self.program.vectors)
         for effects in self.backward_plan.effects:
-            effects[:] = [
-                e for e in effects if e.stream != "sums" or order[e.block] not in found
-            ]
+            effects[:] = [e for e in effects if e.stream != "sums" or order[e.block] not in found]
         return found
 
 

@@ -181,9 +181,7 @@ class TorchProduct:
         weights: Mapping[str, Tensor], row: Sequence[int], differentiate: bool,
     ) -> None:  # fmt: skip
         self.apply, self.row, self.differentiate = apply, row, differentiate
-        self.leaves = {
-            n: w.detach().requires_grad_(differentiate) for n, w in weights.items()
-        }
+        self.leaves = {n: w.detach().requires_grad_(differentiate) for n, w in weights.items()}
         self.made: dict[int, tuple[Tensor, Tensor]] = {}
         self.changes = {n: torch.zeros_like(w) for n, w in weights.items()}
 

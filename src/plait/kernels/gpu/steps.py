@@ -4,7 +4,7 @@ The phases are written from the cell's equations (`emit`); between them stand th
 products (`products`). Nothing in a pass waits for the GPU.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -132,7 +132,7 @@ class Steps(Pass):
     def forward(self, tensors: Sequence[Tensor], extra: Sequence[Tensor]) -> Any:
         """Return outputs and final states, and what the gradient wants."""
         x, vectors, weights, start = self._parts(tensors)
-        T, B, rows, H = self.sizes
+        T, _, rows, H = self.sizes
         code, keep = self.code, self.differentiate
         program, gradient = code.program, code.gradient
         x_rows = self._to_rows(x)
@@ -179,7 +179,7 @@ class Steps(Pass):
     ) -> tuple[Tensor, ...]:  # fmt: skip
         """Return the gradients of all tensors, of those of the outputs and final states."""
         x, vectors, weights, start = self._parts(tensors)
-        T, B, rows, H = self.sizes
+        T, _, rows, H = self.sizes
         code = self.code
         program = code.program
         kept, products = saved
@@ -213,9 +213,7 @@ class Steps(Pass):
         found = self._weight_grads(weights, products, arrays, given, lengths)
         states = []
         for k in range(len(start)):
-            names = [f"dstate {k}"] + [
-                f"dvalue {i}" for i in plans.pending(code.gradient, k)
-            ]
+            names = [f"dstate {k}"] + [f"dvalue {i}" for i in plans.pending(code.gradient, k)]
             total = torch.stack([arrays[n] for n in names]).sum(0)
             states.append(self._from_rows(total[None])[0])
         return (
@@ -371,5 +369,3 @@ def _terms(layer: Any, call: Call, nodes: int) -> Terms:
     if graph is None or not hasattr(graph, "cached"):
         return make()
     return graph.cached(("gpu terms", operator), make)
-
-

@@ -37,7 +37,7 @@ def in_block(layers: Sequence[Any], flatten: Flatten) -> list[Tensor] | None:
         known = _Block(layers, own, flatten)
         object.__setattr__(layers[0], "_block", known)  # no buffer: it is the weights' own memory
     weights: list[Tensor] = []
-    for layer, (W, U, bias, *more), second in zip(layers, own, known.second, strict=True):
+    for (W, U, bias, *more), second in zip(own, known.second, strict=True):
         last = second.detach()
         if more:
             last = _WithBias.apply(more[0], last)
