@@ -1,8 +1,9 @@
 """Attention over the edges of a graph, without a number for each edge and feature.
 
 What is kept for the backward pass lies on the nodes; scores and coefficients are computed again.
-Two kernels do so: compiled loops on a CPU in float32 (`cpu.attention`, `cpu.attention2`), and
-operations of torch, a few heads at a time (`attention_blocks`). Neither can be differentiated: for
+Three kernels do so: compiled loops on a CPU in float32 (`cpu.attention`, `cpu.attention2`), Triton's on
+a GPU in float32 (`gpu.attention`), and operations of torch, a few heads at a time
+(`attention_blocks`). None can be differentiated: for
 the gradient of a gradient and under `torch.func`, plain operations on all edges answer.
 """
 
@@ -17,6 +18,7 @@ from plait.kernels import attention_blocks
 from plait.kernels.cpu import attention as version1
 from plait.kernels.cpu import attention2 as version2
 from plait.kernels.cpu.simd import LANES
+from plait.kernels.gpu import attention as on_gpu
 from plait.kernels.sparse import index_type, offsets
 from plait.kernels.transforms import exactly, transformed, wide
 
@@ -223,6 +225,8 @@ class _Attend(Function):
 
 
 def _kernel(values: Tensor, left: Tensor, vector: Tensor | None, hood: Neighbourhood) -> Any:
+    if on_gpu.can_run(values, left, hood):
+        return on_gpu
     if not has_loops(values) or hood.starts.dtype != torch.int32:
         return attention_blocks
     if vector is None:
