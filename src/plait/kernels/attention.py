@@ -1,8 +1,8 @@
 """Attention over the edges of a graph, without a number for each edge and feature.
 
 What is kept for the backward pass lies on the nodes; scores and coefficients are computed again.
-Three kernels do so: compiled loops on a CPU in float32 (`cpu.attention`, `cpu.attention2`), Triton's on
-a GPU in float32 (`gpu.attention`), and operations of torch, a few heads at a time
+Three kernels do so: compiled loops on a CPU in float32 (`cpu.attention`, `cpu.attention2`), Triton
+on a GPU in float32 (`gpu.attention`), and operations of torch, a few heads at a time
 (`attention_blocks`). None can be differentiated: for
 the gradient of a gradient and under `torch.func`, plain operations on all edges answer.
 """

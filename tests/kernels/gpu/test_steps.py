@@ -1,6 +1,8 @@
 """Steps in Triton against plain torch in float64; without a GPU by Triton's interpreter."""
 
 import copy
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -111,6 +113,30 @@ def test_recurrent_dropout_drops_what_plain_torch_drops(assert_near):
     layer = Recurrent(LSTM(), 3, 6, operator=GCN(), recurrent_dropout=0.5)
     ours, right = compared(layer, torch.randn(4, 3, 5, 3), graph=NET)
     assert_near(ours, right, 1e-5)
+
+
+@pytest.mark.parametrize("operator", [Dense(), Chebyshev(2)], ids=repr)
+def test_autocast_multiplies_in_bfloat16_and_computes_the_rest_in_float32(operator):
+    graph = None if isinstance(operator, Dense) else NET
+    layer = Recurrent(GRU("before"), 3, 6, operator=operator)
+    x = torch.randn(4, 5, 5, 3) if graph else torch.randn(4, 5, 3)
+    right, *right_grads = compared(layer, x, graph=graph)[1]
+    layer.kernels = [STEPS]
+    given = x.clone().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        y, _ = layer(given, graph=graph)
+    assert y.dtype == torch.float32
+    assert not torch.equal(y, right)
+    torch.testing.assert_close(y, right, rtol=0, atol=0.02)
+    grads = torch.autograd.grad(y.square().sum(), [given, *layer.parameters()])
+    for found, wanted in zip(grads, right_grads, strict=True):
+        atol = 0.05 * float(wanted.abs().max())
+        torch.testing.assert_close(found, wanted, rtol=0, atol=atol)
+
+
+def test_triton_is_not_imported_before_it_is_wanted():
+    code = "import sys, plait; sys.exit('triton' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_gradient_can_be_differentiated():

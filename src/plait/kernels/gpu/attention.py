@@ -127,7 +127,9 @@ def _gather(
     grads: Tensor | None, rows: Tensor | None, masks: Tensor, slope: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Gather over every segment: y, z, p, largest scores and sums, `[B, S, K, …]`."""
-    from plait.kernels.gpu.attention_kernels import gather
+    from plait.kernels.gpu import attention_kernels
+
+    gather: Any = attention_kernels.gather
 
     source = values if values is not None else grads
     assert source is not None

@@ -19,8 +19,8 @@ def gather(
 ):  # fmt: skip
     """Gather over the edges of one segment.
 
-    MODE 0, forward: under the softmax's largest score so far. Version 1: y = Σ a m v, z = Σ λ a m v,
-    p = Σ λ a; version 2: y alone.
+    MODE 0, forward: under the softmax's largest score so far. Version 1: y = Σ a m v,
+    z = Σ λ a m v, p = Σ λ a; version 2: y alone.
     MODE 1, by sources, with a the coefficients: version 1: y = Σ a m g, z = Σ λ a m g, p = Σ λ a μ;
     version 2: y = Σ a m g, and z = Σ de λ `[K, C]`.
     MODE 2, of version 2 by targets: z = Σ de λ.

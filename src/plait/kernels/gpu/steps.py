@@ -203,8 +203,9 @@ class Steps(Pass):
         given = {p.index: self._heard(p.index, arrays) for p in program.products}
         for t in range(T - 1, -1, -1):
             for stage in range(max(program.stages, len(code.backward))):
-                if stage < len(code.backward) and code.backward[stage] is not None:
-                    self._launch(code.backward[stage], t, arrays, lengths, tile)
+                phase = code.backward[stage] if stage < len(code.backward) else None
+                if phase is not None:
+                    self._launch(phase, t, arrays, lengths, tile)
                 for p in reversed(program.products):
                     if program.stages - 1 - p.stage == stage:
                         arrays[f"dvalue {p.index}"] = products[p.index].backward(

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
+from torch.backends.cudnn.rnn import get_cudnn_mode
 
 Flatten = Callable[[list[Tensor]], Any]
 """Moves tensors into one block, so that they are views of it."""
@@ -96,11 +97,10 @@ def flatten_for_cudnn(
     mode: str, input_size: int, hidden_size: int, depth: int, *, bidirectional: bool
 ) -> Flatten:
     """Make what lays weights as cuDNN says, which knows where each belongs."""
-    modes = ["RNN_RELU", "RNN_TANH", "LSTM", "GRU"]  # in cuDNN's order
 
     def flatten(weights: list[Tensor]) -> None:
-        torch._cudnn_rnn_flatten_weight(
-            weights, 4, input_size, modes.index(mode), hidden_size, 0, depth, False, bidirectional
-        )
+        lay: Any = torch._cudnn_rnn_flatten_weight  # pyright: ignore[reportPrivateImportUsage]
+        kind = get_cudnn_mode(mode)
+        lay(weights, 4, input_size, kind, hidden_size, 0, depth, False, bidirectional)
 
     return flatten
