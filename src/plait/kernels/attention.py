@@ -1,9 +1,10 @@
 """Attention over the edges of a graph, without a number for each edge and feature.
 
 What is kept for the backward pass lies on the nodes; scores and coefficients are computed again.
-Two kernels do so: compiled loops on a CPU in float32 (`cpu.attention`, `cpu.attention2`), and
-operations of torch, a few heads at a time (`attention_blocks`). Neither can be differentiated: for
-the gradient of a gradient and under `torch.func`, plain operations on all edges answer.
+Three kernels do so: compiled loops on a CPU in float32 (`cpu.attention`, `cpu.attention2`), Triton
+on a GPU in float32 (`gpu.attention`), and operations of torch, a few heads at a time
+(`attention_blocks`). None can be differentiated: for the gradient of a gradient and under
+`torch.func`, plain operations on all edges answer.
 """
 
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from plait.kernels import attention_blocks
 from plait.kernels.cpu import attention as version1
 from plait.kernels.cpu import attention2 as version2
 from plait.kernels.cpu.simd import LANES
+from plait.kernels.gpu import attention as on_gpu
 from plait.kernels.handles import VERSION
 from plait.kernels.sparse import index_type, offsets
 from plait.kernels.transforms import exactly, transformed, wide
@@ -266,14 +268,19 @@ def backward(
 
 def kept_shapes(values: Tensor, left: Tensor, vector: Tensor | None) -> list[tuple[int, ...]]:
     """Return the shapes of what `forward` returns, on a graph whose indices take 32 bits."""
-    B, N, G, _, W = values.shape
+    B, N, G, P, W = values.shape
     kernel = _kernel(values, left, vector, None)
+    if kernel is on_gpu:
+        more = [] if vector is not None else [(B, N, G, P), (B, N, G)]
+        return [tuple(values.shape), (B, N, G), *more]
     if kernel is version1:
         return [tuple(values.shape), tuple(values.shape), tuple(left.shape), tuple(left.shape)]
     return [tuple(values.shape), (B * G * W, N) if kernel is attention_blocks else (B, N, G, W)]
 
 
 def _kernel(values: Tensor, left: Tensor, vector: Tensor | None, hood: Neighbourhood | None) -> Any:
+    if on_gpu.can_run(values, left, hood):
+        return on_gpu
     if not has_loops(values) or (hood is not None and hood.starts.dtype != torch.int32):
         return attention_blocks
     if vector is None:

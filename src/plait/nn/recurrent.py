@@ -200,7 +200,7 @@ class Recurrent(OperatorLayer):
         """
         if isinstance(x, PackedSequence):
             return run_packed(self, x, state, lengths)  # pyright: ignore[reportCallIssue]
-        if x.ndim == 2 and not aggregates(self.operator):
+        if isinstance(x, Tensor) and x.ndim == 2 and not aggregates(self.operator):
             return run_alone(self, x, state, lengths)
         y, final, _ = self._run(x, state, graph, lengths, unroll=False)
         return y, final
@@ -337,9 +337,11 @@ class Recurrent(OperatorLayer):
             x = x.masked_fill(~keep, 0)
         first = self._kernel(0, x, graph, lengths, unroll)
         stack: Any = getattr(first, "run_stack", None)
-        if stack is not None and lengths is None:
-            dropout = self.dropout if self.training else 0.0
-            y, final = stack(list(self.directions), x, starts, depth=self.layers, dropout=dropout)
+        if stack is not None and (lengths is None or getattr(first, "stacks_lengths", False)):
+            y, final = stack(
+                list(self.directions), x, starts, depth=self.layers,
+                dropout=self.dropout if self.training else 0.0, lengths=lengths, keep=keep,
+            )  # fmt: skip
             return self._in_order(y), self._external(final), ()
         finals: list[State] = []
         unrolled: list[State] = []
