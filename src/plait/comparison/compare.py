@@ -10,7 +10,7 @@ import torch
 
 from plait.api import make_task
 from plait.comparison.figure import draw_grid
-from plait.comparison.grid import Grid, Plan
+from plait.comparison.grid import Grid, PlannedRun
 from plait.comparison.results import (
     Measure,
     Result,
@@ -216,7 +216,7 @@ def compare(
 
 
 @torch.no_grad()
-def _require_score(task: str, plan: Plan, score: str) -> None:
+def _require_score(task: str, plan: PlannedRun, score: str) -> None:
     """Refuse a score that no test gives: one of a network that has learnt nothing is made."""
     problem = make_task(task, replace(plan.config, steps=1))  # so is one that it is set beside
     problem.model.eval()

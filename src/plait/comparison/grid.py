@@ -24,7 +24,7 @@ YES, NO = ("true", "yes", "1"), ("false", "no", "0")
 
 
 @dataclass(frozen=True)
-class Plan:
+class PlannedRun:
     """One run of a grid: its varied values, its seed, its configuration and its folder."""
 
     values: Mapping[str, Any]
@@ -49,7 +49,7 @@ class Grid:
     vary : mapping of tuple
         The varied fields and their values.
     seeds : tuple of int
-    plans : tuple of Plan
+    plans : tuple of PlannedRun
         All values with the first seed, then all with the second, …: a grid that is stopped
         has something of everything.
     """
@@ -58,7 +58,7 @@ class Grid:
     path: Path
     vary: Mapping[str, tuple[Any, ...]]
     seeds: tuple[int, ...]
-    plans: tuple[Plan, ...]
+    plans: tuple[PlannedRun, ...]
 
     @classmethod
     def of(
@@ -90,7 +90,7 @@ class Grid:
                 "that a grid may have; give fewer --seeds"
             )
         plans = tuple(
-            Plan(values, replace(config, seed=seed), path / _folder(values, seed))
+            PlannedRun(values, replace(config, seed=seed), path / _folder(values, seed))
             for seed in seeds
             for values, config in zip(combinations, configs, strict=True)
         )

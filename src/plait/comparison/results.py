@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from plait.api import load
-from plait.comparison.grid import Grid, Plan
+from plait.comparison.grid import Grid, PlannedRun
 from plait.training.files import write_aside
 from plait.training.run import Run
 
@@ -48,13 +48,13 @@ class Result:
     and what a run among others is chosen by.
     """
 
-    plan: Plan
+    plan: PlannedRun
     row: Mapping[str, Any]
     values: np.ndarray
     converged: bool
 
 
-def read_result(plan: Plan, measure: Measure) -> Result:
+def read_result(plan: PlannedRun, measure: Measure) -> Result:
     """Read a finished run."""
     run = Run.open(plan.path)
     (test,) = run.records("test")

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from plait.api import resume, train
-from plait.comparison.grid import Grid, Plan
+from plait.comparison.grid import Grid, PlannedRun
 from plait.errors import InputError
 from plait.training.run import Run
 from plait.training.signals import Interrupted, stop_signals
@@ -22,7 +22,7 @@ Say = Callable[[str], None]
 STOPPED = "stopped, every run saved; the same command goes on"
 
 
-def finished(plan: Plan) -> bool:
+def finished(plan: PlannedRun) -> bool:
     """Whether a run is there to its end, its test included."""
     try:
         return (plan.path / "config.json").exists() and bool(Run.open(plan.path).records("test"))
@@ -58,7 +58,7 @@ def make_runs(grid: Grid, jobs: int, say: Say) -> dict[Path, str]:
         say(f"{ends} of {len(grid.plans)} runs are finished already")
     failures: dict[Path, str] = {}
 
-    def ended(plan: Plan, failure: str | None) -> None:
+    def ended(plan: PlannedRun, failure: str | None) -> None:
         nonlocal ends
         ends += 1
         if failure is not None:
@@ -78,7 +78,7 @@ def make_runs(grid: Grid, jobs: int, say: Say) -> dict[Path, str]:
     return failures
 
 
-def _told(plan: Plan) -> str:
+def _told(plan: PlannedRun) -> str:
     run = Run.open(plan.path)
     (test,) = run.records("test")
     seconds = run.records("valid")[-1]["seconds"]
@@ -114,10 +114,10 @@ class _Worker:
 
     process: SpawnProcess
     pipe: Any
-    plan: Plan
+    plan: PlannedRun
 
     @classmethod
-    def start(cls, task: str, plan: Plan, threads: int) -> "_Worker":
+    def start(cls, task: str, plan: PlannedRun, threads: int) -> "_Worker":
         """Start a process with a run to make."""
         context = multiprocessing.get_context("spawn")
         pipe, theirs = context.Pipe()
@@ -128,7 +128,7 @@ class _Worker:
         worker.make(plan)
         return worker
 
-    def make(self, plan: Plan) -> None:
+    def make(self, plan: PlannedRun) -> None:
         """Hand it a run."""
         self.plan = plan
         self.pipe.send(plan)
@@ -148,7 +148,11 @@ class _Worker:
 
 
 def _side_by_side(
-    task: str, todo: list[Plan], jobs: int, threads: int, ended: Callable[[Plan, str | None], None]
+    task: str,
+    todo: list[PlannedRun],
+    jobs: int,
+    threads: int,
+    ended: Callable[[PlannedRun, str | None], None],
 ) -> None:
     """Make runs in processes: what ends one of them leaves the others alone."""
     waiting, workers = deque(todo), list[_Worker]()

@@ -33,6 +33,9 @@ class TrainingConfig:
     paths: ClassVar[Sequence[str]] = ("data",)
     """The options that may be a path."""
 
+    milestones: ClassVar[int] = 3
+    """At how many equal parts of the steps the weights are kept and a sample is shown."""
+
     until_converged = False
     """Whether to stop where `converged` is first true; an option of tasks that can say so."""
 

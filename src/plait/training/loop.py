@@ -89,7 +89,8 @@ class Loop:
         )
         self.average = [p.detach().clone() for p in self.parameters] if config.average else []
         self.validate_every = config.validate_every or max(1, config.steps // 10)
-        self.milestones = {max(1, config.steps * k // 3) for k in (1, 2, 3)}
+        parts = config.milestones
+        self.milestones = {max(1, config.steps * k // parts) for k in range(1, parts + 1)}
         self.validations: deque[tuple[float, float]] = deque(maxlen=config.smoothing)
         worst = math.inf if task.lower_is_better else -math.inf
         self.now = Trainee(step=0, carry=task.start(), best=worst, best_step=0, seconds=0.0)
