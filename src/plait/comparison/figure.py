@@ -190,7 +190,7 @@ def _draw_validation(
     last = min(ends, default=max(c[0, -1] for c, _ in known))
     steps = np.unique(np.concatenate([c[0] for c, _ in known]))
     steps = steps[steps <= last]
-    scores = np.array([np.interp(steps, *c) for c, _ in known])  # goes on with its last value
+    scores = np.array([np.interp(steps, *c) for c, _ in known])  # keeps its last value
     mean = scores.mean(0)
     spread = scores.std(0, ddof=1) if len(scores) > 1 else np.zeros(len(steps))
     axes.plot(steps, mean, color=colour, marker="." if len(steps) <= FEW else "")
