@@ -55,7 +55,7 @@ _QUICK_MEMORY: dict[str, Any] = {
 }  # fmt: skip
 _QUICK_TEXT: dict[str, Any] = {
     "options": {"steps": 900, "validate_every": 150, "lr": 0.004, "batch_size": 32},
-    "seeds": (0,),
+    "seeds": (0, 1),
     "texts": 8,
     "length": 600,
 }
@@ -73,7 +73,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "text": _QUICK_TEXT,
     "fairy_tales": {
         "options": {"steps": 600, "validate_every": 150, "lr": 0.004, "batch_size": 32},
-        "seeds": (0,),
+        "seeds": (0, 1),
         "texts": 8,
         "length": 600,
     },

@@ -11,7 +11,7 @@ from plait.study.text_measures import heldout_licence, known_share, words_of
 from plait.study.verdicts import Finding, below_zero, finding
 from plait.tasks.text.heldout import parts_of
 
-TITLE = "Sleeping beauty is"
+TITLE = "Fairy tales: “Sleeping beauty is …”"
 REPORT_CLAIM = """Trained on Grimms’ fairy tales and sampled at its temperature 3, the network
 continues “Sleeping beauty is” with sentences that are syntactically correct and make little
 sense."""

@@ -162,8 +162,8 @@ def blocks(networks: Networks, length: int) -> Sequence[Block]:
             "The gradient at the first step, relative to the last step’s: below 1 it vanishes, "
             "above 1 it grows. “Steps to 1 %” is how many steps back less than 1 % is left. The "
             "baseline always gives the likelier answer.",
-            ["network", "before training", "steps to 1 %", "after training", "steps to 1 %",
-             "accuracy", "baseline"],
+            ["network", "untrained", "steps to 1 %", "trained", "steps to 1 %", "accuracy",
+             "baseline"],
             [[name, _mean(of, lambda m: _share(m.start), ".2g"), _reach([m.start for m in of]),
               _mean(of, lambda m: _share(m.trained), ".2g"), _reach([m.trained for m in of]),
               _mean(of, lambda m: m.accuracy, ".1%"), _mean(of, lambda m: m.prior, ".1%")]
@@ -208,12 +208,13 @@ def findings(networks: Networks) -> list[Finding]:
         ),
         finding(
             verdict_of(explodes),
-            {True: "The gradient explodes: with ReLU and Kaiming weights it grows {}-fold over {} "
-                   "steps, and its norm reaches {} during training.",
-             False: "The gradient does not explode: with ReLU and Kaiming weights it grows {}-fold "
-                    "over {} steps; its norm reaches {} during training.",
+            {True: "The gradient explodes: with ReLU and Kaiming weights it grows by a factor of "
+                   "{} over {} steps, and its norm reaches {} during training.",
+             False: "The gradient does not explode: with ReLU and Kaiming weights it grows by a "
+                    "factor of {} over {} steps; its norm reaches {} during training.",
              None: "The gradient explodes with some seeds only: with ReLU and Kaiming weights it "
-                   "grows {}-fold over {} steps; its norm reaches {} during training."}[explodes],
+                   "grows by a factor of {} over {} steps; its norm reaches {} during training.",
+             }[explodes],
             _mean(networks[relu], lambda m: float(m.start.flow.max() / m.start.flow[-1]), ".2g"),
             back,
             Number(max(max(m.norms) for m in networks[relu]), ".2g",
