@@ -154,13 +154,13 @@ class Theirs(nn.Module):
         super().__init__()
         self.cell = temporal().GConvGRU(ours.input_size, ours.hidden_size, k)
         self.joined: plait.Graph | None = None
-        (strand,) = ours.directions
+        (layer,) = ours.directions
         with torch.no_grad():
-            for side, weights in (("x", strand.inputs), ("h", strand.recurrent)):
+            for side, weights in (("x", layer.inputs), ("h", layer.recurrent)):
                 for gate, weight in zip("rzh", weights["weight"].chunk(3), strict=True):
                     for m, lin in enumerate(getattr(self.cell, f"conv_{side}_{gate}").lins):
                         lin.weight.copy_(weight[:, m])
-            for gate, bias in zip("rzh", strand.bias.chunk(3), strict=True):
+            for gate, bias in zip("rzh", layer.bias.chunk(3), strict=True):
                 getattr(self.cell, f"conv_x_{gate}").bias.copy_(bias)
 
     def forward(self, x: torch.Tensor, *, graph: plait.Graph) -> tuple[None, torch.Tensor]:  # noqa: D102

@@ -146,7 +146,7 @@ def read_vary(texts: Iterable[str], task: str) -> dict[str, tuple[Any, ...]]:
         if name in vary:
             raise InputError(f"--vary {name} is given twice; put all its values into one")
         if not all(v.strip() for v in values.split(",")):
-            raise InputError(f"--vary {text}: there is no value beside a comma")
+            raise InputError(f"--vary {text}: a value is missing at a comma; write FIELD=A,B")
         read = (_value(name, v.strip(), kinds.get(name, str)) for v in values.split(","))
         vary[name] = tuple(read)
     return vary

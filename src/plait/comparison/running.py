@@ -19,7 +19,7 @@ from plait.training.run import Run
 from plait.training.signals import Interrupted, stop_signals
 
 Notice = Callable[[str], None]
-STOPPED = "stopped, every run saved; the same command goes on"
+STOPPED = "stopped, every run saved; the same command continues"
 
 
 def finished(plan: PlannedRun) -> bool:

@@ -7,9 +7,9 @@ from markupsafe import Markup, escape
 from plait.study.page import Formula
 
 
-def formula(said: str, *parts: str) -> Formula:
-    """Return parts in a row as one displayed equation; `said` is its text for screen readers."""
-    return Formula(Markup(f'<math display="block">{row(*parts)}</math>'), said)
+def formula(spoken: str, *parts: str) -> Formula:
+    """Return parts in a row as one displayed equation; `spoken` is its text for screen readers."""
+    return Formula(Markup(f'<math display="block">{row(*parts)}</math>'), spoken)
 
 
 def row(*parts: str) -> str:

@@ -124,7 +124,7 @@ class Formula:
     """An equation in MathML, with its text for screen readers."""
 
     mathml: Markup
-    said: str
+    spoken: str
     kind = "formula"
 
 
