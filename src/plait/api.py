@@ -176,13 +176,8 @@ def load_kept(
     Raises `InputError` when it has not come that far.
     """
     run = _opened(run)
-    steps, milestones = run.config["steps"], config_class(run.task).milestones
-
-    def ends(count: int) -> set[int]:
-        return {max(1, steps * k // count) for k in range(1, count + 1)}
-
-    kept = run.kept_steps()
-    between = ends(milestones) - ends(parts)  # the end of a run that stopped early is neither
+    config, kept = config_class(run.task).from_dict(run.config), run.kept_steps()
+    between = config.ends_of_parts(config.milestones) - config.ends_of_parts(parts)
     chosen = [step for step in kept if step not in between] or kept[-1:]
     models = {step: _loaded(run, run.kept_path(step), device) for step in chosen}
     if not models:

@@ -117,6 +117,7 @@ def render(
 
 def blocks(networks: Networks, length: int) -> Sequence[Block]:
     """Return the equations, the tables and the picture."""
+    baseline = next(iter(networks.values()))[0]
     return [
         Paragraph("The two gradients of the last step’s loss, in full:"),
         _OUTPUT,
@@ -162,12 +163,12 @@ def blocks(networks: Networks, length: int) -> Sequence[Block]:
             "The gradient at the first step, relative to the last step’s: below 1 it vanishes, "
             "above 1 it grows. “Steps to 1 %” is how many steps back less than 1 % is left. The "
             "baseline always gives the likelier answer.",
-            ["network", "untrained", "steps to 1 %", "trained", "steps to 1 %", "accuracy",
-             "baseline"],
-            [[name, _mean(of, lambda m: _share(m.start), ".2g"), _reach([m.start for m in of]),
-              _mean(of, lambda m: _share(m.trained), ".2g"), _reach([m.trained for m in of]),
-              _mean(of, lambda m: m.accuracy, ".1%"), _mean(of, lambda m: m.prior, ".1%")]
-             for name, of in networks.items()],
+            ["network", "untrained", "steps to 1 %", "trained", "steps to 1 %", "accuracy"],
+            [*([name, _mean(of, lambda m: _share(m.start), ".2g"), _reach([m.start for m in of]),
+                _mean(of, lambda m: _share(m.trained), ".2g"), _reach([m.trained for m in of]),
+                _mean(of, lambda m: m.accuracy, ".1%")] for name, of in networks.items()),
+             ["baseline", None, None, None, None, Number(baseline.prior, ".1%", [baseline.source])],
+            ],
         ),
         Picture(
             "1-flow",
