@@ -3,7 +3,7 @@
     python benchmarks/nodes.py cora --operator gcn         Kipf & Welling (2017), public split
     python benchmarks/nodes.py cora --operator attention   Veličković et al. (2018), public split
     python benchmarks/nodes.py amazon --operator gcn       Shchur et al. (2018), random splits
-    python benchmarks/nodes.py karate                      beside networkx's community methods
+    python benchmarks/nodes.py karate                      with networkx's community methods
 
 Each takes --seeds (20 by default). A seed decides initial weights and dropout, and on amazon the
 split too. Weights are chosen on the validation nodes; the test nodes are scored once a seed. A
@@ -36,7 +36,7 @@ DATA = {"cora": "cora", "amazon": "amazon-computers", "karate": "karate"}
 
 
 def configuration(data: str, operator: str, like: str, seed: int) -> NodesConfig:
-    """Give the settings of `like`'s recipe with another operator."""
+    """Return the settings of `like`'s recipe with another operator."""
     recipe, _ = RECIPES[data, like]
     options = NodesConfig.of({"data": DATA[data], "operator": like}, recipe)
     return NodesConfig(**{**vars(options), "operator": operator, "seed": seed, "threads": 1})
@@ -69,9 +69,9 @@ def published(data: str, operator: str, seeds: range, dense: int) -> None:
     recipe, accuracy = RECIPES[data, operator]
     print(f"{DATA[data]}, settings {recipe}, {len(seeds)} seeds: test accuracy, mean ± sd, %")
     for name, values in found.items():
-        beside = f"   published {100 * accuracy:.1f}" if name == operator else ""
+        theirs = f"   published {100 * accuracy:.1f}" if name == operator else ""
         fewer = f" ({len(values)} seeds)" if len(values) < len(seeds) else ""
-        print(f"  {name:<10} {spread(values)}{beside}{fewer}")
+        print(f"  {name:<10} {spread(values)}{theirs}{fewer}")
 
 
 def karate(seeds: range) -> None:
@@ -89,14 +89,14 @@ def karate(seeds: range) -> None:
             f"  plait {operator:<10} {statistics.fmean(right):.1f} ± {sd:.1f} "
             f"({min(right):.0f} … {max(right):.0f}), {len(seeds)} seeds"
         )
-    said = spread_labels(network.graph, labels, network.parts.train, 2).argmax(1)
-    print(f"  labels spread    {int((said[test] == labels[test]).sum())}")
+    found = spread_labels(network.graph, labels, network.parts.train, 2).argmax(1)
+    print(f"  labels spread    {int((found[test] == labels[test]).sum())}")
     for name, groups in communities(club).items():
         print(f"  networkx {name:<24} {best_right(groups, labels, test)}, {len(groups)} groups")
 
 
 def communities(club: networkx.Graph) -> dict[str, list[set[int]]]:
-    """Give the communities that networkx finds, in two groups where it can be told how many."""
+    """Return the communities that networkx finds, two where the method takes their number."""
     of = networkx.community
     splits = of.girvan_newman(club)
     return {
@@ -110,7 +110,7 @@ def communities(club: networkx.Graph) -> dict[str, list[set[int]]]:
 
 
 def best_right(groups: list[set[int]], labels: torch.Tensor, test: torch.Tensor) -> int:
-    """Count the nodes right with the best names for the groups, which no method is told."""
+    """Count the nodes right with the best names for the groups, which no method knows."""
     tested = set(test.tolist())
     return max(
         sum(int(labels[n]) == k for g, k in zip(groups, named, strict=True) for n in g & tested)

@@ -170,13 +170,19 @@ def load(run: str | os.PathLike[str] | Run, device: str = "cpu") -> Any:
     return _loaded(run, run.model_path, device)
 
 
-def load_kept(run: str | os.PathLike[str] | Run, device: str = "cpu") -> dict[int, Any]:
-    """Load the models that a run kept at 1/3, 2/3 and 3/3 of its training, by their step.
+def load_kept(
+    run: str | os.PathLike[str] | Run, device: str = "cpu", parts: int = 3
+) -> dict[int, Any]:
+    """Load the models that a run kept, by their step: at thirds of its training, or other parts.
 
+    Runs of texts keep sixths, others thirds; of those asked for, a run has what it kept.
     Raises `InputError` when it has not come that far.
     """
     run = _opened(run)
-    models = {step: _loaded(run, run.kept_path(step), device) for step in run.kept_steps()}
+    config, kept = config_class(run.task).from_dict(run.config), run.kept_steps()
+    between = config.ends_of_parts(config.milestones) - config.ends_of_parts(parts)
+    chosen = [step for step in kept if step not in between] or kept[-1:]
+    models = {step: _loaded(run, run.kept_path(step), device) for step in chosen}
     if not models:
         raise InputError(f"{run.path} has not reached a third of its training yet")
     return models

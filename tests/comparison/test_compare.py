@@ -127,7 +127,7 @@ def test_a_grid_that_is_stopped_while_a_run_is_tested_makes_no_other(tmp_path, m
         return original(self)
 
     monkeypatch.setattr(MemoryTask, "test", stopped)
-    with pytest.raises(Interrupted, match="every run saved; the same command goes on"):
+    with pytest.raises(Interrupted, match="every run saved; the same command continues"):
         plait.compare("memory", CELLS, seeds=1, out=tmp_path / "g", **TINY)
     (run,) = (tmp_path / "g").glob("cell=*")
     assert Run.open(run).records("test")
@@ -243,7 +243,7 @@ def test_a_score_that_only_the_test_gives_can_be_compared(tmp_path):
         ),
         (["--vary", "cell=rnn,gru", "--seeds", "0"], "--seeds must be at least 1, not 0"),
         (["--vary", "cell=rnn,gru", "--seeds", "3,3"], "--seeds must be numbers, each once"),
-        (["--vary", "length=4,"], "--vary length=4,: there is no value beside a comma"),
+        (["--vary", "length=4,"], "--vary length=4,: a value is missing at a comma"),
         (["--vary", "length=4,4"], "--vary length has 4 twice"),
         (["--vary", "cell=rnn,gru", "--cell", "rnn"], "cell is varied; leave --cell out"),
         (["--vary", "cell=rnn,gru", "--recipe", "rapport"], "no recipe 'rapport'; there are rep"),

@@ -16,19 +16,19 @@ def study(
     out: Path | None = None,
     threads: Threads = 0,
 ) -> None:
-    """Measure the report that this project began with anew, and tell it on one page.
+    """Measure anew the report that this project began with, and show it on one page.
 
     Example: plait study --quick --out runs/study
 
     Parameters
     ----------
     sections : list
-        Names or numbers: 1 gradients, 2 gates, 3 memory, 4 text, 5 tales, 6 graphs,
-        7 applications, 8 structure, 9 both. Default: all.
+        Names or numbers: 1 gradients, 2 gates, 3 memory, 4 text, 5 fairy-tales,
+        6 graphs, 7 applications, 8 structure, 9 sequences-over-graphs. Default: all.
     quick : bool
         Everything at reduced size, in under ten minutes on two cores.
     out : Path
-        The folder; one that was stopped goes on. Default: study, or study-quick.
+        The folder; an interrupted study continues. Default: study, or study-quick.
     """
     from plait.study import make_study
     from plait.training.progress import progress_for

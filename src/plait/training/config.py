@@ -33,6 +33,9 @@ class TrainingConfig:
     paths: ClassVar[Sequence[str]] = ("data",)
     """The options that may be a path."""
 
+    milestones: ClassVar[int] = 3
+    """At the ends of how many equal parts of the training the weights are kept."""
+
     until_converged = False
     """Whether to stop where `converged` is first true; an option of tasks that can say so."""
 
@@ -89,6 +92,15 @@ class TrainingConfig:
         'emma'
         """
         return Path(str(getattr(self, self.subject, ""))).stem
+
+    def ends_of_parts(self, parts: int) -> set[int]:
+        """Return the last step of each of so many equal parts of the training.
+
+        >>> from plait.training.config import TrainingConfig
+        >>> sorted(TrainingConfig(steps=20).ends_of_parts(3))
+        [6, 13, 20]
+        """
+        return {max(1, self.steps * k // parts) for k in range(1, parts + 1)}
 
     def converged(self, scores: Mapping[str, float]) -> bool:
         """Say whether these validation scores leave nothing to learn; no task needs to know."""

@@ -89,7 +89,8 @@ class Loop:
         )
         self.average = [p.detach().clone() for p in self.parameters] if config.average else []
         self.validate_every = config.validate_every or max(1, config.steps // 10)
-        self.milestones = {max(1, config.steps * k // 3) for k in (1, 2, 3)}
+        self.milestones = config.ends_of_parts(config.milestones)
+        self.samples = config.ends_of_parts(3)
         self.validations: deque[tuple[float, float]] = deque(maxlen=config.smoothing)
         worst = math.inf if task.lower_is_better else -math.inf
         self.now = Trainee(step=0, carry=task.start(), best=worst, best_step=0, seconds=0.0)
@@ -266,7 +267,8 @@ class Loop:
         now, run = self.now, self.run_folder
         with self._evaluating():
             run.save_model(run.kept_path(now.step), self.model.state_dict(), now.step)
-            text = self.task.sample(now.step)
+            shown = now.step in self.samples or self._over()
+            text = self.task.sample(now.step) if shown else ""
         if text:
             run.log("sample", now.step, {"text": text})
             run.write_samples()

@@ -3,7 +3,7 @@
 config.json         format version, task, configuration, and the facts that rebuild the model
 model.safetensors   the weights that did best on validation
 checkpoint/         everything needed to go on, the last two
-kept/               the weights at 1/3, 2/3 and 3/3 of the training
+kept/               the weights at 1/3, 2/3 and 3/3 of the training; of a text at every sixth
 metrics.jsonl       a line per step, validation, sample and test
 samples.txt         the samples in the log, to read
 curves.png          the learning curves
