@@ -8,7 +8,7 @@ import pytest
 from plait.cli import run
 from plait.cli.datasets import known_names
 from plait.data import _EMBEDDED, DATA_SETS, LICENSED
-from plait.networks.named import NETWORKS
+from plait.graph_data.named import NAMED_GRAPHS
 from plait.tasks import TASKS, config_class
 
 
@@ -72,14 +72,14 @@ def test_completion_is_installed_for_a_shell(capsys, monkeypatch, tmp_path):
 def test_every_name_that_a_task_knows_is_listed(capsys, monkeypatch):
     monkeypatch.delenv("PLAIT_DATA", raising=False)
     names = {known.name: known for known in known_names()}
-    assert {*DATA_SETS, *LICENSED, *_EMBEDDED, *NETWORKS} <= set(names)
+    assert {*DATA_SETS, *LICENSED, *_EMBEDDED, *NAMED_GRAPHS} <= set(names)
     for task in TASKS:  # those that the help names
         said = config_class(task).__dataclass_fields__
         help_text = said["data"].metadata["help"] if "data" in said else ""
         for word in re.findall(r"[a-z][a-z0-9]+(?:-[a-z]+)?", help_text):
             assert word not in names or task in names[word].tasks.split(", "), (task, word)
     for name, known in names.items():
-        if name in NETWORKS:
+        if name in NAMED_GRAPHS:
             assert "links" in known.tasks
     assert run(["data", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()

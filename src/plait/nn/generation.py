@@ -58,7 +58,7 @@ class CompiledGenerator:
             and CompiledLoops().accepts(recurrent.directions[0], call) is None
         )
 
-    def write(self, last: Tensor, uniform: np.ndarray, sampling: Sampling) -> Tensor:
+    def generate(self, last: Tensor, uniform: np.ndarray, sampling: Sampling) -> Tensor:
         """Go on after the symbols `last [B]`, each drawn by a number of `uniform [steps, B]`."""
         top_p = sampling.top_p or 1.0
         draw = Draw(

@@ -13,7 +13,7 @@ from plait.api import predictions
 from plait.comparison.results import Result
 from plait.data import find_data
 from plait.figures import COLOURS, name_places
-from plait.networks import named_network
+from plait.graph_data import named_labelled_graph
 from plait.study.claims import Answer, answer, below, settled
 from plait.study.page import Block, Picture, Table, Words, copied, difference_of, drawing, mean_of
 from plait.study.runs import Made, Wanted, run_of, source_of
@@ -173,7 +173,7 @@ def _suggestions(one: Made) -> Any:
 
 def _draw(figure: Figure, result: Result) -> None:
     """Draw the network, and over it the suggestions that score highest, each pair once."""
-    network = named_network("les-miserables")
+    network = named_labelled_graph("les-miserables")
     table = predictions(run_of(result), top=3).sort_values("score", ascending=False)
     pairs = list(dict.fromkeys(
         tuple(sorted(pair)) for pair in zip(table["node"], table["suggestion"], strict=True)

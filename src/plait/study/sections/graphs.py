@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from plait.comparison.results import Result
 from plait.figures import COLOURS
+from plait.graph_data import named_labelled_graph
 from plait.kernels.attention import SLOPE
-from plait.networks import named_network
 from plait.nn.attention import neighbourhood_of
 from plait.nn.convolution import GraphConv
 from plait.nn.filters import GCN
@@ -70,7 +70,7 @@ def tell(
     felt = influence(graph, NAMES.index(FROM), NAMES.index(TO), UPDATES + 1)
     memory = {nodes: kept_bytes(nodes) for nodes in size["nodes"]}
     result = made["attention"].results[0]
-    source, club = source_of(result), named_network("karate").graph
+    source, club = source_of(result), named_labelled_graph("karate").graph
     alpha, apart = attention_of(result, club)
     to, listed = NAMES.index(TO), ["tables/6-memory.csv"]
     blocks: list[Block] = [
