@@ -111,17 +111,32 @@ def _train(
 
 
 def resume(run: str | os.PathLike[str] | Run, progress: Progress | None = None) -> Run:
-    """Go on with a run that was stopped, from its last checkpoint, bit for bit.
+    """Resume a run that was stopped, from its last checkpoint, bit for bit.
 
-    One that was stopped before its first checkpoint begins with step 1.
+    A run without a checkpoint starts at step 1.
 
-    On the same machine, with the same versions and threads, weights and scores come out as if
-    the run had never been stopped.
+    On the same machine, with the same versions and threads, weights and scores are the same as
+    without the interruption.
+
+    Parameters
+    ----------
+    run : path or Run
+    progress : Progress
+        Receives progress; None: silent.
 
     Raises
     ------
     InputError
-        When no checkpoint is whole, or the data is no longer what the run began with.
+        If no checkpoint is intact, or the data has changed since the run started.
+
+    Example
+    -------
+    >>> import plait, tempfile
+    >>> run = plait.train("nodes", data="karate", steps=5, out=tempfile.mkdtemp() + "/run")
+    >>> before = run.records("test")
+    >>> plait.resume(run)                         # it is finished: nothing changes
+    >>> run.records("test") == before
+    True
     """
     progress = Progress() if progress is None else progress
     with heard_by(progress.working):
@@ -146,7 +161,7 @@ def _resume(run: Run, progress: Progress) -> Run:
 
 
 def load(run: str | os.PathLike[str] | Run, device: str = "cpu") -> Any:
-    """Load the trained model of a run folder: the weights that did best on validation.
+    """Load the trained model of a run folder, with its best weights on validation.
 
     Parameters
     ----------
@@ -156,21 +171,28 @@ def load(run: str | os.PathLike[str] | Run, device: str = "cpu") -> Any:
     Returns
     -------
     nn.Module
-        The task's model in evaluation mode; for "text", one that can `generate`.
+        The task's model in evaluation mode; that of "text" can `generate`.
 
     Raises
     ------
     InputError
         For a folder that is not a run, or whose files are damaged.
+
+    Example
+    -------
+    >>> import plait, tempfile
+    >>> run = plait.train("nodes", data="karate", steps=5, out=tempfile.mkdtemp() + "/run")
+    >>> plait.load(run.path).training
+    False
     """
     run = _opened(run)
     return _loaded(run, run.model_path, device)
 
 
 def load_kept(run: str | os.PathLike[str] | Run, device: str = "cpu") -> dict[int, Any]:
-    """Load the models that a run kept at 1/3, 2/3 and 3/3 of its training, by their step.
+    """Load the models that a run saved at 1/3, 2/3 and 3/3 of its training, by their step.
 
-    Raises `InputError` when it has not come that far.
+    Raises `InputError` before the first third.
     """
     run = _opened(run)
     models = {step: _loaded(run, run.kept_path(step), device) for step in run.kept_steps()}
@@ -199,6 +221,24 @@ def score(
         "memory" `data` is lengths: see `plait.tasks.memory.scores.score_memory`. A "nodes" run
         has no other: see `plait.tasks.nodes.answers.score_trained`. For "scenes" `data` is a JSON
         file: see `plait.tasks.scenes.answers.score_scenes`.
+
+    Returns
+    -------
+    dict
+        The scores by name, the baselines' among them.
+
+    Raises
+    ------
+    InputError
+        For data that cannot be read, an option that is not for the task, and where the run's own
+        data is no longer what it was.
+
+    Example
+    -------
+    >>> import plait, tempfile
+    >>> run = plait.train("nodes", data="karate", steps=5, out=tempfile.mkdtemp() + "/run")
+    >>> 0 <= plait.score(run)["accuracy"] <= 1
+    True
     """
     run = _opened(run)
     config = config_class(run.task).from_dict(run.config)
@@ -214,7 +254,7 @@ def predictions(
     device: str = "cpu",
     **options: Any,
 ) -> Any:
-    """Give what the trained model of a run predicts, as a table of pandas.
+    """Return what the trained model of a run predicts, as a pandas DataFrame.
 
     Arguments and refusals are those of `predict`.
 
@@ -306,7 +346,7 @@ def _loaded(run: Run, path: Path, device: str) -> Any:
 
 
 def choose_device(name: str) -> torch.device:
-    """Give the device that "auto", "cpu" or "cuda" means here."""
+    """Return the device that "auto", "cpu" or "cuda" means here."""
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         raise InputError("--device cuda: torch finds no GPU here; use --device cpu")
@@ -314,12 +354,12 @@ def choose_device(name: str) -> torch.device:
 
 
 def set_threads(count: int) -> None:
-    """Let torch, and NumPy's linear algebra, use so many CPU threads; 0 leaves their choice."""
+    """Set the CPU threads of torch and of NumPy's linear algebra; 0 keeps their defaults."""
     if not 0 <= count <= 1024:
         raise InputError(f"--threads must be from 0 to 1024, not {count}")
     if count:
         torch.set_num_threads(count)
-        threadpool_limits(count, user_api="blas")  # its threads wait by spinning, also for others
+        threadpool_limits(count, user_api="blas")  # its threads spin while they wait
 
 
 def _opened(run: str | os.PathLike[str] | Run) -> Run:

@@ -1,8 +1,8 @@
-"""The one error that means: what you gave cannot be used, and here is the mend."""
+"""`InputError`: what the user gave cannot be used; the message says why, and the fix."""
 
 
 class InputError(ValueError):
-    """A mistake in what the user gave; the message is one line: what, where, and the mend.
+    """A mistake in what the user gave; the message is one line: what is wrong, where, and the fix.
 
     The command line prints it and exits with code 2; from Python it is an ordinary `ValueError`.
     """

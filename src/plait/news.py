@@ -1,11 +1,11 @@
-"""News of what takes a while: told by a line of logging, from whatever depth it comes."""
+"""Messages about slow work, such as compiling, sent by logging from any module."""
 
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 LOGGER = logging.getLogger("plait")
-"""Where it is logged, at level INFO: `logging.getLogger(__name__).info("compiling kernels")`."""
+"""Messages go here at level INFO: `logging.getLogger(__name__).info("compiling kernels")`."""
 
 
 class _Listener(logging.Handler):
@@ -14,13 +14,13 @@ class _Listener(logging.Handler):
         self.tell = tell
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Pass a line on."""
+        """Pass a message to the function."""
         self.tell(record.getMessage())
 
 
 @contextmanager
 def heard_by(tell: Callable[[str], None]) -> Iterator[None]:
-    """Pass what Plait logs on to a function, in place of whoever heard it before.
+    """Pass Plait's messages to a function for a block of code, instead of to an outer one.
 
     Example
     -------

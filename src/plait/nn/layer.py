@@ -1,4 +1,4 @@
-"""`Layer`: one layer in one direction, the part of `Recurrent` that owns weights."""
+"""`Layer`: one layer in one direction; the part of `Recurrent` that owns the weights."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -22,11 +22,11 @@ Init = Literal["orthogonal", "torch", "kaiming"]
 
 
 class Layer(OperatorLayer):
-    """The weights of one layer in one direction, and how they run over time.
+    """The weights of one layer in one direction, and their computation over time.
 
-    `inputs` and `recurrent` hold the operator's weights for the two sides, their first axis the
-    gates × what the operator asks for one (for a matrix, channels); `bias` and
-    `recurrent_bias` have entries for the gates that the cell names.
+    `inputs` and `recurrent` hold the operator's weights of the two sides; the weights of all gates
+    are stacked along the first axis. `bias` and `recurrent_bias` have entries for the gates that
+    the cell declares.
     """
 
     def __init__(self, cell: Cell, operator: Operator, input_size: int, hidden_size: int) -> None:
@@ -72,7 +72,7 @@ class Layer(OperatorLayer):
             ("recurrent", self.recurrent, self.recurrent_gates),
         ):
             for name, weight in weights.items():
-                for gate in weight.chunk(len(gates)):  # [H, …]: each gate is drawn by itself
+                for gate in weight.chunk(len(gates)):  # [H, …]: each gate is initialised separately
                     if gate.numel() == 0:
                         continue
                     matrix = gate.view(len(gate), -1)

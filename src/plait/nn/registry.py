@@ -25,7 +25,7 @@ CELLS: dict[str, Callable[[], Cell]] = {
 
 
 def cell_named(name: str, cells: Mapping[str, Callable[[], Cell]] = CELLS) -> Cell:
-    """Make a cell from its name on the command line, among `cells`.
+    """Return a cell by its name on the command line, among `cells`.
 
     Raises `InputError` for a name that is not there.
 

@@ -101,7 +101,7 @@ def test_train_predict_score_inspect_resume(tables, tmp_path, capsys):
     assert scores == {k: test[k] for k in scores}
     assert run_command(["inspect", run]) == 0
     assert "gcn 2 × 8" in (out := capsys.readouterr().out)
-    assert "layer 1: product first, for 3 outputs are fewer than 8 inputs" in out
+    assert "layer 1: product first, because 3 outputs are fewer than 8 inputs" in out
     assert "no gradient flow: nodes runs have no sequences" in out
     picture = Path(run, "graph.png").read_bytes()
     assert run_command(["resume", run]) == 0
