@@ -21,7 +21,7 @@ from plait.tasks import TASKS, config_class
         ("generate run hello", "plait generate does not expect 'hello' here: did you mean --prompt "
          "hello?"),
         ("generate run --prompt hello world", "plait generate does not expect 'world' here: "
-         "--prompt takes one value, so put several words in quotes: --prompt 'hello world'"),
+         "--prompt takes one value; put several words in quotes: --prompt 'hello world'"),
         ("train text --tied yes", "plait train text does not expect 'yes' here: --tied takes no "
          "value, leave it out"),
         ("train text hidden-size 3", "plait train text does not expect 'hidden-size' here: did you "
@@ -36,8 +36,8 @@ from plait.tasks import TASKS, config_class
         ("memroy", 'Unknown command "memroy". Did you mean plait train memory? There are train,'),
         ("data lst", 'Unknown command "lst". Did you mean plait data list? There are list, get'),
         ("train train", f'Unknown command "train". There are {", ".join(TASKS)}'),
-        ("train --data x", "--data stands before the command: write plait train TASK --data …. "),
-        ("--threads 1 train text", "--threads stands before the command: write plait COMMAND "),
+        ("train --data x", "--data comes before the command: write plait train TASK --data …. "),
+        ("--threads 1 train text", "--threads comes before the command: write plait COMMAND "),
         ("--verson", "Unknown option: --verson. Did you mean plait --version?"),
         ("help trian", 'Unknown command "trian". Did you mean plait train? There are train'),
         ("help train txt", 'Unknown command "txt". Did you mean plait train text? There are'),

@@ -38,7 +38,7 @@ def known_names() -> tuple[Named, ...]:
         Named("davis", "links", NETWORKX),
         Named("digits", "nodes, links", "scikit-learn's digits and their nearest neighbours"),
         Named("cora", "nodes, links", "citations; Planetoid", "graphs/planetoid/ind.cora.graph"),
-        Named("amazon-computers", "nodes, links", "goods often bought together; Shchur et al. (2018)",
+        Named("amazon-computers", "nodes, links", "often bought together; Shchur et al. (2018)",
               "graphs/amazon_computers.npz"),
         Named("waves", "forecast", "generated; the best possible error is known"),
         Named("chickenpox", "forecast", "weekly cases; Rozemberczki et al. (2021)",

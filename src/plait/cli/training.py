@@ -104,7 +104,7 @@ def _compare_command(task: str) -> Callable[..., None]:
     kinds = {"cell": "lstm,gru", "operator": "gcn,attention", "network": "gcn,lstm-bfs"}
     kind = next(name for name in kinds if name in names)
     text = (
-        f"Train on {task} with every combination of values and seeds; write tables and a figure.\n\n"
+        f"Train on {task} with all combinations of values and seeds; write tables and a figure.\n\n"
         f"Example: plait compare {task} --vary {kind}={kinds[kind]} --vary hidden_size=64,128 "
         "--seeds 3 --jobs 2 --out runs/grid"
     )
