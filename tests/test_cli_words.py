@@ -23,14 +23,14 @@ from plait.tasks import TASKS, config_class
         ("generate run --prompt hello world", "plait generate does not expect 'world' here: "
          "--prompt takes one value; put several words in quotes: --prompt 'hello world'"),
         ("train text --tied yes", "plait train text does not expect 'yes' here: --tied takes no "
-         "value, leave it out"),
+         "value; leave it out"),
         ("train text hidden-size 3", "plait train text does not expect 'hidden-size' here: did you "
          "mean --hidden-size?"),
         ("resume a b", "plait resume does not expect 'b' here: leave it out"),
         ("train text -hidden-size 3", "Unknown option: -hidden-size. Did you mean --hidden-size?"),
         ("train text --hiden-size=3", "Unknown option: --hiden-size. Did you mean --hidden-size?"),
-        ("train text --nodes x", "Unknown option: --nodes. plait help train text shows all that "
-         "there are"),
+        ("train text --nodes x", "Unknown option: --nodes. plait help train text lists all "
+         "options"),
         ("trian text", 'Unknown command "trian". Did you mean plait train? There are train, comp'),
         ("text train", 'Unknown command "text". Did you mean plait train text? There are train'),
         ("memroy", 'Unknown command "memroy". Did you mean plait train memory? There are train,'),

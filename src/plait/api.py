@@ -49,11 +49,11 @@ def train(
         The run folder, new. None: `runs/TASK-DATA` (or TASK-PROBLEM), with a number behind it if
         that is there.
     recipe : str
-        A named set of options, such as "report"; those given beside it override it.
+        A named set of options, such as "report"; those given too override it.
     from_run : path or Run
-        Begin with the weights of this run; its sizes are taken over.
+        Initialise the weights from this run; its sizes are taken over.
     progress : Progress
-        Who is told what happens; None: nobody.
+        Receives progress; None: silent.
     **options
         The fields of the task's configuration, as on the command line: `data`, `cell`, `steps`, …
 

@@ -211,9 +211,8 @@ class RGNN(nn.Module):
         self.own, self.relations = nn.ModuleList(), nn.ModuleList()
         for _ in range(layers if self.lags else 0):
             self.own.append(nn.Linear(hidden_size, hidden_size))
-            convs = (
-                GraphConv(operator, hidden_size, hidden_size, bias=False) for _ in range(relations)
-            )
+            sizes = hidden_size, hidden_size
+            convs = (GraphConv(operator, *sizes, bias=False) for _ in range(relations))
             self.relations.append(nn.ModuleList(convs))
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(hidden_size * (2 if view == "both" else 1), outputs)
