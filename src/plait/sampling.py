@@ -1,4 +1,7 @@
-"""How the next symbol is drawn: temperature, filters, then a random number."""
+"""How the next symbol is drawn: temperature, filters, then a random number.
+
+The compiled loop in `kernels/cpu/generation.py` applies the same filters; a new one belongs in both.
+"""
 
 import math
 from dataclasses import dataclass

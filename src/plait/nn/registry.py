@@ -1,4 +1,4 @@
-"""Cells and operators by the names that a command line or a configuration uses."""
+"""Cells by the names that a command line or a configuration uses."""
 
 from collections.abc import Callable, Mapping
 
