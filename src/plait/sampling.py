@@ -1,6 +1,6 @@
 """How the next symbol is drawn: temperature, filters, then a random number.
 
-The compiled loop in `kernels/cpu/generation.py` applies the same filters; a new one belongs in both.
+The compiled loop in `kernels/cpu/generation.py` applies the same filters; add a new one to both.
 """
 
 import math
