@@ -19,7 +19,7 @@ import time
 import networkx
 import torch
 
-from plait.networks import named_network
+from plait.graph_data import named_labelled_graph
 from plait.tasks.nodes.config import NodesConfig
 from plait.tasks.nodes.parts import cut
 from plait.tasks.nodes.scores import spread_labels
@@ -48,7 +48,7 @@ def spread(values: list[float]) -> str:
 
 
 def published(data: str, operator: str, seeds: range, dense: int) -> None:
-    network = named_network(DATA[data])
+    network = named_labelled_graph(DATA[data])
     found: dict[str, list[float]] = {name: [] for name in (operator, "dense", "spread", "prior")}
     for seed in seeds:
         config = configuration(data, operator, operator, seed)
@@ -75,9 +75,9 @@ def published(data: str, operator: str, seeds: range, dense: int) -> None:
 
 
 def karate(seeds: range) -> None:
-    network = named_network("karate")
+    network = named_labelled_graph("karate")
     club = networkx.karate_club_graph()
-    labels, test = network.labels, network.parts.test
+    labels, test = network.labels, network.split.test
     print("karate club, 2 labels: nodes right of the 32 others, mean ± sd")
     for operator in ("gcn", "attention", "chebyshev", "diffusion", "dense"):
         right = []
@@ -89,7 +89,7 @@ def karate(seeds: range) -> None:
             f"  plait {operator:<10} {statistics.fmean(right):.1f} ± {sd:.1f} "
             f"({min(right):.0f} … {max(right):.0f}), {len(seeds)} seeds"
         )
-    found = spread_labels(network.graph, labels, network.parts.train, 2).argmax(1)
+    found = spread_labels(network.graph, labels, network.split.train, 2).argmax(1)
     print(f"  labels spread    {int((found[test] == labels[test]).sum())}")
     for name, groups in communities(club).items():
         print(f"  networkx {name:<24} {best_right(groups, labels, test)}, {len(groups)} groups")

@@ -28,7 +28,7 @@ def test_a_picture_is_what_its_name_says(figure, tmp_path, name, begin):
 
 
 def test_a_picture_of_no_known_kind_is_refused(figure, tmp_path):
-    with pytest.raises(InputError, match=r"a\.docx: \.docx is no picture; end it in \.png"):
+    with pytest.raises(InputError, match=r"a\.docx: \.docx is not a figure format; use \.png"):
         save_figure(figure, tmp_path / "a.docx")
     assert list(tmp_path.iterdir()) == []
 

@@ -9,7 +9,7 @@ import torch
 from scipy.stats import chisquare
 
 from plait.errors import InputError
-from plait.generation import WritesText
+from plait.generation import TextGenerator
 from plait.sampling import Sampling, first_largest
 from plait.tasks.text.config import TextConfig
 from plait.tasks.text.model import TextModel
@@ -180,7 +180,7 @@ def model() -> TextModel:
     return made
 
 
-class Chain(WritesText):
+class Chain(TextGenerator):
     """A chain whose next symbol depends on the one before by a table."""
 
     def __init__(self) -> None:

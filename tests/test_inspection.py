@@ -124,7 +124,7 @@ def test_equations_say_what_a_product_means_over_a_graph(tmp_path):
 def test_what_has_no_equations_says_so(tmp_path, capsys):
     run = plait.train("nodes", data="karate", steps=1, threads=1, out=tmp_path / "run")
     (found,) = plait.inspect(run, equations="latex")
-    assert found.equations == "no equations: the network has no recurrent cell"
+    assert found.equations == "no equations: the model has no recurrent cell"
     with pytest.raises(plait.InputError, match="equations must be 'text' or 'latex', not 'tex'"):
         plait.inspect(run, equations="tex")
     assert run_command(["inspect", str(run.path), "--equations", "tex"]) == 2

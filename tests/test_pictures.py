@@ -20,8 +20,8 @@ from plait.comparison.figure import draw_grid
 from plait.comparison.grid import Grid
 from plait.comparison.results import Measure, read_result
 from plait.figures import STYLE, Curve, draw_curves, label, name_places, picture
+from plait.graph_data.labelled_graph import LabelledGraph, NodeSplit
 from plait.inspection import draw_flows
-from plait.networks.network import Network, Parts
 from plait.study.page import drawing
 from plait.tasks.digits.picture import draw_sequences
 from plait.tasks.forecast.data import Cuts, Measured
@@ -86,13 +86,13 @@ def check(figures: list[Figure], path: Path, name: str) -> None:
         assert any(label(name, 5).split("…")[0] in t for t in said)
 
 
-def graph_of(N: int, name: str) -> tuple[Network, Parts, torch.Tensor, torch.Tensor]:
+def graph_of(N: int, name: str) -> tuple[LabelledGraph, NodeSplit, torch.Tensor, torch.Tensor]:
     ids = tuple(f"{name}{n}" for n in range(N))
     labels = torch.arange(N) % 3 - 1
     ring = Graph.from_edges([(n, (n + 1) % N) for n in range(N)]).to_undirected()
-    network = Network(name, "", ids, ring, None, labels, (name, f"{name}2"))
+    network = LabelledGraph(name, "", ids, ring, None, labels, (name, f"{name}2"))
     known = (labels >= 0).nonzero()[:, 0]
-    parts = Parts(known[:2], known[2:3], known[3:])
+    parts = NodeSplit(known[:2], known[2:3], known[3:])
     torch.manual_seed(0)
     return network, parts, torch.randn(N, 4), torch.randn(N, 2)
 

@@ -51,11 +51,11 @@ def train(
         The run folder, new. None: `runs/TASK-DATA` (or TASK-PROBLEM), with a number behind it if
         that is there.
     recipe : str
-        A named set of options, such as "report"; those given beside it override it.
+        A named set of options, such as "report"; those given too override it.
     from_run : path or Run
-        Begin with the weights of this run; its sizes are taken over.
+        Initialise the weights from this run; its sizes are taken over.
     progress : Progress
-        Who is told what happens; None: nobody.
+        Receives progress; None: silent.
     **options
         The fields of the task's configuration, as on the command line: `data`, `cell`, `steps`, …
 
@@ -113,17 +113,32 @@ def _train(
 
 
 def resume(run: str | os.PathLike[str] | Run, progress: Progress | None = None) -> Run:
-    """Go on with a run that was stopped, from its last checkpoint, bit for bit.
+    """Resume a run that was stopped, from its last checkpoint, bit for bit.
 
-    One that was stopped before its first checkpoint begins with step 1.
+    A run without a checkpoint starts at step 1.
 
-    On the same machine, with the same versions and threads, weights and scores come out as if
-    the run had never been stopped.
+    On the same machine, with the same versions and threads, weights and scores are the same as
+    without the interruption.
+
+    Parameters
+    ----------
+    run : path or Run
+    progress : Progress
+        Receives progress; None: silent.
 
     Raises
     ------
     InputError
-        When no checkpoint is whole, or the data is no longer what the run began with.
+        If no checkpoint is intact, or the data has changed since the run started.
+
+    Example
+    -------
+    >>> import plait, tempfile
+    >>> run = plait.train("nodes", data="karate", steps=5, out=tempfile.mkdtemp() + "/run")
+    >>> before = run.records("test")
+    >>> plait.resume(run)                         # it is finished: nothing changes
+    >>> run.records("test") == before
+    True
     """
     progress = Progress() if progress is None else progress
     with heard_by(progress.working):
@@ -149,7 +164,7 @@ def _resume(run: Run, progress: Progress) -> Run:
 
 
 def load(run: str | os.PathLike[str] | Run, device: str = "cpu") -> Any:
-    """Load the trained model of a run folder: the weights that did best on validation.
+    """Load the trained model of a run folder, with its best weights on validation.
 
     Parameters
     ----------
@@ -159,12 +174,19 @@ def load(run: str | os.PathLike[str] | Run, device: str = "cpu") -> Any:
     Returns
     -------
     nn.Module
-        The task's model in evaluation mode; for "text", one that can `generate`.
+        The task's model in evaluation mode; that of "text" can `generate`.
 
     Raises
     ------
     InputError
         For a folder that is not a run, or whose files are damaged.
+
+    Example
+    -------
+    >>> import plait, tempfile
+    >>> run = plait.train("nodes", data="karate", steps=5, out=tempfile.mkdtemp() + "/run")
+    >>> plait.load(run.path).training
+    False
     """
     run = _opened(run)
     return _loaded(run, run.model_path, device)
@@ -208,6 +230,24 @@ def score(
         "memory" `data` is lengths: see `plait.tasks.memory.scores.score_memory`. A "nodes" run
         has no other: see `plait.tasks.nodes.answers.score_trained`. For "scenes" `data` is a JSON
         file: see `plait.tasks.scenes.answers.score_scenes`.
+
+    Returns
+    -------
+    dict
+        The scores by name, the baselines' among them.
+
+    Raises
+    ------
+    InputError
+        For data that cannot be read, an option that is not for the task, and where the run's own
+        data is no longer what it was.
+
+    Example
+    -------
+    >>> import plait, tempfile
+    >>> run = plait.train("nodes", data="karate", steps=5, out=tempfile.mkdtemp() + "/run")
+    >>> 0 <= plait.score(run)["accuracy"] <= 1
+    True
     """
     run = _opened(run)
     config = _config_of(run)
@@ -223,7 +263,7 @@ def predictions(
     device: str = "cpu",
     **options: Any,
 ) -> Any:
-    """Give what the trained model of a run predicts, as a table of pandas.
+    """Return what the trained model of a run predicts, as a pandas DataFrame.
 
     Arguments and refusals are those of `predict`.
 
@@ -338,7 +378,7 @@ def _of_usable_facts(run: Run) -> Iterator[None]:
 
 
 def choose_device(name: str) -> torch.device:
-    """Give the device that "auto", "cpu" or "cuda" means here."""
+    """Return the device that "auto", "cpu" or "cuda" means here."""
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         raise InputError("--device cuda: torch finds no GPU here; use --device cpu")
@@ -346,12 +386,12 @@ def choose_device(name: str) -> torch.device:
 
 
 def set_threads(count: int) -> None:
-    """Let torch, and NumPy's linear algebra, use so many CPU threads; 0 leaves their choice."""
+    """Set the CPU threads of torch and of NumPy's linear algebra; 0 keeps their defaults."""
     if not 0 <= count <= 1024:
         raise InputError(f"--threads must be from 0 to 1024, not {count}")
     if count:
         torch.set_num_threads(count)
-        threadpool_limits(count, user_api="blas")  # its threads wait by spinning, also for others
+        threadpool_limits(count, user_api="blas")  # its threads spin while they wait
 
 
 def _opened(run: str | os.PathLike[str] | Run) -> Run:

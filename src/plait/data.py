@@ -1,9 +1,9 @@
-"""Finding data sets by name, and fetching those that can be had.
+"""Find data sets by name, and download them.
 
-The library ships no data of others. A text is found in this order: a file or folder at that path;
-`text/NAME.txt` under `$PLAIT_DATA`, or the three parts `text/NAME.train.txt`, `.valid.txt` and
-`.test.txt`; the same in the user's cache, which `plait data get` fills; a text that a package on
-this machine carries.
+The library ships no data of others. A text is looked up in this order: a file or folder at that
+path; `text/NAME.txt` under `$PLAIT_DATA`, or its parts `text/NAME.train.txt`, `.valid.txt` and
+`.test.txt`; the same in the user's cache, which `plait data get` fills; a text in an installed
+package.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from plait.memory import bytes_text, require_memory
 from plait.text_files import read_text_file, require_encoding
 
 MEMORY = 16.0
-"""Bytes of memory that a byte of a text takes: itself, its number, and those of the n-gram."""
+"""Bytes of memory per byte of a text: itself, its number, and the n-gram counts."""
 
 
 @dataclass(frozen=True)
@@ -61,25 +61,25 @@ LICENSED = {
     "ptb": "the Penn Treebank as prepared by Mikolov et al. (2010), 10,000 words; for those who "
     "have its licence from the Linguistic Data Consortium",
 }
-"""Texts that are found by name where the user has put them, and their terms."""
+"""Texts with a licence, which users install themselves, and their terms."""
 
 PARTS = ("train", "valid", "test")
 
 
 def cache_folder() -> Path:
-    """Give the folder that `plait data get` fills."""
+    """Return the folder that `plait data get` fills."""
     return Path(pooch.os_cache("plait"))
 
 
 def find_data(file: str) -> Path | None:
-    """Find a file under `$PLAIT_DATA` or in the cache."""
+    """Return the path of a file under `$PLAIT_DATA` or in the cache; None if it is in neither."""
     roots = [Path(os.environ["PLAIT_DATA"])] if os.environ.get("PLAIT_DATA") else []
     found = (root / file for root in [*roots, cache_folder()] if (root / file).is_file())
     return next(found, None)
 
 
 def require_data(file: str, whence: str) -> Path:
-    """Find a file as `find_data` does; `InputError` says where to put it, and whence it is."""
+    """Return the path of a file; if it is missing, `InputError` says where to put it."""
     path = find_data(file)
     if path is None:
         raise InputError(
@@ -90,38 +90,40 @@ def require_data(file: str, whence: str) -> Path:
 
 
 def get_data(name: str) -> Path:
-    """Fetch a data set into the cache, unless it is there, and give its place.
+    """Download a data set into the cache, unless it is there, and return its path.
 
     Raises
     ------
     InputError
-        For an unknown name, no way to the network, or a file that is not the one expected; the
-        message says where to put the file by hand.
+        For an unknown name, without network access, or if the checksum differs; the message says
+        where to put the file by hand.
     """
     if name in LICENSED:
-        raise InputError(f"{name} is not for everyone to fetch: {_by_hand(name)}")
+        raise InputError(f"{name} needs a licence: {_by_hand(name)}")
     if name not in DATA_SETS:
-        raise InputError(f"no data set {name!r} to get; there are {', '.join(DATA_SETS)}")
+        raise InputError(f"no data set named {name!r}; there are {', '.join(DATA_SETS)}")
     data = DATA_SETS[name]
     place = cache_folder() / data.file
-    pooch.get_logger().setLevel("ERROR")  # we say ourselves what went wrong
-    by_hand = f"fetch it by hand and put it at {place}"
+    pooch.get_logger().setLevel("ERROR")  # our own message says what is wrong
+    by_hand = f"download it yourself and put it at {place}"
     try:
         pooch.retrieve(data.url, data.sha256, fname=place.name, path=place.parent)
     except ValueError:  # the checksum
         raise InputError(
-            f"{data.url} no longer gives the file that was measured; give your own with --data"
+            f"{data.url} no longer has the expected file; give your own with --data"
         ) from None
     except (OSError, ImportError) as error:  # what requests raises are OSErrors
-        raise InputError(f"cannot fetch {data.url} ({type(error).__name__}); {by_hand}") from None
+        raise InputError(
+            f"cannot download {data.url} ({type(error).__name__}); {by_hand}"
+        ) from None
     return place
 
 
 @dataclass(frozen=True)
 class Text:
-    """A text and where it came from; `sha256` is of the characters in UTF-8.
+    """A text and its source; `sha256` is that of the characters in UTF-8.
 
-    `parts` are those to train on, to validate on and to test on, where the text comes in such.
+    `parts` are its training, validation and test parts, if it comes in parts.
     """
 
     name: str
@@ -131,7 +133,7 @@ class Text:
 
     @property
     def sha256(self) -> str:
-        """Tell whether two texts are the same."""
+        """The hash of the characters: equal for equal texts."""
         return hashlib.sha256(self.characters.encode()).hexdigest()
 
 

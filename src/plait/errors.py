@@ -1,10 +1,11 @@
-"""The one error that means: what you gave cannot be used, and here is the fix."""
+"""`InputError`: what the user gave cannot be used; the message says why, and the fix."""
 
 import re
 
 
 class InputError(ValueError):
-    r"""A mistake in what the user gave; the message is one line: what, where, and the fix.
+    r"""A mistake in what the user gave; the message is one line: what is wrong, where,
+    and the fix.
 
     The command line prints it and exits with code 2; from Python it is an ordinary `ValueError`.
     Names that users give may hold line breaks, which become spaces.

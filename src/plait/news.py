@@ -1,4 +1,4 @@
-"""News of what takes a while: told by a line of logging, from whatever depth it comes."""
+"""Messages about slow work, such as compiling, sent by logging from any module."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
@@ -23,7 +23,7 @@ class _Listener(logging.Handler):
         self.tell = tell
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Pass a line on."""
+        """Pass a message to the function."""
         self.tell(record.getMessage())
 
 

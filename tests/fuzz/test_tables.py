@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from plait.networks import read_network
+from plait.graph_data import read_labelled_graph
 from plait.tables import read_table
 from plait.tasks.forecast.graphs import read_graph
 from plait.tasks.forecast.series import read_series
@@ -40,9 +40,9 @@ PLACES = [
 READERS = {
     "table": (read_table, [*EDGES[:1], *NODES, *SERIES]),
     "numbers": (lambda path: read_table(path, texts=lambda names: names[:1]), NODES),
-    "edges": (read_network, EDGES),
-    "edges by number": (lambda path: read_network(path, source="1", target="2"), EDGES),
-    "nodes": (lambda path: read_network(path.with_name("edges.csv"), path), NODES),
+    "edges": (read_labelled_graph, EDGES),
+    "edges by number": (lambda path: read_labelled_graph(path, source="1", target="2"), EDGES),
+    "nodes": (lambda path: read_labelled_graph(path.with_name("edges.csv"), path), NODES),
     "series": (read_series, SERIES[:-1]),
     "series with gaps": (lambda path: read_series(path, missing=["-9999"], fill=True), SERIES[:-1]),
     "series with German days": (lambda path: read_series(path, "Datum"), SERIES[-1:]),

@@ -1,4 +1,4 @@
-"""Flags: those of several commands, and those that are fields of a configuration."""
+"""Flags shared by commands, and flags from the fields of a configuration."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -21,9 +21,9 @@ def whole_number(kind: Any, tokens: Sequence[Token]) -> int:
 
 
 Whole = Annotated[int, Parameter(converter=whole_number)]
-Seed = Annotated[int, Parameter(help="Decides what is drawn.", converter=whole_number)]
+Seed = Annotated[int, Parameter(help="Random seed.", converter=whole_number)]
 Device = Annotated[
-    Literal["auto", "cpu", "cuda"], Parameter(help="Where to compute; auto: a GPU if any.")
+    Literal["auto", "cpu", "cuda"], Parameter(help="Device; auto: a GPU if available.")
 ]
 Threads = Annotated[int, Parameter(help="CPU threads; 0: torch's choice.", converter=whole_number)]
 OPTIONAL_VALUES = {"--equations": ("text", "latex")}
@@ -52,7 +52,7 @@ Several = Annotated[list[str] | None, Parameter(negative="")]
 def with_flags(
     command: Callable[..., None], task: str, own: dict[str, tuple[Any, str, str]], text: str
 ) -> Callable[..., None]:
-    """Add to a command flags of its own and those of the task's configuration."""
+    """Return a command with its own flags and those of the task's configuration."""
     parameters = [
         _parameter(name, kind, text, name=f"--{flag}") for name, (kind, flag, text) in own.items()
     ]
@@ -64,7 +64,7 @@ def with_flags(
 
 
 def _flags(config: type[TrainingConfig]) -> list[inspect.Parameter]:
-    """Turn the fields into flags: the task's own first, then those of every training."""
+    """Return the fields as flags: the task's first, then those of every training."""
     shared = {f.name for f in fields(TrainingConfig)}
     own_group, shared_group = Group("Task", sort_key=1), Group("Training", sort_key=2)
 
@@ -81,7 +81,7 @@ def _flags(config: type[TrainingConfig]) -> list[inspect.Parameter]:
 
 
 def _parameter(field: str, kind: Any, text: str, **looks: Any) -> inspect.Parameter:
-    """Make a flag; its default None tells that it was not given."""
+    """Return a flag; None means that it was not given."""
     if kind is int:
         looks["converter"] = whole_number
     annotation = Annotated[kind | None, Parameter(help=text, **looks)]

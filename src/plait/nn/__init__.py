@@ -1,4 +1,4 @@
-"""The mathematics, usable alone: cells, operators, and the layers they make."""
+"""Cells, graph operators and the layers made of them; usable without the rest of Plait."""
 
 from plait.nn.attention import Attention
 from plait.nn.cell import Cell

@@ -1,4 +1,4 @@
-"""What a recurrent layer is called with, checked before anything is computed."""
+"""Checks of the arguments of a recurrent layer's call, before anything is computed."""
 
 from collections.abc import Sequence
 from typing import Any

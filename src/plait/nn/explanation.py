@@ -1,4 +1,4 @@
-"""Which kernel runs a layer, and why no faster one: what `Recurrent.explain` returns."""
+"""The text of `Recurrent.explain`: which kernel runs each layer, and why no faster one."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from plait.nn.graph import Graph
 
 def explain(layer: Any, graph: Graph | None, *, source: bool) -> str:
     """Describe the kernels of a `Recurrent`, layer by layer."""
-    said: Any = getattr(layer.operator, "explain", None)
+    describe: Any = getattr(layer.operator, "explain", None)
     lines: list[str] = []
     for k in range(layer.layers):
         one = layer.directions[k * layer.num_directions]
@@ -32,13 +32,13 @@ def explain(layer: Any, graph: Graph | None, *, source: bool) -> str:
         if compiled.kernel.name != plain.kernel.name:
             text = compiled.kernel.describe(one, Call(x, ()))
             lines.append(f"  under torch.compile: {text}")
-        if said is not None:
+        if describe is not None:
             for side, inputs, gates in (
                 ("input", width, one.gates),
                 ("recurrent", layer.hidden_size, one.recurrent_gates),
             ):
                 if gates:
-                    text = said(inputs, len(gates) * layer.hidden_size, graph)
+                    text = describe(inputs, len(gates) * layer.hidden_size, graph)
                     lines.append(f"  {side} side: {text}")
         written: Any = getattr(plain.kernel, "source", None)
         if source and written is not None:

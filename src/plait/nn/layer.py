@@ -1,4 +1,4 @@
-"""`Layer`: one layer in one direction, the part of `Recurrent` that owns weights."""
+"""`Layer`: one layer in one direction; the part of `Recurrent` that owns the weights."""
 
 import math
 from collections.abc import Sequence
@@ -74,7 +74,7 @@ class Layer(OperatorLayer, BoundCell):
             ("recurrent", self.recurrent, self.recurrent_gates),
         ):
             for name, weight in weights.items():
-                for gate in weight.chunk(len(gates)):  # [H, …]: each gate is drawn by itself
+                for gate in weight.chunk(len(gates)):  # [H, …]: each gate is initialised separately
                     if gate.numel() == 0:
                         continue
                     matrix = gate.view(len(gate), -1)

@@ -1,4 +1,4 @@
-"""Cells and operators by the names that a command line or a configuration uses."""
+"""Cells by the names that a command line or a configuration uses."""
 
 from collections.abc import Callable, Mapping
 
@@ -25,7 +25,7 @@ CELLS: dict[str, Callable[[], Cell]] = {
 
 
 def cell_named(name: str, cells: Mapping[str, Callable[[], Cell]] = CELLS) -> Cell:
-    """Make a cell from its name on the command line, among `cells`.
+    """Return a cell by its name on the command line, among `cells`.
 
     Raises `InputError` for a name that is not there.
 

@@ -202,7 +202,7 @@ BAD = {
     "quantiles": (["--quantiles", "0.9,0.5"], "--quantiles must rise and have 0.5 among them"),
     "no quantile": (["--quantiles", "0.5;0.9"], "--quantiles must be numbers between 0 and 1"),
     "heads": (["--operator", "attention", "--heads", "3"], "--heads 3 must divide --hidden-size 4"),
-    "one way": (["--directed"], "Chebyshev wants an undirected graph, and edge 0 → 1 has no rever"),
+    "one way": (["--directed"], "Chebyshev needs an undirected graph, and edge 0 → 1 has no rever"),
     "no neighbours": (
         ["--graph", "correlation", "--neighbours", "3"],
         "--neighbours 3 must be less",

@@ -7,13 +7,13 @@ import torch
 from scipy.stats import chisquare
 
 from plait.errors import InputError
-from plait.networks import Network, named_network
+from plait.graph_data import LabelledGraph, named_labelled_graph
 from plait.nn.graph import Graph
 from plait.tasks.links.parts import connections, cut, distinct_non_edges, non_edges, numbers_of
 
 
-def network(graph: Graph) -> Network:
-    return Network("own", "own.csv", tuple(map(str, range(graph.num_nodes))), graph)
+def network(graph: Graph) -> LabelledGraph:
+    return LabelledGraph("own", "own.csv", tuple(map(str, range(graph.num_nodes))), graph)
 
 
 def pairs_of(part: torch.Tensor) -> set[tuple[int, int]]:
@@ -24,7 +24,7 @@ def pairs_of(part: torch.Tensor) -> set[tuple[int, int]]:
 @pytest.mark.parametrize("name", ["karate", "florentine", "les-miserables", "davis"])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_every_connection_is_in_one_part_and_held_out_ones_are_not_in_the_graph(name, seed):
-    given = named_network(name)
+    given = named_labelled_graph(name)
     links = cut(given, 0.1, 0.2, seed)
     every = pairs_of(connections(given.graph)[0])
     parts = [pairs_of(part) for part in (links.train, links.valid, links.test)]
@@ -45,7 +45,7 @@ def test_every_connection_is_in_one_part_and_held_out_ones_are_not_in_the_graph(
 
 
 def test_a_seed_is_a_split():
-    karate = named_network("karate")
+    karate = named_labelled_graph("karate")
     a, b, c = (cut(karate, 0.1, 0.2, seed) for seed in (0, 0, 1))
     for name in ("train", "valid", "test", "valid_non", "test_non"):
         assert torch.equal(getattr(a, name), getattr(b, name))

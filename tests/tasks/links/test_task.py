@@ -10,7 +10,7 @@ import torch
 import plait
 from plait.cli import run as run_command
 from plait.data import find_data
-from plait.networks import named_network
+from plait.graph_data import named_labelled_graph
 from plait.tasks.links import task as links_task
 from plait.tasks.links.config import LinksConfig
 from plait.tasks.links.parts import TRAINING, cut, non_edges
@@ -127,7 +127,7 @@ def test_the_scores_beside_it(tmp_path):
     again = plait.score(run)
     assert again == {k: v for k, v in test.items() if k not in ("step", "kind", "best_step")}
     config = LinksConfig.from_dict(run.config)
-    links = cut(named_network("karate"), config.valid_share, config.test_share, config.seed)
+    links = cut(named_labelled_graph("karate"), config.valid_share, config.test_share, config.seed)
     model = plait.load(run)
     with torch.no_grad():
         logits = [model(None, links.graph, part) for part in (links.test, links.test_non)]
@@ -148,7 +148,7 @@ def test_the_remark_says_who_wins(tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--data", "kora"], "no network 'kora'; there are karate, "),
+        (["--data", "kora"], "no graph named 'kora'; there are karate, "),
         (["--data", "cora", "--edges", "e.csv"], "give --data or --edges, not both"),
         (["--nodes", "n.csv"], "--nodes goes with --edges"),
         (["--edges", "absent.csv"], "cannot read absent.csv: No such file"),

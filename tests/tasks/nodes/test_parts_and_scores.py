@@ -11,19 +11,21 @@ import torch
 
 from plait import Graph
 from plait.errors import InputError
-from plait.networks import Network, named_network
+from plait.graph_data import LabelledGraph, named_labelled_graph
 from plait.tasks.nodes.parts import cut
 from plait.tasks.nodes.scores import ALPHA, baselines, score_nodes, spread_labels
 
 
-def network(counts, unknown=0) -> Network:
+def network(counts, unknown=0) -> LabelledGraph:
     """Make a network without edges whose classes have so many nodes."""
     labels = torch.cat([torch.full((n,), k) for k, n in enumerate(counts)])
     labels = torch.cat([labels, torch.full((unknown,), -1)])
     ids = tuple(map(str, range(len(labels))))
     empty = torch.empty(2, 0, dtype=torch.long)
     classes = tuple("abcdef"[: len(counts)])
-    return Network("made", "made", ids, Graph(empty, num_nodes=len(ids)), None, labels, classes)
+    return LabelledGraph(
+        "made", "made", ids, Graph(empty, num_nodes=len(ids)), None, labels, classes
+    )
 
 
 def test_few_are_twenty_and_thirty_of_each_class():
@@ -56,8 +58,8 @@ def test_the_seed_decides_which():
 
 
 def test_the_published_parts_are_the_published_ones():
-    karate = named_network("karate")
-    assert cut(karate, "published", seed=5) is karate.parts
+    karate = named_labelled_graph("karate")
+    assert cut(karate, "published", seed=5) is karate.split
     with pytest.raises(InputError, match="nobody has published parts of made; give --split few"):
         cut(network([60, 60]), "published", 0)
 
@@ -100,16 +102,16 @@ def test_labels_spread_as_the_closed_form_says():
 
 
 def test_baselines_know_nothing_but_the_graph_or_nothing_at_all():
-    karate = named_network("karate")
-    found = baselines(karate, karate.parts.train, karate.parts.test)
+    karate = named_labelled_graph("karate")
+    found = baselines(karate, karate.split.train, karate.split.test)
     assert found["prior"] == 0.5
     assert found["spread_accuracy"] == 31 / 32
     # no label but those of the training nodes is looked at
     hidden = karate.labels.clone()
-    hidden[karate.parts.test] = 0
+    hidden[karate.split.test] = 0
     told = dataclasses.replace(karate, labels=hidden)
-    ours = spread_labels(told.graph, told.labels, karate.parts.train, 2)
-    assert torch.equal(ours, spread_labels(karate.graph, karate.labels, karate.parts.train, 2))
+    ours = spread_labels(told.graph, told.labels, karate.split.train, 2)
+    assert torch.equal(ours, spread_labels(karate.graph, karate.labels, karate.split.train, 2))
 
 
 @pytest.mark.skipif(
@@ -117,7 +119,7 @@ def test_baselines_know_nothing_but_the_graph_or_nothing_at_all():
     reason="PLAIT_DATA names no folder with graphs/planetoid/ind.cora.…",
 )
 def test_baselines_of_cora():
-    cora = named_network("cora")
-    found = baselines(cora, cora.parts.train, cora.parts.test)
+    cora = named_labelled_graph("cora")
+    found = baselines(cora, cora.split.train, cora.split.test)
     assert found["prior"] == pytest.approx(0.319)
     assert 0.70 < found["spread_accuracy"] < 0.73

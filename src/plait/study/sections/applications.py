@@ -13,7 +13,7 @@ from plait.api import predictions
 from plait.comparison.results import Result
 from plait.data import find_data
 from plait.figures import COLOURS, name_places
-from plait.networks import named_network
+from plait.graph_data import named_labelled_graph
 from plait.study.page import (
     Block,
     Paragraph,
@@ -188,7 +188,7 @@ def _suggestions(one: FinishedRuns) -> Any:
 
 def _draw(figure: Figure, result: Result) -> None:
     """Draw the graph, and over it the suggestions that score highest, each pair once."""
-    network = named_network("les-miserables")
+    network = named_labelled_graph("les-miserables")
     table = predictions(run_of(result), top=3).sort_values("score", ascending=False)
     pairs = list(dict.fromkeys(
         tuple(sorted(pair)) for pair in zip(table["node"], table["suggestion"], strict=True)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from plait.figures import COLOURS
-from plait.networks import named_network
+from plait.graph_data import named_labelled_graph
 from plait.nn.attention import neighbourhood_of
 from plait.nn.filters import GCN
 from plait.nn.graph import Graph
@@ -91,7 +91,7 @@ def render(
     runs: Mapping[str, FinishedRuns], size: Mapping[str, Any]
 ) -> tuple[Sequence[Block], Sequence[Finding]]:
     """Show which nodes a layer aggregates, and with which weights."""
-    graph, club = six_nodes(), named_network("karate").graph
+    graph, club = six_nodes(), named_labelled_graph("karate").graph
     measured = measure(runs["attention"], graph, club, size["nodes"])
     return blocks(graph, club, measured), findings(graph, measured)
 

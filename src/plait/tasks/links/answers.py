@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 from plait.errors import InputError
-from plait.networks import Network
+from plait.graph_data import LabelledGraph
 from plait.nn.graph import Graph
 from plait.tasks.links.config import LinksConfig
 from plait.tasks.links.model import LinksModel
@@ -102,6 +102,6 @@ def score_trained(
     return score_tested(model, features_of(network, device_of(model)), links, config)
 
 
-def _examples(network: Network) -> str:
+def _examples(network: LabelledGraph) -> str:
     ids = network.ids
     return f"ids are {', '.join(ids[:3])}, …, {ids[-1]}" if len(ids) > 3 else f"ids are {ids}"

@@ -32,10 +32,10 @@ class LinksModel(nn.Module):
     Example
     -------
     >>> import torch
-    >>> from plait.networks import named_network
+    >>> from plait.graph_data import named_labelled_graph
     >>> from plait.tasks.links.config import LinksConfig
     >>> from plait.tasks.links.model import LinksModel
-    >>> karate = named_network("karate")
+    >>> karate = named_labelled_graph("karate")
     >>> model = LinksModel(LinksConfig(), nodes=34, features=0)
     >>> model(None, karate.graph, torch.tensor([[0, 0], [1, 33]])).shape
     torch.Size([2])

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from plait.errors import InputError
-from plait.networks import Network
+from plait.graph_data import LabelledGraph
 from plait.nn.graph import Graph
 from plait.training.streams import random_generator
 
@@ -38,7 +38,7 @@ class Links:
     graph: Graph
 
 
-def cut(network: Network, valid_share: float, test_share: float, seed: int) -> Links:
+def cut(network: LabelledGraph, valid_share: float, test_share: float, seed: int) -> Links:
     """Hold connections out to validate and to test on, with as many pairs that are none.
 
     A connection is a pair of nodes with an edge in either direction; loops are left out.
@@ -50,9 +50,9 @@ def cut(network: Network, valid_share: float, test_share: float, seed: int) -> L
 
     Example
     -------
-    >>> from plait.networks import named_network
+    >>> from plait.graph_data import named_labelled_graph
     >>> from plait.tasks.links.parts import cut
-    >>> links = cut(named_network("karate"), 0.1, 0.2, seed=0)
+    >>> links = cut(named_labelled_graph("karate"), 0.1, 0.2, seed=0)
     >>> links.train.shape, links.test.shape, links.graph
     (torch.Size([2, 54]), torch.Size([2, 16]), Graph(num_nodes=34, num_edges=108))
     """

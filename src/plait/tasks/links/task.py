@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from plait.errors import InputError
 from plait.figures import Curve, draw_curves
-from plait.networks import Network, named_network, read_network
+from plait.graph_data import LabelledGraph, named_labelled_graph, read_labelled_graph
 from plait.tasks.beside import list_scores, verdict
 from plait.tasks.links.config import LinksConfig
 from plait.tasks.links.model import LinksModel
@@ -181,12 +181,12 @@ def score_held_out(
     return {"loss": _nats(a, b).item(), **score_pairs(a, b, k)}
 
 
-def network_of(config: LinksConfig) -> Network:
+def network_of(config: LinksConfig) -> LabelledGraph:
     """Read the network that a configuration names; `InputError` where it cannot be learnt from."""
     if config.edges:
-        network = read_network(config.edges, config.nodes or None, **config.reading)
+        network = read_labelled_graph(config.edges, config.nodes or None, **config.reading)
     else:
-        network = named_network(config.data)
+        network = named_labelled_graph(config.data)
     require_fitting(config.operator, network)
     return network
 

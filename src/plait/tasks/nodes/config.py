@@ -73,7 +73,7 @@ class NetworkConfig(TrainingConfig):
 
     @property
     def reading(self) -> dict[str, Any]:
-        """What `read_network` is told of the columns."""
+        """What `read_labelled_graph` is told of the columns."""
         from plait.columns import missing_texts  # brings NumPy, which --help does without
 
         columns = {"source": self.source, "target": self.target, "weight": self.weight}

@@ -28,10 +28,10 @@ class NodesModel(nn.Module):
 
     Example
     -------
-    >>> from plait.networks import named_network
+    >>> from plait.graph_data import named_labelled_graph
     >>> from plait.tasks.nodes.config import NodesConfig
     >>> from plait.tasks.nodes.model import NodesModel
-    >>> karate = named_network("karate")
+    >>> karate = named_labelled_graph("karate")
     >>> model = NodesModel(NodesConfig(hidden_size=8), nodes=34, features=0, classes=2)
     >>> model(None, karate.graph).shape
     torch.Size([34, 2])

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 from plait.errors import InputError
-from plait.networks import Network
+from plait.graph_data import LabelledGraph
 from plait.news import remark
 
 SPARSE = 0.05
 """Share of features that are not 0 below which they are kept sparse."""
 
 
-def features_of(network: Network, device: torch.device) -> Tensor | None:
+def features_of(network: LabelledGraph, device: torch.device) -> Tensor | None:
     """Put features on a device, sparse where nearly all are 0."""
     x = network.features
     if x is None:
@@ -22,7 +22,7 @@ def features_of(network: Network, device: torch.device) -> Tensor | None:
     return (x.to_sparse() if x.count_nonzero() < SPARSE * x.numel() else x).to(device)
 
 
-def require_fitting(operator: str, network: Network) -> None:
+def require_fitting(operator: str, network: LabelledGraph) -> None:
     """Refuse a graph that the operator cannot take, by the ids of an edge."""
     if operator in ("attention", "dense"):
         return
@@ -41,17 +41,17 @@ def require_fitting(operator: str, network: Network) -> None:
         )
 
 
-def _named(network: Network, edge: tuple[int, int]) -> str:
+def _named(network: LabelledGraph, edge: tuple[int, int]) -> str:
     return " → ".join(repr(network.ids[node]) for node in edge)
 
 
 def own_network(
-    read: Callable[[Any], Network],
+    read: Callable[[Any], LabelledGraph],
     config: Any,
     facts: Mapping[str, Any],
     data: str | None,
     task: str,
-) -> Network:
+) -> LabelledGraph:
     """Read a run's network again; `InputError` where it is another by now, or `data` is given."""
     if data is not None:
         raise InputError(f"a {task} run knows its own network and no other; leave --data out")

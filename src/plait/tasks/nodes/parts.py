@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from plait.errors import InputError
-from plait.networks import Network
-from plait.networks.network import UNKNOWN, Parts
+from plait.graph_data import LabelledGraph
+from plait.graph_data.labelled_graph import UNKNOWN, NodeSplit
 from plait.training.streams import random_generator
 
 TRAIN, VALID = 20, 30
@@ -20,12 +20,12 @@ STREAM = 1
 """Of random numbers; the others of a seed are for weights and dropout."""
 
 
-def cut(network: Network, how: str, seed: int) -> Parts:
+def cut(network: LabelledGraph, how: str, seed: int) -> NodeSplit:
     """Cut the nodes whose label is known into three.
 
     Parameters
     ----------
-    network : Network
+    network : LabelledGraph
     how : "published", "few" or "most"
         As others cut them; 20 and 30 of each class to train and validate on, all others to test
         on; or 60, 20 and 20 % of each class, a class of one or two nodes being trained on alone.
@@ -39,15 +39,15 @@ def cut(network: Network, how: str, seed: int) -> Parts:
 
     Example
     -------
-    >>> from plait.networks import named_network
+    >>> from plait.graph_data import named_labelled_graph
     >>> from plait.tasks.nodes.parts import cut
-    >>> [len(part) for part in cut(named_network("digits"), "few", seed=0)]
+    >>> [len(part) for part in cut(named_labelled_graph("digits"), "few", seed=0)]
     [200, 300, 1297]
     """
     if how == "published":
-        if network.parts is None:
+        if network.split is None:
             raise InputError(f"nobody has published parts of {network.name}; give --split few")
-        return network.parts
+        return network.split
     assert network.labels is not None
     drawn = random_generator(seed, 0, STREAM).permutation(len(network.labels))
     labels = network.labels.numpy()[drawn]
@@ -65,7 +65,7 @@ def cut(network: Network, how: str, seed: int) -> Parts:
             )
         for part, nodes in zip(parts, np.split(own, [train, train + valid]), strict=True):
             part.append(nodes)
-    found = Parts(*(torch.from_numpy(np.sort(np.concatenate(part))) for part in parts))
+    found = NodeSplit(*(torch.from_numpy(np.sort(np.concatenate(part))) for part in parts))
     if not len(found.test):
         known = int((network.labels != UNKNOWN).sum())
         raise InputError(

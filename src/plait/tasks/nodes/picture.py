@@ -14,8 +14,8 @@ from matplotlib.lines import Line2D
 from torch import Tensor
 
 from plait.figures import COLOURS, NAME, label, name_places, picture
-from plait.networks import Network
-from plait.networks.network import UNKNOWN, Parts
+from plait.graph_data import LabelledGraph
+from plait.graph_data.labelled_graph import UNKNOWN, NodeSplit
 
 WHOLE = 300
 """Nodes up to which a graph is laid out as a whole."""
@@ -37,7 +37,13 @@ LISTED = 20
 
 
 def draw_network(
-    network: Network, parts: Parts, heard: Tensor, logits: Tensor, path: Path, *, title: str
+    network: LabelledGraph,
+    parts: NodeSplit,
+    heard: Tensor,
+    logits: Tensor,
+    path: Path,
+    *,
+    title: str,
 ) -> None:
     """Draw the graph twice: every node in the colour of its given, and of its predicted label.
 
@@ -50,8 +56,8 @@ def draw_network(
 
     Parameters
     ----------
-    network : Network
-    parts : Parts
+    network : LabelledGraph
+    parts : NodeSplit
     heard : Tensor `[N, H]`
         What the last layer hears.
     logits : Tensor `[N, classes]`
@@ -114,7 +120,7 @@ def _colour(axes: Axes, labels: np.ndarray, xy: np.ndarray, size: float) -> None
         axes.scatter(*xy[labels == k].T, s=size, linewidths=0, zorder=2, **_look(int(k)))
 
 
-def _classes(network: Network, labels: Sequence[int]) -> list[Line2D]:
+def _classes(network: LabelledGraph, labels: Sequence[int]) -> list[Line2D]:
     """Give the legend's entries for the classes that are seen, the commonest of many."""
     count = Counter(int(k) for k in labels)
     listed = sorted(k for k, _ in count.most_common(LISTED))
@@ -144,13 +150,13 @@ def _entry(name: str, **look: Any) -> Line2D:
     return Line2D([], [], linestyle="", label=name, **look)
 
 
-def _sample(parts: Parts, N: int) -> np.ndarray:
+def _sample(parts: NodeSplit, N: int) -> np.ndarray:
     """Choose nodes, the same ones every time, those to test on first."""
     drawn = np.random.default_rng(0).permutation(N)
     return drawn[np.argsort(~np.isin(drawn, parts.test.numpy()), kind="stable")][:SHOWN]
 
 
-def _by_springs(network: Network) -> np.ndarray:
+def _by_springs(network: LabelledGraph) -> np.ndarray:
     """Give places `[N, 2]` where joined nodes pull one another."""
     graph = networkx.Graph()
     graph.add_nodes_from(range(network.graph.num_nodes))
@@ -166,7 +172,7 @@ def _by_likeness(heard: np.ndarray) -> np.ndarray:
     return TSNE(init="random", max_iter=500, random_state=0).fit_transform(heard)
 
 
-def _edges_among(network: Network, nodes: np.ndarray, xy: np.ndarray) -> np.ndarray:
+def _edges_among(network: LabelledGraph, nodes: np.ndarray, xy: np.ndarray) -> np.ndarray:
     """Give the edges whose two ends are shown, as lines `[E, 2, 2]`."""
     place = np.full(network.graph.num_nodes, -1)
     place[nodes] = np.arange(len(nodes))

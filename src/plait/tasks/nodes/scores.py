@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from plait.networks import Network
+from plait.graph_data import LabelledGraph
 from plait.nn.graph import Graph
 
 ALPHA = 0.9
@@ -34,7 +34,7 @@ def score_nodes(logits: Tensor, labels: Tensor, nodes: Tensor) -> dict[str, floa
     }
 
 
-def baselines(network: Network, train: Tensor, test: Tensor) -> Mapping[str, float]:
+def baselines(network: LabelledGraph, train: Tensor, test: Tensor) -> Mapping[str, float]:
     """Give the accuracies of those who learn nothing: `prior` and `spread_accuracy`.
 
     `prior` always says the class that is commonest in the test part itself, which is the most that

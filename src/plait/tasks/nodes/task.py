@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from plait.errors import InputError
 from plait.figures import Curve, draw_curves
-from plait.networks import Network, named_network, read_network
-from plait.networks.network import UNKNOWN
+from plait.graph_data import LabelledGraph, named_labelled_graph, read_labelled_graph
+from plait.graph_data.labelled_graph import UNKNOWN
 from plait.tasks.beside import list_scores, verdict
 from plait.tasks.nodes.config import NodesConfig
 from plait.tasks.nodes.model import NodesModel
@@ -161,15 +161,15 @@ def scores_alone(config: NodesConfig, device: torch.device) -> Mapping[str, floa
     return train_alone(_Alone, config, device)
 
 
-def network_of(config: NodesConfig) -> Network:
+def network_of(config: NodesConfig) -> LabelledGraph:
     """Read the network that a configuration names; `InputError` where it cannot be learnt from."""
     if config.edges:
-        network = read_network(
+        network = read_labelled_graph(
             config.edges, config.nodes, label=config.label, directed=config.directed,
             **config.reading,
         )  # fmt: skip
     else:
-        network = named_network(config.data)
+        network = named_labelled_graph(config.data)
     if not config.edges and network.labels is None:
         raise InputError(f"the network {config.data!r} has no labels; plait train links takes it")
     if len(network.classes) < 2:
@@ -182,16 +182,16 @@ def network_of(config: NodesConfig) -> Network:
     return network
 
 
-def split_of(config: NodesConfig, network: Network) -> str:
+def split_of(config: NodesConfig, network: LabelledGraph) -> str:
     """Say how the nodes are cut."""
     if config.split != "auto":
         return config.split
-    if network.parts is not None:
+    if network.split is not None:
         return "published"
     return "most" if config.edges else "few"
 
 
-def placed(network: Network, device: torch.device) -> tuple[Tensor | None, Any, Tensor]:
+def placed(network: LabelledGraph, device: torch.device) -> tuple[Tensor | None, Any, Tensor]:
     """Put features, graph and labels on a device."""
     assert network.labels is not None
     return features_of(network, device), network.graph.to(device), network.labels.to(device)

@@ -1,4 +1,4 @@
-"""Planetoid's files: pickles of Python 2, opened without letting them do anything."""
+"""Read Planetoid's files: pickles of Python 2, opened without running any code in them."""
 
 import pickle
 from collections import defaultdict
@@ -11,11 +11,11 @@ import scipy.sparse
 from plait.errors import InputError
 
 SCALARS = {"f4", "f8", "i4", "i8"}
-"""The kinds of numbers that the files hold."""
+"""The number types that the files contain."""
 
 
 class _Kind:
-    """The type of an array's numbers: its name, and the byte order that follows as a state."""
+    """The dtype of an array: its name; the byte order follows as its state."""
 
     def __init__(self, name: str, *_: Any) -> None:
         self.name, self.order = name, "<"
@@ -25,7 +25,7 @@ class _Kind:
 
 
 class _Array:
-    """An array; its shape, type and bytes follow as a state."""
+    """An array; its shape, dtype and bytes follow as its state."""
 
     content: np.ndarray
 
@@ -41,7 +41,7 @@ class _Array:
 
 
 class _Matrix:
-    """A sparse matrix; what it is made of follows as attributes."""
+    """A sparse matrix; its arrays follow as attributes."""
 
 
 ALLOWED = {
@@ -52,11 +52,11 @@ ALLOWED = {
     ("collections", "defaultdict"): defaultdict,
     ("__builtin__", "list"): list,
 }
-"""Every name that the files need, and what stands for it here."""
+"""Every global name that the files use, and its replacement here."""
 
 
 class _Unpickler(pickle.Unpickler):
-    """Refuses every name that is not allowed, before it is looked up."""
+    """Refuse every global name that is not in `ALLOWED`, before it is looked up."""
 
     def find_class(self, module_name: str, global_name: str) -> Any:
         try:
@@ -68,19 +68,19 @@ class _Unpickler(pickle.Unpickler):
 def read_planetoid(folder: Path, name: str) -> dict[str, Any]:
     """Read the files `ind.NAME.…` of Yang et al. (2016).
 
-    A pickle may name what is to be called while it is opened. Here it can name nothing but what
-    the published files need, and for each of these stands something that only holds numbers.
+    A pickle may name functions to call while it is loaded. Here only the names that the published
+    files use are allowed, and each is replaced by a class that only holds numbers.
 
     Returns
     -------
     dict
-        `x`, `allx`, `tx` (scipy CSR), `y`, `ally`, `ty` (arrays, a column a class), `graph`
+        `x`, `allx`, `tx` (scipy CSR), `y`, `ally`, `ty` (arrays, one column per class), `graph`
         (neighbours by node), `test.index` (integers).
 
     Raises
     ------
     InputError
-        For a file that is missing, damaged, or asks for anything else.
+        If a file is missing or damaged, or uses any other name.
     """
     read = {}
     for part, plain in FILES.items():
@@ -92,8 +92,8 @@ def read_planetoid(folder: Path, name: str) -> dict[str, Any]:
             raise InputError(f"cannot read {path}: {error.strerror}") from None
         except InputError as error:
             raise InputError(
-                f"{path} is not the published file: {error}; nothing of it was run, put the "
-                "published one there"
+                f"{path} is not the published file: {error}; none of it was run; put the "
+                "published file there"
             ) from None
         except Exception as error:  # a damaged pickle raises nearly anything
             raise InputError(f"{path} is damaged: {type(error).__name__}: {error}") from None
@@ -118,11 +118,11 @@ def _matrix(loaded: _Matrix) -> scipy.sparse.csr_matrix:
 
 
 def _neighbours(loaded: dict[Any, Any]) -> dict[int, list[int]]:
-    return {int(node): [int(n) for n in heard] for node, heard in loaded.items()}
+    return {int(node): [int(n) for n in neighbours] for node, neighbours in loaded.items()}
 
 
 FILES = {
     "x": _matrix, "allx": _matrix, "tx": _matrix, "y": _array, "ally": _array, "ty": _array,
     "graph": _neighbours,
 }  # fmt: skip
-"""The files, and how what was opened becomes what is given."""
+"""The files, and the function that converts the content of each."""

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from plait.errors import InputError
-from plait.networks import read_network
+from plait.graph_data import read_labelled_graph
 
 EDGES = "source,target\nann,bob\nbob,cem\n"
 NODES = "id,age,town,club\nann,31,x,red\nbob,40,y,blue\ncem,22,,\n"
@@ -22,7 +22,7 @@ def read(tmp_path):
         for path, content in zip(paths, (edges, nodes), strict=True):
             if content is not None:
                 path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return read_network(paths[0], None if nodes is None else paths[1], **options)
+        return read_labelled_graph(paths[0], None if nodes is None else paths[1], **options)
 
     return of
 
@@ -45,7 +45,7 @@ def test_nodes_and_edges_are_what_the_tables_say(read):
     expected = np.stack([(age - age.mean()) / age.std(), [1, 0, 0], [0, 1, 0]], 1)
     torch.testing.assert_close(network.features, torch.tensor(expected, dtype=torch.float32))
     assert (network.labels.tolist(), network.classes) == ([1, 0, -1], ("blue", "red"))
-    assert (network.name, network.notes, network.parts) == ("edges", (), None)
+    assert (network.name, network.notes, network.split) == ("edges", (), None)
 
 
 def test_edges_alone_name_their_nodes_as_they_come(read):
@@ -68,7 +68,7 @@ def test_of_two_ways_the_larger_weight_and_of_the_same_the_sum(read):
     assert edges_of(network)["a", "b"] == edges_of(network)["b", "a"] == 5
     assert edges_of(network)["b", "c"] == 4
     (note,) = network.notes
-    assert note == "1 edge stood there again, the weights summed; the first, 'b' → 'c', on line 6"
+    assert note == "1 duplicate edge merged, the weights summed; the first, 'b' → 'c', on line 6"
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ BAD_EDGES = {
     "no end": (EDGES + "cem,\n", "edges.csv, line 4: there is no node '' in "),
     "no header": (
         "ann,bob\nbob,cem\n",
-        "edges.csv has no column 'source'; its first line says ann, bob",
+        "edges.csv has no column 'source'; its first line has ann, bob",
     ),
     "no target": ("source,to\na,b\n", "edges.csv has no column 'target'; .* source, to"),
     "no weight": ("source,target,weight\nann,bob,1\nbob,cem,x\n", "line 3: the weight of 'bob' → "),
@@ -152,7 +152,7 @@ BAD_NODES = {
         {},
         "line 3: .*'bob' is 'old', and that of ot",
     ),
-    "a node twice": (NODES + "ann,1,x,red\n", {}, "line 5: node 'ann' stands there again, after l"),
+    "a node twice": (NODES + "ann,1,x,red\n", {}, "line 5: node 'ann' is a duplicate of l"),
     "no id": (NODES + ",1,x,red\n", {}, r"nodes.csv, line 5: the node has no id \(column 'id'\)"),
     "a long row": (NODES + "dan,1,x,red,\n", {}, "nodes.csv, line 5 has 5 columns, and line 1 nam"),
 }
@@ -175,14 +175,14 @@ def test_bad_nodes_are_refused_in_one_line(read, case):
 
 
 def test_a_column_of_too_many_texts_is_refused(read, monkeypatch):
-    monkeypatch.setattr("plait.networks.files.MOST_TEXTS", 1)
+    monkeypatch.setattr("plait.graph_data.files.MOST_TEXTS", 1)
     with pytest.raises(InputError, match="the column 'town' has 2 different texts, more than the"):
         read(EDGES, NODES)
 
 
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(InputError, match=r"cannot read .*edges\.csv: No such file"):
-        read_network(tmp_path / "edges.csv")
+        read_labelled_graph(tmp_path / "edges.csv")
 
 
 def test_the_index_of_a_table_is_no_feature(read):
@@ -239,7 +239,7 @@ def test_what_means_missing_is_said_and_the_mean_may_stand_in(read):
     known = np.array([20, 24, 22, 30, 25, 21])
     assert network.features[[1, 4]].tolist() == [[0.0], [0.0]]
     assert network.features[5].item() == pytest.approx((30 - known.mean()) / known.std())
-    assert network.notes == ("2 of 'age' missing, where the mean of the others stands",)
+    assert network.notes == ("2 of 'age' missing, replaced by the mean",)
 
 
 def test_texts_of_too_many_kinds_are_refused(read):

@@ -3,7 +3,7 @@
 import pytest
 
 from plait.errors import InputError
-from plait.networks.edges import read_edges
+from plait.graph_data.edges import read_edges
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ SNAP = "# Directed graph\n# FromNodeId\tToNodeId\n0\t1\n1\t2\n"
             "source = 'from', target = 'to'",
         ),
         ("SOURCE,Target\n0,1\n1,2\n", {}, "source = 'SOURCE', target = 'Target'"),
-        ("source,since,target\n0,9,1\n1,9,2\n", {}, "source, target, passed over: 'since'"),
+        ("source,since,target\n0,9,1\n1,9,2\n", {}, "source, target, ignored: 'since'"),
     ],
 )
 def test_which_columns_are_the_ends(read, content, columns, said):
@@ -57,10 +57,10 @@ def test_which_column_is_the_weight(read, content, columns):
 @pytest.mark.parametrize(
     ("content", "columns", "message"),
     [
-        (SNAP, {}, "has no column 'source'; its first line says 0, 1; say which column is the "
-         "source, with --source NAME, or --source 1 for its number where no line names"),
-        ("from,to,cost\na,b,5\n", {}, "has no column 'source'; its first line says from, to, cost"),
-        ("source,target\na,b\n", {"weight": "cost"}, "has no column 'cost'; its first line says"),
+        (SNAP, {}, "has no column 'source'; its first line has 0, 1; name the column of the "
+         "source with --source NAME, or --source 1 for its number if the table has no header"),
+        ("from,to,cost\na,b,5\n", {}, "has no column 'source'; its first line has from, to, cost"),
+        ("source,target\na,b\n", {"weight": "cost"}, "has no column 'cost'; its first line has"),
         ("source,target,Weight,WEIGHT\na,b,1,2\n", {}, "'Weight' and 'WEIGHT' both may be the wei"),
         ("source,target,weight\na,b,1e39\n", {}, "line 2: the weight of 'a' → 'b' is beyond ±1"),
     ],

@@ -1,4 +1,4 @@
-"""Edge lists: which column is which end, and what an edge weighs."""
+"""Read an edge list: which columns hold the source, the target and the weight."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from plait.errors import InputError
 from plait.tables import Cells, Row, cells_of, read_rows
 
 COMMENTS = "#%"
-"""What lines begin with that say something of an edge list, before it begins."""
+"""The first characters of comment lines above an edge list."""
 
 
 @dataclass(frozen=True)
 class Edges:
-    """Edges by the ids of their ends.
+    """Edges, by the ids of their source and target.
 
     Attributes
     ----------
@@ -25,7 +25,7 @@ class Edges:
     weight : float array `[E]`, or None
     lines : integer array `[E]`
     columns : str
-        How each column was read, for a person.
+        How each column was used, in words.
     """
 
     path: Path
@@ -35,40 +35,42 @@ class Edges:
     columns: str
 
     def at(self, row: int) -> str:
-        """Name the file and the line of an edge."""
+        """Return the file and the line of an edge."""
         return f"{self.path}, line {self.lines[row]}"
 
     def named(self, row: int) -> str:
-        """Name an edge by its ends."""
+        """Return an edge as "source → target"."""
         return " → ".join(repr(names[row]) for names in self.ends)
 
 
 def read_edges(
     path: Path, source: str = "", target: str = "", weight: str = "", encoding: str = "utf-8"
 ) -> Edges:
-    r"""Read an edge list: a table, its columns also divided by spaces, comments above it.
+    r"""Read an edge list: a table whose columns may also be separated by spaces.
+
+    Comment lines may precede it.
 
     Parameters
     ----------
     path : Path
     source, target : str
-        The columns of the ends, by name, or by number from 1 where no line names the columns.
-        Default: those named source and target.
+        The columns of source and target, by name, or by number from 1 if there is no header.
+        Default: the columns named source and target.
     weight : str
-        The column of weights. Default: the one named weight, if there is one.
+        The column of weights. Default: the column named weight, if there is one.
     encoding : str
         Of the file.
 
     Raises
     ------
     InputError
-        For what cannot be read; the message says file, line and column.
+        If the table cannot be read; the message names file, line and column.
 
     Example
     -------
     >>> import tempfile
     >>> from pathlib import Path
-    >>> from plait.networks.edges import read_edges
+    >>> from plait.graph_data.edges import read_edges
     >>> path = Path(tempfile.mkdtemp()) / "roads.txt"
     >>> _ = path.write_text("# FromNodeId\tToNodeId\n0\t1\n1\t2\n")
     >>> read_edges(path, source="1", target="2").ends
@@ -87,14 +89,14 @@ def read_edges(
     ]
     weighs = _column(cells, weight, "weight") if weight else cells.column("weight")
     kept = [*columns] if weighs is None else [*columns, weighs]
-    said = [
+    used = [
         end if cells.names[k] == end else f"{end} = {cells.names[k]!r}"
         for end, k in zip(("source", "target", "weight"), kept, strict=False)
     ]
     others = [repr(name) for k, name in enumerate(cells.names) if k not in kept]
-    said += [f"passed over: {', '.join(others[:5])}{', …' * (len(others) > 5)}"] if others else []
+    used += [f"ignored: {', '.join(others[:5])}{', …' * (len(others) > 5)}"] if others else []
     ends = cells.texts[:, columns[0]].tolist(), cells.texts[:, columns[1]].tolist()
-    edges = Edges(path, ends, None, cells.lines, ", ".join(said))
+    edges = Edges(path, ends, None, cells.lines, ", ".join(used))
     return edges if weighs is None else _weighted(edges, cells, weighs)
 
 
@@ -102,9 +104,9 @@ def _column(cells: Cells, name: str, end: str) -> int:
     found = cells.column(name)
     if found is None:
         raise InputError(
-            f"{cells.path} has no column {name!r}; its first line says {_listed(cells.names)}; say "
-            f"which column is the {end}, with --{end} NAME, or --{end} {_number(end)} for its "
-            "number where no line names the columns"
+            f"{cells.path} has no column {name!r}; its first line has {_listed(cells.names)}; name "
+            f"the column of the {end} with --{end} NAME, or --{end} {_number(end)} for its number "
+            "if the table has no header"
         )
     return found
 
@@ -126,7 +128,7 @@ def _weighted(edges: Edges, cells: Cells, column: int) -> Edges:
         )
     for row in np.flatnonzero(np.abs(weight) > LARGEST).tolist():
         raise InputError(
-            f"{edges.at(row)}: the weight of {edges.named(row)} is beyond ±{LARGEST:g}; give it in "
-            "a larger unit"
+            f"{edges.at(row)}: the weight of {edges.named(row)} is beyond ±{LARGEST:g}; use a "
+            "larger unit"
         )
     return Edges(edges.path, edges.ends, weight, edges.lines, edges.columns)

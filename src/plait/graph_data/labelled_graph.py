@@ -1,4 +1,4 @@
-"""`Network`: a graph whose nodes have names, features and labels."""
+"""`LabelledGraph`: a graph whose nodes have ids, features and labels."""
 
 import hashlib
 from collections.abc import Iterable
@@ -11,11 +11,11 @@ from torch import Tensor
 from plait.nn.graph import Graph
 
 UNKNOWN = -1
-"""The label of a node whose class nobody told."""
+"""The label of a node whose class is not known."""
 
 
-class Parts(NamedTuple):
-    """Numbers of the nodes to train on, to validate on, and to test on."""
+class NodeSplit(NamedTuple):
+    """Which nodes to train on, to validate on and to test on, by number."""
 
     train: Tensor
     valid: Tensor
@@ -23,8 +23,8 @@ class Parts(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Network:
-    """A graph and what is known of its nodes.
+class LabelledGraph:
+    """A graph, and the ids, features and labels of its nodes.
 
     Attributes
     ----------
@@ -32,23 +32,23 @@ class Network:
     source : str
         Where it came from.
     ids : tuple of str
-        What the user calls each node, in the order of their numbers.
+        The user's name for each node; node k is `ids[k]`.
     graph : Graph
     features : float Tensor `[N, F]`, or None
     labels : integer Tensor `[N]`, or None
-        Numbers of `classes`; −1 where it is unknown.
+        Indices into `classes`; −1 where the class is unknown.
     classes : tuple of str
-    parts : Parts or None
-        The published ones, where there are any.
+    split : NodeSplit or None
+        The published split, if there is one.
     notes : tuple of str
-        What a user may want to know of how it was read.
+        Remarks on how it was read, such as merged edges.
     columns : str
-        Of what was read from tables: what each column was taken for.
+        For tables: how each column was used.
 
     Example
     -------
-    >>> from plait.networks import named_network
-    >>> karate = named_network("karate")
+    >>> from plait.graph_data import named_labelled_graph
+    >>> karate = named_labelled_graph("karate")
     >>> karate.graph, karate.classes
     (Graph(num_nodes=34, num_edges=156), ('Mr. Hi', 'Officer'))
     """
@@ -60,13 +60,18 @@ class Network:
     features: Tensor | None = None
     labels: Tensor | None = None
     classes: tuple[str, ...] = ()
-    parts: Parts | None = None
+    split: NodeSplit | None = None
     notes: tuple[str, ...] = ()
     columns: str = ""
 
     @property
+    def parts(self) -> NodeSplit | None:
+        """The split, by the name that version 0.1.0 had for it."""
+        return self.split
+
+    @property
     def sha256(self) -> str:
-        """Tell whether two networks are the same: nodes, edges, features, labels."""
+        """The hash of nodes, edges, features and labels: equal for equal data."""
         text = "\0".join((*self.ids, "", *self.classes))
         total = hashlib.sha256(text.encode())
         for tensor in (self.graph.edge_index, self.graph.edge_weight, self.features, self.labels):
@@ -75,9 +80,10 @@ class Network:
 
 
 def numbered(labels: Iterable[str]) -> tuple[Tensor, tuple[str, ...]]:
-    """Give labels their numbers, and the classes in the order of those; empty ones are unknown.
+    """Return the class index of every label, and the classes; an empty label is unknown.
 
-    >>> from plait.networks.network import numbered
+
+    >>> from plait.graph_data.labelled_graph import numbered
     >>> numbered(["b", "", "a", "b"])
     (tensor([ 1, -1,  0,  1]), ('a', 'b'))
     """

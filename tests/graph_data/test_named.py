@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from plait.errors import InputError
-from plait.networks import NETWORKS, named_network
-from plait.networks.planetoid import ALLOWED, read_planetoid
+from plait.graph_data import NAMED_GRAPHS, named_labelled_graph
+from plait.graph_data.planetoid import ALLOWED, read_planetoid
 
 REAL = Path(os.environ.get("PLAIT_DATA", "no such folder"))
 FILES = ("x", "y", "allx", "ally", "tx", "ty", "graph", "test.index")
@@ -27,17 +27,17 @@ needs_amazon = pytest.mark.skipif(
 
 
 def test_karate_is_as_networkx_has_it():
-    karate = named_network("karate")
+    karate = named_labelled_graph("karate")
     club = networkx.karate_club_graph()
     assert (karate.graph.num_nodes, karate.graph.num_edges) == (34, 2 * 78)
     assert [karate.classes[k] for k in karate.labels] == [club.nodes[n]["club"] for n in club]
-    assert [karate.ids[n] for n in karate.parts.train] == ["0", "33"]
-    assert len(karate.parts.valid) == 0
-    assert sorted(torch.cat(karate.parts).tolist()) == list(range(34))
+    assert [karate.ids[n] for n in karate.split.train] == ["0", "33"]
+    assert len(karate.split.valid) == 0
+    assert sorted(torch.cat(karate.split).tolist()) == list(range(34))
 
 
 def test_digits_are_joined_with_their_like():
-    digits = named_network("digits")
+    digits = named_labelled_graph("digits")
     assert digits.features.shape == (1797, 64)
     assert digits.features.max() == 1
     source, target = digits.graph.edge_index
@@ -48,12 +48,12 @@ def test_digits_are_joined_with_their_like():
 @needs_cora
 def test_cora_is_the_published_one():
     """Counts of Yang et al. (2016), and the files read by Python's own unpickler."""
-    cora = named_network("cora")
+    cora = named_labelled_graph("cora")
     assert (cora.graph.num_nodes, cora.graph.num_edges) == (2708, 2 * 5278)
     assert cora.graph.asymmetric_edge is None
-    assert tuple(map(len, cora.parts)) == (140, 500, 1000)
-    assert cora.labels[cora.parts.train].bincount().tolist() == [20] * 7
-    assert len(torch.cat(cora.parts).unique()) == 1640
+    assert tuple(map(len, cora.split)) == (140, 500, 1000)
+    assert cora.labels[cora.split.train].bincount().tolist() == [20] * 7
+    assert len(torch.cat(cora.split).unique()) == 1640
     assert cora.features.shape == (2708, 1433)
     torch.testing.assert_close(cora.features.sum(1), torch.ones(2708))
     folder, trusted = REAL / "graphs/planetoid", {}
@@ -79,7 +79,7 @@ def test_cora_is_the_published_one():
 @needs_amazon
 def test_amazon_computers_is_the_published_one():
     """The largest part as Shchur et al. (2018) count it: 13,381 nodes, 245,778 edges, 767 words."""
-    network = named_network("amazon-computers")
+    network = named_labelled_graph("amazon-computers")
     source, target = network.graph.edge_index
     assert network.graph.num_nodes == 13_381
     assert int((source < target).sum()) == 245_778
@@ -129,7 +129,7 @@ def test_a_hostile_pickle_runs_nothing(planetoid, tmp_path, case, part):
     path = planetoid / f"ind.cora.{part}"
     path.write_bytes(hostile_pickles(mark)[case])
     with pytest.raises(InputError, match=f"{path} is not the published file: it asks for") as error:
-        named_network("cora")
+        named_labelled_graph("cora")
     assert "\n" not in str(error.value)
     assert not mark.exists()
 
@@ -145,17 +145,17 @@ def test_damaged_files_are_named(planetoid):
         whole = path.read_bytes()
         path.write_bytes(content)
         with pytest.raises(InputError, match=r"ind\.cora\.") as error:
-            named_network("cora")
+            named_labelled_graph("cora")
         assert "\n" not in str(error.value)
         path.write_bytes(whole)
     path.unlink()
     with pytest.raises(InputError, match=r"cannot read .*test\.index"):
-        named_network("cora")
+        named_labelled_graph("cora")
 
 
 def test_nothing_that_is_allowed_does_anything():
     """What stands for the allowed names holds numbers: none is a function of others."""
-    own = [kind for kind in ALLOWED.values() if kind.__module__ == "plait.networks.planetoid"]
+    own = [kind for kind in ALLOWED.values() if kind.__module__ == "plait.graph_data.planetoid"]
     assert len(ALLOWED) - len(own) == 2
     assert all(isinstance(kind, type) for kind in ALLOWED.values())
 
@@ -167,16 +167,18 @@ def test_an_archive_with_a_pickle_in_it_is_refused(tmp_path, monkeypatch):
     hostile[0] = Hostile(os.system, f"touch {mark}")
     np.savez(tmp_path / "graphs/amazon_computers.npz", adj_data=hostile)
     monkeypatch.setenv("PLAIT_DATA", str(tmp_path))
-    with pytest.raises(InputError, match=r"amazon_computers\.npz is damaged or another file"):
-        named_network("amazon-computers")
+    with pytest.raises(InputError, match=r"amazon_computers\.npz is damaged or not the right file"):
+        named_labelled_graph("amazon-computers")
     assert not mark.exists()
 
 
 def test_unknown_and_absent_networks(tmp_path, monkeypatch):
     monkeypatch.setenv("PLAIT_DATA", str(tmp_path))
     monkeypatch.setattr("plait.data.cache_folder", lambda: tmp_path / "cache")
-    with pytest.raises(InputError, match=f"no network 'kora'; there are {', '.join(NETWORKS)}"):
-        named_network("kora")
+    with pytest.raises(
+        InputError, match=f"no graph named 'kora'; there are {', '.join(NAMED_GRAPHS)}"
+    ):
+        named_labelled_graph("kora")
     for name, file in (("cora", "ind.cora.graph"), ("amazon-computers", "amazon_computers.npz")):
         with pytest.raises(InputError, match=f"{file} is not on this machine; put the file"):
-            named_network(name)
+            named_labelled_graph(name)
