@@ -136,7 +136,7 @@ def resume(run: str | os.PathLike[str] | Run, progress: Progress | None = None) 
     >>> import plait, tempfile
     >>> run = plait.train("nodes", data="karate", steps=5, out=tempfile.mkdtemp() + "/run")
     >>> before = run.records("test")
-    >>> plait.resume(run)                         # it is finished: nothing changes
+    >>> run = plait.resume(run)                   # it is finished: nothing changes
     >>> run.records("test") == before
     True
     """
