@@ -84,9 +84,7 @@ def test_a_long_text_is_printed_while_it_is_written(home, monkeypatch) -> None:
     monkeypatch.setattr("plait.tasks.text.writing.LONG", 299)
     words = ["generate", "run", "--prompt", "na", "--length", "300", "--seed", "2"]
     written: list[str] = []
-    monkeypatch.setattr(
-        "plait.tasks.text.writing.show", lambda text="", end="\n": written.append(text)
-    )
+    monkeypatch.setattr("plait.cli.writing.show", lambda text="", end="\n": written.append(text))
     typed(monkeypatch, Terminal("utf-8"), *words)
     assert "".join(written) == expected
     assert max(map(len, written)) == 64
