@@ -86,7 +86,7 @@ def test_a_long_text_is_printed_while_it_is_written(home, monkeypatch) -> None:
     written: list[str] = []
     monkeypatch.setattr("plait.cli.writing.show", lambda text="", end="\n": written.append(text))
     typed(monkeypatch, Terminal("utf-8"), *words)
-    assert "".join(written) == expected
+    assert "".join(written) == expected + "\n"
     assert max(map(len, written)) == 64
     assert LONG > 10_000
 
