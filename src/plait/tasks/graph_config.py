@@ -24,6 +24,10 @@ class GraphConfig(TrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.require_heads()
+
+    def require_heads(self) -> None:
+        """Refuse heads of attention that do not divide the width."""
         self.graph_options.require_width(self.hidden_size)
 
     @property
