@@ -58,7 +58,7 @@ class Task(ABC):
     monitor: str = "loss"
     lower_is_better: ClassVar[bool] = True
     without_graph: ClassVar[Mapping[str, Any]] = {}
-    unlike: ClassVar[str] = "that run's model has other sizes"
+    unlike: str = "that run's model has other sizes"
     source: str = "the data"
     units_per_step: int
     config: Any
@@ -165,8 +165,8 @@ class Task(ABC):
         """Return a short text that shows what the model does by now; empty: none."""
         return ""
 
-    def title(self) -> str:
-        """Return the title of the pictures."""
+    def title(self, test: Mapping[str, Any] | None) -> str:
+        """Return the title of the pictures; `test` are the test's scores, once known."""
         return f"{self.name}: {self.config.subject_name}"
 
     def curves(self, test: Mapping[str, Any] | None) -> Sequence[Any]:
@@ -183,7 +183,7 @@ class Task(ABC):
         if test is not None:
             with torch.no_grad():
                 self.draw_tested(test, path.parent)
-        draw_curves(records, self.curves(test), path, title=self.title())
+        draw_curves(records, self.curves(test), path, title=self.title(test))
 
     def draw_tested(self, test: Mapping[str, Any], folder: Path) -> None:
         """Draw more pictures into the run folder once the test is done."""

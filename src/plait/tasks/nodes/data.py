@@ -1,16 +1,42 @@
-"""What tasks over one network ask of it: that it fits, and that it is still the same one."""
+"""The graph of the nodes task and what it shares with the links task: reading, features, fit."""
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from plait.errors import InputError
-from plait.networks import Network
+from plait.networks import Network, named_network, read_network
+from plait.nn.filters import Chebyshev, Filter
+from plait.tasks.nodes.config import NetworkConfig, NodesConfig
 
 SPARSE = 0.05
 """Share of features that are not 0 below which they are kept sparse."""
+
+
+def labelled_graph(config: NodesConfig) -> Network:
+    """Read the graph that a configuration names.
+
+    Raises `InputError` where it cannot be learnt from.
+    """
+    network = read_graph(config, label=config.label, directed=config.directed)
+    if not config.edges and network.labels is None:
+        raise InputError(f"the network {config.data!r} has no labels; plait train links takes it")
+    if len(network.classes) < 2:
+        only = f"only the class {network.classes[0]!r}" if network.classes else "no labels"
+        raise InputError(
+            f"{config.nodes}: the column {config.label!r} has {only}; two classes at least are "
+            "needed to tell them apart"
+        )
+    require_fitting(config, network)
+    return network
+
+
+def read_graph(config: NetworkConfig, **own: Any) -> Network:
+    """Read a graph by name, or from the user's own tables; `own` are arguments for the latter."""
+    if not config.edges:
+        return named_network(config.data)
+    return read_network(config.edges, config.nodes or None, **own, **config.reading)
 
 
 def features_of(network: Network, device: torch.device) -> Tensor | None:
@@ -21,45 +47,39 @@ def features_of(network: Network, device: torch.device) -> Tensor | None:
     return (x.to_sparse() if x.count_nonzero() < SPARSE * x.numel() else x).to(device)
 
 
-def require_fitting(operator: str, network: Network) -> None:
+def count_features(network: Network) -> int:
+    """Return the number of features of a node."""
+    return 0 if network.features is None else network.features.shape[1]
+
+
+def require_fitting(config: NetworkConfig, network: Network) -> None:
     """Refuse a graph that the operator cannot take, by the ids of an edge."""
-    if operator in ("attention", "dense"):
+    operator = config.graph_options.make()
+    if not isinstance(operator, Filter):
         return
     edge = network.graph.negative_edge
     if edge is not None:
         raise InputError(
-            f"{network.source}: --operator {operator} wants weights of at least 0, and that "
+            f"{network.source}: --operator {config.operator} wants weights of at least 0, and that "
             f"of {_named(network, edge)} is less; drop such edges, or take --operator attention, "
             "which goes without weights"
         )
     edge = network.graph.asymmetric_edge
-    if operator == "chebyshev" and edge is not None:
+    if isinstance(operator, Chebyshev) and edge is not None:
         raise InputError(
-            f"{network.source}: --operator chebyshev wants an undirected graph, and "
+            f"{network.source}: --operator {config.operator} wants an undirected graph, and "
             f"{_named(network, edge)} has no way back; leave --directed out, or take another"
         )
 
 
+def describe_graph(network: Network, *more: str) -> dict[str, str]:
+    """Return what a summary says of a graph, by headings."""
+    features = count_features(network)
+    sizes = [f"{network.graph.num_nodes:,} nodes", f"{network.graph.num_edges:,} edges"]
+    sizes += [f"{features:,} features" if features else "no features", *more]
+    text = {"network": f"{network.source}: {', '.join(sizes)}"}
+    return text | ({"columns": network.columns} if network.columns else {})
+
+
 def _named(network: Network, edge: tuple[int, int]) -> str:
     return " → ".join(repr(network.ids[node]) for node in edge)
-
-
-def own_network(
-    read: Callable[[Any], Network],
-    config: Any,
-    facts: Mapping[str, Any],
-    data: str | None,
-    task: str,
-) -> Network:
-    """Read a run's network again; `InputError` where it is another by now, or `data` is given."""
-    if data is not None:
-        raise InputError(f"a {task} run knows its own network and no other; leave --data out")
-    network = read(config)
-    if network.sha256 != facts["sha256"]:
-        raise InputError(f"{network.source} is no longer the network that the run was trained on")
-    return network
-
-
-def device_of(model: torch.nn.Module) -> torch.device:
-    """Say where a model computes."""
-    return next(model.parameters()).device

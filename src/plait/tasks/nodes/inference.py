@@ -1,25 +1,19 @@
-"""What a trained run says of its nodes: `plait predict` and `plait score`."""
+"""`plait predict` of a trained model: a label for every node."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import pandas as pd
-import torch
 
 from plait.tasks.nodes.config import NodesConfig
 from plait.tasks.nodes.model import NodesModel
-from plait.tasks.nodes.network import device_of, own_network
-from plait.tasks.nodes.parts import cut
-from plait.tasks.nodes.scores import baselines, score_nodes
-from plait.tasks.nodes.task import network_of, placed, scores_alone, split_of
+from plait.tasks.nodes.task import NodesTask
 
 
-@torch.no_grad()
 def predict_nodes(
     model: NodesModel, config: NodesConfig, facts: Mapping[str, Any], data: str | None = None
 ) -> pd.DataFrame:
-    """Label every node of the run's own network, those without a label too.
+    """Label every node of the run's own graph, those without a label too.
 
     Parameters
     ----------
@@ -27,7 +21,7 @@ def predict_nodes(
     config, facts
         Of its run folder.
     data : None
-        A network of its own is what a run knows; anything else is refused.
+        A run knows its own graph alone.
 
     Returns
     -------
@@ -38,38 +32,14 @@ def predict_nodes(
     Raises
     ------
     InputError
-        Where the network is gone or is another by now.
+        Where the graph is gone or is another by now.
     """
-    network = own_network(network_of, config, facts, data, "nodes")
-    x, graph, _ = placed(network, device_of(model))
-    probability, label = model(x, graph).double().softmax(-1).max(-1)
+    task = NodesTask.restore(model, config, facts)
+    probability, label = model(task.x, task.graph).double().softmax(-1).max(-1)
     return pd.DataFrame(
         {
-            "id": network.ids,
-            "label": [network.classes[k] for k in label],
+            "id": task.network.ids,
+            "label": [task.network.classes[k] for k in label],
             "probability": probability.cpu().numpy(),
         }
     )
-
-
-@torch.no_grad()
-def score_trained(
-    model: NodesModel, config: NodesConfig, facts: Mapping[str, Any], data: str | None = None
-) -> dict[str, float]:
-    """Score the test nodes of the run's own network; arguments as in `predict_nodes`.
-
-    Returns
-    -------
-    dict
-        The scores of `score_nodes`, `prior` and `spread_accuracy`, and `dense_accuracy`, that of
-        the network without the graph, which is trained anew.
-    """
-    network = own_network(network_of, config, facts, data, "nodes")
-    parts = cut(network, split_of(config, network), config.seed)
-    x, graph, labels = placed(network, device_of(model))
-    scores = score_nodes(model(x, graph), labels, parts.test)
-    scores |= baselines(network, parts.train, parts.test)
-    if config.operator != "dense":
-        dense = scores_alone(replace(config, operator="dense"), device_of(model))
-        scores["dense_accuracy"] = dense["accuracy"]
-    return scores

@@ -8,6 +8,7 @@ import torch
 from plait.errors import InputError
 from plait.networks import Network
 from plait.networks.network import UNKNOWN, Parts
+from plait.tasks.nodes.config import NodesConfig
 from plait.training.streams import random_generator
 
 TRAIN, VALID = 20, 30
@@ -20,14 +21,14 @@ STREAM = 1
 """Of random numbers; the others of a seed are for weights and dropout."""
 
 
-def cut(network: Network, how: str, seed: int) -> Parts:
-    """Cut the nodes whose label is known into three.
+def split_nodes(network: Network, how: str, seed: int) -> Parts:
+    """Split the nodes whose label is known.
 
     Parameters
     ----------
     network : Network
     how : "published", "few" or "most"
-        As others cut them; 20 and 30 of each class to train and validate on, all others to test
+        As others split them; 20 and 30 of each class to train and validate on, all others to test
         on; or 60, 20 and 20 % of each class, a class of one or two nodes being trained on alone.
     seed : int
         Decides which, but for the published ones.
@@ -40,13 +41,13 @@ def cut(network: Network, how: str, seed: int) -> Parts:
     Example
     -------
     >>> from plait.networks import named_network
-    >>> from plait.tasks.nodes.parts import cut
-    >>> [len(part) for part in cut(named_network("digits"), "few", seed=0)]
+    >>> from plait.tasks.nodes.splits import split_nodes
+    >>> [len(part) for part in split_nodes(named_network("digits"), "few", seed=0)]
     [200, 300, 1297]
     """
     if how == "published":
         if network.parts is None:
-            raise InputError(f"nobody has published parts of {network.name}; give --split few")
+            raise InputError(f"there are no published parts of {network.name}; give --split few")
         return network.parts
     assert network.labels is not None
     drawn = random_generator(seed, 0, STREAM).permutation(len(network.labels))
@@ -72,3 +73,12 @@ def cut(network: Network, how: str, seed: int) -> Parts:
             f"{known} nodes with a label are too few to test on some: a class needs at least three"
         )
     return found
+
+
+def split_of(config: NodesConfig, network: Network) -> str:
+    """Return how the nodes are split: "published", "few" or "most"."""
+    if config.split != "auto":
+        return config.split
+    if network.parts is not None:
+        return "published"
+    return "most" if config.edges else "few"

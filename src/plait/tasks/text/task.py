@@ -181,7 +181,7 @@ class TextTask(Task):
         prompt = "" if self.vocabulary.unknown(SAMPLE_PROMPT) else SAMPLE_PROMPT
         return self.model.generate(prompt, SAMPLE_LENGTH, beta=SAMPLE_BETA, seed=self.config.seed)
 
-    def title(self) -> str:
+    def title(self, test: Mapping[str, Any] | None) -> str:
         """Return text, cell and sizes."""
         config = self.config
         return f"{self.text.name}: {config.cell}, {config.layers} × {config.hidden_size}"
