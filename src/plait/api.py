@@ -1,6 +1,5 @@
 """Every command as one call: `train`, `resume`, `load`, `score`, `predict`."""
 
-import inspect
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,8 +13,9 @@ from plait.news import heard_by
 from plait.tasks import (
     config_class,
     model_class,
-    predict_function,
-    score_function,
+    predict_trained,
+    require_predictions,
+    score_trained,
     task_class,
 )
 from plait.text_files import require_path
@@ -43,17 +43,17 @@ def train(
     Parameters
     ----------
     task : str
-        "text", "memory", "nodes", "forecast", "links", "digits", "scenes", "structure" or
-        "visits".
+        "text", "memory", "nodes", "forecast", "links", "digits", "scenes", "structure", "visits",
+        or one of an installed package.
     out : path
         The run folder, new. None: `runs/TASK-DATA` (or TASK-PROBLEM), with a number behind it if
         that is there.
     recipe : str
-        A named set of options, such as "report"; those given beside it override it.
+        A named set of options, such as "report"; those given too override it.
     from_run : path or Run
-        Begin with the weights of this run; its sizes are taken over.
+        Initialise the weights from this run; its sizes are taken over.
     progress : Progress
-        Who is told what happens; None: nobody.
+        Receives progress; None: silent.
     **options
         The fields of the task's configuration, as on the command line: `data`, `cell`, `steps`, …
 
@@ -88,7 +88,7 @@ def _train(
     progress: Progress,
     options: dict[str, Any],
 ) -> Run:
-    """Train, whoever listens."""
+    """Train; news goes to whoever receives it."""
     kind = config_class(task)
     earlier = None if from_run is None else _opened(from_run)
     if earlier is not None:
@@ -103,7 +103,7 @@ def _train(
     problem = make_task(task, config, None if earlier is None else earlier.facts)
     facts = dict(problem.facts())
     if earlier is not None:
-        problem.begin_with(load(earlier, _device_of(problem)))
+        problem.load_pretrained(load(earlier, _device_of(problem)))
         facts["began_with"] = str(earlier.path.absolute())
     run = Run.create(path, task, config, facts)
     _go(problem, run, progress, resume=False)
@@ -129,18 +129,12 @@ def resume(run: str | os.PathLike[str] | Run, progress: Progress | None = None) 
 
 
 def _resume(run: Run, progress: Progress) -> Run:
-    """Go on, whoever listens."""
+    """Resume; news goes to whoever receives it."""
     config = config_class(run.task).from_dict(run.config)
     problem = make_task(run.task, config, run.facts)
-    facts = problem.facts()
-    changed = ", ".join(k for k in facts if facts[k] != run.facts.get(k))
-    if changed:
-        raise InputError(
-            f"the data is not what {run.path} began with ({changed} differ); put it back, or "
-            "train anew"
-        )
+    problem.require_same(run.facts)
     if run.is_unbegun and "began_with" in run.facts:
-        problem.begin_with(load(run.facts["began_with"], _device_of(problem)))
+        problem.load_pretrained(load(run.facts["began_with"], _device_of(problem)))
     _go(problem, run, progress, resume=True)
     return run
 
@@ -195,16 +189,30 @@ def score(
         Other data, all of it; None: the run's test part.
     device : str
     **options
-        For "text": `skip_unknown`, `dynamic`; see `plait.tasks.text.heldout.score_text`. For
-        "memory" `data` is lengths: see `plait.tasks.memory.scores.score_memory`. A "nodes" run
-        has no other: see `plait.tasks.nodes.answers.score_trained`. For "scenes" `data` is a JSON
-        file: see `plait.tasks.scenes.answers.score_scenes`.
+        Those of the task, such as `skip_unknown` and `dynamic` of "text": see `plait score --help`.
+
+    Returns
+    -------
+    dict
+        The scores by name, the baselines' among them.
+
+    Raises
+    ------
+    InputError
+        For data that cannot be read, an option that is not for the task, and where the run's own
+        data is no longer what it was.
+
+    Example
+    -------
+    >>> import plait, tempfile
+    >>> run = plait.train("nodes", data="karate", steps=5, out=tempfile.mkdtemp() + "/run")
+    >>> 0 <= plait.score(run)["accuracy"] <= 1
+    True
     """
     run = _opened(run)
     config = config_class(run.task).from_dict(run.config)
-    function = score_function(run.task)
-    _require_known(function, options, run.task)
-    return function(load(run, device), config, run.facts, data, **options)
+    with torch.no_grad():
+        return score_trained(run.task, load(run, device), config, run.facts, data, **options)
 
 
 def predictions(
@@ -226,10 +234,10 @@ def predictions(
     (3, 5)
     """
     run = _opened(run)
-    function = predict_function(run.task)
     config = config_class(run.task).from_dict(run.config)
-    _require_known(function, options, run.task)
-    return function(load(run, device), config, run.facts, data, **options)
+    require_predictions(run.task)
+    with torch.no_grad():
+        return predict_trained(run.task, load(run, device), config, run.facts, data, **options)
 
 
 def predict(
@@ -246,16 +254,13 @@ def predict(
     ----------
     run : path or Run
     data : str
-        What to predict of; None: the run's own data. For "nodes" see
-        `plait.tasks.nodes.answers.predict_nodes`, for "scenes"
-        `plait.tasks.scenes.answers.predict_scenes`, for "visits"
-        `plait.tasks.visits.answers.predict_visits`.
+        What to predict of, where the task takes other data; None: the run's own.
     out : path
         The file, new; NAME.json holds a list of objects, any other a table as CSV. None:
         `predictions.csv` in the run folder.
     device : str
     **options
-        For "links": `node` and `top`; see `plait.tasks.links.answers.suggest_links`.
+        Those of the task, such as `node` and `top` of "links": see `plait predict --help`.
 
     Returns
     -------
@@ -324,14 +329,6 @@ def set_threads(count: int) -> None:
 
 def _opened(run: str | os.PathLike[str] | Run) -> Run:
     return run if isinstance(run, Run) else Run.open(Path(run))
-
-
-def _require_known(function: Any, options: Mapping[str, Any], task: str) -> None:
-    """Refuse options that a task's function does not take."""
-    for name in options:
-        if name not in inspect.signature(function).parameters:
-            flag = {"node": "for"}.get(name, name.replace("_", "-"))
-            raise InputError(f"--{flag} is not for {task!r} runs")
 
 
 def _require_same_sizes(

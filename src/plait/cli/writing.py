@@ -112,7 +112,7 @@ def generate(
     model = load(opened, str(choose_device(device)))
     if weights != "float32":
         from plait.tasks.text.config import TextConfig
-        from plait.tasks.text.heldout import cost_of_rounding
+        from plait.tasks.text.inference import cost_of_rounding
 
         trained, model = model, model.with_weights(weights)
         config = TextConfig.from_dict(opened.config)

@@ -4,7 +4,7 @@ A folder of this package, and a module that a package names in the entry-point g
 exports one `TASK`, a `TaskEntry`. README.md says what the files of a folder are.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pkgutil import iter_modules
@@ -84,7 +84,7 @@ def score_trained(
 ) -> dict[str, Any]:
     """Score a trained model, on other data where the task takes some, or on its own test part."""
     entry = _entry(task)
-    _require_known(entry, entry.score, options)
+    _require_known(entry, entry.score_options, options)
     if entry.score:
         return entry.part("score")(model, config, facts, data, **options)
     if data is not None:
@@ -102,11 +102,17 @@ def predict_trained(
 ) -> Any:
     """Return a trained model's predictions, a DataFrame; `InputError` where there are none."""
     entry = _entry(task)
-    function = entry.part("predict", f"{task} runs predict no table")
-    _require_known(entry, entry.predict, options)
+    require_predictions(task)
+    _require_known(entry, entry.predict_options, options)
     if data is not None and not entry.predict_data:
         raise InputError(f"a {task} run predicts for its own data alone; leave --data out")
-    return function(model, config, facts, data, **options)
+    return entry.part("predict")(model, config, facts, data, **options)
+
+
+def require_predictions(task: str) -> None:
+    """Refuse, with `InputError`, a task whose runs predict no table."""
+    if not _entry(task).predict:
+        raise InputError(f"{task} runs predict no table")
 
 
 def published_steps(task: str, config: TrainingConfig) -> Mapping[str, int]:
@@ -139,19 +145,13 @@ def _entry(task: str) -> TaskEntry:
     return TASKS[task]
 
 
-def _require_known(entry: TaskEntry, place: str, options: Mapping[str, Any]) -> None:
-    """Refuse options that a task's function does not take."""
-    import inspect
-
-    known: Mapping[str, Any] = {}
-    if place:
-        known = inspect.signature(entry.part("score" if place == entry.score else "predict")).parameters
-    flags = {
-        option.name: option.written
-        for other in TASKS.values()
-        for option in (*other.score_options, *other.predict_options)
-    }
+def _require_known(
+    entry: TaskEntry, known: Sequence[TaskOption], options: Mapping[str, Any]
+) -> None:
+    """Refuse options that a task does not have."""
+    everywhere = [o for e in TASKS.values() for o in (*e.score_options, *e.predict_options)]
+    written = {option.name: option.written for option in everywhere}
     for name in options:
-        if name not in known:
-            flag = flags.get(name, "--" + name.replace("_", "-"))
+        if name not in {option.name for option in known}:
+            flag = written.get(name, "--" + name.replace("_", "-"))
             raise InputError(f"{flag} is not for {entry.name!r} runs")

@@ -22,8 +22,9 @@ from plait.study.page import Block, Number, Picture, Table, Words, difference_of
 from plait.study.runs import Made, Wanted, config_of, model_of, run_of, source_of
 from plait.study.sections import memory, text
 from plait.tasks.memory.problems import problem_named
-from plait.tasks.memory.scores import batches_to_test_on, probe, score_batches
-from plait.tasks.text.heldout import parts_of
+from plait.tasks.memory.inference import probe
+from plait.tasks.memory.scores import batches_to_test_on, score_batches
+from plait.tasks.text.inference import splits_of
 from plait.tasks.text.scores import score_stream
 
 TITLE = "What the gates of an LSTM do"
@@ -276,7 +277,7 @@ def _score_strings(result: Result) -> Callable[[Any], float]:
 
 
 def _score_book(result: Result) -> Callable[[Any], float]:
-    _, validation, _ = parts_of(model_of(result), config_of(result), run_of(result).facts)
+    _, validation, _ = splits_of(model_of(result), config_of(result), run_of(result).facts)
     return lambda m: score_stream(m, validation[:SCORED])["bits_per_character"]
 
 
@@ -293,7 +294,7 @@ def _along_string(result: Result) -> tuple[list[str], Tensor]:
 def _along_text(result: Result) -> tuple[list[str], Tensor]:
     """Give characters of the validation part, and the last layer's gates along them."""
     model = model_of(result)
-    _, validation, _ = parts_of(model, config_of(result), run_of(result).facts)
+    _, validation, _ = splits_of(model, config_of(result), run_of(result).facts)
     read = validation[:LONG]
     free, cells = watched(model)
     free(read[:, None])

@@ -8,7 +8,7 @@ from plait.study.corpora import table_1
 from plait.study.page import Block, Number, Table, mean_of
 from plait.study.prose import accuracy_table, known_share, licence_share, listing, words_of
 from plait.study.runs import Made, Wanted, config_of, model_of, run_of, source_of
-from plait.tasks.text.heldout import parts_of
+from plait.tasks.text.inference import splits_of
 
 TITLE = "Sleeping beauty is"
 SAYS = """Trained on Grimms’ fairy tales and drawn at its temperature 3, the network goes on from
@@ -33,7 +33,7 @@ def tell(
     first = runs.results[0]
     model, config, facts = model_of(first), config_of(first), run_of(first).facts
     source, own = source_of(first), config.data == "grimm"
-    training, validation, testing = parts_of(model, config, facts)
+    training, validation, testing = splits_of(model, config, facts)
     licence = licence_share(model.vocabulary.decode(testing.tolist()))
     known = set(words_of(model.vocabulary.decode(training.tolist())))
     texts = model.generate(PROMPT, size["length"], beta=BETA, count=size["texts"],

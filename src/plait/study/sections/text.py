@@ -25,7 +25,7 @@ from plait.study.prose import (
     words_of,
 )
 from plait.study.runs import Made, Wanted, config_of, model_of, run_of, source_of, test_of
-from plait.tasks.text.heldout import parts_of
+from plait.tasks.text.inference import splits_of
 from plait.tasks.text.model import TextModel
 from plait.tasks.text.repetition import BETAS, SPAN, Repetition, measure_repetition
 
@@ -72,7 +72,7 @@ def tell(
     first = runs.results[0]
     model, config, facts = model_of(first), config_of(first), run_of(first).facts
     source, own = source_of(first), config.data == "democracy"
-    training, validation, testing = parts_of(model, config, facts)
+    training, validation, testing = splits_of(model, config, facts)
     licence = licence_share(model.vocabulary.decode(testing.tolist()))
     repeated = measure_repetition(model, config, facts, texts=size["texts"], length=size["length"])
     entropy = {beta: _entropy(model, validation[:READ], beta) for beta in (0.0, *BETAS)}
