@@ -21,7 +21,7 @@ import torch
 
 from plait.networks import named_network
 from plait.tasks.nodes.config import NodesConfig
-from plait.tasks.nodes.parts import cut
+from plait.tasks.nodes.splits import split_nodes
 from plait.tasks.nodes.scores import spread_labels
 from plait.tasks.nodes.task import scores_alone, split_of
 

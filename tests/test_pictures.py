@@ -23,16 +23,16 @@ from plait.figures import STYLE, Curve, draw_curves, label, name_places, picture
 from plait.inspection import draw_flows
 from plait.networks.network import Network, Parts
 from plait.study.page import drawing
-from plait.tasks.digits.picture import draw_sequences
+from plait.tasks.digits.figure import draw_sequences
 from plait.tasks.forecast.data import Cuts, Measured
-from plait.tasks.forecast.figures import draw_forecasts, draw_nodes
+from plait.tasks.forecast.figure import draw_forecasts, draw_nodes
 from plait.tasks.forecast.graphs import Joined
 from plait.tasks.forecast.scores import Forecasts
 from plait.tasks.forecast.series import Series
-from plait.tasks.nodes.picture import draw_network
-from plait.tasks.scenes.picture import draw_scenes
+from plait.tasks.nodes.figure import draw_network
+from plait.tasks.scenes.figure import draw_scenes
 from plait.tasks.scenes.scene import Scene, Scenes
-from plait.tasks.visits.picture import draw_scores
+from plait.tasks.visits.figure import draw_scores
 
 NAMES = {
     "dollars": "$50_$",

@@ -39,6 +39,7 @@ def train_alone(kind: type["Task"], config: Any, device: torch.device) -> dict[s
         task = kind(config, device)
         run = Run.create(Path(folder) / "run", task.name, config, task.facts())
         loop = Loop(task, run, Progress())
+        loop.progress.start(0, 0.0, [])
         loop.learn(stop)
         loop.load_best()
         with torch.no_grad():

@@ -157,7 +157,7 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(tmp_path, monkeypatch, ne
     run = plait.train("digits", out=tmp_path / "run", **options)
     logs = [{k: v for k, v in r.items() if k != "seconds"} for r in run.records()]
     (run.path / "checkpoint" / "step-00000004.safetensors").unlink()
-    run.cut_back(3)
+    run.truncate_log(3)
     plait.resume(run)
     assert [{k: v for k, v in r.items() if k != "seconds"} for r in run.records()] == logs
 

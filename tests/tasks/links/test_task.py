@@ -13,8 +13,8 @@ from plait.data import find_data
 from plait.networks import named_network
 from plait.tasks.links import task as links_task
 from plait.tasks.links.config import LinksConfig
-from plait.tasks.links.parts import TRAINING, cut, non_edges
 from plait.tasks.links.scores import score_pairs
+from plait.tasks.links.splits import TRAINING, cut, non_edges
 from plait.tasks.links.task import LinksTask
 from plait.training.checkpoint import load_tensors
 from plait.training.loop import seed_all
@@ -76,7 +76,7 @@ def test_held_out_connections_are_drawn_as_often_as_any_other_pair():
 
 def test_the_loss_is_the_mean_of_minus_the_logarithms():
     task = made(dropout=0.0)
-    loss, scores, _ = task.loss(3, ())
+    loss, scores, _ = task.loss(task.model, task.batch(3), ())
     others = non_edges(random_generator(0, 3, TRAINING), 54, 34, task.taken)
     logits = [
         task.model(None, task.graph, torch.as_tensor(pairs)).detach()
@@ -139,8 +139,8 @@ def test_the_remark_says_who_wins(tmp_path):
     task = made()
     scores = {"auc": 0.9, "dense_auc": 0.8, "common_neighbours_auc": 0.7, "adamic_adar_auc": 0.85,
               "degree_auc": 0.6}  # fmt: skip
-    assert "nothing is gained" not in task.remark(scores)
-    worse = task.remark(scores | {"auc": 0.84})
+    assert "nothing is gained" not in task.interpret(scores)
+    worse = task.interpret(scores | {"auc": 0.84})
     assert worse.endswith("Adamic–Adar does as well or better: nothing is gained here")
     assert "84.0%" in worse
 

@@ -123,7 +123,7 @@ def test_every_operator_learns_what_it_can_hear(tables, operator):
 def test_the_loss_is_that_of_the_training_nodes_and_the_penalty():
     ours = task(dropout=0.0, penalty=0.1)
     ours.model.train()
-    loss, scores, carry = ours.loss(1, ())
+    loss, scores, carry = ours.loss(ours.model, ours.batch(1), ())
     logits = ours.model(None, ours.graph)
     told = F.cross_entropy(logits[[0, 33]], torch.tensor([0, 1]))
     own, first = ours.model.own, ours.model.layers[0].weights["weight"]
@@ -141,7 +141,7 @@ def test_labels_to_test_on_are_never_looked_at(tables, monkeypatch):
     second.model.load_state_dict(first.model.state_dict())
     for ours in (first, second):
         torch.manual_seed(1)
-        ours.loss(1, ())[0].backward()
+        ours.loss(ours.model, ours.batch(1), ())[0].backward()
         ours.model.eval()
     for p, q in zip(first.model.parameters(), second.model.parameters(), strict=True):
         assert torch.equal(p.grad, q.grad)
@@ -167,7 +167,7 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(tables, tmp_path, operato
     logs = [{k: v for k, v in r.items() if k != "seconds"} for r in run.records()]
     weights = plait.load(run).state_dict()
     (run.path / "checkpoint" / "step-00000012.safetensors").unlink()
-    run.cut_back(11)
+    run.truncate_log(11)
     plait.resume(run)
     assert [{k: v for k, v in r.items() if k != "seconds"} for r in run.records()] == logs
     again = plait.load(run).state_dict()
@@ -199,7 +199,7 @@ def test_karate_without_validation_nodes(tmp_path, capsys):
     assert "validation: none; the weights that do best on the training" in capsys.readouterr().out
     (test,) = Run.open(tmp_path / "run").records("test")
     assert test["accuracy"] >= 30 / 32
-    assert "nothing is gained here" in task().remark({**test, "accuracy": test["spread_accuracy"]})
+    assert "nothing is gained here" in task().interpret({**test, "accuracy": test["spread_accuracy"]})
 
 
 def test_weights_begin_another_split(tables, tmp_path):
@@ -215,7 +215,7 @@ def test_weights_begin_another_split(tables, tmp_path):
 
 
 def test_the_picture_of_a_larger_graph(tmp_path):
-    from plait.tasks.nodes.picture import _sample, draw_network
+    from plait.tasks.nodes.figure import _sample, draw_network
 
     ours = task(data="digits", split="few")
     nodes = _sample(ours.parts, 1797)

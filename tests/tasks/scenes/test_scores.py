@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from plait.errors import InputError
+from plait.tasks.scenes.data import as_known, parts
 from plait.tasks.scenes.generator import generate_scenes
 from plait.tasks.scenes.scene import Scenes, pairs_of
 from plait.tasks.scenes.scores import frequencies, likeliest, recall, score_relations
-from plait.tasks.scenes.sources import as_known, parts
 
 
 def recall_by_hand(p, labels, k, one_a_pair):

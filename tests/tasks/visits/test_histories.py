@@ -9,6 +9,7 @@ import pytest
 
 from plait.errors import InputError
 from plait.tasks.visits.config import VisitsConfig
+from plait.tasks.visits.data import best_chances, source_of
 from plait.tasks.visits.events import COLUMNS
 from plait.tasks.visits.generated import GIVEN, STRAY, Hospital
 from plait.tasks.visits.histories import (
@@ -18,7 +19,6 @@ from plait.tasks.visits.histories import (
     related_codes,
     split,
 )
-from plait.tasks.visits.source import best_chances, source_of
 
 ROWS = [
     ("b", 4, "drug", "y"), ("b", 2, "drug", "x"), ("b", 2, "drug", "x"), ("b", 9, "diagnosis", "x"),

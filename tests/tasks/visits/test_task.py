@@ -46,14 +46,14 @@ def test_a_run_is_tested_beside_all_baselines_and_the_best_possible(run):
 def test_a_resumed_run_ends_where_an_unbroken_one_does(run):
     logs = [{k: v for k, v in r.items() if k != "seconds"} for r in run.records()]
     (run.path / "checkpoint" / "step-00000006.safetensors").unlink()
-    run.cut_back(5)
+    run.truncate_log(5)
     plait.resume(run)
     assert [{k: v for k, v in r.items() if k != "seconds"} for r in run.records()] == logs
 
 
 def test_the_threshold_of_the_best_weights_is_kept(run):
     task = VisitsTask(VisitsConfig.from_dict(run.config), torch.device("cpu"))
-    task.begin_with(plait.load(run))
+    task.load_pretrained(plait.load(run))
     before = float(task.model.threshold)
     task.model.eval()
     best = max(run.records("valid"), key=lambda r: r["jaccard"])
@@ -64,7 +64,7 @@ def test_the_threshold_of_the_best_weights_is_kept(run):
 def test_the_test_part_is_scored_with_the_threshold_of_the_validation_part(run):
     (test,) = run.records("test")
     task = VisitsTask(VisitsConfig.from_dict(run.config), torch.device("cpu"))
-    task.begin_with(plait.load(run))
+    task.load_pretrained(plait.load(run))
     task.model.eval()
     chances = chances_of(task.model, task.views, task.parts.test)
     truth = targets_of(task.histories, task.parts.test)
@@ -80,7 +80,7 @@ def test_weights_begin_a_run_of_the_same_codes_alone(run, tmp_path):
     codes = plait.load(run).codes
     if other.model.codes != codes:
         with pytest.raises(InputError, match="knows other codes"):
-            other.begin_with(plait.load(run))
+            other.load_pretrained(plait.load(run))
     further = plait.train("visits", out=tmp_path / "b", from_run=run, patients=30, steps=1,
                           batch_size=4, lr=0.0)  # fmt: skip
     ours, theirs = plait.load(further).state_dict(), plait.load(run).state_dict()

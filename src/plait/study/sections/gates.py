@@ -21,8 +21,8 @@ from plait.study.claims import Answer, answer, below, verdict_of
 from plait.study.page import Block, Number, Picture, Table, Words, difference_of, drawing
 from plait.study.runs import Made, Wanted, config_of, model_of, run_of, source_of
 from plait.study.sections import memory, text
-from plait.tasks.memory.problems import problem_named
 from plait.tasks.memory.inference import probe
+from plait.tasks.memory.problems import problem_named
 from plait.tasks.memory.scores import batches_to_test_on, score_batches
 from plait.tasks.text.inference import splits_of
 from plait.tasks.text.scores import score_stream

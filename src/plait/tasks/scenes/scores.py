@@ -1,4 +1,4 @@
-"""How well relations are found: recall among the likeliest, and what counting alone finds."""
+"""How well relations are found: recall among the likeliest."""
 
 from collections.abc import Iterable, Sequence
 
@@ -15,7 +15,7 @@ KS = (20, 50)
 
 
 def recall(p: np.ndarray, labels: np.ndarray, k: int, *, one_a_pair: bool) -> float:
-    """Share of a scene's labelled relations among its k likeliest (Lu et al. 2016).
+    """Return the share of a scene's labelled relations among its k likeliest (Lu et al. 2016).
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def recall(p: np.ndarray, labels: np.ndarray, k: int, *, one_a_pair: bool) -> fl
 
 
 def found(p: np.ndarray, labels: np.ndarray, k: int, *, one_a_pair: bool) -> np.ndarray:
-    """Which labelled relations are among the k likeliest, `[P, predicates]`."""
+    """Mark the labelled relations among the k likeliest, `[P, predicates]`."""
     return labels & likeliest(p, k, one_a_pair=one_a_pair)
 
 
@@ -62,10 +62,10 @@ def score_relations(
     Returns
     -------
     dict
-        `loss`: nats a pair and predicate. `recall_at_20`, `recall_at_50`: means over the scenes of
-        `recall` with one predicate a pair; `free_recall_at_…` without that. With `of_predicates`,
+        `loss`: nats per pair and predicate. `recall_at_20`, `recall_at_50`: means over the scenes of
+        `recall` with one predicate per pair; `free_recall_at_…` without that. With `of_predicates`,
         `recall_at_50_of_…`: share of the labelled relations of one predicate, in all scenes, that
-        are among the first 50 of their scene, several predicates a pair.
+        are among the first 50 of their scene, several predicates per pair.
     """
     labels = [scene.labels(len(scenes.predicates)) for scene in scenes.scenes]
     every, truth = np.concatenate(p), np.concatenate(labels)
@@ -85,4 +85,12 @@ def score_relations(
     return scores
 
 
+@torch.no_grad()
+def probabilities(model: ScenesModel, batches: Iterable[Batch]) -> list[np.ndarray]:
+    """Return the model's probabilities, `[P, predicates]` for each scene."""
+    return [q for batch in batches for q in split(model(batch), batch)]
 
+
+def split(logits: Tensor, batch: Batch) -> list[np.ndarray]:
+    """Turn logits of a batch into probabilities, scene by scene."""
+    return [q.double().numpy() for q in logits.detach().sigmoid().cpu().split(batch.sizes)]

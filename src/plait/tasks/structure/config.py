@@ -8,7 +8,6 @@ from plait.errors import InputError
 from plait.nn.registry import CELLS, OPERATORS, GraphOptions, operator_names
 from plait.training.config import TrainingConfig, option
 
-
 SEARCHES = ("bfs", "dfs")
 """Orders in which nodes are read one by one: breadth first, depth first."""
 

@@ -9,11 +9,11 @@ from torch import Tensor
 from plait.data import read_text
 from plait.errors import InputError
 from plait.tasks.splits import Splits
+from plait.tasks.text.baselines import ngram_baseline
 from plait.tasks.text.batches import Windows
 from plait.tasks.text.config import TextConfig
 from plait.tasks.text.dynamic import score_dynamic
 from plait.tasks.text.model import TextModel
-from plait.tasks.text.baselines import ngram_baseline
 from plait.tasks.text.scores import score_stream, unknown_share
 from plait.tasks.text.task import TextTask
 from plait.training.task import device_of

@@ -12,11 +12,10 @@ from torch.nn import functional as F
 from plait.errors import InputError
 from plait.figures import Curve
 from plait.memory import require_memory
-from plait.tasks.text.batches import StatefulStreams, Windows
-from plait.tasks.text.config import TextConfig
-from plait.tasks.text.model import TextModel
 from plait.tasks.text.baselines import ngram_baseline
+from plait.tasks.text.batches import StatefulStreams, Windows
 from plait.tasks.text.data import encode_splits, text_of, vocabulary_of
+from plait.tasks.text.model import TextModel
 from plait.tasks.text.scores import score_stream, symbols_per_character, unknown_share
 from plait.tasks.text.words import Words
 from plait.training.task import Carry, Task, count_weights

@@ -13,6 +13,7 @@ from plait.tasks.visits.config import VisitsConfig
 from plait.tasks.visits.histories import Histories
 from plait.zoo import rgnn
 
+
 class VisitsModel(nn.Module):
     """`plait.zoo.rgnn` over the codes of a run, with the threshold that did best on validation.
 

@@ -9,7 +9,7 @@ from scipy.stats import chisquare
 from plait.errors import InputError
 from plait.networks import Network, named_network
 from plait.nn.graph import Graph
-from plait.tasks.links.parts import connections, cut, distinct_non_edges, non_edges, numbers_of
+from plait.tasks.links.splits import connections, cut, distinct_non_edges, non_edges, numbers_of
 
 
 def network(graph: Graph) -> Network:

@@ -11,10 +11,10 @@ from torch.nn import functional as F
 
 import plait
 from plait.errors import InputError
+from plait.tasks.text.baselines import ngram_baseline
+from plait.tasks.text.data import split
 from plait.tasks.text.dynamic import SEGMENT, score_dynamic
-from plait.tasks.text.heldout import CHOOSING, RATES
-from plait.tasks.text.ngram import ngram_baseline
-from plait.tasks.text.parts import split
+from plait.tasks.text.inference import CHOOSING, RATES
 from plait.tasks.text.scores import score_stream
 from plait.training.run import Run
 

@@ -12,7 +12,6 @@ import torch
 from plait import Graph
 from plait.errors import InputError
 from plait.networks import Network, named_network
-from plait.tasks.nodes.parts import cut
 from plait.tasks.nodes.scores import ALPHA, baselines, score_nodes, spread_labels
 
 
