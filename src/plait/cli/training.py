@@ -43,7 +43,7 @@ def _train_command(task: str) -> Callable[..., None]:
     subject = config_class(task).subject.upper()
     own = {
         "out": (Path, "out", f"The run folder, new. Default: runs/{task}-{subject}."),
-        "from_run": (Path, "from", "A run folder whose weights to begin with."),
+        "from_run": (Path, "from", "A run folder to initialise the weights from."),
         **_recipe(task),
     }
     return with_flags(command, task, own, TASKS[task].help)
@@ -97,12 +97,12 @@ def _compare_command(task: str) -> Callable[..., None]:
         "reach": (float, "reach", "Tell when the score comes to this. Default: accuracy 0.99."),
     }
     names = {f.name for f in fields(config_class(task))}
-    kinds = {"cell": "lstm,gru", "operator": "gcn,attention", "network": "gcn,lstm-bfs"}
-    kind = next(name for name in kinds if name in names)
+    examples = {"cell": "lstm,gru", "operator": "gcn,attention", "network": "gcn,lstm-bfs"}
+    varied = next((f"{name}={examples[name]}" for name in examples if name in names), "lr=0.01,0.001")
+    size = "--vary hidden_size=64,128 " if "hidden_size" in names else ""
     text = (
         f"Train on {task} with every combination of values and seeds; tables and a picture.\n\n"
-        f"Example: plait compare {task} --vary {kind}={kinds[kind]} --vary hidden_size=64,128 "
-        "--seeds 3 --jobs 2 --out runs/grid"
+        f"Example: plait compare {task} --vary {varied} {size}--seeds 3 --jobs 2 --out runs/grid"
     )
     return with_flags(command, task, own, text)
 
