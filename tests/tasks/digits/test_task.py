@@ -11,17 +11,10 @@ from torch.nn import functional as F
 
 import plait
 from plait.cli import run as run_command
+from plait.tasks.digits.baselines import Baselines, score_baselines
 from plait.tasks.digits.config import DigitsConfig
-from plait.tasks.digits.scores import (
-    FITTING,
-    TEST,
-    TRAINING,
-    VALIDATION,
-    Baselines,
-    score,
-    score_baselines,
-    sequences,
-)
+from plait.tasks.digits.data import FITTING, TEST, TRAINING, VALIDATION, sequences
+from plait.tasks.digits.scores import score
 from plait.tasks.digits.task import DigitsTask
 
 CPU = torch.device("cpu")

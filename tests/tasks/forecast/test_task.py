@@ -131,7 +131,10 @@ def test_scale_and_correlations_know_the_training_part_only():
     assert torch.equal(task.model.edge_weight, other.model.edge_weight)
     assert not np.array_equal(task.data.series.values, other.data.series.values)
     for step in range(1, 5):  # and what is trained on lies there too
-        assert task.loss(task.model, task.batch(step), ())[0] == other.loss(other.model, other.batch(step), ())[0]
+        assert (
+            task.loss(task.model, task.batch(step), ())[0]
+            == other.loss(other.model, other.batch(step), ())[0]
+        )
 
 
 def test_the_loss_leaves_out_what_was_not_measured():

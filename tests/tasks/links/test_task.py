@@ -14,7 +14,7 @@ from plait.networks import named_network
 from plait.tasks.links import task as links_task
 from plait.tasks.links.config import LinksConfig
 from plait.tasks.links.scores import score_pairs
-from plait.tasks.links.splits import TRAINING, cut, non_edges
+from plait.tasks.links.splits import TRAINING, non_edges, split_edges
 from plait.tasks.links.task import LinksTask
 from plait.training.checkpoint import load_tensors
 from plait.training.loop import seed_all
@@ -46,7 +46,7 @@ def test_what_is_held_out_leaves_no_trace_in_training(tmp_path, monkeypatch, ope
     first = train(tmp_path / "a", operator=operator, patience=0)
 
     def other_cut(network, *shares):
-        links = cut(network, *shares)
+        links = split_edges(network, *shares)
         swapped = replace(links, valid=links.test_non[:, :8], test=links.valid_non,
                           valid_non=links.test[:, :8], test_non=links.valid)  # fmt: skip
         assert not torch.equal(swapped.test, links.test)
@@ -69,7 +69,7 @@ def test_held_out_connections_are_drawn_as_often_as_any_other_pair():
     )
     pairs, counts = np.unique(drawn, axis=1, return_counts=True)
     often = dict(zip(map(tuple, pairs.T.tolist()), counts.tolist(), strict=True))
-    held_out = [often[u, v] for u, v in task.links.test.T.tolist()]
+    held_out = [often[u, v] for u, v in task.splits.test.T.tolist()]
     assert pairs.shape[1] == 34 * 33 // 2 - 54
     assert np.mean(held_out) == pytest.approx(np.mean(counts), rel=0.1)
 
@@ -127,7 +127,7 @@ def test_the_scores_beside_it(tmp_path):
     again = plait.score(run)
     assert again == {k: v for k, v in test.items() if k not in ("step", "kind", "best_step")}
     config = LinksConfig.from_dict(run.config)
-    links = cut(named_network("karate"), config.valid_share, config.test_share, config.seed)
+    links = split_edges(named_network("karate"), config.valid_share, config.test_share, config.seed)
     model = plait.load(run)
     with torch.no_grad():
         logits = [model(None, links.graph, part) for part in (links.test, links.test_non)]

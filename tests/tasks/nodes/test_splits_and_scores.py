@@ -12,7 +12,8 @@ import torch
 from plait import Graph
 from plait.errors import InputError
 from plait.networks import Network, named_network
-from plait.tasks.nodes.scores import ALPHA, baselines, score_nodes, spread_labels
+from plait.tasks.nodes.baselines import ALPHA, baselines, spread_labels
+from plait.tasks.nodes.scores import score_nodes
 
 
 def network(counts, unknown=0) -> Network:
@@ -100,15 +101,15 @@ def test_labels_spread_as_the_closed_form_says():
 
 def test_baselines_know_nothing_but_the_graph_or_nothing_at_all():
     karate = named_network("karate")
-    found = baselines(karate, karate.parts.train, karate.parts.test)
+    found = baselines(karate, karate.splits.train, karate.splits.test)
     assert found["prior"] == 0.5
     assert found["spread_accuracy"] == 31 / 32
     # no label but those of the training nodes is looked at
     hidden = karate.labels.clone()
-    hidden[karate.parts.test] = 0
+    hidden[karate.splits.test] = 0
     told = dataclasses.replace(karate, labels=hidden)
-    ours = spread_labels(told.graph, told.labels, karate.parts.train, 2)
-    assert torch.equal(ours, spread_labels(karate.graph, karate.labels, karate.parts.train, 2))
+    ours = spread_labels(told.graph, told.labels, karate.splits.train, 2)
+    assert torch.equal(ours, spread_labels(karate.graph, karate.labels, karate.splits.train, 2))
 
 
 @pytest.mark.skipif(
@@ -117,6 +118,6 @@ def test_baselines_know_nothing_but_the_graph_or_nothing_at_all():
 )
 def test_baselines_of_cora():
     cora = named_network("cora")
-    found = baselines(cora, cora.parts.train, cora.parts.test)
+    found = baselines(cora, cora.splits.train, cora.splits.test)
     assert found["prior"] == pytest.approx(0.319)
     assert 0.70 < found["spread_accuracy"] < 0.73

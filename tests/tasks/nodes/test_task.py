@@ -15,7 +15,8 @@ import plait
 from plait.cli import run as run_command
 from plait.errors import InputError
 from plait.tasks.nodes.config import NodesConfig
-from plait.tasks.nodes.task import NodesTask, scores_alone
+from plait.tasks.nodes.task import NodesTask
+from plait.training.ablation import train_alone
 from plait.training.run import Run
 
 CPU = torch.device("cpu")
@@ -116,7 +117,7 @@ def test_every_operator_learns_what_it_can_hear(tables, operator):
     config = NodesConfig(
         **{**tables, "threads": 1}, operator=operator, hidden_size=16, dropout=0.2, steps=100
     )
-    accuracy = scores_alone(config, CPU)["accuracy"]
+    accuracy = train_alone(NodesTask, config, CPU)["accuracy"]
     assert accuracy < 0.8 if operator == "dense" else accuracy > 0.8
 
 
@@ -137,7 +138,7 @@ def test_labels_to_test_on_are_never_looked_at(tables, monkeypatch):
     """Other labels of the test nodes change no weight; only the score."""
     config = NodesConfig(**{**tables, "threads": 1}, hidden_size=4, steps=5)
     first, second = NodesTask(config, CPU), NodesTask(config, CPU)
-    second.labels[second.parts.test] = (second.labels[second.parts.test] + 1) % 3
+    second.labels[second.splits.test] = (second.labels[second.splits.test] + 1) % 3
     second.model.load_state_dict(first.model.state_dict())
     for ours in (first, second):
         torch.manual_seed(1)
@@ -199,7 +200,9 @@ def test_karate_without_validation_nodes(tmp_path, capsys):
     assert "validation: none; the weights that do best on the training" in capsys.readouterr().out
     (test,) = Run.open(tmp_path / "run").records("test")
     assert test["accuracy"] >= 30 / 32
-    assert "nothing is gained here" in task().interpret({**test, "accuracy": test["spread_accuracy"]})
+    assert "nothing is gained here" in task().interpret(
+        {**test, "accuracy": test["spread_accuracy"]}
+    )
 
 
 def test_weights_begin_another_split(tables, tmp_path):
@@ -220,7 +223,7 @@ def test_the_picture_of_a_larger_graph(tmp_path):
     ours = task(data="digits", split="few")
     nodes = _sample(ours.parts, 1797)
     assert len(set(nodes)) == 1000
-    assert set(nodes) <= set(ours.parts.test.tolist())
+    assert set(nodes) <= set(ours.splits.test.tolist())
     with torch.no_grad():
         logits = ours.model(ours.x, ours.graph)
     heard = ours.network.features

@@ -12,7 +12,7 @@ import plait
 from plait.cli import run as run_command
 from plait.errors import InputError
 from plait.tasks.scenes.config import ScenesConfig
-from plait.tasks.scenes.data import parts
+from plait.tasks.scenes.data import split_scenes
 from plait.tasks.scenes.files import read_scenes, write_scenes
 from plait.tasks.scenes.generator import generate_scenes
 from plait.tasks.scenes.scores import score_relations
@@ -65,7 +65,7 @@ def test_the_network_without_messages_stands_beside(trained, no_picture):
 
 def test_the_truth_beside_is_that_of_the_test_part(trained):
     (test,) = trained.records("test")
-    testing = parts(generate_scenes(0, 30), 0)[2]
+    testing = split_scenes(generate_scenes(0, 30), 0)[2]
     best = score_relations([scene.truth for scene in testing.scenes], testing)
     assert {name: test[f"best_{name}"] for name in best} == best
 

@@ -66,8 +66,8 @@ def test_the_test_part_is_scored_with_the_threshold_of_the_validation_part(run):
     task = VisitsTask(VisitsConfig.from_dict(run.config), torch.device("cpu"))
     task.load_pretrained(plait.load(run))
     task.model.eval()
-    chances = chances_of(task.model, task.views, task.parts.test)
-    truth = targets_of(task.histories, task.parts.test)
+    chances = chances_of(task.model, task.views, task.splits.test)
+    truth = targets_of(task.histories, task.splits.test)
     kept = score_drugs(chances, truth, float(task.model.threshold), 10)
     assert test["jaccard"] == kept["jaccard"]
     assert (
