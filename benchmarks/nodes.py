@@ -22,7 +22,7 @@ import torch
 from plait.networks import named_network
 from plait.tasks.nodes.baselines import spread_labels
 from plait.tasks.nodes.config import NodesConfig
-from plait.tasks.nodes.splits import split_of
+from plait.tasks.nodes.splits import split_nodes, split_of
 from plait.tasks.nodes.task import NodesTask
 from plait.training.ablation import train_alone
 

@@ -83,9 +83,9 @@ def test_mnists_digits():
 
 
 def test_every_image_is_in_one_part():
-    parts = splits_of(1797)
+    parts = split_images(1797)
     assert sorted(np.concatenate(parts)) == list(range(1797))
-    again = splits_of(1797)
+    again = split_images(1797)
     assert all(np.array_equal(a, b) for a, b in zip(parts, again, strict=True))
 
 

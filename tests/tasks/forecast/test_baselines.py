@@ -10,6 +10,7 @@ from plait import Graph
 from plait.tasks.forecast.baselines import baselines
 from plait.tasks.forecast.config import ForecastConfig
 from plait.tasks.forecast.data import read_data
+from plait.tasks.forecast.splits import TimeSplits
 from plait.tasks.forecast.scores import Errors
 from plait.tasks.forecast.series import Series
 from plait.tasks.forecast.windows import scaling

@@ -52,7 +52,7 @@ def test_what_is_held_out_leaves_no_trace_in_training(tmp_path, monkeypatch, ope
         assert not torch.equal(swapped.test, links.test)
         return swapped
 
-    monkeypatch.setattr(links_task, "cut", other_cut)
+    monkeypatch.setattr(links_task, "split_edges", other_cut)
     second = train(tmp_path / "b", operator=operator, patience=0)
     assert first.records("train") == second.records("train")
     assert first.records("test") != second.records("test")
@@ -110,8 +110,8 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path):
 
     whole = train(tmp_path / "whole", save_every=0)
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "cut", save_every=0, progress=Stop())
-    cut_off = plait.resume(tmp_path / "cut")
+        train(tmp_path / "split_edges", save_every=0, progress=Stop())
+    cut_off = plait.resume(tmp_path / "split_edges")
     assert whole.records("train") == cut_off.records("train")
     assert whole.records("test") == cut_off.records("test")
 
@@ -139,9 +139,9 @@ def test_the_remark_says_who_wins(tmp_path):
     task = made()
     scores = {"auc": 0.9, "dense_auc": 0.8, "common_neighbours_auc": 0.7, "adamic_adar_auc": 0.85,
               "degree_auc": 0.6}  # fmt: skip
-    assert "nothing is gained" not in task.interpret(scores)
+    assert "does not beat" not in task.interpret(scores)
     worse = task.interpret(scores | {"auc": 0.84})
-    assert worse.endswith("Adamic–Adar does as well or better: nothing is gained here")
+    assert worse.endswith("Adamic–Adar does as well or better: the model does not beat this baseline")
     assert "84.0%" in worse
 
 

@@ -200,7 +200,7 @@ def test_karate_without_validation_nodes(tmp_path, capsys):
     assert "validation: none; the weights that do best on the training" in capsys.readouterr().out
     (test,) = Run.open(tmp_path / "run").records("test")
     assert test["accuracy"] >= 30 / 32
-    assert "nothing is gained here" in task().interpret(
+    assert "the model does not beat this baseline" in task().interpret(
         {**test, "accuracy": test["spread_accuracy"]}
     )
 
@@ -253,7 +253,7 @@ BAD = {
     "one class": ({"label": "same"}, "", "", "the column 'same' has only the class 'yes'; two"),
     "no labels": ({"label": "none"}, "", "", "the column 'none' has no labels; two classes"),
     "rare classes": ({"split": "few"}, "", "", "the class 'a' has 11 nodes, and --split few takes"),
-    "no published parts": ({"split": "published"}, "", "", "nobody has published parts of edges"),
+    "no published parts": ({"split": "published"}, "", "", "there are no published parts of edges"),
     "two graphs": ({"data": "karate"}, "", "", "give --data or --edges, not both"),
     "heads": ({"operator": "attention", "heads": 7}, "", "", "--heads 7 must divide --hidden-size"),
     "an operator": ({"operator": "cheb"}, "", "", 'Invalid value "cheb" for --operator'),
@@ -335,11 +335,11 @@ def test_a_network_that_has_changed_is_told(tables, tmp_path, capsys):
         file.write("n0,n35\n")
     for command in ("predict", "score"):
         assert run_command([command, str(run.path)]) == 2
-        assert "edges.csv is no longer the network that the run" in capsys.readouterr().err
+        assert "edges.csv is no longer what the run" in capsys.readouterr().err
     assert run_command(["resume", str(run.path)]) == 2
     assert "the data is not what" in capsys.readouterr().err
     assert run_command(["score", str(run.path), "--data", "x"]) == 2
-    assert "a nodes run knows its own network and no other" in capsys.readouterr().err
+    assert "a nodes run predicts for its own data alone" in capsys.readouterr().err
     assert not (run.path / "predictions.csv").exists()
 
 

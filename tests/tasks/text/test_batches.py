@@ -105,7 +105,7 @@ def test_a_text_that_is_just_long_enough():
     ("reader", "size", "message"),
     [
         (Windows, 10, "the training part has 10 characters, fewer than a sequence of length 10 "),
-        (StatefulStreams, 29, "the training part has 29 characters, too few for 3 readers of 10; "),
+        (StatefulStreams, 29, "the training part has 29 characters, too few for 3 streams of 10; "),
     ],
 )
 def test_a_text_that_is_too_short_is_refused(reader, size, message):

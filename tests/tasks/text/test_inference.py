@@ -81,7 +81,7 @@ def test_without_the_training_text_there_is_no_n_gram_and_no_test_part(run, writ
         data.write_text(PROSE[1:])
         assert not [name for name in plait.score(run, other) if name.startswith("ngram")]
         for arguments in ({}, {"data": other, "dynamic": True}):
-            with pytest.raises(InputError, match="no longer the text that the run was trained on"):
+            with pytest.raises(InputError, match="no longer what the run was trained on"):
                 plait.score(run, **arguments)
     finally:
         data.write_text(PROSE)

@@ -56,7 +56,7 @@ def test_the_vocabulary_is_that_of_the_whole_text(prose):
     assert "!" not in made.vocabulary.decode(made.training.tolist())
     assert made.facts()["vocabulary"] == "".join(sorted(set(made.text.characters)))
     assert made.facts()["characters"] == 1000
-    assert torch.equal(made.reader.numbers, made.training)  # and nothing else is read in training
+    assert torch.equal(made.batches.numbers, made.training)  # and nothing else is read in training
     assert made.validate() == score_stream(made.model, made.validation)
     assert made.test()["loss"] == score_stream(made.model, made.testing)["loss"]
 
@@ -76,7 +76,7 @@ def test_two_batches_with_the_state_carried_are_one_of_twice_the_length(prose, c
     first, scores, carry = made.loss(made.model, made.batch(1), made.start())
     second, _, carry = made.loss(made.model, made.batch(2), carry)
     assert not any(s.requires_grad for s in carry)
-    (x1, y1, _), (x2, y2, _) = made.reader.batch(1), made.reader.batch(2)
+    (x1, y1, _), (x2, y2, _) = made.batches.batch(1), made.batches.batch(2)
     logits, final = made.model(torch.cat([x1, x2]))  # [2T, B, V]
     nats = F.cross_entropy(logits.flatten(0, 1), torch.cat([y1, y2]).flatten(), reduction="none")
     halves = nats.view(2, -1).mean(1)
@@ -90,7 +90,7 @@ def test_two_batches_with_the_state_carried_are_one_of_twice_the_length(prose, c
 
 def test_the_state_is_forgotten_when_a_pass_begins(prose):
     made = task(prose)
-    steps = made.reader.steps
+    steps = made.batches.steps
     dirty = tuple(torch.ones_like(s) for s in made.start())
     for step in range(1, 2 * steps + 2):
         clean_loss, _, clean = made.loss(made.model, made.batch(step), made.start())
@@ -105,7 +105,7 @@ def test_windows_carry_nothing(prose):
     assert made.start() == ()
     loss, _, carry = made.loss(made.model, made.batch(5), ())
     assert carry == ()
-    x, y, _ = made.reader.batch(5)
+    x, y, _ = made.batches.batch(5)
     logits, _ = made.model(x)
     assert loss.item() == F.cross_entropy(logits.flatten(0, 1), y.flatten()).item()
 
