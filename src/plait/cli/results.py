@@ -19,7 +19,7 @@ def _score(
     from plait.api import score as score_run
 
     set_threads(threads)
-    options = {name: value for name, value in given.items() if value not in (None, False)}
+    options = {name: value for name, value in given.items() if value is not None and value is not False}
     scores = score_run(run, data, device=str(choose_device(device)), **options)
     for name, value in scores.items():
         shown = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
@@ -39,7 +39,7 @@ def _predict(
     from plait.api import predict as predict_table
 
     set_threads(threads)
-    options = {name: value for name, value in given.items() if value not in (None, False)}
+    options = {name: value for name, value in given.items() if value is not None and value is not False}
     printing = {o.name for entry in TASKS.values() for o in entry.predict_options if o.prints}
     options["device"] = str(choose_device(device))
     if printing & options.keys() and out is None:

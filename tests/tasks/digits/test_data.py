@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from plait.errors import InputError
-from plait.tasks.digits.data import MNIST, Digits, read_digits, read_idx
+from plait.tasks.digits.data import MNIST, Digits, read_digits, read_idx, split_images
 
 
 def idx(images: np.ndarray) -> bytes:
