@@ -185,7 +185,9 @@ def epoch() -> Sides:
     ours, theirs = (ForecastTask(config, torch.device("cpu")) for _ in range(2))
     theirs.model.load_state_dict(ours.model.state_dict())
     theirs.model.recurrent = Theirs(theirs.model.recurrent, config.k)  # pyright: ignore[reportAttributeAccessIssue]
-    losses = [float(task.loss(1, ())[0].detach()) for task in (ours, theirs)]
+    losses = [
+        float(task.loss(task.model, task.batch(1), ())[0].detach()) for task in (ours, theirs)
+    ]
     assert abs(losses[0] - losses[1]) < 1e-5, "the two are not the same model"
     loop = Loop(
         ours, Run.create(Path(tempfile.mkdtemp()) / "run", "forecast", config, {}), Progress()
@@ -201,7 +203,7 @@ def epoch() -> Sides:
         for _ in range(STEPS):
             step += 1
             optimizer.zero_grad()
-            loss, _, _ = theirs.loss(step, ())
+            loss, _, _ = theirs.loss(theirs.model, theirs.batch(step), ())
             loss.backward()
             nn.utils.clip_grad_norm_(parameters, config.max_norm)
             optimizer.step()

@@ -20,10 +20,11 @@ import networkx
 import torch
 
 from plait.graph_data import named_labelled_graph
+from plait.tasks.nodes.baselines import spread_labels
 from plait.tasks.nodes.config import NodesConfig
-from plait.tasks.nodes.parts import cut
-from plait.tasks.nodes.scores import spread_labels
-from plait.tasks.nodes.task import scores_alone, split_of
+from plait.tasks.nodes.splits import split_nodes, split_of
+from plait.tasks.nodes.task import NodesTask
+from plait.training.ablation import train_alone
 
 CPU = torch.device("cpu")
 RECIPES = {
@@ -52,11 +53,11 @@ def published(data: str, operator: str, seeds: range, dense: int) -> None:
     found: dict[str, list[float]] = {name: [] for name in (operator, "dense", "spread", "prior")}
     for seed in seeds:
         config = configuration(data, operator, operator, seed)
-        parts = cut(network, split_of(config, network), seed)
+        parts = split_nodes(network, split_of(config, network), seed)
         of_test = network.labels[parts.test]
         for name in (operator, "dense") if seed < seeds.start + dense else (operator,):
             began = time.monotonic()
-            scores = scores_alone(configuration(data, name, operator, seed), CPU)
+            scores = train_alone(NodesTask, configuration(data, name, operator, seed), CPU)
             found[name].append(scores["accuracy"])
             print(
                 f"{data} {name} seed {seed}: {scores['accuracy']:.4f}, best step "
@@ -83,7 +84,7 @@ def karate(seeds: range) -> None:
         right = []
         for seed in seeds:
             config = NodesConfig(data="karate", operator=operator, seed=seed, threads=1)
-            right.append(len(test) * scores_alone(config, CPU)["accuracy"])
+            right.append(len(test) * train_alone(NodesTask, config, CPU)["accuracy"])
         sd = statistics.stdev(right) if len(right) > 1 else 0.0
         print(
             f"  plait {operator:<10} {statistics.fmean(right):.1f} ± {sd:.1f} "

@@ -126,7 +126,7 @@ def _bare(config: TextConfig) -> Callable[[int], float]:
         begin = time.perf_counter()
         for _ in range(steps):
             step += 1
-            x, y, _ = task.reader.batch(step)
+            x, y, _ = task.batches.batch(step)
             optimizer.zero_grad()
             h, state = lstm(embedding(x), state)
             loss = F.cross_entropy(output(h).flatten(0, 1), y.flatten())

@@ -103,7 +103,7 @@ def learn() -> Callable[[Any], None]:
     def make(task: Any) -> None:
         optimizer = torch.optim.Adam(task.model.parameters(), lr=task.config.lr)
         for step in range(1, task.config.steps + 1):
-            loss, _, _ = task.loss(step, ())
+            loss, _, _ = task.loss(task.model, task.batch(step), ())
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -1,6 +1,5 @@
 """Every command as one call: `train`, `resume`, `load`, `score`, `predict`."""
 
-import inspect
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -16,8 +15,9 @@ from plait.news import heard_by
 from plait.tasks import (
     config_class,
     model_class,
-    predict_function,
-    score_function,
+    predict_trained,
+    require_predictions,
+    score_trained,
     task_class,
 )
 from plait.text_files import require_path
@@ -45,8 +45,8 @@ def train(
     Parameters
     ----------
     task : str
-        "text", "memory", "nodes", "forecast", "links", "digits", "scenes", "structure" or
-        "visits".
+        "text", "memory", "nodes", "forecast", "links", "digits", "scenes", "structure", "visits",
+        or one of an installed package.
     out : path
         The run folder, new. None: `runs/TASK-DATA` (or TASK-PROBLEM), with a number behind it if
         that is there.
@@ -90,7 +90,7 @@ def _train(
     progress: Progress,
     options: dict[str, Any],
 ) -> Run:
-    """Train, whoever listens."""
+    """Train; news goes to whoever receives it."""
     kind = config_class(task)
     earlier = None if from_run is None else _opened(from_run)
     if earlier is not None:
@@ -105,7 +105,7 @@ def _train(
     problem = make_task(task, config, None if earlier is None else earlier.facts)
     facts = dict(problem.facts())
     if earlier is not None:
-        problem.begin_with(load(earlier, _device_of(problem)))
+        problem.load_pretrained(load(earlier, _device_of(problem)))
         facts["began_with"] = str(earlier.path.absolute())
     run = Run.create(path, task, config, facts)
     _go(problem, run, progress, resume=False)
@@ -146,19 +146,13 @@ def resume(run: str | os.PathLike[str] | Run, progress: Progress | None = None) 
 
 
 def _resume(run: Run, progress: Progress) -> Run:
-    """Go on, whoever listens."""
+    """Resume; news goes to whoever receives it."""
     config = _config_of(run)
     with _of_usable_facts(run):
         problem = make_task(run.task, config, run.facts)
-    facts = problem.facts()
-    changed = ", ".join(k for k in facts if facts[k] != run.facts.get(k))
-    if changed:
-        raise InputError(
-            f"the data is not what {run.path} began with ({changed} differ); put it back, or "
-            "train anew"
-        )
+    problem.require_same(run.facts)
     if run.is_unbegun and "began_with" in run.facts:
-        problem.begin_with(load(run.facts["began_with"], _device_of(problem)))
+        problem.load_pretrained(load(run.facts["began_with"], _device_of(problem)))
     _go(problem, run, progress, resume=True)
     return run
 
@@ -226,10 +220,7 @@ def score(
         Other data, all of it; None: the run's test part.
     device : str
     **options
-        For "text": `skip_unknown`, `dynamic`; see `plait.tasks.text.heldout.score_text`. For
-        "memory" `data` is lengths: see `plait.tasks.memory.scores.score_memory`. A "nodes" run
-        has no other: see `plait.tasks.nodes.answers.score_trained`. For "scenes" `data` is a JSON
-        file: see `plait.tasks.scenes.answers.score_scenes`.
+        Those of the task, such as `skip_unknown` and `dynamic` of "text": see `plait score --help`.
 
     Returns
     -------
@@ -251,9 +242,8 @@ def score(
     """
     run = _opened(run)
     config = _config_of(run)
-    function = score_function(run.task)
-    _require_known(function, options, run.task)
-    return function(load(run, device), config, run.facts, data, **options)
+    with torch.no_grad():
+        return score_trained(run.task, load(run, device), config, run.facts, data, **options)
 
 
 def predictions(
@@ -275,10 +265,10 @@ def predictions(
     (3, 5)
     """
     run = _opened(run)
-    function = predict_function(run.task)
     config = _config_of(run)
-    _require_known(function, options, run.task)
-    return function(load(run, device), config, run.facts, data, **options)
+    require_predictions(run.task)
+    with torch.no_grad():
+        return predict_trained(run.task, load(run, device), config, run.facts, data, **options)
 
 
 def predict(
@@ -295,16 +285,13 @@ def predict(
     ----------
     run : path or Run
     data : str
-        What to predict of; None: the run's own data. For "nodes" see
-        `plait.tasks.nodes.answers.predict_nodes`, for "scenes"
-        `plait.tasks.scenes.answers.predict_scenes`, for "visits"
-        `plait.tasks.visits.answers.predict_visits`.
+        What to predict of, where the task takes other data; None: the run's own.
     out : path
         The file, new; NAME.json holds a list of objects, any other a table as CSV. None:
         `predictions.csv` in the run folder.
     device : str
     **options
-        For "links": `node` and `top`; see `plait.tasks.links.answers.suggest_links`.
+        Those of the task, such as `node` and `top` of "links": see `plait predict --help`.
 
     Returns
     -------
@@ -396,14 +383,6 @@ def set_threads(count: int) -> None:
 
 def _opened(run: str | os.PathLike[str] | Run) -> Run:
     return run if isinstance(run, Run) else Run.open(Path(run))
-
-
-def _require_known(function: Any, options: Mapping[str, Any], task: str) -> None:
-    """Refuse options that a task's function does not take."""
-    for name in options:
-        if name not in inspect.signature(function).parameters:
-            flag = {"node": "for"}.get(name, name.replace("_", "-"))
-            raise InputError(f"--{flag} is not for {task!r} runs")
 
 
 def _require_same_sizes(

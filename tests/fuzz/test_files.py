@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from plait.tasks.digits.images import read_idx
+from plait.tasks.digits.data import read_idx
 from plait.tasks.scenes.batches import Batch
 from plait.tasks.scenes.files import encode, read_scenes
 from plait.tasks.visits.events import read_events

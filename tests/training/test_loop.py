@@ -28,7 +28,7 @@ def no_waiting_for_the_disk(monkeypatch):
 class Toy:
     """Guess the sum of three numbers; the carry is a running mean of the guesses."""
 
-    name, unit, criterion, lower_is_better, units_per_step = "toy", "points", "error", True, 4
+    name, unit, monitor, lower_is_better, units_per_step = "toy", "points", "error", True, 4
 
     def __init__(self, config: TrainingConfig, dropout: float = 0.0, valid=None, at=None) -> None:
         self.config, self.scripted, self.at = config, valid, at or {}
@@ -68,7 +68,7 @@ class Toy:
     def sample(self, step: int) -> str:
         return f"{step}: {self.model(torch.ones(1, 3, dtype=torch.float64)).item()}"
 
-    def remark(self, scores) -> str:
+    def interpret(self, scores) -> str:
         return ""
 
     def draw(self, records, path) -> None:

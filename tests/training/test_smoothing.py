@@ -30,7 +30,7 @@ class SmoothConfig(TrainingConfig):
 class Scripted:
     """A task whose validation scores are written down."""
 
-    name, unit, criterion, lower_is_better, units_per_step = "scripted", "u", "auc", False, 1
+    name, unit, monitor, lower_is_better, units_per_step = "scripted", "u", "auc", False, 1
 
     def __init__(self, config, scores, losses=None, interrupt_at: int = 0) -> None:
         self.config, self.scores, self.losses = config, scores, losses
@@ -56,7 +56,7 @@ class Scripted:
     def sample(self, step: int) -> str:
         return ""
 
-    def remark(self, scores) -> str:
+    def interpret(self, scores) -> str:
         return ""
 
     def draw(self, records, path) -> None:

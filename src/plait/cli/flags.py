@@ -1,15 +1,15 @@
 """Flags shared by commands, and flags from the fields of a configuration."""
 
 import inspect
-from collections.abc import Callable, Sequence
-from dataclasses import fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import Field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter, Token
 
-from plait.tasks import config_class
-from plait.training.config import TrainingConfig
+from plait.tasks import TaskOption, config_class
+from plait.training.config import TrainingConfig, choices_of
 
 
 def whole_number(kind: Any, tokens: Sequence[Token]) -> int:
@@ -57,6 +57,40 @@ def with_flags(
         _parameter(name, kind, text, name=f"--{flag}") for name, (kind, flag, text) in own.items()
     ]
     parameters += _flags(config_class(task))
+    return _signed(command, parameters, text)
+
+
+def with_options(
+    command: Callable[..., None],
+    own: Mapping[str, tuple[Any, str]],
+    of_tasks: Mapping[str, Sequence[TaskOption]],
+    text: str,
+) -> Callable[..., None]:
+    """Make a command on a run folder, with options of its own and those of the tasks."""
+    run = Annotated[Path, Parameter(help="The run folder.")]
+    parameters = [inspect.Parameter("run", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=run)]
+    parameters += [_parameter(name, kind, help_) for name, (kind, help_) in own.items()]
+    helps: dict[TaskOption, list[str]] = {}
+    for task, options in of_tasks.items():
+        for option in options:
+            same = next((known for known in helps if known.name == option.name), option)
+            helps.setdefault(same, []).append(f"For {task}: {option.help}")
+    for option, lines in helps.items():
+        looks = {"negative": ""} if option.kind is bool else {}
+        parameters.append(
+            _parameter(option.name, option.kind, " ".join(lines), name=option.written, **looks)
+        )
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters += [
+        inspect.Parameter("device", keyword, default="auto", annotation=Device),
+        inspect.Parameter("threads", keyword, default=0, annotation=Threads),
+    ]
+    return _signed(command, parameters, text)
+
+
+def _signed(
+    command: Callable[..., None], parameters: Sequence[inspect.Parameter], text: str
+) -> Callable[..., None]:
     command.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     command.__doc__ = text
@@ -71,13 +105,19 @@ def _flags(config: type[TrainingConfig]) -> list[inspect.Parameter]:
     return [
         _parameter(
             f.name,
-            f.type,
+            _kind(f),
             f.metadata["help"],
             group=shared_group if f.name in shared else own_group,
             show_default=lambda _, default=f.default: default,
         )
         for f in fields(config)
     ]
+
+
+def _kind(field: Field[Any]) -> Any:
+    """Return a field's type; of one with choices, all of them."""
+    choices = choices_of(field)
+    return Literal[choices] if choices else field.type  # pyright: ignore[reportInvalidTypeForm]
 
 
 def _parameter(field: str, kind: Any, text: str, **looks: Any) -> inspect.Parameter:

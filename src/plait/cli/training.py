@@ -101,12 +101,14 @@ def _compare_command(task: str) -> Callable[..., None]:
         ),
     }
     names = {f.name for f in fields(config_class(task))}
-    kinds = {"cell": "lstm,gru", "operator": "gcn,attention", "network": "gcn,lstm-bfs"}
-    kind = next(name for name in kinds if name in names)
+    examples = {"cell": "lstm,gru", "operator": "gcn,attention", "network": "gcn,lstm-bfs"}
+    varied = next(
+        (f"{name}={examples[name]}" for name in examples if name in names), "lr=0.01,0.001"
+    )
+    size = "--vary hidden_size=64,128 " if "hidden_size" in names else ""
     text = (
         f"Train on {task} with all combinations of values and seeds; write tables and a figure.\n\n"
-        f"Example: plait compare {task} --vary {kind}={kinds[kind]} --vary hidden_size=64,128 "
-        "--seeds 3 --jobs 2 --out runs/grid"
+        f"Example: plait compare {task} --vary {varied} {size}--seeds 3 --jobs 2 --out runs/grid"
     )
     return with_flags(command, task, own, text)
 

@@ -231,7 +231,7 @@ def _measure(task: str, grid: Grid, score: str | None, reach: float | None) -> M
     kind = task_class(task)
     done = [plan for plan in grid.plans if finished(plan)]
     scores = list(Run.open(done[0].path).records("test")[0]) if done else []
-    criterion = grid.plans[0].config.criterion or kind.criterion
+    criterion = grid.plans[0].config.monitor or kind.monitor
     by_loss = criterion == "loss" and "accuracy" in scores  # an accuracy is easier to read
     name = score or ("accuracy" if by_loss else criterion)
     lower = kind.lower_is_better if name == criterion else "accuracy" not in name

@@ -15,9 +15,10 @@ from plait.figures import label
 from plait.kernels.reference import Reference
 from plait.nn.cell import Cell, RecurrentSide, State
 from plait.study.runs import config_of, model_of, run_of
+from plait.tasks.memory.inference import probe
 from plait.tasks.memory.problems import problem_named
-from plait.tasks.memory.scores import batches_to_test_on, probe, score_batches
-from plait.tasks.text.heldout import parts_of
+from plait.tasks.memory.scores import batches_to_test_on, score_batches
+from plait.tasks.text.inference import splits_of
 from plait.tasks.text.scores import score_stream
 
 GATES = "ifgo"
@@ -129,7 +130,7 @@ def measure_on_strings(result: Result) -> GateMeasurement:
 def measure_on_book(result: Result) -> GateMeasurement:
     """Measure the gates of a network over its validation part; scores: bits per character."""
     model = model_of(result)
-    _, validation, _ = parts_of(model, config_of(result), run_of(result).facts)
+    _, validation, _ = splits_of(model, config_of(result), run_of(result).facts)
     return measure_gates(
         model, lambda m: score_stream(m, validation[:SCORED])["bits_per_character"]
     )
@@ -151,7 +152,7 @@ def along_string(result: Result) -> tuple[list[str], Tensor]:
 def along_text(result: Result) -> tuple[list[str], Tensor]:
     """Return characters of the validation part, and the last layer's gates, `[4, T, H]`."""
     model = model_of(result)
-    _, validation, _ = parts_of(model, config_of(result), run_of(result).facts)
+    _, validation, _ = splits_of(model, config_of(result), run_of(result).facts)
     free, cells = recorded(model)
     free(validation[:SEQUENCE, None])
     letters = model.vocabulary.decode(validation[:SEQUENCE].tolist())

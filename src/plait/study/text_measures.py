@@ -12,7 +12,7 @@ from torch import Tensor
 
 from plait.comparison.results import Result
 from plait.study.runs import config_of, model_of, run_of
-from plait.tasks.text.heldout import parts_of
+from plait.tasks.text.inference import splits_of
 from plait.tasks.text.model import TextModel
 from plait.tasks.text.repetition import BETAS, SPAN, Repetition, measure_repetition
 
@@ -64,7 +64,7 @@ def measure_samples(results: Sequence[Result], texts: int, length: int) -> Sampl
 
 def _measure(result: Result, texts: int, length: int) -> SampledTexts:
     model, config, facts = model_of(result), config_of(result), run_of(result).facts
-    training, validation, _ = parts_of(model, config, facts)
+    training, validation, _ = splits_of(model, config, facts)
     known = set(words_of(model.vocabulary.decode(training.tolist())))
     written = {beta: _write(model, beta, texts, length, config.seed) for beta in BETAS}
     return SampledTexts(
@@ -147,5 +147,5 @@ def licence_share(text: str) -> float:
 def heldout_licence(result: Result) -> float:
     """Return the share of a run's test part that is Project Gutenberg's licence."""
     model: Any = model_of(result)
-    _, _, testing = parts_of(model, config_of(result), run_of(result).facts)
+    _, _, testing = splits_of(model, config_of(result), run_of(result).facts)
     return licence_share(model.vocabulary.decode(testing.tolist()))

@@ -79,6 +79,18 @@ def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Ten
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
+def named_part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors of a checkpoint whose names begin with `prefix.`, without it."""
+    start = prefix + "."
+    return {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+
+
+def numbered_part(tensors: Mapping[str, Tensor], prefix: str) -> list[Tensor]:
+    """Return the tensors named `prefix.0`, `prefix.1`, … in order."""
+    named = named_part(tensors, prefix)
+    return [named[str(i)] for i in range(len(named))]
+
+
 def _checksum(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> int:
     total = zlib.crc32(json.dumps(dict(facts), sort_keys=True).encode())
     for name in sorted(tensors):

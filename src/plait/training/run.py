@@ -160,7 +160,7 @@ class Run:
                     raise InputError(f"{self.metrics_path}, line {number}: damaged") from None
         return records
 
-    def cut_back(self, step: int) -> None:
+    def truncate_log(self, step: int) -> None:
         """Drop from the log, and from the samples, whatever came after this step."""
         kept = [json.dumps(r) + "\n" for r in self.records() if r["step"] <= step]
         write_aside(self.metrics_path, "".join(kept).encode())

@@ -9,16 +9,17 @@ import pytest
 from plait import Graph
 from plait.tasks.forecast.baselines import baselines
 from plait.tasks.forecast.config import ForecastConfig
-from plait.tasks.forecast.data import Cuts, read_data
+from plait.tasks.forecast.data import read_data
 from plait.tasks.forecast.scores import Errors
 from plait.tasks.forecast.series import Series
+from plait.tasks.forecast.splits import TimeSplits
 from plait.tasks.forecast.windows import scaling
 
 P, H, SEASON = 3, 5, 4
 generator = np.random.default_rng(0)
 VALUES = generator.standard_normal((60, 3)).cumsum(0)
 GRAPH = Graph([[0, 1, 2, 1], [1, 0, 1, 1]], [1.0, 1.0, 3.0, 7.0])
-CUTS = Cuts(P, 36, 42, 60)
+CUTS = TimeSplits(P, 36, 42, 60)
 FIRST = np.arange(42, 60)
 
 

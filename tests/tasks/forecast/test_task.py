@@ -95,7 +95,7 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does():
     weights = load_tensors(whole.model_path)[0]
     part = plait.train("forecast", out="part", **{**options, "save_every": 0.0})
     (part.path / "checkpoint" / "step-00000004.safetensors").unlink()
-    part.cut_back(3)
+    part.truncate_log(3)
     plait.resume(part)
     assert [{k: v for k, v in r.items() if k != "seconds"} for r in part.records()] == logs
     again = load_tensors(part.model_path)[0]
@@ -108,7 +108,7 @@ def test_weights_go_on_over_another_graph():
         ForecastConfig(**{**OWN, "graph": "correlation", "neighbours": 1, "threshold": 0.0}),
         torch.device("cpu"),
     )
-    task.begin_with(plait.load(first))
+    task.load_pretrained(plait.load(first))
     theirs = dict(plait.load(first).named_parameters())
     assert all(torch.equal(p, theirs[name]) for name, p in task.model.named_parameters())
     assert not torch.equal(task.model.edge_weight, plait.load(first).edge_weight)
@@ -116,7 +116,7 @@ def test_weights_go_on_over_another_graph():
     whole.to_csv("whole.csv", index=False)
     without_gaps = ForecastTask(ForecastConfig(**{**OWN, "data": "whole.csv"}), task.device)
     with pytest.raises(InputError, match="values missing and the other none"):
-        without_gaps.begin_with(plait.load(first))
+        without_gaps.load_pretrained(plait.load(first))
 
 
 def test_scale_and_correlations_know_the_training_part_only():
@@ -131,7 +131,10 @@ def test_scale_and_correlations_know_the_training_part_only():
     assert torch.equal(task.model.edge_weight, other.model.edge_weight)
     assert not np.array_equal(task.data.series.values, other.data.series.values)
     for step in range(1, 5):  # and what is trained on lies there too
-        assert task.loss(step, ())[0] == other.loss(step, ())[0]
+        assert (
+            task.loss(task.model, task.batch(step), ())[0]
+            == other.loss(other.model, other.batch(step), ())[0]
+        )
 
 
 def test_the_loss_leaves_out_what_was_not_measured():

@@ -15,7 +15,8 @@ import plait
 from plait.cli import run as run_command
 from plait.errors import InputError
 from plait.tasks.nodes.config import NodesConfig
-from plait.tasks.nodes.task import NodesTask, scores_alone
+from plait.tasks.nodes.task import NodesTask
+from plait.training.ablation import train_alone
 from plait.training.run import Run
 
 CPU = torch.device("cpu")
@@ -116,14 +117,14 @@ def test_every_operator_learns_what_it_can_hear(tables, operator):
     config = NodesConfig(
         **{**tables, "threads": 1}, operator=operator, hidden_size=16, dropout=0.2, steps=100
     )
-    accuracy = scores_alone(config, CPU)["accuracy"]
+    accuracy = train_alone(NodesTask, config, CPU)["accuracy"]
     assert accuracy < 0.8 if operator == "dense" else accuracy > 0.8
 
 
 def test_the_loss_is_that_of_the_training_nodes_and_the_penalty():
     ours = task(dropout=0.0, penalty=0.1)
     ours.model.train()
-    loss, scores, carry = ours.loss(1, ())
+    loss, scores, carry = ours.loss(ours.model, ours.batch(1), ())
     logits = ours.model(None, ours.graph)
     told = F.cross_entropy(logits[[0, 33]], torch.tensor([0, 1]))
     own, first = ours.model.own, ours.model.layers[0].weights["weight"]
@@ -137,11 +138,11 @@ def test_labels_to_test_on_are_never_looked_at(tables, monkeypatch):
     """Other labels of the test nodes change no weight; only the score."""
     config = NodesConfig(**{**tables, "threads": 1}, hidden_size=4, steps=5)
     first, second = NodesTask(config, CPU), NodesTask(config, CPU)
-    second.labels[second.parts.test] = (second.labels[second.parts.test] + 1) % 3
+    second.labels[second.splits.test] = (second.labels[second.splits.test] + 1) % 3
     second.model.load_state_dict(first.model.state_dict())
     for ours in (first, second):
         torch.manual_seed(1)
-        ours.loss(1, ())[0].backward()
+        ours.loss(ours.model, ours.batch(1), ())[0].backward()
         ours.model.eval()
     for p, q in zip(first.model.parameters(), second.model.parameters(), strict=True):
         assert torch.equal(p.grad, q.grad)
@@ -167,7 +168,7 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(tables, tmp_path, operato
     logs = [{k: v for k, v in r.items() if k != "seconds"} for r in run.records()]
     weights = plait.load(run).state_dict()
     (run.path / "checkpoint" / "step-00000012.safetensors").unlink()
-    run.cut_back(11)
+    run.truncate_log(11)
     plait.resume(run)
     assert [{k: v for k, v in r.items() if k != "seconds"} for r in run.records()] == logs
     again = plait.load(run).state_dict()
@@ -199,7 +200,9 @@ def test_karate_without_validation_nodes(tmp_path, capsys):
     assert "validation: none; the weights that do best on the training" in capsys.readouterr().out
     (test,) = Run.open(tmp_path / "run").records("test")
     assert test["accuracy"] >= 30 / 32
-    assert "nothing is gained here" in task().remark({**test, "accuracy": test["spread_accuracy"]})
+    assert "the model does not beat this baseline" in task().interpret(
+        {**test, "accuracy": test["spread_accuracy"]}
+    )
 
 
 def test_weights_begin_another_split(tables, tmp_path):
@@ -215,12 +218,12 @@ def test_weights_begin_another_split(tables, tmp_path):
 
 
 def test_the_picture_of_a_larger_graph(tmp_path):
-    from plait.tasks.nodes.picture import _sample, draw_network
+    from plait.tasks.nodes.figure import _sample, draw_network
 
     ours = task(data="digits", split="few")
     nodes = _sample(ours.parts, 1797)
     assert len(set(nodes)) == 1000
-    assert set(nodes) <= set(ours.parts.test.tolist())
+    assert set(nodes) <= set(ours.splits.test.tolist())
     with torch.no_grad():
         logits = ours.model(ours.x, ours.graph)
     heard = ours.network.features
@@ -250,7 +253,7 @@ BAD = {
     "one class": ({"label": "same"}, "", "", "the column 'same' has only the class 'yes'; two"),
     "no labels": ({"label": "none"}, "", "", "the column 'none' has no labels; two classes"),
     "rare classes": ({"split": "few"}, "", "", "the class 'a' has 11 nodes, and --split few takes"),
-    "no published parts": ({"split": "published"}, "", "", "nobody has published parts of edges"),
+    "no published parts": ({"split": "published"}, "", "", "there are no published parts of edges"),
     "two graphs": ({"data": "karate"}, "", "", "give --data or --edges, not both"),
     "heads": ({"operator": "attention", "heads": 7}, "", "", "--heads 7 must divide --hidden-size"),
     "an operator": ({"operator": "cheb"}, "", "", 'Invalid value "cheb" for --operator'),
@@ -335,11 +338,11 @@ def test_a_network_that_has_changed_is_told(tables, tmp_path, capsys):
         file.write("n0,n35\n")
     for command in ("predict", "score"):
         assert run_command([command, str(run.path)]) == 2
-        assert "edges.csv is no longer the network that the run" in capsys.readouterr().err
+        assert "edges.csv is no longer what the run" in capsys.readouterr().err
     assert run_command(["resume", str(run.path)]) == 2
     assert "the data is not what" in capsys.readouterr().err
     assert run_command(["score", str(run.path), "--data", "x"]) == 2
-    assert "a nodes run knows its own network and no other" in capsys.readouterr().err
+    assert "a nodes run predicts for its own data alone" in capsys.readouterr().err
     assert not (run.path / "predictions.csv").exists()
 
 

@@ -140,7 +140,7 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(tmp_path, monkeypatch):
     run = plait.train("structure", out=tmp_path / "run", **TINY, steps=4, validate_every=2)
     logs = [{k: v for k, v in r.items() if k != "seconds"} for r in run.records()]
     (run.path / "checkpoint" / "step-00000004.safetensors").unlink()
-    run.cut_back(3)
+    run.truncate_log(3)
     plait.resume(run)
     assert [{k: v for k, v in r.items() if k != "seconds"} for r in run.records()] == logs
     begun = plait.train("structure", out=tmp_path / "b", **TINY, steps=1, problem="order",

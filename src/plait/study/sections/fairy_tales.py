@@ -9,7 +9,7 @@ from plait.study.runs import FinishedRuns, RunRequest, config_of, model_of, run_
 from plait.study.text_blocks import accuracy_table, listing
 from plait.study.text_measures import heldout_licence, known_share, words_of
 from plait.study.verdicts import Finding, below_zero, finding
-from plait.tasks.text.heldout import parts_of
+from plait.tasks.text.inference import splits_of
 
 TITLE = "Fairy tales: “Sleeping beauty is …”"
 REPORT_CLAIM = """Trained on Grimms’ fairy tales and sampled at its temperature 3, the network
@@ -33,7 +33,7 @@ def measure_words(runs: FinishedRuns, size: Mapping[str, Any]) -> tuple[list[flo
     usual = 0.0
     for result in runs.results:
         model, config, facts = model_of(result), config_of(result), run_of(result).facts
-        training, validation, _ = parts_of(model, config, facts)
+        training, validation, _ = splits_of(model, config, facts)
         known = set(words_of(model.vocabulary.decode(training.tolist())))
         texts = model.generate(PROMPT, size["length"], beta=BETA, count=size["texts"],
                                seed=config.seed, skip_unknown=True)  # fmt: skip

@@ -16,7 +16,7 @@ from plait.nn.graph import Graph
 from plait.nn.recurrent import Recurrent
 from plait.nn.registry import cell_named
 from plait.tasks.text.config import TextConfig
-from plait.tasks.text.parts import vocabulary_from
+from plait.tasks.text.data import vocabulary_from
 from plait.tasks.text.vocabulary import Vocabulary
 
 

@@ -9,7 +9,7 @@ from plait.errors import InputError
 from plait.generation import AT_ONCE
 from plait.kernels.cpu.rounding import Kind
 from plait.tasks.text.config import TextConfig
-from plait.tasks.text.heldout import cost_of_rounding
+from plait.tasks.text.inference import cost_of_rounding
 from plait.tasks.text.listing import listing
 from plait.tasks.text.model import TextModel
 from plait.training.run import Run

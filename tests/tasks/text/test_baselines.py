@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from plait.tasks.text.ngram import best_index, ngram_baseline, score_ngrams
+from plait.tasks.text.baselines import best_index, ngram_baseline, score_ngrams
 from plait.tasks.text.vocabulary import Bytes, Characters
 
 PROSE = "she sells sea shells by the sea shore; the shells she sells are sea shells. "

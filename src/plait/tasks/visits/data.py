@@ -1,14 +1,13 @@
 """Where a run's histories come from: generated, MIMIC-III, or a table of events."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from plait.data import find_data
 from plait.errors import InputError
+from plait.tasks.splits import Splits
 from plait.tasks.visits.config import GENERATED, VisitsConfig
 from plait.tasks.visits.events import join_events
 from plait.tasks.visits.generated import Hospital
@@ -16,40 +15,39 @@ from plait.tasks.visits.histories import (
     Codes,
     Histories,
     Interactions,
-    Parts,
     join_interactions,
     related_codes,
-    split,
 )
 from plait.tasks.visits.mimic import is_mimic, join_mimic
+from plait.tasks.visits.splits import split_patients
 
 
 class Source(NamedTuple):
-    """Histories, their parts, and what a model must know of them."""
+    """Histories, which patients are for what, and the facts of a model of them."""
 
     histories: Histories
-    parts: Parts
+    splits: Splits[list[int]]
     facts: Mapping[str, Any]
     """`codes`, `related`, `interactions` (pairs of numbers), `sha256`."""
 
 
 def source_of(config: VisitsConfig) -> Source:
-    """Read the histories of a configuration, cut them, and find which codes are related.
+    """Read the histories of a configuration, split them, and find which codes are related.
 
     What is related is found in the training part alone.
     """
     histories = read_histories(config.data, config)
-    parts = split(histories, config.split_seed)
+    splits = split_patients(histories, config.split_seed)
     interactions = _interactions(config, histories.codes)
     if interactions.note:
         histories = replace(histories, notes=(*histories.notes, interactions.note))
     facts = {
         "codes": [list(code) for code in histories.codes],
-        "related": related_codes(histories, parts.train, config.related),
+        "related": related_codes(histories, splits.train, config.related),
         "interactions": interactions.pairs,
         "sha256": histories.sha256,
     }
-    return Source(histories, parts, facts)
+    return Source(histories, splits, facts)
 
 
 def read_histories(data: str, config: VisitsConfig, codes: Codes | None = None) -> Histories:
@@ -74,22 +72,6 @@ def read_histories(data: str, config: VisitsConfig, codes: Codes | None = None) 
     else:
         events, notes = join_events(path, config.period_hours, config.encoding)
     return replace(Histories.of(events, str(path), codes), notes=notes)
-
-
-def best_chances(histories: Histories, patients: Sequence[int]) -> np.ndarray:
-    """Give the true probabilities of generated patients' next drugs, `[Q, drugs]`.
-
-    Only periods with drugs are asked about, so they are p_i / (1 − Π_j (1 − p_j)), with p those of
-    `Hospital.chances`.
-    """
-    hospital = Hospital()
-    place = [hospital.number[drug] for _, drug in histories.codes[: histories.drugs]]
-    chances = []
-    for k in patients:
-        history = [[histories.codes[c] for c in codes] for codes in histories.periods[k]]
-        chances += [hospital.chances(history[: t + 1])[place] for t in histories.asked(k)]
-    every = np.stack(chances)
-    return every / (1 - (1 - every).prod(1, keepdims=True))
 
 
 def _interactions(config: VisitsConfig, codes: Codes) -> Interactions:

@@ -1,4 +1,4 @@
-"""Where scenes come from, which are trained on, and how another file's are understood."""
+"""Where scenes come from, which are trained on, and how those of another file are numbered."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,6 +14,7 @@ from plait.tasks.scenes.config import ScenesConfig
 from plait.tasks.scenes.files import read_scenes
 from plait.tasks.scenes.generator import generate_scenes
 from plait.tasks.scenes.scene import Scene, Scenes
+from plait.tasks.splits import Splits
 from plait.training.streams import random_generator
 
 SPLITTING = 11
@@ -24,7 +25,7 @@ SCORED = 32
 
 
 def scenes_of(config: ScenesConfig) -> Scenes:
-    """Give the scenes that a configuration names."""
+    """Read or generate the scenes that a configuration names."""
     if config.data == "generated":
         return generate_scenes(config.seed, config.scenes)
     scenes = read_scenes(Path(config.data))
@@ -33,7 +34,7 @@ def scenes_of(config: ScenesConfig) -> Scenes:
     return scenes
 
 
-def parts(scenes: Scenes, seed: int) -> tuple[Scenes, Scenes, Scenes]:
+def split_scenes(scenes: Scenes, seed: int) -> Splits[Scenes]:
     """Split scenes at random into 70 % to train, 15 % to validate and the rest to test."""
     count = len(scenes)
     valid = max(1, round(0.15 * count))
@@ -41,15 +42,15 @@ def parts(scenes: Scenes, seed: int) -> tuple[Scenes, Scenes, Scenes]:
         raise InputError(f"{count} scenes are too few to train, validate and test on; 3 at least")
     order = random_generator(seed, 0, SPLITTING).permutation(count)
     cut = np.split(order, [count - 2 * valid, count - valid])
-    training, validation, testing = (scenes.part(np.sort(numbers)) for numbers in cut)
-    for name, part in (("train", training), ("validate", validation), ("test", testing)):
+    splits = Splits(*(scenes.part(np.sort(numbers)) for numbers in cut))
+    for name, part in zip(("train", "validate", "test"), splits, strict=True):
         if not any(len(scene.relations) for scene in part.scenes):
             raise InputError(f"none of the {len(part)} scenes to {name} on has relations; add some")
-    return training, validation, testing
+    return splits
 
 
 def batched(scenes: Scenes, device: torch.device, size: int = SCORED) -> list[Batch]:
-    """Scenes as batches to score."""
+    """Make batches of scenes to score."""
     predicates = len(scenes.predicates)
     cut = range(0, len(scenes), size)
     return [Batch.of(scenes.scenes[k : k + size], predicates, device) for k in cut]

@@ -1,4 +1,4 @@
-"""The baseline that every language model must stand beside: an interpolated n-gram."""
+"""The baseline of every language model: an interpolated n-gram."""
 
 import math
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from plait.news import LOGGER
-from plait.tasks.text.scores import in_its_terms
+from plait.tasks.text.scores import in_reported_units
 from plait.tasks.text.vocabulary import Vocabulary
 
 MAX_ORDER = 10
@@ -23,12 +23,12 @@ def ngram_baseline(
     """
     train, valid, test = (t.cpu().numpy() for t in (training, validation, heldout))
     symbols = len(vocabulary)
-    LOGGER.info("counting n-grams, to stand beside the test score")
+    LOGGER.info("counting n-grams, to compare the test score with")
     orders = score_ngrams(train, valid, symbols, patience=2)
     chosen = score_ngrams(train, test, symbols, best_index(orders) + 1)[-1]
     return {
         "ngram_order": chosen.order,
-        **{f"ngram_{k}": v for k, v in in_its_terms(vocabulary, chosen.loss, heldout).items()},
+        **{f"ngram_{k}": v for k, v in in_reported_units(vocabulary, chosen.loss, heldout).items()},
         "ngram_accuracy": chosen.accuracy,
     }
 
@@ -43,7 +43,7 @@ class NgramScores:
 
     @property
     def bits(self) -> float:
-        """Loss in bits a symbol."""
+        """Return the loss in bits per symbol."""
         return self.loss / math.log(2)
 
 
@@ -83,7 +83,7 @@ def score_ngrams(
     Returns
     -------
     list of NgramScores
-        One an order.
+        One per order.
 
     Example
     -------

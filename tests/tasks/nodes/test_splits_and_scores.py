@@ -12,8 +12,9 @@ import torch
 from plait import Graph
 from plait.errors import InputError
 from plait.graph_data import LabelledGraph, named_labelled_graph
-from plait.tasks.nodes.parts import cut
-from plait.tasks.nodes.scores import ALPHA, baselines, score_nodes, spread_labels
+from plait.tasks.nodes.baselines import ALPHA, baselines, spread_labels
+from plait.tasks.nodes.scores import score_nodes
+from plait.tasks.nodes.splits import split_nodes
 
 
 def network(counts, unknown=0) -> LabelledGraph:
@@ -30,7 +31,7 @@ def network(counts, unknown=0) -> LabelledGraph:
 
 def test_few_are_twenty_and_thirty_of_each_class():
     made = network([60, 51, 500], unknown=7)
-    parts = cut(made, "few", seed=3)
+    parts = split_nodes(made, "few", seed=3)
     assert made.labels[parts.train].bincount().tolist() == [20, 20, 20]
     assert made.labels[parts.valid].bincount().tolist() == [30, 30, 30]
     assert made.labels[parts.test].bincount().tolist() == [10, 1, 450]
@@ -46,29 +47,29 @@ def test_few_are_twenty_and_thirty_of_each_class():
 )  # fmt: skip
 def test_most_are_sixty_percent_of_each_class(count, expected):
     made = network([10, count], unknown=3)
-    parts = cut(made, "most", seed=0)
+    parts = split_nodes(made, "most", seed=0)
     assert tuple(int((made.labels[part] == 1).sum()) for part in parts) == expected
 
 
 def test_the_seed_decides_which():
     made = network([60, 60])
-    first, again, other = (cut(made, "few", seed) for seed in (0, 0, 1))
+    first, again, other = (split_nodes(made, "few", seed) for seed in (0, 0, 1))
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert not torch.equal(first.train, other.train)
 
 
 def test_the_published_parts_are_the_published_ones():
     karate = named_labelled_graph("karate")
-    assert cut(karate, "published", seed=5) is karate.split
-    with pytest.raises(InputError, match="nobody has published parts of made; give --split few"):
-        cut(network([60, 60]), "published", 0)
+    assert split_nodes(karate, "published", seed=5) is karate.split
+    with pytest.raises(InputError, match="there are no published parts of made; give --split few"):
+        split_nodes(network([60, 60]), "published", 0)
 
 
 def test_too_few_are_refused():
     with pytest.raises(InputError, match="the class 'b' has 50 nodes, and --split few takes 20 "):
-        cut(network([51, 50]), "few", 0)
+        split_nodes(network([51, 50]), "few", 0)
     with pytest.raises(InputError, match="4 nodes with a label are too few to test on some"):
-        cut(network([2, 2], unknown=9), "most", 0)
+        split_nodes(network([2, 2], unknown=9), "most", 0)
 
 
 def test_scores_by_hand():

@@ -1,4 +1,4 @@
-"""Sequences in pictures: what was heard, what came, and what a network said would come."""
+"""Sequences in pictures: input, truth and prediction."""
 
 from pathlib import Path
 
@@ -13,22 +13,22 @@ GAP = 2
 
 
 def draw_sequences(
-    heard: np.ndarray, truth: np.ndarray, predicted: np.ndarray, path: Path, *, title: str
+    given: np.ndarray, truth: np.ndarray, predicted: np.ndarray, path: Path, *, title: str
 ) -> None:
-    """Draw every sequence as three rows of frames: heard, and below truth above prediction.
+    """Draw every sequence as three rows of frames: input, truth and prediction.
 
     Parameters
     ----------
-    heard : array `[P, B, S, S]`
+    given : array `[P, B, S, S]`
     truth, predicted : array `[H, B, S, S]`
         From 0, black, to 1, white.
     path : Path
     title : str
     """
-    P, B, S, _ = heard.shape
+    P, B, S, _ = given.shape
     H = len(truth)
     rows = {
-        f"heard\n1 to {P}": heard,
+        f"input\n1 to {P}": given,
         f"truth\n{P + 1} to {P + H}": truth,
         f"predicted\n{P + 1} to {P + H}": predicted,
     }

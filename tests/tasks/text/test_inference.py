@@ -11,10 +11,10 @@ from torch.nn import functional as F
 
 import plait
 from plait.errors import InputError
+from plait.tasks.text.baselines import ngram_baseline
+from plait.tasks.text.data import split
 from plait.tasks.text.dynamic import SEGMENT, score_dynamic
-from plait.tasks.text.heldout import CHOOSING, RATES
-from plait.tasks.text.ngram import ngram_baseline
-from plait.tasks.text.parts import split
+from plait.tasks.text.inference import CHOOSING, RATES
 from plait.tasks.text.scores import score_stream
 from plait.training.run import Run
 
@@ -81,7 +81,7 @@ def test_without_the_training_text_there_is_no_n_gram_and_no_test_part(run, writ
         data.write_text(PROSE[1:])
         assert not [name for name in plait.score(run, other) if name.startswith("ngram")]
         for arguments in ({}, {"data": other, "dynamic": True}):
-            with pytest.raises(InputError, match="no longer the text that the run was trained on"):
+            with pytest.raises(InputError, match="no longer what the run was trained on"):
                 plait.score(run, **arguments)
     finally:
         data.write_text(PROSE)

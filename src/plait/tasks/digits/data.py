@@ -1,32 +1,47 @@
-"""Digits that stand still: where they come from, and which are learnt and which tested on."""
+"""Images of digits: where they come from, which are trained on and which tested on, sequences."""
 
 import gzip
 import hashlib
 import io
 import math
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from plait.data import find_data, require_data
 from plait.errors import InputError
+from plait.tasks.digits.config import DigitsConfig
+from plait.tasks.digits.frames import draw_frames
+from plait.tasks.splits import Splits
 from plait.text_files import read_content
+from plait.training.streams import random_generator
+
+TRAINING, FITTING, VALIDATION, TEST = 0, 1, 2, 3
+"""Streams of random numbers, which never meet."""
+
+SCORED = 50
+"""Sequences at a time where nothing is learnt."""
+
+BATCHES = {FITTING: 4, VALIDATION: 4, TEST: 20}
+"""How many such batches the baselines are fitted on, and a network is validated and tested on."""
 
 MNIST = ("train-images-idx3-ubyte.gz", "t10k-images-idx3-ubyte.gz")
 """MNIST's files of images, under `digits/` in a data folder."""
 
-PARTS = (0.8, 0.9)
+BOUNDS = (0.8, 0.9)
 """Where, as a share of all images in a fixed random order, validation and test begin."""
 
 MEMORY = 5.0
 """Bytes of memory for a byte of an image, a grey level."""
 
 LEAST = 10
-"""Images without which there is nothing to part."""
+"""Images without which there is nothing to split."""
 
 
 class Digits(NamedTuple):
@@ -37,33 +52,45 @@ class Digits(NamedTuple):
 
     @property
     def sha256(self) -> str:
-        """Tell whether two are the same."""
+        """Return what identifies the images."""
         return hashlib.sha256(self.images.tobytes()).hexdigest()
 
     def scaled(self, side: int) -> np.ndarray:
-        """Bring the images to `[n, side, side]` by bilinear interpolation, areas averaged."""
+        """Scale the images to `[n, side, side]` by bilinear interpolation, areas averaged."""
         images = torch.from_numpy(self.images)[:, None]
         scaled = F.interpolate(images, (side, side), mode="bilinear", antialias=True)
         return scaled[:, 0].clamp(0, 1).numpy()
 
 
-class Parts(NamedTuple):
-    """Which images are learnt from, validated on and tested on."""
+def split_images(count: int) -> Splits[np.ndarray]:
+    """Split images 8 : 1 : 1, in one random order that is the same whatever a run's seed.
 
-    train: np.ndarray
-    valid: np.ndarray
-    test: np.ndarray
-
-
-def parts_of(count: int) -> Parts:
-    """Part images 8 : 1 : 1, in one random order that is the same whatever a run's seed.
-
-    >>> from plait.tasks.digits.images import parts_of
-    >>> [len(part) for part in parts_of(1797)]
+    >>> from plait.tasks.digits.data import split_images
+    >>> [len(part) for part in split_images(1797)]
     [1437, 180, 180]
     """
     order = np.random.default_rng(0).permutation(count)
-    return Parts(*np.split(order, [int(share * count) for share in PARTS]))
+    return Splits(*np.split(order, [int(share * count) for share in BOUNDS]))
+
+
+def sequences(
+    images: np.ndarray, config: DigitsConfig, number: int, stream: int, count: int
+) -> Tensor:
+    """Draw the frames `[P + H, B, S, S]` of a batch by its number.
+
+    What is trained on depends on the run's seed; what is validated and tested on does not.
+    """
+    random = random_generator(config.seed if stream == TRAINING else 0, number, stream)
+    steps = config.history + config.horizon
+    return torch.from_numpy(draw_frames(random, images, count, steps, config.frame))
+
+
+def batches(
+    images: np.ndarray, config: DigitsConfig, stream: int, device: torch.device
+) -> Iterable[Tensor]:
+    """All batches of a stream in which nothing is learnt."""
+    for number in range(1, BATCHES[stream] + 1):
+        yield sequences(images, config, number, stream, SCORED).to(device)
 
 
 def read_digits(name: str) -> Digits:
@@ -83,7 +110,7 @@ def read_digits(name: str) -> Digits:
 
     Example
     -------
-    >>> from plait.tasks.digits.images import read_digits
+    >>> from plait.tasks.digits.data import read_digits
     >>> read_digits("scikit-learn").images.shape
     (1797, 8, 8)
     """

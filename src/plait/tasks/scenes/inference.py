@@ -1,4 +1,4 @@
-"""What a trained run says of scenes: `plait predict` and `plait score`."""
+"""`plait predict` and `plait score` of a trained model."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,12 +8,15 @@ import numpy as np
 import pandas as pd
 
 from plait.errors import InputError
+from plait.tasks.scenes.baselines import score_baselines
 from plait.tasks.scenes.config import ScenesConfig
-from plait.tasks.scenes.files import digest, read_scenes
+from plait.tasks.scenes.data import as_known, batched
+from plait.tasks.scenes.files import read_scenes
 from plait.tasks.scenes.model import ScenesModel
 from plait.tasks.scenes.scene import Scenes, pairs_of
-from plait.tasks.scenes.scores import KS, likeliest, probabilities, score_beside
-from plait.tasks.scenes.sources import as_known, batched, parts, scenes_of
+from plait.tasks.scenes.scores import KS, likeliest, probabilities, score_relations
+from plait.tasks.scenes.task import ScenesTask
+from plait.training.task import device_of
 
 
 def predict_scenes(
@@ -27,7 +30,7 @@ def predict_scenes(
     config, facts
         Of its run folder.
     data : str
-        A JSON file of scenes; relations in it are not looked at. None: the run's own test part.
+        A JSON file of scenes; relations in it are not used. None: the run's own test part.
 
     Returns
     -------
@@ -40,10 +43,11 @@ def predict_scenes(
     InputError
         For scenes that cannot be read, or with classes that the model does not know.
     """
-    scenes = _test_part(config, facts) if data is None else as_known(
-        read_scenes(Path(data)), facts, data
-    )  # fmt: skip
-    p = probabilities(model, batched(scenes, model.frequency.device))
+    if data is None:
+        scenes = ScenesTask.restore(model, config, facts).splits.test
+    else:
+        scenes = as_known(read_scenes(Path(data)), facts, data)
+    p = probabilities(model, batched(scenes, device_of(model)))
     return pd.concat([_table(scenes, n, q) for n, q in enumerate(p)], ignore_index=True)
 
 
@@ -66,16 +70,18 @@ def score_scenes(
         For scenes that cannot be read, or with classes or predicates that the model does not know.
     """
     if data is None:
-        scenes = _test_part(config, facts)
+        scenes = ScenesTask.restore(model, config, facts).splits.test
     else:
         scenes = as_known(read_scenes(Path(data)), facts, data)
         if not any(len(scene.relations) for scene in scenes.scenes):
             raise InputError(f"{data} has no relations to score by")
-    return score_beside(model, batched(scenes, model.frequency.device), scenes)
+    batches = batched(scenes, device_of(model))
+    own = score_relations(probabilities(model, batches), scenes)
+    return own | score_baselines(model, batches, scenes)
 
 
 def _table(scenes: Scenes, number: int, p: np.ndarray) -> pd.DataFrame:
-    """The likeliest relations of one scene."""
+    """List the likeliest relations of one scene."""
     scene = scenes.scenes[number]
     pair, predicate = np.nonzero(likeliest(p, KS[0], one_a_pair=False))
     order = np.argsort(-p[pair, predicate], kind="stable")
@@ -93,11 +99,3 @@ def _table(scenes: Scenes, number: int, p: np.ndarray) -> pd.DataFrame:
             "probability": p[pair, predicate],
         }
     )
-
-
-def _test_part(config: ScenesConfig, facts: Mapping[str, Any]) -> Scenes:
-    """The scenes that the run was tested on."""
-    scenes = scenes_of(config)
-    if digest(scenes) != facts["sha256"]:
-        raise InputError(f"{config.data} is no longer what the run was trained on; give --data")
-    return parts(scenes, config.seed)[2]

@@ -1,4 +1,4 @@
-"""What a trained run says of connections: `plait predict` and `plait score`."""
+"""`plait predict` of a trained model: suggested connections."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,15 +10,13 @@ import torch
 from plait.errors import InputError
 from plait.graph_data import LabelledGraph
 from plait.nn.graph import Graph
+from plait.tasks.links.baselines import adjacency_of
 from plait.tasks.links.config import LinksConfig
 from plait.tasks.links.model import LinksModel
-from plait.tasks.links.parts import connections, cut
-from plait.tasks.links.scores import adjacency_of
-from plait.tasks.links.task import network_of, score_tested
-from plait.tasks.nodes.network import device_of, features_of, own_network
+from plait.tasks.links.splits import connections
+from plait.tasks.links.task import LinksTask
 
 
-@torch.no_grad()
 def suggest_links(
     model: LinksModel,
     config: LinksConfig,
@@ -30,7 +28,7 @@ def suggest_links(
 ) -> pd.DataFrame:
     """Suggest connections that are not there yet.
 
-    The model hears all connections of the network now, those held out in training too.
+    The model is given all connections of the graph now, those held out in training too.
 
     Parameters
     ----------
@@ -38,7 +36,7 @@ def suggest_links(
     config, facts
         Of its run folder.
     data : None
-        A network of its own is what a run knows; anything else is refused.
+        A run knows its own graph alone.
     node : str
         The id of the node to suggest connections for. None: each of them.
     top : int
@@ -50,24 +48,23 @@ def suggest_links(
         A row for every suggestion, the best first, of equal ones those with more neighbours in
         common: `node`, `suggestion`, `score` (from 0 to 1: the
         probability of a connection among as many connections as other pairs),
-        `common_neighbours` (how many) and `through` (who they are).
+        `common_neighbours` (how many) and `through` (their ids).
 
     Raises
     ------
     InputError
-        For an id that is not there, and where the network is gone or is another by now.
+        For an id that is not there, and where the graph is gone or is another by now.
     """
     if top < 1:
         raise InputError(f"--top must be at least 1, not {top}")
-    network = own_network(network_of, config, facts, data, "links")
+    task = LinksTask.restore(model, config, facts)
+    network, device = task.network, task.device
     number = {name: k for k, name in enumerate(network.ids)}
     if node is not None and node not in number:
         raise InputError(f"there is no node {node!r} in {network.source}; {_examples(network)}")
     asked = range(len(network.ids)) if node is None else [number[node]]
-    device = device_of(model)
-    x = features_of(network, device)
     graph = Graph(*connections(network.graph), len(network.ids)).to_undirected()
-    z = model.encoder(x, graph.to(device))
+    z = model.encoder(task.x, graph.to(device))
     adjacency = adjacency_of(graph)
     rows = []
     for u in asked:
@@ -83,23 +80,6 @@ def suggest_links(
             rows.append((network.ids[u], network.ids[v], score, len(through), names))
     names = ["node", "suggestion", "score", "common_neighbours", "through"]
     return pd.DataFrame(rows, columns=pd.Index(names))
-
-
-@torch.no_grad()
-def score_trained(
-    model: LinksModel, config: LinksConfig, facts: Mapping[str, Any], data: str | None = None
-) -> dict[str, float]:
-    """Score the run's own held-out connections; arguments as in `suggest_links`.
-
-    Returns
-    -------
-    dict
-        What the run's test gave: the scores of the model, of the same network without the graph,
-        which is trained anew, and of those who learn nothing.
-    """
-    network = own_network(network_of, config, facts, data, "links")
-    links = cut(network, config.valid_share, config.test_share, config.seed)
-    return score_tested(model, features_of(network, device_of(model)), links, config)
 
 
 def _examples(network: LabelledGraph) -> str:

@@ -9,7 +9,13 @@ from scipy.stats import chisquare
 from plait.errors import InputError
 from plait.graph_data import LabelledGraph, named_labelled_graph
 from plait.nn.graph import Graph
-from plait.tasks.links.parts import connections, cut, distinct_non_edges, non_edges, numbers_of
+from plait.tasks.links.splits import (
+    connections,
+    distinct_non_edges,
+    non_edges,
+    numbers_of,
+    split_edges,
+)
 
 
 def network(graph: Graph) -> LabelledGraph:
@@ -25,7 +31,7 @@ def pairs_of(part: torch.Tensor) -> set[tuple[int, int]]:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_every_connection_is_in_one_part_and_held_out_ones_are_not_in_the_graph(name, seed):
     given = named_labelled_graph(name)
-    links = cut(given, 0.1, 0.2, seed)
+    links = split_edges(given, 0.1, 0.2, seed)
     every = pairs_of(connections(given.graph)[0])
     parts = [pairs_of(part) for part in (links.train, links.valid, links.test)]
     assert set.union(*parts) == every
@@ -46,7 +52,7 @@ def test_every_connection_is_in_one_part_and_held_out_ones_are_not_in_the_graph(
 
 def test_a_seed_is_a_split():
     karate = named_labelled_graph("karate")
-    a, b, c = (cut(karate, 0.1, 0.2, seed) for seed in (0, 0, 1))
+    a, b, c = (split_edges(karate, 0.1, 0.2, seed) for seed in (0, 0, 1))
     for name in ("train", "valid", "test", "valid_non", "test_non"):
         assert torch.equal(getattr(a, name), getattr(b, name))
         assert pairs_of(getattr(a, name)) != pairs_of(getattr(c, name))
@@ -83,9 +89,9 @@ def test_what_is_drawn_is_uniform_over_the_pairs_without_a_connection():
 )
 def test_what_cannot_be_cut_is_refused(graph, message):
     with pytest.raises(InputError, match=message):
-        cut(network(graph), 0.1, 0.2, seed=0)
+        split_edges(network(graph), 0.1, 0.2, seed=0)
 
 
 def test_three_connections_are_enough():
-    links = cut(network(Graph([[0, 1, 2], [1, 2, 3]])), 0.1, 0.2, seed=0)
+    links = split_edges(network(Graph([[0, 1, 2], [1, 2, 3]])), 0.1, 0.2, seed=0)
     assert [part.shape[1] for part in (links.train, links.valid, links.test)] == [1, 1, 1]

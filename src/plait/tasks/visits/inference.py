@@ -1,4 +1,4 @@
-"""What a trained run says of patients: `plait predict` and `plait score`."""
+"""`plait predict` and `plait score` of a trained model."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,9 +11,9 @@ from plait.errors import InputError
 from plait.news import remark
 from plait.tasks.visits import NOT_ADVICE
 from plait.tasks.visits.config import VisitsConfig
+from plait.tasks.visits.data import read_histories
 from plait.tasks.visits.histories import Histories
 from plait.tasks.visits.model import VisitsModel
-from plait.tasks.visits.source import read_histories
 from plait.tasks.visits.task import VisitsTask, in_batches
 
 
@@ -55,11 +55,12 @@ def predict_visits(
         For data that cannot be read, or of which the model knows nothing; without `data`, where
         the run's own is no longer what it was.
     """
-    given = replace(config, encoding=encoding or config.encoding)
-    histories = read_histories(data or config.data, given, model.codes)
-    remark("joined", histories.notes)
     if data is None:
-        _require_same(histories, facts)
+        histories = VisitsTask.restore(model, config, facts).histories
+    else:
+        given = replace(config, encoding=encoding or config.encoding)
+        histories = read_histories(data, given, model.codes)
+        remark("read", histories.notes)
     if not any(len(codes) for own in histories.periods for codes in own):
         raise InputError(
             f"{histories.source}: none of its events is one that the run knows, such as "
@@ -70,7 +71,7 @@ def predict_visits(
     order = np.argsort(-chances, axis=1, kind="stable")
     predicted = chances >= float(model.threshold)
     drugs = np.array([code for _, code in model.codes[: model.drugs]], dtype=object)
-    pairs = model.links.interacting[: model.drugs, : model.drugs]
+    pairs = model.relations.interacting[: model.drugs, : model.drugs]
     tables = []
     for k, name in enumerate(histories.patients):
         first = order[k]
@@ -114,25 +115,14 @@ def score_visits(
     InputError
         Where the run's own data is no longer what it was, or in other data nothing can be asked.
     """
-    task = VisitsTask(config, next(model.parameters()).device)
-    _require_same(task.histories, facts)
-    task.begin_with(model)
-    task.model.eval()
+    task = VisitsTask.restore(model, config, facts)
     if data is None:
-        remark("joined", task.histories.notes)
-        return task.score(task.histories, task.parts.test)
+        return task.test()
     given = replace(config, encoding=encoding or config.encoding)
     tested = read_histories(data, given, model.codes)
-    remark("joined", tested.notes)
+    remark("read", tested.notes)
     scores = task.score(tested, _asked_of(tested))
     return scores | {"events_unknown": sum(tested.left_out.values())}
-
-
-def _require_same(histories: Histories, facts: Mapping[str, Any]) -> None:
-    if histories.sha256 != facts["sha256"] or histories.left_out:
-        raise InputError(
-            f"{histories.source} is no longer what the run was trained on; give --data"
-        )
 
 
 def _asked_of(tested: Histories) -> list[int]:

@@ -8,6 +8,7 @@ import torch
 from plait.errors import InputError
 from plait.graph_data import LabelledGraph
 from plait.graph_data.labelled_graph import UNKNOWN, NodeSplit
+from plait.tasks.nodes.config import NodesConfig
 from plait.training.streams import random_generator
 
 TRAIN, VALID = 20, 30
@@ -20,14 +21,14 @@ STREAM = 1
 """Of random numbers; the others of a seed are for weights and dropout."""
 
 
-def cut(network: LabelledGraph, how: str, seed: int) -> NodeSplit:
-    """Cut the nodes whose label is known into three.
+def split_nodes(network: LabelledGraph, how: str, seed: int) -> NodeSplit:
+    """Split the nodes whose label is known.
 
     Parameters
     ----------
     network : LabelledGraph
     how : "published", "few" or "most"
-        As others cut them; 20 and 30 of each class to train and validate on, all others to test
+        As others split them; 20 and 30 of each class to train and validate on, all others to test
         on; or 60, 20 and 20 % of each class, a class of one or two nodes being trained on alone.
     seed : int
         Decides which, but for the published ones.
@@ -40,13 +41,13 @@ def cut(network: LabelledGraph, how: str, seed: int) -> NodeSplit:
     Example
     -------
     >>> from plait.graph_data import named_labelled_graph
-    >>> from plait.tasks.nodes.parts import cut
-    >>> [len(part) for part in cut(named_labelled_graph("digits"), "few", seed=0)]
+    >>> from plait.tasks.nodes.splits import split_nodes
+    >>> [len(part) for part in split_nodes(named_labelled_graph("digits"), "few", seed=0)]
     [200, 300, 1297]
     """
     if how == "published":
         if network.split is None:
-            raise InputError(f"nobody has published parts of {network.name}; give --split few")
+            raise InputError(f"there are no published parts of {network.name}; give --split few")
         return network.split
     assert network.labels is not None
     drawn = random_generator(seed, 0, STREAM).permutation(len(network.labels))
@@ -72,3 +73,12 @@ def cut(network: LabelledGraph, how: str, seed: int) -> NodeSplit:
             f"{known} nodes with a label are too few to test on some: a class needs at least three"
         )
     return found
+
+
+def split_of(config: NodesConfig, network: LabelledGraph) -> str:
+    """Return how the nodes are split: "published", "few" or "most"."""
+    if config.split != "auto":
+        return config.split
+    if network.split is not None:
+        return "published"
+    return "most" if config.edges else "few"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from plait.errors import InputError
-from plait.tasks.digits.images import MNIST, Digits, parts_of, read_digits, read_idx
+from plait.tasks.digits.data import MNIST, Digits, read_digits, read_idx, split_images
 
 
 def idx(images: np.ndarray) -> bytes:
@@ -83,9 +83,9 @@ def test_mnists_digits():
 
 
 def test_every_image_is_in_one_part():
-    parts = parts_of(1797)
+    parts = split_images(1797)
     assert sorted(np.concatenate(parts)) == list(range(1797))
-    again = parts_of(1797)
+    again = split_images(1797)
     assert all(np.array_equal(a, b) for a, b in zip(parts, again, strict=True))
 
 

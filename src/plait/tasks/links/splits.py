@@ -16,7 +16,7 @@ TRAINING, SPLIT = 0, 1
 
 
 @dataclass(frozen=True)
-class Links:
+class EdgeSplits:
     """Pairs of nodes, `[2, n]`, the smaller number first.
 
     Attributes
@@ -26,8 +26,8 @@ class Links:
     valid_non, test_non : Tensor
         As many pairs that are joined nowhere in the graph.
     graph : Graph
-        The connections to train on, both ways, with their weights; of the held-out ones it knows
-        nothing.
+        The connections to train on, both ways, with their weights; the held-out ones are not
+        in it.
     """
 
     train: Tensor
@@ -38,7 +38,9 @@ class Links:
     graph: Graph
 
 
-def cut(network: LabelledGraph, valid_share: float, test_share: float, seed: int) -> Links:
+def split_edges(
+    network: LabelledGraph, valid_share: float, test_share: float, seed: int
+) -> EdgeSplits:
     """Hold connections out to validate and to test on, with as many pairs that are none.
 
     A connection is a pair of nodes with an edge in either direction; loops are left out.
@@ -51,9 +53,9 @@ def cut(network: LabelledGraph, valid_share: float, test_share: float, seed: int
     Example
     -------
     >>> from plait.graph_data import named_labelled_graph
-    >>> from plait.tasks.links.parts import cut
-    >>> links = cut(named_labelled_graph("karate"), 0.1, 0.2, seed=0)
-    >>> links.train.shape, links.test.shape, links.graph
+    >>> from plait.tasks.links.splits import split_edges
+    >>> splits = split_edges(named_labelled_graph("karate"), 0.1, 0.2, seed=0)
+    >>> splits.train.shape, splits.test.shape, splits.graph
     (torch.Size([2, 54]), torch.Size([2, 16]), Graph(num_nodes=34, num_edges=108))
     """
     N = network.graph.num_nodes
@@ -76,17 +78,17 @@ def cut(network: LabelledGraph, valid_share: float, test_share: float, seed: int
     rest = rest.sort().values
     non_edges = distinct_non_edges(generator, valid + test, N, numbers_of(pairs, N))
     graph = Graph(pairs[:, rest], weights[rest], N).to_undirected()
-    return Links(
+    return EdgeSplits(
         pairs[:, rest], pairs[:, second], pairs[:, first],
         non_edges[:, test:], non_edges[:, :test], graph,
     )  # fmt: skip
 
 
 def connections(graph: Graph) -> tuple[Tensor, Tensor]:
-    """Give the pairs of nodes with an edge between them, `[2, n]`, and their weights.
+    """Return the pairs of nodes with an edge between them, `[2, n]`, and their weights.
 
     >>> from plait import Graph
-    >>> from plait.tasks.links.parts import connections
+    >>> from plait.tasks.links.splits import connections
     >>> connections(Graph([[1, 0, 2], [0, 2, 2]]))[0].tolist()
     [[0, 0], [1, 2]]
     """
@@ -96,7 +98,7 @@ def connections(graph: Graph) -> tuple[Tensor, Tensor]:
 
 
 def numbers_of(pairs: Tensor, nodes: int) -> np.ndarray:
-    """Give every pair `[2, n]` a number of its own, whichever of the two comes first."""
+    """Return for every pair `[2, n]` its number, whichever of the two comes first."""
     low, high = pairs.cpu().numpy().min(0), pairs.cpu().numpy().max(0)
     return low * nodes + high
 

@@ -1,4 +1,4 @@
-"""`plait score`: a trained model on a text that it has not seen, the n-gram beside it."""
+"""`plait score` and what else runs a trained model on a text."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,13 +8,15 @@ from torch import Tensor
 
 from plait.data import read_text
 from plait.errors import InputError
+from plait.tasks.splits import Splits
+from plait.tasks.text.baselines import ngram_baseline
 from plait.tasks.text.batches import Windows
 from plait.tasks.text.config import TextConfig
 from plait.tasks.text.dynamic import score_dynamic
 from plait.tasks.text.model import TextModel
-from plait.tasks.text.ngram import ngram_baseline
-from plait.tasks.text.parts import parts_in_numbers, text_of
 from plait.tasks.text.scores import score_stream, unknown_share
+from plait.tasks.text.task import TextTask
+from plait.training.task import device_of
 
 RATES = (0.01, 0.02, 0.05, 0.1, 0.2)
 """Learning rates among which dynamic evaluation chooses."""
@@ -66,11 +68,12 @@ def score_text(
     """
     scores: dict[str, float] = {}
     try:
-        training, validation, numbers = parts_of(model, config, facts)
+        splits = splits_of(model, config, facts)
+        numbers = splits.test
     except InputError:
         if data is None or dynamic:
             raise
-        training = validation = None
+        splits = None
     if data is not None:
         characters = read_text(
             data, keep_boilerplate=config.keep_boilerplate, encoding=encoding or config.encoding
@@ -80,31 +83,31 @@ def score_text(
             scores["characters_skipped"] = len(characters) - len(known)
             characters = known
         numbers = torch.from_numpy(model.vocabulary.read(characters))
-    unit, device = model.vocabulary.unit, next(model.parameters()).device
+    unit, device = model.vocabulary.unit, device_of(model)
     if len(numbers) < 2:
         raise InputError(f"{data} has fewer than two {unit} to score")
     scores |= {unit: len(numbers) - 1, **unknown_share(model.vocabulary, numbers)}
     scores |= score_stream(model, numbers.to(device))
-    if training is None or validation is None:
+    if splits is None:
         return scores
-    scores |= ngram_baseline(training, validation, numbers, model.vocabulary)
+    scores |= ngram_baseline(splits.train, splits.valid, numbers, model.vocabulary)
     if dynamic:
-        chosen_on = validation[:CHOOSING].to(device)
+        chosen_on = splits.valid[:CHOOSING].to(device)
         bits = {lr: score_dynamic(model, chosen_on, lr) for lr in RATES}
         scores["dynamic_rate"] = lr = min(bits, key=lambda rate: bits[rate])
-        scores[f"dynamic_{config.criterion}"] = score_dynamic(model, numbers.to(device), lr)
+        scores[f"dynamic_{config.monitor}"] = score_dynamic(model, numbers.to(device), lr)
     return scores
 
 
 def cost_of_rounding(
     model: TextModel, rounded: TextModel, config: TextConfig, facts: Mapping[str, Any]
 ) -> str:
-    """Say how much worse a rounded model predicts the first 20,000 symbols of the test part."""
+    """Report how much worse a rounded model predicts the first 20,000 symbols of the test part."""
     try:
-        numbers = parts_of(model, config, facts)[2][:CHOOSING]
+        numbers = splits_of(model, config, facts).test[:CHOOSING]
     except InputError as error:
         return f"weights in {rounded.weights}; what that costs is not known: {error}"
-    score = "perplexity" if config.units == "words" else "bits_per_character"
+    score = config.monitor
     before, after = (score_stream(m, numbers)[score] for m in (model, rounded))
     return (
         f"weights in {rounded.weights}: {after:.4f} {score.replace('_', ' ')} in place of "
@@ -113,23 +116,19 @@ def cost_of_rounding(
 
 
 def probe(model: TextModel, config: TextConfig, facts: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
-    """Symbols `[T, B]` of the validation part, and those after them, for `plait inspect`."""
-    _, validation, _ = parts_of(model, config, facts)
+    """Return symbols `[T, B]` of the validation part, and those after them, for `plait inspect`."""
+    validation = splits_of(model, config, facts).valid
     x, y, _ = Windows(
-        validation.to(next(model.parameters()).device), length=config.length,
+        validation.to(device_of(model)), length=config.length,
         batch_size=config.batch_size, seed=config.seed, unit=model.vocabulary.unit,
     ).batch(0)  # fmt: skip
     return x, y
 
 
-def parts_of(
-    model: TextModel, config: TextConfig, facts: Mapping[str, Any]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Read a run's text again: the parts to train on, to validate on, and to test on.
+def splits_of(model: TextModel, config: TextConfig, facts: Mapping[str, Any]) -> Splits[Tensor]:
+    """Read a run's text again, in numbers.
 
     Raises `InputError` when the text is gone, or no longer the one that the run learnt from.
     """
-    text = text_of(config)
-    if text.sha256 != facts["sha256"]:
-        raise InputError(f"{text.source} is no longer the text that the run was trained on")
-    return parts_in_numbers(text, model.vocabulary)
+    task = TextTask.restore(model, config, facts)
+    return Splits(task.training, task.validation, task.testing)

@@ -43,7 +43,7 @@ def predict_forecast(
         Of its run folder.
     data : str
         A table as the one trained on, with the same nodes in any order, of which the last
-        `history` steps are heard. None: the series that the run was trained on.
+        `history` steps are its input. None: the series that the run was trained on.
     encoding : str
         Of `data`. None: that of the run's own table.
 
@@ -52,7 +52,7 @@ def predict_forecast(
     DataFrame
         A row for each step ahead and node: `time` (without times `step`, 1 the first after the
         data), `id`, `forecast` (with quantiles the median, and a column for each, such as `q0.1`),
-        and `missing`: how many of the node's values that were heard were missing, so that the
+        and `missing`: how many of the node's values in the input were missing, so that the
         last one before stood in.
 
     Raises
@@ -63,26 +63,26 @@ def predict_forecast(
     """
     series = _recent(model, config, facts, data, encoding)
     P, H = config.history, config.horizon
-    heard = series.rows(slice(len(series.values) - P, None))
+    recent = series.rows(slice(len(series.values) - P, None))
     to_come: Any = range(1, H + 1)
-    if heard.times is not None:
+    if recent.times is not None:
         assert model.frequency is not None
-        to_come = following(heard.times, model.frequency, H)
+        to_come = following(recent.times, model.frequency, H)
     windows = windows_of(
-        config, heard, model.mean.cpu().numpy(), model.scale.cpu().numpy(),
+        config, recent, model.mean.cpu().numpy(), model.scale.cpu().numpy(),
         model.output.weight.device, frequency=model.frequency,
     )  # fmt: skip
     window = windows.at(torch.tensor([P]), P)
     answer = model.unscaled(model(window.x, window.calendar))[:, 0]  # [H, N, (Q)]
     columns: dict[str, Any] = {
-        "step" if heard.times is None else "time": pd.Index(to_come).repeat(len(model.ids)),
+        "step" if recent.times is None else "time": pd.Index(to_come).repeat(len(model.ids)),
         "id": np.tile(np.array(model.ids, dtype=object), H),
     }
     levels = config.levels
     middle = answer[..., levels.index(0.5)] if levels else answer
     columns["forecast"] = middle.reshape(-1)
     columns |= {f"q{level:g}": answer[..., k].reshape(-1) for k, level in enumerate(levels)}
-    columns["missing"] = np.tile(np.isnan(heard.values).sum(0), H)
+    columns["missing"] = np.tile(np.isnan(recent.values).sum(0), H)
     return pd.DataFrame(columns)
 
 
@@ -113,7 +113,7 @@ def _recent(
         )
     if len(series.values) < config.history:
         raise InputError(
-            f"{series.source} has {len(series.values)} steps; the network hears {config.history} "
+            f"{series.source} has {len(series.values)} steps; the model takes {config.history} "
             "before it forecasts"
         )
     if (series.times is None) != (model.frequency is None):
@@ -134,7 +134,7 @@ def score_forecast(
     *,
     encoding: str | None = None,
 ) -> dict[str, Any]:
-    """Score a model for `plait score`, beside what forecasts without a network.
+    """Score a model for `plait score`, and what forecasts without a model.
 
     Parameters
     ----------
@@ -158,13 +158,7 @@ def score_forecast(
     InputError
         For data that cannot be read or is too short, or training data that is gone or has changed.
     """
-    device = model.output.weight.device
-    task = ForecastTask(config, device, facts)
-    if task.facts()["sha256"] != facts["sha256"]:
-        raise InputError(
-            f"{task.data.series.source} is no longer the series that the run was trained on"
-        )
-    task.model = model
+    task = ForecastTask.restore(model, config, facts)
     other = None if data is None else _recent(model, config, facts, data, encoding)
     scores = dict(task.test() if other is None else task.score_other(other))
     records = scores.pop("table")
@@ -182,9 +176,9 @@ def probe(
     model: Forecaster, config: ForecastConfig, facts: Mapping[str, Any]
 ) -> tuple[Tensor, ...]:
     """Windows of the validation part, their calendar, and what came, for `plait inspect`."""
-    task = ForecastTask(config, model.output.weight.device, facts)
-    first = torch.arange(task.cuts.valid, task.cuts.test - config.horizon + 1)[:PROBED]
-    x, y, calendar = task.windows.at(first, task.cuts.test)
+    task = ForecastTask.restore(model, config, facts)
+    first = torch.arange(task.splits.valid, task.splits.test - config.horizon + 1)[:PROBED]
+    x, y, calendar = task.windows.at(first, task.splits.test)
     y = carried_forward(torch.cat([x, y]))[len(x) :]  # a loss needs a number everywhere
     levels = len(config.levels)
     return x, calendar, y[..., None].expand(*y.shape, levels) if levels else y

@@ -27,10 +27,10 @@ CLASS_COLOURS = (*COLOURS, "#2a9d8f", "#b56576", "#577590", "#a3a847")
 MARKS = "o^sDv"
 PALE, MISTAKEN = "0.8", "#d00000"
 NAMED = 40
-"""Nodes up to which all ids are written beside them."""
+"""Nodes up to which all ids are written next to them."""
 
 NAMED_MISTAKES = 12
-"""In larger graphs, mistakes up to which their ids are written beside them."""
+"""In larger graphs, mistakes up to which their ids are written next to them."""
 
 LISTED = 20
 """Classes in the legend, at most."""
@@ -39,7 +39,7 @@ LISTED = 20
 def draw_network(
     network: LabelledGraph,
     parts: NodeSplit,
-    heard: Tensor,
+    represented: Tensor,
     logits: Tensor,
     path: Path,
     *,
@@ -52,14 +52,14 @@ def draw_network(
 
     A graph of up to 300 nodes is laid out by springs (Fruchterman & Reingold 1991). Of a larger
     one 1,000 nodes are shown, those to test on first, where t-SNE (van der Maaten & Hinton 2008)
-    puts what the last layer hears of them, with the edges among them.
+    puts the last layer's input, with the edges among them.
 
     Parameters
     ----------
     network : LabelledGraph
     parts : NodeSplit
-    heard : Tensor `[N, H]`
-        What the last layer hears.
+    represented : Tensor `[N, H]`
+        The input of the last layer.
     logits : Tensor `[N, classes]`
     path : Path
         The PNG.
@@ -69,7 +69,7 @@ def draw_network(
     N = network.graph.num_nodes
     whole = N <= WHOLE
     nodes = np.arange(N) if whole else _sample(parts, N)
-    xy = _by_springs(network) if whole else _by_likeness(heard.numpy()[nodes])
+    xy = _by_springs(network) if whole else _by_likeness(represented.numpy()[nodes])
     how = f"all {N:,} nodes" if whole else f"{len(nodes):,} of {N:,} nodes, where t-SNE puts them"
     given, predicted = network.labels.numpy()[nodes], logits.argmax(1).numpy()[nodes]
     tested, trained = (np.isin(nodes, part.numpy()) for part in (parts.test, parts.train))
@@ -105,7 +105,7 @@ def draw_network(
 
 
 def _look(k: int) -> dict[str, Any]:
-    """Give the colour and the mark of a class, or of a node of which none is known."""
+    """Return the colour and the mark of a class, or of a node of which none is known."""
     if k == UNKNOWN:
         return {"color": PALE, "marker": "o"}
     return {
@@ -121,7 +121,7 @@ def _colour(axes: Axes, labels: np.ndarray, xy: np.ndarray, size: float) -> None
 
 
 def _classes(network: LabelledGraph, labels: Sequence[int]) -> list[Line2D]:
-    """Give the legend's entries for the classes that are seen, the commonest of many."""
+    """Return the legend's entries for the classes that are seen, the commonest of many."""
     count = Counter(int(k) for k in labels)
     listed = sorted(k for k, _ in count.most_common(LISTED))
     names = ["no label given" if k == UNKNOWN else label(network.classes[k], NAME) for k in listed]
@@ -132,7 +132,7 @@ def _classes(network: LabelledGraph, labels: Sequence[int]) -> list[Line2D]:
 
 
 def _marks(trained: np.ndarray, mistaken: np.ndarray) -> list[Line2D]:
-    """Give the legend's entries for what is drawn over the predicted labels."""
+    """Return the legend's entries for what is drawn over the predicted labels."""
     entries = []
     if trained.any():
         entries.append(
@@ -157,7 +157,7 @@ def _sample(parts: NodeSplit, N: int) -> np.ndarray:
 
 
 def _by_springs(network: LabelledGraph) -> np.ndarray:
-    """Give places `[N, 2]` where joined nodes pull one another."""
+    """Return places `[N, 2]` where joined nodes pull one another."""
     graph = networkx.Graph()
     graph.add_nodes_from(range(network.graph.num_nodes))
     graph.add_edges_from(network.graph.edge_index.T.tolist())
@@ -165,15 +165,15 @@ def _by_springs(network: LabelledGraph) -> np.ndarray:
     return np.array([places[node] for node in graph])
 
 
-def _by_likeness(heard: np.ndarray) -> np.ndarray:
-    """Give places `[n, 2]` where alike nodes are near."""
+def _by_likeness(represented: np.ndarray) -> np.ndarray:
+    """Return places `[n, 2]` where alike nodes are near."""
     from sklearn.manifold import TSNE
 
-    return TSNE(init="random", max_iter=500, random_state=0).fit_transform(heard)
+    return TSNE(init="random", max_iter=500, random_state=0).fit_transform(represented)
 
 
 def _edges_among(network: LabelledGraph, nodes: np.ndarray, xy: np.ndarray) -> np.ndarray:
-    """Give the edges whose two ends are shown, as lines `[E, 2, 2]`."""
+    """Return the edges whose two ends are shown, as lines `[E, 2, 2]`."""
     place = np.full(network.graph.num_nodes, -1)
     place[nodes] = np.arange(len(nodes))
     ends = place[network.graph.edge_index.numpy()]  # [2, E]

@@ -62,7 +62,7 @@ def test_a_node_s_suggestions_are_printed_or_kept(run, tmp_path, capsys):
     [
         (["--for", "99"], "there is no node '99' in karate_club_graph() of networkx; ids are 0, "),
         (["--for", "1", "--top", "0"], "--top must be at least 1, not 0"),
-        (["--for", "1", "--data", "cora"], "a links run knows its own network and no other"),
+        (["--for", "1", "--data", "cora"], "a links run predicts for its own data alone"),
         (["--for", "1", "--out", "no/such/a.csv"], "no/such is no folder to write a.csv in"),
     ],
 )
@@ -87,7 +87,7 @@ def test_another_network_is_not_what_the_run_knows(tmp_path):
         f"p{k}" for k in (0, 1, 5, 6, 7, 8, 9)
     }
     edges.write_text(edges.read_text() + "p0,p9\n")
-    with pytest.raises(InputError, match="no longer the network that the run was trained on"):
+    with pytest.raises(InputError, match="no longer what the run was trained on"):
         predictions(run, node="p3")
-    with pytest.raises(InputError, match="no longer the network"):
+    with pytest.raises(InputError, match="no longer what the run"):
         plait.score(run)
