@@ -70,7 +70,7 @@ def test_other_data_may_have_another_encoding_and_how_it_was_read_is_printed(wri
         assert capsys.readouterr().err.endswith("it may be cp1252: give --encoding cp1252\n")
         assert run([command, "run", "--data", "other.csv", "--encoding", "cp1252"]) == 0
         errors = capsys.readouterr().err
-        assert errors.startswith("plait: read: " if task == "forecast" else "plait: joined: ")
+        assert errors.startswith("plait: read: ")
         assert "days are read as day.month.year" in errors
         assert errors.count("\n") == 1
 

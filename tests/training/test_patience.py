@@ -38,7 +38,10 @@ class Valley:
     def start(self):
         return ()
 
-    def loss(self, step: int, carry):
+    def batch(self, step: int) -> int:
+        return step
+
+    def loss(self, model, step: int, carry):
         self.step = step
         if step == self.interrupt_at:
             os.kill(os.getpid(), 15)

@@ -40,7 +40,10 @@ class Scripted:
     def start(self):
         return ()
 
-    def loss(self, step: int, carry):
+    def batch(self, step: int) -> int:
+        return step
+
+    def loss(self, model, step: int, carry):
         self.now = step
         if step == self.interrupt_at:
             os.kill(os.getpid(), 15)

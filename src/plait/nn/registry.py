@@ -21,7 +21,7 @@ def load(place: str) -> Any:
 
     >>> from plait.nn.registry import load
     >>> load("plait.nn.cells:GRU")()
-    GRU()
+    GRU(reset='after')
     """
     module, name = place.split(":")
     return getattr(import_module(module), name)
@@ -63,7 +63,7 @@ class GraphOptions:
     -------
     >>> from plait.nn.registry import GraphOptions
     >>> GraphOptions("chebyshev", order=3).make()
-    Chebyshev(3)
+    Chebyshev(k=3, lambda_max=2)
     """
 
     operator: str

@@ -11,7 +11,7 @@ from pkgutil import iter_modules
 from typing import Any
 
 from plait.errors import InputError
-from plait.news import LOGGER
+from plait.news import LOGGER, remark
 from plait.tasks.entry import TaskEntry, TaskOption
 from plait.training.config import TrainingConfig
 
@@ -89,7 +89,9 @@ def score_trained(
         return entry.part("score")(model, config, facts, data, **options)
     if data is not None:
         raise InputError(f"a {task} run is scored on its own data alone; leave --data out")
-    return task_class(task).restore(model, config, facts).test()
+    restored = task_class(task).restore(model, config, facts)
+    remark("read", restored.notes)
+    return restored.test()
 
 
 def predict_trained(

@@ -37,7 +37,7 @@ def choices_of(option: Field[Any]) -> tuple[Any, ...]:
     """Return the values that a field of a configuration allows; empty: it has no such list."""
     if get_origin(option.type) is Literal:
         return get_args(option.type)
-    choices = option.metadata["choices"]
+    choices = option.metadata.get("choices")
     return () if choices is None else tuple(choices())
 
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from plait.errors import InputError
-from plait.news import remark
 from plait.training.ablation import score_ablation
 
 Carry = tuple[Tensor, ...]
@@ -90,7 +89,6 @@ class Task(ABC):
         """
         task = cls(config, device_of(model), facts, model)
         task.require_same(facts)
-        remark("read", task.notes)
         return task
 
     def require_same(self, facts: Mapping[str, Any]) -> None:

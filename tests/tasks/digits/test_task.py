@@ -30,7 +30,7 @@ def no_waiting_for_the_disk(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def few_sequences(monkeypatch):
-    monkeypatch.setattr("plait.tasks.digits.scores.BATCHES", {FITTING: 1, VALIDATION: 1, TEST: 1})
+    monkeypatch.setattr("plait.tasks.digits.data.BATCHES", {FITTING: 1, VALIDATION: 1, TEST: 1})
 
 
 def numbered_digits(path, count=200) -> str:
@@ -58,10 +58,7 @@ def test_no_digit_of_validation_or_test_is_trained_on(tmp_path):
     assert not any(train & part for part in others)
     assert not others[0] & others[1]
     assert greys(task.to_validate) == others[0]
-    with torch.no_grad():
-        task.test()
-    assert task.tested is not None
-    assert greys(list(map(torch.from_numpy, task.tested[:2]))) <= others[1]
+    assert greys(list(task.to_test())) == others[1]
 
 
 def test_batches_are_found_again_by_seed_and_number():
@@ -178,7 +175,8 @@ def test_a_small_network_learns_more_than_the_baselines_know(tmp_path, learn):
     config = DigitsConfig.of(options | {"digits": str(path), "lr": 0.02, "steps": 100})
     task = DigitsTask(config, CPU)
     learn(task)
-    scores = task.score(task.testing)
+    with torch.no_grad():
+        scores = task.test()
     plain = [scores[f"{name}_cross_entropy"] for name in ("mean_frame", "last_frame")]
     assert scores["cross_entropy"] < 0.9 * min(plain)
 

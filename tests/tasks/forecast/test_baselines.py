@@ -94,12 +94,12 @@ def test_missing_values_are_carried_on_and_fit_nothing():
 def test_chickenpox_as_published():
     """Standardised squared error one week ahead: nothing 1.117, one shared AR(4) 0.819."""
     data = read_data(ForecastConfig.of({}, "chickenpox"))
-    assert (data.cuts.history, data.cuts.test, data.cuts.end) == (4, 469, 521)
+    assert (data.splits.history, data.splits.test, data.splits.end) == (4, 469, 521)
     first = np.arange(469, 521)
     truth = data.series.values[first][None]
     assert (truth**2).mean() == pytest.approx(1.117, abs=5e-4)
     found = baselines(
-        data.series, data.joined.graph, data.cuts, first, horizon=1, season=52,
+        data.series, data.joined.graph, data.splits, first, horizon=1, season=52,
         mean=np.zeros(20), scale=np.ones(20),
     )  # fmt: skip
     error = Errors.of(dict(found)["autoregression"], truth).overall()["rmse"] ** 2

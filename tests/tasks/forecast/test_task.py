@@ -46,7 +46,7 @@ def test_train_predict_score_and_go_on(capsys, here):
     assert run_command([*words, *FLAGS, *more]) == 0
     said = capsys.readouterr().out
     assert "speeds.csv: 200 steps × 3 nodes, a step h; " in said
-    assert "% missing, heard as the last value, never scored" in said
+    assert "% missing, filled with the last value, never scored" in said
     for name in ("last value", "seasonal value", "historical mean", "autoregression"):
         assert said.count(f"  {name} ") == 3  # MAE, RMSE, MAPE
     assert "the best without a network" in said
@@ -123,7 +123,9 @@ def test_scale_and_correlations_know_the_training_part_only():
     options = {**OWN, "graph": "correlation", "neighbours": 2, "threshold": 0.0}
     task = ForecastTask(ForecastConfig(**options), torch.device("cpu"))
     frame = pd.read_csv("speeds.csv")
-    frame.iloc[task.cuts.valid :, 1:] = np.random.default_rng(1).random((200 - task.cuts.valid, 3))
+    frame.iloc[task.splits.valid :, 1:] = np.random.default_rng(1).random(
+        (200 - task.splits.valid, 3)
+    )
     frame.to_csv("changed.csv", index=False)
     other = ForecastTask(ForecastConfig(**{**options, "data": "changed.csv"}), task.device)
     assert torch.equal(task.model.scale, other.model.scale)
@@ -139,13 +141,14 @@ def test_scale_and_correlations_know_the_training_part_only():
 
 def test_the_loss_leaves_out_what_was_not_measured():
     task = ForecastTask(ForecastConfig(**OWN), torch.device("cpu"))
-    first = torch.arange(task.cuts.test, task.cuts.end)
-    window = task.windows.at(first, task.cuts.end)
+    first = torch.arange(task.splits.test, task.splits.end)
+    window = task.windows.at(first, task.splits.end)
     answer = task.model(window.x, window.calendar)
     seen = ~window.y.isnan()
     assert 0 < int(seen.sum()) < seen.numel()
     expected = (answer - window.y)[seen].square().mean()
-    assert task._mean_error(answer, window.y).item() == pytest.approx(expected.item(), rel=1e-6)
+    loss, _, _ = task.loss(task.model, (window, 0.0), ())
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
     assert task.test()["loss"] == pytest.approx(expected.item(), rel=1e-5)
 
 
@@ -180,7 +183,10 @@ def test_scheduled_sampling_falls_from_one_to_none():
 
 BAD = {
     "no such file": (["--data", "no.csv"], "no series 'no.csv': there is no such file, and it is"),
-    "no graph": (["--graph", ""], "speeds.csv does not say who is joined to whom: give --graph"),
+    "no graph": (
+        ["--graph", ""],
+        "speeds.csv has no graph, which says what is connected: give",
+    ),
     "no graph file": (["--graph", "no.csv"], "cannot read no.csv: No such file"),
     "an id not in the series": (["--graph", "more.csv"], "more.csv names 'n4', which the series"),
     "an id not in the graph": (["--graph", "less.csv"], "less.csv does not name 'n3', which the"),
@@ -257,7 +263,7 @@ def test_bad_recent_data_is_one_line(capsys, here):
     plait.train("forecast", out="run", **OWN)
     frame = pd.read_csv("speeds.csv")
     cases = {
-        "few": (frame.iloc[-3:], "few.csv has 3 steps; the network hears 4 before it forecasts"),
+        "few": (frame.iloc[-3:], "few.csv has 3 steps; the model takes 4 before it forecasts"),
         "less": (
             frame.drop(columns="n2"),
             "less.csv has no column 'n2'; the table must have the 3",
@@ -285,7 +291,7 @@ def test_bad_recent_data_is_one_line(capsys, here):
     assert "constant in the training part" in capsys.readouterr().err
     frame.iloc[:-1].to_csv("speeds.csv", index=False)
     assert run_command(["resume", "run"]) == 2
-    assert "the data is not what run began with" in capsys.readouterr().err
+    assert "speeds.csv is no longer what the run was trained on" in capsys.readouterr().err
 
 
 def test_waves_stand_beside_the_best_possible(tmp_path):

@@ -178,14 +178,14 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(tables, tmp_path, operato
 def test_a_run_stopped_while_its_baseline_is_trained_is_only_tested(tables, tmp_path, monkeypatch):
     """Ctrl-C in the network without the graph leaves the run saved, and resume tests it."""
     whole = plait.train("nodes", out=tmp_path / "a", **{**tables, "threads": 1}, steps=5)
-    loss = NodesTask.loss
+    batch = NodesTask.batch
 
-    def stop(self, step, carry):
+    def stop(self, step):
         if self.config.operator == "dense" and step == 2:
             signal.raise_signal(signal.SIGINT)
-        return loss(self, step, carry)
+        return batch(self, step)
 
-    monkeypatch.setattr(NodesTask, "loss", stop)
+    monkeypatch.setattr(NodesTask, "batch", stop)
     with pytest.raises(
         KeyboardInterrupt, match=r"before the test was done, saved in .*; plait resume"
     ):
@@ -221,13 +221,13 @@ def test_the_picture_of_a_larger_graph(tmp_path):
     from plait.tasks.nodes.figure import _sample, draw_network
 
     ours = task(data="digits", split="few")
-    nodes = _sample(ours.parts, 1797)
+    nodes = _sample(ours.splits, 1797)
     assert len(set(nodes)) == 1000
     assert set(nodes) <= set(ours.splits.test.tolist())
     with torch.no_grad():
         logits = ours.model(ours.x, ours.graph)
     heard = ours.network.features
-    draw_network(ours.network, ours.parts, heard, logits, tmp_path / "graph.png", title="digits")
+    draw_network(ours.network, ours.splits, heard, logits, tmp_path / "graph.png", title="digits")
     assert (tmp_path / "graph.png").stat().st_size > 50_000
 
 
@@ -340,9 +340,9 @@ def test_a_network_that_has_changed_is_told(tables, tmp_path, capsys):
         assert run_command([command, str(run.path)]) == 2
         assert "edges.csv is no longer what the run" in capsys.readouterr().err
     assert run_command(["resume", str(run.path)]) == 2
-    assert "the data is not what" in capsys.readouterr().err
+    assert "edges.csv is no longer what the run was trained on" in capsys.readouterr().err
     assert run_command(["score", str(run.path), "--data", "x"]) == 2
-    assert "a nodes run predicts for its own data alone" in capsys.readouterr().err
+    assert "a nodes run is scored on its own data alone" in capsys.readouterr().err
     assert not (run.path / "predictions.csv").exists()
 
 

@@ -192,7 +192,7 @@ def test_the_words_of_a_run_to_begin_with_stay_known(prose, tmp_path):
 
 BAD = {
     "a short text": (["--data", "short.txt"], "short.txt has 6 words; at least 40 are needed"),
-    "one line": (["--data", "line.txt"], "the training part has 54 words, too few for 16 readers"),
+    "one line": (["--data", "line.txt"], "the training part has 54 words, too few for 16 streams"),
     "long sequences": (["--data", "line.txt", "--batches", "windows", "--length", "99"],
                        "the training part has 54 words, fewer than a sequence of length 99"),
     "no word twice": (["--data", "once.txt"], "once.txt: no word occurs twice in the training"),

@@ -99,13 +99,13 @@ class DigitsTask(Task):
 
     def own_scores(self) -> Mapping[str, float]:
         """Return the scores of 1,000 sequences of digits never trained on."""
-        return score(self.model, self._to_test())
+        return score(self.model, self.to_test())
 
     def baselines(self) -> Mapping[str, float]:
         """Return the scores of the mean frame and the last one, fitted on the training digits."""
         config = self.config
         fitted = Baselines.fit(batches(self.training, config, FITTING, self.device), config)
-        scores = score_baselines(fitted, self._to_test(), config)
+        scores = score_baselines(fitted, self.to_test(), config)
         return {**scores, "tested_sequences": BATCHES[TEST] * SCORED}
 
     def interpret(self, scores: Mapping[str, float]) -> str:
@@ -134,13 +134,14 @@ class DigitsTask(Task):
 
     def draw_tested(self, test: Mapping[str, Any], folder: Path) -> None:
         """Draw some of the test sequences."""
-        frames = next(iter(self._to_test()))[:, :DRAWN]
+        frames = next(iter(self.to_test()))[:, :DRAWN]
         given, truth = frames.split([self.config.history, self.config.horizon])
         shown = [t.cpu().numpy() for t in (given, truth, self.model(given).sigmoid())]
         title = f"{self.title(test)}; digits never seen"
         draw_sequences(shown[0], shown[1], shown[2], folder / "frames.png", title=title)
 
-    def _to_test(self) -> Any:
+    def to_test(self) -> Iterable[Tensor]:
+        """Return the batches of the test part."""
         return batches(self.testing, self.config, TEST, self.device)
 
 

@@ -142,8 +142,8 @@ def _joined(config: ForecastConfig, series: Series, splits: TimeSplits) -> Joine
     if config.operator == "dense":
         return Joined(Graph([], num_nodes=N), "none")
     raise InputError(
-        f"{series.source} has no graph: give --graph FILE or --graph "
-        "correlation, or --operator dense"
+        f"{series.source} has no graph, which says what is connected: give --graph "
+        "FILE or --graph correlation, or --operator dense"
     )
 
 

@@ -9,6 +9,7 @@ import torch
 
 from plait.errors import InputError
 from plait.graph_data import LabelledGraph
+from plait.news import remark
 from plait.nn.graph import Graph
 from plait.tasks.links.baselines import adjacency_of
 from plait.tasks.links.config import LinksConfig
@@ -58,6 +59,7 @@ def suggest_links(
     if top < 1:
         raise InputError(f"--top must be at least 1, not {top}")
     task = LinksTask.restore(model, config, facts)
+    remark("read", task.notes)
     network, device = task.network, task.device
     number = {name: k for k, name in enumerate(network.ids)}
     if node is not None and node not in number:

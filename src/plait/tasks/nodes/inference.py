@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from plait.news import remark
 from plait.tasks.nodes.config import NodesConfig
 from plait.tasks.nodes.model import NodesModel
 from plait.tasks.nodes.task import NodesTask
@@ -35,6 +36,7 @@ def predict_nodes(
         Where the graph is gone or is another by now.
     """
     task = NodesTask.restore(model, config, facts)
+    remark("read", task.notes)
     probability, label = model(task.x, task.graph).double().softmax(-1).max(-1)
     return pd.DataFrame(
         {

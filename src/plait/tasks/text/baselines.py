@@ -88,7 +88,7 @@ def score_ngrams(
     Example
     -------
     >>> import numpy as np
-    >>> from plait.tasks.text.ngram import score_ngrams
+    >>> from plait.tasks.text.baselines import score_ngrams
     >>> text = np.array([0, 1] * 50)
     >>> unigram, bigram = score_ngrams(text[:80], text[80:], symbols=2, max_order=2)
     >>> round(unigram.bits, 2), bigram.bits < 0.1, bigram.accuracy

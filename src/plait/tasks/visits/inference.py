@@ -60,7 +60,7 @@ def predict_visits(
     else:
         given = replace(config, encoding=encoding or config.encoding)
         histories = read_histories(data, given, model.codes)
-        remark("read", histories.notes)
+    remark("read", histories.notes)
     if not any(len(codes) for own in histories.periods for codes in own):
         raise InputError(
             f"{histories.source}: none of its events is one that the run knows, such as "
@@ -117,6 +117,7 @@ def score_visits(
     """
     task = VisitsTask.restore(model, config, facts)
     if data is None:
+        remark("read", task.notes)
         return task.test()
     given = replace(config, encoding=encoding or config.encoding)
     tested = read_histories(data, given, model.codes)
