@@ -1,6 +1,6 @@
 """The digits task: its data, batches, loss and scores."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
