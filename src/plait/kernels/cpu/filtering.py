@@ -89,6 +89,13 @@ def expanded(x: Tensor, filters: Filters) -> Tensor:
     return _Expand.apply(x, filters, False)  # pyright: ignore[reportReturnType]
 
 
+def folded(dz: Tensor, filters: Filters) -> Tensor:
+    """Return the gradient by x of what `expanded` puts side by side, from that of the result."""
+    if filters.basis.width == 1:
+        return dz
+    return _Expand.apply(dz, filters, True)  # pyright: ignore[reportReturnType]
+
+
 class _Linear(Function):
     """Both gradients are products too."""
 
@@ -166,7 +173,7 @@ def _stack(x: Tensor, basis: Basis) -> Tensor:
 def _summed(dz: Tensor, basis: Basis) -> Tensor:
     """Sum the terms `[rows, heard · F]` with the shifts transposed: `[rows, F]`."""
     F, count = dz.shape[1] // basis.heard, len(dz) // basis.nodes
-    dz = dz.clone(memory_format=torch.contiguous_format)
+    dz = dz.resolve_neg().clone(memory_format=torch.contiguous_format)
     x, size = dz.new_zeros(len(dz), F), members(count, basis.nodes)
     parallel_for(
         lambda first: expand_basis_backward_of(

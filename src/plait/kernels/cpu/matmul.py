@@ -15,7 +15,7 @@ from numba.extending import overload
 from torch import Tensor, get_num_threads
 
 from plait.kernels.cpu import simd
-from plait.kernels.cpu.jit import compiled, empty_f32, parallel_for
+from plait.kernels.cpu.jit import compiled, empty_f32, parallel_for, plain
 from plait.kernels.cpu.rounding import PANEL
 from plait.kernels.cpu.simd import LANES, ROWS, WIDTH, intrinsic, load, row_address, store
 
@@ -138,7 +138,7 @@ def _product_of_rows(a, first, last, packed, K, out, columns):
 def multiplied(a: Tensor, packed: Tensor, columns: int) -> Tensor:
     """Give a `[rows, K]` · packed, on all threads: `[rows, columns]`."""
     rows, K = a.shape
-    a, out = a.contiguous(), empty_f32(rows, columns)
+    a, out = plain(a), empty_f32(rows, columns)
     blocks = get_num_threads() * max(1, -(-rows // (get_num_threads() * ROWS_AT_ONCE)))
     each = max(1, -(-rows // (blocks * ROWS))) * ROWS  # as many for all threads
     if rows * K * columns < PARALLEL_THRESHOLD:
@@ -168,7 +168,7 @@ def summed_outer(a: Tensor, b: Tensor) -> Tensor:
     Every number is summed in the same order, however many threads there are.
     """
     (rows, K), columns = a.shape, b.shape[1]
-    a, b, out = a.contiguous(), b.contiguous(), a.new_zeros(K, columns)
+    a, b, out = plain(a), plain(b), a.new_zeros(K, columns)
     each = K if rows * K * columns < PARALLEL_THRESHOLD else COLUMNS
 
     def part(first: int) -> None:
