@@ -12,6 +12,7 @@ import torch
 from scipy.sparse.linalg import eigsh
 from torch import Tensor
 
+from plait.errors import InputError
 from plait.kernels.sparse import Shift, shift
 from plait.kernels.transforms import wide
 from plait.nn.graph import Graph
@@ -26,8 +27,7 @@ def gcn(graph: Graph, dtype: torch.dtype) -> Shift:
 
     def make() -> Shift:
         source, target, weight = _edges(graph)
-        bare = torch.ones(graph.num_nodes, dtype=torch.bool, device=graph.device)
-        bare[source[source == target]] = False
+        bare = graph.loops.isnan()
         loops = bare.nonzero().flatten()
         root = _inverse(graph.in_degree + bare).sqrt()
         source, target = torch.cat([source, loops]), torch.cat([target, loops])
@@ -59,9 +59,8 @@ def laplacian(graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
     """L = I − D^-1/2 A D^-1/2 as source, target and value of its entries, in float64."""
     source, target, weight = _edges(graph)
     apart = source != target
-    looped = graph.out_degree.index_add(0, source[~apart], -weight[~apart])
     source, target, weight = source[apart], target[apart], weight[apart]
-    root = _inverse(looped).sqrt()
+    root = _inverse(graph.out_degree - graph.loops.nan_to_num(0.0)).sqrt()
     nodes = torch.arange(graph.num_nodes, device=graph.device)
     values = torch.cat([-(root[source] * root[target]) * weight, weight.new_ones(len(nodes))])
     return torch.cat([source, nodes]), torch.cat([target, nodes]), values
@@ -70,8 +69,14 @@ def laplacian(graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
 def walks(graph: Graph, dtype: torch.dtype) -> tuple[Shift, Shift]:
     """S1 = (D_out^-1 A)ᵀ along the edges, S2 = (D_in^-1 Aᵀ)ᵀ against them (Li 2018).
 
-    Loops count like other edges. 1/0 is taken as 0.
+    Loops count like other edges. 1/0 is taken as 0. `InputError` for a sample, which has not all
+    edges out of its nodes.
     """
+    if graph.whole is not None:
+        raise InputError(
+            "Diffusion goes against the edges too, and a sample has only edges into its nodes; "
+            "take another operator, or the whole graph"
+        )
 
     def make() -> tuple[Shift, Shift]:
         source, target, weight = _edges(graph)
@@ -100,6 +105,10 @@ def _lambda_max(graph: Graph, given: float | Literal["exact"]) -> Tensor:
     N = graph.num_nodes
     if given != "exact":
         return torch.full((N,), float(given), dtype=torch.float64, device=graph.device)
+    if graph.whole is not None:
+        raise InputError(
+            "a sample of a graph does not know λmax of the whole; take Chebyshev(k, lambda_max=2)"
+        )
     source, target, values = (part.cpu().numpy() for part in laplacian(graph))
     matrix = scipy.sparse.csr_array((values, (target, source)), (N, N))
     members = np.zeros(N, int) if graph.batch is None else graph.batch.cpu().numpy()

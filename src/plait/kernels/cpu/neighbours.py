@@ -55,7 +55,7 @@ def draw_rows(
     room = int(ends[-1])
     sources, weights = np.empty(room, np.int64), np.empty(room, np.float32)
     taken = np.empty(n, np.int64)
-    limit = np.uint64(key)
+    limit = np.uint64(key & 0xFFFF_FFFF_FFFF_FFFF)
 
     def block(first: int) -> None:
         _draw(
@@ -89,7 +89,7 @@ class Numbering:
         self._keys = np.full(1024, _EMPTY)
         self._numbers = np.empty(1024, np.int64)
         self._nodes = np.empty(512, np.int64)
-        self.count = 0
+        self.count = self.given = 0
 
     @property
     def nodes(self) -> np.ndarray:
@@ -98,6 +98,7 @@ class Numbering:
 
     def of(self, nodes: np.ndarray) -> np.ndarray:
         """Return the number of each node, int64; new ones get the next numbers."""
+        self.given += len(nodes)
         most = self.count + len(nodes)
         if most > len(self._nodes):
             size = 1 << (2 * most - 1).bit_length()
@@ -108,9 +109,7 @@ class Numbering:
                 self._keys, self._numbers, self._nodes, 0, known, np.empty(len(known), np.int64)
             )
         numbers = np.empty(len(nodes), np.int64)
-        self.count = _number(
-            self._keys, self._numbers, self._nodes, self.count, nodes, numbers
-        )
+        self.count = _number(self._keys, self._numbers, self._nodes, self.count, nodes, numbers)
         return numbers
 
 
