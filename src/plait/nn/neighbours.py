@@ -30,6 +30,14 @@ class Adjacency(NamedTuple):
     asymmetric_edge : tuple of int, or None
         An edge without a reverse of the same weight; None: undirected.
 
+    Shapes
+    ------
+    N nodes, E edges
+
+    Raises
+    ------
+    Nothing; arrays are taken as they are, and a sample of them checks nodes alone.
+
     Example
     -------
     >>> from plait import Graph
@@ -77,6 +85,22 @@ class Sample(NamedTuple):
         The whole graph's number of each node of the part, the seeds first.
     graph : Graph
         The part; it knows the degrees in the whole.
+
+    Shapes
+    ------
+    nodes : `[n]`; graph : n nodes
+
+    Raises
+    ------
+    Nothing.
+
+    Example
+    -------
+    >>> from plait import Graph
+    >>> from plait.nn import NeighbourSampler
+    >>> nodes, part = NeighbourSampler(Graph([[4, 2], [2, 0]]), [1, 1]).sample([0])
+    >>> nodes.tolist(), part.edge_index.tolist()
+    ([0, 2, 4], [[1, 2], [0, 1]])
     """
 
     nodes: Tensor
@@ -105,6 +129,10 @@ class NeighbourSampler:
     replace : bool
         Draw with replacement: an edge drawn c times weighs c times as much.
     seed : int
+
+    Shapes
+    ------
+    seeds `[s]` to nodes `[n]`, the first s of which are the seeds, and a graph of n nodes
 
     Raises
     ------
