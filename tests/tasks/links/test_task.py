@@ -212,7 +212,7 @@ def test_samples_of_all_neighbours_are_the_whole_graph(operator):
     assert all(pair in ours.pairs.T.tolist() for pair in connected)
     with torch.no_grad():
         whole = ours.model.encoder(ours.x, ours.graph)
-        found = outputs(ours.model.encoder, ours.x, ours.graph, nodes)
+        found = outputs(ours.model.encoder, ours, nodes)
         torch.testing.assert_close(found, whole[nodes.seeds], rtol=0, atol=1e-5)
         whole_scores = LinksTask(replace(config, sample=""), ours.device, None, ours.model)
         assert ours.validate() == pytest.approx(whole_scores.validate(), rel=1e-5)

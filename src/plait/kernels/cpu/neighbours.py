@@ -247,3 +247,29 @@ def sort_rows(ends, sources, weights):
                 sources[j + 1], weights[j + 1] = sources[j], weights[j]
                 j -= 1
             sources[j + 1], weights[j + 1] = s, w
+
+
+def first_asymmetric(
+    pointer: np.ndarray, source: np.ndarray, weight: np.ndarray
+) -> tuple[int, int] | None:
+    """Return an edge without a reverse of the same weight, to five digits; None: there is none."""
+    found = np.empty(2, np.int64)
+    if _asymmetric(pointer, source, weight, found):
+        return int(found[0]), int(found[1])
+    return None
+
+
+@compiled
+def _asymmetric(pointer, source, weight, found):
+    for node in range(len(pointer) - 1):
+        for e in range(pointer[node], pointer[node + 1]):
+            other = np.int64(source[e])
+            back = _find(source, pointer[other], pointer[other + 1], node)
+            differs = back < 0
+            if not differs and len(weight):
+                a, b = abs(weight[e]), abs(weight[back])
+                differs = abs(weight[e] - weight[back]) > np.float32(1e-5) * max(a, b)
+            if differs:
+                found[0], found[1] = other, node
+                return True
+    return False

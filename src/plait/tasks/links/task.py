@@ -73,7 +73,7 @@ class LinksTask(Task):
     def facts(self) -> Mapping[str, Any]:
         """Return the model's sizes, and what identifies the graph."""
         return {
-            "nodes": self.network.graph.num_nodes,
+            "nodes": self.network.num_nodes,
             "features": count_features(self.network),
             "sha256": self.network.sha256,
         }
@@ -116,7 +116,7 @@ class LinksTask(Task):
     ) -> tuple[Tensor, Mapping[str, Tensor], Carry]:
         """Return the mean of −ln p over both kinds of pairs, and the area under the curve."""
         pairs, nodes = batch
-        z = outputs(model.encoder, self.x, self.graph, nodes)
+        z = outputs(model.encoder, self, nodes)
         there, not_there = model.score(z, pairs).split(pairs.shape[1] // 2)
         return nats(there, not_there), {"auc": area(there, not_there).float()}, ()
 
@@ -159,5 +159,5 @@ class LinksTask(Task):
         ]  # fmt: skip
 
     def _score(self, there: Tensor, not_there: Tensor) -> dict[str, float]:
-        z = all_outputs(self.model.encoder, self.x, self.graph, self.sampler)
+        z = all_outputs(self.model.encoder, self)
         return score_held_out(self.model, z, there, not_there, self.config.hits)

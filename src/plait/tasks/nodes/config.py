@@ -27,7 +27,7 @@ READING = ("source", "target", "weight", "missing")
 class NetworkConfig(GraphConfig):
     """Learn on one network, by name or from the user's own tables, with layers of an operator."""
 
-    paths: ClassVar[Sequence[str]] = ("edges", "nodes")
+    paths: ClassVar[Sequence[str]] = ("data", "edges", "nodes")
     of_edges: ClassVar[Sequence[str]] = ("nodes", *READING)
     """Options that say more of one's own network."""
 
@@ -156,7 +156,9 @@ class NodesConfig(NetworkConfig):
     of_edges: ClassVar[Sequence[str]] = ("nodes", "label", "directed", *READING)
 
     data: str = option(
-        "", "karate, digits, cora or amazon-computers. Default: karate, unless --edges is given."
+        "",
+        "karate, digits, cora, amazon-computers, or a folder of plait graph import. Default: "
+        "karate, unless --edges is given.",
     )
     nodes: str = option("", "Its nodes: a CSV file with an id, features and the label.")
     label: str = option("", "The column of --nodes that is learnt; where it is empty it is sought.")

@@ -1,6 +1,6 @@
 """Training on samples of neighbours, of the nodes task and of the links task."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -8,6 +8,7 @@ from plait.nn.graph import Graph
 from plait.nn.neighbours import NeighbourSampler, Sample
 from plait.tasks.nodes.config import NetworkConfig
 from plait.tasks.nodes.model import NodesModel
+from plait.training.task import device_of
 
 SAMPLING = 7
 """The stream of random numbers that nodes to train on are drawn from."""
@@ -20,11 +21,15 @@ class Batch(NamedTuple):
     sample: Sample | None
 
 
-def sampler_of(config: NetworkConfig, graph: Graph) -> NeighbourSampler | None:
-    """Return what draws neighbours; None where every step is over the whole graph."""
+def sampler_of(config: NetworkConfig, network: Any) -> NeighbourSampler | None:
+    """Return what draws neighbours; None where every step is over the whole graph.
+
+    `network` has `edges`, or is a graph.
+    """
     if not config.sample:
         return None
-    return NeighbourSampler(graph, config.fanouts, seed=config.seed)
+    edges = network if isinstance(network, Graph) else network.edges
+    return NeighbourSampler(edges, config.fanouts, seed=config.seed)
 
 
 def describe_sampling(config: NetworkConfig, units: str) -> dict[str, str]:
@@ -35,25 +40,26 @@ def describe_sampling(config: NetworkConfig, units: str) -> dict[str, str]:
     return {"sampling": f"{config.batch_size:,} {units} a step, {hops}; scored with all of them"}
 
 
-def outputs(model: NodesModel, x: Tensor | None, graph: Graph, batch: Batch) -> Tensor:
-    """Return the outputs of a batch's nodes, from the whole graph or from their sample."""
+def outputs(model: NodesModel, task: Any, batch: Batch) -> Tensor:
+    """Return the outputs of a batch's nodes, from the whole graph or from their sample.
+
+    Of the task it takes `x`, `graph`, and in the others `sampler`.
+    """
     if batch.sample is None:
-        return model(x, graph)[batch.seeds]
+        return model(task.x, task.graph)[batch.seeds]
     nodes, part = batch.sample
-    return model(x, part.to(graph.device), nodes)[: len(batch.seeds)]
+    return model(task.x, part.to(device_of(model)), nodes)[: len(batch.seeds)]
 
 
-def all_outputs(
-    model: NodesModel, x: Tensor | None, graph: Graph, sampler: NeighbourSampler | None
-) -> Tensor:
+def all_outputs(model: NodesModel, task: Any) -> Tensor:
     """Return the outputs of all nodes, each from all its neighbours."""
-    return model(x, graph) if sampler is None else model.in_slices(x, sampler.adjacency)
+    if task.sampler is None:
+        return model(task.x, task.graph)
+    return model.in_slices(task.x, task.sampler.adjacency)
 
 
-def representations(
-    model: NodesModel, x: Tensor | None, graph: Graph, sampler: NeighbourSampler | None
-) -> Tensor:
+def representations(model: NodesModel, task: Any) -> Tensor:
     """Return the last layer's inputs of all nodes, each from all its neighbours."""
-    if sampler is None:
-        return model.represent(x, graph)
-    return model.in_slices(x, sampler.adjacency, to_last=True)
+    if task.sampler is None:
+        return model.represent(task.x, task.graph)
+    return model.in_slices(task.x, task.sampler.adjacency, to_last=True)

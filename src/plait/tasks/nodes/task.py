@@ -1,6 +1,7 @@
 """The nodes task: its data, loss and scores."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -9,7 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from plait.figures import Curve
+from plait.graph_data.folder import GraphFolder
 from plait.graph_data.labelled_graph import UNKNOWN
+from plait.nn.graph import Graph
 from plait.tasks.baseline_report import baseline_scores, list_scores, verdict
 from plait.tasks.nodes.baselines import baselines
 from plait.tasks.nodes.data import count_features, describe_graph, features_of, labelled_graph
@@ -53,16 +56,20 @@ class NodesTask(Task):
         self.splits = split_nodes(network, split_of(self.config, network), self.config.seed)
         assert network.labels is not None
         self.x, self.labels = features_of(network, self.device), network.labels.to(self.device)
-        self.graph = network.graph.to(self.device)
-        self.units_per_step = self.graph.num_nodes
-        self.sampler = sampler_of(self.config, network.graph)
+        self.units_per_step = network.num_nodes
+        self.sampler = sampler_of(self.config, network)
         if self.sampler is not None:
             self.units_per_step = min(self.config.batch_size, len(self.splits.train))
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The whole graph, which samples do without."""
+        return self.network.graph.to(self.device)
 
     def facts(self) -> Mapping[str, Any]:
         """Return the model's sizes, and what identifies the graph."""
         return {
-            "nodes": self.network.graph.num_nodes,
+            "nodes": self.network.num_nodes,
             "features": count_features(self.network),
             "classes": list(self.network.classes),
             "sha256": self.network.sha256,
@@ -79,7 +86,7 @@ class NodesTask(Task):
             + (f"; {unknown:,} without a label" if unknown else ""),
             "model": f"{config.operator}, {config.layers} layers, {config.hidden_size} wide, "
             f"{count_weights(self.model):,} parameters",
-            "first layer": self.model.layers[0].explain(self.graph),
+            "first layer": self.model.layers[0].explain(None if self.sampler else self.graph),
             **describe_sampling(config, "nodes"),
         }
         if not len(self.splits.valid):
@@ -99,7 +106,7 @@ class NodesTask(Task):
         self, model: NodesModel, batch: Batch, carry: Carry
     ) -> tuple[Tensor, Mapping[str, Tensor], Carry]:
         """Return mean nats per training node plus the penalty, and the share of right answers."""
-        logits, labels = outputs(model, self.x, self.graph, batch), self.labels[batch.seeds]
+        logits, labels = outputs(model, self, batch), self.labels[batch.seeds]
         accuracy = (logits.detach().argmax(-1) == labels).float().mean()
         return F.cross_entropy(logits, labels) + model.penalty(), {"accuracy": accuracy}, ()
 
@@ -110,14 +117,14 @@ class NodesTask(Task):
 
     def logits(self) -> Tensor:
         """Return the logits of all nodes, each from all its neighbours."""
-        return all_outputs(self.model, self.x, self.graph, self.sampler)
+        return all_outputs(self.model, self)
 
     def own_scores(self) -> Mapping[str, float]:
         """Return the scores of the test nodes."""
         return score_nodes(self.logits(), self.labels, self.splits.test)
 
     def baselines(self) -> Mapping[str, float]:
-        """Return the accuracies of the commonest class, and of spreading labels."""
+        """Return the accuracies of the commonest class, and of spreading labels in memory."""
         return baselines(self.network, self.splits.train, self.splits.test)
 
     def interpret(self, scores: Mapping[str, float]) -> str:
@@ -148,8 +155,10 @@ class NodesTask(Task):
         ]
 
     def draw_tested(self, test: Mapping[str, Any], folder: Path) -> None:
-        """Draw the graph with the mistakes."""
-        h = representations(self.model, self.x, self.graph, self.sampler).to_dense().cpu()
+        """Draw the graph with the mistakes, where it is in memory."""
+        if isinstance(self.network, GraphFolder):
+            return
+        h = representations(self.model, self).to_dense().cpu()
         logits = self.logits().cpu()
         draw_network(
             self.network, self.splits, h, logits, folder / "graph.png", title=self.title(test)
