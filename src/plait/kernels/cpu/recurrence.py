@@ -14,9 +14,10 @@ from torch.autograd import Function
 
 from plait.kernels.cpu import loops
 from plait.kernels.cpu.filtering import Filters, members
-from plait.kernels.cpu.jit import empty_f32, parallel_for
+from plait.kernels.cpu.jit import empty_f32
 from plait.kernels.cpu.matmul import COLUMNS, GRADIENT_ROWS, PARALLEL_THRESHOLD
 from plait.kernels.cpu.packing import Packing
+from plait.kernels.cpu.parts import Parts
 from plait.kernels.cpu.rounding import pack
 from plait.kernels.cpu.tables import CompiledProgram, Layout, Weights, addresses
 from plait.kernels.transforms import transformed
@@ -126,11 +127,7 @@ def _forward(layer: Layer, tensors: Sequence[Tensor]) -> tuple[list[Tensor], lis
     ) | {"T": packing.T, "function": compiled.forward}  # fmt: skip
     layout = compiled.layout("forward", H, filters.basis)
     table, address = layout.fill(filters.basis, values)
-
-    def block(first: int, last: int, scratch: int) -> None:
-        loops.forward(address, first, last, 0, scratch)
-
-    _in_blocks(layer, layout, block)
+    _in_blocks(loops.forward, layer, layout, address)
     del table
     return saved, final
 
@@ -172,11 +169,7 @@ class _Recurrence(Function):
         values |= {"T": packing.T, "function": compiled.backward}
         layout = compiled.layout("backward", H, filters.basis)
         table, address = layout.fill(filters.transposed, values)
-
-        def block(first: int, last: int, scratch: int) -> None:
-            loops.backward(address, first, last, first // size, scratch)
-
-        _in_blocks(layer, layout, block)
+        _in_blocks(loops.backward, layer, layout, address)
         del table
         weight_grad = _gradient_of_weights(layer, values, held[1], dx)
         total = sums.sum(0)
@@ -201,17 +194,11 @@ def plain(tensor: Tensor) -> Tensor:
     return tensor.resolve_neg().contiguous() if tensor.is_neg() else tensor.contiguous()
 
 
-def _in_blocks(layer: Layer, layout: Layout, call: Callable[[int, int, int], None]) -> None:
-    """Call with the members of each block and room for what they need as they run."""
+def _in_blocks(run: Parts, layer: Layer, layout: Layout, address: int) -> None:
+    """Run all members of the batch, a block of them a part."""
     size, count = layer.block_size, layer.packing.B
-    nodes = layer.filters.basis.nodes
-
-    def block(first: int) -> None:
-        last = min(first + size, count)
-        scratch = empty_f32(layout.room((last - first) * nodes))
-        call(first, last, scratch.data_ptr())
-
-    parallel_for(block, range(0, count, size))
+    rows = min(size, count) * layer.filters.basis.nodes
+    run(-(-count // size), layout.room(rows), address, size, count)
 
 
 def _gradient_of_weights(
@@ -246,20 +233,13 @@ def _gradient_of_product(
     steps, each = (T, COLUMNS) if basis.width == 1 else (-(-T // GROUPS), columns)
     if rows * H * columns < PARALLEL_THRESHOLD:
         steps, each = T, columns
-    parts = [(t, left) for t in range(0, T, steps) for left in range(0, columns, each)]
     grads = matrix.new_zeros(-(-T // steps), columns, width)
     which = len(compiled.written.backward.effects) + index
-    slot, source = layout.slots[f"value {index}"], layout.slots[name]
-
-    def part(number: int) -> None:
-        t, left = parts[number]
-        scratch = empty_f32(layout.room(most * basis.nodes))
-        loops.weights(
-            address, which, slot, source, first * H, t, min(t + steps, T), left,
-            min(left + each, columns), most, grads[t // steps].data_ptr(), scratch.data_ptr(),
-        )  # fmt: skip
-
-    parallel_for(part, range(len(parts)))
+    loops.weights(
+        len(grads) * -(-columns // each), layout.room(most * basis.nodes), address, which,
+        layout.slots[f"value {index}"], layout.slots[name], first * H, T, steps, columns, each,
+        most, grads.data_ptr(), columns * width,
+    )  # fmt: skip
     del table
     return grads[0] if len(grads) == 1 else grads.sum(0)
 
