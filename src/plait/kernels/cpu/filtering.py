@@ -68,7 +68,9 @@ def _stacked(matrices: list[Tensor], nodes: int) -> tuple[Tensor, ...]:
 def members(count: int, nodes: int) -> int:
     """Cut so many members of a batch into blocks, enough for all threads."""
     rows = min(BLOCK, -(-count * nodes // torch.get_num_threads()))
-    return max(1, -(-rows // ROWS) * ROWS // nodes)
+    tile = min(ROWS, 4)  # of a product, the next to the largest
+    tile = ROWS if rows > tile else tile
+    return max(1, -(-rows // tile) * tile // nodes)
 
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:

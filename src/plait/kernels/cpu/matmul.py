@@ -29,8 +29,8 @@ GRADIENT_ROWS = 256
 COLUMNS = 64
 """Of a weights' gradient that one thread takes at a time."""
 
-PARALLEL_THRESHOLD = 2**23
-"""Multiplications from which a thread's help with it is worth waking it."""
+PARALLEL_THRESHOLD = 2**20
+"""Multiplications from which a thread's help with it is worth waking it, as measured."""
 
 
 class Float32(NamedTuple):
