@@ -208,10 +208,10 @@ def test_every_public_name_is_in_the_reference() -> None:
     said = "".join(page.read_text("utf-8") for page in (DOCS / "reference").glob("*.md"))
     documented = set(re.findall(r"^::: ([\w.]+)$", said, re.M))
     assert {f"plait.{name}" for name in plait.__all__} <= documented
-    for module in ("nn", "diagnostics", "networks"):
+    for module in ("nn", "diagnostics", "graph_data"):
         names = __import__(f"plait.{module}", fromlist=["x"]).__all__
         missing = {n for n in names if not {f"plait.{n}", f"plait.{module}.{n}"} & documented}
-        assert missing <= {"NETWORKS"}
+        assert missing <= {"NAMED_GRAPHS"}
     testing = import_module("plait.testing")
     checks = {n for n in vars(testing) if n.startswith("check_")}
     assert {f"plait.testing.{n}" for n in checks} <= documented

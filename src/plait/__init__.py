@@ -1,8 +1,8 @@
 """Plait learns on sequences, on graphs, and on sequences over graphs.
 
-A recurrent layer is a *cell* (which gates, which states) × an *operator* (how a unit hears the
-others). `torch` is imported when a name that needs it is first used, so that the command line
-answers at once.
+A recurrent layer is a *cell* (which gates, which states) × an *operator* (how a node
+aggregates its neighbours). `torch` is imported when a name that needs it is first used, so that the
+command line starts quickly.
 """
 
 from importlib import import_module

@@ -173,8 +173,9 @@ def _read_marks(
     marks = f"[.{_THOUSANDS}]" if commas else f"[,{_THOUSANDS}]"
     for k in forms:
         rows = np.flatnonzero(bad[:, k] | ~np.isnan(values[:, k]))
-        written = [re.sub(marks, "", text).replace(",", ".") for text in texts[rows, k]]
-        values[rows, k], bad[:, k] = pd.to_numeric(np.array(written, dtype=object)), False
+        for row in (r for r in rows if texts[r, k] not in TRUTH):
+            values[row, k] = float(re.sub(marks, "", texts[row, k]).replace(",", "."))
+        bad[:, k] = False
     return bool(commas)
 
 

@@ -80,8 +80,8 @@ def check_operator(operator: Operator, graph: Graph, *, seed: int = 0) -> None:
     """Check an operator of your own: its gradients, stacking, order of nodes, and its basis.
 
     1. In float64 the gradients by features and weights are the numerical ones.
-    2. The weights of two gates, stacked along the first axis, give both answers side by side.
-    3. Nodes called otherwise give the same answers, called otherwise.
+    2. The weights of two gates, stacked along the first axis, give both outputs concatenated.
+    3. Permuting the nodes permutes the outputs, and changes nothing else.
     4. If it has a `basis`, that gives what `apply` gives.
 
     Parameters
@@ -121,7 +121,7 @@ def check_operator(operator: Operator, graph: Graph, *, seed: int = 0) -> None:
     _near(
         operator.apply(x, both, graph),
         torch.cat([operator.apply(x, w, graph) for w in (first, second)], -1),
-        EXACT, "two gates stacked, beside each by itself",
+        EXACT, "two gates stacked, against each alone",
     )  # fmt: skip
     place = torch.randperm(graph.num_nodes, generator=generator)
     renamed = Graph(place[graph.edge_index], graph.edge_weight, graph.num_nodes)
@@ -134,7 +134,7 @@ def check_operator(operator: Operator, graph: Graph, *, seed: int = 0) -> None:
     basis = basis_of(operator)
     if basis is not None:
         _near(_by_basis(basis(graph, x.dtype), x, first["weight"]), operator.apply(x, first, graph),
-              EXACT, "what its basis gives, beside apply")  # fmt: skip
+              EXACT, "its basis, against apply")  # fmt: skip
 
 
 def check_kernel(
@@ -258,7 +258,7 @@ def _check_independence(
     for b, length in enumerate(lengths.tolist()):
         start = tuple(s[:, b : b + 1] for s in state)
         alone, _ = layer(x[:length, b : b + 1], _state(start), graph=graph)
-        _near(whole[:length, b : b + 1], alone, EXACT, f"sequence {b} in a batch, beside alone")
+        _near(whole[:length, b : b + 1], alone, EXACT, f"sequence {b} in a batch, against alone")
 
 
 def _by_basis(basis: Any, x: Tensor, weight: Tensor) -> Tensor:

@@ -161,7 +161,7 @@ def test_a_last_line_cut_short_is_passed_over_at_any_length(run):
         run.metrics_path.write_bytes(content[:end])
         assert run.records() == whole[:2]
     run.metrics_path.write_bytes(content[: begin + 5])
-    run.cut_back(2)  # and the next line does not continue the broken one
+    run.truncate_log(2)  # and the next line does not continue the broken one
     run.log("train", 3, {"loss": 1.0})
     assert run.records() == [*whole[:2], {"step": 3, "kind": "train", "loss": 1.0}]
 
@@ -178,17 +178,17 @@ def test_a_damaged_line_inside_the_log_is_named(run, damage):
             run.records(kind)
 
 
-def test_cut_back_drops_what_came_after_a_step(run):
+def test_truncate_log_drops_what_came_after_a_step(run):
     for step in (1, 2, 3):
         run.log("train", step, {"loss": 1 / step})
         run.log("valid", step, {"loss": 2 / step})
     whole = run.records()
     before = run.metrics_path.read_bytes()
-    run.cut_back(3)
+    run.truncate_log(3)
     assert run.metrics_path.read_bytes() == before
-    run.cut_back(2)
+    run.truncate_log(2)
     assert run.records() == whole[:4]
-    run.cut_back(0)
+    run.truncate_log(0)
     assert run.records() == []
 
 
@@ -227,7 +227,7 @@ def test_samples_and_kept_weights_are_found_again(run):
     run.log("sample", 4, {"text": "cd\nef"})
     run.write_samples()
     assert (run.path / "samples.txt").read_text() == "--- step 2\nab\n--- step 4\ncd\nef\n"
-    run.cut_back(3)
+    run.truncate_log(3)
     assert (run.path / "samples.txt").read_text() == "--- step 2\nab\n"
     assert run.kept_steps() == []
     for step in (100, 20, 3):

@@ -53,6 +53,14 @@ class Shift(NamedTuple):
         ).replace("%", " %")
 
 
+class TracedShift(NamedTuple):
+    """A shift as a compiler traces it: of an operator, by its key, on a graph, by its handle."""
+
+    graph: Tensor
+    operator: str
+    index: int
+
+
 def shift(rows: Tensor, columns: Tensor, values: Tensor, nodes: int) -> Shift:
     """Build a matrix and its transpose from its entries, no two at one place, in any order."""
     values = values.to(wide(values.dtype))
@@ -68,7 +76,12 @@ def shift(rows: Tensor, columns: Tensor, values: Tensor, nodes: int) -> Shift:
 
 
 def propagate(
-    shift: Shift, x: Tensor, plus: Tensor | None = None, *, times: float = 1.0, minus: bool = False
+    shift: Shift | TracedShift,
+    x: Tensor,
+    plus: Tensor | None = None,
+    *,
+    times: float = 1.0,
+    minus: bool = False,
 ) -> Tensor:
     """Return times · S x + plus, or with `minus` times · S x − plus.
 
@@ -84,6 +97,8 @@ def propagate(
     ValueError
         For a type or device other than the matrix's, or another number of nodes; both are named.
     """
+    if isinstance(shift, TracedShift):
+        return torch.ops.plait.propagate(x, plus, *shift, times, -1.0 if minus else 1.0, False)
     N, kind = shift.matrix.shape[0], shift.matrix.dtype
     for name, t in (("x", x), ("plus", plus)):
         if t is None:

@@ -1,7 +1,7 @@
 """Where tensors have no memory that a kernel could read: under `torch.func`, `vmap`, a compiler."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import torch
@@ -51,6 +51,21 @@ def outside(make: Callable[[], Made]) -> Made:
     if torch.compiler.is_compiling():
         return torch.compiler.disable(_outside)(make)  # pyright: ignore[reportReturnType]
     return _outside(make)
+
+
+@contextmanager
+def differentiable() -> Iterator[None]:
+    """Let autograd see what runs within an operator of `torch.library`, where asked for.
+
+    The dispatcher runs an operator's code with autograd excluded altogether.
+    """
+    keys = torch._C.DispatchKey
+    autograd = torch._C.DispatchKeySet(keys.AutogradFunctionality)
+    autograd = autograd | torch._C.DispatchKeySet(keys.ADInplaceOrView)
+    excluded = torch._C._dispatch_tls_local_exclude_set() - autograd
+    included = torch._C._dispatch_tls_local_include_set()
+    with torch._C._ForceDispatchKeyGuard(included, excluded), torch.no_grad():
+        yield
 
 
 def _outside(make: Callable[[], Made]) -> Made:

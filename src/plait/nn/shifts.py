@@ -1,7 +1,7 @@
 """The matrices over a graph's nodes that linear operators multiply by.
 
-Each has the target as its row and the source as its column, so that (S x)_i sums over the edges
-j → i. They are computed in float64, once for each graph and type, and kept with the graph.
+Rows are targets and columns sources, so that (S x)_i sums over the edges j → i. They are computed
+in float64, once for each graph and type, and cached with the graph.
 """
 
 from typing import Literal
@@ -18,10 +18,10 @@ from plait.nn.graph import Graph
 
 
 def gcn(graph: Graph, dtype: torch.dtype) -> Shift:
-    """Â = D̃^-1/2 Ã D̃^-1/2 with a loop of weight 1 added where there is none (Kipf 2017).
+    """Â = D̃^-1/2 Ã D̃^-1/2 with a loop of weight 1 added to nodes without one (Kipf 2017).
 
     D̃ is the in-degree, loops included. Loops of the graph keep their weights. A node of degree 0
-    (its loop weighs 0) hears nothing.
+    (with a loop of weight 0) gets zeros.
     """
 
     def make() -> Shift:
@@ -69,7 +69,7 @@ def laplacian(graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
 def walks(graph: Graph, dtype: torch.dtype) -> tuple[Shift, Shift]:
     """S1 = (D_out^-1 A)ᵀ along the edges, S2 = (D_in^-1 Aᵀ)ᵀ against them (Li 2018).
 
-    Loops count as they are. Where a degree is zero, what it would divide is zero.
+    Loops count like other edges. 1/0 is taken as 0.
     """
 
     def make() -> tuple[Shift, Shift]:
@@ -99,7 +99,7 @@ def _inverse(degree: Tensor) -> Tensor:
 
 
 def _lambda_max(graph: Graph, given: float | Literal["exact"]) -> Tensor:
-    """Give λmax for every node: the number given, or of each joined graph its own."""
+    """Return λmax for every node: the given number, or that of the node's own graph in a union."""
     N = graph.num_nodes
     if given != "exact":
         return torch.full((N,), float(given), dtype=torch.float64, device=graph.device)
@@ -118,5 +118,5 @@ def _largest_eigenvalue(matrix: scipy.sparse.csr_array) -> float:
     (n, _) = matrix.shape  # pyright: ignore[reportGeneralTypeIssues]
     if n < 256:
         return float(np.linalg.eigvalsh(matrix.toarray())[-1])
-    start = np.random.default_rng(0).standard_normal(n)  # the same answer every time
+    start = np.random.default_rng(0).standard_normal(n)  # so that the result is reproducible
     return float(eigsh(matrix, 1, which="LA", v0=start, return_eigenvectors=False)[0])

@@ -3,7 +3,7 @@
 config.json         format version, task, configuration, and the facts that rebuild the model
 model.safetensors   the weights that did best on validation
 checkpoint/         everything needed to go on, the last two
-kept/               the weights at 1/3, 2/3 and 3/3 of the training
+kept/               the weights at 1/3, 2/3 and 3/3 of the training; of a text at every sixth
 metrics.jsonl       a line per step, validation, sample and test
 samples.txt         the samples in the log, to read
 curves.png          the learning curves
@@ -151,6 +151,8 @@ class Run:
         for number, line in enumerate(lines, 1):
             try:
                 record = json.loads(line)
+                if type(record["step"]) is not int or not isinstance(record["kind"], str):
+                    raise TypeError
                 if record["step"] >= 0 and kind in (None, record["kind"]):
                     records.append(record)
             except (ValueError, KeyError, TypeError, RecursionError):
@@ -158,7 +160,7 @@ class Run:
                     raise InputError(f"{self.metrics_path}, line {number}: damaged") from None
         return records
 
-    def cut_back(self, step: int) -> None:
+    def truncate_log(self, step: int) -> None:
         """Drop from the log, and from the samples, whatever came after this step."""
         kept = [json.dumps(r) + "\n" for r in self.records() if r["step"] <= step]
         write_aside(self.metrics_path, "".join(kept).encode())

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from plait.errors import InputError
-from plait.tasks.forecast.series import following, read_series, season_of
+from plait.tasks.forecast.series import read_series
+from plait.tasks.forecast.steps import following, season_of
 
 
 @pytest.fixture

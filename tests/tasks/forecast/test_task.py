@@ -46,7 +46,7 @@ def test_train_predict_score_and_go_on(capsys, here):
     assert run_command([*words, *FLAGS, *more]) == 0
     said = capsys.readouterr().out
     assert "speeds.csv: 200 steps × 3 nodes, a step h; " in said
-    assert "% missing, heard as the last value, never scored" in said
+    assert "% missing, filled with the last value, never scored" in said
     for name in ("last value", "seasonal value", "historical mean", "autoregression"):
         assert said.count(f"  {name} ") == 3  # MAE, RMSE, MAPE
     assert "the best without a network" in said
@@ -95,7 +95,7 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does():
     weights = load_tensors(whole.model_path)[0]
     part = plait.train("forecast", out="part", **{**options, "save_every": 0.0})
     (part.path / "checkpoint" / "step-00000004.safetensors").unlink()
-    part.cut_back(3)
+    part.truncate_log(3)
     plait.resume(part)
     assert [{k: v for k, v in r.items() if k != "seconds"} for r in part.records()] == logs
     again = load_tensors(part.model_path)[0]
@@ -108,7 +108,7 @@ def test_weights_go_on_over_another_graph():
         ForecastConfig(**{**OWN, "graph": "correlation", "neighbours": 1, "threshold": 0.0}),
         torch.device("cpu"),
     )
-    task.begin_with(plait.load(first))
+    task.load_pretrained(plait.load(first))
     theirs = dict(plait.load(first).named_parameters())
     assert all(torch.equal(p, theirs[name]) for name, p in task.model.named_parameters())
     assert not torch.equal(task.model.edge_weight, plait.load(first).edge_weight)
@@ -116,14 +116,16 @@ def test_weights_go_on_over_another_graph():
     whole.to_csv("whole.csv", index=False)
     without_gaps = ForecastTask(ForecastConfig(**{**OWN, "data": "whole.csv"}), task.device)
     with pytest.raises(InputError, match="values missing and the other none"):
-        without_gaps.begin_with(plait.load(first))
+        without_gaps.load_pretrained(plait.load(first))
 
 
 def test_scale_and_correlations_know_the_training_part_only():
     options = {**OWN, "graph": "correlation", "neighbours": 2, "threshold": 0.0}
     task = ForecastTask(ForecastConfig(**options), torch.device("cpu"))
     frame = pd.read_csv("speeds.csv")
-    frame.iloc[task.cuts.valid :, 1:] = np.random.default_rng(1).random((200 - task.cuts.valid, 3))
+    frame.iloc[task.splits.valid :, 1:] = np.random.default_rng(1).random(
+        (200 - task.splits.valid, 3)
+    )
     frame.to_csv("changed.csv", index=False)
     other = ForecastTask(ForecastConfig(**{**options, "data": "changed.csv"}), task.device)
     assert torch.equal(task.model.scale, other.model.scale)
@@ -131,18 +133,22 @@ def test_scale_and_correlations_know_the_training_part_only():
     assert torch.equal(task.model.edge_weight, other.model.edge_weight)
     assert not np.array_equal(task.data.series.values, other.data.series.values)
     for step in range(1, 5):  # and what is trained on lies there too
-        assert task.loss(step, ())[0] == other.loss(step, ())[0]
+        assert (
+            task.loss(task.model, task.batch(step), ())[0]
+            == other.loss(other.model, other.batch(step), ())[0]
+        )
 
 
 def test_the_loss_leaves_out_what_was_not_measured():
     task = ForecastTask(ForecastConfig(**OWN), torch.device("cpu"))
-    first = torch.arange(task.cuts.test, task.cuts.end)
-    window = task.windows.at(first, task.cuts.end)
+    first = torch.arange(task.splits.test, task.splits.end)
+    window = task.windows.at(first, task.splits.end)
     answer = task.model(window.x, window.calendar)
     seen = ~window.y.isnan()
     assert 0 < int(seen.sum()) < seen.numel()
     expected = (answer - window.y)[seen].square().mean()
-    assert task._mean_error(answer, window.y).item() == pytest.approx(expected.item(), rel=1e-6)
+    loss, _, _ = task.loss(task.model, (window, 0.0), ())
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
     assert task.test()["loss"] == pytest.approx(expected.item(), rel=1e-5)
 
 
@@ -177,7 +183,10 @@ def test_scheduled_sampling_falls_from_one_to_none():
 
 BAD = {
     "no such file": (["--data", "no.csv"], "no series 'no.csv': there is no such file, and it is"),
-    "no graph": (["--graph", ""], "speeds.csv does not say who is joined to whom: give --graph"),
+    "no graph": (
+        ["--graph", ""],
+        "speeds.csv has no graph, which says what is connected: give",
+    ),
     "no graph file": (["--graph", "no.csv"], "cannot read no.csv: No such file"),
     "an id not in the series": (["--graph", "more.csv"], "more.csv names 'n4', which the series"),
     "an id not in the graph": (["--graph", "less.csv"], "less.csv does not name 'n3', which the"),
@@ -202,7 +211,7 @@ BAD = {
     "quantiles": (["--quantiles", "0.9,0.5"], "--quantiles must rise and have 0.5 among them"),
     "no quantile": (["--quantiles", "0.5;0.9"], "--quantiles must be numbers between 0 and 1"),
     "heads": (["--operator", "attention", "--heads", "3"], "--heads 3 must divide --hidden-size 4"),
-    "one way": (["--directed"], "Chebyshev wants an undirected graph, and edge 0 → 1 has no rever"),
+    "one way": (["--directed"], "Chebyshev needs an undirected graph, and edge 0 → 1 has no rever"),
     "no neighbours": (
         ["--graph", "correlation", "--neighbours", "3"],
         "--neighbours 3 must be less",
@@ -254,7 +263,7 @@ def test_bad_recent_data_is_one_line(capsys, here):
     plait.train("forecast", out="run", **OWN)
     frame = pd.read_csv("speeds.csv")
     cases = {
-        "few": (frame.iloc[-3:], "few.csv has 3 steps; the network hears 4 before it forecasts"),
+        "few": (frame.iloc[-3:], "few.csv has 3 steps; the model takes 4 before it forecasts"),
         "less": (
             frame.drop(columns="n2"),
             "less.csv has no column 'n2'; the table must have the 3",
@@ -282,7 +291,7 @@ def test_bad_recent_data_is_one_line(capsys, here):
     assert "constant in the training part" in capsys.readouterr().err
     frame.iloc[:-1].to_csv("speeds.csv", index=False)
     assert run_command(["resume", "run"]) == 2
-    assert "the data is not what run began with" in capsys.readouterr().err
+    assert "speeds.csv is no longer what the run was trained on" in capsys.readouterr().err
 
 
 def test_waves_stand_beside_the_best_possible(tmp_path):
@@ -411,3 +420,8 @@ def test_rows_that_are_missing_and_values_that_mean_missing(capsys):
     whole = pd.read_csv("speeds.csv").drop(columns="time").to_numpy()
     whole[[20, 21, 150]] = np.nan
     np.testing.assert_array_equal(series.values, whole)
+
+
+def test_a_season_longer_than_the_training_part_is_refused_before_training(tmp_path):
+    with pytest.raises(InputError, match=r"^--season 999999999999 is longer than the \d+ steps of"):
+        plait.train("forecast", data="waves", season=999999999999, steps=1, out=tmp_path / "run")

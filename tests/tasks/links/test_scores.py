@@ -7,7 +7,8 @@ import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from plait.nn.graph import Graph
-from plait.tasks.links.scores import HEURISTICS, area, baselines, score_pairs
+from plait.tasks.links.baselines import HEURISTICS, baselines
+from plait.tasks.links.scores import area, score_pairs
 
 
 def drawn(ties: bool, n: int = 40, m: int = 33) -> tuple[torch.Tensor, torch.Tensor]:

@@ -92,6 +92,13 @@ def expanded(x: Tensor, filters: Filters) -> Tensor:
     return _Expand.apply(x, filters, False)  # pyright: ignore[reportReturnType]
 
 
+def folded(dz: Tensor, filters: Filters) -> Tensor:
+    """Return the gradient by x of what `expanded` puts side by side, from that of the result."""
+    if filters.basis.width == 1:
+        return dz
+    return _Expand.apply(dz, filters, True)  # pyright: ignore[reportReturnType]
+
+
 class _Linear(Function):
     """Both gradients are products too."""
 
@@ -165,7 +172,7 @@ def _stack(x: Tensor, basis: Basis) -> Tensor:
 def _summed(dz: Tensor, basis: Basis) -> Tensor:
     """Sum the terms `[rows, heard · F]` with the shifts transposed: `[rows, F]`."""
     F, count = dz.shape[1] // basis.heard, len(dz) // basis.nodes
-    dz, table = dz.clone(memory_format=torch.contiguous_format), np.array(basis, np.int64)
-    x = dz.new_zeros(len(dz), F)
+    dz = dz.resolve_neg().clone(memory_format=torch.contiguous_format)
+    x, table = dz.new_zeros(len(dz), F), np.array(basis, np.int64)
     expand_basis_backward_of(count, 0, table.ctypes.data, dz.data_ptr(), x.data_ptr(), F)
     return x

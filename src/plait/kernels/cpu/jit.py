@@ -197,6 +197,19 @@ def parallel_for(call: Callable[[int], None], blocks: Sequence[int]) -> None:
         raise errors[0]
 
 
+def plain(tensor: torch.Tensor) -> torch.Tensor:
+    """Return what a tensor holds one number behind the other, without pending signs.
+
+    Compiled code reads addresses: ValueError for what is not float32 on a CPU.
+    """
+    if tensor.dtype != torch.float32 or tensor.device.type != "cpu":
+        raise ValueError(
+            f"compiled loops take torch.float32 on cpu, not {tensor.dtype} on {tensor.device}; "
+            "convert all weights, inputs and states with .to()"
+        )
+    return tensor.resolve_neg().contiguous() if tensor.is_neg() else tensor.contiguous()
+
+
 def empty_f32(*shape: int) -> torch.Tensor:
     """Make an uninitialised float32 tensor that begins at a cache line.
 

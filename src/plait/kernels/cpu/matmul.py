@@ -15,7 +15,7 @@ from numba.extending import overload
 from torch import Tensor, get_num_threads
 
 from plait.kernels.cpu import simd
-from plait.kernels.cpu.jit import empty_f32
+from plait.kernels.cpu.jit import empty_f32, plain
 from plait.kernels.cpu.parts import Parts, argument, next_part, room_of
 from plait.kernels.cpu.rounding import PANEL
 from plait.kernels.cpu.simd import LANES, ROWS, WIDTH, intrinsic, load, row_address, store
@@ -138,7 +138,7 @@ def _product_of_rows(job):
 def multiplied(a: Tensor, packed: Tensor, columns: int) -> Tensor:
     """Return a `[rows, K]` · packed, on all threads: `[rows, columns]`."""
     rows, K = a.shape
-    a, out = a.contiguous(), empty_f32(rows, columns)
+    a, out = plain(a), empty_f32(rows, columns)
     blocks = get_num_threads() * max(1, -(-rows // (get_num_threads() * ROWS_AT_ONCE)))
     each = max(1, -(-rows // (blocks * ROWS))) * ROWS  # as many for all threads
     if rows * K * columns < PARALLEL_THRESHOLD:
@@ -169,7 +169,7 @@ def summed_outer(a: Tensor, b: Tensor) -> Tensor:
     Every number is summed in the same order, however many threads there are.
     """
     (rows, K), columns = a.shape, b.shape[1]
-    a, b, out = a.contiguous(), b.contiguous(), a.new_zeros(K, columns)
+    a, b, out = plain(a), plain(b), a.new_zeros(K, columns)
     each = max(1, K if rows * K * columns < PARALLEL_THRESHOLD else COLUMNS)
     _outer_of_columns(-(-K // each), GRADIENT_ROWS * PANEL, a.data_ptr(), K, each, b.data_ptr(),
                       columns, rows, out.data_ptr())  # fmt: skip

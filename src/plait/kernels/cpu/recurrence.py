@@ -14,7 +14,7 @@ from torch.autograd import Function
 
 from plait.kernels.cpu import loops
 from plait.kernels.cpu.filtering import Filters, members
-from plait.kernels.cpu.jit import empty_f32
+from plait.kernels.cpu.jit import empty_f32, plain
 from plait.kernels.cpu.matmul import COLUMNS, GRADIENT_ROWS, PARALLEL_THRESHOLD
 from plait.kernels.cpu.packing import Packing
 from plait.kernels.cpu.parts import Parts
@@ -92,16 +92,16 @@ def run(
     """
     tensors = (x, weights.matrix, *vectors.values(), *start)
     wanted = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    mask = None if mask is None else mask.contiguous()
+    mask = None if mask is None else plain(mask)
     layer = Layer(compiled, filters, packing, mask, weights.gates, tuple(vectors), again, wanted)
     if not wanted:
-        saved, final = _forward(layer, tensors)
+        saved, final = forward(layer, tensors)
         return saved[2], tuple(final)
     y, *final = _Recurrence.apply(layer, *tensors)  # pyright: ignore[reportGeneralTypeIssues]
     return y, tuple(final)
 
 
-def _forward(layer: Layer, tensors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+def forward(layer: Layer, tensors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
     """Return what is saved (kept values, outputs, histories), and the final states."""
     compiled, filters, packing = layer.compiled, layer.filters, layer.packing
     held = [plain(t) for t in tensors]
@@ -135,7 +135,7 @@ def _forward(layer: Layer, tensors: Sequence[Tensor]) -> tuple[list[Tensor], lis
 class _Recurrence(Function):
     @staticmethod
     def forward(ctx: Any, layer: Layer, *tensors: Tensor) -> tuple[Tensor, ...]:
-        saved, final = _forward(layer, tensors)
+        saved, final = forward(layer, tensors)
         ctx.layer = layer
         ctx.save_for_backward(*tensors, *saved)
         return (saved[2], *final)
@@ -143,55 +143,50 @@ class _Recurrence(Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         layer: Layer = ctx.layer
-        compiled, filters, packing = layer.compiled, layer.filters, layer.packing
-        states, count = len(compiled.program.states), 2 + len(layer.names)
-        tensors, saved = ctx.saved_tensors[: count + states], ctx.saved_tensors[count + states :]
+        count = 2 + len(layer.names) + len(layer.compiled.program.states)
+        tensors, saved = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
         if torch.is_grad_enabled() or transformed(*grads):
             return None, *plain_gradients(layer.again, tensors, grads)
-        held = [plain(t) for t in tensors]
-        start, H = held[count:], held[count].shape[-1]
-        dy, *dfinal = (plain(g) for g in grads)
-        x, lead = held[0], held[0].shape[:-1]
-        dx, dstart = empty_f32(*x.shape), [torch.empty_like(s) for s in start]
-        vectors, size = compiled.program.vectors, layer.block_size
-        sums = x.new_zeros(-(-packing.B // size), len(vectors), H)
-        given = layer.common(held, saved) | {"dy": dy, "dinput": dx, "sums": sums}
-        weights = Weights(held[1], layer.gates)
-        for p in compiled.program.products:
-            name, _ = compiled.source_of(p.index)
-            if name != "dinput":
-                given[name] = empty_f32(*lead, len(p.gates) * H)
-            given[f"weights {p.index}"] = pack(weights.of(p.gates))
-        for k in range(states):
-            given |= {f"start {k}": dfinal[k], f"final {k}": dstart[k]}
-            given |= {f"origin {k}": start[k], f"past {k}": saved[2 + k]}
-        values = addresses(given | {"starts": packing.starts})
-        values |= {"T": packing.T, "function": compiled.backward}
-        layout = compiled.layout("backward", H, filters.basis)
-        table, address = layout.fill(filters.transposed, values)
-        _in_blocks(loops.backward, layer, layout, address)
-        del table
-        weight_grad = _gradient_of_weights(layer, values, held[1], dx)
-        total = sums.sum(0)
-        places = [name for name, _ in vectors]
-        vector_grads = []
-        for name, vector in zip(layer.names, held[2:], strict=False):
-            first = places.index(name)
-            vector_grads.append(total[first : first + places.count(name)].view_as(vector))
-        return None, dx, weight_grad, *vector_grads, *dstart
+        return None, *backward(layer, tensors, saved, grads)
 
 
-def plain(tensor: Tensor) -> Tensor:
-    """Return what a tensor holds one number behind the other, without pending signs.
-
-    Compiled code reads addresses: ValueError for what is not float32 on a CPU.
-    """
-    if tensor.dtype != torch.float32 or tensor.device.type != "cpu":
-        raise ValueError(
-            f"compiled loops take torch.float32 on cpu, not {tensor.dtype} on {tensor.device}; "
-            "convert all weights, inputs and states with .to()"
-        )
-    return tensor.resolve_neg().contiguous() if tensor.is_neg() else tensor.contiguous()
+def backward(
+    layer: Layer, tensors: Sequence[Tensor], saved: Sequence[Tensor], grads: Sequence[Tensor]
+) -> list[Tensor]:
+    """Return the gradients of the tensors that `forward` was given."""
+    compiled, filters, packing = layer.compiled, layer.filters, layer.packing
+    states, count = len(compiled.program.states), 2 + len(layer.names)
+    held = [plain(t) for t in tensors]
+    start, H = held[count:], held[count].shape[-1]
+    dy, *dfinal = (plain(g) for g in grads)
+    x, lead = held[0], held[0].shape[:-1]
+    dx, dstart = empty_f32(*x.shape), [torch.empty_like(s) for s in start]
+    vectors, size = compiled.program.vectors, layer.block_size
+    sums = x.new_zeros(-(-packing.B // size), len(vectors), H)
+    given = layer.common(held, saved) | {"dy": dy, "dinput": dx, "sums": sums}
+    weights = Weights(held[1], layer.gates)
+    for p in compiled.program.products:
+        name, _ = compiled.source_of(p.index)
+        if name != "dinput":
+            given[name] = empty_f32(*lead, len(p.gates) * H)
+        given[f"weights {p.index}"] = pack(weights.of(p.gates))
+    for k in range(states):
+        given |= {f"start {k}": dfinal[k], f"final {k}": dstart[k]}
+        given |= {f"origin {k}": start[k], f"past {k}": saved[2 + k]}
+    values = addresses(given | {"starts": packing.starts})
+    values |= {"T": packing.T, "function": compiled.backward}
+    layout = compiled.layout("backward", H, filters.basis)
+    table, address = layout.fill(filters.transposed, values)
+    _in_blocks(loops.backward, layer, layout, address)
+    del table
+    weight_grad = _gradient_of_weights(layer, values, held[1], dx)
+    total = sums.sum(0)
+    places = [name for name, _ in vectors]
+    vector_grads = []
+    for name, vector in zip(layer.names, held[2:], strict=False):
+        first = places.index(name)
+        vector_grads.append(total[first : first + places.count(name)].view_as(vector))
+    return [dx, weight_grad, *vector_grads, *dstart]
 
 
 def _in_blocks(run: Parts, layer: Layer, layout: Layout, address: int) -> None:

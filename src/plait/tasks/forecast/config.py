@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from plait.errors import InputError
-from plait.tasks.cell_names import CELL_NAMES
-from plait.training.config import TrainingConfig, option
+from plait.nn.registry import cell_names, operator_names
+from plait.tasks.graph_config import GraphConfig
+from plait.training.config import option
 
 EDGES = "Of an edge list as --graph, the column, by name or from 1 by number without a header:"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ForecastConfig(TrainingConfig):
-    """Forecast a measurement at every node of a network.
+class ForecastConfig(GraphConfig):
+    """Forecast a measurement at every node of a graph.
 
     Example
     -------
@@ -49,7 +50,7 @@ class ForecastConfig(TrainingConfig):
     )
     graph: str = option(
         "",
-        "Who is joined to whom: a CSV file (an adjacency, an edge list with source and target, or "
+        "The graph: a CSV file (an adjacency, an edge list with source and target, or "
         "places with id and coordinates), or correlation. Default: the data set's own.",
     )
     source: str = option("", f"{EDGES} where edges come from. Default: source.")
@@ -59,23 +60,24 @@ class ForecastConfig(TrainingConfig):
         4, "Nearest nodes that one is joined with, by places or correlation.", least=1
     )
     threshold: float = option(
-        0.3, "Correlations that are not above it join nobody.", least=0, below=1
+        0.3, "Nodes are joined where their correlation is above it.", least=0, below=1
     )
     directed: bool = option(False, "Messages go along edges only from source to target.")
     time: str = option("", "The column of times. Default: time, timestamp, date or datetime.")
     missing: str = option(
         "", "Values that mean missing, beside empty cells, such as -9999 or -9999,999."
     )
+    encoding: str = option("utf-8", "That of your own tables: utf-8, cp1252, latin-1, utf-16, ….")
     missing_rows: Literal["refuse", "empty"] = option(
         "refuse", "Steps without a row: refused, or read as rows of missing values."
     )
     calendar: Literal["none", "day", "week"] = option(
-        "none", "Tell the network the time of day, or that and the day of the week."
+        "none", "Input the time of day too, or that and the day of the week."
     )
     season: int = option(
         0, "Steps of a season, for the baselines. 0: of the times' day, week or year.", least=0
     )
-    history: int = option(12, "Steps that are heard before a forecast.", least=1)
+    history: int = option(12, "Input steps before a forecast.", least=1)
     horizon: int = option(12, "Steps that are forecast.", least=1)
     test: float = option(0.2, "Share of the steps, the last, to test on.", least=0, below=1)
     validation: float = option(
@@ -85,18 +87,19 @@ class ForecastConfig(TrainingConfig):
     scale: Literal["node", "all"] = option(
         "node", "What is brought to mean 0 and variance 1: each node by itself, or all as one."
     )
-    cell: str = option("gru", CELL_NAMES)
-    operator: Literal["gcn", "attention", "chebyshev", "diffusion", "dense"] = option(
-        "chebyshev", "How a node hears its neighbours; dense: not at all."
+    cell: str = option("gru", cell_names())
+    operator: str = option(
+        "chebyshev",
+        "How a node aggregates its neighbours; dense: not at all.",
+        choices=operator_names,
     )
     k: int = option(
         3, "Terms of a Chebyshev filter, or of diffusion in each direction.", least=1, below=1001
     )
-    heads: int = option(4, "Heads of attention.", least=1)
     hidden_size: int = option(32, "Channels of every layer's state.", least=1, below=2**20)
     layers: int = option(1, "Recurrent layers, one on another.", least=1, below=1001)
     dropout: float = option(
-        0.0, "Share of the last state, and of what is between layers, dropped.", least=0, below=1
+        0.0, "Dropout rate of the last state and between layers.", least=0, below=1
     )
     decoder: Literal["direct", "recurrent"] = option(
         "direct",
@@ -105,20 +108,20 @@ class ForecastConfig(TrainingConfig):
     )
     sampling: float = option(
         1000.0,
-        "Scheduled sampling: in training the recurrent decoder hears the truth with probability "
+        "Scheduled sampling: in training the recurrent decoder is fed the truth with probability "
         "s / (s + exp(step / s)), else its own forecast; 0: always its own.",
         least=0,
     )
     skip: Literal["linear", "last", "none"] = option(
         "linear",
-        "What the network's answer is added to: a linear model of the node's own history, its last "
+        "What the model's output is added to: a linear model of the node's own history, its last "
         "value, or nothing.",
     )
     quantiles: str = option(
         "", "Forecast these quantiles, such as 0.1,0.5,0.9. Default: one number, by --error."
     )
     error: Literal["absolute", "huber", "squared"] = option(
-        "squared", "What is made small where one number is forecast."
+        "squared", "Loss where one number is forecast."
     )
     batch_size: int = option(32, "Windows of a batch.", least=1)
     steps: int = option(1500, "Weight updates.", least=1)
@@ -134,11 +137,6 @@ class ForecastConfig(TrainingConfig):
             raise InputError(
                 f"--quantiles must rise and have 0.5 among them, as 0.1,0.5,0.9; not "
                 f"{self.quantiles!r}"
-            )
-        if self.operator == "attention" and self.hidden_size % self.heads:
-            raise InputError(
-                f"--heads {self.heads} must divide --hidden-size {self.hidden_size}: each head "
-                "gives a part of it"
             )
         for name in ("test", "validation"):
             if getattr(self, name) == 0:

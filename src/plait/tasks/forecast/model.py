@@ -1,4 +1,4 @@
-"""The network of the forecast task: what was heard at every node, and what comes next."""
+"""The model of the forecast task: what was measured at every node, and what comes next."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
@@ -10,10 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from plait.errors import InputError
-from plait.nn.attention import Attention
-from plait.nn.filters import GCN, Chebyshev, Diffusion
 from plait.nn.graph import Graph
-from plait.nn.operators import Dense, Operator
 from plait.nn.recurrent import Recurrent
 from plait.nn.registry import cell_named
 from plait.tasks.forecast.config import ForecastConfig
@@ -29,7 +26,7 @@ class Streamed(NamedTuple):
 
 
 class Forecaster(nn.Module):
-    r"""Hears P steps at every node of a graph and forecasts H.
+    r"""Takes P steps at every node of a graph and forecasts H.
 
     h_t = Recurrent(x_t, h_{t−1}; graph),  ŷ_{t+k} = Σ_p a_{k,p} x_{t−p} + (V h_t + b)_k
 
@@ -37,7 +34,7 @@ class Forecaster(nn.Module):
     that was trained with gaps a flag), with the calendar's numbers. The sum, shared by the nodes,
     is the skip "linear", and begins as the last value, a_{k,0} = 1; "last" leaves it that; "none"
     leaves it out. With the decoder "recurrent" a second network goes on from h_t step by step and
-    hears its own last forecast (Sutskever et al. 2014; DCRNN of Li et al. 2018).
+    is fed its own last forecast (Sutskever et al. 2014; DCRNN of Li et al. 2018).
 
     With quantiles, every step has as many answers, in rising order (Chernozhukov et al. 2010).
 
@@ -70,7 +67,7 @@ class Forecaster(nn.Module):
         H, C, Q = config.hidden_size, CALENDAR[config.calendar], len(config.levels) or 1
         direct = config.decoder == "direct"
         options: dict[str, Any] = {
-            "operator": operator_of(config),
+            "operator": config.graph_options.make(),
             "layers": config.layers,
             "dropout": config.dropout if config.layers > 1 else 0.0,
         }
@@ -131,7 +128,7 @@ class Forecaster(nn.Module):
         truth : Tensor `[H, B, N]`
             What comes, for scheduled sampling in training.
         teach : float
-            The probability with which the recurrent decoder hears the truth.
+            The probability with which the recurrent decoder is fed the truth.
 
         Returns
         -------
@@ -140,8 +137,8 @@ class Forecaster(nn.Module):
         filled = carried_forward(x)
         if calendar is None:
             calendar = x.new_zeros(len(x) + self.config.horizon, x.shape[1], 0)
-        heard = self._features(filled, x, calendar[: len(x)])
-        _, state = self.recurrent(heard, graph=self.graph)
+        given = self._features(filled, x, calendar[: len(x)])
+        _, state = self.recurrent(given, graph=self.graph)
         return self._answer(_tuple(state), filled, calendar[len(x) :], truth, teach)
 
     @torch.no_grad()
@@ -151,7 +148,7 @@ class Forecaster(nn.Module):
         state: Streamed | None = None,
         time: Any = None,
     ) -> tuple[np.ndarray, Streamed]:
-        """Hear one more step and forecast from there.
+        """Take one more step and forecast from there.
 
         The states are carried on for as long as steps come. After P steps from the start the
         forecast is that of the window of these P; carried further than the windows it was trained
@@ -162,7 +159,7 @@ class Forecaster(nn.Module):
         observation : array `[N]`
             In the units of the data, in the order of `ids`; NaN where nothing was measured.
         state : Streamed
-            What the step before gave; None: nothing was heard yet.
+            What the step before gave; None: this is the first step.
         time : Timestamp or text
             When it was measured; needed with --calendar.
 
@@ -221,7 +218,7 @@ class Forecaster(nn.Module):
         return torch.from_numpy(calendar_of(times, steps, kind))[:, None]
 
     def _features(self, filled: Tensor, x: Tensor, calendar: Tensor) -> Tensor:
-        """What the network hears, `[T, B, N, F]`."""
+        """Return the input, `[T, B, N, F]`."""
         parts = [filled[..., None]]
         if self.gaps:
             parts.append(x.isnan().to(filled)[..., None])
@@ -248,7 +245,7 @@ class Forecaster(nn.Module):
         return y.sort(-1).values if self.config.levels else y[..., 0]
 
     def _base(self, window: Tensor) -> Tensor:
-        """What the network's answer is added to, `[H, B, N]`."""
+        """Return what the output is added to, `[H, B, N]`."""
         if self.skip is not None:
             return torch.tensordot(self.skip, window, 1)
         last = window[-1] if self.config.skip == "last" else torch.zeros_like(window[-1])
@@ -258,31 +255,31 @@ class Forecaster(nn.Module):
         self,
         states: tuple[Tensor, ...],
         base: Tensor,
-        heard: Tensor,
+        given: Tensor,
         calendar: Tensor,
         truth: Tensor | None,
         teach: float,
     ) -> Tensor:
-        """Go on step by step, hearing the last forecast or, at times in training, the truth."""
+        """Go on step by step, fed with the last forecast or, at times in training, the truth."""
         assert self.decoder is not None
         levels = self.config.levels
         middle = levels.index(0.5) if levels else 0
         state: Any = _state(states)
         answers = []
         for k in range(self.config.horizon):
-            x = self._plain(heard[None], calendar[k : k + 1])
+            x = self._plain(given[None], calendar[k : k + 1])
             h, state = self.decoder(x, state, graph=self.graph)
             h = F.dropout(h[0], self.config.dropout, self.training)
             answers.append(base[k] + self.output(h))
-            heard = answers[-1][..., middle]
+            given = answers[-1][..., middle]
             if truth is not None and teach > 0 and float(torch.rand(())) < teach:
-                heard = torch.where(truth[k].isnan(), heard, truth[k])
+                given = torch.where(truth[k].isnan(), given, truth[k])
         return torch.stack(answers)
 
-    def _plain(self, heard: Tensor, calendar: Tensor) -> Tensor:
-        """What the decoder hears at a step, `[1, B, N, 1 + C]`."""
-        told = calendar[:, :, None].expand(*heard.shape, -1)
-        return torch.cat([heard[..., None], told], -1)
+    def _plain(self, given: Tensor, calendar: Tensor) -> Tensor:
+        """Return the input of the decoder at a step, `[1, B, N, 1 + C]`."""
+        places = calendar[:, :, None].expand(*given.shape, -1)
+        return torch.cat([given[..., None], places], -1)
 
     @staticmethod
     def _forget_graph(model: Any, _: Any) -> None:
@@ -304,17 +301,6 @@ def carried_forward(x: Tensor) -> Tensor:
         last = torch.where(x_t.isnan(), last, x_t)
         filled.append(last)
     return torch.stack(filled)
-
-
-def operator_of(config: ForecastConfig) -> Operator:
-    """Make the operator that a configuration names."""
-    if config.operator == "attention":
-        return Attention(config.heads)
-    if config.operator == "chebyshev":
-        return Chebyshev(config.k)
-    if config.operator == "diffusion":
-        return Diffusion(config.k)
-    return GCN() if config.operator == "gcn" else Dense()
 
 
 def _tuple(state: Any) -> tuple[Tensor, ...]:

@@ -100,6 +100,7 @@ def read_series(
     *,
     missing: Collection[str] = (),
     fill: bool = False,
+    encoding: str = "utf-8",
 ) -> Series:
     r"""Read a table with a column for each node and a row for each step, the earliest first.
 
@@ -121,6 +122,8 @@ def read_series(
         What else means a value that is missing, such as "-9999".
     fill : bool
         Whether steps without a row become rows of missing values; else they are refused.
+    encoding : str
+        Of CSV.
 
     Raises
     ------
@@ -138,7 +141,7 @@ def read_series(
     >>> series.ids, series.frequency, series.values[1]
     (('a', 'b'), 'D', array([nan,  4.]))
     """
-    wide = read_wide(path, time, missing)
+    wide = read_wide(path, time, missing, encoding)
     if not wide.names or not len(wide.values):
         raise InputError(f"{path} has no measurements: a column a node, a row a step are needed")
     values, times, notes = wide.values, wide.times, list(wide.notes)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from plait.bounds import require_memory
 from plait.columns import as_numbers, read_numbers
 from plait.errors import InputError
+from plait.memory import require_memory
 from plait.tasks.forecast.sources import Table, read_csv, read_parquet
 from plait.times import tell_time
 
@@ -36,9 +36,10 @@ class Wide:
     notes: tuple[str, ...]
 
 
-def read_wide(path: Path, time: str, missing: Collection[str]) -> Wide:
+def read_wide(path: Path, time: str, missing: Collection[str], encoding: str = "utf-8") -> Wide:
     """Read a table as `plait.tasks.forecast.series.read_series` says, its steps unchecked."""
-    table = (read_parquet if path.suffix == ".parquet" else read_csv)(path, time)
+    parquet = path.suffix == ".parquet"
+    table = read_parquet(path, time) if parquet else read_csv(path, time, encoding)
     twice = next((name for name, n in Counter(table.names).items() if n > 1), None)
     if twice is not None:
         raise InputError(f"{path}: the column {twice!r} stands twice")
@@ -73,7 +74,8 @@ def _numbers(
         return values, []
     found = read_numbers(texts, names, table.where, missing)
     for row, k in np.argwhere(found.bad)[:1].tolist():
-        hint = "; if that column holds times, say so with --time" if columns[k] == 0 else ""
+        untimed = columns[k] == 0 and table.times is None
+        hint = "; if that column holds times, say so with --time" if untimed else ""
         raise InputError(
             f"{table.where(row)}, column {names[k]!r}: {texts[row, k]!r} is no number{hint}"
         )
@@ -118,8 +120,8 @@ def _pivoted(table: Table, ids: int, value: int, missing: Collection[str]) -> Wi
             f"{tell_time(table.times[row])}, after {table.where(first).split(', ')[-1]}; keep one"
         )
     require_memory(
-        f"{table.path} has {len(times):,} times and {len(names):,} nodes; a column for each",
-        16 * len(times) * len(names), "give fewer",
+        16 * len(times) * len(names),
+        f"{table.path}, of {len(times):,} times and {len(names):,} nodes,", "give fewer",
     )  # fmt: skip
     wide = np.full((len(times), len(names)), np.nan)
     wide[step, node] = values[:, 0]

@@ -1,12 +1,14 @@
 """The configuration of the nodes task."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from plait.errors import InputError
-from plait.training.config import TrainingConfig, option
+from plait.nn.registry import GraphOptions
+from plait.tasks.graph_config import GraphConfig
+from plait.training.config import option
 
 SHCHUR: dict[str, dict[str, Any]] = {
     "gcn": {"dropout": 0.8, "penalty": 1e-3},
@@ -22,7 +24,7 @@ READING = ("source", "target", "weight", "missing")
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkConfig(TrainingConfig):
+class NetworkConfig(GraphConfig):
     """Learn on one network, by name or from the user's own tables, with layers of an operator."""
 
     paths: ClassVar[Sequence[str]] = ("edges", "nodes")
@@ -42,18 +44,11 @@ class NetworkConfig(TrainingConfig):
         "", "Values in --nodes that mean missing, such as -9999 or -9999,999; the mean of the "
         "others stands in.",
     )  # fmt: skip
-    operator: Literal["gcn", "attention", "chebyshev", "diffusion", "dense"] = option(
-        "gcn", "How a node hears its neighbours; dense: not at all."
-    )
+    encoding: str = option("utf-8", "That of your own tables: utf-8, cp1252, latin-1, utf-16, ….")
     hidden_size: int = option(64, "Features of a node between the layers.", least=1, below=2**20)
     layers: int = option(2, "Layers, one on another.", least=1, below=1001)
     heads: int = option(8, "Heads of attention, between the layers.", least=1)
-    k: int = option(
-        2, "Terms of a Chebyshev filter, or of diffusion in each direction.", least=1, below=1001
-    )
-    dropout: float = option(
-        0.5, "Share of each layer's inputs dropped in training.", least=0, below=1
-    )
+    dropout: float = option(0.5, "Dropout rate of each layer's inputs.", least=0, below=1)
     lr: float = option(0.01, "Learning rate (of Adam).", least=0)
     patience: int = option(
         100, "Steps without a better validation after which to stop; 0: none.", least=0
@@ -70,13 +65,19 @@ class NetworkConfig(TrainingConfig):
         if not self.edges and not self.data:
             object.__setattr__(self, "data", "karate")
 
+    def require_heads(self) -> None:
+        """Refuse heads that do not divide the width between the layers, where there is one."""
+        if self.layers > 1:
+            super().require_heads()
+
     @property
     def reading(self) -> dict[str, Any]:
-        """What `read_network` is told of the columns."""
+        """Arguments of `read_labelled_graph` on the columns."""
         from plait.columns import missing_texts  # brings NumPy, which --help does without
 
         columns = {"source": self.source, "target": self.target, "weight": self.weight}
-        return {**columns, "missing": missing_texts(self.missing)}
+        missing = missing_texts(self.missing)
+        return {**columns, "missing": missing, "encoding": self.encoding}
 
     @property
     def subject_name(self) -> str:
@@ -131,9 +132,9 @@ class NodesConfig(NetworkConfig):
         "other named networks, most for your own.",
     )
     layers: int = option(2, "Layers, the last of which gives the classes.", least=1, below=1001)
-    activation: Literal["relu", "elu"] = option("relu", "What stands between the layers.")
+    activation: Literal["relu", "elu"] = option("relu", "Activation between the layers.")
     coefficient_dropout: float = option(
-        0.0, "Share of attention's coefficients dropped in training.", least=0, below=1
+        0.0, "Dropout rate of attention's coefficients.", least=0, below=1
     )
     penalty: float = option(5e-4, "Adds penalty/2 · Σ w² of the weights to the loss.", least=0)
     penalty_on: Literal["first", "all"] = option(
@@ -146,11 +147,11 @@ class NodesConfig(NetworkConfig):
         if self.edges and not (self.nodes and self.label):
             missing = "--label, the column that is learnt" if self.nodes else "--nodes and --label"
             raise InputError(f"--edges alone says nothing to learn; give {missing}")
-        if self.operator == "attention" and self.hidden_size % self.heads and self.layers > 1:
-            raise InputError(
-                f"--heads {self.heads} must divide --hidden-size {self.hidden_size}: each head "
-                "gives a part of it"
-            )
+
+    @property
+    def graph_options(self) -> GraphOptions:
+        """What makes the operator."""
+        return replace(super().graph_options, dropout=self.coefficient_dropout)
 
     @classmethod
     def of(cls, options: Mapping[str, Any], recipe: str | None = None) -> Self:
