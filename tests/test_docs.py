@@ -314,6 +314,7 @@ def shortened(words: list[str]) -> list[str]:
 def perform(block: Block, namespace: dict[str, Any]) -> None:
     """Run a block as a script that lies in the folder."""
     script = Path(block.title or f"line_{block.line}.py")
+    script.parent.mkdir(exist_ok=True)
     script.write_text(block.code, "utf-8")
     exec(compile(block.code, str(script), "exec"), namespace)
 
@@ -332,6 +333,7 @@ def test_code_runs(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     namespace: dict[str, Any] = {"__name__": "__main__"}
     if page == README:
         make_files({})

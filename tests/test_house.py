@@ -37,7 +37,6 @@ LONGER = {
     "study/sections/text.py": "one section of the report",
     "tasks/forecast/model.py": "one model, encoder and decoders",
     "tasks/memory/problems.py": "a list of problems, one function each",
-    "training/loop.py": "the loop",
 }
 """Files with more, and the reason."""
 

@@ -1,4 +1,4 @@
-"""Checks for parts of your own: a cell, an operator, a kernel. Each raises AssertionError.
+"""Checks for parts of your own: a cell, an operator, a kernel, a task. Each raises AssertionError.
 
 They are what the tests of Plait hold its own parts to, at the same tolerances.
 """
@@ -16,6 +16,9 @@ from plait.nn.cell import Cell
 from plait.nn.graph import Graph
 from plait.nn.operators import Dense, Operator, basis_of
 from plait.nn.recurrent import Recurrent
+from plait.tasks.checking import check_task
+
+__all__ = ["check_cell", "check_kernel", "check_operator", "check_task"]
 
 VALUES, GRADIENTS, EXACT = 1e-6, 1e-5, 1e-10
 """Of a tensor's largest entry: what float32 may differ by in values and in gradients, and

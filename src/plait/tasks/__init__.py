@@ -5,6 +5,7 @@ exports one `TASK`, a `TaskEntry`. README.md says what the files of a folder are
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pkgutil import iter_modules
@@ -54,8 +55,26 @@ def _broken(point: EntryPoint, error: Exception) -> str:
     return f"plait: the task {point.name!r}{package} is left out: {reason}; fix or uninstall it"
 
 
-TASKS: dict[str, TaskEntry] = {entry.name: entry for entry in _own()}
-TASKS |= {entry.name: entry for entry in _installed(TASKS)}
+class Tasks(Mapping[str, TaskEntry]):
+    """The tasks by name, found at the first use: packages of tasks import `plait` themselves."""
+
+    @cached_property
+    def entries(self) -> Mapping[str, TaskEntry]:
+        """The tasks' entries."""
+        own = {entry.name: entry for entry in _own()}
+        return own | {entry.name: entry for entry in _installed(own)}
+
+    def __getitem__(self, name: str) -> TaskEntry:
+        return self.entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+
+TASKS = Tasks()
 """The tasks by name."""
 
 

@@ -6,7 +6,6 @@ import re
 import shlex
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +21,12 @@ from plait.training.checkpoint import (
     pack_optimizer,
     unpack_optimizer,
 )
+from plait.training.optimizer import make_optimizer
 from plait.training.progress import Progress
 from plait.training.random import seed_all
 from plait.training.run import Run
 from plait.training.schedule import learning_rate
+from plait.training.selection import BestWeights
 from plait.training.signals import Interrupted, stop_signals
 from plait.training.state import TrainingState
 
@@ -71,23 +72,14 @@ class Loop:
         self.config = config = task.config
         self.model = task.model
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
-        decayed = bool(config.weight_decay)  # one group is faster than two
-        matrices = [p for p in self.parameters if p.ndim > 1 or not decayed]
-        vectors = [p for p in self.parameters if p.ndim <= 1 and decayed]
-        groups: list[dict[str, Any]] = [
-            {"params": matrices, "weight_decay": config.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
-        ]
-        self.optimizer = torch.optim.AdamW(
-            [g for g in groups if g["params"]], lr=config.lr, fused=True
-        )
+        self.optimizer = make_optimizer(self.parameters, config)
         self.average = [p.detach().clone() for p in self.parameters] if config.average else []
         self.validate_every = config.validate_every or max(1, config.steps // 10)
         self.milestones = config.ends_of_parts(config.milestones)
         self.samples = config.ends_of_parts(3)
-        self.validations: deque[tuple[float, float]] = deque(maxlen=config.smoothing)
-        worst = math.inf if task.lower_is_better else -math.inf
-        self.now = TrainingState(task.start(), worst)
+        validations = -(-config.steps // self.validate_every)
+        self.best = BestWeights(task.lower_is_better, min(config.smoothing, validations))
+        self.now = TrainingState(task.start(), self.best.worst)
 
     def run(self, stop: threading.Event, resume: bool) -> None:
         """Train and test, from the start or a checkpoint; end early where `stop` is set."""
@@ -235,7 +227,7 @@ class Loop:
             scores = self._scores(task.validate)
             score = scores[task.monitor]
             self._require_finite(task.monitor, score)
-            if self._is_best(score, scores.get("loss", math.inf)):
+            if self.best.update(now, score, scores.get("loss", math.inf)):
                 now.best_step = now.step
                 run = self.run_folder
                 run.save_model(run.model_path, self.model.state_dict(), now.step)
@@ -245,23 +237,6 @@ class Loop:
         if not now.converged_step and self.config.converged(scores):
             now.converged_step = now.step
             self.progress.notice(f"converged at step {now.step}")
-
-    def _is_best(self, score: float, loss: float) -> bool:
-        """Whether these are the weights to keep: by this score, or its mean with those before.
-
-        Until there are enough for a mean the latest weights are kept, which the first mean beats.
-        """
-        now, lower = self.now, self.task.lower_is_better
-        self.validations.append((score, loss))
-        wanted = min(self.config.smoothing, -(-self.config.steps // self.validate_every))
-        if len(self.validations) < wanted:
-            return True
-        score, loss = (sum(part) / wanted for part in zip(*self.validations, strict=True))
-        equal = wanted > 1 and score == now.best and loss < now.best_loss
-        if not (equal or (score < now.best if lower else score > now.best)):
-            return False
-        now.best, now.best_loss = score, loss
-        return True
 
     def _show_milestone(self) -> None:
         now, run = self.now, self.run_folder
@@ -300,8 +275,7 @@ class Loop:
         now.update(facts)
         run.truncate_log(now.step)
         for record in run.records("valid"):
-            score = (record[self.task.monitor], record.get("loss", math.inf))
-            self.validations.append(score)
+            self.best.remember(record[self.task.monitor], record.get("loss", math.inf))
 
     def _test(self) -> None:
         run, best_step = self.run_folder, self.load_best()
