@@ -5,11 +5,11 @@ part, where a call from Python costs microseconds and waits for the lock. What a
 not depend on who takes it, so nothing depends on how many threads there are.
 """
 
+from array import array
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from torch import get_num_threads
@@ -39,8 +39,8 @@ class Parts:
         each = -(-room // 16) * 16
         rooms = empty_f32(threads * each + 16)
         begin = -(-rooms.data_ptr() // 64) * 64
-        job = np.array((0, 0, count, begin, 4 * each, *arguments), np.int64)
-        on_threads(self.call, job.__array_interface__["data"][0], threads)
+        job = array("q", (0, 0, count, begin, 4 * each, *arguments))
+        on_threads(self.call, job.buffer_info()[0], threads)
 
 
 @njit
