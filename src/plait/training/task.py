@@ -50,6 +50,9 @@ class Task(ABC):
         How the data was read, where that is not obvious.
     without_graph : mapping
         The options that take the graph out of the model; empty: there is no ablation.
+    instead : str
+        What to do where the data of a trained model has changed, other than to put it back: an
+        error message.
     unlike : str
         What differs where the weights of another run do not fit: an error message.
     """
@@ -60,6 +63,7 @@ class Task(ABC):
     monitor: str = "loss"
     lower_is_better: ClassVar[bool] = True
     without_graph: ClassVar[Mapping[str, Any]] = {}
+    instead: ClassVar[str] = "train anew"
     unlike: str = "that run's model has other sizes"
     source: str = "the data"
     notes: Sequence[str] = ()
@@ -88,17 +92,17 @@ class Task(ABC):
             Where the data is gone, or is not what the run was trained on.
         """
         task = cls(config, device_of(model), facts, model)
-        task.require_same(facts)
+        task.require_same(facts, cls.instead)
         return task
 
-    def require_same(self, facts: Mapping[str, Any]) -> None:
+    def require_same(self, facts: Mapping[str, Any], instead: str = "train anew") -> None:
         """Refuse data that is not what a run with these facts was trained on."""
         own = self.facts()
         changed = ", ".join(name for name in own if own[name] != facts.get(name))
         if changed:
             raise InputError(
                 f"{self.source} is no longer what the run was trained on ({changed} differ); put "
-                "it back, or train anew"
+                f"it back, or {instead}"
             )
 
     @abstractmethod

@@ -16,6 +16,7 @@ from plait.tasks.links.config import LinksConfig
 from plait.tasks.links.model import LinksModel
 from plait.tasks.links.splits import connections
 from plait.tasks.links.task import LinksTask
+from plait.tasks.nodes.sampling import all_outputs, sampler_of
 
 
 def suggest_links(
@@ -66,7 +67,8 @@ def suggest_links(
         raise InputError(f"there is no node {node!r} in {network.source}; {_examples(network)}")
     asked = range(len(network.ids)) if node is None else [number[node]]
     graph = Graph(*connections(network.graph), len(network.ids)).to_undirected()
-    z = model.encoder(task.x, graph.to(device))
+    sampler = sampler_of(config, graph)
+    z = all_outputs(model.encoder, task.x, graph.to(device), sampler)
     adjacency = adjacency_of(graph)
     rows = []
     for u in asked:

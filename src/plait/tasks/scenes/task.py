@@ -57,6 +57,7 @@ class ScenesTask(Task):
     name: ClassVar[str] = "scenes"
     model_class: ClassVar[type[ScenesModel]] = ScenesModel
     unit: str = "scenes"
+    instead: ClassVar[str] = "give --data"
     monitor: str = f"recall_at_{KS[0]}"
     lower_is_better: ClassVar[bool] = False
     without_graph: ClassVar[Mapping[str, Any]] = {"operator": "dense"}

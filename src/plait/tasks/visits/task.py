@@ -44,6 +44,7 @@ class VisitsTask(Task):
     name: ClassVar[str] = "visits"
     model_class: ClassVar[type[VisitsModel]] = VisitsModel
     unit: str = "patients"
+    instead: ClassVar[str] = "give --data"
     monitor: str = "jaccard"
     lower_is_better: ClassVar[bool] = False
 
