@@ -4,7 +4,7 @@ One rule decides what is kept. A gradient needs values of the forward pass. What
 weights, the states before and after the step) needs no keeping, and what follows from that by any
 arithmetic is computed again. Of the rest, the results of σ, tanh and other functions, of products
 and of statistics are kept; a sum or a product of such is computed again from them, unless that
-would keep more than keeping it.
+would keep more than keeping it. A statistic is one number a row, and counts for nothing.
 """
 
 from collections.abc import Callable, Iterable
@@ -220,12 +220,12 @@ def _kept(program: Program, wanted: Iterable[Node]) -> list[Node]:
         parts: dict[int, Node] = {}
         for arg in node.args:
             parts |= needed(arg, seen | set(parts))
-        return parts if len(parts) < 1 or _shared(parts, node) else {node.number: node}
+        return parts if _small(parts) else {node.number: node}
 
-    def _shared(parts: dict[int, Node], node: Node) -> bool:
-        """One value that others want too is kept rather than what is made of it."""
-        (first, *more) = parts.values()
-        return not more and first.op in FUNCTIONS
+    def _small(parts: dict[int, Node]) -> bool:
+        """Numbers of a row cost nothing, and one function's result is what others want too."""
+        vectors = [p for p in parts.values() if not p.row]
+        return not vectors or (len(parts) == 1 and vectors[0].op in FUNCTIONS)
 
     used: list[Node] = []
     for node in ancestors(list(wanted)):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from numba import float32 as _f
 from numba import njit
 
-from plait.kernels.cpu.jit import compiled
+from plait.kernels.cpu.parts import Parts, argument, next_part
 from plait.kernels.cpu.simd import (
     LANES,
     broadcast,
@@ -17,6 +17,7 @@ from plait.kernels.cpu.simd import (
     load,
     load_f32,
     load_i32,
+    load_i64,
     row_address,
     store,
 )
@@ -178,21 +179,34 @@ def _add(x, x_width, y, y_width, rows, F, times):
             store(x, at, n, total)
 
 
-@compiled
-def expand_basis_of(terms, z, first, last, F):
-    """Fill the members first … last of z [members · nodes, width · F]."""
-    rows = (last - first) * terms.nodes
-    expand_basis(terms, row_address(z, first * terms.nodes, terms.width * F), rows, F)
+@njit
+def basis_at(a):
+    """Read a basis's table."""
+    return Basis(
+        load_i64(a, 0), load_i64(a, 1), load_i64(a, 2), load_i64(a, 3), load_i64(a, 4),
+        load_i64(a, 5), load_i64(a, 6), load_i64(a, 7),
+    )  # fmt: skip
 
 
-@compiled
-def expand_basis_backward_of(terms, dz, x, first, last, F):
-    """Fold the members first … last of dz [members · nodes, heard · F] into x, F wide."""
-    row = first * terms.nodes
-    expand_basis_backward(
-        terms,
-        row_address(dz, row, terms.heard * F),
-        (last - first) * terms.nodes,
-        row_address(x, row, F),
-        F,
-    )
+@Parts
+def expand_basis_of(job):
+    """Fill the members of z [members · nodes, width · F], a part each."""
+    terms, z, F = basis_at(argument(job, 0)), argument(job, 1), argument(job, 2)
+    k = next_part(job)
+    while k >= 0:
+        expand_basis(terms, row_address(z, k * terms.nodes, terms.width * F), terms.nodes, F)
+        k = next_part(job)
+
+
+@Parts
+def expand_basis_backward_of(job):
+    """Sum the members of dz [members · nodes, heard · F] into x, F wide, a part each."""
+    terms, dz, x, F = (
+        basis_at(argument(job, 0)), argument(job, 1), argument(job, 2), argument(job, 3),
+    )  # fmt: skip
+    k = next_part(job)
+    while k >= 0:
+        row = k * terms.nodes
+        expand_basis_backward(terms, row_address(dz, row, terms.heard * F), terms.nodes,
+                              row_address(x, row, F), F)  # fmt: skip
+        k = next_part(job)

@@ -3,12 +3,13 @@
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
 from plait.kernels.cpu.basis import Basis, expand_basis_backward_of, expand_basis_of
-from plait.kernels.cpu.jit import empty_f32, parallel_for
+from plait.kernels.cpu.jit import empty_f32
 from plait.kernels.cpu.matmul import multiplied, summed_outer
 from plait.kernels.cpu.rounding import pack
 from plait.kernels.cpu.simd import ROWS
@@ -67,7 +68,9 @@ def _stacked(matrices: list[Tensor], nodes: int) -> tuple[Tensor, ...]:
 def members(count: int, nodes: int) -> int:
     """Cut so many members of a batch into blocks, enough for all threads."""
     rows = min(BLOCK, -(-count * nodes // torch.get_num_threads()))
-    return max(1, -(-rows // ROWS) * ROWS // nodes)
+    tile = min(ROWS, 4)  # of a product, the next to the largest
+    tile = ROWS if rows > tile else tile
+    return max(1, -(-rows // tile) * tile // nodes)
 
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:
@@ -161,12 +164,8 @@ def _stack(x: Tensor, basis: Basis) -> Tensor:
     rows, F = x.shape
     z = empty_f32(rows, basis.width * F)
     z[:, :F] = x
-    count = rows // basis.nodes
-    size = members(count, basis.nodes)
-    parallel_for(
-        lambda first: expand_basis_of(basis, z.data_ptr(), first, min(first + size, count), F),
-        range(0, count, size),
-    )
+    table = np.array(basis, np.int64)
+    expand_basis_of(rows // basis.nodes, 0, table.ctypes.data, z.data_ptr(), F)
     return z[:, (basis.width - basis.heard) * F :]
 
 
@@ -174,11 +173,6 @@ def _summed(dz: Tensor, basis: Basis) -> Tensor:
     """Sum the terms `[rows, heard · F]` with the shifts transposed: `[rows, F]`."""
     F, count = dz.shape[1] // basis.heard, len(dz) // basis.nodes
     dz = dz.resolve_neg().clone(memory_format=torch.contiguous_format)
-    x, size = dz.new_zeros(len(dz), F), members(count, basis.nodes)
-    parallel_for(
-        lambda first: expand_basis_backward_of(
-            basis, dz.data_ptr(), x.data_ptr(), first, min(first + size, count), F
-        ),
-        range(0, count, size),
-    )
+    x, table = dz.new_zeros(len(dz), F), np.array(basis, np.int64)
+    expand_basis_backward_of(count, 0, table.ctypes.data, dz.data_ptr(), x.data_ptr(), F)
     return x

@@ -17,7 +17,7 @@ from plait.kernels import precision
 from plait.kernels.cpu import emit, loops, plans
 from plait.kernels.cpu.basis import Basis
 from plait.kernels.cpu.filtering import product_alone
-from plait.kernels.cpu.jit import empty_f32, parallel_for, plain
+from plait.kernels.cpu.jit import empty_f32, plain
 from plait.kernels.cpu.kernel import compiled_program, refusal, source_of
 from plait.kernels.cpu.packing import Packing
 from plait.kernels.cpu.recurrence import plain_gradients
@@ -142,13 +142,8 @@ class _Table:
 
     def run(self, which: int, at: int, rows: int) -> None:
         """Run one phase over a step's rows."""
-
-        def block(first: int) -> None:
-            live = empty_f32(self.layout.room(0))
-            last = min(first + ROWS, rows)
-            loops.phase(self.address, which, at, first, last, first // ROWS, live.data_ptr())
-
-        parallel_for(block, range(0, rows, ROWS))
+        parts, room = -(-rows // ROWS), self.layout.room(0)
+        loops.phase(parts, room, self.address, which, at, ROWS, rows)
 
 
 class _OverTime(Function):

@@ -45,14 +45,18 @@ def forward_plan(program: Program, gradient: Gradient) -> Plan:
     for p in P:
         if p.value.op != "state":
             effects[p.stage].append(Effect(f"value {p.index}", 0, p.value))
-    for op, kept in (("kept", gradient.kept), ("kept rows", gradient.kept_rows)):
-        for k, node in enumerate(kept):
-            effects[node.stage].append(Effect(op, k, node, optional=True))
     for k, node in enumerate(program.new):
         effects[-1].append(Effect(home(k), 0, node, last=True))
         out = Effect(f"history {k}", 0, node, optional=True) if k else Effect("y", 0, node)
         effects[-1].append(out)
-    return Plan({s.name: s for s in streams}, effects, loads)
+    plan = Plan({s.name: s for s in streams}, effects, loads)
+    computed = [plan.computed(here, stage) for stage, here in enumerate(effects)]
+    for op, kept in (("kept", gradient.kept), ("kept rows", gradient.kept_rows)):
+        for k, node in enumerate(kept):  # where it is computed anyway, if it is
+            stages = range(node.stage, len(effects))
+            stage = next((s for s in stages if node.number in computed[s]), node.stage)
+            effects[stage].append(Effect(op, k, node, optional=True))
+    return plan
 
 
 def backward_plan(program: Program, gradient: Gradient) -> Plan:
