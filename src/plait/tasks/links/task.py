@@ -21,8 +21,8 @@ from plait.tasks.nodes.data import (
 )
 from plait.tasks.nodes.sampling import (
     Batch,
-    all_outputs,
     describe_sampling,
+    exact_outputs,
     outputs,
     sampler_of,
 )
@@ -159,5 +159,5 @@ class LinksTask(Task):
         ]  # fmt: skip
 
     def _score(self, there: Tensor, not_there: Tensor) -> dict[str, float]:
-        z = all_outputs(self.model.encoder, self)
+        z = exact_outputs(self.model.encoder, self)
         return score_held_out(self.model, z, there, not_there, self.config.hits)
