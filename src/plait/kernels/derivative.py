@@ -26,7 +26,7 @@ class Gradient:
     ----------
     inputs : tuple of Node
         The gradient of each gate's input side.
-    heard : mapping
+    recurrent : mapping
         By (product, gate), of what the product gave.
     vectors : mapping
         By (name, block), what is summed over rows to the gradient of a weight vector.
@@ -39,7 +39,7 @@ class Gradient:
     """
 
     inputs: tuple[Node, ...]
-    heard: dict[tuple[int, str], Node]
+    recurrent: dict[tuple[int, str], Node]
     vectors: dict[tuple[str, int], Node]
     states: tuple[Node, ...]
     values: tuple[Node, ...]
@@ -49,7 +49,7 @@ class Gradient:
     @cached_property
     def results(self) -> list[Node]:
         """All nodes that a step back computes."""
-        return [*self.inputs, *self.heard.values(), *self.vectors.values(), *self.states]
+        return [*self.inputs, *self.recurrent.values(), *self.vectors.values(), *self.states]
 
     @cached_property
     def leaves(self) -> set[tuple[str, object]]:
@@ -67,7 +67,7 @@ def differentiate(program: Program) -> Gradient:
         return adjoints.get(node.number, zero)
 
     inputs = [of(nodes.leaf("input", k)) for k in range(len(program.gates))]
-    heard = {
+    recurrent = {
         (p.index, gate): of(nodes.product(p.value, p.index, gate))
         for p in program.products
         for gate in p.gates
@@ -75,13 +75,13 @@ def differentiate(program: Program) -> Gradient:
     vectors = {v: of(nodes.leaf("vector", v)) for v in program.vectors}
     states = [of(nodes.leaf("state", k)) for k in range(len(program.states))]
     values = [p.value for p in program.products]
-    wanted = [*inputs, *heard.values(), *vectors.values(), *states, *values]
+    wanted = [*inputs, *recurrent.values(), *vectors.values(), *states, *values]
     kept = _kept(program, wanted)
     rewritten = _Rewriting(program, kept)
     again = iter([rewritten(node) for node in wanted])
     return Gradient(
         tuple(next(again) for _ in inputs),
-        {key: next(again) for key in heard},
+        {key: next(again) for key in recurrent},
         {key: next(again) for key in vectors},
         tuple(next(again) for _ in states),
         tuple(next(again) for _ in values),

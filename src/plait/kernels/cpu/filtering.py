@@ -41,11 +41,11 @@ def filters(shifts: tuple[Shift, ...], order: int, identity: bool, nodes: int) -
     """Stack the shifts of an operator, each applied up to `order` times."""
     shifts = shifts if order else ()
     width = 1 + order * len(shifts)
-    heard = width if identity else width - 1
+    weighted = width if identity else width - 1
     there = _stacked([s.matrix for s in shifts], nodes)
     back = _stacked([s.transposed for s in shifts], nodes)
     basis, transposed = (
-        Basis(nodes, width, heard, len(shifts), *map(Tensor.data_ptr, side))
+        Basis(nodes, width, weighted, len(shifts), *map(Tensor.data_ptr, side))
         for side in (there, back)
     )
     return Filters(basis, transposed, (*there, *back))
@@ -142,7 +142,7 @@ def _plainly(x: Tensor, filters: Filters, *, back: bool) -> Tensor:
     """Do what `_Expand` does by operations of torch, with whole matrices."""
     basis, (offsets, columns, values, *_) = filters.basis, filters.held
     N = basis.nodes
-    terms = [torch.eye(N)] if basis.heard == basis.width else []
+    terms = [torch.eye(N)] if basis.weighted == basis.width else []
     for k in range(basis.shifts):
         first, last = int(offsets[k, 0]), int(offsets[k, -1])
         place = offsets[k] - first, columns[first:last], values[first:last]
@@ -160,18 +160,18 @@ def _plainly(x: Tensor, filters: Filters, *, back: bool) -> Tensor:
 
 
 def _stack(x: Tensor, basis: Basis) -> Tensor:
-    """Put the terms of x `[rows, F]` side by side: `[rows, heard · F]`."""
+    """Put the terms of x `[rows, F]` side by side: `[rows, weighted · F]`."""
     rows, F = x.shape
     z = empty_f32(rows, basis.width * F)
     z[:, :F] = x
     table = np.array(basis, np.int64)
     expand_basis_of(rows // basis.nodes, 0, table.ctypes.data, z.data_ptr(), F)
-    return z[:, (basis.width - basis.heard) * F :]
+    return z[:, (basis.width - basis.weighted) * F :]
 
 
 def _summed(dz: Tensor, basis: Basis) -> Tensor:
-    """Sum the terms `[rows, heard · F]` with the shifts transposed: `[rows, F]`."""
-    F, count = dz.shape[1] // basis.heard, len(dz) // basis.nodes
+    """Sum the terms `[rows, weighted · F]` with the shifts transposed: `[rows, F]`."""
+    F, count = dz.shape[1] // basis.weighted, len(dz) // basis.nodes
     dz = dz.resolve_neg().clone(memory_format=torch.contiguous_format)
     x, table = dz.new_zeros(len(dz), F), np.array(basis, np.int64)
     expand_basis_backward_of(count, 0, table.ctypes.data, dz.data_ptr(), x.data_ptr(), F)

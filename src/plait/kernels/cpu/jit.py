@@ -42,7 +42,7 @@ def compiled(function: Callable[..., Any]) -> Any:
     """Compile at the first call, and keep it on the disk where a folder can be written to."""
     try:
         kernel: Any = njit(nogil=True, cache=True, error_model="numpy")(function)
-    except RuntimeError:  # neither beside the source nor in the user's cache
+    except RuntimeError:  # neither next to the source nor in the user's cache
         return njit(nogil=True, error_model="numpy")(function)
     _keep_by_content(kernel._cache)
     return kernel
@@ -87,7 +87,7 @@ def source_folder() -> Path:
 
 @cache
 def _announce() -> None:
-    """Tell once that what comes takes seconds."""
+    """Log once that the next call takes seconds."""
     logging.getLogger(__name__).info("compiling kernels, once for this machine")
 
 

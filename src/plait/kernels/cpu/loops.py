@@ -164,7 +164,7 @@ def _forward(address, first, last, block, live):
     """
     loop = loop_at(address)
     basis, H = basis_at(loop.basis), loop.H
-    N, K = basis.nodes, basis.heard * H
+    N, K = basis.nodes, basis.weighted * H
     count = (last - first) * N
     place(loop, first * N, count, block, live)
     for k in range(loop.state_count):
@@ -268,7 +268,7 @@ def _product_back(basis, p, live, at, running, H):
         product(source, stride, running, p.weights, p.columns, target, H)
         return
     terms = address_of(live, p.scratch)
-    product(source, stride, running, p.weights, p.columns, terms, basis.heard * H)
+    product(source, stride, running, p.weights, p.columns, terms, basis.weighted * H)
     _clear(target, running * H)
     expand_basis_backward(basis, terms, running, target, H)
 
@@ -323,7 +323,7 @@ def _weights(address, which, slot, source, column, begin, end, left, right, most
     """
     loop = loop_at(address)
     basis, H = basis_at(loop.basis), loop.H
-    N, W, K = basis.nodes, basis.width * H, basis.heard * H
+    N, W, K = basis.nodes, basis.width * H, basis.weighted * H
     place(loop, 0, most * N, 0, live)
     z = address_of(live, slot)
     panel, stride = address_of(live, loop.stream_count - 1), width_of(live, source)

@@ -2,7 +2,7 @@
 
 A recurrence multiplies the same weights at every step. BLAS packs them anew each time and wakes
 its threads; here they lie ready, and a tile of the answer stays in registers. Every number of the
-answer is summed in the same order whatever rows stand beside it, so it depends on neither the
+answer is summed in the same order whatever other rows there are, so it depends on neither the
 batch nor the threads.
 """
 

@@ -94,7 +94,7 @@ def parameters_of(operator: Any) -> tuple[Tensor, ...]:
 
 
 class Steps(NamedTuple):
-    """What a layer is given beside tensors."""
+    """Arguments of a layer other than tensors."""
 
     compiled: CompiledProgram
     packing: Packing
@@ -239,7 +239,7 @@ def forward(
             for p in program.products:
                 if p.stage == stage and count:
                     out = apply(p, arrays[f"value {p.index}"][:count], chosen[p.index], t)
-                    table.put(f"heard {p.index}", plain(out.detach()))
+                    table.put(f"recurrent {p.index}", plain(out.detach()))
     return saved, now
 
 

@@ -20,7 +20,7 @@ def forward_plan(program: Program, gradient: Gradient) -> Plan:
     streams += [Stream("mask", BLOCK, 1)]
     streams += [Stream(f"vector {n}", SHARED, 1) for n in _parameters(program)]
     streams += [Stream(f"value {p.index}", BLOCK, 1) for p in P]
-    streams += [Stream(f"heard {p.index}", BLOCK, len(p.gates)) for p in P]
+    streams += [Stream(f"recurrent {p.index}", BLOCK, len(p.gates)) for p in P]
     streams += [
         Stream(f"state {k}", BLOCK, 1) for k in range(len(program.states)) if k not in homes
     ]
@@ -37,7 +37,7 @@ def forward_plan(program: Program, gradient: Gradient) -> Plan:
             case "state", int(k):
                 return [(home(k), 0)]
             case "product", (int(index), gate):
-                return [(f"heard {index}", P[index].gates.index(gate))]
+                return [(f"recurrent {index}", P[index].gates.index(gate))]
             case _:
                 return [("mask", 0)]
 
@@ -112,7 +112,7 @@ def backward_plan(program: Program, gradient: Gradient) -> Plan:
         if f"dheard {p.index}" in {s.name for s in streams}:
             for k, gate in enumerate(p.gates):
                 stage = program.stages - 1 - p.stage
-                node = gradient.heard[p.index, gate]
+                node = gradient.recurrent[p.index, gate]
                 effects[stage].append(Effect(f"dheard {p.index}", k, node))
     for k, v in enumerate(program.vectors):
         node = gradient.vectors[v]
@@ -137,12 +137,14 @@ def shared_with_inputs(program: Program, gradient: Gradient, index: int) -> int 
     first = program.gates.index(product.gates[0])
     here = program.gates[first : first + len(product.gates)]
     same = here == product.gates and all(
-        gradient.inputs[first + k] is gradient.heard[index, gate]
+        gradient.inputs[first + k] is gradient.recurrent[index, gate]
         for k, gate in enumerate(product.gates)
     )
     # it must be there when the product runs
     stage = program.stages - 1 - product.stage
-    return first if same and all(gradient.heard[index, g].stage <= stage for g in here) else None
+    return (
+        first if same and all(gradient.recurrent[index, g].stage <= stage for g in here) else None
+    )
 
 
 def has_carry(gradient: Gradient, state: int) -> bool:

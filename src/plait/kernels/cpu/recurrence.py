@@ -29,7 +29,7 @@ GROUPS = 8
 
 
 class Layer(NamedTuple):
-    """What a layer is given beside tensors."""
+    """Arguments of a layer other than tensors."""
 
     compiled: CompiledProgram
     filters: Filters
@@ -205,7 +205,7 @@ def _gradient_of_weights(
     """
     compiled, basis, T = layer.compiled, layer.filters.basis, layer.packing.T
     rows, (_, width) = dx.numel() // max(1, dx.shape[-1]), matrix.shape
-    H, most = width // basis.heard, max(1, GRADIENT_ROWS // basis.nodes)
+    H, most = width // basis.weighted, max(1, GRADIENT_ROWS // basis.nodes)
     small = rows * matrix.numel() < PARALLEL_THRESHOLD
     steps = T if small or basis.width == 1 else -(-T // GROUPS)
     grads = matrix.new_zeros(-(-T // steps), *matrix.shape)

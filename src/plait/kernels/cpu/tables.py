@@ -68,7 +68,7 @@ class CompiledProgram:
         "forward", "backward", "weights" of a product; "own rows", forward with a block's own inputs
         and outputs; "forward phases" and "backward phases", in which all streams are whole arrays.
         """
-        key = kind, H, basis.width, basis.heard, index
+        key = kind, H, basis.width, basis.weighted, index
         if key not in self._layouts:
             make = {
                 "backward": _backward, "weights": _weights, "forward phases": _phases,
@@ -164,7 +164,7 @@ def _forward(compiled: CompiledProgram, kind: str, H: int, basis: Basis, index: 
         for name in ("input", "y"):
             streams[name] = streams[name][0], loops.BLOCK
     products = [
-        (p.stage, f"value {p.index}", 0, f"heard {p.index}", len(p.gates) * H, None)
+        (p.stage, f"value {p.index}", 0, f"recurrent {p.index}", len(p.gates) * H, None)
         for p in program.products
     ]
     states = [
@@ -180,7 +180,7 @@ def _backward(compiled: CompiledProgram, kind: str, H: int, basis: Basis, index:
     streams, scratch = _streams(plan, H, basis), None
     if basis.width > 1:
         scratch = "terms"
-        streams[scratch] = basis.heard * H, loops.BLOCK
+        streams[scratch] = basis.weighted * H, loops.BLOCK
     products = []
     for p in program.products:
         source, first = compiled.source_of(p.index)

@@ -39,7 +39,7 @@ BASELINES = {
 
 
 class LinksTask(Task):
-    """Tell connections from pairs without one, over a graph that has no held-out connection.
+    """Classify pairs as connected or not, over a graph that has no held-out connection.
 
     A step is over all connections to train on and as many pairs drawn anew, which are none of
     these. Whether a pair is held out is not known in training: neither the encoder nor what is
