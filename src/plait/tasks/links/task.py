@@ -33,6 +33,8 @@ BASELINES = {
     "dense": "the same network without the graph",
     "common_neighbours": "common neighbours",
     "adamic_adar": "Adamic–Adar",
+    "resource_allocation": "resource allocation",
+    "katz": "Katz's walks",
     "degree": "product of degrees",
 }
 """What a model is compared with, by the beginning of the scores' names."""
