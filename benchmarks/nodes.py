@@ -20,9 +20,9 @@ import networkx
 import torch
 
 from plait.graph_data import named_labelled_graph
-from plait.tasks.nodes.baselines import spread_labels
 from plait.tasks.nodes.config import NodesConfig
 from plait.tasks.nodes.splits import split_nodes, split_of
+from plait.tasks.nodes.spreading import spread_labels
 from plait.tasks.nodes.task import NodesTask
 from plait.training.ablation import train_alone
 

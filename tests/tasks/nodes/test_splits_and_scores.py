@@ -12,9 +12,10 @@ import torch
 from plait import Graph
 from plait.errors import InputError
 from plait.graph_data import LabelledGraph, named_labelled_graph
-from plait.tasks.nodes.baselines import ALPHA, baselines, spread_labels
+from plait.tasks.nodes.baselines import baselines
 from plait.tasks.nodes.scores import score_nodes
 from plait.tasks.nodes.splits import split_nodes
+from plait.tasks.nodes.spreading import ALPHA, spread_labels
 
 
 def network(counts, unknown=0) -> LabelledGraph:
@@ -104,7 +105,7 @@ def test_labels_spread_as_the_closed_form_says():
 
 def test_baselines_know_nothing_but_the_graph_or_nothing_at_all():
     karate = named_labelled_graph("karate")
-    found = baselines(karate, karate.split.train, karate.split.test)
+    found = baselines(karate, karate.split)
     assert found["prior"] == 0.5
     assert found["spread_accuracy"] == 31 / 32
     # no label but those of the training nodes is looked at
@@ -121,6 +122,7 @@ def test_baselines_know_nothing_but_the_graph_or_nothing_at_all():
 )
 def test_baselines_of_cora():
     cora = named_labelled_graph("cora")
-    found = baselines(cora, cora.split.train, cora.split.test)
+    found = baselines(cora, cora.split)
     assert found["prior"] == pytest.approx(0.319)
     assert 0.70 < found["spread_accuracy"] < 0.73
+    assert found["averaged_accuracy"] > found["spread_accuracy"] > found["linear_accuracy"]
