@@ -98,7 +98,8 @@ def read_labelled_graph(
     if nodes is not None:
         listed = str(nodes)
         cells = read_cells(Path(nodes), encoding).filled()
-        of_ids, left_out = _id_column(cells, found)
+        ends = {name for names in found.ends for name in names}
+        of_ids, left_out = _id_column(cells, ends)
         ids = _ids(cells, of_ids)
         used = [f"id = {_named(cells.names[of_ids])}"]
         of_label = None
@@ -132,21 +133,77 @@ def read_labelled_graph(
     )  # fmt: skip
 
 
+def read_features(
+    path: Path, ids: Sequence[str], missing: Collection[str] = (), encoding: str = "utf-8"
+) -> tuple[Tensor, tuple[str, ...]]:
+    r"""Read the features of these nodes from a table with a row for each.
+
+    The ids are in the column id, or in the first that does not only number the rows. Rows of
+    other nodes are left out; columns become features as in `read_labelled_graph`, standardised
+    over these nodes.
+
+    Parameters
+    ----------
+    path : Path
+    ids : sequence of str
+        The nodes, in the order wanted.
+    missing : collection of str
+        As in `read_labelled_graph`.
+    encoding : str
+
+    Returns
+    -------
+    Tensor `[N, F]`, and remarks on how it was read
+
+    Raises
+    ------
+    InputError
+        For a table that cannot be read, has no column but that of ids, or lacks one of the nodes.
+
+    Example
+    -------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from plait.graph_data.files import read_features
+    >>> path = Path(tempfile.mkdtemp()) / "nodes.csv"
+    >>> _ = path.write_text("id,lanes,kind\nb,2,road\na,4,ramp\nz,9,road\n")
+    >>> features, remarks = read_features(path, ["a", "b"])
+    >>> features.tolist(), remarks
+    ([[1.0, 1.0, 0.0], [-1.0, 0.0, 1.0]], ("numbers: 'lanes'", "texts: 'kind' (2)"))
+    """
+    cells = read_cells(path, encoding).filled()
+    column, left_out = _id_column(cells, set(ids))
+    row = {name: k for k, name in enumerate(_ids(cells, column))}
+    gone = [name for name in ids if name not in row]
+    if gone:
+        more = f" and {len(gone) - 1} more" * (len(gone) > 1)
+        raise InputError(
+            f"{path} has no row for node {gone[0]!r}{more} in its column "
+            f"{_named(cells.names[column])}; add it"
+        )
+    others = [k for k in range(len(cells.names)) if k not in (column, *left_out)]
+    rows = np.array([row[name] for name in ids])
+    features, used, notes = _features(cells.keep(rows, others), ids, missing)
+    if features is None:
+        raise InputError(f"{path} has no column of features next to {_named(cells.names[column])}")
+    return features, (*used, *notes)
+
+
 def _named(name: str) -> str:
     return repr(name) if name else "the column without a name"
 
 
-def _id_column(cells: Cells, edges: Edges) -> tuple[int, list[int]]:
+def _id_column(cells: Cells, ends: Collection[str]) -> tuple[int, list[int]]:
     """Return the column of ids, and the columns that only number the rows.
 
     The column of ids is the one named id, or else the first that does not only number the rows;
-    a column of row numbers is taken if the edges refer to it.
+    a column of row numbers is taken if all of `ends`, the ids wanted, are there.
     """
     counters = cells.counters()
     own = cells.column("id")
     if own is None:
         others = [k for k in range(len(cells.names)) if k not in counters]
-        ends = {name for names in edges.ends for name in names}
+        ends = set(ends)
         own = others[0] if others else 0
         if (
             counters[:1] == [0]

@@ -20,11 +20,16 @@ SMALL = {"hidden_size": 4, "history": P, "horizon": H, "k": 2, "heads": 2}
 OPERATORS = ["gcn", "attention", "chebyshev", "diffusion", "dense"]
 
 
-def forecaster(*, gaps: bool = False, drawn: bool = True, **options) -> Forecaster:
+def forecaster(
+    *, gaps: bool = False, drawn: bool = True, static: np.ndarray | None = None, **options
+) -> Forecaster:
     graph = Graph.from_edges([(0, 1), (1, 2), (2, 3), (0, 3), (3, 4)]).to_undirected()
     config = ForecastConfig(**{**SMALL, **options})
-    model = Forecaster(config, IDS, graph.num_edges, gaps=gaps, frequency="h").double().eval()
-    model.place(graph, np.arange(N) * 1.0, 1.0 + np.arange(N))
+    columns = 0 if static is None else static.shape[1]
+    model = Forecaster(
+        config, IDS, graph.num_edges, gaps=gaps, frequency="h", static=columns
+    ).double().eval()  # fmt: skip
+    model.place(graph, np.arange(N) * 1.0, 1.0 + np.arange(N), static)
     if drawn:
         with torch.no_grad():
             for p in model.parameters():
@@ -40,6 +45,7 @@ def raw(model: Forecaster, x: torch.Tensor) -> np.ndarray:
 @pytest.mark.parametrize("options", [
     {}, {"quantiles": "0.1,0.5,0.9"}, {"skip": "none"}, {"skip": "last", "layers": 2},
     {"calendar": "week"}, {"cell": "lstm-peephole", "operator": "attention"},
+    {"node_embedding": 3, "static": np.arange(2.0 * N).reshape(N, 2)},
 ], ids=str)  # fmt: skip
 @pytest.mark.parametrize("gaps", [False, True])
 def test_step_by_step_is_the_window(decoder, options, gaps):
@@ -98,6 +104,22 @@ def test_the_direct_answer_by_its_formula(assert_near):
         out[..., k] + sum(model.skip[k, p] * x[p] for p in range(P)) for k in range(H)
     ])  # fmt: skip
     assert_near(model(x), expected)
+
+
+def test_what_belongs_to_a_node_is_input_at_every_step(assert_near):
+    static = np.random.default_rng(0).standard_normal((N, 2))
+    model = forecaster(static=static, node_embedding=3, calendar="day")
+    x, calendar = torch.randn(P, 2, N).double(), torch.randn(P + H, 2, 2).double()
+    own = torch.cat([torch.from_numpy(static), model.node_embedding], 1).expand(P, 2, N, 5)
+    given = torch.cat([x[..., None], calendar[:P, :, None].expand(P, 2, N, 2), own], -1)
+    h, _ = model.recurrent(given, graph=model.graph)
+    expected = model.output(h[-1]).permute(2, 0, 1) + torch.tensordot(model.skip, x, 1)
+    y = model(x, calendar)
+    assert_near(y, expected)
+    (gradient,) = torch.autograd.grad(y.sum(), model.node_embedding)
+    (wanted,) = torch.autograd.grad(expected.sum(), model.node_embedding)
+    assert_near(gradient, wanted)
+    assert gradient.abs().min() > 0
 
 
 def test_quantiles_rise():

@@ -313,6 +313,38 @@ def test_named_series_are_read(name):
     assert data.series.frequency == {"chickenpox": "W-MON", "los-loop": "5min"}[name]
 
 
+def test_nodes_have_features_and_learnt_vectors(capsys, here):
+    (here / "nodes.csv").write_text("id,lanes,kind\nn3,2,road\nn1,4,ramp\nn2,3,road\nn9,1,road\n")
+    options = {**OWN, "nodes": "nodes.csv", "node_embedding": 2}
+    run = plait.train("forecast", out="run", **options)
+    model = plait.load(run)
+    spread = np.sqrt(2 / 3)
+    expected = [[1 / spread, 1, 0], [0, 0, 1], [-1 / spread, 0, 1]]
+    np.testing.assert_allclose(model.static, expected, rtol=1e-6, atol=1e-7)
+    assert model.node_embedding.shape == (3, 2)
+    before = ForecastTask(ForecastConfig(**options), torch.device("cpu")).model.node_embedding
+    assert not torch.equal(model.node_embedding, before)
+    (here / "nodes.csv").unlink()
+    table = pd.read_csv("speeds.csv")
+    table.to_csv("same.csv", index=False)  # features of nodes are the run's own
+    assert run_command(["predict", "run", "--data", "same.csv", "--out", "next.csv"]) == 0
+    renamed = table.rename(columns={"n1": "n5"})
+    renamed.to_csv("renamed.csv", index=False)
+    (here / "others.csv").write_text("source,target\nn5,n2\nn2,n3\n")
+    of_others = {**OWN, "node_embedding": 2, "data": "renamed.csv", "graph": "others.csv"}
+    other = ForecastTask(ForecastConfig(**of_others), torch.device("cpu"))
+    with pytest.raises(InputError, match="that run has learnt vectors of other nodes; train with"):
+        other.load_pretrained(model)
+    (here / "nodes.csv").write_text("id,lanes\nn1,4\nn2,3\n")
+    words = ["train", "forecast", "--data", "speeds.csv", "--graph", "roads.csv", *FLAGS]
+    assert run_command([*words, "--nodes", "nodes.csv", "--out", "no"]) == 2
+    errors = capsys.readouterr().err.replace(f"{here}/", "")
+    assert errors == "plait: nodes.csv has no row for node 'n3' in its column 'id'; add it\n"
+    (here / "nodes.csv").write_text("id\nn1\nn2\nn3\n")
+    assert run_command([*words, "--nodes", "nodes.csv", "--out", "no"]) == 2
+    assert "nodes.csv has no column of features next to 'id'" in capsys.readouterr().err
+
+
 def cycle(*values: float) -> pd.Series:
     return pd.Series(np.resize(np.array(values, dtype=float), 120))
 

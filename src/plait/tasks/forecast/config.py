@@ -26,9 +26,9 @@ class ForecastConfig(GraphConfig):
 
     architecture: ClassVar[Sequence[str]] = (
         "cell", "operator", "k", "heads", "hidden_size", "layers", "history", "horizon", "decoder",
-        "skip", "quantiles", "calendar",
+        "skip", "quantiles", "calendar", "node_embedding",
     )  # fmt: skip
-    paths: ClassVar[Sequence[str]] = ("data", "graph")
+    paths: ClassVar[Sequence[str]] = ("data", "graph", "nodes")
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "los-loop": {
             "data": "los-loop", "calendar": "day", "scale": "all", "batch_size": 8, "steps": 800,
@@ -63,6 +63,11 @@ class ForecastConfig(GraphConfig):
         0.3, "Nodes are joined where their correlation is above it.", least=0, below=1
     )
     directed: bool = option(False, "Messages go along edges only from source to target.")
+    nodes: str = option(
+        "",
+        "A table (CSV) of what does not change: a column id, and numbers or categories of each node "
+        "as further inputs.",
+    )
     time: str = option("", "The column of times. Default: time, timestamp, date or datetime.")
     missing: str = option(
         "", "Values that mean missing, beside empty cells, such as -9999 or -9999,999."
@@ -96,6 +101,12 @@ class ForecastConfig(GraphConfig):
     k: int = option(
         3, "Terms of a Chebyshev filter, or of diffusion in each direction.", least=1, below=1001
     )
+    node_embedding: int = option(
+        0,
+        "Length of a learnt vector of each node as a further input, which makes the nodes "
+        "different; 0: none.",
+        least=0, below=2**20,
+    )  # fmt: skip
     hidden_size: int = option(32, "Channels of every layer's state.", least=1, below=2**20)
     layers: int = option(1, "Recurrent layers, one on another.", least=1, below=1001)
     dropout: float = option(

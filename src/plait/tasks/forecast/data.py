@@ -9,6 +9,7 @@ import pandas as pd
 from plait.columns import missing_texts
 from plait.data import require_data
 from plait.errors import InputError
+from plait.graph_data.files import read_features
 from plait.json_files import read_json
 from plait.nn.graph import Graph
 from plait.tasks.forecast.config import ForecastConfig
@@ -22,12 +23,17 @@ NAMED = ("waves", "chickenpox", "los-loop")
 
 @dataclass(frozen=True)
 class Measured:
-    """A series with its graph; of waves, the process too."""
+    """A series with its graph; of waves, the process too.
+
+    `static [N, S]` are the features of the nodes that do not change; None: there are none.
+    """
 
     series: Series
     joined: Joined
     splits: TimeSplits
     waves: Waves | None = None
+    static: np.ndarray | None = None
+    static_notes: tuple[str, ...] = ()
 
     @property
     def training(self) -> np.ndarray:
@@ -67,7 +73,13 @@ def read_data(config: ForecastConfig) -> Measured:
             "to train on; make it shorter"
         )
     _require_values(series, splits, config)
-    return Measured(series, own or _joined(config, series, splits), splits, waves)
+    joined = own or _joined(config, series, splits)
+    if not config.nodes:
+        return Measured(series, joined, splits, waves)
+    features, notes = read_features(
+        Path(config.nodes), series.ids, missing_texts(config.missing), config.encoding
+    )
+    return Measured(series, joined, splits, waves, features.numpy(), notes)
 
 
 def _require_values(series: Series, splits: TimeSplits, config: ForecastConfig) -> None:

@@ -31,7 +31,8 @@ class Forecaster(nn.Module):
     h_t = Recurrent(x_t, h_{t−1}; graph),  ŷ_{t+k} = Σ_p a_{k,p} x_{t−p} + (V h_t + b)_k
 
     x_t is the scaled value (where nothing was measured the last one that was, and in a network
-    that was trained with gaps a flag), with the calendar's numbers. The sum, shared by the nodes,
+    that was trained with gaps a flag), with the calendar's numbers, the node's features that do not
+    change, and a learnt vector of the node (`node_embedding`; Shao et al. 2022, STID). The sum, shared by the nodes,
     is the skip "linear", and begins as the last value, a_{k,0} = 1; "last" leaves it that; "none"
     leaves it out. With the decoder "recurrent" a second network goes on from h_t step by step and
     is fed its own last forecast (Sutskever et al. 2014; DCRNN of Li et al. 2018).
@@ -60,11 +61,13 @@ class Forecaster(nn.Module):
         gaps: bool = False,
         frequency: str | None = None,
         clock: str | None = None,
+        static: int = 0,
     ) -> None:
         super().__init__()
         self.config, self.ids, self.gaps = config, tuple(ids), gaps
         self.frequency, self.clock = frequency, clock
-        H, C, Q = config.hidden_size, CALENDAR[config.calendar], len(config.levels) or 1
+        H, Q = config.hidden_size, len(config.levels) or 1
+        C = CALENDAR[config.calendar] + static + config.node_embedding
         direct = config.decoder == "direct"
         options: dict[str, Any] = {
             "operator": config.graph_options.make(),
@@ -83,6 +86,12 @@ class Forecaster(nn.Module):
             latest[:, -1] = 1
             self.skip = nn.Parameter(latest)
         N = len(self.ids)
+        self.node_embedding = None
+        if config.node_embedding:
+            self.node_embedding = nn.Parameter(torch.empty(N, config.node_embedding))
+            nn.init.xavier_uniform_(self.node_embedding)
+        self.static: Tensor | None
+        self.register_buffer("static", torch.zeros(N, static) if static else None)
         self.register_buffer("mean", torch.zeros(N, dtype=torch.float64))
         self.register_buffer("scale", torch.ones(N, dtype=torch.float64))
         self.register_buffer("edge_index", torch.zeros(2, edges, dtype=torch.long))
@@ -95,11 +104,19 @@ class Forecaster(nn.Module):
         """Rebuild the model that a run folder describes, without its weights."""
         return cls(
             config, facts["ids"], facts["edges"], gaps=facts["gaps"],
-            frequency=facts["frequency"], clock=facts.get("clock"),
+            frequency=facts["frequency"], clock=facts.get("clock"), static=facts.get("static", 0),
         )  # fmt: skip
 
-    def place(self, graph: Graph, mean: np.ndarray, scale: np.ndarray) -> None:
-        """Give the model its graph and its scale."""
+    def place(
+        self,
+        graph: Graph,
+        mean: np.ndarray,
+        scale: np.ndarray,
+        static: np.ndarray | None = None,
+    ) -> None:
+        """Set the graph, the scale, and the nodes' features that do not change, `[N, S]`."""
+        if static is not None:
+            self.static = torch.from_numpy(static).to(self.output.weight)
         self.edge_index, self.edge_weight = graph.edge_index, graph.edge_weight.float()
         self.mean, self.scale = torch.from_numpy(mean), torch.from_numpy(scale)
         self._graph = None
@@ -222,9 +239,14 @@ class Forecaster(nn.Module):
         parts = [filled[..., None]]
         if self.gaps:
             parts.append(x.isnan().to(filled)[..., None])
-        if calendar.shape[-1]:
-            parts.append(calendar[:, :, None].expand(*filled.shape, -1))
+        parts += self._context(filled, calendar)
         return torch.cat(parts, -1) if len(parts) > 1 else parts[0]
+
+    def _context(self, x: Tensor, calendar: Tensor) -> list[Tensor]:
+        """Return what is known of steps and nodes next to the values x `[T, B, N]`."""
+        parts = [] if not calendar.shape[-1] else [calendar[:, :, None].expand(*x.shape, -1)]
+        own = [part for part in (self.static, self.node_embedding) if part is not None]
+        return parts + [part.expand(*x.shape, -1) for part in own]
 
     def _answer(
         self,
@@ -278,8 +300,7 @@ class Forecaster(nn.Module):
 
     def _plain(self, given: Tensor, calendar: Tensor) -> Tensor:
         """Return the input of the decoder at a step, `[1, B, N, 1 + C]`."""
-        places = calendar[:, :, None].expand(*given.shape, -1)
-        return torch.cat([given[..., None], places], -1)
+        return torch.cat([given[..., None], *self._context(given, calendar)], -1)
 
     @staticmethod
     def _forget_graph(model: Any, _: Any) -> None:

@@ -53,7 +53,7 @@ class ForecastTask(Task):
     def make_model(self) -> Forecaster:
         """Make the model and try it once, which refuses a graph that the operator cannot use."""
         model = super().make_model()
-        model.place(self.data.joined.graph, self.mean, self.scale)
+        model.place(self.data.joined.graph, self.mean, self.scale, self.data.static)
         model.to(self.device)
         first = torch.tensor([self.config.history])
         window = self.windows.at(first, self.config.history + 1)
@@ -71,11 +71,20 @@ class ForecastTask(Task):
             "frequency": series.frequency,
             "clock": None if series.times is None else clock_of(series.times),
             "sha256": series.sha256,
+            **({} if self.data.static is None else {"static": self.data.static.shape[1]}),
         }
 
     def load_pretrained(self, model: Forecaster) -> None:
         """Take over the weights of a model trained before, on another graph perhaps."""
         own, other = dict(self.model.named_parameters()), dict(model.named_parameters())
+        if self.config.node_embedding and model.ids != self.model.ids:
+            raise InputError(
+                "that run has learnt vectors of other nodes; train with --node-embedding 0, or anew"
+            )
+        if self.data.static is not None and (
+            model.static is None or model.static.shape[1] != self.data.static.shape[1]
+        ):
+            raise InputError("that run was trained with other columns of --nodes")
         if any(own[name].shape != other[name].shape for name in own):
             raise InputError("one of the two series has values missing and the other none")
         with torch.no_grad():
@@ -98,6 +107,7 @@ class ForecastTask(Task):
             **({"columns": series.columns} if series.columns else {}),
             **({"read": "; ".join(series.notes)} if series.notes else {}),
             "graph": edges if config.operator != "dense" else "none is used",
+            **({"nodes": "; ".join(self.data.static_notes)} if config.nodes else {}),
             "parts": f"{splits.valid - splits.history:,}, {splits.test - splits.valid:,}, "
             f"{splits.end - splits.test:,} steps to train, validate, test",
             "season": f"{self.season} steps" if self.season else "none known; --season",
