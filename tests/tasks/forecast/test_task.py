@@ -345,6 +345,94 @@ def test_nodes_have_features_and_learnt_vectors(capsys, here):
     assert "nodes.csv has no column of features next to 'id'" in capsys.readouterr().err
 
 
+def driven(here: Path, steps: int = 400) -> pd.DataFrame:
+    """Write a long table whose values follow rain at once, and an event a step before it is due."""
+    random = np.random.default_rng(0)
+    times = pd.date_range("2024-01-01", periods=steps, freq="h")
+    rows = []
+    for name in ("a", "b"):
+        rain, event = random.standard_normal(steps), random.integers(0, 2, steps).astype(float)
+        value = 5 * event + np.r_[0, rain[:-1]] + 0.1 * random.standard_normal(steps)
+        rows.append(pd.DataFrame({
+            "time": times, "sensor": name, "flow": value, "rain": rain, "event": event,
+        }))  # fmt: skip
+    table = pd.concat(rows)
+    table.to_csv(here / "flows.csv", index=False)
+    return table
+
+
+COVARIATES = {
+    "data": "flows.csv", "operator": "dense", "value": "flow", "covariates": "rain",
+    "known": "event", "history": 3, "horizon": 2, "hidden_size": 16, "batch_size": 16,
+    "lr": 0.02, "threads": 1,
+}  # fmt: skip
+
+
+def test_covariates_are_learnt_from_and_asked_for(capsys, here):
+    table = driven(here)
+    run = plait.train("forecast", out="run", steps=250, **COVARIATES)
+    (test,) = run.records("test")
+    best = test["table"]["historical mean"]["rmse_at"]
+    network = test["table"]["network"]["rmse_at"]
+    assert best[0] > 2.4  # what no past value knows
+    assert network[0] < 0.5  # the event is known, the rain was measured
+    assert 0.9 < network[1] < 1.4  # the rain to come is not
+
+    with pytest.raises(InputError) as caught:
+        plait.predict(run, out="no.csv")
+    assert "'event' is known for 0 steps after the last value, and 2 are forecast" in str(
+        caught.value
+    )
+    last = table["time"] == table["time"].max()
+    ahead = pd.concat([
+        table[last].assign(time=lambda f, k=k: f["time"] + pd.Timedelta(hours=k), flow="", rain="",
+                           event=float(k == 2))
+        for k in (1, 2)
+    ])  # fmt: skip
+    pd.concat([table[table["time"] > "2024-01-10"], ahead]).to_csv("recent.csv", index=False)
+    found = pd.read_csv(plait.predict(run, "recent.csv", out="next.csv"))
+    assert list(found["time"].unique()) == [str(t) for t in ahead["time"].unique()]
+    rain = table[last].set_index("sensor")["rain"]
+    np.testing.assert_allclose(found["forecast"][:2], rain[["a", "b"]], atol=1.0)
+    np.testing.assert_allclose(found["forecast"][2:], 5.0, atol=1.0)
+    table.drop(columns="rain").to_csv("less.csv", index=False)
+    assert run_command(["predict", "run", "--data", "less.csv"]) == 2
+    assert "less.csv has no column 'rain', which --covariates" in capsys.readouterr().err
+    scores = plait.score("run", "flows.csv")
+    assert scores["rmse_at_1"] < 0.5
+    assert plait.inspect("run")[0].without_flow == ""
+
+
+def test_training_reads_no_covariate_before_its_time(here):
+    table = driven(here)
+    task = ForecastTask(ForecastConfig(**COVARIATES), torch.device("cpu"))
+    late = table["time"] >= table["time"].unique()[task.splits.valid]
+    changed = table.assign(rain=table["rain"].where(~late, 99.0))
+    changed.assign(event=changed["event"].where(~late, 7.0)).to_csv("changed.csv", index=False)
+    other = ForecastTask(
+        ForecastConfig(**{**COVARIATES, "data": "changed.csv"}), torch.device("cpu")
+    )
+    assert torch.equal(task.model.covariates, other.model.covariates)
+    other.model.load_state_dict(task.model.state_dict())
+    for step in range(1, 4):
+        first, second = (t.loss(t.model, t.batch(step), ())[0] for t in (task, other))
+        assert first == second
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"known": "rain"}, "'rain' is named twice in --value, --covariates and --known"),
+        ({"covariates": "flow"}, "'flow' is named twice"),
+        ({"data": "waves"}, "--data waves has no columns for --value, --covariates or --known"),
+    ],
+)
+def test_covariates_that_cannot_be_are_refused(here, options, message):
+    driven(here, 40)
+    with pytest.raises(InputError, match=message):
+        plait.train("forecast", out="run", steps=1, **{**COVARIATES, **options})
+
+
 def cycle(*values: float) -> pd.Series:
     return pd.Series(np.resize(np.array(values, dtype=float), 120))
 

@@ -27,6 +27,7 @@ class ForecastConfig(GraphConfig):
     architecture: ClassVar[Sequence[str]] = (
         "cell", "operator", "k", "heads", "hidden_size", "layers", "history", "horizon", "decoder",
         "skip", "quantiles", "calendar", "node_embedding",
+        "covariates", "known",
     )  # fmt: skip
     paths: ClassVar[Sequence[str]] = ("data", "graph", "nodes")
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -65,8 +66,23 @@ class ForecastConfig(GraphConfig):
     directed: bool = option(False, "Messages go along edges only from source to target.")
     nodes: str = option(
         "",
-        "A table (CSV) of what does not change: a column id, and numbers or categories of each node "
-        "as further inputs.",
+        "A table (CSV) of what does not change: a column id, and of each node numbers or "
+        "categories as further inputs.",
+    )
+    value: str = option(
+        "",
+        "The column that is forecast, of a table with a row for each time and node, or of a single "
+        "node. Default: the only one.",
+    )
+    covariates: str = option(
+        "",
+        "Columns of further inputs, such as temperature,rain: of every node in a table with a row "
+        "for each time and node, else shared by all nodes.",
+    )
+    known: str = option(
+        "",
+        "Columns of further inputs that are known ahead, such as holiday,event: their rows go on "
+        "after the last value, over the horizon.",
     )
     time: str = option("", "The column of times. Default: time, timestamp, date or datetime.")
     missing: str = option(
@@ -149,6 +165,12 @@ class ForecastConfig(GraphConfig):
                 f"--quantiles must rise and have 0.5 among them, as 0.1,0.5,0.9; not "
                 f"{self.quantiles!r}"
             )
+        names = (*self.covariate_names, *([self.value] if self.value else []))
+        for name in names:
+            if names.count(name) > 1:
+                raise InputError(
+                    f"{name!r} is named twice in --value, --covariates and --known; name it once"
+                )
         for name in ("test", "validation"):
             if getattr(self, name) == 0:
                 raise InputError(f"--{name} must be more than 0: scores are of steps never seen")
@@ -168,7 +190,22 @@ class ForecastConfig(GraphConfig):
         return found
 
     @property
+    def known_names(self) -> tuple[str, ...]:
+        """The covariates that are known ahead."""
+        return _names(self.known)
+
+    @property
+    def covariate_names(self) -> tuple[str, ...]:
+        """All covariates, those that are known ahead last."""
+        return (*_names(self.covariates), *self.known_names)
+
+    @property
     def shown(self) -> tuple[int, ...]:
         """The steps ahead that scores are shown of: the quarters of the horizon."""
         quarters = (-(-self.horizon * quarter // 4) for quarter in (1, 2, 3, 4))
         return tuple(dict.fromkeys(quarters))
+
+
+def _names(option: str) -> tuple[str, ...]:
+    """Return the names that an option lists, with commas between them."""
+    return tuple(name.strip() for name in option.split(",") if name.strip())

@@ -58,6 +58,11 @@ def read_data(config: ForecastConfig) -> Measured:
     >>> measured.series.values.shape, measured.splits
     ((12000, 48), TimeSplits(history=12, valid=8643, test=9602, end=12000))
     """
+    if config.data in NAMED and (config.covariate_names or config.value):
+        raise InputError(
+            f"--data {config.data} has no columns for --value, --covariates or --known; give a "
+            "table of your own"
+        )
     waves = Waves.drawn() if config.data == "waves" else None
     series, own = _series(config, waves)
     splits = TimeSplits.of(config, len(series.values))
@@ -120,12 +125,19 @@ def _series(config: ForecastConfig, waves: Waves | None) -> tuple[Series, Joined
                 f"no series {config.data!r}: there is no such file, and it is not one of "
                 f"{', '.join(NAMED)}"
             )
-        series = read_series(
-            path, config.time, missing=missing_texts(config.missing),
-            fill=config.missing_rows == "empty", encoding=config.encoding,
-        )  # fmt: skip
-        own = None
+        series, own = own_series(config, path), None
     return series, None if config.graph else own
+
+
+def own_series(
+    config: ForecastConfig, path: Path, frequency: str | None = None, encoding: str = ""
+) -> Series:
+    """Read a table of the user's as a configuration says, with its covariates."""
+    return read_series(
+        path, config.time, frequency, missing=missing_texts(config.missing),
+        fill=config.missing_rows == "empty", encoding=encoding or config.encoding,
+        value=config.value, covariates=config.covariate_names, known=len(config.known_names),
+    )  # fmt: skip
 
 
 def _joined(config: ForecastConfig, series: Series, splits: TimeSplits) -> Joined:

@@ -10,14 +10,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from plait.columns import missing_texts
 from plait.errors import InputError
 from plait.news import remark
 from plait.tasks.forecast.config import ForecastConfig
-from plait.tasks.forecast.data import NAMED, read_data
+from plait.tasks.forecast.data import NAMED, own_series, read_data
 from plait.tasks.forecast.model import Forecaster, carried_forward
 from plait.tasks.forecast.scores import METRICS
-from plait.tasks.forecast.series import Series, following, listed, read_series, same_ids
+from plait.tasks.forecast.series import Series, following, listed, same_ids
 from plait.tasks.forecast.task import ForecastTask
 from plait.tasks.forecast.windows import windows_of
 
@@ -68,9 +67,11 @@ def predict_forecast(
     if recent.times is not None:
         assert model.frequency is not None
         to_come = following(recent.times, model.frequency, H)
+    _require_known(recent, config)
+    covariates = None if model.covariates is None else model.covariates.cpu().numpy()
     windows = windows_of(
         config, recent, model.mean.cpu().numpy(), model.scale.cpu().numpy(),
-        model.output.weight.device, frequency=model.frequency,
+        model.output.weight.device, model.frequency, covariates,
     )  # fmt: skip
     window = windows.at(torch.tensor([P]), P)
     answer = model.unscaled(model(window.x, window.calendar))[:, 0]  # [H, N, (Q)]
@@ -86,6 +87,22 @@ def predict_forecast(
     return pd.DataFrame(columns)
 
 
+def _require_known(series: Series, config: ForecastConfig) -> None:
+    """Refuse a series whose covariates that are known ahead do not go on over the horizon."""
+    if not config.known_names or series.covariates is None:
+        return
+    ahead = series.covariates[len(series.values) :][: config.horizon]
+    for k, name in enumerate(
+        config.known_names, len(config.covariate_names) - len(config.known_names)
+    ):
+        rows = int(np.cumprod(~np.isnan(ahead[..., k]).any(1)).sum())
+        if rows < config.horizon:
+            raise InputError(
+                f"{series.source}: {name!r} is known for {rows} steps after the last value, and "
+                f"{config.horizon} are forecast; add rows with {name!r} and empty values"
+            )
+
+
 def _recent(
     model: Forecaster,
     config: ForecastConfig,
@@ -97,10 +114,7 @@ def _recent(
     if data is None or data in NAMED:
         series = read_data(replace(config, data=data or config.data)).series
     elif Path(data).exists():
-        series = read_series(
-            Path(data), config.time, model.frequency, missing=missing_texts(config.missing),
-            fill=config.missing_rows == "empty", encoding=encoding or config.encoding,
-        )  # fmt: skip
+        series = own_series(config, Path(data), model.frequency, encoding or "")
     else:
         raise InputError(f"no series {data!r}: there is no such file")
     remark("read", series.notes)
@@ -123,7 +137,7 @@ def _recent(
         )
     place = {name: k for k, name in enumerate(series.ids)}
     order = [place[name] for name in model.ids]
-    return replace(series.by_clock(facts), ids=model.ids, values=series.values[:, order])
+    return series.by_clock(facts).of_nodes(order, model.ids)
 
 
 def score_forecast(

@@ -31,9 +31,11 @@ class Forecaster(nn.Module):
     h_t = Recurrent(x_t, h_{t−1}; graph),  ŷ_{t+k} = Σ_p a_{k,p} x_{t−p} + (V h_t + b)_k
 
     x_t is the scaled value (where nothing was measured the last one that was, and in a network
-    that was trained with gaps a flag), with the calendar's numbers, the node's features that do not
-    change, and a learnt vector of the node (`node_embedding`; Shao et al. 2022, STID). The sum, shared by the nodes,
-    is the skip "linear", and begins as the last value, a_{k,0} = 1; "last" leaves it that; "none"
+    that was trained with gaps a flag), with the calendar's numbers, the covariates, the node's
+    features that do not change, and a learnt vector of the node (`node_embedding`; Shao et al.
+    2022, STID). With covariates that are known ahead, z, the decoder "direct" adds
+    W relu(V [h_t, z_{t+k}]), z with the calendar's numbers. The first sum, shared by the nodes, is
+    the skip "linear", and begins as the last value, a_{k,0} = 1; "last" leaves it that; "none"
     leaves it out. With the decoder "recurrent" a second network goes on from h_t step by step and
     is fed its own last forecast (Sutskever et al. 2014; DCRNN of Li et al. 2018).
 
@@ -67,7 +69,8 @@ class Forecaster(nn.Module):
         self.config, self.ids, self.gaps = config, tuple(ids), gaps
         self.frequency, self.clock = frequency, clock
         H, Q = config.hidden_size, len(config.levels) or 1
-        C = CALENDAR[config.calendar] + static + config.node_embedding
+        places, K = CALENDAR[config.calendar], len(config.covariate_names)
+        C = places + K + static + config.node_embedding
         direct = config.decoder == "direct"
         options: dict[str, Any] = {
             "operator": config.graph_options.make(),
@@ -90,6 +93,14 @@ class Forecaster(nn.Module):
         if config.node_embedding:
             self.node_embedding = nn.Parameter(torch.empty(N, config.node_embedding))
             nn.init.xavier_uniform_(self.node_embedding)
+        self.ahead = None
+        if direct and config.known_names:
+            ahead = nn.Linear(H + places + len(config.known_names), H)
+            self.ahead = nn.Sequential(ahead, nn.ReLU(), nn.Linear(H, Q, bias=False))
+            nn.init.zeros_(self.ahead[2].weight)
+        self.covariates: Tensor | None
+        scales = torch.tensor([[0.0] * K, [1.0] * K], dtype=torch.float64)
+        self.register_buffer("covariates", scales if K else None)
         self.static: Tensor | None
         self.register_buffer("static", torch.zeros(N, static) if static else None)
         self.register_buffer("mean", torch.zeros(N, dtype=torch.float64))
@@ -113,8 +124,14 @@ class Forecaster(nn.Module):
         mean: np.ndarray,
         scale: np.ndarray,
         static: np.ndarray | None = None,
+        covariates: np.ndarray | None = None,
     ) -> None:
-        """Set the graph, the scale, and the nodes' features that do not change, `[N, S]`."""
+        """Set the graph, the scale, and what covariates are scaled by, `[2, K]`.
+
+        `static [N, S]` are the nodes' features that do not change.
+        """
+        if covariates is not None and covariates.size:
+            self.covariates = torch.from_numpy(covariates)
         if static is not None:
             self.static = torch.from_numpy(static).to(self.output.weight)
         self.edge_index, self.edge_weight = graph.edge_index, graph.edge_weight.float()
@@ -141,7 +158,8 @@ class Forecaster(nn.Module):
         ----------
         x : Tensor `[P, B, N]`
             NaN where nothing was measured.
-        calendar : Tensor `[P + H, B, C]`
+        calendar : Tensor `[P + H, B, (N or 1,) C]`
+            The calendar's numbers, then the covariates; see `plait.tasks.forecast.windows.Window`.
         truth : Tensor `[H, B, N]`
             What comes, for scheduled sampling in training.
         teach : float
@@ -164,6 +182,7 @@ class Forecaster(nn.Module):
         observation: np.ndarray | Sequence[float],
         state: Streamed | None = None,
         time: Any = None,
+        covariates: Mapping[str, Any] | None = None,
     ) -> tuple[np.ndarray, Streamed]:
         """Take one more step and forecast from there.
 
@@ -179,6 +198,9 @@ class Forecaster(nn.Module):
             What the step before gave; None: this is the first step.
         time : Timestamp or text
             When it was measured; needed with --calendar.
+        covariates : mapping of arrays
+            Of each covariate its value at this step, of all nodes or of each, `[]` or `[N]`; of one
+            that is known ahead also those of the H steps to come, `[1 + H]` or `[1 + H, N]`.
 
         Returns
         -------
@@ -208,6 +230,10 @@ class Forecaster(nn.Module):
         window = filled.expand(P, -1, -1) if state is None else state.window
         window = torch.cat([window[1:], filled])
         calendar = self._calendar(time).to(x)
+        if self.covariates is not None:
+            given = self._covariates(covariates or {}).to(x)
+            places = calendar[:, :, None].expand(-1, -1, len(self.ids), -1)
+            calendar = torch.cat([places, given], -1)
         _, new = self.recurrent(
             self._features(filled, x, calendar[:1]),
             None if state is None else _state(state.states), graph=self.graph,
@@ -234,6 +260,21 @@ class Forecaster(nn.Module):
         times = pd.DatetimeIndex([*now, *following(now, self.frequency, steps - 1)])
         return torch.from_numpy(calendar_of(times, steps, kind))[:, None]
 
+    def _covariates(self, given: Mapping[str, Any]) -> Tensor:
+        """Return the covariates of a step and those ahead, scaled, `[1 + H, 1, N, K]`."""
+        assert self.covariates is not None
+        config, N = self.config, len(self.ids)
+        columns = np.zeros((1 + config.horizon, N, len(config.covariate_names)))
+        mean, scale = self.covariates.cpu().numpy()
+        for k, name in enumerate(config.covariate_names):
+            if name not in given:
+                raise InputError(f"the network was trained with the covariate {name!r}: give it")
+            steps = 1 + config.horizon if name in config.known_names else 1
+            values = np.asarray(given[name], dtype=np.float64)
+            rows = values.reshape(steps, -1) if steps > 1 else values.reshape(1, -1)
+            columns[:steps, :, k] = (rows - mean[k]) / scale[k]
+        return torch.from_numpy(np.nan_to_num(columns))[:, None]
+
     def _features(self, filled: Tensor, x: Tensor, calendar: Tensor) -> Tensor:
         """Return the input, `[T, B, N, F]`."""
         parts = [filled[..., None]]
@@ -244,7 +285,10 @@ class Forecaster(nn.Module):
 
     def _context(self, x: Tensor, calendar: Tensor) -> list[Tensor]:
         """Return what is known of steps and nodes next to the values x `[T, B, N]`."""
-        parts = [] if not calendar.shape[-1] else [calendar[:, :, None].expand(*x.shape, -1)]
+        parts = []
+        if calendar.shape[-1]:
+            of_nodes = calendar if calendar.dim() == 4 else calendar[:, :, None]
+            parts.append(of_nodes.expand(*x.shape, -1))
         own = [part for part in (self.static, self.node_embedding) if part is not None]
         return parts + [part.expand(*x.shape, -1) for part in own]
 
@@ -262,9 +306,20 @@ class Forecaster(nn.Module):
             h = F.dropout(states[0][-1], self.config.dropout, self.training)
             y = self.output(h).unflatten(-1, (self.config.horizon, -1))  # [B, N, H, Q]
             y = base + y.permute(2, 0, 1, 3)
+            if self.ahead is not None:
+                y = y + self._ahead(h, calendar)
         else:
             y = self._decoded(states, base, window[-1], calendar, truth, teach)
         return y.sort(-1).values if self.config.levels else y[..., 0]
+
+    def _ahead(self, h: Tensor, calendar: Tensor) -> Tensor:
+        """Return what is added for the covariates that are known ahead, `[H, B, N, Q]`."""
+        assert self.ahead is not None
+        known = len(self.config.known_names)
+        places = calendar[..., : CALENDAR[self.config.calendar]]
+        given = torch.cat([places, calendar[..., calendar.shape[-1] - known :]], -1)
+        steps = (len(calendar), *h.shape[:-1])
+        return self.ahead(torch.cat([h.expand(*steps, -1), given.expand(*steps, -1)], -1))
 
     def _base(self, window: Tensor) -> Tensor:
         """Return what the output is added to, `[H, B, N]`."""

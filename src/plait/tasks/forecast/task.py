@@ -21,7 +21,14 @@ from plait.tasks.forecast.model import Forecaster
 from plait.tasks.forecast.scores import Errors, Forecasts, above, gain, quantile_scores, table
 from plait.tasks.forecast.series import Series, season_of
 from plait.tasks.forecast.splits import TimeSplits
-from plait.tasks.forecast.windows import Window, Windows, scaling, truth_of, windows_of
+from plait.tasks.forecast.windows import (
+    Window,
+    Windows,
+    covariate_scaling,
+    scaling,
+    truth_of,
+    windows_of,
+)
 from plait.times import clock_of
 from plait.training.streams import random_generator
 from plait.training.task import Carry, Task, count_weights
@@ -46,14 +53,19 @@ class ForecastTask(Task):
         self.data, series = measured, measured.series
         self.source, self.splits = series.source, measured.splits
         self.mean, self.scale = scaling(measured.training, config.scale, series)
-        self.windows = windows_of(config, series, self.mean, self.scale, self.device)
+        self.covariates = covariate_scaling(series, config.covariate_names, self.splits.valid)
+        self.windows = windows_of(
+            config, series, self.mean, self.scale, self.device, covariates=self.covariates
+        )
         self.season = config.season or season_of(series.times)
         self.units_per_step = config.batch_size
 
     def make_model(self) -> Forecaster:
         """Make the model and try it once, which refuses a graph that the operator cannot use."""
         model = super().make_model()
-        model.place(self.data.joined.graph, self.mean, self.scale, self.data.static)
+        model.place(
+            self.data.joined.graph, self.mean, self.scale, self.data.static, self.covariates
+        )
         model.to(self.device)
         first = torch.tensor([self.config.history])
         window = self.windows.at(first, self.config.history + 1)
@@ -173,8 +185,9 @@ class ForecastTask(Task):
         """Score all of another series of the same nodes, after the first `history` steps."""
         begin, steps = self.splits.test, len(other.values)
         windows = windows_of(
-            self.config, other, self.mean, self.scale, self.device, self.data.series.frequency
-        )
+            self.config, other, self.mean, self.scale, self.device, self.data.series.frequency,
+            self.covariates,
+        )  # fmt: skip
         if steps < self.config.history + self.config.horizon:
             raise InputError(
                 f"{other.source} has {steps} steps; --history {self.config.history} and --horizon "
