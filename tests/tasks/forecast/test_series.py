@@ -343,7 +343,7 @@ def test_a_wide_table_has_covariates_that_all_nodes_share(write):
         ({"covariates": ("snow",)}, "no column 'snow', which --covariates or --known names; its "
          "columns are sensor, speed, rain, holiday, note"),
         ({"value": "flow"}, "no column 'flow', which --value names"),
-        ({}, "stands twice, as in a table with a row for each time and 'sensor'; give one row a ti"),
+        ({}, "stands twice, as in a table with a row for each time and 'sensor'; give one row"),
     ],
 )  # fmt: skip
 def test_columns_that_are_not_there_are_named(write, options, message):

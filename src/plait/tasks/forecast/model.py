@@ -95,9 +95,10 @@ class Forecaster(nn.Module):
             nn.init.xavier_uniform_(self.node_embedding)
         self.ahead = None
         if direct and config.known_names:
-            ahead = nn.Linear(H + places + len(config.known_names), H)
-            self.ahead = nn.Sequential(ahead, nn.ReLU(), nn.Linear(H, Q, bias=False))
-            nn.init.zeros_(self.ahead[2].weight)
+            first = nn.Linear(H + places + len(config.known_names), H)
+            last = nn.Linear(H, Q, bias=False)
+            nn.init.zeros_(last.weight)
+            self.ahead = nn.Sequential(first, nn.ReLU(), last)
         self.covariates: Tensor | None
         scales = torch.tensor([[0.0] * K, [1.0] * K], dtype=torch.float64)
         self.register_buffer("covariates", scales if K else None)

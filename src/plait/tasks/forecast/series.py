@@ -197,7 +197,8 @@ def read_series(
     times = None if times is None else times[:T]
     told = _told(wide, times)
     if covariates:
-        shared = "shared by all nodes" if extra.shape[1] == 1 and len(wide.names) > 1 else "by node"
+        own = extra[0].shape[0] == len(wide.names)
+        shared = "by node" if own else "shared by all nodes"
         told += f"; covariates, {shared}: {listed(covariates)}"
     return Series(
         path.stem, wide.source, wide.names, values[:T], times, told,

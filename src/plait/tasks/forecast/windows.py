@@ -149,7 +149,7 @@ def covariate_scaling(series: Series, names: tuple[str, ...], training: int) -> 
     if series.covariates is None:
         return np.zeros((2, 0))
     past = series.covariates[:training].reshape(-1, len(names))
-    for name in (n for n, gone in zip(names, np.isnan(past).all(0), strict=True) if gone):
+    for name in (n for n, column in zip(names, past.T, strict=True) if np.isnan(column).all()):
         raise InputError(
             f"{series.source}: the covariate {name!r} has no value in the training part; leave it "
             "out"
@@ -183,7 +183,7 @@ def windows_of(
         extra = np.zeros((T + H, *series.covariates.shape[1:]))
         rows = (series.covariates[: T + H] - covariates[0]) / covariates[1]
         extra[: len(rows)] = np.nan_to_num(rows)
-        places = np.broadcast_to(given[:, None], (T + H, extra.shape[1], C))
+        places = np.broadcast_to(given[:, None], (*extra.shape[:2], C))
         given = np.concatenate([places, extra], -1)
         hidden = slice(C, given.shape[-1] - known)
     return Windows(
