@@ -124,9 +124,23 @@ def test_what_is_not_resumed_is_found(monkeypatch) -> None:
 
 
 def test_a_look_at_the_test_part_is_found(monkeypatch) -> None:
-    splits = task_class("nodes").batch
-    monkeypatch.setattr(
-        NodesTask, "batch", lambda self, step: torch.cat([splits(self, step), self.splits.test])
-    )
+    batch = task_class("nodes").batch
+
+    def looks(self, step):
+        drawn = batch(self, step)
+        return drawn._replace(seeds=torch.cat([drawn.seeds, self.splits.test]))
+
+    monkeypatch.setattr(NodesTask, "batch", looks)
     with pytest.raises(AssertionError, match=r"^not so: training reads nothing of the part to"):
         check_task("nodes", spoil=lambda task: no_labels(task, monkeypatch), data="karate", lr=0.1)
+
+
+def test_training_on_samples_keeps_the_promises(monkeypatch) -> None:
+    options = {
+        "data": "karate",
+        "hidden_size": 8,
+        "split": "most",
+        "sample": "3,2",
+        "batch_size": 8,
+    }
+    check_task("nodes", spoil=lambda task: no_labels(task, monkeypatch), **options)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from plait.nn.graph import Graph
+from plait.nn.neighbours import Adjacency
 
 UNKNOWN = -1
 """The label of a node whose class is not known."""
@@ -63,6 +64,31 @@ class LabelledGraph:
     split: NodeSplit | None = None
     notes: tuple[str, ...] = ()
     columns: str = ""
+
+    @property
+    def num_nodes(self) -> int:
+        """N."""
+        return self.graph.num_nodes
+
+    @property
+    def num_edges(self) -> int:
+        """E."""
+        return self.graph.num_edges
+
+    @property
+    def edges(self) -> Adjacency:
+        """The edges by their targets, as samples of neighbours take them."""
+        return Adjacency.of(self.graph)
+
+    @property
+    def asymmetric_edge(self) -> tuple[int, int] | None:
+        """An edge without a reverse of the same weight; None: undirected."""
+        return self.graph.asymmetric_edge
+
+    @property
+    def negative_edge(self) -> tuple[int, int] | None:
+        """An edge of negative weight; None: there is none."""
+        return self.graph.negative_edge
 
     @property
     def parts(self) -> NodeSplit | None:

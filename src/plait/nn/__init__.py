@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from plait.nn.filters import GCN, Chebyshev, Diffusion
     from plait.nn.graph import Graph
     from plait.nn.minimal_cells import IndRNN, MinGRU, MinimalGatedUnit, MinLSTM
+    from plait.nn.neighbours import Adjacency, NeighbourSampler, Sample, hops_of
     from plait.nn.operators import Dense, Operator
     from plait.nn.recurrent import Recurrent
 
@@ -34,6 +35,10 @@ _HOME = {
     "MinGRU": "plait.nn.minimal_cells",
     "MinimalGatedUnit": "plait.nn.minimal_cells",
     "MinLSTM": "plait.nn.minimal_cells",
+    "Adjacency": "plait.nn.neighbours",
+    "NeighbourSampler": "plait.nn.neighbours",
+    "Sample": "plait.nn.neighbours",
+    "hops_of": "plait.nn.neighbours",
     "Dense": "plait.nn.operators",
     "Operator": "plait.nn.operators",
     "Recurrent": "plait.nn.recurrent",
@@ -44,6 +49,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "Adjacency",
     "Attention",
     "Cell",
     "Chebyshev",
@@ -57,8 +63,11 @@ __all__ = [
     "MinGRU",
     "MinLSTM",
     "MinimalGatedUnit",
+    "NeighbourSampler",
     "Operator",
     "Recurrent",
+    "Sample",
+    "hops_of",
 ]
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -64,6 +64,7 @@ class Attention:
     heads: int
     version: Literal[1, 2] = 1
     dropout: float = 0.0
+    reach: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         if self.heads < 1:

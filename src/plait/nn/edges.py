@@ -1,12 +1,29 @@
 """Edges as tensors: checked, sorted by target then source, duplicates merged."""
 
 import warnings
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from plait.errors import InputError
+
+
+class Whole(NamedTuple):
+    """What a sample of a graph keeps of the whole: sums over all edges of its nodes.
+
+    `loops` are the weights of the nodes' loops, NaN where there is none.
+    """
+
+    in_degree: Tensor  # float64 [N]
+    out_degree: Tensor
+    loops: Tensor
+    asymmetric_edge: tuple[int, int] | None
+
+    def to(self, device: Any) -> "Whole":
+        """Return the same on another device."""
+        into, out, loops = (t.to(device) for t in (self.in_degree, self.out_degree, self.loops))
+        return Whole(into, out, loops, self.asymmetric_edge)
 
 
 def checked_index(index: Tensor) -> Tensor:

@@ -158,6 +158,7 @@ class GCN(Filter):
     torch.Size([3, 8])
     """
 
+    reach = 1
     includes_identity = False  # only through the loops of Â
 
     @property
@@ -229,6 +230,11 @@ class Chebyshev(Filter):
                 f"Chebyshev needs an undirected graph, and edge {s} → {t} has no reverse of the "
                 "same weight: graph.to_undirected()"
             )
+
+    @property
+    def reach(self) -> int:
+        """Hops from which a node's output comes."""
+        return self.k - 1
 
     def shifts(self, graph: Graph, dtype: torch.dtype) -> tuple[Shift, ...]:
         """L~."""

@@ -14,7 +14,15 @@ from plait.kernels.handles import handle
 from plait.kernels.transforms import outside
 from plait.nn import graph_sources
 from plait.nn.cache import Cache
-from plait.nn.edges import by_place, checked_index, checked_range, checked_weight, edge_at, firsts
+from plait.nn.edges import (
+    Whole,
+    by_place,
+    checked_index,
+    checked_range,
+    checked_weight,
+    edge_at,
+    firsts,
+)
 from plait.nn.edges import merged as merged_edges
 
 Made = TypeVar("Made")
@@ -86,7 +94,20 @@ class Graph:
         self.edge_index, self.edge_weight = merged_edges(index, weight, self.num_nodes)
         self.batch: Tensor | None = None
         self.num_graphs = 1
+        self.whole: Whole | None = None
         self._cache = Cache()
+
+    @classmethod
+    def sampled(cls, index: Tensor, weight: Tensor, num_nodes: int, whole: Whole) -> "Graph":
+        """Return a sample of a graph: edges by target and source, and what is known of the whole.
+
+        The edges are taken as they are; `plait.nn.NeighbourSampler` makes them.
+        """
+        graph = cls.__new__(cls)
+        graph.num_nodes, graph.num_graphs, graph.batch = num_nodes, 1, None
+        graph.edge_index, graph.edge_weight, graph.whole = index, weight, whole
+        graph._cache = Cache()
+        return graph
 
     @classmethod
     def from_edges(
@@ -247,9 +268,13 @@ class Graph:
         Operators compute in the type of their features, not in that of the weights.
         """
         if isinstance(target, torch.dtype):
-            return self._like(self.edge_index, self.edge_weight.to(target))
+            other = self._like(self.edge_index, self.edge_weight.to(target))
+            other.whole = self.whole
+            return other
         moved = self._like(self.edge_index.to(target), self.edge_weight.to(target))
         moved.batch = None if self.batch is None else self.batch.to(target)
+        if self.whole is not None:
+            moved.whole = self.whole.to(target)
         return moved
 
     def hops(self, source: int, target: int) -> int | None:
@@ -312,13 +337,45 @@ class Graph:
         return self.edge_index.shape[1]
 
     @property
+    def in_degree(self) -> Tensor:
+        """Sum of the weights of the edges into each node, float64 `[N]`; in a sample, of all."""
+        if self.whole is not None:
+            return self.whole.in_degree
+        return self.cached("in_degree", lambda: self._degree(self.edge_index[1]))
+
+    @property
+    def out_degree(self) -> Tensor:
+        """The same of the edges out of each node."""
+        if self.whole is not None:
+            return self.whole.out_degree
+        return self.cached("out_degree", lambda: self._degree(self.edge_index[0]))
+
+    @property
+    def loops(self) -> Tensor:
+        """The weight of each node's edge to itself, float64 `[N]`; NaN where there is none."""
+
+        def find() -> Tensor:
+            source, target = self.edge_index
+            loop, found = source == target, self.edge_weight.new_full((self.num_nodes,), torch.nan)
+            found = found.double()
+            found[source[loop]] = self.edge_weight[loop].double()
+            return found
+
+        return self.whole.loops if self.whole is not None else self.cached("loops", find)
+
+    @property
     def device(self) -> torch.device:
         """The device of the edges."""
         return self.edge_index.device
 
     @property
     def asymmetric_edge(self) -> tuple[int, int] | None:
-        """An edge without a reverse of the same weight (to five digits); None: undirected."""
+        """An edge without a reverse of the same weight (to five digits); None: undirected.
+
+        Of a sample it is one of the whole graph.
+        """
+        if self.whole is not None:
+            return self.whole.asymmetric_edge
         return self.cached("asymmetric_edge", self._find_asymmetric_edge)
 
     @property
@@ -344,7 +401,7 @@ class Graph:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a pickle; caches, which version 0.1.0 pickled too, are dropped."""
         fields = {k: v for k, v in state.items() if k not in ("_kept", "one_way", "negative")}
-        self.__dict__.update(fields, _cache=Cache())
+        self.__dict__.update({"whole": None, **fields}, _cache=Cache())
 
     def __repr__(self) -> str:
         graphs = f", num_graphs={self.num_graphs}" if self.batch is not None else ""
@@ -355,6 +412,10 @@ class Graph:
         if self.batch is not None:
             return self.batch
         return torch.zeros(self.num_nodes, dtype=torch.long, device=self.device)
+
+    def _degree(self, nodes: Tensor) -> Tensor:
+        weight = self.edge_weight.double()
+        return weight.new_zeros(self.num_nodes).index_add_(0, nodes, weight)
 
     def _find_asymmetric_edge(self) -> tuple[int, int] | None:
         order = by_place(self.edge_index.flip(0), self.num_nodes)
@@ -372,6 +433,7 @@ class Graph:
         other = Graph.__new__(Graph)
         other.num_nodes, other.num_graphs, other.batch = self.num_nodes, self.num_graphs, self.batch
         other.edge_index, other.edge_weight, other._cache = index, weight, Cache()
+        other.whole = None
         return other
 
     def _unweighted(self) -> scipy.sparse.csr_array:

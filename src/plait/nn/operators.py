@@ -47,6 +47,7 @@ class Operator(Protocol):
       them by Glorot's rule, not by its own scheme;
     - `basis(graph, dtype)`, its `Basis`, if it is linear: then compiled loops run it in recurrent
       layers (a subclass that overrides `apply` but not `basis` runs through its `apply`);
+    - `reach`, the hops from which a node's output comes, if samples of neighbours suffice for it;
     - `without_dropout`, the operator in evaluation, if it uses dropout in training;
     - `explain(inputs, outputs, graph)`, one line for `layer.explain()`; graph may be None.
 
@@ -108,6 +109,8 @@ class Dense:
     >>> Dense().weight_shapes(3, 8)
     {'weight': (8, 3)}
     """
+
+    reach = 0
 
     def weight_shapes(self, inputs: int, outputs: int) -> Mapping[str, tuple[int, ...]]:
         """Return the shape of one matrix."""

@@ -144,7 +144,7 @@ def test_what_is_known_ahead_by_its_formula(assert_near, quantiles):
     x, given = torch.randn(P, 2, N).double(), torch.randn(P + H, 2, N, 4).double()
     inputs = torch.cat([x[..., None], given[:P]], -1)
     h = model.recurrent(inputs, graph=model.graph)[1][-1]  # [B, N, hidden]
-    (V, b), (W,) = model.ahead[0].parameters(), model.ahead[2].parameters()
+    (V, b), (W,) = model.ahead.inner.parameters(), model.ahead.outer.parameters()
     Q = len(model.config.levels) or 1
     base = torch.tensordot(model.skip, x, 1)[..., None]
     base = base + model.output(h).unflatten(-1, (H, Q)).permute(2, 0, 1, 3)
@@ -210,6 +210,10 @@ def test_observations_that_do_not_fit_are_refused():
         forecaster().step([1.0, 2.0])
     with pytest.raises(InputError, match="trained with the covariate 'rain': give it"):
         forecaster(covariates="rain").step(np.zeros(N), covariates={"snow": 1.0})
+    with pytest.raises(
+        ValueError, match=r"'event' must be \[1 \+ H\], or \[1 \+ H, N\]; got \[5, 2"
+    ):
+        forecaster(known="event").step(np.zeros(N), covariates={"event": np.zeros((5, 2))})
     with pytest.raises(InputError, match="trained with --calendar day: give the time"):
         forecaster(calendar="day").step(np.zeros(N))
 

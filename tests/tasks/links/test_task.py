@@ -16,6 +16,7 @@ from plait.tasks.links.config import LinksConfig
 from plait.tasks.links.scores import score_pairs
 from plait.tasks.links.splits import TRAINING, non_edges, split_edges
 from plait.tasks.links.task import LinksTask
+from plait.tasks.nodes.sampling import outputs
 from plait.training.checkpoint import load_tensors
 from plait.training.loop import seed_all
 from plait.training.progress import Progress
@@ -198,3 +199,29 @@ def test_the_published_figures_on_cora(tmp_path):
     assert test["auc"] > 0.89  # Kipf & Welling (2016) have 91.0 and 92.0
     assert test["average_precision"] > 0.90
     assert test["auc"] > test["adamic_adar_auc"] + 0.15
+
+
+@pytest.mark.parametrize("operator", ["gcn", "attention"])
+def test_samples_of_all_neighbours_are_the_whole_graph(operator):
+    options = {**TINY, "data": "les-miserables", "operator": operator, "dropout": 0.0}
+    config = LinksConfig(**options, sample="all,all", batch_size=20)
+    ours = LinksTask(config, torch.device("cpu"))
+    numbers, nodes = ours.batch(1)
+    assert numbers.shape == (2, 40)
+    connected = nodes.seeds[numbers[:, :20]].T.tolist()
+    assert all(pair in ours.pairs.T.tolist() for pair in connected)
+    with torch.no_grad():
+        whole = ours.model.encoder(ours.x, ours.graph)
+        found = outputs(ours.model.encoder, ours, nodes)
+        torch.testing.assert_close(found, whole[nodes.seeds], rtol=0, atol=1e-5)
+        whole_scores = LinksTask(replace(config, sample=""), ours.device, None, ours.model)
+        assert ours.validate() == pytest.approx(whole_scores.validate(), rel=1e-5)
+
+
+def test_a_run_on_samples(tmp_path):
+    options = {**TINY, "steps": 40, "sample": "5,5", "batch_size": 64, "validate_every": 10}
+    run = plait.train("links", data="les-miserables", **options, out=tmp_path / "run")
+    (test,) = run.records("test")
+    assert test["auc"] > 0.6
+    assert plait.score(run)["auc"] == pytest.approx(test["auc"], abs=1e-12)
+    assert len(plait.predict(run, node="Valjean", out=tmp_path / "some.csv").read_text()) > 100

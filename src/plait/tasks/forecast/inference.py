@@ -14,7 +14,8 @@ from plait.errors import InputError
 from plait.news import remark
 from plait.tasks.forecast.config import ForecastConfig
 from plait.tasks.forecast.data import NAMED, own_series, read_data
-from plait.tasks.forecast.model import Forecaster, carried_forward
+from plait.tasks.forecast.inputs import carried_forward
+from plait.tasks.forecast.model import Forecaster
 from plait.tasks.forecast.scores import METRICS
 from plait.tasks.forecast.series import Series, following, listed, same_ids
 from plait.tasks.forecast.task import ForecastTask

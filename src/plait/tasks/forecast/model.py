@@ -4,18 +4,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from plait.errors import InputError
 from plait.nn.graph import Graph
 from plait.nn.recurrent import Recurrent
 from plait.nn.registry import cell_named
+from plait.tasks.forecast import inputs
 from plait.tasks.forecast.config import ForecastConfig
-from plait.tasks.forecast.series import following
-from plait.tasks.forecast.windows import CALENDAR, calendar_of
+from plait.tasks.forecast.windows import CALENDAR
 
 
 class Streamed(NamedTuple):
@@ -95,10 +93,7 @@ class Forecaster(nn.Module):
             nn.init.xavier_uniform_(self.node_embedding)
         self.ahead = None
         if direct and config.known_names:
-            first = nn.Linear(H + places + len(config.known_names), H)
-            last = nn.Linear(H, Q, bias=False)
-            nn.init.zeros_(last.weight)
-            self.ahead = nn.Sequential(first, nn.ReLU(), last)
+            self.ahead = inputs.KnownAhead(H, places, len(config.known_names), Q)
         self.covariates: Tensor | None
         scales = torch.tensor([[0.0] * K, [1.0] * K], dtype=torch.float64)
         self.register_buffer("covariates", scales if K else None)
@@ -170,10 +165,10 @@ class Forecaster(nn.Module):
         -------
         Tensor `[H, B, N]`; with quantiles `[H, B, N, Q]`
         """
-        filled = carried_forward(x)
+        filled = inputs.carried_forward(x)
         if calendar is None:
             calendar = x.new_zeros(len(x) + self.config.horizon, x.shape[1], 0)
-        given = self._features(filled, x, calendar[: len(x)])
+        given = self._features(filled, calendar[: len(x)], x.isnan() if self.gaps else None)
         _, state = self.recurrent(given, graph=self.graph)
         return self._answer(_tuple(state), filled, calendar[len(x) :], truth, teach)
 
@@ -230,13 +225,15 @@ class Forecaster(nn.Module):
         filled = torch.where(x.isnan(), before, x)
         window = filled.expand(P, -1, -1) if state is None else state.window
         window = torch.cat([window[1:], filled])
-        calendar = self._calendar(time).to(x)
+        calendar = inputs.calendar_after(time, self.config, self.frequency, self.clock).to(x)
         if self.covariates is not None:
-            given = self._covariates(covariates or {}).to(x)
+            given = inputs.covariates_after(
+                covariates or {}, self.config, len(self.ids), self.covariates
+            )
             places = calendar[:, :, None].expand(-1, -1, len(self.ids), -1)
-            calendar = torch.cat([places, given], -1)
+            calendar = torch.cat([places, given.to(x)], -1)
         _, new = self.recurrent(
-            self._features(filled, x, calendar[:1]),
+            self._features(filled, calendar[:1], x.isnan() if self.gaps else None),
             None if state is None else _state(state.states), graph=self.graph,
         )  # fmt: skip
         answer = self._answer(_tuple(new), window, calendar[1:], None, 0.0)
@@ -247,51 +244,17 @@ class Forecaster(nn.Module):
         shape = (-1, 1) if self.config.levels else (-1,)
         return (answer.double() * self.scale.view(shape) + self.mean.view(shape)).cpu().numpy()
 
-    def _calendar(self, time: Any) -> Tensor:
-        """Numbers of a time and the steps after it, `[1 + H, 1, C]`."""
-        kind, steps = self.config.calendar, 1 + self.config.horizon
-        if kind == "none":
-            return torch.zeros(steps, 1, 0)
-        if time is None:
-            raise InputError(f"the network was trained with --calendar {kind}: give the time")
-        assert self.frequency is not None
-        now = pd.DatetimeIndex([time])
-        if now.tz is not None and self.clock is not None:
-            now = now.tz_convert(self.clock)
-        times = pd.DatetimeIndex([*now, *following(now, self.frequency, steps - 1)])
-        return torch.from_numpy(calendar_of(times, steps, kind))[:, None]
-
-    def _covariates(self, given: Mapping[str, Any]) -> Tensor:
-        """Return the covariates of a step and those ahead, scaled, `[1 + H, 1, N, K]`."""
-        assert self.covariates is not None
-        config, N = self.config, len(self.ids)
-        columns = np.zeros((1 + config.horizon, N, len(config.covariate_names)))
-        mean, scale = self.covariates.cpu().numpy()
-        for k, name in enumerate(config.covariate_names):
-            if name not in given:
-                raise InputError(f"the network was trained with the covariate {name!r}: give it")
-            steps = 1 + config.horizon if name in config.known_names else 1
-            values = np.asarray(given[name], dtype=np.float64)
-            rows = values.reshape(steps, -1) if steps > 1 else values.reshape(1, -1)
-            columns[:steps, :, k] = (rows - mean[k]) / scale[k]
-        return torch.from_numpy(np.nan_to_num(columns))[:, None]
-
-    def _features(self, filled: Tensor, x: Tensor, calendar: Tensor) -> Tensor:
+    def _features(self, x: Tensor, calendar: Tensor, missing: Tensor | None = None) -> Tensor:
         """Return the input, `[T, B, N, F]`."""
-        parts = [filled[..., None]]
-        if self.gaps:
-            parts.append(x.isnan().to(filled)[..., None])
-        parts += self._context(filled, calendar)
-        return torch.cat(parts, -1) if len(parts) > 1 else parts[0]
-
-    def _context(self, x: Tensor, calendar: Tensor) -> list[Tensor]:
-        """Return what is known of steps and nodes next to the values x `[T, B, N]`."""
-        parts = []
+        parts = [x[..., None]]
+        if missing is not None:
+            parts.append(missing.to(x)[..., None])
         if calendar.shape[-1]:
             of_nodes = calendar if calendar.dim() == 4 else calendar[:, :, None]
             parts.append(of_nodes.expand(*x.shape, -1))
         own = [part for part in (self.static, self.node_embedding) if part is not None]
-        return parts + [part.expand(*x.shape, -1) for part in own]
+        parts += [part.expand(*x.shape, -1) for part in own]
+        return torch.cat(parts, -1) if len(parts) > 1 else parts[0]
 
     def _answer(
         self,
@@ -308,19 +271,10 @@ class Forecaster(nn.Module):
             y = self.output(h).unflatten(-1, (self.config.horizon, -1))  # [B, N, H, Q]
             y = base + y.permute(2, 0, 1, 3)
             if self.ahead is not None:
-                y = y + self._ahead(h, calendar)
+                y = y + self.ahead(h, calendar)
         else:
             y = self._decoded(states, base, window[-1], calendar, truth, teach)
         return y.sort(-1).values if self.config.levels else y[..., 0]
-
-    def _ahead(self, h: Tensor, calendar: Tensor) -> Tensor:
-        """Return what is added for the covariates that are known ahead, `[H, B, N, Q]`."""
-        assert self.ahead is not None
-        known = len(self.config.known_names)
-        places = calendar[..., : CALENDAR[self.config.calendar]]
-        given = torch.cat([places, calendar[..., calendar.shape[-1] - known :]], -1)
-        steps = (len(calendar), *h.shape[:-1])
-        return self.ahead(torch.cat([h.expand(*steps, -1), given.expand(*steps, -1)], -1))
 
     def _base(self, window: Tensor) -> Tensor:
         """Return what the output is added to, `[H, B, N]`."""
@@ -345,7 +299,7 @@ class Forecaster(nn.Module):
         state: Any = _state(states)
         answers = []
         for k in range(self.config.horizon):
-            x = self._plain(given[None], calendar[k : k + 1])
+            x = self._features(given[None], calendar[k : k + 1])
             h, state = self.decoder(x, state, graph=self.graph)
             h = F.dropout(h[0], self.config.dropout, self.training)
             answers.append(base[k] + self.output(h))
@@ -354,30 +308,9 @@ class Forecaster(nn.Module):
                 given = torch.where(truth[k].isnan(), given, truth[k])
         return torch.stack(answers)
 
-    def _plain(self, given: Tensor, calendar: Tensor) -> Tensor:
-        """Return the input of the decoder at a step, `[1, B, N, 1 + C]`."""
-        return torch.cat([given[..., None], *self._context(given, calendar)], -1)
-
     @staticmethod
     def _forget_graph(model: Any, _: Any) -> None:
         model._graph = None
-
-
-def carried_forward(x: Tensor) -> Tensor:
-    """Put the last value that was measured where none was, and 0, the mean, where none was yet.
-
-    >>> import torch
-    >>> from plait.tasks.forecast.model import carried_forward
-    >>> carried_forward(torch.tensor([[[torch.nan]], [[2.0]], [[torch.nan]]])).flatten().tolist()
-    [0.0, 2.0, 2.0]
-    """
-    if not x.isnan().any():
-        return x
-    last, filled = torch.zeros_like(x[0]), []
-    for x_t in x:
-        last = torch.where(x_t.isnan(), last, x_t)
-        filled.append(last)
-    return torch.stack(filled)
 
 
 def _tuple(state: Any) -> tuple[Tensor, ...]:

@@ -1,6 +1,5 @@
 """The forecast task: its data, batches, loss and scores."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -14,9 +13,9 @@ from torch import Tensor
 from plait.errors import InputError
 from plait.figures import Curve
 from plait.tasks.forecast.baselines import baselines
-from plait.tasks.forecast.config import ForecastConfig
 from plait.tasks.forecast.data import read_data
 from plait.tasks.forecast.figure import draw_forecasts, draw_nodes
+from plait.tasks.forecast.loss import pointwise, sampling
 from plait.tasks.forecast.model import Forecaster
 from plait.tasks.forecast.scores import Errors, Forecasts, above, gain, quantile_scores, table
 from plait.tasks.forecast.series import Series, season_of
@@ -303,27 +302,3 @@ class ForecastTask(Task):
         heard = first[:, None] + np.arange(-self.config.history, 0)
         best = waves.best_forecast(waves.values[heard], self.config.horizon)  # [W, H, N]
         return best.transpose(1, 0, 2)
-
-
-def pointwise(e: Tensor, config: ForecastConfig) -> Tensor:
-    """The loss of errors e = truth − answer; of quantiles q, `[..., Q]`, max(q e, (q − 1) e)."""
-    if config.levels:
-        q = torch.tensor(config.levels, dtype=e.dtype, device=e.device)
-        return torch.maximum(q * e, (q - 1) * e)
-    if config.error == "absolute":
-        return e.abs()
-    if config.error == "squared":
-        return e.square()
-    return torch.nn.functional.huber_loss(e, torch.zeros_like(e), reduction="none")
-
-
-def sampling(step: int, half_life: float) -> float:
-    """Return the probability of feeding the truth: τ / (τ + exp(step / τ)) (Bengio et al. 2015).
-
-    >>> from plait.tasks.forecast.task import sampling
-    >>> [round(sampling(step, 1000.0), 3) for step in (0, 5000, 10000)]
-    [0.999, 0.871, 0.043]
-    """
-    if half_life == 0:
-        return 0.0
-    return half_life / (half_life + math.exp(min(step / half_life, 700.0)))

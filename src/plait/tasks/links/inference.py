@@ -8,7 +8,6 @@ import pandas as pd
 import torch
 
 from plait.errors import InputError
-from plait.graph_data import LabelledGraph
 from plait.news import remark
 from plait.nn.graph import Graph
 from plait.tasks.links.baselines import adjacency_of
@@ -16,6 +15,8 @@ from plait.tasks.links.config import LinksConfig
 from plait.tasks.links.model import LinksModel
 from plait.tasks.links.splits import connections
 from plait.tasks.links.task import LinksTask
+from plait.tasks.nodes.data import AnyGraph
+from plait.tasks.nodes.sampling import sampler_of
 
 
 def suggest_links(
@@ -66,7 +67,9 @@ def suggest_links(
         raise InputError(f"there is no node {node!r} in {network.source}; {_examples(network)}")
     asked = range(len(network.ids)) if node is None else [number[node]]
     graph = Graph(*connections(network.graph), len(network.ids)).to_undirected()
-    z = model.encoder(task.x, graph.to(device))
+    sampler = sampler_of(config, graph)
+    encoder, edges = model.encoder, graph.to(device)
+    z = encoder.in_slices(task.x, sampler.adjacency) if sampler else encoder(task.x, edges)
     adjacency = adjacency_of(graph)
     rows = []
     for u in asked:
@@ -84,6 +87,6 @@ def suggest_links(
     return pd.DataFrame(rows, columns=pd.Index(names))
 
 
-def _examples(network: LabelledGraph) -> str:
+def _examples(network: AnyGraph) -> str:
     ids = network.ids
     return f"ids are {', '.join(ids[:3])}, …, {ids[-1]}" if len(ids) > 3 else f"ids are {ids}"

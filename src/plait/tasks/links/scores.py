@@ -1,7 +1,6 @@
 """How well connections are told from pairs without one."""
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,11 +12,11 @@ from plait.tasks.links.model import LinksModel
 
 
 def score_held_out(
-    model: LinksModel, x: Tensor | None, graph: Any, there: Tensor, not_there: Tensor, k: int
+    model: LinksModel, z: Tensor, there: Tensor, not_there: Tensor, k: int
 ) -> dict[str, float]:
-    """Score a model, in evaluation mode, on held-out pairs: `loss` and those of `score_pairs`."""
-    pairs = torch.cat([there, not_there], 1).to(graph.device)
-    a, b = model(x, graph, pairs).double().split([there.shape[1], not_there.shape[1]])
+    """Score held-out pairs by the nodes' embeddings: `loss` and those of `score_pairs`."""
+    pairs = torch.cat([there, not_there], 1).to(z.device)
+    a, b = model.score(z, pairs).double().split([there.shape[1], not_there.shape[1]])
     return {"loss": nats(a, b).item(), **score_pairs(a, b, k)}
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from plait.errors import InputError
 from plait.graph_data import LabelledGraph
+from plait.graph_data.folder import GraphFolder
 from plait.nn.graph import Graph
 from plait.training.streams import random_generator
 
@@ -39,7 +40,7 @@ class EdgeSplits:
 
 
 def split_edges(
-    network: LabelledGraph, valid_share: float, test_share: float, seed: int
+    network: LabelledGraph | GraphFolder, valid_share: float, test_share: float, seed: int
 ) -> EdgeSplits:
     """Hold connections out to validate and to test on, with as many pairs that are none.
 

@@ -19,6 +19,13 @@ from plait.tasks.nodes.data import (
     read_graph,
     require_fitting,
 )
+from plait.tasks.nodes.sampling import (
+    Batch,
+    all_outputs,
+    describe_sampling,
+    outputs,
+    sampler_of,
+)
 from plait.training.streams import random_generator
 from plait.training.task import Carry, Task, count_weights
 
@@ -59,11 +66,14 @@ class LinksTask(Task):
         self.taken = numbers_of(self.splits.train, self.graph.num_nodes)
         self.taken.sort()
         self.units_per_step = self.pairs.shape[1]
+        self.sampler = sampler_of(config, self.splits.graph)
+        if self.sampler is not None:
+            self.units_per_step = min(config.batch_size, self.pairs.shape[1])
 
     def facts(self) -> Mapping[str, Any]:
         """Return the model's sizes, and what identifies the graph."""
         return {
-            "nodes": self.network.graph.num_nodes,
+            "nodes": self.network.num_nodes,
             "features": count_features(self.network),
             "sha256": self.network.sha256,
         }
@@ -80,21 +90,34 @@ class LinksTask(Task):
             "model": f"{config.operator}, {config.layers} layers, {config.hidden_size} wide, "
             f"scored by {config.scorer}, {count_weights(self.model):,} parameters",
             "first layer": first.explain(self.graph),
+            **describe_sampling(config, "connections"),
         }
         return text | ({"read": "; ".join(network.notes)} if network.notes else {})
 
-    def batch(self, step: int) -> Tensor:
-        """Return all connections to train on, then as many pairs drawn anew, `[2, 2 n]`."""
-        n = self.pairs.shape[1]
+    def batch(self, step: int) -> tuple[Tensor, Batch]:
+        """Return connections to train on, then as many pairs drawn anew, `[2, 2 n]`; their nodes.
+
+        Pairs count by the order of the nodes. Without samples these are all connections and nodes.
+        """
+        n, N, pairs = self.units_per_step, self.graph.num_nodes, self.pairs
         generator = random_generator(self.config.seed, step, TRAINING)
-        others = torch.from_numpy(non_edges(generator, n, self.graph.num_nodes, self.taken))
-        return torch.cat([self.pairs, others.to(self.device)], 1)
+        if self.sampler is not None:
+            chosen = generator.choice(pairs.shape[1], n, replace=False)
+            pairs = pairs[:, torch.from_numpy(chosen).to(self.device)]
+        others = torch.from_numpy(non_edges(generator, n, N, self.taken))
+        pairs = torch.cat([pairs, others.to(self.device)], 1)
+        if self.sampler is None:
+            return pairs, Batch(torch.arange(N, device=self.device), None)
+        seeds, numbers = pairs.unique(return_inverse=True)
+        return numbers, Batch(seeds, self.sampler.sample(seeds, step))
 
     def loss(
-        self, model: LinksModel, batch: Tensor, carry: Carry
+        self, model: LinksModel, batch: tuple[Tensor, Batch], carry: Carry
     ) -> tuple[Tensor, Mapping[str, Tensor], Carry]:
         """Return the mean of −ln p over both kinds of pairs, and the area under the curve."""
-        there, not_there = model(self.x, self.graph, batch).split(batch.shape[1] // 2)
+        pairs, nodes = batch
+        z = outputs(model.encoder, self, nodes)
+        there, not_there = model.score(z, pairs).split(pairs.shape[1] // 2)
         return nats(there, not_there), {"auc": area(there, not_there).float()}, ()
 
     def validate(self) -> Mapping[str, float]:
@@ -136,4 +159,5 @@ class LinksTask(Task):
         ]  # fmt: skip
 
     def _score(self, there: Tensor, not_there: Tensor) -> dict[str, float]:
-        return score_held_out(self.model, self.x, self.graph, there, not_there, self.config.hits)
+        z = all_outputs(self.model.encoder, self)
+        return score_held_out(self.model, z, there, not_there, self.config.hits)

@@ -27,7 +27,7 @@ READING = ("source", "target", "weight", "missing")
 class NetworkConfig(GraphConfig):
     """Learn on one network, by name or from the user's own tables, with layers of an operator."""
 
-    paths: ClassVar[Sequence[str]] = ("edges", "nodes")
+    paths: ClassVar[Sequence[str]] = ("data", "edges", "nodes")
     of_edges: ClassVar[Sequence[str]] = ("nodes", *READING)
     """Options that say more of one's own network."""
 
@@ -47,6 +47,13 @@ class NetworkConfig(GraphConfig):
     encoding: str = option("utf-8", "That of your own tables: utf-8, cp1252, latin-1, utf-16, ….")
     hidden_size: int = option(64, "Features of a node between the layers.", least=1, below=2**20)
     layers: int = option(2, "Layers, one on another.", least=1, below=1001)
+    sample: str = option(
+        "", "Train on samples of neighbours: how many at each hop, such as 15,10; all: every one. "
+        "Default: the whole graph in every step.",
+    )  # fmt: skip
+    batch_size: int = option(
+        1024, "With --sample: nodes, or connections, of a step.", least=1, below=2**31
+    )
     heads: int = option(8, "Heads of attention, between the layers.", least=1)
     dropout: float = option(0.5, "Dropout rate of each layer's inputs.", least=0, below=1)
     lr: float = option(0.01, "Learning rate (of Adam).", least=0)
@@ -64,6 +71,35 @@ class NetworkConfig(GraphConfig):
                 raise InputError(f"--{name} goes with --edges, a graph of your own")
         if not self.edges and not self.data:
             object.__setattr__(self, "data", "karate")
+        self._require_fanouts()
+
+    def _require_fanouts(self) -> None:
+        """Refuse numbers of neighbours that are none, and more or fewer than the layers' hops."""
+        if not self.sample or self.operator == "dense":
+            return
+        from plait.nn.neighbours import hops_of  # brings torch, which --help does without
+
+        asked = [text.strip() for text in self.sample.split(",")]
+        wrong = next((t for t in asked if t != "all" and not (t.isdecimal() and int(t) > 0)), None)
+        if wrong is not None:
+            raise InputError(
+                "--sample must be numbers of neighbours from 1, or all, such as 15,10; not "
+                f"{wrong!r}"
+            )
+        hops = hops_of([self.graph_options.make()] * self.layers)
+        if len(asked) != hops:
+            what = f"{self.layers} layers of {self.operator}"
+            raise InputError(
+                f"--sample {self.sample} is for {len(asked)} hops, and {what} need {hops}: give "
+                f"{','.join(['10'] * hops)}, say"
+            )
+
+    @property
+    def fanouts(self) -> tuple[int, ...]:
+        """Edges to draw into a node at each hop, −1 for all; empty: no samples, or no graph."""
+        if self.operator == "dense" or not self.sample:
+            return ()
+        return tuple(-1 if t.strip() == "all" else int(t) for t in self.sample.split(","))
 
     def require_heads(self) -> None:
         """Refuse heads that do not divide the width between the layers, where there is one."""
@@ -120,7 +156,9 @@ class NodesConfig(NetworkConfig):
     of_edges: ClassVar[Sequence[str]] = ("nodes", "label", "directed", *READING)
 
     data: str = option(
-        "", "karate, digits, cora or amazon-computers. Default: karate, unless --edges is given."
+        "",
+        "karate, digits, cora, amazon-computers, or a folder of plait graph import. Default: "
+        "karate, unless --edges is given.",
     )
     nodes: str = option("", "Its nodes: a CSV file with an id, features and the label.")
     label: str = option("", "The column of --nodes that is learnt; where it is empty it is sought.")

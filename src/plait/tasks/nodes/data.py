@@ -1,5 +1,6 @@
 """The graph of the nodes task and what it shares with the links task: reading, features, fit."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -7,14 +8,17 @@ from torch import Tensor
 
 from plait.errors import InputError
 from plait.graph_data import LabelledGraph, named_labelled_graph, read_labelled_graph
+from plait.graph_data.folder import GraphFolder, is_graph_folder
 from plait.nn.filters import Chebyshev, Filter
 from plait.tasks.nodes.config import NetworkConfig, NodesConfig
+
+AnyGraph = LabelledGraph | GraphFolder
 
 SPARSE = 0.05
 """Share of features that are not 0 below which they are kept sparse."""
 
 
-def labelled_graph(config: NodesConfig) -> LabelledGraph:
+def labelled_graph(config: NodesConfig) -> AnyGraph:
     """Read the graph that a configuration names.
 
     Raises `InputError` where it cannot be learnt from.
@@ -32,39 +36,40 @@ def labelled_graph(config: NodesConfig) -> LabelledGraph:
     return network
 
 
-def read_graph(config: NetworkConfig, **own: Any) -> LabelledGraph:
-    """Read a graph by name, or from the user's own tables; `own` are arguments for the latter."""
+def read_graph(config: NetworkConfig, **own: Any) -> AnyGraph:
+    """Read a graph by name, from a folder, or from tables, whose further arguments are `own`."""
     if not config.edges:
-        return named_labelled_graph(config.data)
+        folder = is_graph_folder(config.data)
+        return GraphFolder(Path(config.data)) if folder else named_labelled_graph(config.data)
     return read_labelled_graph(config.edges, config.nodes or None, **own, **config.reading)
 
 
-def features_of(network: LabelledGraph, device: torch.device) -> Tensor | None:
+def features_of(network: AnyGraph, device: torch.device) -> Tensor | None:
     """Put features on a device, sparse where nearly all are 0."""
     x = network.features
-    if x is None:
-        return None
+    if x is None or isinstance(network, GraphFolder):  # mapped: read where it is used
+        return x
     return (x.to_sparse() if x.count_nonzero() < SPARSE * x.numel() else x).to(device)
 
 
-def count_features(network: LabelledGraph) -> int:
+def count_features(network: AnyGraph) -> int:
     """Return the number of features of a node."""
     return 0 if network.features is None else network.features.shape[1]
 
 
-def require_fitting(config: NetworkConfig, network: LabelledGraph) -> None:
+def require_fitting(config: NetworkConfig, network: AnyGraph) -> None:
     """Refuse a graph that the operator cannot take, by the ids of an edge."""
     operator = config.graph_options.make()
     if not isinstance(operator, Filter):
         return
-    edge = network.graph.negative_edge
+    edge = network.negative_edge
     if edge is not None:
         raise InputError(
             f"{network.source}: --operator {config.operator} wants weights of at least 0, and that "
             f"of {_named(network, edge)} is less; drop such edges, or take --operator attention, "
             "which goes without weights"
         )
-    edge = network.graph.asymmetric_edge
+    edge = network.asymmetric_edge
     if isinstance(operator, Chebyshev) and edge is not None:
         raise InputError(
             f"{network.source}: --operator {config.operator} wants an undirected graph, and "
@@ -72,14 +77,14 @@ def require_fitting(config: NetworkConfig, network: LabelledGraph) -> None:
         )
 
 
-def describe_graph(network: LabelledGraph, *more: str) -> dict[str, str]:
+def describe_graph(network: AnyGraph, *more: str) -> dict[str, str]:
     """Return what a summary says of a graph, by headings."""
     features = count_features(network)
-    sizes = [f"{network.graph.num_nodes:,} nodes", f"{network.graph.num_edges:,} edges"]
+    sizes = [f"{network.num_nodes:,} nodes", f"{network.num_edges:,} edges"]
     sizes += [f"{features:,} features" if features else "no features", *more]
     text = {"network": f"{network.source}: {', '.join(sizes)}"}
     return text | ({"columns": network.columns} if network.columns else {})
 
 
-def _named(network: LabelledGraph, edge: tuple[int, int]) -> str:
+def _named(network: AnyGraph, edge: tuple[int, int]) -> str:
     return " → ".join(repr(network.ids[node]) for node in edge)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from plait.nn.convolution import GraphConv
 from plait.nn.graph import Graph
+from plait.nn.neighbours import Adjacency, NeighbourSampler, hops_of
 from plait.nn.operators import for_mode
 from plait.nn.registry import GraphOptions
 from plait.tasks.nodes.config import NodesConfig
@@ -59,16 +60,43 @@ class NodesModel(nn.Module):
         classes = len(facts["classes"])
         return cls(config, nodes=facts["nodes"], features=facts["features"], classes=classes)
 
-    def forward(self, x: Tensor | None, graph: Graph) -> Tensor:
-        """Logits of every node, `[N, classes]`."""
-        return self._layer(self.layers[-1], self.represent(x, graph), graph)
+    def forward(self, x: Tensor | None, graph: Graph, nodes: Tensor | None = None) -> Tensor:
+        """Return the logits of every node, `[N, classes]`; of a sample, those of its `nodes`."""
+        return self._layer(self.layers[-1], self.represent(x, graph, nodes), graph)
 
-    def represent(self, x: Tensor | None, graph: Graph) -> Tensor:
+    def represent(self, x: Tensor | None, graph: Graph, nodes: Tensor | None = None) -> Tensor:
         """Return the input of the last layer, `[N, hidden_size]`; of the only one, the features."""
-        h = self.own if x is None else x
-        assert h is not None
+        h = self.features(x)
+        h = h if nodes is None else h.index_select(0, nodes.to(h.device))
         for layer in self.layers[:-1]:
             h = self.activation(self._layer(layer, h, graph))
+        return h
+
+    def features(self, x: Tensor | None) -> Tensor:
+        """Return x, or the learnt vectors of nodes without features."""
+        h = self.own if x is None else x
+        assert h is not None
+        return h
+
+    def in_slices(
+        self, x: Tensor | None, edges: Adjacency, size: int = 2**14, *, to_last: bool = False
+    ) -> Tensor:
+        """Return what `forward`, or `represent`, returns of the whole graph, by slices of nodes.
+
+        Every layer is computed for all nodes before the next, so that each sees all neighbours, and
+        memory holds one layer's features, not the edges.
+        """
+        h = self.features(x)
+        last = len(self.layers) - 1
+        for k, layer in enumerate(self.layers[:-1] if to_last else self.layers):
+            sampler = NeighbourSampler(edges, [-1] * hops_of([layer.operator]))
+            slices = []
+            for some in torch.arange(edges.num_nodes).split(size):
+                nodes, graph = sampler.sample(some)
+                of_nodes = h.index_select(0, nodes.to(h.device))
+                y = self._layer(layer, of_nodes, graph.to(h.device))[: len(some)]
+                slices.append(y if k == last else self.activation(y))
+            h = torch.cat(slices) if slices else h.new_zeros(0, layer.outputs)
         return h
 
     def _layer(self, layer: GraphConv, h: Tensor, graph: Graph) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 
 from plait.errors import InputError
 from plait.graph_data import LabelledGraph
+from plait.graph_data.folder import GraphFolder
 from plait.graph_data.labelled_graph import UNKNOWN, NodeSplit
 from plait.tasks.nodes.config import NodesConfig
 from plait.training.streams import random_generator
@@ -21,7 +22,7 @@ STREAM = 1
 """Of random numbers; the others of a seed are for weights and dropout."""
 
 
-def split_nodes(network: LabelledGraph, how: str, seed: int) -> NodeSplit:
+def split_nodes(network: LabelledGraph | GraphFolder, how: str, seed: int) -> NodeSplit:
     """Split the nodes whose label is known.
 
     Parameters
@@ -75,10 +76,10 @@ def split_nodes(network: LabelledGraph, how: str, seed: int) -> NodeSplit:
     return found
 
 
-def split_of(config: NodesConfig, network: LabelledGraph) -> str:
+def split_of(config: NodesConfig, network: LabelledGraph | GraphFolder) -> str:
     """Return how the nodes are split: "published", "few" or "most"."""
     if config.split != "auto":
         return config.split
     if network.split is not None:
         return "published"
-    return "most" if config.edges else "few"
+    return "most" if config.edges or isinstance(network, GraphFolder) else "few"

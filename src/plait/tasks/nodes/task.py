@@ -1,21 +1,35 @@
 """The nodes task: its data, loss and scores."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from plait.figures import Curve
+from plait.graph_data.folder import GraphFolder
 from plait.graph_data.labelled_graph import UNKNOWN
+from plait.nn.graph import Graph
 from plait.tasks.baseline_report import baseline_scores, list_scores, verdict
 from plait.tasks.nodes.baselines import baselines
 from plait.tasks.nodes.data import count_features, describe_graph, features_of, labelled_graph
 from plait.tasks.nodes.figure import draw_network
 from plait.tasks.nodes.model import NodesModel
+from plait.tasks.nodes.sampling import (
+    SAMPLING,
+    Batch,
+    all_outputs,
+    describe_sampling,
+    outputs,
+    representations,
+    sampler_of,
+)
 from plait.tasks.nodes.scores import score_nodes
 from plait.tasks.nodes.splits import split_nodes, split_of
+from plait.training.streams import random_generator
 from plait.training.task import Carry, Task, count_weights
 
 BASELINES = {"dense": "the same network without the graph", "spread": "spreading labels along the "
@@ -42,13 +56,20 @@ class NodesTask(Task):
         self.splits = split_nodes(network, split_of(self.config, network), self.config.seed)
         assert network.labels is not None
         self.x, self.labels = features_of(network, self.device), network.labels.to(self.device)
-        self.graph = network.graph.to(self.device)
-        self.units_per_step = self.graph.num_nodes
+        self.units_per_step = network.num_nodes
+        self.sampler = sampler_of(self.config, network)
+        if self.sampler is not None:
+            self.units_per_step = min(self.config.batch_size, len(self.splits.train))
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The whole graph, which samples do without."""
+        return self.network.graph.to(self.device)
 
     def facts(self) -> Mapping[str, Any]:
         """Return the model's sizes, and what identifies the graph."""
         return {
-            "nodes": self.network.graph.num_nodes,
+            "nodes": self.network.num_nodes,
             "features": count_features(self.network),
             "classes": list(self.network.classes),
             "sha256": self.network.sha256,
@@ -65,35 +86,45 @@ class NodesTask(Task):
             + (f"; {unknown:,} without a label" if unknown else ""),
             "model": f"{config.operator}, {config.layers} layers, {config.hidden_size} wide, "
             f"{count_weights(self.model):,} parameters",
-            "first layer": self.model.layers[0].explain(self.graph),
+            "first layer": self.model.layers[0].explain(None if self.sampler else self.graph),
+            **describe_sampling(config, "nodes"),
         }
         if not len(self.splits.valid):
             text["validation"] = "none; the weights that do best on the training nodes are kept"
         return text | ({"read": "; ".join(network.notes)} if network.notes else {})
 
-    def batch(self, step: int) -> Tensor:
-        """Return the nodes to train on: all of them in every step."""
-        return self.splits.train
+    def batch(self, step: int) -> Batch:
+        """Return the nodes to train on: all of them, or some with a sample of their neighbours."""
+        if self.sampler is None:
+            return Batch(self.splits.train, None)
+        random = random_generator(self.config.seed, step, SAMPLING)
+        chosen = random.choice(len(self.splits.train), self.units_per_step, replace=False)
+        seeds = self.splits.train[torch.from_numpy(chosen)]
+        return Batch(seeds, self.sampler.sample(seeds, step))
 
     def loss(
-        self, model: NodesModel, batch: Tensor, carry: Carry
+        self, model: NodesModel, batch: Batch, carry: Carry
     ) -> tuple[Tensor, Mapping[str, Tensor], Carry]:
         """Return mean nats per training node plus the penalty, and the share of right answers."""
-        logits, labels = model(self.x, self.graph)[batch], self.labels[batch]
+        logits, labels = outputs(model, self, batch), self.labels[batch.seeds]
         accuracy = (logits.detach().argmax(-1) == labels).float().mean()
         return F.cross_entropy(logits, labels) + model.penalty(), {"accuracy": accuracy}, ()
 
     def validate(self) -> Mapping[str, float]:
         """Return the scores of the validation nodes."""
         nodes = self.splits.valid if len(self.splits.valid) else self.splits.train
-        return score_nodes(self.model(self.x, self.graph), self.labels, nodes)
+        return score_nodes(self.logits(), self.labels, nodes)
+
+    def logits(self) -> Tensor:
+        """Return the logits of all nodes, each from all its neighbours."""
+        return all_outputs(self.model, self)
 
     def own_scores(self) -> Mapping[str, float]:
         """Return the scores of the test nodes."""
-        return score_nodes(self.model(self.x, self.graph), self.labels, self.splits.test)
+        return score_nodes(self.logits(), self.labels, self.splits.test)
 
     def baselines(self) -> Mapping[str, float]:
-        """Return the accuracies of the commonest class, and of spreading labels."""
+        """Return the accuracies of the commonest class, and of spreading labels in memory."""
         return baselines(self.network, self.splits.train, self.splits.test)
 
     def interpret(self, scores: Mapping[str, float]) -> str:
@@ -124,9 +155,11 @@ class NodesTask(Task):
         ]
 
     def draw_tested(self, test: Mapping[str, Any], folder: Path) -> None:
-        """Draw the graph with the mistakes."""
-        h = self.model.represent(self.x, self.graph).to_dense().cpu()
-        logits = self.model(self.x, self.graph).cpu()
+        """Draw the graph with the mistakes, where it is in memory."""
+        if isinstance(self.network, GraphFolder):
+            return
+        h = representations(self.model, self).to_dense().cpu()
+        logits = self.logits().cpu()
         draw_network(
             self.network, self.splits, h, logits, folder / "graph.png", title=self.title(test)
         )
