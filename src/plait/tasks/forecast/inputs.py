@@ -1,6 +1,6 @@
 """What a forecaster is given next to the values: the calendar and covariates of steps to come."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,12 +59,13 @@ def calendar_after(
 
 
 def covariates_after(
-    given: Mapping[str, Any], config: ForecastConfig, nodes: int, scales: Tensor
+    given: Mapping[str, Any] | None, config: ForecastConfig, ids: Sequence[str], scales: Tensor
 ) -> Tensor:
     """Return the covariates of a step and those known of H more, scaled, `[1 + H, 1, N, K]`.
 
     What is missing, or not known ahead, is 0, the mean.
     """
+    nodes, given = len(ids), given or {}
     columns = np.zeros((1 + config.horizon, nodes, len(config.covariate_names)))
     mean, scale = scales.cpu().numpy()
     for k, name in enumerate(config.covariate_names):

@@ -227,10 +227,8 @@ class Forecaster(nn.Module):
         window = torch.cat([window[1:], filled])
         calendar = inputs.calendar_after(time, self.config, self.frequency, self.clock).to(x)
         if self.covariates is not None:
-            given = inputs.covariates_after(
-                covariates or {}, self.config, len(self.ids), self.covariates
-            )
-            places = calendar[:, :, None].expand(-1, -1, len(self.ids), -1)
+            given = inputs.covariates_after(covariates, self.config, self.ids, self.covariates)
+            places = calendar[:, :, None].expand(*given.shape[:3], -1)
             calendar = torch.cat([places, given.to(x)], -1)
         _, new = self.recurrent(
             self._features(filled, calendar[:1], x.isnan() if self.gaps else None),
