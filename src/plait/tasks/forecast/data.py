@@ -9,7 +9,7 @@ import pandas as pd
 from plait.columns import missing_texts
 from plait.data import require_data
 from plait.errors import InputError
-from plait.graph_data.files import read_features
+from plait.graph_data.features import read_features
 from plait.json_files import read_json
 from plait.nn.graph import Graph
 from plait.tasks.forecast.config import ForecastConfig
