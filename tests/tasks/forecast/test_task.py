@@ -345,6 +345,29 @@ def test_nodes_have_features_and_learnt_vectors(capsys, here):
     assert "nodes.csv has no column of features next to 'id'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("given", ["none", "chebyshev"])
+def test_a_graph_is_learnt_and_written_as_edges_that_can_be_given(here, given):
+    options = {**OWN, "operator": "adaptive", "adaptive_given": given, "adaptive_edges": 2}
+    if given == "none":
+        options["graph"] = ""  # none is needed
+    run = plait.train("forecast", out="run", decoder="recurrent", **options)
+    model = plait.load(run)
+    first, second = model.recurrent.operator, model.decoder.operator
+    assert torch.equal(first.sources, second.sources)  # one graph for both
+    fresh = ForecastTask(ForecastConfig(**options), torch.device("cpu")).model
+    assert not torch.equal(first.sources, fresh.recurrent.operator.sources)
+    edges = pd.read_csv("run/learnt.csv")
+    index, weight = first.edges(3)
+    np.testing.assert_allclose(edges["weight"], weight, rtol=1e-6)
+    assert [f"n{k + 1}" for k in index[0].tolist()] == edges["source"].tolist()
+    assert Path("run/learnt.png").stat().st_size > 10_000
+    again = {**OWN, "graph": "run/learnt.csv", "directed": True, "operator": "diffusion"}
+    assert plait.train("forecast", out="again", **again).records("test")
+    table = pd.read_csv(plait.predict(run))
+    assert table["forecast"].notna().all()
+    assert plait.score("run")["rmse"] == pytest.approx(run.records("test")[0]["rmse"], rel=1e-6)
+
+
 def driven(here: Path, steps: int = 400) -> pd.DataFrame:
     """Write a long table whose values follow rain at once, and an event a step before it is due."""
     random = np.random.default_rng(0)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from plait.errors import InputError
-from plait.nn.registry import cell_names, operator_names
+from plait.nn.registry import GraphOptions, cell_names, load, operator_names
 from plait.tasks.graph_config import GraphConfig
 from plait.training.config import option
 
@@ -27,6 +27,7 @@ class ForecastConfig(GraphConfig):
     architecture: ClassVar[Sequence[str]] = (
         "cell", "operator", "k", "heads", "hidden_size", "layers", "history", "horizon", "decoder",
         "skip", "quantiles", "calendar", "node_embedding",
+        "adaptive_edges", "adaptive_size", "adaptive_given",
         "covariates", "known",
     )  # fmt: skip
     paths: ClassVar[Sequence[str]] = ("data", "graph", "nodes")
@@ -111,11 +112,24 @@ class ForecastConfig(GraphConfig):
     cell: str = option("gru", cell_names())
     operator: str = option(
         "chebyshev",
-        "How a node aggregates its neighbours; dense: not at all.",
-        choices=operator_names,
+        "How a node aggregates its neighbours; dense: not at all; adaptive: over a graph that is "
+        "learnt.",
+        choices=lambda: (*operator_names(), "adaptive"),
+    )
+    adaptive_edges: int = option(
+        20, "Edges into each node of a learnt graph; 0: from all nodes.", least=0
+    )
+    adaptive_size: int = option(
+        10, "Numbers of a node's vectors that a graph is learnt from.", least=1, below=2**20
+    )
+    adaptive_given: Literal["none", "gcn", "chebyshev", "diffusion"] = option(
+        "none", "The operator over the given graph next to a learnt one; none: that alone."
     )
     k: int = option(
-        3, "Terms of a Chebyshev filter, or of diffusion in each direction.", least=1, below=1001
+        3,
+        "Terms of a Chebyshev filter, of diffusion in each direction, or powers of a learnt graph.",
+        least=1,
+        below=1001,
     )
     node_embedding: int = option(
         0,
@@ -188,6 +202,23 @@ class ForecastConfig(GraphConfig):
                 f"{self.quantiles!r}"
             )
         return found
+
+    @property
+    def over_graph(self) -> str:
+        """The operator over the given graph; dense: none is used."""
+        if self.operator != "adaptive":
+            return self.operator
+        return "dense" if self.adaptive_given == "none" else self.adaptive_given
+
+    def make_operator(self, nodes: int) -> Any:
+        """Make the operator of a layer over so many nodes."""
+        if self.operator != "adaptive":
+            return self.graph_options.make()
+        given = None
+        if self.adaptive_given != "none":
+            given = GraphOptions(self.adaptive_given, self.k).make()
+        largest = min(self.adaptive_edges, nodes)
+        return load("plait.nn.adaptive:Adaptive")(nodes, self.k, self.adaptive_size, largest, given)
 
     @property
     def known_names(self) -> tuple[str, ...]:

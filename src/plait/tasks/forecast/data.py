@@ -147,7 +147,7 @@ def _joined(config: ForecastConfig, series: Series, splits: TimeSplits) -> Joine
         if config.neighbours >= N:
             raise InputError(f"--neighbours {config.neighbours} must be less than the {N} nodes")
         joined = correlated(training, config.neighbours, config.threshold)
-        if joined.graph.num_edges == 0 and config.operator != "dense":
+        if joined.graph.num_edges == 0 and config.over_graph != "dense":
             raise InputError(
                 f"no two nodes of {series.source} have a correlation above --threshold "
                 f"{config.threshold:g}; lower it, or take --operator dense"
@@ -163,11 +163,11 @@ def _joined(config: ForecastConfig, series: Series, splits: TimeSplits) -> Joine
             columns,
             config.encoding,
         )
-    if config.operator == "dense":
+    if config.over_graph == "dense":
         return Joined(Graph([], num_nodes=N), "none")
     raise InputError(
         f"{series.source} has no graph, which says what is connected: give --graph "
-        "FILE or --graph correlation, or --operator dense"
+        "FILE or --graph correlation, or --operator dense or adaptive"
     )
 
 

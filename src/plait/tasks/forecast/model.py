@@ -71,7 +71,7 @@ class Forecaster(nn.Module):
         C = places + K + static + config.node_embedding
         direct = config.decoder == "direct"
         options: dict[str, Any] = {
-            "operator": config.graph_options.make(),
+            "operator": config.make_operator(len(self.ids)),
             "layers": config.layers,
             "dropout": config.dropout if config.layers > 1 else 0.0,
         }
@@ -305,6 +305,11 @@ class Forecaster(nn.Module):
             if truth is not None and teach > 0 and float(torch.rand(())) < teach:
                 given = torch.where(truth[k].isnan(), given, truth[k])
         return torch.stack(answers)
+
+    def learnt_edges(self, most: int) -> tuple[Tensor, Tensor]:
+        """Return the strongest edges into each node of a learnt graph; see `Adaptive.edges`."""
+        operator: Any = self.recurrent.operator
+        return operator.edges(most)
 
     @staticmethod
     def _forget_graph(model: Any, _: Any) -> None:

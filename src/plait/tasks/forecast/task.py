@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -14,7 +15,7 @@ from plait.errors import InputError
 from plait.figures import Curve
 from plait.tasks.forecast.baselines import baselines
 from plait.tasks.forecast.data import read_data
-from plait.tasks.forecast.figure import draw_forecasts, draw_nodes
+from plait.tasks.forecast.figure import LEARNT, draw_forecasts, draw_learnt, draw_nodes
 from plait.tasks.forecast.loss import pointwise, sampling
 from plait.tasks.forecast.model import Forecaster
 from plait.tasks.forecast.scores import Errors, Forecasts, above, gain, quantile_scores, table
@@ -88,9 +89,12 @@ class ForecastTask(Task):
     def load_pretrained(self, model: Forecaster) -> None:
         """Take over the weights of a model trained before, on another graph perhaps."""
         own, other = dict(self.model.named_parameters()), dict(model.named_parameters())
-        if self.config.node_embedding and model.ids != self.model.ids:
+        config = self.config
+        learnt = config.node_embedding or config.operator == "adaptive"
+        if learnt and model.ids != self.model.ids:
             raise InputError(
-                "that run has learnt vectors of other nodes; train with --node-embedding 0, or anew"
+                "that run has learnt vectors of other nodes; train with --node-embedding 0 and "
+                "another operator than adaptive, or anew"
             )
         if self.data.static is not None and (
             model.static is None or model.static.shape[1] != self.data.static.shape[1]
@@ -117,7 +121,7 @@ class ForecastTask(Task):
             "series": f"{series.source}: {T:,} steps × {N:,} nodes{step}{gaps}",
             **({"columns": series.columns} if series.columns else {}),
             **({"read": "; ".join(series.notes)} if series.notes else {}),
-            "graph": edges if config.operator != "dense" else "none is used",
+            "graph": edges if config.over_graph != "dense" else "none is used",
             **({"nodes": "; ".join(self.data.static_notes)} if config.nodes else {}),
             "parts": f"{splits.valid - splits.history:,}, {splits.test - splits.valid:,}, "
             f"{splits.end - splits.test:,} steps to train, validate, test",
@@ -282,6 +286,12 @@ class ForecastTask(Task):
         """Draw forecasts of the test part, and every node's error."""
         draw_forecasts(self.tested, self.data.series, folder / "forecasts.png")
         draw_nodes(self.tested, self.data, folder / "nodes.png")
+        if self.config.operator == "adaptive":
+            index, weight = (part.cpu().numpy() for part in self.model.learnt_edges(LEARNT))
+            draw_learnt(self.data, index, weight, folder / "learnt.png")
+            names = np.array(self.data.series.ids, dtype=object)[index]
+            columns = {"source": names[0], "target": names[1], "weight": weight}
+            pd.DataFrame(columns).to_csv(folder / "learnt.csv", index=False)
 
     def _scores(self, forecasts: Forecasts) -> tuple[dict[str, float], Errors]:
         errors = Errors.of(forecasts.middle, forecasts.truth)
