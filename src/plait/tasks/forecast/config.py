@@ -27,7 +27,7 @@ class ForecastConfig(GraphConfig):
     architecture: ClassVar[Sequence[str]] = (
         "cell", "operator", "k", "heads", "hidden_size", "layers", "history", "horizon", "decoder",
         "skip", "quantiles", "calendar", "node_embedding",
-        "adaptive_edges", "adaptive_size", "adaptive_given",
+        "adaptive_edges", "adaptive_size", "adaptive_given", "coverage",
         "covariates", "known",
     )  # fmt: skip
     paths: ClassVar[Sequence[str]] = ("data", "graph", "nodes")
@@ -161,6 +161,12 @@ class ForecastConfig(GraphConfig):
     quantiles: str = option(
         "", "Forecast these quantiles, such as 0.1,0.5,0.9. Default: one number, by --error."
     )
+    coverage: float = option(
+        0.0,
+        "Write bands that shall hold this share of the values, such as 0.9: conformal ones, from "
+        "errors on the validation part. 0: none.",
+        least=0, below=1,
+    )  # fmt: skip
     error: Literal["absolute", "huber", "squared"] = option(
         "squared", "Loss where one number is forecast."
     )

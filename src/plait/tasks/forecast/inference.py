@@ -12,6 +12,7 @@ from torch import Tensor
 
 from plait.errors import InputError
 from plait.news import remark
+from plait.tasks.forecast.bands import bands
 from plait.tasks.forecast.config import ForecastConfig
 from plait.tasks.forecast.data import NAMED, own_series, read_data
 from plait.tasks.forecast.inputs import carried_forward
@@ -52,6 +53,7 @@ def predict_forecast(
     DataFrame
         A row for each step ahead and node: `time` (without times `step`, 1 the first after the
         data), `id`, `forecast` (with quantiles the median, and a column for each, such as `q0.1`),
+        with --coverage the ends of the band, `low` and `high`,
         and `missing`: how many of the node's values in the input were missing, so that the
         last one before stood in.
 
@@ -84,6 +86,10 @@ def predict_forecast(
     middle = answer[..., levels.index(0.5)] if levels else answer
     columns["forecast"] = middle.reshape(-1)
     columns |= {f"q{level:g}": answer[..., k].reshape(-1) for k, level in enumerate(levels)}
+    if model.margin is not None:
+        margin = (model.margin * model.scale).cpu().numpy()
+        low, high = bands(answer, levels, margin)
+        columns |= {"low": low.reshape(-1), "high": high.reshape(-1)}
     columns["missing"] = np.tile(np.isnan(recent.values).sum(0), H)
     return pd.DataFrame(columns)
 

@@ -97,6 +97,9 @@ class Forecaster(nn.Module):
         self.covariates: Tensor | None
         scales = torch.tensor([[0.0] * K, [1.0] * K], dtype=torch.float64)
         self.register_buffer("covariates", scales if K else None)
+        self.margin: Tensor | None  # of the bands, scaled
+        margin = torch.full((config.horizon, N), torch.inf, dtype=torch.float64)
+        self.register_buffer("margin", margin if config.coverage else None)
         self.static: Tensor | None
         self.register_buffer("static", torch.zeros(N, static) if static else None)
         self.register_buffer("mean", torch.zeros(N, dtype=torch.float64))

@@ -13,12 +13,19 @@ from torch import Tensor
 
 from plait.errors import InputError
 from plait.figures import Curve
+from plait.tasks.forecast.bands import bands, ends, margins, outside
 from plait.tasks.forecast.baselines import baselines
 from plait.tasks.forecast.data import read_data
 from plait.tasks.forecast.figure import LEARNT, draw_forecasts, draw_learnt, draw_nodes
 from plait.tasks.forecast.loss import pointwise, sampling
 from plait.tasks.forecast.model import Forecaster
-from plait.tasks.forecast.scores import Errors, Forecasts, above, gain, quantile_scores, table
+from plait.tasks.forecast.report import in_words
+from plait.tasks.forecast.scores import (
+    Errors,
+    Forecasts,
+    band_scores,
+    quantile_scores,
+)
 from plait.tasks.forecast.series import Series, season_of
 from plait.tasks.forecast.splits import TimeSplits
 from plait.tasks.forecast.windows import (
@@ -157,9 +164,14 @@ class ForecastTask(Task):
         return error, {}, ()
 
     def validate(self) -> Mapping[str, float]:
-        """Return loss and errors over the validation part."""
+        """Return loss and errors over the validation part, which the bands are fitted to."""
         values, splits = self.data.series.values, self.splits
-        return self._scores(self.forecasts(self.windows, values, splits.valid, splits.test))[0]
+        found = self.forecasts(self.windows, values, splits.valid, splits.test)
+        if self.model.margin is not None:
+            low, _, high = ends(found.values, found.levels)
+            scores = outside(found.truth, low, high) / self.scale
+            self.model.margin.copy_(torch.from_numpy(margins(scores, self.config.coverage)))
+        return self._scores(found)[0]
 
     def own_scores(self) -> dict[str, Any]:
         """Return loss and errors over the test part."""
@@ -218,6 +230,7 @@ class ForecastTask(Task):
     ) -> dict[str, Any]:
         """Score forecasts, and the baselines' that begin at `first` in the series."""
         scores, errors = self._scores(forecasts)
+        scores |= self._band_scores(forecasts)
         plain = {
             name: Errors.of(values, forecasts.truth)
             for name, values in baselines(
@@ -249,25 +262,7 @@ class ForecastTask(Task):
 
     def interpret(self, scores: Mapping[str, Any]) -> str:
         """Return the errors next to the baselines', and which is smaller."""
-        records = scores["table"]
-        plain = {n: r for n, r in records.items() if n not in ("network", "best possible")}
-        name = min(plain, key=lambda n: plain[n]["rmse_to"][-1])
-        ours, theirs = scores["rmse"], plain[name]["rmse_to"][-1]
-        who = f"RMSE over all steps {ours:.4g}; the best without a network, {name!r}, {theirs:.4g}"
-        text = f"{table(records, self.config.shown)}\n{who}: {gain(ours, theirs)}"
-        if "zeros" in scores:
-            text += f"\nMAPE leaves out {scores['zeros']:,} measurements of 0"
-        if "coverage" in scores:
-            text += (
-                f"\n{scores['coverage']:.1%} of the values lie between the outer quantiles, of "
-                f"{scores['coverage_wanted']:.0%} wanted"
-            )
-        if "best_rmse" in scores:
-            text += (
-                f"\nthe best possible forecast has {scores['best_rmse']:.4g} on these steps: the "
-                f"network is {above(ours, scores['best_rmse'])} above it"
-            )
-        return text
+        return in_words(scores, self.config)
 
     def title(self, test: Mapping[str, Any] | None) -> str:
         """Return series, cell, operator and sizes."""
@@ -305,6 +300,14 @@ class ForecastTask(Task):
         if forecasts.levels:
             scores |= quantile_scores(forecasts.values, forecasts.truth, forecasts.levels)
         return scores, errors
+
+    def _band_scores(self, forecasts: Forecasts) -> dict[str, float]:
+        """Score the bands; none where none are fitted."""
+        if self.model.margin is None:
+            return {}
+        margin = self.model.margin.cpu().numpy() * self.scale
+        low, high = bands(forecasts.values, forecasts.levels, margin)
+        return band_scores(low, high, forecasts.truth, self.config.coverage)
 
     def _best_possible(self, first: np.ndarray) -> np.ndarray:
         waves = self.data.waves
