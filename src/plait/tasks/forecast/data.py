@@ -1,6 +1,6 @@
 """What a forecast is learnt from: a series, its graph, and which steps are for what."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,12 @@ class Measured:
     waves: Waves | None = None
     static: np.ndarray | None = None
     static_notes: tuple[str, ...] = ()
+
+    def cut(self, splits: TimeSplits) -> "Measured":
+        """Return what was measured before the end of other splits."""
+        return replace(
+            self, series=self.series.rows(slice(0, splits.end)), splits=splits, waves=None
+        )
 
     @property
     def training(self) -> np.ndarray:

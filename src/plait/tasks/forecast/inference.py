@@ -12,6 +12,8 @@ from torch import Tensor
 
 from plait.errors import InputError
 from plait.news import remark
+from plait.tasks.forecast.backtest import backtest as backtest_folds
+from plait.tasks.forecast.backtest import summary
 from plait.tasks.forecast.bands import bands
 from plait.tasks.forecast.config import ForecastConfig
 from plait.tasks.forecast.data import NAMED, own_series, read_data
@@ -21,6 +23,7 @@ from plait.tasks.forecast.scores import METRICS
 from plait.tasks.forecast.series import Series, following, listed, same_ids
 from plait.tasks.forecast.task import ForecastTask
 from plait.tasks.forecast.windows import windows_of
+from plait.training.files import write_aside
 
 PROBED = 32
 """Windows on which `plait inspect` tries a network."""
@@ -154,6 +157,9 @@ def score_forecast(
     data: str | None = None,
     *,
     encoding: str | None = None,
+    backtest: int = 0,
+    refit: bool = False,
+    table: str | None = None,
 ) -> dict[str, Any]:
     """Score a model for `plait score`, and what forecasts without a model.
 
@@ -168,6 +174,13 @@ def score_forecast(
         None: the run's own test part.
     encoding : str
         Of `data`. None: that of the run's own table.
+    backtest : int
+        Folds of the test part, each forecast with baselines fitted on all before it
+        (`plait.tasks.forecast.backtest`); 0: none.
+    refit : bool
+        Whether a back-test also trains the network anew for each fold.
+    table : str
+        A new file for the errors of every fold, method, node and step ahead, as CSV.
 
     Returns
     -------
@@ -179,7 +192,13 @@ def score_forecast(
     InputError
         For data that cannot be read or is too short, or training data that is gone or has changed.
     """
+    if not backtest and (refit or table):
+        raise InputError("--refit and --table belong to --backtest FOLDS; give that too")
+    if backtest and data is not None:
+        raise InputError("--backtest is of the run's own test part; leave --data out")
     task = ForecastTask.restore(model, config, facts)
+    if backtest:
+        return _backtest(task, backtest, refit, table)
     other = None if data is None else _recent(model, config, facts, data, encoding)
     scores = dict(task.test() if other is None else task.score_other(other))
     records = scores.pop("table")
@@ -191,6 +210,21 @@ def score_forecast(
         label = name.replace(", ", "_with_").replace(" ", "_")
         scores |= {f"{label}_{m}": record[f"{m}_to"][-1] for m in ("mae", "rmse")}
     return scores
+
+
+def _backtest(task: ForecastTask, folds: int, refit: bool, table: str | None) -> dict[str, Any]:
+    """Test from rolling origins, and write the table."""
+    if table is not None and Path(table).exists():
+        raise InputError(f"--table {table} exists already; name a new file")
+    if table is not None and not Path(table).parent.is_dir():
+        raise InputError(f"--table {table}: {Path(table).parent} is no folder; name one that is")
+    found = backtest_folds(task, folds, refit)
+    if table is not None:
+        found["mae"] = found["absolute"] / found["count"].where(found["count"] > 0)
+        found["rmse"] = (found["squared"] / found["count"].where(found["count"] > 0)) ** 0.5
+        text = found.drop(columns=["absolute", "squared"]).to_csv(index=False)
+        write_aside(Path(table), text.encode())
+    return summary(found)
 
 
 def probe(

@@ -50,6 +50,7 @@ class ForecastTask(Task):
     name: ClassVar[str] = "forecast"
     model_class: ClassVar[type[Forecaster]] = Forecaster
     unit: str = "windows"
+    cut_to: ClassVar[TimeSplits | None] = None  # of a fold of a back-test, which ends there
 
     def read_data(self, known: Mapping[str, Any]) -> None:
         """Read the series and its graph, and split the steps."""
@@ -57,6 +58,8 @@ class ForecastTask(Task):
         measured = read_data(config)
         if known and "clock" not in known:  # a run of version 0.1.0
             measured = replace(measured, series=measured.series.by_clock(known))
+        if self.cut_to is not None:
+            measured = measured.cut(self.cut_to)
         self.data, series = measured, measured.series
         self.source, self.splits = series.source, measured.splits
         self.mean, self.scale = scaling(measured.training, config.scale, series)
