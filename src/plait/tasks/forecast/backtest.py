@@ -103,7 +103,7 @@ def _errors(
     })  # fmt: skip
 
 
-def summary(table: pd.DataFrame) -> dict[str, Any]:
+def summary(table: Any) -> dict[str, Any]:
     """Return each method's errors over all folds, its worst fold, and where it is the best.
 
     Returns
@@ -136,7 +136,7 @@ def summary(table: pd.DataFrame) -> dict[str, Any]:
     return found
 
 
-def _rmse(table: pd.DataFrame, by: str) -> Any:
+def _rmse(table: Any, by: str) -> Any:
     """Return root mean squared errors, a row for each value of a column, a column for a method."""
     methods = list(dict.fromkeys(table["method"]))
     sums: Any = table.groupby([by, "method"], sort=False)[["count", "squared"]].sum()

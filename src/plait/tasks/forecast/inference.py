@@ -218,7 +218,7 @@ def _backtest(task: ForecastTask, folds: int, refit: bool, table: str | None) ->
         raise InputError(f"--table {table} exists already; name a new file")
     if table is not None and not Path(table).parent.is_dir():
         raise InputError(f"--table {table}: {Path(table).parent} is no folder; name one that is")
-    found = backtest_folds(task, folds, refit)
+    found: Any = backtest_folds(task, folds, refit)
     if table is not None:
         found["mae"] = found["absolute"] / found["count"].where(found["count"] > 0)
         found["rmse"] = (found["squared"] / found["count"].where(found["count"] > 0)) ** 0.5
