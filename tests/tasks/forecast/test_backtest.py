@@ -50,7 +50,7 @@ def test_folds_are_the_test_part_and_baselines_know_what_is_before_each():
     for fold, begin in ((1, 63), (3, 83)):
         splits = TimeSplits(3, own.splits.valid, begin, begin + 10)
         first = np.arange(begin, begin + 10)
-        network = own.forecasts(own.windows, own.data.series.values, begin, begin + 10)
+        network = own.forecasts(own.windows, own.data.series, begin, begin + 10)
         expected = dict(baselines(
             own.data.series, own.data.joined.graph, splits, first, horizon=2, season=own.season,
             mean=own.mean, scale=own.scale,

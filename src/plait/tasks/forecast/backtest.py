@@ -66,7 +66,7 @@ def backtest(task: ForecastTask, folds: int, refit: bool = False) -> pd.DataFram
 
 
 def _forecast(task: ForecastTask, cut: TimeSplits) -> Forecasts:
-    return task.forecasts(task.windows, task.data.series.values, cut.test, cut.end)
+    return task.forecasts(task.windows, task.data.series, cut.test, cut.end)
 
 
 def _refitted(task: ForecastTask, cut: TimeSplits) -> Forecasts:

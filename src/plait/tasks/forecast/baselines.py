@@ -65,7 +65,7 @@ def baselines(
     if season:
         back = -(-(np.arange(H)[:, None] + 1) // season) * season  # seasons back to what is past
         yield "seasonal value", filled[np.maximum(ahead - back, 0)]
-    means = _historical(series.values[: splits.test], season, T + H)
+    means = historical_mean(series.values[: splits.test], season, T + H)
     yield "historical mean", means[ahead]
     x = (filled - mean) / scale
     y = (series.values - mean) / scale
@@ -91,7 +91,7 @@ def _carried(values: np.ndarray, mean: np.ndarray) -> np.ndarray:
     return filled
 
 
-def _historical(past: np.ndarray, season: int, steps: int) -> np.ndarray:
+def historical_mean(past: np.ndarray, season: int, steps: int) -> np.ndarray:
     """Mean at every place in the season, for so many steps, `[steps, N]`."""
     overall = np.nanmean(past, axis=0)
     if not season:

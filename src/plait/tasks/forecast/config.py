@@ -27,7 +27,7 @@ class ForecastConfig(GraphConfig):
     architecture: ClassVar[Sequence[str]] = (
         "cell", "operator", "k", "heads", "hidden_size", "layers", "history", "horizon", "decoder",
         "skip", "quantiles", "calendar", "node_embedding",
-        "adaptive_edges", "adaptive_size", "adaptive_given", "coverage",
+        "adaptive_edges", "adaptive_size", "adaptive_given", "coverage", "seasonal",
         "covariates", "known",
     )  # fmt: skip
     paths: ClassVar[Sequence[str]] = ("data", "graph", "nodes")
@@ -98,6 +98,11 @@ class ForecastConfig(GraphConfig):
     )
     season: int = option(
         0, "Steps of a season, for the baselines. 0: of the times' day, week or year.", least=0
+    )
+    seasonal: bool = option(
+        False,
+        "Forecast what differs from each node's mean at the place in the season, which is added "
+        "again; takes times.",
     )
     history: int = option(12, "Input steps before a forecast.", least=1)
     horizon: int = option(12, "Steps that are forecast.", least=1)

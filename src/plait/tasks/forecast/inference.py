@@ -75,12 +75,17 @@ def predict_forecast(
         to_come = following(recent.times, model.frequency, H)
     _require_known(recent, config)
     covariates = None if model.covariates is None else model.covariates.cpu().numpy()
+    profile = model.profile
     windows = windows_of(
-        config, recent, model.mean.cpu().numpy(), model.scale.cpu().numpy(),
-        model.output.weight.device, model.frequency, covariates,
+        config, recent if profile is None else profile.removed(recent),
+        model.mean.cpu().numpy(), model.scale.cpu().numpy(), model.output.weight.device,
+        model.frequency, covariates,
     )  # fmt: skip
     window = windows.at(torch.tensor([P]), P)
-    answer = model.unscaled(model(window.x, window.calendar))[:, 0]  # [H, N, (Q)]
+    answer = model.unscaled(model(window.x, window.calendar))  # [H, 1, N, (Q)]
+    if profile is not None:
+        answer += profile.ahead_of(recent, np.array([P]), answer)
+    answer = answer[:, 0]
     columns: dict[str, Any] = {
         "step" if recent.times is None else "time": pd.Index(to_come).repeat(len(model.ids)),
         "id": np.tile(np.array(model.ids, dtype=object), H),

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from plait.errors import InputError
 from plait.tasks.forecast.config import ForecastConfig
+from plait.tasks.forecast.profile import Profile
 from plait.tasks.forecast.steps import following
 from plait.tasks.forecast.windows import calendar_of
 
@@ -48,14 +49,30 @@ def calendar_after(
     kind, steps = config.calendar, 1 + config.horizon
     if kind == "none":
         return torch.zeros(steps, 1, 0)
+    times = _times_after(time, f"--calendar {kind}", frequency, clock, steps)
+    return torch.from_numpy(calendar_of(times, steps, kind))[:, None]
+
+
+def profile_after(
+    time: Any, profile: Profile | None, config: ForecastConfig, clock: str | None
+) -> np.ndarray:
+    """Return the seasonal profile of a time and the H steps after it, `[1 + H, N]`; else zeros."""
+    steps = 1 + config.horizon
+    if profile is None:
+        return np.zeros((steps, 1))
+    return profile.at(_times_after(time, "--seasonal", profile.frequency, clock, steps))
+
+
+def _times_after(
+    time: Any, option: str, frequency: str | None, clock: str | None, steps: int
+) -> pd.DatetimeIndex:
     if time is None:
-        raise InputError(f"the network was trained with --calendar {kind}: give the time")
+        raise InputError(f"the network was trained with {option}: give the time")
     assert frequency is not None
     now = pd.DatetimeIndex([time])
     if now.tz is not None and clock is not None:
         now = now.tz_convert(clock)
-    times = pd.DatetimeIndex([*now, *following(now, frequency, steps - 1)])
-    return torch.from_numpy(calendar_of(times, steps, kind))[:, None]
+    return pd.DatetimeIndex([*now, *following(now, frequency, steps - 1)])
 
 
 def covariates_after(

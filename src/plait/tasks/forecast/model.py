@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,6 +14,7 @@ from plait.nn.recurrent import Recurrent
 from plait.nn.registry import cell_named
 from plait.tasks.forecast import inputs
 from plait.tasks.forecast.config import ForecastConfig
+from plait.tasks.forecast.profile import Profile
 from plait.tasks.forecast.windows import CALENDAR
 
 
@@ -62,6 +64,8 @@ class Forecaster(nn.Module):
         frequency: str | None = None,
         clock: str | None = None,
         static: int = 0,
+        season: int = 0,
+        season_start: str = "",
     ) -> None:
         super().__init__()
         self.config, self.ids, self.gaps = config, tuple(ids), gaps
@@ -97,6 +101,10 @@ class Forecaster(nn.Module):
         self.covariates: Tensor | None
         scales = torch.tensor([[0.0] * K, [1.0] * K], dtype=torch.float64)
         self.register_buffer("covariates", scales if K else None)
+        self.season_start = season_start
+        self.seasonal: Tensor | None  # the values of `profile`
+        seasonal = torch.zeros(season, N, dtype=torch.float64)
+        self.register_buffer("seasonal", seasonal if season else None)
         self.margin: Tensor | None  # of the bands, scaled
         margin = torch.full((config.horizon, N), torch.inf, dtype=torch.float64)
         self.register_buffer("margin", margin if config.coverage else None)
@@ -112,9 +120,10 @@ class Forecaster(nn.Module):
     @classmethod
     def from_facts(cls, config: ForecastConfig, facts: Mapping[str, Any]) -> Self:
         """Rebuild the model that a run folder describes, without its weights."""
+        later = ("clock", "static", "season", "season_start")
         return cls(
             config, facts["ids"], facts["edges"], gaps=facts["gaps"],
-            frequency=facts["frequency"], clock=facts.get("clock"), static=facts.get("static", 0),
+            frequency=facts["frequency"], **{name: facts[name] for name in later if name in facts},
         )  # fmt: skip
 
     def place(
@@ -124,11 +133,14 @@ class Forecaster(nn.Module):
         scale: np.ndarray,
         static: np.ndarray | None = None,
         covariates: np.ndarray | None = None,
+        profile: Profile | None = None,
     ) -> None:
         """Set the graph, the scale, and what covariates are scaled by, `[2, K]`.
 
         `static [N, S]` are the nodes' features that do not change.
         """
+        if profile is not None:
+            self.seasonal = torch.from_numpy(profile.values)
         if covariates is not None and covariates.size:
             self.covariates = torch.from_numpy(covariates)
         if static is not None:
@@ -136,6 +148,14 @@ class Forecaster(nn.Module):
         self.edge_index, self.edge_weight = graph.edge_index, graph.edge_weight.float()
         self.mean, self.scale = torch.from_numpy(mean), torch.from_numpy(scale)
         self._graph = None
+
+    @property
+    def profile(self) -> Profile | None:
+        """The seasonal profile, to which forecasts are added; None without --seasonal."""
+        if self.seasonal is None or self.frequency is None:
+            return None
+        start = pd.Timestamp(self.season_start)
+        return Profile(self.seasonal.cpu().numpy(), start, self.frequency)
 
     @property
     def graph(self) -> Graph:
@@ -221,6 +241,8 @@ class Forecaster(nn.Module):
         values = torch.as_tensor(np.asarray(observation, dtype=np.float64), device=self.mean.device)
         if values.shape != self.mean.shape:
             raise ValueError(f"an observation has {len(self.ids)} numbers, not {values.shape}")
+        profile = inputs.profile_after(time, self.profile, self.config, self.clock)  # [1 + H, N]
+        values = values - torch.from_numpy(profile[0]).to(values)
         x = ((values - self.mean) / self.scale).to(self.output.weight.dtype)[
             None, None
         ]  # [1, 1, N]
@@ -238,7 +260,9 @@ class Forecaster(nn.Module):
             None if state is None else _state(state.states), graph=self.graph,
         )  # fmt: skip
         answer = self._answer(_tuple(new), window, calendar[1:], None, 0.0)
-        return self.unscaled(answer)[:, 0], Streamed(_tuple(new), window)
+        found = self.unscaled(answer)[:, 0]
+        ahead = profile[1:, :, None] if self.config.levels else profile[1:]
+        return found + ahead, Streamed(_tuple(new), window)
 
     def unscaled(self, answer: Tensor) -> np.ndarray:
         """Bring forecasts `[H, B, N, (Q)]` into the units of the data, in float64."""

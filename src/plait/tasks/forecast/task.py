@@ -19,7 +19,8 @@ from plait.tasks.forecast.data import read_data
 from plait.tasks.forecast.figure import LEARNT, draw_forecasts, draw_learnt, draw_nodes
 from plait.tasks.forecast.loss import pointwise, sampling
 from plait.tasks.forecast.model import Forecaster
-from plait.tasks.forecast.report import in_words
+from plait.tasks.forecast.profile import Profile
+from plait.tasks.forecast.report import in_words, summary_of
 from plait.tasks.forecast.scores import (
     Errors,
     Forecasts,
@@ -38,7 +39,7 @@ from plait.tasks.forecast.windows import (
 )
 from plait.times import clock_of
 from plait.training.streams import random_generator
-from plait.training.task import Carry, Task, count_weights
+from plait.training.task import Carry, Task
 
 SCORED = 64
 """Windows that are forecast at a time where nothing is learnt."""
@@ -62,20 +63,25 @@ class ForecastTask(Task):
             measured = measured.cut(self.cut_to)
         self.data, series = measured, measured.series
         self.source, self.splits = series.source, measured.splits
-        self.mean, self.scale = scaling(measured.training, config.scale, series)
+        self.season = config.season or season_of(series.times)
+        self.profile = None
+        if config.seasonal:
+            self.profile = Profile.of(series, self.splits.valid, self.season)
+            series = self.profile.removed(series)
+        self.mean, self.scale = scaling(series.values[: self.splits.valid], config.scale, series)
         self.covariates = covariate_scaling(series, config.covariate_names, self.splits.valid)
         self.windows = windows_of(
             config, series, self.mean, self.scale, self.device, covariates=self.covariates
         )
-        self.season = config.season or season_of(series.times)
         self.units_per_step = config.batch_size
 
     def make_model(self) -> Forecaster:
         """Make the model and try it once, which refuses a graph that the operator cannot use."""
         model = super().make_model()
         model.place(
-            self.data.joined.graph, self.mean, self.scale, self.data.static, self.covariates
-        )
+            self.data.joined.graph, self.mean, self.scale, self.data.static, self.covariates,
+            self.profile,
+        )  # fmt: skip
         model.to(self.device)
         first = torch.tensor([self.config.history])
         window = self.windows.at(first, self.config.history + 1)
@@ -93,6 +99,7 @@ class ForecastTask(Task):
             "frequency": series.frequency,
             "clock": None if series.times is None else clock_of(series.times),
             "sha256": series.sha256,
+            **({} if self.profile is None else self.profile.facts()),
             **({} if self.data.static is None else {"static": self.data.static.shape[1]}),
         }
 
@@ -118,34 +125,7 @@ class ForecastTask(Task):
 
     def summary(self) -> dict[str, str]:
         """Return what a user wants to know before training starts."""
-        config, series, splits = self.config, self.data.series, self.splits
-        T, N = series.values.shape
-        missing = np.isnan(series.values).mean()
-        step = f", a step {series.frequency}" if series.frequency else ""
-        gaps = (
-            f"; {missing:.2%} missing, filled with the last value, never scored" if missing else ""
-        )
-        joined = self.data.joined
-        edges = f"{joined.graph.num_edges:,} edges; {joined.source}"
-        text = {
-            "series": f"{series.source}: {T:,} steps × {N:,} nodes{step}{gaps}",
-            **({"columns": series.columns} if series.columns else {}),
-            **({"read": "; ".join(series.notes)} if series.notes else {}),
-            "graph": edges if config.over_graph != "dense" else "none is used",
-            **({"nodes": "; ".join(self.data.static_notes)} if config.nodes else {}),
-            "parts": f"{splits.valid - splits.history:,}, {splits.test - splits.valid:,}, "
-            f"{splits.end - splits.test:,} steps to train, validate, test",
-            "season": f"{self.season} steps" if self.season else "none known; --season",
-            "model": f"{config.cell} × {self.model.recurrent.operator!r}, {config.layers} × "
-            f"{config.hidden_size}, {count_weights(self.model):,} parameters",
-            "kernels": self.model.recurrent.kernel(),
-        }
-        if self.data.waves is not None:
-            best = self.data.waves.best_errors(config.history, config.horizon)
-            shown = ", ".join(f"{best[h - 1]:.4f}" for h in config.shown)
-            steps = ", ".join(map(str, config.shown))
-            text["best possible"] = f"RMSE {shown} at steps {steps}"
-        return text
+        return summary_of(self)
 
     def batch(self, step: int) -> tuple[Window, float]:
         """Draw windows of the training part; with them how often the decoder is fed the truth."""
@@ -168,8 +148,8 @@ class ForecastTask(Task):
 
     def validate(self) -> Mapping[str, float]:
         """Return loss and errors over the validation part, which the bands are fitted to."""
-        values, splits = self.data.series.values, self.splits
-        found = self.forecasts(self.windows, values, splits.valid, splits.test)
+        splits = self.splits
+        found = self.forecasts(self.windows, self.data.series, splits.valid, splits.test)
         if self.model.margin is not None:
             low, _, high = ends(found.values, found.levels)
             scores = outside(found.truth, low, high) / self.scale
@@ -197,13 +177,14 @@ class ForecastTask(Task):
     def tested(self) -> Forecasts:
         """Forecasts of the test part, with the weights that the model has when first asked for."""
         splits = self.splits
-        return self.forecasts(self.windows, self.data.series.values, splits.test, splits.end)
+        return self.forecasts(self.windows, self.data.series, splits.test, splits.end)
 
     def score_other(self, other: Series) -> dict[str, Any]:
         """Score all of another series of the same nodes, after the first `history` steps."""
         begin, steps = self.splits.test, len(other.values)
+        plain = other if self.profile is None else self.profile.removed(other)
         windows = windows_of(
-            self.config, other, self.mean, self.scale, self.device, self.data.series.frequency,
+            self.config, plain, self.mean, self.scale, self.device, self.data.series.frequency,
             self.covariates,
         )  # fmt: skip
         if steps < self.config.history + self.config.horizon:
@@ -216,7 +197,7 @@ class ForecastTask(Task):
                 f"{other.source} has no value after the first {self.config.history} steps, which "
                 "are input; give a part with values to score"
             )
-        forecasts = self.forecasts(windows, other.values, self.config.history, steps)
+        forecasts = self.forecasts(windows, other, self.config.history, steps)
         # what is fitted is fitted on the run's own past, as if the other series came after it
         values = np.concatenate([self.data.series.values[:begin], other.values])
         joined = Series(other.name, other.source, other.ids, values)
@@ -249,19 +230,22 @@ class ForecastTask(Task):
         return {**scores, "table": {name: e.record() for name, e in found.items()}}
 
     @torch.no_grad()
-    def forecasts(self, windows: Windows, measured: np.ndarray, begin: int, end: int) -> Forecasts:
+    def forecasts(self, windows: Windows, measured: Series, begin: int, end: int) -> Forecasts:
         """Forecast every window that begins in a part, in evaluation mode.
 
-        `measured [T, N]` are the windows' values in the units of the data, as they were given: the
-        windows hold them scaled, in float32, where 0 is not 0 any more.
+        `measured` has the windows' values in the units of the data, as they were given: the windows
+        hold them scaled, in float32, where 0 is not 0 any more.
         """
         first = np.arange(begin, end)
         values = []
         for part in torch.from_numpy(first).split(SCORED):
             window = windows.at(part, end)
             values.append(self.model.unscaled(self.model(window.x, window.calendar)))
-        truth = truth_of(measured, first, self.config.horizon, end)
-        return Forecasts(first, np.concatenate(values, 1), truth, self.config.levels)
+        horizon, found = self.config.horizon, np.concatenate(values, 1)
+        if self.profile is not None:
+            found += self.profile.ahead_of(measured, first, found)
+        truth = truth_of(measured.values, first, horizon, end)
+        return Forecasts(first, found, truth, self.config.levels)
 
     def interpret(self, scores: Mapping[str, Any]) -> str:
         """Return the errors next to the baselines', and which is smaller."""
