@@ -1,7 +1,7 @@
 """What pages of the site say of the command line, taken from the command line itself.
 
 In a page, `<!-- help: generate -->` becomes what `plait generate --help` prints, and `<!-- options:
-text -->` a table of the options that `plait train text` has beside those of every training
+text -->` a table of the options that `plait train text` has in addition to those of every training
 (`<!-- options: training -->`).
 """
 

@@ -11,7 +11,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from plait.errors import InputError
-from plait.news import heard_by
+from plait.news import messages_to
 from plait.tasks import (
     config_class,
     model_class,
@@ -78,7 +78,7 @@ def train(
     24
     """
     progress = Progress() if progress is None else progress
-    with heard_by(progress.working):
+    with messages_to(progress.working):
         return _train(task, out, recipe, from_run, progress, options)
 
 
@@ -141,7 +141,7 @@ def resume(run: str | os.PathLike[str] | Run, progress: Progress | None = None) 
     True
     """
     progress = Progress() if progress is None else progress
-    with heard_by(progress.working):
+    with messages_to(progress.working):
         return _resume(_opened(run), progress)
 
 

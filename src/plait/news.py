@@ -18,30 +18,30 @@ def remark(what: str, notes: Iterable[str]) -> None:
 
 
 class _Listener(logging.Handler):
-    def __init__(self, tell: Callable[[str], None], level: int) -> None:
+    def __init__(self, receive: Callable[[str], None], level: int) -> None:
         super().__init__(level)
-        self.tell = tell
+        self.receive = receive
 
     def emit(self, record: logging.LogRecord) -> None:
         """Pass a message to the function."""
-        self.tell(record.getMessage())
+        self.receive(record.getMessage())
 
 
 @contextmanager
-def heard_by(tell: Callable[[str], None], level: int = logging.INFO) -> Iterator[None]:
-    """Pass what Plait logs on to a function, in place of whoever heard it before.
+def messages_to(receive: Callable[[str], None], level: int = logging.INFO) -> Iterator[None]:
+    """Pass what Plait logs on to a function, in place of the function before.
 
     Example
     -------
     >>> import logging
-    >>> from plait.news import heard_by
-    >>> with heard_by(print):
+    >>> from plait.news import messages_to
+    >>> with messages_to(print):
     ...     logging.getLogger("plait.kernels").info("compiling kernels, once for this machine")
     compiling kernels, once for this machine
     """
     before, level_before = LOGGER.handlers, LOGGER.level
     others = [handler for handler in before if not isinstance(handler, _Listener)]
-    LOGGER.handlers = [*others, _Listener(tell, level)]
+    LOGGER.handlers = [*others, _Listener(receive, level)]
     LOGGER.setLevel(level)
     try:
         yield

@@ -81,7 +81,7 @@ class Cells:
         return self if filled.all() else self.keep(filled)
 
     def counters(self, more: Collection[str] = ()) -> list[int]:
-        """List the columns that only number the rows, as programs write them beside a table.
+        """List the columns that only number the rows, as programs add them to a table.
 
         They have no name, or one that only such columns have or that is one of `more`, and hold
         0, 1, 2, … or 1, 2, 3, …

@@ -83,13 +83,16 @@ def read_times(
         return utc.tz_localize(None), note
     if len(several) == 1:
         return utc if several == ["+00:00"] else utc.tz_convert(several[0]), note
-    told = f"{note}; " if note else ""
+    remark = f"{note}; " if note else ""
     names = " and ".join(several) if len(several) == 2 else f"{len(several)} of them"
     wall = utc.tz_localize(None) + pd.TimedeltaIndex([_length(offset) for offset in offsets])
     steps = np.diff(wall.to_numpy())
     if len(steps) and (steps > 0 * DAY).all() and (steps % DAY == 0 * DAY).all():
-        return wall, told + f"days by the clock of the times, whose offsets, {names}, are left out"
-    return utc, told + f"times with several offsets, {names}, read as UTC"
+        return (
+            wall,
+            remark + f"days by the clock of the times, whose offsets, {names}, are left out",
+        )
+    return utc, remark + f"times with several offsets, {names}, read as UTC"
 
 
 def with_dots(texts: Iterable[str]) -> bool:

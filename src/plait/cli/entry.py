@@ -71,8 +71,8 @@ def _complain(message: str) -> int:
 @contextmanager
 def _show_news() -> Iterator[None]:
     """Show what is logged: notes on data, and on a terminal messages about slow work."""
-    from plait.news import heard_by
+    from plait.news import messages_to
 
     level = logging.INFO if sys.stderr.isatty() else logging.WARNING
-    with heard_by(lambda text: show(f"plait: {text}", sys.stderr), level):
+    with messages_to(lambda text: show(f"plait: {text}", sys.stderr), level):
         yield

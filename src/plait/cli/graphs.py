@@ -52,7 +52,13 @@ def import_graph(
 
     columns = {"source": source, "target": target, "weight": weight}
     found = write(
-        edges, out, features=features, labels=labels, columns=columns, directed=directed, tell=show
+        edges,
+        out,
+        features=features,
+        labels=labels,
+        columns=columns,
+        directed=directed,
+        report=show,
     )
     show(
         f"{found.num_nodes:,} nodes, {found.num_edges:,} edges, "

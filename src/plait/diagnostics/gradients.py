@@ -89,7 +89,7 @@ class LayerFlow:
         if self.verdict == "none yet":
             return (
                 "none yet: the output layer's weights are all zero, as some are before the first "
-                "step, and let no gradient through; this tells nothing about the recurrent layer"
+                "step, and let no gradient through; this says nothing about the recurrent layer"
             )
         if not self.flow[-1]:
             return "vanishing: no gradient reaches even the last step; the outputs are saturated"

@@ -44,7 +44,7 @@ def import_graph(
     labels: Path | None = None,
     columns: Mapping[str, str] | None = None,
     directed: bool = False,
-    tell: Callable[[str], None] = lambda text: None,
+    report: Callable[[str], None] = lambda text: None,
 ) -> GraphFolder:
     """Write a graph folder.
 
@@ -64,7 +64,7 @@ def import_graph(
     directed : bool
         Keep edges as they are; else each is added the other way too, and of both weights the
         larger holds.
-    tell : callable
+    report : callable
         Receives what is done, in words.
 
     Raises
@@ -79,7 +79,7 @@ def import_graph(
         with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as aside:
             folder = Path(aside) / "graph"
             folder.mkdir()
-            about = _write(edges, folder, features, labels, columns or {}, directed, tell)
+            about = _write(edges, folder, features, labels, columns or {}, directed, report)
             (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n", "utf-8")
             folder.rename(out)
     except OSError as error:
@@ -91,11 +91,11 @@ def import_graph(
 
 def _write(
     edges: Path, folder: Path, features: Path | None, labels: Path | None,
-    columns: Mapping[str, str], directed: bool, tell: Callable[[str], None],
+    columns: Mapping[str, str], directed: bool, report: Callable[[str], None],
 ) -> dict[str, Any]:  # fmt: skip
     x = None if features is None else matrix_file(features)
     y, classes = (None, ()) if labels is None else label_column(labels)
-    spool = _spooled(edge_chunks(edges, columns), folder.parent / "edges", directed, tell)
+    spool = _spooled(edge_chunks(edges, columns), folder.parent / "edges", directed, report)
     nodes = max(len(spool.counts), 0 if x is None else x.rows, 0 if y is None else len(y))
     for path, count in ((features, nodes if x is None else x.rows),
                         (labels, nodes if y is None else len(y))):  # fmt: skip
@@ -106,9 +106,9 @@ def _write(
             )
     counts = np.zeros(nodes, np.int64)
     counts[: len(spool.counts)] = spool.counts
-    about = _sorted_edges(spool._replace(counts=counts), folder, tell)
+    about = _sorted_edges(spool._replace(counts=counts), folder, report)
     if x is not None:
-        tell(f"features: {x.rows:,} × {x.width}")
+        report(f"features: {x.rows:,} × {x.width}")
         x.save(folder / "features.npy")
     if y is not None:
         np.save(folder / "labels.npy", y)
@@ -126,7 +126,7 @@ def _write(
 
 
 def _spooled(
-    chunks: Iterator[EdgeChunk], path: Path, directed: bool, tell: Callable[[str], None]
+    chunks: Iterator[EdgeChunk], path: Path, directed: bool, report: Callable[[str], None]
 ) -> Spool:
     """Write all edges, and where the graph is undirected their reverses, as numbers."""
     counts, total, weighted, said = np.zeros(1024, np.int64), 0, False, 0
@@ -148,14 +148,14 @@ def _spooled(
             weighted |= weight is not None and bool((weight != 1).any())
             total += len(source)
             if total >= said + 10**7:
-                tell(f"{total:,} edges read")
+                report(f"{total:,} edges read")
                 said = total
     if not total:
         raise InputError(f"{path.name}: there are no edges")
     return Spool(path, counts[: most + 1], weighted)
 
 
-def _sorted_edges(spool: Spool, folder: Path, tell: Callable[[str], None]) -> dict[str, Any]:
+def _sorted_edges(spool: Spool, folder: Path, report: Callable[[str], None]) -> dict[str, Any]:
     """Sort the edges by target and source, merge those of the same ends, and write them."""
     nodes = len(spool.counts)
     bounds = [0]
@@ -189,7 +189,7 @@ def _sorted_edges(spool: Spool, folder: Path, tell: Callable[[str], None]) -> di
             weight.tofile(weights)
             total += len(source)
             if len(parts) > 1:
-                tell(f"part {k + 1} of {len(parts)} sorted")
+                report(f"part {k + 1} of {len(parts)} sorted")
     np.cumsum(pointer, out=pointer)
     np.save(folder / "pointer.npy", pointer)
     for name, column in (*degrees.items(), ("loops", loops)):

@@ -8,6 +8,7 @@ torch's on CSR (MKL on a CPU, where it wants 32-bit indices; cuSPARSE on a GPU).
 import warnings
 from typing import Any, NamedTuple
 
+import scipy.sparse
 import torch
 from torch import Tensor
 from torch.autograd import Function
@@ -158,9 +159,16 @@ def index_type(nodes: int, entries: int) -> torch.dtype:
 def _sorted(
     rows: Tensor, columns: Tensor, values: Tensor, nodes: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Give offsets, columns and values in the order of the rows."""
-    order = torch.argsort(rows * nodes + columns)
+    """Return offsets, columns and values in the order of the rows; no entry is there twice."""
     kind = index_type(nodes, len(values))
+    if rows.device.type == "cpu":  # counting is many times faster than sorting
+        at = rows.to(kind).numpy(), columns.to(kind).numpy()
+        found = scipy.sparse.coo_array((values.numpy(), at), (nodes, nodes)).tocsr()
+        found.sort_indices()
+        parts = (torch.from_numpy(part) for part in (found.indptr, found.indices, found.data))
+        starts, columns, values = parts
+        return starts.to(kind), columns.to(kind), values
+    order = torch.argsort(rows * nodes + columns)
     return offsets(rows, nodes).to(kind), columns[order].to(kind), values[order]
 
 

@@ -1,6 +1,6 @@
 """torch's own recurrences: oneDNN, cuDNN, and ATen's loop in C++.
 
-They compute four cells × a matrix product. Which cell a layer has is told by its equations: those
+They compute four cells × a matrix product. Which cell a layer has follows from its equations: those
 that torch documents are traced here, and a program that is the same, operation by operation, may
 run there. Sequences that end early are run to the end of the padding, which is faster than packing
 them, and the state is taken from where each one ended. Two are packed: the LSTM, whose cell state

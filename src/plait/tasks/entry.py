@@ -1,4 +1,4 @@
-"""`TaskEntry`: what a task's folder tells the commands about it, without importing torch."""
+"""`TaskEntry`: what the commands need to know of a task, without importing torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What every task can be told about its training. The fields are the command line's flags."""
+"""The options of every training. The fields are the command line's flags."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -52,7 +52,7 @@ class TrainingConfig:
     """Options that must be the same in a run whose weights another begins with."""
 
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    """Named sets of options; what a user gives beside a name overrides it."""
+    """Named sets of options; other options that a user gives override it."""
 
     subject: ClassVar[str] = "data"
     """The option that a run folder is called after."""

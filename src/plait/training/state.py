@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass
 class TrainingState:
-    """The state of a training beside weights and optimizer."""
+    """The state of a training, except weights and optimizer."""
 
     carry: tuple[Tensor, ...]
     best: float

@@ -8,9 +8,24 @@ import pytest
 import torch
 from torch import Tensor
 
-from plait import GCN, GRU, LSTM, RNN, Chebyshev, Dense, Diffusion, Graph, Recurrent
+from plait import GCN, GRU, LSTM, RNN, Cell, Chebyshev, Dense, Diffusion, Graph, Recurrent
 from plait.kernels.cpu import jit
 from plait.kernels.cpu.kernel import filters_of
+
+
+class GatesApart(Cell):
+    """A product for gates that do not stand one behind the other, and a second one for a gate."""
+
+    gates = "abc"
+    recurrent_bias_gates = "b"
+
+    def step(self, x_gates, recurrent, state, vectors):
+        (h,) = state
+        x_a, x_b, x_c = x_gates.chunk(3, -1)
+        u_a, u_c = recurrent(h, "ac").chunk(2, -1)
+        a, b = torch.sigmoid(x_a + u_a), torch.tanh(x_b + recurrent(h * h, "b"))
+        return (a * h + (1 - a) * torch.tanh(x_c + u_c + recurrent(b, "c")),)
+
 
 CELLS = {
     "rnn": RNN(),
@@ -19,6 +34,7 @@ CELLS = {
     "lstm-peephole": LSTM(peephole=True),
     "gru": GRU(),
     "gru-before": GRU("before"),
+    "gates apart": GatesApart(),
 }
 OPERATORS = {
     "dense": Dense(),

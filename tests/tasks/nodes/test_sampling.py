@@ -47,6 +47,9 @@ def test_slices_give_what_the_whole_graph_gives(operator, features):
     whole = model(x, digits.graph)
     found = model.in_slices(x, Adjacency.of(digits.graph), size=500)
     torch.testing.assert_close(found, whole, rtol=0, atol=1e-5 * whole.abs().max().item())
+    some = torch.tensor([1700, 3, 12])
+    found = model.in_slices(x, Adjacency.of(digits.graph), some, size=2)
+    torch.testing.assert_close(found, whole[some], rtol=0, atol=1e-5 * whole.abs().max().item())
     before = model.in_slices(x, Adjacency.of(digits.graph), size=500, to_last=True)
     torch.testing.assert_close(before, model.represent(x, digits.graph), rtol=0, atol=1e-5)
 

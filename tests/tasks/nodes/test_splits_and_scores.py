@@ -75,7 +75,7 @@ def test_too_few_are_refused():
 def test_scores_by_hand():
     logits = torch.tensor([[2.0, 0, 0], [0, 1, 0], [0, 0, 3], [5, 0, 0]])
     labels = torch.tensor([0, 0, 2, 1])
-    scores = score_nodes(logits, labels, torch.tensor([0, 1, 2]))
+    scores = score_nodes(logits[:3], labels[:3])
     assert scores["accuracy"] == pytest.approx(2 / 3)
     assert scores["balanced_accuracy"] == pytest.approx((1 / 2 + 1) / 2)
     e = math.e

@@ -55,14 +55,14 @@ class CompiledLoops:
         weights = dict(layer.inputs)
         rows = packing.pack(x)  # [P, (N,) F]
         W = weights["weight"].flatten(1)
-        if basis.basis.width > 1 and W.shape[1] > len(W) * basis.basis.heard:
+        if basis.basis.width > 1 and W.shape[1] > len(W) * basis.basis.weighted:
             weights = {"weight": weights["weight"].float()}
             x_gates = layer.operator.apply(rows, weights, call.graph)  # product first is cheaper
         else:
             x_gates = precision.product(expanded(rows, basis), W, linear)  # [P, (N,) G·H]
         program = layer.program(dropped=mask is not None)
         vectors = layer.all_vectors()
-        U = layer.recurrent["weight"] if layer.recurrent else x.new_empty(0, basis.basis.heard)
+        U = layer.recurrent["weight"] if layer.recurrent else x.new_empty(0, basis.basis.weighted)
 
         def again(x_gates: Tensor, weight: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
             values = dict(zip(vectors, rest, strict=False))

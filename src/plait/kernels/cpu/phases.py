@@ -17,7 +17,7 @@ from plait.kernels import precision
 from plait.kernels.cpu import emit, loops, plans
 from plait.kernels.cpu.basis import Basis
 from plait.kernels.cpu.filtering import product_alone
-from plait.kernels.cpu.jit import empty_f32, parallel_for, plain
+from plait.kernels.cpu.jit import empty_f32, plain
 from plait.kernels.cpu.kernel import compiled_program, refusal, source_of
 from plait.kernels.cpu.packing import Packing
 from plait.kernels.cpu.recurrence import plain_gradients
@@ -94,7 +94,7 @@ def parameters_of(operator: Any) -> tuple[Tensor, ...]:
 
 
 class Steps(NamedTuple):
-    """What a layer is given beside tensors."""
+    """Arguments of a layer other than tensors."""
 
     compiled: CompiledProgram
     packing: Packing
@@ -142,13 +142,8 @@ class _Table:
 
     def run(self, which: int, at: int, rows: int) -> None:
         """Run one phase over a step's rows."""
-
-        def block(first: int) -> None:
-            live = empty_f32(self.layout.room(0))
-            last = min(first + ROWS, rows)
-            loops.phase(self.address, which, at, first, last, first // ROWS, live.data_ptr())
-
-        parallel_for(block, range(0, rows, ROWS))
+        parts, room = -(-rows // ROWS), self.layout.room(0)
+        loops.phase(parts, room, self.address, which, at, ROWS, rows)
 
 
 class _OverTime(Function):
@@ -244,7 +239,7 @@ def forward(
             for p in program.products:
                 if p.stage == stage and count:
                     out = apply(p, arrays[f"value {p.index}"][:count], chosen[p.index], t)
-                    table.put(f"heard {p.index}", plain(out.detach()))
+                    table.put(f"recurrent {p.index}", plain(out.detach()))
     return saved, now
 
 

@@ -14,9 +14,10 @@ from torch.autograd import Function
 
 from plait.kernels.cpu import loops
 from plait.kernels.cpu.filtering import Filters, members
-from plait.kernels.cpu.jit import empty_f32, parallel_for, plain
+from plait.kernels.cpu.jit import empty_f32, plain
 from plait.kernels.cpu.matmul import COLUMNS, GRADIENT_ROWS, PARALLEL_THRESHOLD
 from plait.kernels.cpu.packing import Packing
+from plait.kernels.cpu.parts import Parts
 from plait.kernels.cpu.rounding import pack
 from plait.kernels.cpu.tables import CompiledProgram, Layout, Weights, addresses
 from plait.kernels.transforms import transformed
@@ -28,7 +29,7 @@ GROUPS = 8
 
 
 class Layer(NamedTuple):
-    """What a layer is given beside tensors."""
+    """Arguments of a layer other than tensors."""
 
     compiled: CompiledProgram
     filters: Filters
@@ -126,11 +127,7 @@ def forward(layer: Layer, tensors: Sequence[Tensor]) -> tuple[list[Tensor], list
     ) | {"T": packing.T, "function": compiled.forward}  # fmt: skip
     layout = compiled.layout("forward", H, filters.basis)
     table, address = layout.fill(filters.basis, values)
-
-    def block(first: int, last: int, scratch: int) -> None:
-        loops.forward(address, first, last, 0, scratch)
-
-    _in_blocks(layer, layout, block)
+    _in_blocks(loops.forward, layer, layout, address)
     del table
     return saved, final
 
@@ -180,11 +177,7 @@ def backward(
     values |= {"T": packing.T, "function": compiled.backward}
     layout = compiled.layout("backward", H, filters.basis)
     table, address = layout.fill(filters.transposed, values)
-
-    def block(first: int, last: int, scratch: int) -> None:
-        loops.backward(address, first, last, first // size, scratch)
-
-    _in_blocks(layer, layout, block)
+    _in_blocks(loops.backward, layer, layout, address)
     del table
     weight_grad = _gradient_of_weights(layer, values, held[1], dx)
     total = sums.sum(0)
@@ -196,67 +189,49 @@ def backward(
     return [dx, weight_grad, *vector_grads, *dstart]
 
 
-def _in_blocks(layer: Layer, layout: Layout, call: Callable[[int, int, int], None]) -> None:
-    """Call with the members of each block and room for what they need as they run."""
+def _in_blocks(run: Parts, layer: Layer, layout: Layout, address: int) -> None:
+    """Run all members of the batch, a block of them a part."""
     size, count = layer.block_size, layer.packing.B
-    nodes = layer.filters.basis.nodes
-
-    def block(first: int) -> None:
-        last = min(first + size, count)
-        scratch = empty_f32(layout.room((last - first) * nodes))
-        call(first, last, scratch.data_ptr())
-
-    parallel_for(block, range(0, count, size))
+    rows = min(size, count) * layer.filters.basis.nodes
+    run(-(-count // size), layout.room(rows), address, size, count)
 
 
 def _gradient_of_weights(
     layer: Layer, values: Mapping[str, int], matrix: Tensor, dx: Tensor
 ) -> Tensor:
-    """Return the gradient of the recurrent weights `[gates · H, terms · H]`."""
-    products = layer.compiled.program.products
-    rows = dx.numel() // max(1, dx.shape[-1])
-    parts = [_gradient_of_product(layer, p.index, values, matrix, rows) for p in products]
-    if len(parts) == 1 and tuple(products[0].gates) == tuple(layer.gates):
-        return parts[0]
-    total, H = torch.zeros_like(matrix), len(matrix) // max(1, len(layer.gates))
-    for product, part in zip(products, parts, strict=True):
-        for gate, own in zip(product.gates, part.split(H), strict=True):
-            first = layer.gates.index(gate) * H
-            total[first : first + H] += own
-    return total
+    """Return the gradient of the recurrent weights `[gates · H, terms · H]`.
 
-
-def _gradient_of_product(
-    layer: Layer, index: int, values: Mapping[str, int], matrix: Tensor, rows: int
-) -> Tensor:
-    """Return the gradient of a product's weights, summed in parts that do not depend on threads."""
-    compiled, basis = layer.compiled, layer.filters.basis
-    product, T, width = compiled.program.products[index], layer.packing.T, matrix.shape[1]
-    name, first = compiled.source_of(index)
-    H = width // basis.heard
-    columns = len(product.gates) * H
-    layout = compiled.layout("weights", H, basis, index)
-    table, address = layout.fill(basis, values)
-    most = max(1, GRADIENT_ROWS // basis.nodes)
-    steps, each = (T, COLUMNS) if basis.width == 1 else (-(-T // GROUPS), columns)
-    if rows * H * columns < PARALLEL_THRESHOLD:
-        steps, each = T, columns
-    parts = [(t, left) for t in range(0, T, steps) for left in range(0, columns, each)]
-    grads = matrix.new_zeros(-(-T // steps), columns, width)
-    which = len(compiled.written.backward.effects) + index
-    slot, source = layout.slots[f"value {index}"], layout.slots[name]
-
-    def part(number: int) -> None:
-        t, left = parts[number]
-        scratch = empty_f32(layout.room(most * basis.nodes))
-        loops.weights(
-            address, which, slot, source, first * H, t, min(t + steps, T), left,
-            min(left + each, columns), most, grads[t // steps].data_ptr(), scratch.data_ptr(),
-        )  # fmt: skip
-
-    parallel_for(part, range(len(parts)))
-    del table
+    It is summed in parts that do not depend on threads, all products into one matrix.
+    """
+    compiled, basis, T = layer.compiled, layer.filters.basis, layer.packing.T
+    rows, (_, width) = dx.numel() // max(1, dx.shape[-1]), matrix.shape
+    H, most = width // basis.weighted, max(1, GRADIENT_ROWS // basis.nodes)
+    small = rows * matrix.numel() < PARALLEL_THRESHOLD
+    steps = T if small or basis.width == 1 else -(-T // GROUPS)
+    grads = matrix.new_zeros(-(-T // steps), *matrix.shape)
+    for product in compiled.program.products:
+        name, begin = compiled.source_of(product.index)
+        layout = compiled.layout("weights", H, basis, product.index)
+        table, address = layout.fill(basis, values)
+        which = len(compiled.written.backward.effects) + product.index
+        for first, place, count in _runs(product.gates, layer.gates):
+            columns = count * H
+            each = columns if small or basis.width > 1 else COLUMNS
+            loops.weights(
+                len(grads) * -(-columns // each), layout.room(most * basis.nodes), address, which,
+                layout.slots[f"value {product.index}"], layout.slots[name], (begin + first) * H, T,
+                steps, columns, each, most, grads.data_ptr() + 4 * place * H * width,
+                matrix.numel(),
+            )  # fmt: skip
+        del table
     return grads[0] if len(grads) == 1 else grads.sum(0)
+
+
+def _runs(gates: Sequence[str], of: Sequence[str]) -> list[tuple[int, int, int]]:
+    """Cut gates into runs that stand so in `of` too: where in both each begins, and its length."""
+    places = [of.index(gate) for gate in gates]
+    cuts = [k for k, p in enumerate(places) if k == 0 or p != places[k - 1] + 1]
+    return [(k, places[k], end - k) for k, end in zip(cuts, [*cuts[1:], len(gates)], strict=True)]
 
 
 def plain_gradients(

@@ -200,7 +200,7 @@ def _record(
 ) -> tuple[recurrence.Layer, Packing, Tensor]:
     packing = Packing.of(call.lengths, *call.x.shape[:2])
     filters = filters_of(layer, call.x, call.graph)
-    U = call.x.new_empty(0, filters.basis.heard)
+    U = call.x.new_empty(0, filters.basis.weighted)
     if layer.recurrent:
         U = layer.recurrent["weight"].flatten(1)
     mask = None if mask is None else packing.sort([mask])[0].contiguous()

@@ -103,7 +103,7 @@ class _Sizes(NamedTuple):
 
 
 class Steps(Pass):
-    """One call: what it is given beside tensors, forward and backward."""
+    """One call: its arguments other than tensors, forward and backward."""
 
     def __init__(
         self, layer: Any, call: Call, program: Program, mask: Tensor | None,
@@ -167,7 +167,7 @@ class Steps(Pass):
                 for p in program.products:
                     if p.stage == stage:
                         value = arrays[f"value {p.index}"]
-                        arrays[f"heard {p.index}"] = products[p.index].forward(value, t)
+                        arrays[f"recurrent {p.index}"] = products[p.index].forward(value, t)
         y = self._from_rows(arrays["y"][1:])
         final = [self._from_rows(s[None])[0] for s in now]
         names = ("y", "kept", "kept rows", *(f"history {k}" for k in range(1, len(now))))

@@ -1,4 +1,4 @@
-"""How well connections are told from pairs without one."""
+"""How well connections are distinguished from pairs without one."""
 
 import math
 

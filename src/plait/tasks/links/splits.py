@@ -71,7 +71,7 @@ def split_edges(
     if valid + test > N * (N - 1) // 2 - E:
         raise InputError(
             f"{network.source} joins almost all of its {N} nodes: there are not {valid + test} "
-            "pairs without a connection to tell from those held out"
+            "pairs without a connection to compare with those held out"
         )
     generator = random_generator(seed, 0, SPLIT)
     order = torch.from_numpy(generator.permutation(E))

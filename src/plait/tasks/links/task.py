@@ -21,8 +21,8 @@ from plait.tasks.nodes.data import (
 )
 from plait.tasks.nodes.sampling import (
     Batch,
-    all_outputs,
     describe_sampling,
+    exact_outputs,
     outputs,
     sampler_of,
 )
@@ -39,7 +39,7 @@ BASELINES = {
 
 
 class LinksTask(Task):
-    """Tell connections from pairs without one, over a graph that has no held-out connection.
+    """Classify pairs as connected or not, over a graph that has no held-out connection.
 
     A step is over all connections to train on and as many pairs drawn anew, which are none of
     these. Whether a pair is held out is not known in training: neither the encoder nor what is
@@ -159,5 +159,5 @@ class LinksTask(Task):
         ]  # fmt: skip
 
     def _score(self, there: Tensor, not_there: Tensor) -> dict[str, float]:
-        z = all_outputs(self.model.encoder, self)
+        z = exact_outputs(self.model.encoder, self)
         return score_held_out(self.model, z, there, not_there, self.config.hits)

@@ -30,7 +30,7 @@ def labelled_graph(config: NodesConfig) -> AnyGraph:
         only = f"only the class {network.classes[0]!r}" if network.classes else "no labels"
         raise InputError(
             f"{config.nodes}: the column {config.label!r} has {only}; two classes at least are "
-            "needed to tell them apart"
+            "needed to classify"
         )
     require_fitting(config, network)
     return network

@@ -37,7 +37,7 @@ def predict_nodes(
     """
     task = NodesTask.restore(model, config, facts)
     remark("read", task.notes)
-    probability, label = model(task.x, task.graph).double().softmax(-1).max(-1)
+    probability, label = task.logits().double().softmax(-1).max(-1)
     return pd.DataFrame(
         {
             "id": task.network.ids,

@@ -79,24 +79,34 @@ class NodesModel(nn.Module):
         return h
 
     def in_slices(
-        self, x: Tensor | None, edges: Adjacency, size: int = 2**14, *, to_last: bool = False
-    ) -> Tensor:
-        """Return what `forward`, or `represent`, returns of the whole graph, by slices of nodes.
+        self, x: Tensor | None, edges: Adjacency, nodes: Tensor | None = None, *,
+        to_last: bool = False, size: int = 2**14,
+    ) -> Tensor:  # fmt: skip
+        """Return what `forward`, or `represent`, returns of some nodes, by slices of nodes.
 
-        Every layer is computed for all nodes before the next, so that each sees all neighbours, and
-        memory holds one layer's features, not the edges.
+        Each layer is computed before the next, for the nodes that the next wants, each with all its
+        neighbours; so memory holds the features of those nodes, not the edges.
         """
-        h = self.features(x)
-        last = len(self.layers) - 1
-        for k, layer in enumerate(self.layers[:-1] if to_last else self.layers):
-            sampler = NeighbourSampler(edges, [-1] * hops_of([layer.operator]))
-            slices = []
-            for some in torch.arange(edges.num_nodes).split(size):
-                nodes, graph = sampler.sample(some)
-                of_nodes = h.index_select(0, nodes.to(h.device))
-                y = self._layer(layer, of_nodes, graph.to(h.device))[: len(some)]
-                slices.append(y if k == last else self.activation(y))
-            h = torch.cat(slices) if slices else h.new_zeros(0, layer.outputs)
+        layers = list(self.layers[:-1] if to_last else self.layers)
+        samplers = [NeighbourSampler(edges, [-1] * hops_of([one.operator])) for one in layers]
+        wanted = [torch.arange(edges.num_nodes) if nodes is None else nodes.cpu()]
+        for sampler in reversed(samplers[1:]):
+            met = torch.zeros(edges.num_nodes, dtype=torch.bool)
+            for some in wanted[0].split(size):
+                met[sampler.sample(some).nodes] = True
+            wanted.insert(0, met.nonzero()[:, 0])
+        h, rows = self.features(x), None
+        if not layers:
+            return h if nodes is None else h.index_select(0, nodes.to(h.device))
+        for layer, sampler, targets in zip(layers, samplers, wanted, strict=True):
+            y = h.new_empty(len(targets), layer.outputs, layout=torch.strided)
+            for at, some in zip(range(0, len(targets), size), targets.split(size), strict=True):
+                sources, graph = sampler.sample(some)
+                sources = sources if rows is None else torch.searchsorted(rows, sources)
+                z = h.index_select(0, sources.to(h.device))
+                z = self._layer(layer, z, graph.to(h.device))[: len(some)]
+                y[at : at + size] = z if layer is self.layers[-1] else self.activation(z)
+            h, rows = y, targets
         return h
 
     def _layer(self, layer: GraphConv, h: Tensor, graph: Graph) -> Tensor:

@@ -51,11 +51,12 @@ def outputs(model: NodesModel, task: Any, batch: Batch) -> Tensor:
     return model(task.x, part.to(device_of(model)), nodes)[: len(batch.seeds)]
 
 
-def all_outputs(model: NodesModel, task: Any) -> Tensor:
-    """Return the outputs of all nodes, each from all its neighbours."""
+def exact_outputs(model: NodesModel, task: Any, nodes: Tensor | None = None) -> Tensor:
+    """Return the outputs of some nodes, or of all, each from all its neighbours."""
     if task.sampler is None:
-        return model(task.x, task.graph)
-    return model.in_slices(task.x, task.sampler.adjacency)
+        y = model(task.x, task.graph)
+        return y if nodes is None else y[nodes]
+    return model.in_slices(task.x, task.sampler.adjacency, nodes)
 
 
 def representations(model: NodesModel, task: Any) -> Tensor:

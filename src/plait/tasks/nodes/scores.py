@@ -5,8 +5,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def score_nodes(logits: Tensor, labels: Tensor, nodes: Tensor) -> dict[str, float]:
-    """Score the labels of some nodes.
+def score_nodes(logits: Tensor, labels: Tensor) -> dict[str, float]:
+    """Score the logits `[n, classes]` of some nodes by their labels `[n]`.
 
     Returns
     -------
@@ -14,7 +14,7 @@ def score_nodes(logits: Tensor, labels: Tensor, nodes: Tensor) -> dict[str, floa
         `loss` (mean of −ln p, nats), `accuracy` (share of nodes whose likeliest class is right),
         `balanced_accuracy` (the mean over the classes that occur of each one's accuracy).
     """
-    logits, labels = logits[nodes].double(), labels[nodes]
+    logits = logits.double()
     right = logits.argmax(-1) == labels
     of_classes = [right[labels == k].double().mean() for k in labels.unique()]
     return {

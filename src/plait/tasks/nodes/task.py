@@ -21,8 +21,8 @@ from plait.tasks.nodes.model import NodesModel
 from plait.tasks.nodes.sampling import (
     SAMPLING,
     Batch,
-    all_outputs,
     describe_sampling,
+    exact_outputs,
     outputs,
     representations,
     sampler_of,
@@ -113,15 +113,18 @@ class NodesTask(Task):
     def validate(self) -> Mapping[str, float]:
         """Return the scores of the validation nodes."""
         nodes = self.splits.valid if len(self.splits.valid) else self.splits.train
-        return score_nodes(self.logits(), self.labels, nodes)
+        return self._score(nodes)
 
-    def logits(self) -> Tensor:
-        """Return the logits of all nodes, each from all its neighbours."""
-        return all_outputs(self.model, self)
+    def logits(self, nodes: Tensor | None = None) -> Tensor:
+        """Return the logits of some nodes, or of all, each from all its neighbours."""
+        return exact_outputs(self.model, self, nodes)
 
     def own_scores(self) -> Mapping[str, float]:
         """Return the scores of the test nodes."""
-        return score_nodes(self.logits(), self.labels, self.splits.test)
+        return self._score(self.splits.test)
+
+    def _score(self, nodes: Tensor) -> dict[str, float]:
+        return score_nodes(self.logits(nodes), self.labels[nodes])
 
     def baselines(self) -> Mapping[str, float]:
         """Return the accuracies of the commonest class, and of spreading labels in memory."""

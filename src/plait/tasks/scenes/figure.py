@@ -16,7 +16,7 @@ from plait.tasks.scenes.scene import Scene, Scenes, pairs_of
 from plait.tasks.scenes.scores import KS, likeliest
 
 RIGHT, NOT_LABELLED, MISSED = COLOURS[2], COLOURS[1], COLOURS[5]
-BESIDE = "0.75"
+OTHERS = "0.75"
 """The colour of boxes that no relation of a panel is about."""
 
 PANELS = 8
@@ -91,7 +91,7 @@ def _draw_scene(
         name = scenes.classes[scene.classes[n]]
         colour = _colour(scene.features[n])
         if colour is None:
-            colour = to_rgb(COLOURS[0] if n in about else BESIDE)
+            colour = to_rgb(COLOURS[0] if n in about else OTHERS)
         shapes[int(n)] = _shape(name, scene.boxes[n], colour)
         axes.add_patch(shapes[int(n)])
     return shapes

@@ -22,7 +22,7 @@ RATES = (0.01, 0.02, 0.05, 0.1, 0.2)
 """Learning rates among which dynamic evaluation chooses."""
 
 CHOOSING = 20_000
-"""Symbols of the validation part on which it chooses; of the test part, those that tell what
+"""Symbols of the validation part on which it chooses; of the test part, those that show what
 rounding costs."""
 
 

@@ -20,11 +20,11 @@ LASTS = 10_000
 """Periods of one event, at most: days of 27 years."""
 
 LAST_VISIT = 2**53
-"""Whole numbers up to here are told apart as floats."""
+"""Whole numbers up to here are distinct as floats."""
 
 
 ANOTHER_CLOCK = r"[+zZ]|[tT ]\d.*-"
-"""What tells that a time without its offset still has one: it was none such as +02:00."""
+"""A pattern of times that still have an offset which was not recognised, unlike +02:00."""
 
 
 class Events(NamedTuple):
@@ -39,11 +39,11 @@ def read_events(path: Path, hours: float = 24.0, encoding: str = "utf-8") -> pd.
 
     | column | needed | what it holds |
     |---|---|---|
-    | patient | yes | any text that tells patients apart |
+    | patient | yes | any text that identifies a patient |
     | visit | or time | number of the patient's visit, a whole number from 0 |
     | time | or visit | when it began, such as 2020-03-01, 2020-03-01 14:30 or 2020-03-01T14:30Z |
     | kind | yes | drug, diagnosis or procedure |
-    | code | yes | any text that tells events of a kind apart |
+    | code | yes | any text that identifies an event of its kind |
     | end | no | until when it lasted, if it did: it is in all periods before this |
     | birth | no | when the patient was born; an event before it is refused |
 

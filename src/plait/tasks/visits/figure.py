@@ -1,4 +1,4 @@
-"""The scores of a test beside those of whoever has no network, or knows the rules."""
+"""The test scores of the model and of baselines, in a figure."""
 
 from collections.abc import Mapping
 from pathlib import Path

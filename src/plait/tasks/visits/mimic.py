@@ -51,7 +51,7 @@ def join_mimic(folder: Path, hours: float = 24.0, encoding: str = "utf-8") -> Ev
     A drug (of `drug_type` MAIN, by its name in small letters) lasts from its start to its end,
     but not beyond the discharge; what it is dissolved in is left out, and so are drugs without a
     start. Diagnoses and procedures are written down at the discharge, so that is when they are
-    known: they stand in the admission's last period, and the model hears them in the next one.
+    known: they stand in the admission's last period, and the model receives them in the next one.
 
     Parameters
     ----------
