@@ -35,6 +35,10 @@ class ForecastConfig(GraphConfig):
         "los-loop": {
             "data": "los-loop", "calendar": "day", "scale": "all", "batch_size": 8, "steps": 800,
         },
+        "los-loop-learnt": {
+            "data": "los-loop", "calendar": "day", "scale": "all", "batch_size": 8, "steps": 400,
+            "operator": "adaptive", "adaptive_given": "chebyshev", "node_embedding": 8,
+        },
         "chickenpox": {
             "data": "chickenpox", "history": 4, "horizon": 1, "test": 0.1, "hidden_size": 4,
             "dropout": 0.5, "steps": 400, "lr": 0.02, "validate_every": 20,
