@@ -18,7 +18,8 @@ class Profile:
     """Means at the places of a season, `[S, N]`, of which the first is that of the time `start`.
 
     A network that forecasts what is left of a series without its profile, to which the profile is
-    added again, learns what differs from it; with the skip "none" it begins with the historical mean.
+    added again, learns what differs from it; with the skip "none" it begins with the historical
+    mean.
 
     Example
     -------
