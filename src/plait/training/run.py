@@ -7,6 +7,7 @@ kept/               the weights at 1/3, 2/3 and 3/3 of the training; of a text a
 metrics.jsonl       a line per step, validation, sample and test
 samples.txt         the samples in the log, to read
 curves.png          the learning curves
+given/              data that was given in memory, as files
 """
 
 import contextlib
@@ -31,6 +32,8 @@ from plait.training.files import write_aside, write_json
 
 FORMAT = 1
 CHECKPOINTS_KEPT = 2
+GIVEN = "given"
+"""The folder of data that a user gave in memory; it is there before the run is."""
 
 
 class Run:
@@ -58,7 +61,8 @@ class Run:
         cls, path: Path, task: str, config: TrainingConfig, facts: Mapping[str, Any]
     ) -> "Run":
         """Start a folder; one that exists and is not empty is refused with `InputError`."""
-        cls.require_free(path)
+        if not (path / GIVEN).exists():
+            cls.require_free(path)
         path.mkdir(parents=True, exist_ok=True)
         run = cls(path, task, asdict(config), dict(facts))
         content = {"format": FORMAT, "task": task, "config": run.config, "facts": run.facts}
