@@ -93,7 +93,7 @@ def test_nodes_and_links():
     ids = [f"n{k}" for k in range(24)]
     edges = pd.DataFrame({"source": ids, "target": [*ids[1:], ids[0]]})
     nodes = pd.DataFrame({"id": ids, "label": ["a", "b"] * 12}).set_index("id")
-    run = plait.train("nodes", edges=edges, nodes=nodes, **TINY)
+    run = plait.train("nodes", edges=edges, nodes=nodes, label="label", **TINY)
     assert plait.load(run).predict()["id"].tolist() == ids
     run = plait.train("links", edges=edges, **TINY)
     assert set(plait.load(run).predict(node="n3", top=2)["node"]) == {"n3"}
@@ -102,7 +102,7 @@ def test_nodes_and_links():
 def test_visits():
     rows = [(f"p{p}", t, kind, f"{kind[0]}{(p + t) % 3}")
             for p in range(20) for t in range(3) for kind in ("drug", "diagnosis")]  # fmt: skip
-    events = pd.DataFrame(rows, columns=["patient", "period", "kind", "code"])
+    events = pd.DataFrame(rows, columns=["patient", "visit", "kind", "code"])
     run = plait.train("visits", data=events, **TINY)
     one = plait.load(run).predict(events[events["patient"] == "p7"])
     assert set(one["patient"]) == {"p7"}
