@@ -18,7 +18,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 from torch import Tensor
@@ -29,6 +29,9 @@ from plait.text_files import read_content, require_path
 from plait.training.checkpoint import load_tensors, save_tensors
 from plait.training.config import TrainingConfig
 from plait.training.files import write_aside, write_json
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMAT = 1
 CHECKPOINTS_KEPT = 2
@@ -163,6 +166,35 @@ class Run:
                 if number < len(lines):
                     raise InputError(f"{self.metrics_path}, line {number}: damaged") from None
         return records
+
+    @property
+    def scores(self) -> "pd.DataFrame":
+        """Return the scores on the test part, one row per score; none before the test.
+
+        The row's name is the score's, the column is `value`. Scores that are tables themselves
+        are in `records("test")` alone.
+        """
+        import pandas as pd  # slow to import
+
+        test = next(iter(self.records("test")), {})
+        values = {k: v for k, v in test.items() if type(v) in (int, float) and k != "step"}
+        return pd.DataFrame({"value": pd.Series(values, dtype=float)})
+
+    @property
+    def history(self) -> "pd.DataFrame":
+        """Return the learning curves: a row per step, a column per score.
+
+        Columns are named `train_loss`, `valid_loss`, …; NaN where a step was not validated.
+        """
+        import pandas as pd  # slow to import
+
+        rows: dict[int, dict[str, float]] = {}
+        for record in self.records():
+            if record["kind"] in ("train", "valid"):
+                row = rows.setdefault(record["step"], {})
+                row |= {f"{record['kind']}_{name}": value for name, value in record.items()
+                        if type(value) in (int, float) and name not in ("step", "seconds")}  # fmt: skip
+        return pd.DataFrame.from_dict(rows, orient="index").sort_index().rename_axis("step")
 
     def truncate_log(self, step: int) -> None:
         """Drop from the log, and from the samples, whatever came after this step."""
