@@ -192,8 +192,11 @@ class Run:
         for record in self.records():
             if record["kind"] in ("train", "valid"):
                 row = rows.setdefault(record["step"], {})
-                row |= {f"{record['kind']}_{name}": value for name, value in record.items()
-                        if type(value) in (int, float) and name not in ("step", "seconds")}  # fmt: skip
+                row |= {
+                    f"{record['kind']}_{name}": value
+                    for name, value in record.items()
+                    if type(value) in (int, float) and name not in ("step", "seconds")
+                }
         return pd.DataFrame.from_dict(rows, orient="index").sort_index().rename_axis("step")
 
     def truncate_log(self, step: int) -> None:
