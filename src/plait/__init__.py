@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from plait.comparison import compare
     from plait.errors import InputError
     from plait.inspection import inspect
+    from plait.nn.adaptive import Adaptive
     from plait.nn.attention import Attention
     from plait.nn.cell import Cell
     from plait.nn.cells import GRU, LSTM, RNN, CoupledLSTM, LayerNormLSTM
@@ -40,6 +41,7 @@ _HOME = {
     "GCN": "plait.nn.filters",
     "Chebyshev": "plait.nn.filters",
     "Diffusion": "plait.nn.filters",
+    "Adaptive": "plait.nn.adaptive",
     "Attention": "plait.nn.attention",
     "Graph": "plait.nn.graph",
     "GraphConv": "plait.nn.convolution",
@@ -59,6 +61,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "Adaptive",
     "Attention",
     "Cell",
     "Chebyshev",

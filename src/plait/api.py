@@ -1,9 +1,11 @@
 """Every command as one call: `train`, `resume`, `load`, `score`, `predict`."""
 
 import os
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,10 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from plait.errors import InputError
+from plait.in_memory import as_files, in_memory
 from plait.news import messages_to
 from plait.tasks import (
+    TASKS,
     config_class,
     model_class,
     predict_trained,
@@ -27,7 +31,7 @@ from plait.training.files import write_aside
 from plait.training.loop import train as run_loop
 from plait.training.progress import Progress
 from plait.training.random import seed_all
-from plait.training.run import Run, next_free
+from plait.training.run import GIVEN, Run, next_free
 from plait.training.sizes import require_sizes
 
 
@@ -58,6 +62,8 @@ def train(
         Receives progress; None: silent.
     **options
         The fields of the task's configuration, as on the command line: `data`, `cell`, `steps`, …
+        Those that name a file also take what it would hold, a DataFrame or a text of several
+        lines, which is kept in the run folder under `given/`.
 
     Returns
     -------
@@ -96,18 +102,21 @@ def _train(
     if earlier is not None:
         _require_same_sizes(task, kind, earlier, options)
         options = {name: earlier.config[name] for name in kind.architecture} | options
-    config = kind.of(options, recipe)
+    given = {name: options[name] for name in kind.paths if in_memory(options.get(name))}
+    config = kind.of(options | {name: name for name in given}, recipe)
     if out is None:
         path = next_free(Path("runs"), f"{task}-{config.subject_name}".rstrip("-"))
     else:
         path = Path(out)
     Run.require_free(path)
-    problem = make_task(task, config, None if earlier is None else earlier.facts)
-    facts = dict(problem.facts())
-    if earlier is not None:
-        problem.load_pretrained(load(earlier, _device_of(problem)))
-        facts["began_with"] = str(earlier.path.absolute())
-    run = Run.create(path, task, config, facts)
+    with as_files(given, path / GIVEN) if given else nullcontext({}) as files:
+        config = kind.of(options | files, recipe)
+        problem = make_task(task, config, None if earlier is None else earlier.facts)
+        facts = dict(problem.facts())
+        if earlier is not None:
+            problem.load_pretrained(load(earlier, _device_of(problem)))
+            facts["began_with"] = str(earlier.path.absolute())
+        run = Run.create(path, task, config, facts)
     _go(problem, run, progress, resume=False)
     return run
 
@@ -168,7 +177,9 @@ def load(run: str | os.PathLike[str] | Run, device: str = "cpu") -> Any:
     Returns
     -------
     nn.Module
-        The task's model in evaluation mode; that of "text" can `generate`.
+        The task's model in evaluation mode; that of "text" can `generate`. Where the task predicts
+        a table, `model.predict(data)` returns it, a DataFrame, as `plait.api.predictions` does;
+        `data` may be a DataFrame.
 
     Raises
     ------
@@ -183,7 +194,10 @@ def load(run: str | os.PathLike[str] | Run, device: str = "cpu") -> Any:
     False
     """
     run = _opened(run)
-    return _loaded(run, run.model_path, device)
+    model = _loaded(run, run.model_path, device)
+    if TASKS[run.task].predict:
+        model.predict = partial(_predicted, run, model)
+    return model
 
 
 def load_kept(
@@ -206,7 +220,7 @@ def load_kept(
 
 def score(
     run: str | os.PathLike[str] | Run,
-    data: str | None = None,
+    data: Any = None,
     *,
     device: str = "cpu",
     **options: Any,
@@ -216,8 +230,9 @@ def score(
     Parameters
     ----------
     run : path or Run
-    data : str
-        Other data, all of it; None: the run's test part.
+    data : str or DataFrame
+        Other data, all of it: a path, a name, a text of several lines or a DataFrame. None: the
+        run's test part.
     device : str
     **options
         Those of the task, such as `skip_unknown` and `dynamic` of "text": see `plait score --help`.
@@ -242,13 +257,13 @@ def score(
     """
     run = _opened(run)
     config = _config_of(run)
-    with torch.no_grad():
-        return score_trained(run.task, load(run, device), config, run.facts, data, **options)
+    with torch.no_grad(), _as_path(data) as path:
+        return score_trained(run.task, load(run, device), config, run.facts, path, **options)
 
 
 def predictions(
     run: str | os.PathLike[str] | Run,
-    data: str | None = None,
+    data: Any = None,
     *,
     device: str = "cpu",
     **options: Any,
@@ -265,15 +280,29 @@ def predictions(
     (3, 5)
     """
     run = _opened(run)
-    config = _config_of(run)
     require_predictions(run.task)
-    with torch.no_grad():
-        return predict_trained(run.task, load(run, device), config, run.facts, data, **options)
+    return _predicted(run, load(run, device), data, **options)
+
+
+def _predicted(run: Run, model: Any, data: Any = None, **options: Any) -> Any:
+    """Return a model's predictions; `load` makes it the `predict` of the model."""
+    with torch.no_grad(), _as_path(data) as path:
+        return predict_trained(run.task, model, _config_of(run), run.facts, path, **options)
+
+
+@contextmanager
+def _as_path(data: Any) -> Iterator[str | None]:
+    """Return data as a path or a name; what is in memory is a file as long as it is read."""
+    if not in_memory(data):
+        yield data
+        return
+    with tempfile.TemporaryDirectory() as folder, as_files({"data": data}, Path(folder)) as files:
+        yield files["data"]
 
 
 def predict(
     run: str | os.PathLike[str] | Run,
-    data: str | None = None,
+    data: Any = None,
     *,
     out: str | os.PathLike[str] | None = None,
     device: str = "cpu",
@@ -284,7 +313,7 @@ def predict(
     Parameters
     ----------
     run : path or Run
-    data : str
+    data : str or DataFrame
         What to predict of, where the task takes other data; None: the run's own.
     out : path
         The file, new; NAME.json holds a list of objects, any other a table as CSV. None:

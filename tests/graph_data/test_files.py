@@ -175,7 +175,7 @@ def test_bad_nodes_are_refused_in_one_line(read, case):
 
 
 def test_a_column_of_too_many_texts_is_refused(read, monkeypatch):
-    monkeypatch.setattr("plait.graph_data.files.MOST_TEXTS", 1)
+    monkeypatch.setattr("plait.graph_data.features.MOST_TEXTS", 1)
     with pytest.raises(InputError, match="the column 'town' has 2 different texts, more than the"):
         read(EDGES, NODES)
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from plait.tasks import TASKS, task_class
+from plait.tasks.digits.data import BATCHES
 from plait.tasks.memory import scores as memory_scores
 from plait.tasks.nodes.task import NodesTask
 from plait.tasks.structure import task as structure_task
@@ -93,7 +94,8 @@ CASES = {
 def test_every_task_keeps_its_promises(name, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("book.txt").write_text("It was the best of times, it was the worst of times. " * 20)
-    monkeypatch.setattr("plait.tasks.digits.data.BATCHES", dict.fromkeys(range(9), 1))
+    for stream in BATCHES:
+        monkeypatch.setitem(BATCHES, stream, 1)
     spoil, options = CASES[name]
     check_task(name, spoil=lambda task: spoil(task, monkeypatch), **options)
 

@@ -248,3 +248,22 @@ def test_a_fact_that_is_missing_names_the_file(run):
     with pytest.raises(InputError, match=r"config\.json is damaged: its facts have no 'sha512'$"):
         facts["sha512"]
     assert facts.get("sha512") is None
+
+
+def test_scores_and_learning_curves_as_tables(tmp_path):
+    run = Run.create(tmp_path / "run", "text", TrainingConfig(), {})
+    assert run.scores.empty
+    assert run.history.empty
+    run.log("train", 1, {"loss": 3.0, "gradient_norm": 0.5})
+    run.log("train", 2, {"loss": 2.0, "gradient_norm": 0.25})
+    run.log("valid", 2, {"seconds": 1.5, "loss": 2.5})
+    run.log("sample", 2, {"text": "x"})
+    run.log("test", 2, {"best_step": 2, "loss": 2.75, "table": {"a": [1]}, "sharp": True})
+    assert run.scores["value"].to_dict() == {"best_step": 2.0, "loss": 2.75}
+    history = run.history
+    assert history.index.tolist() == [1, 2]
+    assert history.index.name == "step"
+    assert history.loc[2].to_dict() == {
+        "train_loss": 2.0, "train_gradient_norm": 0.25, "valid_loss": 2.5,
+    }  # fmt: skip
+    assert history["valid_loss"].isna().tolist() == [True, False]

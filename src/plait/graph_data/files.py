@@ -8,26 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
 
 from plait.columns import (
-    MISSING,
     NO_TEXT,
-    counts_rows,
-    is_category,
-    read_numbers,
-    refuse_large,
-    tell_far,
 )
 from plait.errors import InputError
 from plait.graph_data.edges import Edges, read_edges
+from plait.graph_data.features import features_of, id_column, ids_of, named
 from plait.graph_data.labelled_graph import LabelledGraph, numbered
 from plait.nn.graph import Graph
-from plait.tables import Cells, read_cells
-
-MOST_TEXTS = 1000
-"""Most distinct texts of a column that become one feature each."""
+from plait.tables import read_cells
 
 
 def read_labelled_graph(
@@ -98,9 +88,10 @@ def read_labelled_graph(
     if nodes is not None:
         listed = str(nodes)
         cells = read_cells(Path(nodes), encoding).filled()
-        of_ids, left_out = _id_column(cells, found)
-        ids = _ids(cells, of_ids)
-        used = [f"id = {_named(cells.names[of_ids])}"]
+        ends = {name for names in found.ends for name in names}
+        of_ids, left_out = id_column(cells, ends)
+        ids = ids_of(cells, of_ids)
+        used = [f"id = {named(cells.names[of_ids])}"]
         of_label = None
         if label is not None:
             of_label = cells.column(label)
@@ -114,11 +105,11 @@ def read_labelled_graph(
             gone = f", {texts.count('')} missing" if "" in texts else ""
             used.append(f"label = {cells.names[of_label]!r} ({len(classes)} classes{gone})")
         others = [k for k in range(len(cells.names)) if k not in (of_ids, of_label, *left_out)]
-        features, more, remarks = _features(cells.keep(slice(None), others), ids, missing)
+        features, more, remarks = features_of(cells.keep(slice(None), others), ids, missing)
         notes += remarks
         used += more
         if left_out:
-            names = ", ".join(_named(cells.names[k]) for k in left_out)
+            names = ", ".join(named(cells.names[k]) for k in left_out)
             used.append(f"left out: {names}, which only numbers the rows")
         columns.append(f"nodes: {', '.join(used)}")
     if ids is None:
@@ -130,132 +121,6 @@ def read_labelled_graph(
         path.stem, str(path), tuple(ids), graph, features, labels, classes,
         notes=(*merged, *notes), columns="; ".join(columns),
     )  # fmt: skip
-
-
-def _named(name: str) -> str:
-    return repr(name) if name else "the column without a name"
-
-
-def _id_column(cells: Cells, edges: Edges) -> tuple[int, list[int]]:
-    """Return the column of ids, and the columns that only number the rows.
-
-    The column of ids is the one named id, or else the first that does not only number the rows;
-    a column of row numbers is taken if the edges refer to it.
-    """
-    counters = cells.counters()
-    own = cells.column("id")
-    if own is None:
-        others = [k for k in range(len(cells.names)) if k not in counters]
-        ends = {name for names in edges.ends for name in names}
-        own = others[0] if others else 0
-        if (
-            counters[:1] == [0]
-            and not ends <= set(cells.texts[:, own])
-            and ends <= set(cells.texts[:, 0])
-        ):
-            own = 0
-    left_out = [k for k in counters if k != own]
-    for k, name in enumerate(cells.names):
-        if not name and k not in (own, *left_out):
-            raise InputError(
-                f"{cells.path}, line 1: column {k + 1} has no name; name it, or remove it"
-            )
-    return own, left_out
-
-
-def _ids(cells: Cells, column: int) -> list[str]:
-    ids = cells.texts[:, column].tolist()
-    met: dict[str, int] = {}
-    for row, name in enumerate(ids):
-        if not name:
-            raise InputError(
-                f"{cells.at(row)}: the node has no id (column {cells.names[column]!r})"
-            )
-        if name in met:
-            raise InputError(
-                f"{cells.at(row)}: node {name!r} is a duplicate of line {cells.lines[met[name]]}"
-            )
-        met[name] = row
-    return ids
-
-
-def _features(
-    cells: Cells, ids: Sequence[str], missing: Collection[str]
-) -> tuple[Tensor | None, list[str], list[str]]:
-    """Return columns as features `[N, F]`, how each column was used, and further remarks."""
-    read = read_numbers(cells.texts, cells.names, cells.at, missing)
-    refuse_large(
-        read.values,
-        lambda row, k: f"{cells.at(row)}: the {cells.names[k]!r} of node {ids[row]!r} is",
-    )
-    parts, texts, notes = [], [], []
-    for k, name in enumerate(cells.names):
-        if read.bad[:, k].any():
-            parts.append(_one_hot(cells, ids, k, read.values[:, k], {*MISSING, *missing}))
-            texts.append(f"{name!r} ({parts[-1].shape[1]})")
-            continue
-        numbers = read.values[:, k]
-        gone = np.isnan(numbers)
-        if gone.any() and (not missing or gone.all()):
-            row = int(np.flatnonzero(gone)[0])
-            raise InputError(
-                f"{cells.at(row)}: the {name!r} of node {ids[row]!r} is missing; give a number, "
-                "remove the column, or list the texts that mean missing in --missing to use the "
-                "column's mean"
-            )
-        if gone.any():
-            notes.append(f"{gone.sum():,} of {name!r} missing, replaced by the mean")
-        if len(numbers) > 9 and counts_rows(cells.texts[:, k]):
-            notes.append(f"{name!r} only numbers the rows; remove it if it carries no information")
-        parts.append(_standardised(numbers))
-    numbers = [repr(name) for k, name in enumerate(cells.names) if not read.bad[:, k].any()]
-    used = [
-        f"{kind}: {', '.join(names[:5])}" + f" and {len(names) - 5} more" * (len(names) > 5)
-        for kind, names in (("numbers", numbers), ("texts", texts))
-        if names
-    ]
-    used += ["decimal commas"] * read.comma
-    if not parts:
-        return None, used, notes
-    notes += tell_far(read.values, cells.names)
-    return torch.from_numpy(np.concatenate(parts, 1, dtype=np.float32)), used, notes
-
-
-def _standardised(numbers: np.ndarray) -> np.ndarray:
-    """Standardise numbers to mean 0 and variance 1, `[N, 1]`; missing or constant ones become 0."""
-    known = numbers[~np.isnan(numbers)]
-    if known.min() == known.max():
-        return np.zeros((len(numbers), 1))
-    spread = known.std()
-    scaled = (numbers - known.mean()) / (spread if spread > 0 else 1)
-    return np.where(np.isnan(numbers), 0.0, scaled)[:, None]
-
-
-def _one_hot(
-    cells: Cells, ids: Sequence[str], k: int, numbers: np.ndarray, none: Collection[str]
-) -> np.ndarray:
-    """Encode a column of texts as one-hot features `[N, texts]`; refuse what is no category."""
-    name, column = cells.names[k], cells.texts[:, k]
-    known = np.array([text not in none for text in column])
-    mixed = known & np.isnan(numbers) & np.isfinite(numbers).any()
-    for row in np.flatnonzero(mixed).tolist():
-        raise InputError(
-            f"{cells.at(row)}: the {name!r} of node {ids[row]!r} is {column[row]!r}, and that of "
-            "others is a number; write numbers everywhere, or nowhere"
-        )
-    texts = sorted(set(column[known]))
-    if len(texts) > MOST_TEXTS:
-        raise InputError(
-            f"{cells.path}: the column {name!r} has {len(texts):,} different texts, more "
-            f"than the {MOST_TEXTS:,} that can become features; remove it"
-        )
-    if not is_category(column[known].tolist()):
-        raise InputError(
-            f"{cells.path}: the column {name!r} has {len(texts):,} different texts in "
-            f"{known.sum():,} rows, such as {texts[0]!r}: neither numbers nor a category; "
-            "write numbers, or remove it"
-        )
-    return column[:, None] == np.array(texts, dtype=object)
 
 
 def _graph(

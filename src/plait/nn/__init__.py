@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from plait.nn.adaptive import Adaptive
     from plait.nn.attention import Attention
     from plait.nn.cell import Cell
     from plait.nn.cells import GRU, LSTM, RNN, CoupledLSTM, LayerNormLSTM
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from plait.nn.recurrent import Recurrent
 
 _HOME = {
+    "Adaptive": "plait.nn.adaptive",
     "Attention": "plait.nn.attention",
     "Cell": "plait.nn.cell",
     "GRU": "plait.nn.cells",
@@ -49,6 +51,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "Adaptive",
     "Adjacency",
     "Attention",
     "Cell",

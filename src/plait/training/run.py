@@ -7,6 +7,7 @@ kept/               the weights at 1/3, 2/3 and 3/3 of the training; of a text a
 metrics.jsonl       a line per step, validation, sample and test
 samples.txt         the samples in the log, to read
 curves.png          the learning curves
+given/              data that was given in memory, as files
 """
 
 import contextlib
@@ -17,7 +18,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 from torch import Tensor
@@ -29,8 +30,13 @@ from plait.training.checkpoint import load_tensors, save_tensors
 from plait.training.config import TrainingConfig
 from plait.training.files import write_aside, write_json
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 FORMAT = 1
 CHECKPOINTS_KEPT = 2
+GIVEN = "given"
+"""The folder of data that a user gave in memory; it is there before the run is."""
 
 
 class Run:
@@ -58,7 +64,8 @@ class Run:
         cls, path: Path, task: str, config: TrainingConfig, facts: Mapping[str, Any]
     ) -> "Run":
         """Start a folder; one that exists and is not empty is refused with `InputError`."""
-        cls.require_free(path)
+        if not (path / GIVEN).exists():
+            cls.require_free(path)
         path.mkdir(parents=True, exist_ok=True)
         run = cls(path, task, asdict(config), dict(facts))
         content = {"format": FORMAT, "task": task, "config": run.config, "facts": run.facts}
@@ -159,6 +166,38 @@ class Run:
                 if number < len(lines):
                     raise InputError(f"{self.metrics_path}, line {number}: damaged") from None
         return records
+
+    @property
+    def scores(self) -> "pd.DataFrame":
+        """Return the scores on the test part, one row per score; none before the test.
+
+        The row's name is the score's, the column is `value`. Scores that are tables themselves
+        are in `records("test")` alone.
+        """
+        import pandas as pd  # slow to import
+
+        test = next(iter(self.records("test")), {})
+        values = {k: v for k, v in test.items() if type(v) in (int, float) and k != "step"}
+        return pd.DataFrame({"value": pd.Series(values, dtype=float)})
+
+    @property
+    def history(self) -> "pd.DataFrame":
+        """Return the learning curves: a row per step, a column per score.
+
+        Columns are named `train_loss`, `valid_loss`, …; NaN where a step was not validated.
+        """
+        import pandas as pd  # slow to import
+
+        rows: dict[int, dict[str, float]] = {}
+        for record in self.records():
+            if record["kind"] in ("train", "valid"):
+                row = rows.setdefault(record["step"], {})
+                row |= {
+                    f"{record['kind']}_{name}": value
+                    for name, value in record.items()
+                    if type(value) in (int, float) and name not in ("step", "seconds")
+                }
+        return pd.DataFrame.from_dict(rows, orient="index").sort_index().rename_axis("step")
 
     def truncate_log(self, step: int) -> None:
         """Drop from the log, and from the samples, whatever came after this step."""

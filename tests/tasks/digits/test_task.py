@@ -13,7 +13,7 @@ import plait
 from plait.cli import run as run_command
 from plait.tasks.digits.baselines import Baselines, score_baselines
 from plait.tasks.digits.config import DigitsConfig
-from plait.tasks.digits.data import FITTING, TEST, TRAINING, VALIDATION, sequences
+from plait.tasks.digits.data import BATCHES, FITTING, TEST, TRAINING, VALIDATION, sequences
 from plait.tasks.digits.scores import score
 from plait.tasks.digits.task import DigitsTask
 
@@ -30,7 +30,8 @@ def no_waiting_for_the_disk(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def few_sequences(monkeypatch):
-    monkeypatch.setattr("plait.tasks.digits.data.BATCHES", {FITTING: 1, VALIDATION: 1, TEST: 1})
+    for stream in BATCHES:
+        monkeypatch.setitem(BATCHES, stream, 1)
 
 
 def numbered_digits(path, count=200) -> str:

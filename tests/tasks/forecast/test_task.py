@@ -313,6 +313,149 @@ def test_named_series_are_read(name):
     assert data.series.frequency == {"chickenpox": "W-MON", "los-loop": "5min"}[name]
 
 
+def test_nodes_have_features_and_learnt_vectors(capsys, here):
+    (here / "nodes.csv").write_text("id,lanes,kind\nn3,2,road\nn1,4,ramp\nn2,3,road\nn9,1,road\n")
+    options = {**OWN, "nodes": "nodes.csv", "node_embedding": 2}
+    run = plait.train("forecast", out="run", **options)
+    model = plait.load(run)
+    spread = np.sqrt(2 / 3)
+    expected = [[1 / spread, 1, 0], [0, 0, 1], [-1 / spread, 0, 1]]
+    np.testing.assert_allclose(model.static, expected, rtol=1e-6, atol=1e-7)
+    assert model.node_embedding.shape == (3, 2)
+    before = ForecastTask(ForecastConfig(**options), torch.device("cpu")).model.node_embedding
+    assert not torch.equal(model.node_embedding, before)
+    (here / "nodes.csv").unlink()
+    table = pd.read_csv("speeds.csv")
+    table.to_csv("same.csv", index=False)  # features of nodes are the run's own
+    assert run_command(["predict", "run", "--data", "same.csv", "--out", "next.csv"]) == 0
+    renamed = table.rename(columns={"n1": "n5"})
+    renamed.to_csv("renamed.csv", index=False)
+    (here / "others.csv").write_text("source,target\nn5,n2\nn2,n3\n")
+    of_others = {**OWN, "node_embedding": 2, "data": "renamed.csv", "graph": "others.csv"}
+    other = ForecastTask(ForecastConfig(**of_others), torch.device("cpu"))
+    with pytest.raises(InputError, match="that run has learnt vectors of other nodes; train with"):
+        other.load_pretrained(model)
+    (here / "nodes.csv").write_text("id,lanes\nn1,4\nn2,3\n")
+    words = ["train", "forecast", "--data", "speeds.csv", "--graph", "roads.csv", *FLAGS]
+    assert run_command([*words, "--nodes", "nodes.csv", "--out", "no"]) == 2
+    errors = capsys.readouterr().err.replace(f"{here}/", "")
+    assert errors == "plait: nodes.csv has no row for node 'n3' in its column 'id'; add it\n"
+    (here / "nodes.csv").write_text("id\nn1\nn2\nn3\n")
+    assert run_command([*words, "--nodes", "nodes.csv", "--out", "no"]) == 2
+    assert "nodes.csv has no column of features next to 'id'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", ["none", "chebyshev"])
+def test_a_graph_is_learnt_and_written_as_edges_that_can_be_given(here, given):
+    options = {**OWN, "operator": "adaptive", "adaptive_given": given, "adaptive_edges": 2}
+    if given == "none":
+        options["graph"] = ""  # none is needed
+    run = plait.train("forecast", out="run", decoder="recurrent", **options)
+    model = plait.load(run)
+    first, second = model.recurrent.operator, model.decoder.operator
+    assert torch.equal(first.sources, second.sources)  # one graph for both
+    fresh = ForecastTask(ForecastConfig(**options), torch.device("cpu")).model
+    assert not torch.equal(first.sources, fresh.recurrent.operator.sources)
+    edges = pd.read_csv("run/learnt.csv")
+    index, weight = first.edges(3)
+    np.testing.assert_allclose(edges["weight"], weight, rtol=1e-6)
+    assert [f"n{k + 1}" for k in index[0].tolist()] == edges["source"].tolist()
+    assert Path("run/learnt.png").stat().st_size > 10_000
+    again = {**OWN, "graph": "run/learnt.csv", "directed": True, "operator": "diffusion"}
+    assert plait.train("forecast", out="again", **again).records("test")
+    table = pd.read_csv(plait.predict(run))
+    assert table["forecast"].notna().all()
+    assert plait.score("run")["rmse"] == pytest.approx(run.records("test")[0]["rmse"], rel=1e-6)
+
+
+def driven(here: Path, steps: int = 400) -> pd.DataFrame:
+    """Write a long table whose values follow rain at once, and an event a step before it is due."""
+    random = np.random.default_rng(0)
+    times = pd.date_range("2024-01-01", periods=steps, freq="h")
+    rows = []
+    for name in ("a", "b"):
+        rain, event = random.standard_normal(steps), random.integers(0, 2, steps).astype(float)
+        value = 5 * event + np.r_[0, rain[:-1]] + 0.1 * random.standard_normal(steps)
+        rows.append(pd.DataFrame({
+            "time": times, "sensor": name, "flow": value, "rain": rain, "event": event,
+        }))  # fmt: skip
+    table = pd.concat(rows)
+    table.to_csv(here / "flows.csv", index=False)
+    return table
+
+
+COVARIATES = {
+    "data": "flows.csv", "operator": "dense", "value": "flow", "covariates": "rain",
+    "known": "event", "history": 3, "horizon": 2, "hidden_size": 16, "batch_size": 16,
+    "lr": 0.02, "threads": 1,
+}  # fmt: skip
+
+
+def test_covariates_are_learnt_from_and_asked_for(capsys, here):
+    table = driven(here)
+    run = plait.train("forecast", out="run", steps=250, **COVARIATES)
+    (test,) = run.records("test")
+    best = test["table"]["historical mean"]["rmse_at"]
+    network = test["table"]["network"]["rmse_at"]
+    assert best[0] > 2.4  # what no past value knows
+    assert network[0] < 0.5  # the event is known, the rain was measured
+    assert 0.9 < network[1] < 1.4  # the rain to come is not
+
+    with pytest.raises(InputError) as caught:
+        plait.predict(run, out="no.csv")
+    assert "'event' is known for 0 steps after the last value, and 2 are forecast" in str(
+        caught.value
+    )
+    last = table["time"] == table["time"].max()
+    ahead = pd.concat([
+        table[last].assign(time=lambda f, k=k: f["time"] + pd.Timedelta(hours=k), flow="", rain="",
+                           event=float(k == 2))
+        for k in (1, 2)
+    ])  # fmt: skip
+    pd.concat([table[table["time"] > "2024-01-10"], ahead]).to_csv("recent.csv", index=False)
+    found = pd.read_csv(plait.predict(run, "recent.csv", out="next.csv"))
+    assert list(found["time"].unique()) == [str(t) for t in ahead["time"].unique()]
+    rain = table[last].set_index("sensor")["rain"]
+    np.testing.assert_allclose(found["forecast"][:2], rain[["a", "b"]], atol=1.0)
+    np.testing.assert_allclose(found["forecast"][2:], 5.0, atol=1.0)
+    table.drop(columns="rain").to_csv("less.csv", index=False)
+    assert run_command(["predict", "run", "--data", "less.csv"]) == 2
+    assert "less.csv has no column 'rain', which --covariates" in capsys.readouterr().err
+    scores = plait.score("run", "flows.csv")
+    assert scores["rmse_at_1"] < 0.5
+    assert plait.inspect("run")[0].without_flow == ""
+
+
+def test_training_reads_no_covariate_before_its_time(here):
+    table = driven(here)
+    task = ForecastTask(ForecastConfig(**COVARIATES), torch.device("cpu"))
+    late = table["time"] >= table["time"].unique()[task.splits.valid]
+    changed = table.assign(rain=table["rain"].where(~late, 99.0))
+    changed.assign(event=changed["event"].where(~late, 7.0)).to_csv("changed.csv", index=False)
+    other = ForecastTask(
+        ForecastConfig(**{**COVARIATES, "data": "changed.csv"}), torch.device("cpu")
+    )
+    assert torch.equal(task.model.covariates, other.model.covariates)
+    other.model.load_state_dict(task.model.state_dict())
+    for step in range(1, 4):
+        first, second = (t.loss(t.model, t.batch(step), ())[0] for t in (task, other))
+        assert first == second
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"known": "rain"}, "'rain' is named twice in --value, --covariates and --known"),
+        ({"covariates": "flow"}, "'flow' is named twice"),
+        ({"data": "waves"}, "--data waves has no columns for --value, --covariates or --known"),
+    ],
+)
+def test_covariates_that_cannot_be_are_refused(here, options, message):
+    driven(here, 40)
+    with pytest.raises(InputError, match=message):
+        plait.train("forecast", out="run", steps=1, **{**COVARIATES, **options})
+
+
 def cycle(*values: float) -> pd.Series:
     return pd.Series(np.resize(np.array(values, dtype=float), 120))
 

@@ -17,6 +17,20 @@ TASK = TaskEntry(
     score_data="a table of the same nodes",
     predict_data="a table that ends with the latest measurements of the same nodes",
     predicts="the next steps of every node",
-    score_options=(ENCODING,),
+    score_options=(
+        ENCODING,
+        TaskOption(
+            "backtest",
+            int,
+            "Folds of the test part, each next to baselines, gradient boosting "
+            "among them, that are fitted on all before it.",
+        ),
+        TaskOption("refit", bool, "With --backtest: train the network anew for each fold."),
+        TaskOption(
+            "table",
+            str,
+            "With --backtest: a new CSV file of every fold's, method's, node's and step's error.",
+        ),
+    ),
     predict_options=(ENCODING,),
 )

@@ -22,6 +22,7 @@ def baselines(
     season: int,
     mean: np.ndarray,
     scale: np.ndarray,
+    boosting: bool = False,
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Forecast without a network; what is fitted is fitted on what is before the test.
 
@@ -33,6 +34,9 @@ def baselines(
     - "autoregression": a constant and the node's last P values, the weights shared by the nodes,
       each step ahead fitted by itself, by least squares.
     - "linear, neighbours": the same with the neighbours' weighted mean of the last P steps too.
+
+    - "gradient boosting", if asked for: trees on the same and the historical mean
+      (`plait.tasks.forecast.boosting`).
 
     Where nothing was measured, the last value that was stands in.
 
@@ -48,6 +52,7 @@ def baselines(
         Steps of a season; 0: none, and no seasonal value.
     mean, scale : float array `[N]`
         The linear models are fitted on (value − mean) / scale.
+    boosting : bool
 
     Yields
     ------
@@ -60,13 +65,21 @@ def baselines(
     if season:
         back = -(-(np.arange(H)[:, None] + 1) // season) * season  # seasons back to what is past
         yield "seasonal value", filled[np.maximum(ahead - back, 0)]
-    yield "historical mean", _historical(series.values[: splits.test], season, T + H)[ahead]
+    means = historical_mean(series.values[: splits.test], season, T + H)
+    yield "historical mean", means[ahead]
     x = (filled - mean) / scale
     y = (series.values - mean) / scale
     yield "autoregression", _linear(x[..., None], y, splits, first, H) * scale + mean
+    around = x[..., None]
     if graph.num_edges:
         around = np.stack([x, x @ _neighbours(graph).T], -1)
         yield "linear, neighbours", _linear(around, y, splits, first, H) * scale + mean
+    if boosting:
+        from plait.tasks.forecast.boosting import boosted  # scikit-learn takes a second
+
+        fit = splits.history, splits.test
+        found = boosted(around, y, (means - mean) / scale, fit, first, H)
+        yield "gradient boosting", found * scale + mean
 
 
 def _carried(values: np.ndarray, mean: np.ndarray) -> np.ndarray:
@@ -78,7 +91,7 @@ def _carried(values: np.ndarray, mean: np.ndarray) -> np.ndarray:
     return filled
 
 
-def _historical(past: np.ndarray, season: int, steps: int) -> np.ndarray:
+def historical_mean(past: np.ndarray, season: int, steps: int) -> np.ndarray:
     """Mean at every place in the season, for so many steps, `[steps, N]`."""
     overall = np.nanmean(past, axis=0)
     if not season:

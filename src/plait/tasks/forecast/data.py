@@ -1,6 +1,6 @@
 """What a forecast is learnt from: a series, its graph, and which steps are for what."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,7 @@ import pandas as pd
 from plait.columns import missing_texts
 from plait.data import require_data
 from plait.errors import InputError
+from plait.graph_data.features import read_features
 from plait.json_files import read_json
 from plait.nn.graph import Graph
 from plait.tasks.forecast.config import ForecastConfig
@@ -22,12 +23,23 @@ NAMED = ("waves", "chickenpox", "los-loop")
 
 @dataclass(frozen=True)
 class Measured:
-    """A series with its graph; of waves, the process too."""
+    """A series with its graph; of waves, the process too.
+
+    `static [N, S]` are the features of the nodes that do not change; None: there are none.
+    """
 
     series: Series
     joined: Joined
     splits: TimeSplits
     waves: Waves | None = None
+    static: np.ndarray | None = None
+    static_notes: tuple[str, ...] = ()
+
+    def cut(self, splits: TimeSplits) -> "Measured":
+        """Return what was measured before the end of other splits."""
+        return replace(
+            self, series=self.series.rows(slice(0, splits.end)), splits=splits, waves=None
+        )
 
     @property
     def training(self) -> np.ndarray:
@@ -52,6 +64,11 @@ def read_data(config: ForecastConfig) -> Measured:
     >>> measured.series.values.shape, measured.splits
     ((12000, 48), TimeSplits(history=12, valid=8643, test=9602, end=12000))
     """
+    if config.data in NAMED and (config.covariate_names or config.value):
+        raise InputError(
+            f"--data {config.data} has no columns for --value, --covariates or --known; give a "
+            "table of your own"
+        )
     waves = Waves.drawn() if config.data == "waves" else None
     series, own = _series(config, waves)
     splits = TimeSplits.of(config, len(series.values))
@@ -67,7 +84,13 @@ def read_data(config: ForecastConfig) -> Measured:
             "to train on; make it shorter"
         )
     _require_values(series, splits, config)
-    return Measured(series, own or _joined(config, series, splits), splits, waves)
+    joined = own or _joined(config, series, splits)
+    if not config.nodes:
+        return Measured(series, joined, splits, waves)
+    features, notes = read_features(
+        Path(config.nodes), series.ids, missing_texts(config.missing), config.encoding
+    )
+    return Measured(series, joined, splits, waves, features.numpy(), notes)
 
 
 def _require_values(series: Series, splits: TimeSplits, config: ForecastConfig) -> None:
@@ -108,12 +131,19 @@ def _series(config: ForecastConfig, waves: Waves | None) -> tuple[Series, Joined
                 f"no series {config.data!r}: there is no such file, and it is not one of "
                 f"{', '.join(NAMED)}"
             )
-        series = read_series(
-            path, config.time, missing=missing_texts(config.missing),
-            fill=config.missing_rows == "empty", encoding=config.encoding,
-        )  # fmt: skip
-        own = None
+        series, own = own_series(config, path), None
     return series, None if config.graph else own
+
+
+def own_series(
+    config: ForecastConfig, path: Path, frequency: str | None = None, encoding: str = ""
+) -> Series:
+    """Read a table of the user's as a configuration says, with its covariates."""
+    return read_series(
+        path, config.time, frequency, missing=missing_texts(config.missing),
+        fill=config.missing_rows == "empty", encoding=encoding or config.encoding,
+        value=config.value, covariates=config.covariate_names, known=len(config.known_names),
+    )  # fmt: skip
 
 
 def _joined(config: ForecastConfig, series: Series, splits: TimeSplits) -> Joined:
@@ -123,7 +153,7 @@ def _joined(config: ForecastConfig, series: Series, splits: TimeSplits) -> Joine
         if config.neighbours >= N:
             raise InputError(f"--neighbours {config.neighbours} must be less than the {N} nodes")
         joined = correlated(training, config.neighbours, config.threshold)
-        if joined.graph.num_edges == 0 and config.operator != "dense":
+        if joined.graph.num_edges == 0 and config.over_graph != "dense":
             raise InputError(
                 f"no two nodes of {series.source} have a correlation above --threshold "
                 f"{config.threshold:g}; lower it, or take --operator dense"
@@ -139,11 +169,11 @@ def _joined(config: ForecastConfig, series: Series, splits: TimeSplits) -> Joine
             columns,
             config.encoding,
         )
-    if config.operator == "dense":
+    if config.over_graph == "dense":
         return Joined(Graph([], num_nodes=N), "none")
     raise InputError(
         f"{series.source} has no graph, which says what is connected: give --graph "
-        "FILE or --graph correlation, or --operator dense"
+        "FILE or --graph correlation, or --operator dense or adaptive"
     )
 
 

@@ -18,6 +18,9 @@ SHOWN = 300
 NAMED = 40
 """Nodes up to which their ids are written beside them."""
 
+LEARNT = 3
+"""Edges into each node of a learnt graph that are drawn and listed."""
+
 INTERVAL = 0.8
 """Of the errors that the interval of one forecast number holds."""
 
@@ -93,13 +96,7 @@ def draw_nodes(forecasts: Forecasts, measured: Measured, path: Path) -> None:
     places, edges = joined.places, joined.graph.edge_index.cpu().numpy().T
     if places is None and len(errors) > LAID_OUT:
         return
-    if places is None:
-        net = networkx.Graph([(int(s), int(t)) for s, t in edges if s != t])
-        net.add_nodes_from(range(len(series.ids)))
-        layout = networkx.spring_layout(net, seed=0)
-        places = np.stack([layout[n] for n in range(len(series.ids))])
-    if places.shape[1] == 1:  # along a line
-        places = np.pad(places, ((0, 0), (0, 1)))
+    places = _laid_out(places, edges, len(errors))
     own = np.ma.masked_invalid(series.values).std(axis=0).filled(0.0)
     spread = np.divide(errors, own, out=np.full_like(errors, np.nan), where=own > 0)
     with picture(path, 11, 5, grid=False) as figure:
@@ -123,3 +120,40 @@ def draw_nodes(forecasts: Forecasts, measured: Measured, path: Path) -> None:
         if len(errors) <= NAMED:
             for axes in panels:
                 name_places(axes, series.ids, places, size=7)
+
+
+def draw_learnt(measured: Measured, index: np.ndarray, weight: np.ndarray, path: Path) -> None:
+    """Draw learnt edges as arrows, `index [2, E]`, the darker the larger the weight.
+
+    Nodes stand where `draw_nodes` puts them; there is no picture where it has none.
+    """
+    ids, places, edges = measured.series.ids, measured.joined.places, index.T
+    if places is None and len(ids) > LAID_OUT:
+        return
+    places = _laid_out(places, edges, len(ids))
+    with picture(path, 7, 6, grid=False) as figure:
+        axes = figure.subplots()
+        begin, end = places[index[0]], places[index[1]]
+        arrows = axes.quiver(
+            *begin.T, *(end - begin).T, weight, angles="xy", scale_units="xy", scale=1,
+            cmap="Blues", width=0.003, clim=(0.0, float(weight.max(initial=0.0)) or 1.0),
+        )  # fmt: skip
+        axes.scatter(*places.T, s=float(np.clip(6000 / len(ids), 10, 80)), color="0.4", zorder=2)
+        figure.colorbar(arrows, ax=axes, label="learnt weight of an edge", shrink=0.8)
+        axes.margins(0.1, 0.05)
+        axes.set_axis_off()
+        figure.suptitle(f"{label(measured.series.name)}: the strongest learnt edges into each node")
+        if len(ids) <= NAMED:
+            name_places(axes, ids, places, size=7)
+
+
+def _laid_out(places: np.ndarray | None, edges: np.ndarray, nodes: int) -> np.ndarray:
+    """Return places in the plane, `[N, 2]`: those given, or by springs along edges `[E, 2]`."""
+    if places is None:
+        net = networkx.Graph([(int(s), int(t)) for s, t in edges if s != t])
+        net.add_nodes_from(range(nodes))
+        layout = networkx.spring_layout(net, seed=0)
+        places = np.stack([layout[n] for n in range(nodes)])
+    if places.shape[1] == 1:  # along a line
+        places = np.pad(places, ((0, 0), (0, 1)))
+    return places[:, :2]

@@ -10,16 +10,20 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from plait.columns import missing_texts
 from plait.errors import InputError
 from plait.news import remark
+from plait.tasks.forecast.backtest import backtest as backtest_folds
+from plait.tasks.forecast.backtest import summary
+from plait.tasks.forecast.bands import bands
 from plait.tasks.forecast.config import ForecastConfig
-from plait.tasks.forecast.data import NAMED, read_data
-from plait.tasks.forecast.model import Forecaster, carried_forward
+from plait.tasks.forecast.data import NAMED, own_series, read_data
+from plait.tasks.forecast.inputs import carried_forward
+from plait.tasks.forecast.model import Forecaster
 from plait.tasks.forecast.scores import METRICS
-from plait.tasks.forecast.series import Series, following, listed, read_series, same_ids
+from plait.tasks.forecast.series import Series, following, listed, same_ids
 from plait.tasks.forecast.task import ForecastTask
 from plait.tasks.forecast.windows import windows_of
+from plait.training.files import write_aside
 
 PROBED = 32
 """Windows on which `plait inspect` tries a network."""
@@ -52,6 +56,7 @@ def predict_forecast(
     DataFrame
         A row for each step ahead and node: `time` (without times `step`, 1 the first after the
         data), `id`, `forecast` (with quantiles the median, and a column for each, such as `q0.1`),
+        with --coverage the ends of the band, `low` and `high`,
         and `missing`: how many of the node's values in the input were missing, so that the
         last one before stood in.
 
@@ -68,12 +73,19 @@ def predict_forecast(
     if recent.times is not None:
         assert model.frequency is not None
         to_come = following(recent.times, model.frequency, H)
+    _require_known(recent, config)
+    covariates = None if model.covariates is None else model.covariates.cpu().numpy()
+    profile = model.profile
     windows = windows_of(
-        config, recent, model.mean.cpu().numpy(), model.scale.cpu().numpy(),
-        model.output.weight.device, frequency=model.frequency,
+        config, recent if profile is None else profile.removed(recent),
+        model.mean.cpu().numpy(), model.scale.cpu().numpy(), model.output.weight.device,
+        model.frequency, covariates,
     )  # fmt: skip
     window = windows.at(torch.tensor([P]), P)
-    answer = model.unscaled(model(window.x, window.calendar))[:, 0]  # [H, N, (Q)]
+    answer = model.unscaled(model(window.x, window.calendar))  # [H, 1, N, (Q)]
+    if profile is not None:
+        answer += profile.ahead_of(recent, np.array([P]), answer)
+    answer = answer[:, 0]
     columns: dict[str, Any] = {
         "step" if recent.times is None else "time": pd.Index(to_come).repeat(len(model.ids)),
         "id": np.tile(np.array(model.ids, dtype=object), H),
@@ -82,8 +94,28 @@ def predict_forecast(
     middle = answer[..., levels.index(0.5)] if levels else answer
     columns["forecast"] = middle.reshape(-1)
     columns |= {f"q{level:g}": answer[..., k].reshape(-1) for k, level in enumerate(levels)}
+    if model.margin is not None:
+        margin = (model.margin * model.scale).cpu().numpy()
+        low, high = bands(answer, levels, margin)
+        columns |= {"low": low.reshape(-1), "high": high.reshape(-1)}
     columns["missing"] = np.tile(np.isnan(recent.values).sum(0), H)
     return pd.DataFrame(columns)
+
+
+def _require_known(series: Series, config: ForecastConfig) -> None:
+    """Refuse a series whose covariates that are known ahead do not go on over the horizon."""
+    if not config.known_names or series.covariates is None:
+        return
+    ahead = series.covariates[len(series.values) :][: config.horizon]
+    for k, name in enumerate(
+        config.known_names, len(config.covariate_names) - len(config.known_names)
+    ):
+        rows = int(np.cumprod(~np.isnan(ahead[..., k]).any(1)).sum())
+        if rows < config.horizon:
+            raise InputError(
+                f"{series.source}: {name!r} is known for {rows} steps after the last value, and "
+                f"{config.horizon} are forecast; add rows with {name!r} and empty values"
+            )
 
 
 def _recent(
@@ -97,10 +129,7 @@ def _recent(
     if data is None or data in NAMED:
         series = read_data(replace(config, data=data or config.data)).series
     elif Path(data).exists():
-        series = read_series(
-            Path(data), config.time, model.frequency, missing=missing_texts(config.missing),
-            fill=config.missing_rows == "empty", encoding=encoding or config.encoding,
-        )  # fmt: skip
+        series = own_series(config, Path(data), model.frequency, encoding or "")
     else:
         raise InputError(f"no series {data!r}: there is no such file")
     remark("read", series.notes)
@@ -123,7 +152,7 @@ def _recent(
         )
     place = {name: k for k, name in enumerate(series.ids)}
     order = [place[name] for name in model.ids]
-    return replace(series.by_clock(facts), ids=model.ids, values=series.values[:, order])
+    return series.by_clock(facts).of_nodes(order, model.ids)
 
 
 def score_forecast(
@@ -133,6 +162,9 @@ def score_forecast(
     data: str | None = None,
     *,
     encoding: str | None = None,
+    backtest: int = 0,
+    refit: bool = False,
+    table: str | None = None,
 ) -> dict[str, Any]:
     """Score a model for `plait score`, and what forecasts without a model.
 
@@ -147,6 +179,13 @@ def score_forecast(
         None: the run's own test part.
     encoding : str
         Of `data`. None: that of the run's own table.
+    backtest : int
+        Folds of the test part, each forecast with baselines fitted on all before it
+        (`plait.tasks.forecast.backtest`); 0: none.
+    refit : bool
+        Whether a back-test also trains the network anew for each fold.
+    table : str
+        A new file for the errors of every fold, method, node and step ahead, as CSV.
 
     Returns
     -------
@@ -158,7 +197,13 @@ def score_forecast(
     InputError
         For data that cannot be read or is too short, or training data that is gone or has changed.
     """
+    if not backtest and (refit or table):
+        raise InputError("--refit and --table belong to --backtest FOLDS; give that too")
+    if backtest and data is not None:
+        raise InputError("--backtest is of the run's own test part; leave --data out")
     task = ForecastTask.restore(model, config, facts)
+    if backtest:
+        return _backtest(task, backtest, refit, table)
     other = None if data is None else _recent(model, config, facts, data, encoding)
     scores = dict(task.test() if other is None else task.score_other(other))
     records = scores.pop("table")
@@ -170,6 +215,21 @@ def score_forecast(
         label = name.replace(", ", "_with_").replace(" ", "_")
         scores |= {f"{label}_{m}": record[f"{m}_to"][-1] for m in ("mae", "rmse")}
     return scores
+
+
+def _backtest(task: ForecastTask, folds: int, refit: bool, table: str | None) -> dict[str, Any]:
+    """Test from rolling origins, and write the table."""
+    if table is not None and Path(table).exists():
+        raise InputError(f"--table {table} exists already; name a new file")
+    if table is not None and not Path(table).parent.is_dir():
+        raise InputError(f"--table {table}: {Path(table).parent} is no folder; name one that is")
+    found: Any = backtest_folds(task, folds, refit)
+    if table is not None:
+        found["mae"] = found["absolute"] / found["count"].where(found["count"] > 0)
+        found["rmse"] = (found["squared"] / found["count"].where(found["count"] > 0)) ** 0.5
+        text = found.drop(columns=["absolute", "squared"]).to_csv(index=False)
+        write_aside(Path(table), text.encode())
+    return summary(found)
 
 
 def probe(
