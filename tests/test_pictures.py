@@ -25,7 +25,7 @@ from plait.inspection import draw_flows
 from plait.study.page import drawing
 from plait.tasks.digits.figure import draw_sequences
 from plait.tasks.forecast.data import Measured
-from plait.tasks.forecast.figure import draw_forecasts, draw_nodes
+from plait.tasks.forecast.figure import Band, draw_forecasts, draw_nodes
 from plait.tasks.forecast.graphs import Joined
 from plait.tasks.forecast.scores import Forecasts
 from plait.tasks.forecast.series import Series
@@ -209,6 +209,17 @@ def forecasts_of(name: str, N: int, H: int = 2, W: int = 12) -> tuple[Forecasts,
 def test_forecasts(tmp_path, figures, name, N):
     draw_forecasts(*forecasts_of(NAMES[name], N), tmp_path / "a.png")
     check(figures, tmp_path / "a.png", NAMES[name])
+
+
+def test_a_fitted_band_is_the_one_that_is_drawn(tmp_path, figures):
+    forecasts, series = forecasts_of("load", 1)
+    low, high = forecasts.values - 3, forecasts.values + 4
+    draw_forecasts(forecasts, series, tmp_path / "a.png", Band(low, high, "band of 90%"))
+    (axes,) = figures[0].axes
+    (band,) = axes.collections
+    ends = band.get_paths()[0].vertices[:, 1]
+    assert band.get_label() == "band of 90%"
+    assert (ends.min(), ends.max()) == (low[-1].min(), high[-1].max())
 
 
 def test_the_axis_of_forecasts_names_the_table_and_the_node(tmp_path, figures):

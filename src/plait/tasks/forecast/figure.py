@@ -1,7 +1,7 @@
 """Forecasts beside what came, and every node's error on the graph."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import networkx
 import numpy as np
@@ -28,13 +28,23 @@ LAID_OUT = 2000
 """Nodes without places that are laid out for a picture, at most."""
 
 
-def draw_forecasts(forecasts: Forecasts, series: Series, path: Path) -> None:
+class Band(NamedTuple):
+    """The lower and upper ends of bands `[H, W, N]`, and what they are called."""
+
+    low: np.ndarray
+    high: np.ndarray
+    name: str
+
+
+def draw_forecasts(
+    forecasts: Forecasts, series: Series, path: Path, fitted: Band | None = None
+) -> None:
     """Draw what came and what was forecast for it, for the best, the median and the worst node.
 
-    Each forecast is the one made as many steps before as the horizon has. Around it the outermost
-    quantiles; where one number is forecast, the node's own errors on the test part, their middle
-    80 %. The axis is named for the table and the node, which is where a unit would stand. Nothing
-    is drawn where no node has a value in the test part.
+    Each forecast is the one made as many steps before as the horizon has. Around it the band that
+    was fitted; without one the outermost quantiles, or, where one number is forecast, the middle
+    80 % of the node's own errors on the test part. The axis is named for the table and the node,
+    which is where a unit would stand. Nothing is drawn where no node has a value in the test part.
     """
     H, errors = len(forecasts.truth), node_errors(forecasts.middle, forecasts.truth)
     order = np.argsort(np.where(np.isnan(errors), -1, errors))[np.isnan(errors).sum() :]
@@ -54,7 +64,11 @@ def draw_forecasts(forecasts: Forecasts, series: Series, path: Path) -> None:
         for axes, (n, which) in zip(panels, chosen.items(), strict=True):
             middle = drawable(forecasts.middle[-1, at, n])
             truth = drawable(forecasts.truth[-1, at, n])
-            low, high, band = _interval(forecasts, n, at)
+            if fitted is None:
+                low, high, band = _interval(forecasts, n, at)
+            else:
+                low, high = (drawable(end[-1, at, n]) for end in fitted[:2])
+                band = fitted.name
             axes.fill_between(x, low, high, color=COLOURS[1], alpha=0.2, linewidth=0, label=band)
             axes.plot(x, truth, color="0.25", linewidth=1, label="measured")
             before = f"forecast {H} step{'s' * (H > 1)} before"

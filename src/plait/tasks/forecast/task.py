@@ -16,7 +16,7 @@ from plait.figures import Curve
 from plait.tasks.forecast.bands import bands, ends, margins, outside
 from plait.tasks.forecast.baselines import baselines
 from plait.tasks.forecast.data import read_data
-from plait.tasks.forecast.figure import LEARNT, draw_forecasts, draw_learnt, draw_nodes
+from plait.tasks.forecast.figure import LEARNT, Band, draw_forecasts, draw_learnt, draw_nodes
 from plait.tasks.forecast.loss import pointwise, sampling
 from plait.tasks.forecast.model import Forecaster
 from plait.tasks.forecast.profile import Profile
@@ -266,7 +266,10 @@ class ForecastTask(Task):
 
     def draw_tested(self, test: Mapping[str, Any], folder: Path) -> None:
         """Draw forecasts of the test part, and every node's error."""
-        draw_forecasts(self.tested, self.data.series, folder / "forecasts.png")
+        fitted = self._bands(self.tested)
+        name = f"band fitted to hold {self.config.coverage:.0%}"
+        band = None if fitted is None else Band(*fitted, name)
+        draw_forecasts(self.tested, self.data.series, folder / "forecasts.png", band)
         draw_nodes(self.tested, self.data, folder / "nodes.png")
         if self.config.operator == "adaptive":
             index, weight = (part.cpu().numpy() for part in self.model.learnt_edges(LEARNT))
@@ -290,11 +293,16 @@ class ForecastTask(Task):
 
     def _band_scores(self, forecasts: Forecasts) -> dict[str, float]:
         """Score the bands; none where none are fitted."""
-        if self.model.margin is None:
+        found = self._bands(forecasts)
+        if found is None:
             return {}
+        return band_scores(*found, forecasts.truth, self.config.coverage)
+
+    def _bands(self, forecasts: Forecasts) -> tuple[np.ndarray, np.ndarray] | None:
+        if self.model.margin is None:
+            return None
         margin = self.model.margin.cpu().numpy() * self.scale
-        low, high = bands(forecasts.values, forecasts.levels, margin)
-        return band_scores(low, high, forecasts.truth, self.config.coverage)
+        return bands(forecasts.values, forecasts.levels, margin)
 
     def _best_possible(self, first: np.ndarray) -> np.ndarray:
         waves = self.data.waves
