@@ -80,6 +80,25 @@ def test_the_run_keeps_its_data(speeds):
     assert plait.score(plait.resume(run.path)) == before
 
 
+def test_a_run_that_was_moved_has_its_data(speeds):
+    run = plait.train("forecast", data=speeds, graph=ROADS, out="here", **FORECAST)
+    before = plait.score(run)
+    Path("here").rename("there")
+    assert plait.score("there") == before
+    assert plait.resume("there").records("test") == run.open(Path("there")).records("test")
+
+
+def test_files_are_written_in_the_encoding_that_they_are_read_in(speeds):
+    umlauts = speeds.set_axis(["Köln", "Jülich", "Düren"], axis=1)
+    roads = pd.DataFrame({"source": ["Köln", "Jülich"], "target": ["Jülich", "Düren"]})
+    run = plait.train("forecast", data=umlauts, graph=roads, encoding="cp1252", **FORECAST)
+    assert set(plait.load(run).predict(umlauts)["id"]) == {"Köln", "Jülich", "Düren"}
+    assert plait.score(run, umlauts, encoding="utf-16") == plait.score(run, umlauts)
+    with pytest.raises(InputError, match=r"^data cannot be written as 'ascii' .*; give utf-8$"):
+        plait.train("forecast", data=umlauts, graph=roads, encoding="ascii", **FORECAST)
+    assert [p.name for p in Path("runs").iterdir()] == [run.path.name]
+
+
 def test_texts():
     prose = "Call me Ishmael.\nSome years ago, never mind how long.\n" * 40
     small = {**TINY, "embedding_size": 4, "layers": 1, "length": 10, "batch_size": 4}

@@ -109,7 +109,7 @@ def _train(
     else:
         path = Path(out)
     Run.require_free(path)
-    with as_files(given, path / GIVEN) if given else nullcontext({}) as files:
+    with as_files(given, path / GIVEN, _encoding_of(config)) if given else nullcontext({}) as files:
         config = kind.of(options | files, recipe)
         problem = make_task(task, config, None if earlier is None else earlier.facts)
         facts = dict(problem.facts())
@@ -257,7 +257,8 @@ def score(
     """
     run = _opened(run)
     config = _config_of(run)
-    with torch.no_grad(), _as_path(data) as path:
+    encoding = options.get("encoding") or _encoding_of(config)
+    with torch.no_grad(), _as_path(data, encoding) as path:
         return score_trained(run.task, load(run, device), config, run.facts, path, **options)
 
 
@@ -286,18 +287,28 @@ def predictions(
 
 def _predicted(run: Run, model: Any, data: Any = None, **options: Any) -> Any:
     """Return a model's predictions; `load` makes it the `predict` of the model."""
-    with torch.no_grad(), _as_path(data) as path:
-        return predict_trained(run.task, model, _config_of(run), run.facts, path, **options)
+    config = _config_of(run)
+    encoding = options.get("encoding") or _encoding_of(config)
+    with torch.no_grad(), _as_path(data, encoding) as path:
+        return predict_trained(run.task, model, config, run.facts, path, **options)
 
 
 @contextmanager
-def _as_path(data: Any) -> Iterator[str | None]:
+def _as_path(data: Any, encoding: str) -> Iterator[str | None]:
     """Return data as a path or a name; what is in memory is a file as long as it is read."""
     if not in_memory(data):
         yield data
         return
-    with tempfile.TemporaryDirectory() as folder, as_files({"data": data}, Path(folder)) as files:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        as_files({"data": data}, Path(folder), encoding) as files,
+    ):
         yield files["data"]
+
+
+def _encoding_of(config: TrainingConfig) -> str:
+    """Return the encoding in which a task reads its files."""
+    return getattr(config, "encoding", "utf-8")
 
 
 def predict(
@@ -368,9 +379,18 @@ def _loaded(run: Run, path: Path, device: str) -> Any:
 
 
 def _config_of(run: Run) -> Any:
-    """Return a run's configuration; `InputError` names the file where a value cannot be."""
+    """Return a run's configuration; `InputError` names the file where a value cannot be.
+
+    Data that was given in memory lies in the run folder, also where the folder has been moved.
+    """
+    kind, values = config_class(run.task), dict(run.config)
+    for name in kind.paths:
+        file = Path(str(values.get(name, "")))
+        own = (run.path / GIVEN / file.name).absolute()
+        if file.parent.name == GIVEN and not file.exists() and own.is_file():
+            values[name] = str(own)
     try:
-        return config_class(run.task).from_dict(run.config)
+        return kind.from_dict(values)
     except InputError as error:
         raise InputError(f"{run.path / 'config.json'}: {error}") from None
 

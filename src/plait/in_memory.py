@@ -30,7 +30,9 @@ def in_memory(value: Any) -> bool:
 
 
 @contextmanager
-def as_files(values: Mapping[str, Any], folder: Path) -> Iterator[dict[str, str]]:
+def as_files(
+    values: Mapping[str, Any], folder: Path, encoding: str = "utf-8"
+) -> Iterator[dict[str, str]]:
     """Write values that are in memory as files; after an exception none of them is left.
 
     Parameters
@@ -39,6 +41,8 @@ def as_files(values: Mapping[str, Any], folder: Path) -> Iterator[dict[str, str]
         DataFrames, Series and texts by name.
     folder : Path
         Where `NAME.csv` and `NAME.txt` are written. It is made with the folders above it.
+    encoding : str
+        Of the files: the one that they are read in.
 
     Yields
     ------
@@ -48,17 +52,18 @@ def as_files(values: Mapping[str, Any], folder: Path) -> Iterator[dict[str, str]
     Raises
     ------
     InputError
-        For a table that cannot be written. Errors that name a file while the context lasts name
-        the value instead: "data (a DataFrame), row 3", where rows count from 0.
+        For a table that cannot be written, or not in this encoding. Errors that name a file while
+        the context lasts name the value instead: "data (a DataFrame), row 3", where rows count
+        from 0.
     """
     made = [p for p in (folder, *folder.parents) if not p.exists()]
     files = {name: folder / f"{name}{'.txt' if isinstance(v, str) else '.csv'}"
              for name, v in values.items()}  # fmt: skip
-    contents = {name: _content(name, value) for name, value in values.items()}
+    contents = {name: _content(name, value, encoding) for name, value in values.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, file in files.items():
-            file.write_bytes(contents[name].encode())
+            file.write_bytes(contents[name])
         yield {name: str(file.resolve()) for name, file in files.items()}
     except BaseException as error:
         for file in files.values():
@@ -71,8 +76,14 @@ def as_files(values: Mapping[str, Any], folder: Path) -> Iterator[dict[str, str]
         raise
 
 
-def _content(name: str, value: Any) -> str:
-    return value if isinstance(value, str) else _csv(name, value)
+def _content(name: str, value: Any, encoding: str) -> bytes:
+    text = value if isinstance(value, str) else _csv(name, value)
+    try:
+        return text.encode(encoding)
+    except (UnicodeEncodeError, LookupError) as error:
+        raise InputError(
+            f"{name} cannot be written as {encoding!r} ({error}); give utf-8"
+        ) from None
 
 
 def _csv(name: str, table: Any) -> str:
