@@ -12,7 +12,7 @@ demo: $(VENV)/installed
 	  printf '\n=== beta = %s\n' $$beta; \
 	  $(BIN)/plait generate $(RUN) --prompt "The people " --length 200 --beta $$beta || exit; \
 	done
-	printf '\n=== greedy\n'
+	@printf '\n=== greedy\n'
 	$(BIN)/plait generate $(RUN) --prompt "The people " --length 200 --greedy
 	@printf '\nThe learning curves are in $(RUN)/curves.png\n'
 
