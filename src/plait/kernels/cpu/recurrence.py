@@ -228,7 +228,7 @@ def _gradient_of_weights(
 
 
 def _runs(gates: Sequence[str], of: Sequence[str]) -> list[tuple[int, int, int]]:
-    """Cut gates into runs that stand so in `of` too: where in both each begins, and its length."""
+    """Cut gates into runs that are contiguous in `of` too: both beginnings, and the length."""
     places = [of.index(gate) for gate in gates]
     cuts = [k for k, p in enumerate(places) if k == 0 or p != places[k - 1] + 1]
     return [(k, places[k], end - k) for k, end in zip(cuts, [*cuts[1:], len(gates)], strict=True)]
