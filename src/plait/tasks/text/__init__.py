@@ -4,7 +4,7 @@ from plait.tasks.entry import TaskEntry, TaskOption
 
 TASK = TaskEntry(
     name="text",
-    help="Train a language model on a text, by characters, bytes or words, and generate more of it.\n\n"
+    help="Train a language model on a text, of characters, bytes or words, to generate more.\n\n"
     "Example: plait train text --data book.txt --out runs/book",
     config="plait.tasks.text.config:TextConfig",
     task="plait.tasks.text.task:TextTask",
