@@ -11,6 +11,7 @@ from cyclopts import App
 from plait.cli.entry import app
 from plait.cli.flags import with_flags
 from plait.errors import InputError
+from plait.launch import is_first
 from plait.tasks import TASKS, config_class
 from plait.terminal import show
 
@@ -38,7 +39,8 @@ def _train_command(task: str) -> Callable[..., None]:
         run = train_task(
             task, out=out, from_run=from_run, recipe=recipe, progress=progress, **options
         )
-        show(f"kept in {run.path}")
+        if is_first():
+            show(f"kept in {run.path}")
 
     subject = config_class(task).subject.upper()
     own = {

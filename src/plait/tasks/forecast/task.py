@@ -51,6 +51,7 @@ class ForecastTask(Task):
     name: ClassVar[str] = "forecast"
     model_class: ClassVar[type[Forecaster]] = Forecaster
     unit: str = "windows"
+    splits_batches = True
     cut_to: ClassVar[TimeSplits | None] = None  # of a fold of a back-test, which ends there
 
     def read_data(self, known: Mapping[str, Any]) -> None:
@@ -73,7 +74,7 @@ class ForecastTask(Task):
         self.windows = windows_of(
             config, series, self.mean, self.scale, self.device, covariates=self.covariates
         )
-        self.units_per_step = config.batch_size
+        self.units_per_step = config.batch_size * self.ranks.count
 
     def make_model(self) -> Forecaster:
         """Make the model and try it once, which refuses a graph that the operator cannot use."""
@@ -131,7 +132,8 @@ class ForecastTask(Task):
         """Draw windows of the training part; with them how often the decoder is fed the truth."""
         splits, config = self.splits, self.config
         generator = random_generator(config.seed, step)
-        first = generator.integers(splits.history, splits.valid, config.batch_size)
+        first = generator.integers(splits.history, splits.valid, self.units_per_step)
+        first = first[self.ranks.part(len(first))]
         window = self.windows.at(torch.from_numpy(first), splits.valid)
         return window, sampling(step, config.sampling) if config.decoder == "recurrent" else 0.0
 
@@ -145,6 +147,10 @@ class ForecastTask(Task):
         e = torch.where(seen, y, 0.0).unsqueeze(-1) - answer.view(*y.shape, -1)  # [H, B, N, Q]
         error = (pointwise(e, self.config).mean(-1) * seen).sum() / seen.sum().clamp(min=1)
         return error, {}, ()
+
+    def terms(self, batch: tuple[Window, float]) -> Tensor:
+        """Return how many values were measured."""
+        return (~batch[0][1].isnan()).sum()
 
     def validate(self) -> Mapping[str, float]:
         """Return loss and errors over the validation part, which the bands are fitted to."""

@@ -44,6 +44,7 @@ class VisitsTask(Task):
     name: ClassVar[str] = "visits"
     model_class: ClassVar[type[VisitsModel]] = VisitsModel
     unit: str = "patients"
+    splits_batches = True
     instead: ClassVar[str] = "give --data"
     monitor: str = "jaccard"
     lower_is_better: ClassVar[bool] = False
@@ -52,7 +53,8 @@ class VisitsTask(Task):
         """Read the histories and split the patients."""
         self.histories, self.splits, self._facts = source_of(self.config)
         self.source, self.notes = self.histories.source, self.histories.notes
-        self.units_per_step = min(self.config.batch_size, len(self.splits.train))
+        size = self.config.batch_size * self.ranks.count
+        self.units_per_step = min(size, len(self.splits.train))
 
     @cached_property
     def views(self) -> Views:
@@ -105,7 +107,7 @@ class VisitsTask(Task):
         """Draw patients of the training part."""
         random = random_generator(self.config.seed, step)
         patients = random.choice(self.splits.train, self.units_per_step, replace=False)
-        return self.views.batch(patients)
+        return self.views.batch(patients[self.ranks.part(len(patients), self.unit)])
 
     def loss(
         self, model: VisitsModel, batch: Batch, carry: Carry
@@ -117,6 +119,10 @@ class VisitsTask(Task):
             predicted, given = logits.sigmoid() >= model.threshold, batch.targets > 0
             jaccard = (predicted & given).sum(1) / (predicted | given).sum(1)
         return each.sum(1).mean(), {"jaccard": jaccard.mean()}, ()
+
+    def terms(self, batch: Batch) -> float:
+        """Return the number of periods."""
+        return float(len(batch.targets))
 
     def validate(self) -> Mapping[str, float]:
         """Return the scores of the validation patients, at the threshold that is best there."""
