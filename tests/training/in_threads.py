@@ -15,7 +15,7 @@ class Board:
 
     def __init__(self, count: int) -> None:
         self.slots: list[Any] = [None] * count
-        self.barrier = threading.Barrier(count, timeout=60)
+        self.barrier = threading.Barrier(count, timeout=20)
 
 
 class ThreadRanks(Ranks):
@@ -55,8 +55,8 @@ def side_by_side(count: int, function: Callable[[Ranks], Any]) -> list[Any]:
                 found[rank] = function(ranks)
         except Exception as error:
             found[rank] = error
-            if not isinstance(error, threading.BrokenBarrierError):
-                board.barrier.abort()
+        except KeyboardInterrupt as error:  # `Interrupted` is one
+            found[rank] = error
 
     threads = [threading.Thread(target=go, args=(rank,)) for rank in range(count)]
     for thread in threads:

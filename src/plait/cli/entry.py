@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,6 +80,7 @@ def _speaks() -> bool:
     """Return whether this process is the one, of several that train together, that says why."""
     if process_count() == 1:
         return True
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun ends all of them: the reason first
     from plait.training.ranks import is_first_to_fail
 
     return is_first_to_fail()

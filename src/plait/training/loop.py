@@ -141,8 +141,10 @@ class Loop:
 
     def _stopped(self, where: str) -> str:
         """Return where a run was stopped, and how to resume it."""
-        path = self.run_folder.path
-        return f"stopped {where}, saved in {path}; plait resume {shlex.quote(str(path))} goes on"
+        path, count = self.run_folder.path, self.ranks.count
+        how = f", in {count} processes again," if count > 1 else ""
+        resume = f"plait resume {shlex.quote(str(path))}"
+        return f"stopped {where}, saved in {path}; {resume}{how} goes on"
 
     def _finished(self) -> str:
         """Return at which step a run ended."""

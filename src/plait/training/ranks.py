@@ -19,6 +19,7 @@ from safetensors.torch import load as unpack
 from safetensors.torch import save as pack
 from torch import Tensor, nn
 from torch import distributed as dist
+from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
 from plait import launch
 from plait.errors import InputError
@@ -185,8 +186,8 @@ class Ranks:
             names = [name for name in {**parts[0], **part} if part.get(name) != parts[0].get(name)]
             if names:
                 raise InputError(
-                    f"process {rank} of {self.count} has other {what} than process 0: "
-                    f"{', '.join(names)} differ; give all processes the same"
+                    f"process {rank} of {self.count} has other {what} than process 0 "
+                    f"({', '.join(names)}); give all processes the same"
                 )
 
     def _all_reduce(self, tensor: Tensor, operation: Any) -> None:
@@ -240,11 +241,11 @@ def as_ranks(ranks: Ranks) -> Iterator[Ranks]:
 def launched() -> Iterator[Ranks]:
     """Make the processes that torchrun started the current ones; without torchrun: this one alone.
 
-    They are connected by gloo, and where there are GPUs by NCCL.
+    They are connected by gloo, and where there are GPUs by NCCL. Within another such context they
+    are the other's.
     """
-    if launch.process_count() == 1:
-        with as_ranks(ALONE) as ranks:
-            yield ranks
+    if current_ranks() is not ALONE or launch.process_count() == 1:
+        yield current_ranks()
         return
     if not dist.is_initialized():
         backend = "gloo"
@@ -263,7 +264,7 @@ def is_first_to_fail() -> bool:
         return True
     try:
         address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        store = dist.TCPStore(address, port, is_master=False, timeout=timedelta(seconds=5))
+        store = TCPStore(address, port, is_master=False, timeout=timedelta(seconds=5))
         attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         return store.add(f"plait/failures/{attempt}", 1) == 1
     except (KeyError, ValueError, RuntimeError):  # whoever kept the count has ended
@@ -277,9 +278,8 @@ def _noticing() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise InputError(
-            "the connection to another process of this training was lost: it was stopped, or its "
-            "machine is gone; start all of them again with plait resume, which goes on from the "
-            "last checkpoint"
+            "another process of this training has ended; start all of them again with plait "
+            "resume, which goes on from the last checkpoint"
         ) from error
 
 
