@@ -60,6 +60,7 @@ def _compare_command(task: str) -> Callable[..., None]:
         seeds: str | None = None,
         out: Path | None = None,
         jobs: int | None = None,
+        ray: str | None = None,
         recipe: str | None = None,
         score: str | None = None,
         reach: float | None = None,
@@ -74,7 +75,7 @@ def _compare_command(task: str) -> Callable[..., None]:
         options = {name: value for name, value in given.items() if value is not None}
         grid = compare_grid(
             task, read_vary(vary or (), task), out=out, seeds=read_seeds(seeds or "3"),
-            jobs=1 if jobs is None else jobs, recipe=recipe, score=score, reach=reach,
+            jobs=1 if jobs is None else jobs, ray=ray, recipe=recipe, score=score, reach=reach,
             progress=progress_for(sys.stdout), **options,
         )  # fmt: skip
         show(str(grid))
@@ -90,6 +91,12 @@ def _compare_command(task: str) -> Callable[..., None]:
         "seeds": (str, "seeds", "How many, from --seed on, or a list: 2019,2020. Default: 3."),
         "out": (Path, "out", "The grid's folder; a stopped grid resumes in it."),
         "jobs": (int, "jobs", "Parallel runs; they share the threads. Default: 1."),
+        "ray": (
+            str,
+            "ray",
+            "Train on the Ray cluster at this address; without one: on a cluster that runs "
+            "already, or else on this machine.",
+        ),
         **_recipe(task),
         "score": (
             str,
