@@ -21,12 +21,7 @@ from plait.tasks.forecast.loss import pointwise, sampling
 from plait.tasks.forecast.model import Forecaster
 from plait.tasks.forecast.profile import Profile
 from plait.tasks.forecast.report import in_words, summary_of
-from plait.tasks.forecast.scores import (
-    Errors,
-    Forecasts,
-    band_scores,
-    quantile_scores,
-)
+from plait.tasks.forecast.scores import Errors, Forecasts, band_scores, quantile_scores
 from plait.tasks.forecast.series import Series, season_of
 from plait.tasks.forecast.splits import TimeSplits
 from plait.tasks.forecast.windows import (
@@ -38,6 +33,7 @@ from plait.tasks.forecast.windows import (
     windows_of,
 )
 from plait.times import clock_of
+from plait.training.ranks import current_ranks
 from plait.training.streams import random_generator
 from plait.training.task import Carry, Task
 
@@ -172,6 +168,9 @@ class ForecastTask(Task):
         `table` holds the errors step by step, of the model and of each baseline.
         """
         found = self.tested
+        return self.ranks.first(lambda: self._compare_all(found))
+
+    def _compare_all(self, found: Forecasts) -> dict[str, Any]:
         scores = self._compare(found, self.data.series, self.splits, found.first, self.season)
         if self.data.waves is not None:
             best = Errors.of(self._best_possible(found.first), found.truth)
@@ -243,11 +242,14 @@ class ForecastTask(Task):
         hold them scaled, in float32, where 0 is not 0 any more.
         """
         first = np.arange(begin, end)
-        values = []
-        for part in torch.from_numpy(first).split(SCORED):
+
+        def forecast(part: Tensor) -> tuple[Tensor]:
             window = windows.at(part, end)
-            values.append(self.model.unscaled(self.model(window.x, window.calendar)))
-        horizon, found = self.config.horizon, np.concatenate(values, 1)
+            values = self.model.unscaled(self.model(window.x, window.calendar))
+            return (torch.from_numpy(values),)
+
+        values = current_ranks().map(forecast, torch.from_numpy(first).split(SCORED))
+        horizon, found = self.config.horizon, torch.cat([v for (v,) in values], 1).numpy()
         if self.profile is not None:
             found += self.profile.ahead_of(measured, first, found)
         truth = truth_of(measured.values, first, horizon, end)

@@ -138,7 +138,11 @@ class NodesTask(Task):
         return self._score(self.splits.test)
 
     def _score(self, nodes: Tensor) -> dict[str, float]:
-        return score_nodes(self.logits(nodes), self.labels[nodes])
+        if self.sampler is None:
+            return score_nodes(self.logits(nodes), self.labels[nodes])
+        parts = nodes.chunk(self.ranks.count)
+        found = self.ranks.map(lambda some: (self.logits(some),), parts)
+        return score_nodes(torch.cat([y for (y,) in found]), self.labels[nodes])
 
     def baselines(self) -> Mapping[str, float]:
         """Return the accuracies of what has no neural network."""

@@ -13,6 +13,7 @@ from plait.figures import Curve
 from plait.tasks.structure.config import StructureConfig
 from plait.tasks.structure.model import Batch, StructureModel
 from plait.tasks.structure.problems import DRAW, Drawn
+from plait.training.ranks import current_ranks
 from plait.training.streams import random_generator
 from plait.training.task import Carry, Task, count_weights
 
@@ -98,7 +99,7 @@ class StructureTask(Task):
 @torch.no_grad()
 def score_batches(model: StructureModel, batches: Iterable[Batch]) -> dict[str, float]:
     """Return `loss` (nats), `accuracy`, and what can be had without looking."""
-    found = [(model(batch).double(), batch.answers) for batch in batches]
+    found = current_ranks().map(lambda b: (model(b).double(), b.answers), list(batches))
     logits, answers = (torch.cat(parts) for parts in zip(*found, strict=True))
     return {
         "loss": F.cross_entropy(logits, answers).item(),

@@ -22,6 +22,7 @@ from plait.tasks.visits.figure import draw_scores
 from plait.tasks.visits.histories import Histories
 from plait.tasks.visits.model import VisitsModel
 from plait.tasks.visits.scores import best_threshold, interacting_share, named, score_drugs
+from plait.training.ranks import current_ranks
 from plait.training.streams import random_generator
 from plait.training.task import Carry, Task, count_weights
 
@@ -203,9 +204,17 @@ FEW = 100
 
 def chances_of(model: VisitsModel, views: Views, patients: Sequence[int]) -> np.ndarray:
     """Return probabilities of next drugs, `[Q, drugs]`, patient after patient."""
-    return model.chances(in_batches(views.batch, patients)).numpy()
+    found = current_ranks().map(
+        lambda some: (model.chances([views.batch(some)]),), parts_of(patients)
+    )
+    return torch.cat([chances for (chances,) in found]).numpy()
 
 
 def in_batches(batch: Any, patients: Sequence[int]) -> list[Batch]:
     """Make batches of as many patients as are scored at once."""
-    return [batch(patients[k : k + AT_ONCE]) for k in range(0, len(patients), AT_ONCE)]
+    return [batch(part) for part in parts_of(patients)]
+
+
+def parts_of(patients: Sequence[int]) -> list[Sequence[int]]:
+    """Return as many patients at a time as are scored at once."""
+    return [patients[k : k + AT_ONCE] for k in range(0, len(patients), AT_ONCE)]
