@@ -69,8 +69,10 @@ class LinksTask(Task):
         self.taken.sort()
         self.units_per_step = self.pairs.shape[1]
         self.sampler = sampler_of(config, self.splits.graph)
-        if self.sampler is not None:
-            self.units_per_step = min(config.batch_size, self.pairs.shape[1])
+        self.splits_batches = self.sampler is not None
+        if self.splits_batches:
+            size = config.batch_size * self.ranks.count
+            self.units_per_step = min(size, self.pairs.shape[1])
 
     def facts(self) -> Mapping[str, Any]:
         """Return the model's sizes, and what identifies the graph."""
@@ -106,12 +108,15 @@ class LinksTask(Task):
         if self.sampler is not None:
             chosen = generator.choice(pairs.shape[1], n, replace=False)
             pairs = pairs[:, torch.from_numpy(chosen).to(self.device)]
-        others = torch.from_numpy(non_edges(generator, n, N, self.taken))
-        pairs = torch.cat([pairs, others.to(self.device)], 1)
+        others = torch.from_numpy(non_edges(generator, n, N, self.taken)).to(self.device)
         if self.sampler is None:
+            pairs = torch.cat([pairs, others], 1)
             return pairs, Batch(torch.arange(N, device=self.device), None)
-        seeds, numbers = pairs.unique(return_inverse=True)
-        return numbers, Batch(seeds, self.sampler.sample(seeds, step))
+        part = self.ranks.part(n, self.unit)
+        own = torch.cat([pairs[:, part], others[:, part]], 1)
+        seeds, numbers = own.unique(return_inverse=True)
+        among = torch.cat([pairs, others], 1).unique() if self.ranks.count > 1 else None
+        return numbers, Batch(seeds, self.sampler.sample(seeds, step, among=among))
 
     def loss(
         self, model: LinksModel, batch: tuple[Tensor, Batch], carry: Carry
@@ -121,6 +126,10 @@ class LinksTask(Task):
         z = outputs(model.encoder, self, nodes)
         there, not_there = model.score(z, pairs).split(pairs.shape[1] // 2)
         return nats(there, not_there), {"auc": area(there, not_there).float()}, ()
+
+    def terms(self, batch: tuple[Tensor, Batch]) -> float:
+        """Return the number of pairs."""
+        return float(batch[0].shape[1])
 
     def validate(self) -> Mapping[str, float]:
         """Return the scores of the connections held out to choose weights."""
