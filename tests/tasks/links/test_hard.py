@@ -1,14 +1,12 @@
-"""Hard negatives, by networkx's heuristics; the mixture, by its formula."""
+"""Hard negatives, by networkx's heuristics."""
 
 import networkx
 import numpy as np
-import pytest
 import torch
 
 from plait.nn.graph import Graph
 from plait.tasks.links import hard
 from plait.tasks.links.hard import hard_pairs
-from plait.tasks.links.mixture import Mixture
 
 THEIRS = networkx.les_miserables_graph()
 THEIRS = networkx.convert_node_labels_to_integers(THEIRS)
@@ -53,7 +51,7 @@ def test_those_that_heuristics_rank_first_are_chosen(monkeypatch):
         low, high = dict.fromkeys(others, 77), dict.fromkeys(others, 77)  # ranks, by ties
         for score in (shared, ranks, alike):
             for w in others:
-                if score[w] > 0:
+                if score[w] > 1e-9:
                     low[w] = min(low[w], sum(score[v] > score[w] for v in others))
                     high[w] = min(high[w], sum(score[v] >= score[w] for v in others) - 1)
         chosen = pairs.others[1, (pairs.of == k) & (pairs.others[0] == end)].tolist()
@@ -77,37 +75,3 @@ def test_a_node_that_is_joined_with_all_has_no_hard_pairs():
     there = torch.tensor([[0], [1]])
     pairs = hard_pairs(star, None, star, there, np.random.default_rng(0))
     assert sorted(pairs.others.T.tolist()) == [[1, 2], [1, 3]]
-
-
-def test_the_mixture_is_a_penalised_logistic_regression():
-    generator = torch.Generator().manual_seed(0)
-    scores = {
-        "network": torch.randn(60, generator=generator),
-        "katz": torch.rand(60, generator=generator) ** 4,
-        "features": torch.rand(60, generator=generator),
-    }
-    truth = scores["network"] + scores["features"] > 0.5
-    shares = torch.rand(60, generator=generator) + 0.5
-    mixture = Mixture.fit(scores, truth, shares)
-    logs = torch.log1p(scores["katz"].double() / scores["katz"].double().mean())
-    columns = torch.stack([scores["network"].double(), logs, scores["features"].double()], 1)
-    columns = (columns - columns.mean(0)) / columns.std(0, correction=0)
-    w = torch.tensor(mixture.weights, requires_grad=True)
-    b = torch.tensor(mixture.bias, dtype=torch.float64, requires_grad=True)
-    s = columns @ w + b
-    torch.testing.assert_close(mixture.logits(scores), s.detach(), rtol=0, atol=1e-12)
-    sign = torch.where(truth, 1.0, -1.0)
-    loss = 0.1 * (shares * torch.nn.functional.softplus(-sign * s)).sum() + w.square().sum() / 2
-    loss.backward()
-    assert w.grad is not None
-    assert b.grad is not None
-    assert w.grad.abs().max() < 1e-4  # it is a minimum
-    assert abs(b.grad.item()) < 1e-4
-    assert mixture.weights[0] == pytest.approx(max(mixture.weights))
-
-
-def test_what_never_varies_has_no_weight():
-    scores = {"network": torch.tensor([2.0, 1.0, -1.0, -2.0]), "katz": torch.zeros(4)}
-    mixture = Mixture.fit(scores, torch.tensor([True, True, False, False]), torch.ones(4))
-    assert mixture.weights[1] == 0
-    assert mixture.logits(scores).isfinite().all()

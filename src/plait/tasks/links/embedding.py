@@ -38,7 +38,7 @@ def embed_nodes(adjacency: scipy.sparse.csr_array, width: int = WIDTH) -> np.nda
     >>> from plait.tasks.links.embedding import embed_nodes
     >>> two_pairs = scipy.sparse.csr_array(np.kron(np.eye(2), [[0.0, 1.0], [1.0, 0.0]]))
     >>> z = embed_nodes(two_pairs)
-    >>> bool(z[0] @ z[1] > 0.5), abs(z[0] @ z[2]) < 1e-9
+    >>> bool(z[0] @ z[1] > 0.5), bool(abs(z[0] @ z[2]) < 1e-9)
     (True, True)
     """
     N = adjacency.indptr.size - 1

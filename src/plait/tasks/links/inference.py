@@ -14,7 +14,6 @@ from plait.nn.graph import Graph
 from plait.tasks.links.baselines import adjacency_of, measures_of
 from plait.tasks.links.config import LinksConfig
 from plait.tasks.links.hard import likely_ends
-from plait.tasks.links.mixture import NETWORK
 from plait.tasks.links.model import LinksModel
 from plait.tasks.links.splits import HARD, connections
 from plait.tasks.links.task import LinksTask
@@ -110,7 +109,7 @@ class Judge:
         if self.mixture is None:
             return network
         measured = {name: rule(pairs) for name, rule in self.measures.items()}
-        return self.mixture.logits({NETWORK: network, **measured})
+        return self.mixture.logits({"network": network, **measured})
 
     def network_logits(self, pairs: Tensor) -> Tensor:
         """Return the network's logits of pairs `[2, n]`, float64 `[n]`."""

@@ -11,10 +11,10 @@ from plait.figures import Curve
 from plait.nn.graph import Graph
 from plait.tasks.baseline_report import baseline_scores, list_scores, verdict
 from plait.tasks.links.baselines import measures_of
-from plait.tasks.links.hard import HardPairs, hard_pairs
-from plait.tasks.links.mixture import NETWORK, Mixture
+from plait.tasks.links.hard import hard_pairs
+from plait.tasks.links.mixture import Mixture
 from plait.tasks.links.model import LinksModel, Shared
-from plait.tasks.links.scores import area, nats, score_hard, score_pairs
+from plait.tasks.links.scores import area, nats, score_pairs
 from plait.tasks.links.splits import (
     HARD,
     TRAINING,
@@ -23,6 +23,7 @@ from plait.tasks.links.splits import (
     numbers_of,
     split_edges,
 )
+from plait.tasks.links.trial import Trial
 from plait.tasks.nodes.data import (
     count_features,
     describe_graph,
@@ -59,24 +60,6 @@ Scored = Mapping[str, Tensor]
 
 PAIRS = 2**16
 """Pairs that are scored at once."""
-
-
-class Trial(NamedTuple):
-    """A part that is held out: its connections, as many pairs that are none, and hard ones."""
-
-    there: Tensor
-    others: Tensor
-    hard: HardPairs
-
-    @property
-    def pairs(self) -> Tensor:
-        """All of them side by side, `[2, n]`."""
-        return torch.cat([self.there, self.others, self.hard.there, self.hard.others], 1)
-
-    def split(self, scores: Tensor) -> Sequence[Tensor]:
-        """Split the scores of all pairs by the kind of pair."""
-        hard = self.hard
-        return scores.split([part.shape[1] for part in (self.there, self.others, *hard[:2])])
 
 
 class PairBatch(NamedTuple):
@@ -213,33 +196,26 @@ class LinksTask(Task):
         trial, k = self.tested, self.config.hits
         network = self.network_logits(trial.pairs)
         if not self.mixed:
-            return score_trial(trial, network, k)
-        answer = self.mixture().logits({NETWORK: network, **self.measured})
-        alone = score_trial(trial, network, k)
-        return score_trial(trial, answer, k) | {f"network_{n}": v for n, v in alone.items()}
+            return trial.score(network, k)
+        answer = self.mixture().logits({"network": network, **self.measured})
+        alone = {f"network_{name}": value for name, value in trial.score(network, k).items()}
+        return trial.score(answer, k) | alone
 
     def baselines(self) -> Mapping[str, float]:
         """Return the scores of what is not trained."""
         return {
             f"{name}_{score}": value
             for name, scores in self.measured.items()
-            for score, value in score_trial(self.tested, scores, self.config.hits).items()
+            for score, value in self.tested.score(scores, self.config.hits).items()
             if score != "loss"
         }
 
     def mixture(self) -> Mixture:
         """Weigh the network and what is not trained, on the connections held out to validate on."""
         trial = self.trial(self.splits.valid, self.splits.valid_non)
-        n, hard = len(trial.there[0]), trial.hard
-        count = hard.of.bincount(minlength=len(hard.there[0])).double()
-        usual = n / (2 * max(1, int((count > 0).sum())))
-        shares = torch.cat([
-            torch.ones(n), torch.full((n,), 0.5), torch.zeros(len(hard.there[0])),
-            usual / count[hard.of],
-        ])  # fmt: skip
         measured = {name: rule(trial.pairs) for name, rule in self.measures.items()}
-        scores: Scored = {NETWORK: self.network_logits(trial.pairs), **measured}
-        return Mixture.fit(scores, torch.arange(len(shares)) < n, shares)
+        scores: Scored = {"network": self.network_logits(trial.pairs), **measured}
+        return Mixture.fit(scores, trial)
 
     @property
     def measures(self) -> Mapping[str, Any]:
@@ -309,13 +285,3 @@ class LinksTask(Task):
         return [
             Curve("loss", "loss, nats per pair"), Curve("auc", "area under the ROC curve", level)
         ]  # fmt: skip
-
-
-def score_trial(trial: Trial, scores: Tensor, k: int) -> dict[str, float]:
-    """Return the scores of a part that is held out, from those of its pairs."""
-    there, others, hard, hard_others = trial.split(scores)
-    return {
-        "loss": nats(there, others).item(),
-        **score_pairs(there, others, k),
-        **score_hard(hard, hard_others, trial.hard.of, k),
-    }
