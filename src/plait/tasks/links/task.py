@@ -51,7 +51,7 @@ BASELINES = {
     "pagerank": "personalised PageRank",
     "degree": "product of degrees",
     "embedding": "embedding by random walks",
-    "features": "likeness of features",
+    "features": "cosine of features",
 }
 """What the answer is compared with, by the beginning of the scores' names."""
 
@@ -134,10 +134,16 @@ class LinksTask(Task):
             "are none",
             "model": f"{config.operator}, {config.layers} layers, {config.hidden_size} wide, "
             f"scored by {config.scorer}, {count_weights(self.model):,} parameters",
+            "answer": self._describe_answer(),
             "first layer": first.explain(self.graph),
             **describe_sampling(config, "connections"),
         }
         return text | ({"read": "; ".join(network.notes)} if network.notes else {})
+
+    def _describe_answer(self) -> str:
+        if not self.mixed:
+            return "the network's"
+        return f"the network's and {len(self.measures)} baselines', weighed on validation"
 
     def batch(self, step: int) -> PairBatch:
         """Return connections to train on, then as many pairs drawn anew, `[2, 2 n]`.
