@@ -1,27 +1,24 @@
 """`plait predict` of a trained model: suggested connections."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from plait.errors import InputError
 from plait.news import remark
 from plait.nn.graph import Graph
-from plait.tasks.links.baselines import adjacency_of, measures_of
+from plait.tasks.links.baselines import adjacency_of
 from plait.tasks.links.config import LinksConfig
-from plait.tasks.links.hard import likely_ends
+from plait.tasks.links.judge import Judge
 from plait.tasks.links.model import LinksModel
-from plait.tasks.links.splits import HARD, connections
+from plait.tasks.links.reasons import draw_link_reasons, explain_link
+from plait.tasks.links.splits import connections
 from plait.tasks.links.task import LinksTask
 from plait.tasks.nodes.data import AnyGraph
-from plait.training.streams import random_generator
-
-LISTED = 1000
-"""Nodes up to which each is scored as a suggestion."""
 
 
 def suggest_links(
@@ -31,9 +28,11 @@ def suggest_links(
     data: str | None = None,
     *,
     node: str | None = None,
+    other: str | None = None,
     top: int = 10,
+    why: bool = False,
 ) -> pd.DataFrame:
-    """Suggest connections that are not there yet.
+    """Suggest connections that are not there yet, or say why one is likely.
 
     The model is given all connections of the graph now, those held out in training too.
 
@@ -46,8 +45,13 @@ def suggest_links(
         A run knows its own graph alone.
     node : str
         The id of the node to suggest connections for. None: each of them.
+    other : str
+        The id of the only node to score a connection with, which may be there already.
     top : int
-        Suggestions for a node; fewer where there are not so many nodes left.
+        Suggestions for a node; fewer where there are not so many nodes left. With `why`, reasons.
+    why : bool
+        Return the reasons for the connection with `other`, None: for the best suggestion; see
+        `explain_link`.
 
     Returns
     -------
@@ -64,20 +68,27 @@ def suggest_links(
     """
     if top < 1:
         raise InputError(f"--top must be at least 1, not {top}")
+    if node is None and (why or other is not None):
+        raise InputError(f"{'--why' if why else '--with'} is about one node; name it by --for")
+    if node is not None and node == other:
+        raise InputError(f"--for and --with are the same node, {node!r}; give two")
     task = LinksTask.restore(model, config, facts)
     remark("read", task.notes)
     network = task.network
     asked = range(len(network.ids)) if node is None else [number_of(network, node)]
     graph = Graph(*connections(network.graph), len(network.ids)).to_undirected()
+    only = None if other is None else number_of(network, other)
     judge = Judge(task, graph)
     adjacency: Any = adjacency_of(graph)
     rows = []
     for u in asked:
         joined = adjacency[[u]].indices
-        others = judge.candidates(u)
+        others = judge.candidates(u) if only is None else np.array([only])
         logits = judge.logits(torch.from_numpy(np.stack([np.full_like(others, u), others])))
         shared = (adjacency[[u]] @ adjacency).toarray()[0, others]
         best = np.lexsort((-shared, -logits.numpy()))[:top]  # by the last, equals by the one before
+        if why and len(best):
+            return explain_link(task, judge, u, int(others[best[0]]), top)
         for v, score in zip(others[best], logits.sigmoid().numpy()[best], strict=True):
             through = np.intersect1d(joined, adjacency[[v]].indices)
             names = " ".join(network.ids[w] for w in through)
@@ -86,52 +97,15 @@ def suggest_links(
     return pd.DataFrame(rows, columns=pd.Index(names))
 
 
-class Judge:
-    """The answer of a trained run on pairs of nodes, over a graph that may be another.
-
-    Parameters
-    ----------
-    task : LinksTask
-        With its trained model.
-    graph : Graph
-        What network and heuristics know, both ways.
-    """
-
-    def __init__(self, task: LinksTask, graph: Graph) -> None:
-        self.task, self.graph = task, graph
-        self.z = task.embed(graph)
-        self.mixture = task.mixture() if task.mixed else None
-        self.measures = measures_of(graph, task.x) if task.mixed else {}
-
-    def logits(self, pairs: Tensor) -> Tensor:
-        """Return the logits of pairs `[2, n]`, float64 `[n]`; σ of them is the probability."""
-        network = self.network_logits(pairs)
-        if self.mixture is None:
-            return network
-        measured = {name: rule(pairs) for name, rule in self.measures.items()}
-        return self.mixture.logits({"network": network, **measured})
-
-    def network_logits(self, pairs: Tensor) -> Tensor:
-        """Return the network's logits of pairs `[2, n]`, float64 `[n]`."""
-        model = self.task.model
-        shared = model.shared(self.graph, pairs)
-        return model.score(self.z, pairs.to(self.z.device), shared).double().cpu()
-
-    def candidates(self, u: int) -> np.ndarray:
-        """Return nodes that u may be joined with, in order: all that it is not joined with.
-
-        Of more than 1,000 of them, the 500 that the network takes for the likeliest, and the 250
-        that heuristics do.
-        """
-        joined: Any = adjacency_of(self.graph)[[u]]
-        others = np.setdiff1d(np.arange(self.graph.num_nodes), [*joined.indices, u])
-        if self.mixture is None or len(others) <= LISTED:
-            return others
-        pairs = torch.from_numpy(np.stack([np.full_like(others, u), others]))
-        best = others[self.network_logits(pairs).topk(LISTED // 2).indices.numpy()]
-        random = random_generator(self.task.config.seed, 0, HARD)
-        (likely,) = likely_ends(self.graph, self.task.x, self.graph, np.array([u]), random)
-        return np.union1d(best, likely)
+def draw_suggestions(
+    model: LinksModel,
+    config: LinksConfig,
+    facts: Mapping[str, Any],
+    table: pd.DataFrame,
+    path: Path,
+) -> None:
+    """Draw the reasons that `suggest_links` returned as a PNG."""
+    draw_link_reasons(LinksTask.restore(model, config, facts), table, path)
 
 
 def number_of(network: AnyGraph, node: str) -> int:

@@ -102,7 +102,9 @@ class LinksTask(Task):
         require_fitting(config, network)
         self.splits = split_edges(network, config.valid_share, config.test_share, config.seed)
         self.x, self.graph = features_of(network, device), self.splits.graph.to(device)
-        self.mixed = config.operator != "dense" and (not known or "mixed" in known)
+        self.earlier = bool(known) and "mixed" not in known  # a run of version 0.1.0
+        self.mixed = config.operator != "dense" and not self.earlier
+        self.x = self.x if self.x is None or self.earlier else of_length_one(self.x)
         self.pairs = self.splits.train.to(device)
         self.taken = numbers_of(self.splits.train, self.graph.num_nodes)
         self.taken.sort()
@@ -120,7 +122,7 @@ class LinksTask(Task):
             "nodes": self.network.num_nodes,
             "features": count_features(self.network),
             "sha256": self.network.sha256,
-            **({"mixed": True} if self.mixed else {}),
+            **({} if self.earlier else {"mixed": self.mixed}),
         }
 
     def summary(self) -> dict[str, str]:
@@ -244,23 +246,21 @@ class LinksTask(Task):
         """The scores of what is not trained on the part to test on."""
         return {name: rule(self.tested.pairs) for name, rule in self.measures.items()}
 
-    def network_logits(self, pairs: Tensor, graph: Graph | None = None) -> Tensor:
-        """Return the network's logits of pairs, float64 `[n]`, over a graph; None: to train on."""
-        model = self.model
-        z = exact_outputs(model.encoder, self) if graph is None else self.embed(graph)
-        graph = self.graph if graph is None else graph
+    def network_logits(self, pairs: Tensor) -> Tensor:
+        """Return the network's logits of pairs by the connections to train on, float64 `[n]`."""
+        model, z = self.model, exact_outputs(self.model.encoder, self)
         found = [
-            model.score(z, part.to(z.device), model.shared(graph, part)).double().cpu()
+            model.score(z, part.to(z.device), model.shared(self.graph, part)).double().cpu()
             for part in pairs.split(PAIRS, 1)
         ]
         return torch.cat(found)
 
-    def embed(self, graph: Graph) -> Tensor:
-        """Return the embeddings of all nodes over another graph, `[N, D]`."""
+    def embed(self, graph: Graph, x: Tensor | None) -> Tensor:
+        """Return the embeddings of all nodes over another graph and features, `[N, D]`."""
         encoder, sampler = self.model.encoder, sampler_of(self.config, graph)
         if sampler is not None:
-            return encoder.in_slices(self.x, sampler.adjacency)
-        return encoder(self.x, graph.to(self.device))
+            return encoder.in_slices(x, sampler.adjacency)
+        return encoder(x, graph.to(self.device))
 
     def interpret(self, scores: Mapping[str, float]) -> str:
         """Return what the scores mean next to the baselines'."""
@@ -291,3 +291,19 @@ class LinksTask(Task):
         return [
             Curve("loss", "loss, nats per pair"), Curve("auc", "area under the ROC curve", level)
         ]  # fmt: skip
+
+
+def of_length_one(x: Tensor) -> Tensor:
+    """Scale features up, all by the same, until their rows have a length of 1 in the mean square.
+
+    Features that are larger stay as they are. Small ones, such as shares of many words, would be
+    learnt slowly.
+
+    >>> import torch
+    >>> from plait.tasks.links.task import of_length_one
+    >>> of_length_one(torch.tensor([[0.5, 0.0], [0.0, 0.5]])).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+    values = x.coalesce().values() if x.is_sparse else x
+    length = (values.double().square().sum() / max(1, x.shape[0])).sqrt().item()
+    return x / length if 0 < length < 1 else x

@@ -1,6 +1,5 @@
 """A held-out part: its connections, pairs drawn by chance, hard pairs, and their scores."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -32,10 +31,10 @@ class Trial(NamedTuple):
         """All pairs side by side, `[2, P]`."""
         return torch.cat([self.there, self.others, self.hard.there, self.hard.others], 1)
 
-    def split(self, scores: Tensor) -> Sequence[Tensor]:
+    def split(self, scores: Tensor) -> tuple[Tensor, ...]:
         """Split what all pairs have, `[P, …]`, by the four kinds of pairs."""
         kinds = (self.there, self.others, self.hard.there, self.hard.others)
-        return scores.split([kind.shape[1] for kind in kinds])
+        return tuple(scores.split([kind.shape[1] for kind in kinds]))
 
     def score(self, scores: Tensor, k: int) -> dict[str, float]:
         """Return `loss` and the scores of `score_pairs` and `score_hard`, by those of all pairs."""
