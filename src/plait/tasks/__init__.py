@@ -130,6 +130,13 @@ def predict_trained(
     return entry.part("predict")(model, config, facts, data, **options)
 
 
+def draw_function(task: str, options: Mapping[str, Any]) -> Any:
+    """Return what draws a task's predictions with these options as a PNG; None: nothing does."""
+    entry = _entry(task)
+    asked = any(option.draws and options.get(option.name) for option in entry.predict_options)
+    return entry.part("draw") if asked else None
+
+
 def require_predictions(task: str) -> None:
     """Refuse, with `InputError`, a task whose runs predict no table."""
     if not _entry(task).predict:
