@@ -57,7 +57,8 @@ def train(
     Parameters
     ----------
     task : str
-        "text", "memory", "nodes", "forecast", "links", "digits", "scenes", "structure", "visits",
+        "text", "memory", "nodes", "links", "communities", "forecast", "digits", "scenes",
+        "structure", "visits",
         or one of an installed package.
     out : path
         The run folder, new. None: `runs/TASK-DATA` (or TASK-PROBLEM), with a number behind it if

@@ -21,7 +21,10 @@ __all__ = ["TASKS", "TaskEntry", "TaskOption", "config_class", "model_class", "t
 GROUP = "plait.tasks"
 """The group of entry points by which a package names tasks of its own."""
 
-FIRST = ("text", "memory", "nodes", "visits", "forecast", "digits", "links", "scenes", "structure")
+FIRST = (
+    "text", "memory", "nodes", "visits", "forecast", "digits", "links", "communities", "scenes",
+    "structure",
+)  # fmt: skip
 """The order in which help lists Plait's own; others follow by name."""
 
 

@@ -141,9 +141,10 @@ def draw_link_reasons(task: LinksTask, table: pd.DataFrame, path: Path) -> None:
     shown = table[~together].iloc[:BARS]
     ends = [first["node"], first["suggestion"]]
     edges = [edge for inner in _inner(shown) for edge in pairwise([ends[0], *inner, ends[1]])]
-    all_of_them = table.loc[together].to_dict(orient="records")
+    rest: Any = table[together]
     without = "".join(
-        f", without {row['through']} {row['score'] + row['change']:.1%}" for row in all_of_them
+        f", without {through} {score + change:.1%}"
+        for through, score, change in zip(rest.through, rest.score, rest.change, strict=True)
     )
     inside = {name for edge in edges for name in edge} - {*ends}
     draw_reasons(
