@@ -121,7 +121,7 @@ def _entries(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return rows, columns and values of a CSR matrix."""
     counts = matrix.crow_indices().diff().long()
     rows = torch.repeat_interleave(counts, output_size=matrix.values().numel())
-    return rows, matrix.col_indices(), matrix.values()
+    return rows, matrix.col_indices().clone(), matrix.values().clone()
 
 
 def csr(offsets: Tensor, columns: Tensor, values: Tensor, nodes: int) -> Tensor:
