@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: demo test test-all bench docs lint format clean
+.PHONY: demo test test-all test-gpu bench bench-gpu docs lint format clean
 
 demo: $(VENV)/installed
 	$(BIN)/plait train text --data presidents --steps 2400 --out $(RUN)
@@ -12,7 +12,7 @@ demo: $(VENV)/installed
 	  printf '\n=== beta = %s\n' $$beta; \
 	  $(BIN)/plait generate $(RUN) --prompt "The people " --length 200 --beta $$beta || exit; \
 	done
-	printf '\n=== greedy\n'
+	@printf '\n=== greedy\n'
 	$(BIN)/plait generate $(RUN) --prompt "The people " --length 200 --greedy
 	@printf '\nThe learning curves are in $(RUN)/curves.png\n'
 
@@ -25,6 +25,15 @@ test-all: $(VENV)/installed
 bench: $(VENV)/installed
 	-$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
 	$(BIN)/python benchmarks/bench.py
+
+# Where torch finds a GPU; every other machine skips what needs one.
+test-gpu: $(VENV)/installed
+	-$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[gpu]'
+	$(BIN)/pytest -m "not slow" tests/kernels
+
+bench-gpu: $(VENV)/installed
+	-$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench,gpu]'
+	$(BIN)/python benchmarks/bench_gpu.py
 
 # The site, in build/site; a warning is an error, but for the notice, left out here, that its tools
 # are looked after until May 2027. They are wanted for nothing else.

@@ -1,4 +1,4 @@
-"""Everything measured beside its peer, growth, and the machine's limits, in one run.
+"""Everything measured against its peer, growth, and the machine's limits, in one run.
 
     python benchmarks/bench.py                 every row and table, about ten minutes
     python benchmarks/bench.py --only gru      rows whose name holds this; nothing is written

@@ -1,11 +1,11 @@
 """Forecasts: published figures, the best possible, every pair of cell and operator, and speed.
 
-    python benchmarks/forecast.py los-loop      three seeds beside T-GCN's figures, on its windows
+    python benchmarks/forecast.py los-loop      three seeds, with T-GCN's figures, on its windows
     python benchmarks/forecast.py chickenpox    one week ahead, with neighbours and without
-    python benchmarks/forecast.py waves         beside the best possible forecast, two seeds
+    python benchmarks/forecast.py waves         with the best possible forecast, two seeds
     python benchmarks/forecast.py grid          5 cells × 5 operators on waves, 300 steps each
 
-Training beside PyTorch Geometric Temporal: `python benchmarks/bench.py --only los-loop`.
+Training against PyTorch Geometric Temporal: `python benchmarks/bench.py --only los-loop`.
 
 Runs are kept in --runs (default: runs/forecast) and not made again where they are. Data of others
 is found through PLAIT_DATA.
@@ -53,7 +53,7 @@ def test_of(run: Run) -> dict[str, Any]:
     return record
 
 
-def said(values: list[float]) -> str:
+def mean_and_spread(values: list[float]) -> str:
     spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
     return f"{statistics.mean(values):.3f}{spread}"
 
@@ -84,7 +84,7 @@ def los_loop(folder: Path) -> None:
                         float(errors.at[metric][-1])
                     )
     for (metric, kind, name), by_step in sorted(table.items()):
-        values = "  ".join(f"{h}: {said(v)}" for h, v in by_step.items())
+        values = "  ".join(f"{h}: {mean_and_spread(v)}" for h, v in by_step.items())
         print(f"{metric.upper()} {kind} step, {name:>10}  {values}")
     for metric, values in TGCN.items():
         cells = "  ".join(f"{h}: {v:.2f}" for h, v in zip(shown, values, strict=True))
@@ -100,7 +100,7 @@ def chickenpox(folder: Path) -> None:
             errors.append(test_of(run)["rmse"] ** 2)
         table = test_of(run)["table"]
         plain = {n: r["rmse_to"][-1] ** 2 for n, r in table.items() if n != "network"}
-        print(f"squared error, {operator}: {said(errors)}")
+        print(f"squared error, {operator}: {mean_and_spread(errors)}")
     print("without a network: " + ", ".join(f"{n} {v:.3f}" for n, v in plain.items()))
 
 
@@ -154,13 +154,13 @@ class Theirs(nn.Module):
         super().__init__()
         self.cell = temporal().GConvGRU(ours.input_size, ours.hidden_size, k)
         self.joined: plait.Graph | None = None
-        (strand,) = ours.directions
+        (layer,) = ours.directions
         with torch.no_grad():
-            for side, weights in (("x", strand.inputs), ("h", strand.recurrent)):
+            for side, weights in (("x", layer.inputs), ("h", layer.recurrent)):
                 for gate, weight in zip("rzh", weights["weight"].chunk(3), strict=True):
                     for m, lin in enumerate(getattr(self.cell, f"conv_{side}_{gate}").lins):
                         lin.weight.copy_(weight[:, m])
-            for gate, bias in zip("rzh", strand.bias.chunk(3), strict=True):
+            for gate, bias in zip("rzh", layer.bias.chunk(3), strict=True):
                 getattr(self.cell, f"conv_x_{gate}").bias.copy_(bias)
 
     def forward(self, x: torch.Tensor, *, graph: plait.Graph) -> tuple[None, torch.Tensor]:  # noqa: D102
@@ -185,7 +185,9 @@ def epoch() -> Sides:
     ours, theirs = (ForecastTask(config, torch.device("cpu")) for _ in range(2))
     theirs.model.load_state_dict(ours.model.state_dict())
     theirs.model.recurrent = Theirs(theirs.model.recurrent, config.k)  # pyright: ignore[reportAttributeAccessIssue]
-    losses = [float(task.loss(1, ())[0].detach()) for task in (ours, theirs)]
+    losses = [
+        float(task.loss(task.model, task.batch(1), ())[0].detach()) for task in (ours, theirs)
+    ]
     assert abs(losses[0] - losses[1]) < 1e-5, "the two are not the same model"
     loop = Loop(
         ours, Run.create(Path(tempfile.mkdtemp()) / "run", "forecast", config, {}), Progress()
@@ -201,7 +203,7 @@ def epoch() -> Sides:
         for _ in range(STEPS):
             step += 1
             optimizer.zero_grad()
-            loss, _, _ = theirs.loss(step, ())
+            loss, _, _ = theirs.loss(theirs.model, theirs.batch(step), ())
             loss.backward()
             nn.utils.clip_grad_norm_(parameters, config.max_norm)
             optimizer.step()

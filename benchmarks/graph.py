@@ -1,4 +1,4 @@
-"""Layers over a large graph beside PyTorch Geometric: a training step, its time and its memory.
+"""Layers over a large graph against PyTorch Geometric: a training step, its time and its memory.
 
 100,000 nodes, 1,000,000 edges drawn at random, float32; a step is forward and backward, the
 features' gradient too. Run by `python benchmarks/bench.py --only "1 M edges"`.
@@ -43,7 +43,7 @@ def step(layer: torch.nn.Module, x: torch.Tensor, graph: Any, outputs: int) -> C
     return run
 
 
-def beside(name: str) -> Sides:
+def sides(name: str) -> Sides:
     """Make a step of both."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -65,10 +65,10 @@ def beside(name: str) -> Sides:
 GCN_OPERATIONS = 6 * NODES * (128 * 64 + 64 * 40) + 2 * EDGES * 2 * (64 + 40)
 GAT_OPERATIONS = 6 * NODES * 128 * 64
 ROWS = [
-    Row("GCN 128 → 64 → 40, 1 M edges", "GCNConv(cached) of PyG", 3, lambda: beside("GCN"),
+    Row("GCN 128 → 64 → 40, 1 M edges", "GCNConv(cached) of PyG", 3, lambda: sides("GCN"),
         GCN_OPERATIONS, True),
-    Row("attention 8 × 8, 1 M edges", "GATConv of PyG", 4, lambda: beside("GAT"),
+    Row("attention 8 × 8, 1 M edges", "GATConv of PyG", 4, lambda: sides("GAT"),
         GAT_OPERATIONS, True),
-    Row("attention version 2, 8 × 8, 1 M edges", "GATv2Conv of PyG", 4, lambda: beside("GATv2"),
+    Row("attention version 2, 8 × 8, 1 M edges", "GATv2Conv of PyG", 4, lambda: sides("GATv2"),
         2 * GAT_OPERATIONS, True),
 ]  # fmt: skip

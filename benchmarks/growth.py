@@ -3,7 +3,7 @@
 Each line is a step forward and backward, the fastest of several. A shift over a graph, and
 attention, move bytes: for every edge its number, its value and the features of a node, for every
 node what is read and written; they are counted as if nothing stayed in a cache. A recurrence
-computes products: its operations are counted. Both stand beside what the machine does at most in
+computes products: its operations are counted. Both are set against what the machine does at most in
 the same run: the copy of a large array, and multiply-adds of registers or the fastest product.
 """
 
@@ -57,7 +57,7 @@ def shifted(nodes: int, edges: int) -> Point:
 def attended(nodes: int, edges: int) -> Point:
     graph, x = large(nodes, edges), torch.randn(nodes, F).requires_grad_()
     layer = GraphConv(Attention(8), F, F)
-    count = edges + nodes  # every node hears itself
+    count = edges + nodes  # every node aggregates itself too
     moved = 2 * (count * (4 + 4 * F + 4 * 8) + 3 * nodes * 4 * F)
     return Point(named(nodes, edges), lambda: backward(layer(x, graph)), count, moved)
 

@@ -104,7 +104,7 @@ def memory(make: Callable[[], Callable[[], Any]]) -> float:
 
 
 def facts(limits: dict[str, float]) -> dict[str, Any]:
-    """Say when, where and with what it is measured, and these limits of the machine."""
+    """State when, where and with what it is measured, and these limits of the machine."""
     return {
         "date": date.today().isoformat(), "processor": _processor(),
         "vectors of float32": LANES,
@@ -139,12 +139,12 @@ def line(record: dict[str, Any], peak: float) -> str:
 
 def shown(facts: dict[str, Any]) -> str:
     """Write the facts in one line."""
-    said = {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in facts.items()}
-    return "; ".join(f"{k}: {v}" for k, v in said.items())
+    shown = {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in facts.items()}
+    return "; ".join(f"{k}: {v}" for k, v in shown.items())
 
 
 def chosen(rows: Iterable[Row], part: str) -> list[Row]:
-    """Give the rows whose name holds this."""
+    """Return the rows whose name contains this."""
     return [row for row in rows if part.lower() in row.name.lower()]
 
 

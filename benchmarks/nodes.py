@@ -3,7 +3,7 @@
     python benchmarks/nodes.py cora --operator gcn         Kipf & Welling (2017), public split
     python benchmarks/nodes.py cora --operator attention   Veličković et al. (2018), public split
     python benchmarks/nodes.py amazon --operator gcn       Shchur et al. (2018), random splits
-    python benchmarks/nodes.py karate                      beside networkx's community methods
+    python benchmarks/nodes.py karate                      with networkx's community methods
 
 Each takes --seeds (20 by default). A seed decides initial weights and dropout, and on amazon the
 split too. Weights are chosen on the validation nodes; the test nodes are scored once a seed. A
@@ -19,11 +19,12 @@ import time
 import networkx
 import torch
 
-from plait.networks import named_network
+from plait.graph_data import named_labelled_graph
 from plait.tasks.nodes.config import NodesConfig
-from plait.tasks.nodes.parts import cut
-from plait.tasks.nodes.scores import spread_labels
-from plait.tasks.nodes.task import scores_alone, split_of
+from plait.tasks.nodes.splits import split_nodes, split_of
+from plait.tasks.nodes.spreading import spread_labels
+from plait.tasks.nodes.task import NodesTask
+from plait.training.ablation import train_alone
 
 CPU = torch.device("cpu")
 RECIPES = {
@@ -36,7 +37,7 @@ DATA = {"cora": "cora", "amazon": "amazon-computers", "karate": "karate"}
 
 
 def configuration(data: str, operator: str, like: str, seed: int) -> NodesConfig:
-    """Give the settings of `like`'s recipe with another operator."""
+    """Return the settings of `like`'s recipe with another operator."""
     recipe, _ = RECIPES[data, like]
     options = NodesConfig.of({"data": DATA[data], "operator": like}, recipe)
     return NodesConfig(**{**vars(options), "operator": operator, "seed": seed, "threads": 1})
@@ -48,15 +49,15 @@ def spread(values: list[float]) -> str:
 
 
 def published(data: str, operator: str, seeds: range, dense: int) -> None:
-    network = named_network(DATA[data])
+    network = named_labelled_graph(DATA[data])
     found: dict[str, list[float]] = {name: [] for name in (operator, "dense", "spread", "prior")}
     for seed in seeds:
         config = configuration(data, operator, operator, seed)
-        parts = cut(network, split_of(config, network), seed)
+        parts = split_nodes(network, split_of(config, network), seed)
         of_test = network.labels[parts.test]
         for name in (operator, "dense") if seed < seeds.start + dense else (operator,):
             began = time.monotonic()
-            scores = scores_alone(configuration(data, name, operator, seed), CPU)
+            scores = train_alone(NodesTask, configuration(data, name, operator, seed), CPU)
             found[name].append(scores["accuracy"])
             print(
                 f"{data} {name} seed {seed}: {scores['accuracy']:.4f}, best step "
@@ -69,34 +70,34 @@ def published(data: str, operator: str, seeds: range, dense: int) -> None:
     recipe, accuracy = RECIPES[data, operator]
     print(f"{DATA[data]}, settings {recipe}, {len(seeds)} seeds: test accuracy, mean ± sd, %")
     for name, values in found.items():
-        beside = f"   published {100 * accuracy:.1f}" if name == operator else ""
+        theirs = f"   published {100 * accuracy:.1f}" if name == operator else ""
         fewer = f" ({len(values)} seeds)" if len(values) < len(seeds) else ""
-        print(f"  {name:<10} {spread(values)}{beside}{fewer}")
+        print(f"  {name:<10} {spread(values)}{theirs}{fewer}")
 
 
 def karate(seeds: range) -> None:
-    network = named_network("karate")
+    network = named_labelled_graph("karate")
     club = networkx.karate_club_graph()
-    labels, test = network.labels, network.parts.test
+    labels, test = network.labels, network.split.test
     print("karate club, 2 labels: nodes right of the 32 others, mean ± sd")
     for operator in ("gcn", "attention", "chebyshev", "diffusion", "dense"):
         right = []
         for seed in seeds:
             config = NodesConfig(data="karate", operator=operator, seed=seed, threads=1)
-            right.append(len(test) * scores_alone(config, CPU)["accuracy"])
+            right.append(len(test) * train_alone(NodesTask, config, CPU)["accuracy"])
         sd = statistics.stdev(right) if len(right) > 1 else 0.0
         print(
             f"  plait {operator:<10} {statistics.fmean(right):.1f} ± {sd:.1f} "
             f"({min(right):.0f} … {max(right):.0f}), {len(seeds)} seeds"
         )
-    said = spread_labels(network.graph, labels, network.parts.train, 2).argmax(1)
-    print(f"  labels spread    {int((said[test] == labels[test]).sum())}")
+    found = spread_labels(network.graph, labels, network.split.train, 2).argmax(1)
+    print(f"  labels spread    {int((found[test] == labels[test]).sum())}")
     for name, groups in communities(club).items():
         print(f"  networkx {name:<24} {best_right(groups, labels, test)}, {len(groups)} groups")
 
 
 def communities(club: networkx.Graph) -> dict[str, list[set[int]]]:
-    """Give the communities that networkx finds, in two groups where it can be told how many."""
+    """Return the communities that networkx finds, two where the method takes their number."""
     of = networkx.community
     splits = of.girvan_newman(club)
     return {
@@ -110,7 +111,7 @@ def communities(club: networkx.Graph) -> dict[str, list[set[int]]]:
 
 
 def best_right(groups: list[set[int]], labels: torch.Tensor, test: torch.Tensor) -> int:
-    """Count the nodes right with the best names for the groups, which no method is told."""
+    """Count the nodes right with the best names for the groups, which no method knows."""
     tested = set(test.tolist())
     return max(
         sum(int(labels[n]) == k for g, k in zip(groups, named, strict=True) for n in g & tested)

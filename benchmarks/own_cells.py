@@ -1,4 +1,4 @@
-"""Cells that a user writes, beside a plain loop over time in torch with the same equations.
+"""Cells that a user writes, against a plain loop over time in torch with the same equations.
 
 The loop computes the input side of all steps at once, before it; then each step by `F.linear` and
 the operator's formula. Where a formula can be written in two ways, by edges or by whole matrices,
@@ -71,7 +71,7 @@ class NormedLSTM(Cell):
 
 
 class ThreeStates(Cell):
-    """A cell of our invention: a fast memory c, a slow one m that hears it, and two products.
+    """A cell of our invention: a fast memory c, a slow one m that depends on it, and two products.
 
     a, b = σ(x + U h),  n = tanh(x + U (a ⊙ m)),  c' = b ⊙ c + (1 − b) ⊙ n,
     m' = a ⊙ m + (1 − a) ⊙ c',  h' = a ⊙ tanh c' + (1 − a) ⊙ m'
@@ -95,7 +95,7 @@ class ThreeStates(Cell):
 
 
 Formula = Callable[[Tensor, Mapping[str, Tensor]], Tensor]
-"""Of x `[B, (N,) F]` and an operator's weights: what is heard, `[B, (N,) gates · H]`."""
+"""Of x `[B, (N,) F]` and an operator's weights: pre-activations, `[B, (N,) gates · H]`."""
 
 
 def dense(x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
@@ -111,7 +111,7 @@ def chebyshev(graph: Graph, sparse: bool) -> Formula:
     L = -(root[:, None] * A * root).T  # 2 L / λmax − I with λmax = 2
     both, L_sparse = torch.cat([L, 2 * L @ L - torch.eye(NODES)]), L.to_sparse_csr()
 
-    def heard(x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+    def aggregated(x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
         *lead, N, width = x.shape
         x0 = x.reshape(-1, N, width).transpose(0, 1).reshape(N, -1)
         if sparse:
@@ -122,7 +122,7 @@ def chebyshev(graph: Graph, sparse: bool) -> Formula:
         side = terms.view(3, N, -1, width).permute(2, 1, 0, 3).reshape(*lead, N, 3 * width)
         return F.linear(side, weights["weight"].flatten(1))
 
-    return heard
+    return aggregated
 
 
 def attention(graph: Graph, heads: int, sparse: bool) -> Formula:
@@ -178,7 +178,7 @@ class PlainLoop(nn.Module):
         given = given if part.bias is None else given + part.bias
         rows: dict[str, Mapping[str, Tensor]] = {}
 
-        def heard(value: Tensor, gates: Sequence[str] | None = None) -> Tensor:
+        def recurrent(value: Tensor, gates: Sequence[str] | None = None) -> Tensor:
             key = "".join(part.gates if gates is None else gates)
             if key not in rows:
                 rows[key] = {
@@ -190,7 +190,7 @@ class PlainLoop(nn.Module):
         state, steps = (zero,) * len(part.cell.states), []
         vectors = dict(part.vectors)
         for x_t in given:
-            state = part.cell.step(x_t, heard, state, vectors)
+            state = part.cell.step(x_t, recurrent, state, vectors)
             steps.append(state[0])
         return torch.stack(steps)
 

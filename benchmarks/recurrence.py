@@ -1,4 +1,4 @@
-"""Recurrences and generation beside their peers: a step is forward and backward.
+"""Recurrences and generation against their peers: a step is forward and backward.
 
 Run by `python benchmarks/bench.py --only gru` and the like.
 """
@@ -100,7 +100,7 @@ class DCRNN(nn.Module):
         self.candidate = nn.Linear(5 * (inputs + GRAPH_H), GRAPH_H)
 
     def terms(self, x: Tensor) -> Tensor:
-        """Give x and its diffusion along and against the edges `[batch, nodes, 5 · width]`."""
+        """Return x and its diffusion along and against the edges `[batch, nodes, 5 · width]`."""
         batch, nodes, width = x.shape
         x0 = x.permute(1, 2, 0).reshape(nodes, -1)
         found = [x0]

@@ -1,7 +1,7 @@
-"""The text task: what it reaches, what its options pay, and its speed beside torch.nn.
+"""The text task: what it reaches, what its options gain, and its speed against torch.nn.
 
     python benchmarks/text.py accuracy    training accuracy under both protocols, three seeds
-    python benchmarks/text.py speed       steps a second beside nn.LSTM in a bare loop
+    python benchmarks/text.py speed       steps per second against nn.LSTM in a bare loop
     python benchmarks/text.py options     what each option pays on held-out text
     python benchmarks/text.py minutes     held-out scores after 1, 3 and 10 minutes of training
 
@@ -126,7 +126,7 @@ def _bare(config: TextConfig) -> Callable[[int], float]:
         begin = time.perf_counter()
         for _ in range(steps):
             step += 1
-            x, y, _ = task.reader.batch(step)
+            x, y, _ = task.batches.batch(step)
             optimizer.zero_grad()
             h, state = lstm(embedding(x), state)
             loss = F.cross_entropy(output(h).flatten(0, 1), y.flatten())

@@ -1,4 +1,4 @@
-"""Words: GCRN's graph of words beside the same LSTM without it, each with dropout and without.
+"""Words: GCRN's graph of words against the same LSTM without it, each with dropout and without.
 
     python benchmarks/words.py            the first 20,000 words of ptb's training part, 10 times
     python benchmarks/words.py --words 0 --hidden-size 200 --steps 30000      the paper's size
@@ -69,10 +69,12 @@ def first_words(count: int, folder: Path) -> str:
 def row(name: str, runs: list[Run]) -> str:
     """Train, validation and test perplexity, the best epoch and the filter: means over seeds."""
     found = [measured(run) for run in runs]
-    cells = [said([f[score] for f in found]) for score in ("train", "valid", "test", "epoch")]
+    cells = [
+        mean_and_spread([f[score] for f in found]) for score in ("train", "valid", "test", "epoch")
+    ]
     terms = zip(*(f["filter"] for f in found), strict=True)
     published = f"{PUBLISHED[name]:.2f}" if name in PUBLISHED else ""
-    cells = [name, *cells, ", ".join(said(list(t)) for t in terms), published]
+    cells = [name, *cells, ", ".join(mean_and_spread(list(t)) for t in terms), published]
     return f"| {' | '.join(cells)} |"
 
 
@@ -90,7 +92,7 @@ def measured(run: Run) -> dict[str, Any]:
     }
 
 
-def said(values: list[float]) -> str:
+def mean_and_spread(values: list[float]) -> str:
     spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
     return f"{statistics.mean(values):.2f}{spread}"
 

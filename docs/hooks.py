@@ -1,7 +1,7 @@
 """What pages of the site say of the command line, taken from the command line itself.
 
 In a page, `<!-- help: generate -->` becomes what `plait generate --help` prints, and `<!-- options:
-text -->` a table of the options that `plait train text` has beside those of every training
+text -->` a table of the options that `plait train text` has in addition to those of every training
 (`<!-- options: training -->`).
 """
 
@@ -9,13 +9,13 @@ import io
 import re
 from collections.abc import Iterable
 from dataclasses import Field, fields
-from typing import Any, get_args
+from typing import Any
 
 from rich.console import Console
 
 from plait.cli import app
 from plait.tasks import config_class
-from plait.training.config import TrainingConfig
+from plait.training.config import TrainingConfig, choices_of
 
 MARK = re.compile(r"^<!-- (help|options): (.+) -->$", re.M)
 
@@ -56,7 +56,7 @@ def _table(options: Iterable[Field[Any]]) -> str:
     for option in options:
         default = f"`{option.default}`" if str(option.default) else "–"
         text = option.metadata["help"].replace("|", "\\|")
-        choices = ", ".join(f"`{choice}`" for choice in get_args(option.type))
+        choices = ", ".join(f"`{choice}`" for choice in choices_of(option))
         lines.append(f"| `{_flag(option.name)}` | {default} | {text}{_among(choices)} |")
     return "\n".join(lines)
 

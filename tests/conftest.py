@@ -1,6 +1,7 @@
 """What the tests of several files share."""
 
 import copy
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,11 @@ from torch import Tensor
 
 from plait.kernels.reference import Reference
 from plait.nn import Recurrent
+
+# Kernels for a GPU run in Triton's interpreter where there is none. Triton reads this as it is
+# imported, which other packages do.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
 
 # The tensors of the tests are tiny: a second thread costs more than it brings.
 torch.set_num_threads(1)
@@ -97,7 +103,7 @@ def learn() -> Callable[[Any], None]:
     def make(task: Any) -> None:
         optimizer = torch.optim.Adam(task.model.parameters(), lr=task.config.lr)
         for step in range(1, task.config.steps + 1):
-            loss, _, _ = task.loss(step, ())
+            loss, _, _ = task.loss(task.model, task.batch(step), ())
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

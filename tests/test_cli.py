@@ -214,7 +214,7 @@ def test_bad_input_to_train_is_one_line_and_leaves_nothing(capsys, here, case):
         (["generate", "ok", "--threads", "-1"], "--threads must be from 0 to 1024, not -1"),
         (["generate", "ok", "--stream", "--count", "2"], "--stream writes one text"),
         (["generate", "ok", "--beams", "2", "--stop", "a"], "--beams writes one text to its end"),
-        (["generate", "ok", "--beams", "2", "--greedy"], "--beams looks for one likeliest text"),
+        (["generate", "ok", "--beams", "2", "--greedy"], "--beams finds one likely text"),
         (["generate", "ok", "--beams", "0"], "beams must be at least 1, not 0"),
         (["generate", "recall"], "recall was trained on 'memory' and writes no text"),
         (["generate", "recall", "--listing"], "recall was trained on 'memory' and writes no text"),

@@ -8,7 +8,7 @@ import pytest
 from plait.cli import run
 from plait.cli.datasets import known_names
 from plait.data import _EMBEDDED, DATA_SETS, LICENSED
-from plait.networks.named import NETWORKS
+from plait.graph_data.named import NAMED_GRAPHS
 from plait.tasks import TASKS, config_class
 
 
@@ -21,23 +21,23 @@ from plait.tasks import TASKS, config_class
         ("generate run hello", "plait generate does not expect 'hello' here: did you mean --prompt "
          "hello?"),
         ("generate run --prompt hello world", "plait generate does not expect 'world' here: "
-         "--prompt takes one value, so put several words in quotes: --prompt 'hello world'"),
+         "--prompt takes one value; put several words in quotes: --prompt 'hello world'"),
         ("train text --tied yes", "plait train text does not expect 'yes' here: --tied takes no "
-         "value, leave it out"),
+         "value; leave it out"),
         ("train text hidden-size 3", "plait train text does not expect 'hidden-size' here: did you "
          "mean --hidden-size?"),
         ("resume a b", "plait resume does not expect 'b' here: leave it out"),
         ("train text -hidden-size 3", "Unknown option: -hidden-size. Did you mean --hidden-size?"),
         ("train text --hiden-size=3", "Unknown option: --hiden-size. Did you mean --hidden-size?"),
-        ("train text --nodes x", "Unknown option: --nodes. plait help train text shows all that "
-         "there are"),
+        ("train text --nodes x", "Unknown option: --nodes. plait help train text lists all "
+         "options"),
         ("trian text", 'Unknown command "trian". Did you mean plait train? There are train, comp'),
         ("text train", 'Unknown command "text". Did you mean plait train text? There are train'),
         ("memroy", 'Unknown command "memroy". Did you mean plait train memory? There are train,'),
         ("data lst", 'Unknown command "lst". Did you mean plait data list? There are list, get'),
         ("train train", f'Unknown command "train". There are {", ".join(TASKS)}'),
-        ("train --data x", "--data stands before the command: write plait train TASK --data …. "),
-        ("--threads 1 train text", "--threads stands before the command: write plait COMMAND "),
+        ("train --data x", "--data comes before the command: write plait train TASK --data …. "),
+        ("--threads 1 train text", "--threads comes before the command: write plait COMMAND "),
         ("--verson", "Unknown option: --verson. Did you mean plait --version?"),
         ("help trian", 'Unknown command "trian". Did you mean plait train? There are train'),
         ("help train txt", 'Unknown command "txt". Did you mean plait train text? There are'),
@@ -72,14 +72,14 @@ def test_completion_is_installed_for_a_shell(capsys, monkeypatch, tmp_path):
 def test_every_name_that_a_task_knows_is_listed(capsys, monkeypatch):
     monkeypatch.delenv("PLAIT_DATA", raising=False)
     names = {known.name: known for known in known_names()}
-    assert {*DATA_SETS, *LICENSED, *_EMBEDDED, *NETWORKS} <= set(names)
+    assert {*DATA_SETS, *LICENSED, *_EMBEDDED, *NAMED_GRAPHS} <= set(names)
     for task in TASKS:  # those that the help names
         said = config_class(task).__dataclass_fields__
         help_text = said["data"].metadata["help"] if "data" in said else ""
         for word in re.findall(r"[a-z][a-z0-9]+(?:-[a-z]+)?", help_text):
             assert word not in names or task in names[word].tasks.split(", "), (task, word)
     for name, known in names.items():
-        if name in NETWORKS:
+        if name in NAMED_GRAPHS:
             assert "links" in known.tasks
     assert run(["data", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()

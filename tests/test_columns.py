@@ -90,3 +90,8 @@ def test_far_values_are_those_that_may_mean_missing(column, found):
 def test_numbers_that_cannot_be_computed_with(value, message):
     with pytest.raises(InputError, match=message):
         refuse_large(np.array([[1.0], [value]]), lambda row, column: "it is")
+
+
+def test_a_whole_number_beyond_all_floats_is_infinite_beside_decimal_commas():
+    texts = np.array([["1,25", "true"], ["9" * 400, "false"]], dtype=object)
+    assert read_numbers(texts, ["a", "b"], str).values.tolist() == [[1.25, 1], [np.inf, 0]]

@@ -217,13 +217,15 @@ def test_a_data_set_is_fetched_once_and_then_found(write, tmp_path, served):
 def test_a_data_set_that_changed_or_cannot_be_had(write, tmp_path, served):
     place = tmp_path / "cache" / "text" / "tale.txt"
     served.write_bytes(b"another tale")
-    with pytest.raises(InputError, match=r"tale\.txt no longer gives the file that was measured"):
+    with pytest.raises(InputError, match=r"tale\.txt no longer has the expected file"):
         get_data("tale")
     assert not place.exists()
     served.unlink()
-    with pytest.raises(InputError, match=rf"cannot fetch http.* by hand and put it at {place}$"):
+    with pytest.raises(
+        InputError, match=rf"cannot download http.* yourself and put it at {place}$"
+    ):
         get_data("tale")
-    with pytest.raises(InputError, match=r"^no data set 'x' to get; there are .*tale"):
+    with pytest.raises(InputError, match=r"^no data set named 'x'; there are .*tale"):
         get_data("x")
     assert not place.exists()
 

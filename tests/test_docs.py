@@ -208,10 +208,10 @@ def test_every_public_name_is_in_the_reference() -> None:
     said = "".join(page.read_text("utf-8") for page in (DOCS / "reference").glob("*.md"))
     documented = set(re.findall(r"^::: ([\w.]+)$", said, re.M))
     assert {f"plait.{name}" for name in plait.__all__} <= documented
-    for module in ("nn", "diagnostics", "networks"):
+    for module in ("nn", "diagnostics", "graph_data"):
         names = __import__(f"plait.{module}", fromlist=["x"]).__all__
         missing = {n for n in names if not {f"plait.{n}", f"plait.{module}.{n}"} & documented}
-        assert missing <= {"NETWORKS"}
+        assert missing <= {"NAMED_GRAPHS"}
     testing = import_module("plait.testing")
     checks = {n for n in vars(testing) if n.startswith("check_")}
     assert {f"plait.testing.{n}" for n in checks} <= documented
@@ -314,6 +314,7 @@ def shortened(words: list[str]) -> list[str]:
 def perform(block: Block, namespace: dict[str, Any]) -> None:
     """Run a block as a script that lies in the folder."""
     script = Path(block.title or f"line_{block.line}.py")
+    script.parent.mkdir(exist_ok=True)
     script.write_text(block.code, "utf-8")
     exec(compile(block.code, str(script), "exec"), namespace)
 
@@ -332,6 +333,7 @@ def test_code_runs(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     namespace: dict[str, Any] = {"__name__": "__main__"}
     if page == README:
         make_files({})

@@ -7,7 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from plait.errors import InputError
-from plait.figures import save_figure
+from plait.figures import picture, save_figure
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_a_picture_is_what_its_name_says(figure, tmp_path, name, begin):
 
 
 def test_a_picture_of_no_known_kind_is_refused(figure, tmp_path):
-    with pytest.raises(InputError, match=r"a\.docx: \.docx is no picture; end it in \.png"):
+    with pytest.raises(InputError, match=r"a\.docx: \.docx is not a figure format; use \.png"):
         save_figure(figure, tmp_path / "a.docx")
     assert list(tmp_path.iterdir()) == []
 
@@ -44,3 +44,15 @@ def test_a_picture_that_cannot_be_written_leaves_the_old_one(figure, tmp_path, m
     with pytest.raises(OSError, match="No space"):
         save_figure(figure, path)
     assert path.read_bytes() == b"old"
+
+
+def test_postscript_has_what_is_transparent_put_on_white(tmp_path, caplog):
+    with picture(tmp_path / "a.eps", 3, 2) as figure:
+        axes = figure.subplots()
+        axes.plot([0, 1], [0, 1], color=(1, 0, 0), alpha=0.5, label="line")
+        axes.fill_between([0, 1], [0, 0], [1, 1], color="blue", alpha=0.2)
+        axes.scatter([0, 1], [1, 0], c=["red", "blue"], alpha=0.5)
+        axes.legend()
+    assert not caplog.records  # matplotlib logs what it cannot draw
+    assert figure.axes[0].lines[0].get_color()[:3] == pytest.approx((1, 0.5, 0.5))
+    assert (tmp_path / "a.eps").read_bytes().startswith(b"%!PS")

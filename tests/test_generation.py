@@ -9,7 +9,7 @@ import torch
 from scipy.stats import chisquare
 
 from plait.errors import InputError
-from plait.generation import WritesText
+from plait.generation import TextGenerator
 from plait.sampling import Sampling, first_largest
 from plait.tasks.text.config import TextConfig
 from plait.tasks.text.model import TextModel
@@ -180,7 +180,7 @@ def model() -> TextModel:
     return made
 
 
-class Chain(WritesText):
+class Chain(TextGenerator):
     """A chain whose next symbol depends on the one before by a table."""
 
     def __init__(self) -> None:
@@ -338,13 +338,13 @@ def test_a_prompt_of_other_line_ends_is_read_as_texts_are():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"length": 10**13}, r"length 10{13} needs about 240,0\d\d GB of memory, and there are .* "
-                             "GB here; make it smaller, or stream"),
+        ({"length": 10**13}, r"length 10{13} needs about 240,0\d\d GB of memory, and 17 GB are "
+                             "free; make it smaller, or stream"),
         ({"count": 10**10}, r"count 10{10} of length 200 needs about .* make it smaller"),
     ],
 )  # fmt: skip
 def test_what_the_memory_does_not_hold_is_refused_at_once(model, monkeypatch, options, message):
-    monkeypatch.setattr("plait.memory.machine_memory", lambda: 2**34)
+    monkeypatch.setattr("plait.memory.free_memory", lambda: 2**34)
     with pytest.raises(InputError, match=f"^{message}$"):
         model.generate("abc", **options)
     with pytest.raises(InputError, match=r"^beams 10{20} of length 5 needs about"):

@@ -100,6 +100,9 @@ def test_the_equations_of_a_run_s_cells_are_printed_once(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert printed.count("equations of GRU(reset='after')\n") == 1
     assert printed.endswith(f"equations of {GRU()!r}\n{GRU().equations()}\n")
+    for first in (["--equations"], ["--equations", "text"], ["--threads", "1", "--equations"]):
+        assert run_command(["inspect", *first, path]) == 0
+        assert capsys.readouterr().out == printed
     assert run_command(["inspect", path, "--equations", "latex"]) == 0
     assert capsys.readouterr().out.endswith(f"{GRU().equations('latex')}\n")
     assert run_command(["inspect", path]) == 0
@@ -121,7 +124,7 @@ def test_equations_say_what_a_product_means_over_a_graph(tmp_path):
 def test_what_has_no_equations_says_so(tmp_path, capsys):
     run = plait.train("nodes", data="karate", steps=1, threads=1, out=tmp_path / "run")
     (found,) = plait.inspect(run, equations="latex")
-    assert found.equations == "no equations: the network has no recurrent cell"
+    assert found.equations == "no equations: the model has no recurrent cell"
     with pytest.raises(plait.InputError, match="equations must be 'text' or 'latex', not 'tex'"):
         plait.inspect(run, equations="tex")
     assert run_command(["inspect", str(run.path), "--equations", "tex"]) == 2

@@ -43,10 +43,13 @@ def test_what_is_not_json_is_one_line(tmp_path: Path, content: bytes, message: s
 def test_json_larger_than_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "a.json"
     file.write_text(json.dumps(list(range(100))))
-    monkeypatch.setattr("plait.text_files.machine_memory", lambda: 16 * 389)
-    with pytest.raises(InputError, match=r"a.json holds .* or more, which need about .* of memory"):
+    monkeypatch.setattr("plait.text_files.SMALL", 1000)
+    monkeypatch.setattr("plait.text_files.free_memory", lambda: 16 * 389)
+    with pytest.raises(
+        InputError, match=r"a.json holds 0.00039 MB, which takes about 0.00624 MB of"
+    ):
         read_json(file)
-    monkeypatch.setattr("plait.text_files.machine_memory", lambda: 16 * 390)
+    monkeypatch.setattr("plait.text_files.free_memory", lambda: 16 * 390)
     assert read_json(file) == list(range(100))
 
 

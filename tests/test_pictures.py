@@ -20,19 +20,20 @@ from plait.comparison.figure import draw_grid
 from plait.comparison.grid import Grid
 from plait.comparison.results import Measure, read_result
 from plait.figures import STYLE, Curve, draw_curves, label, name_places, picture
+from plait.graph_data.labelled_graph import LabelledGraph, NodeSplit
 from plait.inspection import draw_flows
-from plait.networks.network import Network, Parts
 from plait.study.page import drawing
-from plait.tasks.digits.picture import draw_sequences
-from plait.tasks.forecast.data import Cuts, Measured
-from plait.tasks.forecast.figures import draw_forecasts, draw_nodes
+from plait.tasks.digits.figure import draw_sequences
+from plait.tasks.forecast.data import Measured
+from plait.tasks.forecast.figure import Band, draw_forecasts, draw_nodes
 from plait.tasks.forecast.graphs import Joined
 from plait.tasks.forecast.scores import Forecasts
 from plait.tasks.forecast.series import Series
-from plait.tasks.nodes.picture import draw_network
-from plait.tasks.scenes.picture import draw_scenes
+from plait.tasks.forecast.splits import TimeSplits
+from plait.tasks.nodes.figure import draw_network
+from plait.tasks.scenes.figure import draw_scenes
 from plait.tasks.scenes.scene import Scene, Scenes
-from plait.tasks.visits.picture import draw_scores
+from plait.tasks.visits.figure import draw_scores
 
 NAMES = {
     "dollars": "$50_$",
@@ -86,13 +87,13 @@ def check(figures: list[Figure], path: Path, name: str) -> None:
         assert any(label(name, 5).split("…")[0] in t for t in said)
 
 
-def graph_of(N: int, name: str) -> tuple[Network, Parts, torch.Tensor, torch.Tensor]:
+def graph_of(N: int, name: str) -> tuple[LabelledGraph, NodeSplit, torch.Tensor, torch.Tensor]:
     ids = tuple(f"{name}{n}" for n in range(N))
     labels = torch.arange(N) % 3 - 1
     ring = Graph.from_edges([(n, (n + 1) % N) for n in range(N)]).to_undirected()
-    network = Network(name, "", ids, ring, None, labels, (name, f"{name}2"))
+    network = LabelledGraph(name, "", ids, ring, None, labels, (name, f"{name}2"))
     known = (labels >= 0).nonzero()[:, 0]
-    parts = Parts(known[:2], known[2:3], known[3:])
+    parts = NodeSplit(known[:2], known[2:3], known[3:])
     torch.manual_seed(0)
     return network, parts, torch.randn(N, 4), torch.randn(N, 2)
 
@@ -210,6 +211,17 @@ def test_forecasts(tmp_path, figures, name, N):
     check(figures, tmp_path / "a.png", NAMES[name])
 
 
+def test_a_fitted_band_is_the_one_that_is_drawn(tmp_path, figures):
+    forecasts, series = forecasts_of("load", 1)
+    low, high = forecasts.values - 3, forecasts.values + 4
+    draw_forecasts(forecasts, series, tmp_path / "a.png", Band(low, high, "band of 90%"))
+    (axes,) = figures[0].axes
+    (band,) = axes.collections
+    ends = band.get_paths()[0].vertices[:, 1]
+    assert band.get_label() == "band of 90%"
+    assert (ends.min(), ends.max()) == (low[-1].min(), high[-1].max())
+
+
 def test_the_axis_of_forecasts_names_the_table_and_the_node(tmp_path, figures):
     draw_forecasts(*forecasts_of("load", 5), tmp_path / "a.png")
     draw_forecasts(*forecasts_of("load", 1), tmp_path / "a.png")
@@ -235,7 +247,7 @@ def test_times_are_drawn_by_their_own_clock(tmp_path, figures):
 def measured(series: Series, places: np.ndarray | None) -> Measured:
     N = len(series.ids)
     graph = Graph.from_edges([(n, n + 1) for n in range(N - 1)], num_nodes=N)
-    return Measured(series, Joined(graph, "", places), Cuts(4, 10, 20, 40))
+    return Measured(series, Joined(graph, "", places), TimeSplits(4, 10, 20, 40))
 
 
 @pytest.mark.parametrize("name", SOME)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from plait.errors import InputError
-from plait.tables import filled_rows, read_rows, read_table
+from plait.tables import filled_rows, read_cells, read_rows, read_table
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
@@ -67,13 +67,13 @@ def test_a_damaged_archive_is_told(tmp_path, content):
 
 @pytest.mark.parametrize("name", ["table.csv", "table.csv.gz"])
 def test_what_there_is_no_memory_for_is_not_read(tmp_path, monkeypatch, name):
-    monkeypatch.setattr("plait.data.SMALL", 10)
-    monkeypatch.setattr("plait.data.free_memory", lambda: 1_000_000)
+    monkeypatch.setattr("plait.text_files.SMALL", 10)
+    monkeypatch.setattr("plait.text_files.free_memory", lambda: 1_000_000)
     path = tmp_path / name
     content = b"a,b\n" + b"1,2\n" * 5_000
     path.write_bytes(gzip.compress(content) if name.endswith("gz") else content)
     with pytest.raises(
-        InputError, match=r"20 KB|0\.02 MB; to read so much takes about 1\.56 MB of"
+        InputError, match=r"holds 0\.02 MB( or more)?, which takes about 1\.56 MB of memory"
     ):
         read_table(path)
     path.write_bytes(gzip.compress(content[:4000]) if name.endswith("gz") else content[:4000])
@@ -93,3 +93,18 @@ def test_columns_without_anything_and_counters_without_a_name_are_left_out(tmp_p
     path.write_text(",a\n5,x\n")
     with pytest.raises(InputError, match="line 1: column 1 has no name; name it"):
         read_table(path)
+
+
+def test_names_are_the_same_however_their_characters_are_composed(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("cafe\u0301,a\nx,1\n")
+    assert read_cells(path).column("caf\u00e9") == read_cells(path).column("cafe\u0301") == 0
+    path.write_text("caf\u00e9,cafe\u0301\nx,1\n")
+    with pytest.raises(InputError, match="line 1: the column 'café' stands twice"):
+        read_cells(path)
+
+
+def test_byte_order_marks_of_files_put_together_are_left_out(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("\ufeff\ufeffa,b\n1,2\n\ufeff3,4\n")
+    assert read_table(path)["a"].tolist() == ["1", "3"]

@@ -8,7 +8,7 @@ import pytest
 
 import plait
 from plait.cli import main
-from plait.cli.writing import LONG
+from plait.tasks.text.writing import LONG
 from plait.terminal import printable, show, tolerate_encodings
 from plait.training.progress import LiveProgress, progress_for
 
@@ -81,12 +81,12 @@ def test_generated_text_is_shown_on_a_terminal_and_raw_in_a_pipe(home, monkeypat
 def test_a_long_text_is_printed_while_it_is_written(home, monkeypatch) -> None:
     plait.train("text", data="β√ñ.txt", out="run", **TINY)
     expected = plait.load("run").generate("na", 300, seed=2)
-    monkeypatch.setattr("plait.cli.writing.LONG", 299)
+    monkeypatch.setattr("plait.tasks.text.writing.LONG", 299)
     words = ["generate", "run", "--prompt", "na", "--length", "300", "--seed", "2"]
     written: list[str] = []
     monkeypatch.setattr("plait.cli.writing.show", lambda text="", end="\n": written.append(text))
     typed(monkeypatch, Terminal("utf-8"), *words)
-    assert "".join(written) == expected
+    assert "".join(written) == expected + "\n"
     assert max(map(len, written)) == 64
     assert LONG > 10_000
 

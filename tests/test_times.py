@@ -21,6 +21,20 @@ def test_the_offset_is_kept(end, clock):
     assert [time.hour for time in times] == [8, 9]
 
 
+@pytest.mark.parametrize(
+    ("texts", "iso"),
+    [
+        (("31.12.2024", "1.1.2025"), ("2024-12-31", "2025-01-01")),
+        (("31.12.24 14:30", "01.01.25 8:05"), ("2024-12-31 14:30", "2025-01-01 08:05")),
+        (("28.2.2024T23:59:58+01:00",), ("2024-02-28 23:59:58+01:00",)),
+    ],
+)
+def test_days_with_dots_have_the_day_first(texts, iso):
+    times, note = read(*texts)
+    assert times.equals(read(*iso)[0])
+    assert note == "days are read as day.month.year"
+
+
 def test_a_clock_put_forward_is_read_as_utc_or_by_days():
     hours = pd.date_range("2024-03-30 22:00", periods=6, freq="h", tz="Europe/Berlin")
     times, note = read(*map(str, hours))
@@ -41,7 +55,10 @@ def test_a_clock_put_forward_is_read_as_utc_or_by_days():
         ),
         (("2024-03-01 08:00", "2024-03-01 09:00Z"), "line 3: '2024-03-01 09:00Z' has an offset fr"),
         (("now",), "line 2: 'now' in column 'time' is no time such as 2024-03-01 08:05"),
-        (("31.12.2024",), "line 2: '31.12.2024' in column 'time' is no time such as 2024-03-01"),
+        (("31.13.2024",), "line 2: '2024-13-31' in column 'time' is no time such as 2024-03-01"),
+        (("31.12.2024", "2025-01-01"), "line 2: '31.12.2024' in column 'time' is no time such as"),
+        (("2024-03-01 Europe/Berlin",), "Europe/Berlin' in column 'time' is no time such as 2024-"),
+        (("01/02/2024",), "write the year first, as it may be day or month first"),
         (("1704067200",), "is no time such as 2024-03-01 08:05; write seconds since 1970 as such"),
     ],
 )

@@ -227,9 +227,9 @@ def test_rgnn_is_its_formula():
     for n in sizes:
         own = slice(start, start + n)
         v = model.codes.weight[nodes[own]] + model.lags.weight[lags[own]]
-        for dense, heard in zip(model.own, model.heard, strict=True):
+        for dense, convs in zip(model.own, model.relations, strict=True):
             told = v @ dense.weight.T + dense.bias
-            for conv, graph in zip(heard, graphs, strict=True):
+            for conv, graph in zip(convs, graphs, strict=True):
                 A = torch.zeros(graph.num_nodes, graph.num_nodes).double()
                 A[graph.edge_index[1], graph.edge_index[0]] = 1
                 A = A[own, own]
@@ -261,3 +261,13 @@ def test_a_view_of_rgnn_alone_does_not_look_at_the_other(view):
     assert torch.equal(y, other_sequence) == (view == "graph")
     y.sum().backward()
     assert all(p.grad is not None for p in model.parameters())
+
+
+def test_rgnn_loads_the_names_of_version_0_1_0():
+    torch.manual_seed(0)
+    model, other = rgnn(7, 5, 6), rgnn(7, 5, 6)
+    old = {name.replace("relations.", "heard."): w for name, w in model.state_dict().items()}
+    assert sum(name.startswith("heard.") for name in old) == 4
+    other.load_state_dict(old)
+    for name, weight in other.state_dict().items():
+        assert torch.equal(weight, model.state_dict()[name])

@@ -1,8 +1,8 @@
 """Plait learns on sequences, on graphs, and on sequences over graphs.
 
-A recurrent layer is a *cell* (which gates, which states) × an *operator* (how a unit hears the
-others). `torch` is imported when a name that needs it is first used, so that the command line
-answers at once.
+A recurrent layer is a *cell* (which gates, which states) × an *operator* (how a node
+aggregates its neighbours). `torch` is imported when a name that needs it is first used, so that the
+command line starts quickly.
 """
 
 from importlib import import_module
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from plait.comparison import compare
     from plait.errors import InputError
     from plait.inspection import inspect
+    from plait.nn.adaptive import Adaptive
     from plait.nn.attention import Attention
     from plait.nn.cell import Cell
     from plait.nn.cells import GRU, LSTM, RNN, CoupledLSTM, LayerNormLSTM
@@ -40,6 +41,7 @@ _HOME = {
     "GCN": "plait.nn.filters",
     "Chebyshev": "plait.nn.filters",
     "Diffusion": "plait.nn.filters",
+    "Adaptive": "plait.nn.adaptive",
     "Attention": "plait.nn.attention",
     "Graph": "plait.nn.graph",
     "GraphConv": "plait.nn.convolution",
@@ -59,6 +61,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "Adaptive",
     "Attention",
     "Cell",
     "Chebyshev",

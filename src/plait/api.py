@@ -1,8 +1,11 @@
 """Every command as one call: `train`, `resume`, `load`, `score`, `predict`."""
 
-import inspect
 import os
-from collections.abc import Mapping
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +13,15 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from plait.errors import InputError
-from plait.news import heard_by
+from plait.in_memory import as_files, in_memory
+from plait.news import messages_to
 from plait.tasks import (
+    TASKS,
     config_class,
     model_class,
-    predict_function,
-    score_function,
+    predict_trained,
+    require_predictions,
+    score_trained,
     task_class,
 )
 from plait.text_files import require_path
@@ -25,7 +31,7 @@ from plait.training.files import write_aside
 from plait.training.loop import train as run_loop
 from plait.training.progress import Progress
 from plait.training.random import seed_all
-from plait.training.run import Run, next_free
+from plait.training.run import GIVEN, Run, next_free
 from plait.training.sizes import require_sizes
 
 
@@ -43,19 +49,21 @@ def train(
     Parameters
     ----------
     task : str
-        "text", "memory", "nodes", "forecast", "links", "digits", "scenes", "structure" or
-        "visits".
+        "text", "memory", "nodes", "forecast", "links", "digits", "scenes", "structure", "visits",
+        or one of an installed package.
     out : path
         The run folder, new. None: `runs/TASK-DATA` (or TASK-PROBLEM), with a number behind it if
         that is there.
     recipe : str
-        A named set of options, such as "report"; those given beside it override it.
+        A named set of options, such as "report"; those given too override it.
     from_run : path or Run
-        Begin with the weights of this run; its sizes are taken over.
+        Initialise the weights from this run; its sizes are taken over.
     progress : Progress
-        Who is told what happens; None: nobody.
+        Receives progress; None: silent.
     **options
         The fields of the task's configuration, as on the command line: `data`, `cell`, `steps`, …
+        Those that name a file also take what it would hold, a DataFrame or a text of several
+        lines, which is kept in the run folder under `given/`.
 
     Returns
     -------
@@ -76,7 +84,7 @@ def train(
     24
     """
     progress = Progress() if progress is None else progress
-    with heard_by(progress.working):
+    with messages_to(progress.working):
         return _train(task, out, recipe, from_run, progress, options)
 
 
@@ -88,65 +96,78 @@ def _train(
     progress: Progress,
     options: dict[str, Any],
 ) -> Run:
-    """Train, whoever listens."""
+    """Train; news goes to whoever receives it."""
     kind = config_class(task)
     earlier = None if from_run is None else _opened(from_run)
     if earlier is not None:
         _require_same_sizes(task, kind, earlier, options)
         options = {name: earlier.config[name] for name in kind.architecture} | options
-    config = kind.of(options, recipe)
+    given = {name: options[name] for name in kind.paths if in_memory(options.get(name))}
+    config = kind.of(options | {name: name for name in given}, recipe)
     if out is None:
         path = next_free(Path("runs"), f"{task}-{config.subject_name}".rstrip("-"))
     else:
         path = Path(out)
     Run.require_free(path)
-    problem = make_task(task, config, None if earlier is None else earlier.facts)
-    facts = dict(problem.facts())
-    if earlier is not None:
-        problem.begin_with(load(earlier, _device_of(problem)))
-        facts["began_with"] = str(earlier.path.absolute())
-    run = Run.create(path, task, config, facts)
+    with as_files(given, path / GIVEN, _encoding_of(config)) if given else nullcontext({}) as files:
+        config = kind.of(options | files, recipe)
+        problem = make_task(task, config, None if earlier is None else earlier.facts)
+        facts = dict(problem.facts())
+        if earlier is not None:
+            problem.load_pretrained(load(earlier, _device_of(problem)))
+            facts["began_with"] = str(earlier.path.absolute())
+        run = Run.create(path, task, config, facts)
     _go(problem, run, progress, resume=False)
     return run
 
 
 def resume(run: str | os.PathLike[str] | Run, progress: Progress | None = None) -> Run:
-    """Go on with a run that was stopped, from its last checkpoint, bit for bit.
+    """Resume a run that was stopped, from its last checkpoint, bit for bit.
 
-    One that was stopped before its first checkpoint begins with step 1.
+    A run without a checkpoint starts at step 1.
 
-    On the same machine, with the same versions and threads, weights and scores come out as if
-    the run had never been stopped.
+    On the same machine, with the same versions and threads, weights and scores are the same as
+    without the interruption.
+
+    Parameters
+    ----------
+    run : path or Run
+    progress : Progress
+        Receives progress; None: silent.
 
     Raises
     ------
     InputError
-        When no checkpoint is whole, or the data is no longer what the run began with.
+        If no checkpoint is intact, or the data has changed since the run started.
+
+    Example
+    -------
+    >>> import plait, tempfile
+    >>> run = plait.train("nodes", data="karate", steps=5, out=tempfile.mkdtemp() + "/run")
+    >>> before = run.records("test")
+    >>> run = plait.resume(run)                   # it is finished: nothing changes
+    >>> run.records("test") == before
+    True
     """
     progress = Progress() if progress is None else progress
-    with heard_by(progress.working):
+    with messages_to(progress.working):
         return _resume(_opened(run), progress)
 
 
 def _resume(run: Run, progress: Progress) -> Run:
-    """Go on, whoever listens."""
-    config = config_class(run.task).from_dict(run.config)
-    problem = make_task(run.task, config, run.facts)
-    facts = problem.facts()
-    changed = ", ".join(k for k in facts if facts[k] != run.facts.get(k))
-    if changed:
-        raise InputError(
-            f"the data is not what {run.path} began with ({changed} differ); put it back, or "
-            "train anew"
-        )
+    """Resume; news goes to whoever receives it."""
+    config = _config_of(run)
+    with _of_usable_facts(run):
+        problem = make_task(run.task, config, run.facts)
+    problem.require_same(run.facts)
     if run.is_unbegun and "began_with" in run.facts:
-        problem.begin_with(load(run.facts["began_with"], _device_of(problem)))
+        problem.load_pretrained(load(run.facts["began_with"], _device_of(problem)))
     _go(problem, run, progress, resume=True)
     return run
 
 
 def load(run: str | os.PathLike[str] | Run, device: str = "cpu") -> Any:
-    """Load the trained model of a run folder: the weights that did best on validation.
+    """Load the trained model of a run folder, with its best weights on validation.
 
     Parameters
     ----------
@@ -156,24 +177,42 @@ def load(run: str | os.PathLike[str] | Run, device: str = "cpu") -> Any:
     Returns
     -------
     nn.Module
-        The task's model in evaluation mode; for "text", one that can `generate`.
+        The task's model in evaluation mode; that of "text" can `generate`. Where the task predicts
+        a table, `model.predict(data)` returns it, a DataFrame, as `plait.api.predictions` does;
+        `data` may be a DataFrame.
 
     Raises
     ------
     InputError
         For a folder that is not a run, or whose files are damaged.
+
+    Example
+    -------
+    >>> import plait, tempfile
+    >>> run = plait.train("nodes", data="karate", steps=5, out=tempfile.mkdtemp() + "/run")
+    >>> plait.load(run.path).training
+    False
     """
     run = _opened(run)
-    return _loaded(run, run.model_path, device)
+    model = _loaded(run, run.model_path, device)
+    if TASKS[run.task].predict:
+        model.predict = partial(_predicted, run, model)
+    return model
 
 
-def load_kept(run: str | os.PathLike[str] | Run, device: str = "cpu") -> dict[int, Any]:
-    """Load the models that a run kept at 1/3, 2/3 and 3/3 of its training, by their step.
+def load_kept(
+    run: str | os.PathLike[str] | Run, device: str = "cpu", parts: int = 3
+) -> dict[int, Any]:
+    """Load the models that a run kept, by their step: at thirds of its training, or other parts.
 
+    Runs of texts keep sixths, others thirds; of those asked for, a run has what it kept.
     Raises `InputError` when it has not come that far.
     """
     run = _opened(run)
-    models = {step: _loaded(run, run.kept_path(step), device) for step in run.kept_steps()}
+    config, kept = config_class(run.task).from_dict(run.config), run.kept_steps()
+    between = config.ends_of_parts(config.milestones) - config.ends_of_parts(parts)
+    chosen = [step for step in kept if step not in between] or kept[-1:]
+    models = {step: _loaded(run, run.kept_path(step), device) for step in chosen}
     if not models:
         raise InputError(f"{run.path} has not reached a third of its training yet")
     return models
@@ -181,7 +220,7 @@ def load_kept(run: str | os.PathLike[str] | Run, device: str = "cpu") -> dict[in
 
 def score(
     run: str | os.PathLike[str] | Run,
-    data: str | None = None,
+    data: Any = None,
     *,
     device: str = "cpu",
     **options: Any,
@@ -191,30 +230,46 @@ def score(
     Parameters
     ----------
     run : path or Run
-    data : str
-        Other data, all of it; None: the run's test part.
+    data : str or DataFrame
+        Other data, all of it: a path, a name, a text of several lines or a DataFrame. None: the
+        run's test part.
     device : str
     **options
-        For "text": `skip_unknown`, `dynamic`; see `plait.tasks.text.heldout.score_text`. For
-        "memory" `data` is lengths: see `plait.tasks.memory.scores.score_memory`. A "nodes" run
-        has no other: see `plait.tasks.nodes.answers.score_trained`. For "scenes" `data` is a JSON
-        file: see `plait.tasks.scenes.answers.score_scenes`.
+        Those of the task, such as `skip_unknown` and `dynamic` of "text": see `plait score --help`.
+
+    Returns
+    -------
+    dict
+        The scores by name, the baselines' among them.
+
+    Raises
+    ------
+    InputError
+        For data that cannot be read, an option that is not for the task, and where the run's own
+        data is no longer what it was.
+
+    Example
+    -------
+    >>> import plait, tempfile
+    >>> run = plait.train("nodes", data="karate", steps=5, out=tempfile.mkdtemp() + "/run")
+    >>> 0 <= plait.score(run)["accuracy"] <= 1
+    True
     """
     run = _opened(run)
-    config = config_class(run.task).from_dict(run.config)
-    function = score_function(run.task)
-    _require_known(function, options, run.task)
-    return function(load(run, device), config, run.facts, data, **options)
+    config = _config_of(run)
+    encoding = options.get("encoding") or _encoding_of(config)
+    with torch.no_grad(), _as_path(data, encoding) as path:
+        return score_trained(run.task, load(run, device), config, run.facts, path, **options)
 
 
 def predictions(
     run: str | os.PathLike[str] | Run,
-    data: str | None = None,
+    data: Any = None,
     *,
     device: str = "cpu",
     **options: Any,
 ) -> Any:
-    """Give what the trained model of a run predicts, as a table of pandas.
+    """Return what the trained model of a run predicts, as a pandas DataFrame.
 
     Arguments and refusals are those of `predict`.
 
@@ -226,15 +281,39 @@ def predictions(
     (3, 5)
     """
     run = _opened(run)
-    function = predict_function(run.task)
-    config = config_class(run.task).from_dict(run.config)
-    _require_known(function, options, run.task)
-    return function(load(run, device), config, run.facts, data, **options)
+    require_predictions(run.task)
+    return _predicted(run, load(run, device), data, **options)
+
+
+def _predicted(run: Run, model: Any, data: Any = None, **options: Any) -> Any:
+    """Return a model's predictions; `load` makes it the `predict` of the model."""
+    config = _config_of(run)
+    encoding = options.get("encoding") or _encoding_of(config)
+    with torch.no_grad(), _as_path(data, encoding) as path:
+        return predict_trained(run.task, model, config, run.facts, path, **options)
+
+
+@contextmanager
+def _as_path(data: Any, encoding: str) -> Iterator[str | None]:
+    """Return data as a path or a name; what is in memory is a file as long as it is read."""
+    if not in_memory(data):
+        yield data
+        return
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        as_files({"data": data}, Path(folder), encoding) as files,
+    ):
+        yield files["data"]
+
+
+def _encoding_of(config: TrainingConfig) -> str:
+    """Return the encoding in which a task reads its files."""
+    return getattr(config, "encoding", "utf-8")
 
 
 def predict(
     run: str | os.PathLike[str] | Run,
-    data: str | None = None,
+    data: Any = None,
     *,
     out: str | os.PathLike[str] | None = None,
     device: str = "cpu",
@@ -245,17 +324,14 @@ def predict(
     Parameters
     ----------
     run : path or Run
-    data : str
-        What to predict of; None: the run's own data. For "nodes" see
-        `plait.tasks.nodes.answers.predict_nodes`, for "scenes"
-        `plait.tasks.scenes.answers.predict_scenes`, for "visits"
-        `plait.tasks.visits.answers.predict_visits`.
+    data : str or DataFrame
+        What to predict of, where the task takes other data; None: the run's own.
     out : path
         The file, new; NAME.json holds a list of objects, any other a table as CSV. None:
         `predictions.csv` in the run folder.
     device : str
     **options
-        For "links": `node` and `top`; see `plait.tasks.links.answers.suggest_links`.
+        Those of the task, such as `node` and `top` of "links": see `plait predict --help`.
 
     Returns
     -------
@@ -291,13 +367,10 @@ def predict(
 
 def _loaded(run: Run, path: Path, device: str) -> Any:
     """Load a run's model with the weights of one of its files."""
-    config = config_class(run.task).from_dict(run.config)
-    try:
+    config = _config_of(run)
+    require_sizes(config)
+    with _of_usable_facts(run):
         model = model_class(run.task).from_facts(config, run.facts)
-    except InputError:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{run.path / 'config.json'} is damaged: {error!r}") from None
     if not path.exists():
         raise InputError(f"{path} is not there; the run has not reached its first validation")
     tensors, _ = load_tensors(path)
@@ -305,8 +378,43 @@ def _loaded(run: Run, path: Path, device: str) -> Any:
     return model.to(device).eval()
 
 
+def _config_of(run: Run) -> Any:
+    """Return a run's configuration; `InputError` names the file where a value cannot be.
+
+    Data that was given in memory lies in the run folder, also where the folder has been moved.
+    """
+    kind, values = config_class(run.task), dict(run.config)
+    for name in kind.paths:
+        file = Path(str(values.get(name, "")))
+        own = (run.path / GIVEN / file.name).absolute()
+        if file.parent.name == GIVEN and not file.exists() and own.is_file():
+            values[name] = str(own)
+    try:
+        return kind.from_dict(values)
+    except InputError as error:
+        raise InputError(f"{run.path / 'config.json'}: {error}") from None
+
+
+@contextmanager
+def _of_usable_facts(run: Run) -> Iterator[None]:
+    """Raise `InputError` where what a run's file says of its model and data is of no use."""
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "Initializing zero-element")  # sizes of 0
+            yield
+    except InputError:
+        raise
+    except (
+        LookupError, TypeError, ValueError, AttributeError, ArithmeticError, UserWarning,
+        RuntimeError,
+    ) as error:  # fmt: skip
+        if isinstance(error, RuntimeError) and "memory" in str(error):
+            raise
+        raise InputError(f"{run.path / 'config.json'} is damaged: {error!r}") from error
+
+
 def choose_device(name: str) -> torch.device:
-    """Give the device that "auto", "cpu" or "cuda" means here."""
+    """Return the device that "auto", "cpu" or "cuda" means here."""
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         raise InputError("--device cuda: torch finds no GPU here; use --device cpu")
@@ -314,24 +422,16 @@ def choose_device(name: str) -> torch.device:
 
 
 def set_threads(count: int) -> None:
-    """Let torch, and NumPy's linear algebra, use so many CPU threads; 0 leaves their choice."""
+    """Set the CPU threads of torch and of NumPy's linear algebra; 0 keeps their defaults."""
     if not 0 <= count <= 1024:
         raise InputError(f"--threads must be from 0 to 1024, not {count}")
     if count:
         torch.set_num_threads(count)
-        threadpool_limits(count, user_api="blas")  # its threads wait by spinning, also for others
+        threadpool_limits(count, user_api="blas")  # its threads spin while they wait
 
 
 def _opened(run: str | os.PathLike[str] | Run) -> Run:
     return run if isinstance(run, Run) else Run.open(Path(run))
-
-
-def _require_known(function: Any, options: Mapping[str, Any], task: str) -> None:
-    """Refuse options that a task's function does not take."""
-    for name in options:
-        if name not in inspect.signature(function).parameters:
-            flag = {"node": "for"}.get(name, name.replace("_", "-"))
-            raise InputError(f"--{flag} is not for {task!r} runs")
 
 
 def _require_same_sizes(

@@ -75,12 +75,12 @@ def read_numbers(
     at : callable
         Names the line of a row.
     missing : collection of str
-        What stands for no number, beside `MISSING`; numbers may be written in any way.
+        Texts for a missing number, in addition to `MISSING`; numbers may be written in any way.
 
     Raises
     ------
     InputError
-        Where it cannot be told which mark is the decimal one.
+        Where it is unclear which mark is the decimal one.
 
     Example
     -------
@@ -173,8 +173,9 @@ def _read_marks(
     marks = f"[.{_THOUSANDS}]" if commas else f"[,{_THOUSANDS}]"
     for k in forms:
         rows = np.flatnonzero(bad[:, k] | ~np.isnan(values[:, k]))
-        written = [re.sub(marks, "", text).replace(",", ".") for text in texts[rows, k]]
-        values[rows, k], bad[:, k] = pd.to_numeric(np.array(written, dtype=object)), False
+        for row in (r for r in rows if texts[r, k] not in TRUTH):
+            values[row, k] = float(re.sub(marks, "", texts[row, k]).replace(",", "."))
+        bad[:, k] = False
     return bool(commas)
 
 
@@ -278,13 +279,13 @@ def tell_far(values: np.ndarray, names: Sequence[str]) -> list[str]:
     >>> tell_far(np.array([[12.0], [-9999.0], [15.0], [14.0], [-9999.0]]), ["heat"])
     ["2 values are -9999 in 'heat', far from all others: if they mean missing, --missing=-9999"]
     """
-    told = []
+    notes = []
     for value, (count, columns) in far_values(values).items():
         are = "values are" if count > 1 else "value is"
         where = repr(names[columns[0]]) if len(columns) == 1 else f"{len(columns)} columns"
         they = "they mean" if count > 1 else "it means"
-        told.append(
+        notes.append(
             f"{count:,} {are} {value:.12g} in {where}, far from all others: if {they} missing, "
             f"--missing={value:.12g}"
         )
-    return told
+    return notes

@@ -1,29 +1,26 @@
-"""Finding data sets by name, and fetching those that can be had.
+"""Find data sets by name, and download them.
 
-The library ships no data of others. A text is found in this order: a file or folder at that path;
-`text/NAME.txt` under `$PLAIT_DATA`, or the three parts `text/NAME.train.txt`, `.valid.txt` and
-`.test.txt`; the same in the user's cache, which `plait data get` fills; a text that a package on
-this machine carries.
+The library ships no data of others. A text is looked up in this order: a file or folder at that
+path; `text/NAME.txt` under `$PLAIT_DATA`, or its parts `text/NAME.train.txt`, `.valid.txt` and
+`.test.txt`; the same in the user's cache, which `plait data get` fills; a text in an installed
+package.
 """
 
-import gzip
 import hashlib
 import os
 import re
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pooch
 
-from plait.bounds import SMALL, free_memory, size
 from plait.errors import InputError
-from plait.memory import gigabytes, require_memory
-from plait.text_files import as_text, read_text_file, require_encoding, require_path
+from plait.memory import bytes_text, require_memory
+from plait.text_files import read_text_file, require_encoding
 
 MEMORY = 16.0
-"""Bytes of memory that a byte of a text takes: itself, its number, and those of the n-gram."""
+"""Bytes of memory per byte of a text: itself, its number, and the n-gram counts."""
 
 
 @dataclass(frozen=True)
@@ -64,25 +61,25 @@ LICENSED = {
     "ptb": "the Penn Treebank as prepared by Mikolov et al. (2010), 10,000 words; for those who "
     "have its licence from the Linguistic Data Consortium",
 }
-"""Texts that are found by name where the user has put them, and their terms."""
+"""Texts with a licence, which users install themselves, and their terms."""
 
 PARTS = ("train", "valid", "test")
 
 
 def cache_folder() -> Path:
-    """Give the folder that `plait data get` fills."""
+    """Return the folder that `plait data get` fills."""
     return Path(pooch.os_cache("plait"))
 
 
 def find_data(file: str) -> Path | None:
-    """Find a file under `$PLAIT_DATA` or in the cache."""
+    """Return the path of a file under `$PLAIT_DATA` or in the cache; None if it is in neither."""
     roots = [Path(os.environ["PLAIT_DATA"])] if os.environ.get("PLAIT_DATA") else []
     found = (root / file for root in [*roots, cache_folder()] if (root / file).is_file())
     return next(found, None)
 
 
 def require_data(file: str, whence: str) -> Path:
-    """Find a file as `find_data` does; `InputError` says where to put it, and whence it is."""
+    """Return the path of a file; if it is missing, `InputError` says where to put it."""
     path = find_data(file)
     if path is None:
         raise InputError(
@@ -93,38 +90,40 @@ def require_data(file: str, whence: str) -> Path:
 
 
 def get_data(name: str) -> Path:
-    """Fetch a data set into the cache, unless it is there, and give its place.
+    """Download a data set into the cache, unless it is there, and return its path.
 
     Raises
     ------
     InputError
-        For an unknown name, no way to the network, or a file that is not the one expected; the
-        message says where to put the file by hand.
+        For an unknown name, without network access, or if the checksum differs; the message says
+        where to put the file by hand.
     """
     if name in LICENSED:
-        raise InputError(f"{name} is not for everyone to fetch: {_by_hand(name)}")
+        raise InputError(f"{name} needs a licence: {_by_hand(name)}")
     if name not in DATA_SETS:
-        raise InputError(f"no data set {name!r} to get; there are {', '.join(DATA_SETS)}")
+        raise InputError(f"no data set named {name!r}; there are {', '.join(DATA_SETS)}")
     data = DATA_SETS[name]
     place = cache_folder() / data.file
-    pooch.get_logger().setLevel("ERROR")  # we say ourselves what went wrong
-    by_hand = f"fetch it by hand and put it at {place}"
+    pooch.get_logger().setLevel("ERROR")  # our own message says what is wrong
+    by_hand = f"download it yourself and put it at {place}"
     try:
         pooch.retrieve(data.url, data.sha256, fname=place.name, path=place.parent)
     except ValueError:  # the checksum
         raise InputError(
-            f"{data.url} no longer gives the file that was measured; give your own with --data"
+            f"{data.url} no longer has the expected file; give your own with --data"
         ) from None
     except (OSError, ImportError) as error:  # what requests raises are OSErrors
-        raise InputError(f"cannot fetch {data.url} ({type(error).__name__}); {by_hand}") from None
+        raise InputError(
+            f"cannot download {data.url} ({type(error).__name__}); {by_hand}"
+        ) from None
     return place
 
 
 @dataclass(frozen=True)
 class Text:
-    """A text and where it came from; `sha256` is of the characters in UTF-8.
+    """A text and its source; `sha256` is that of the characters in UTF-8.
 
-    `parts` are those to train on, to validate on and to test on, where the text comes in such.
+    `parts` are its training, validation and test parts, if it comes in parts.
     """
 
     name: str
@@ -134,7 +133,7 @@ class Text:
 
     @property
     def sha256(self) -> str:
-        """Tell whether two texts are the same."""
+        """The hash of the characters: equal for equal texts."""
         return hashlib.sha256(self.characters.encode()).hexdigest()
 
 
@@ -175,12 +174,12 @@ def read_text(name: str, *, keep_boilerplate: bool = False, encoding: str = "utf
     own = [find_data(f"text/{name}.{part}.txt") for part in PARTS]
     in_parts = file is None and all(own)
     if in_parts:
-        parts = [read_utf8(part) for part in own if part]
+        parts = [read_text_file(part, cost=MEMORY) for part in own if part]
         source = str(own[0]).replace(".train.txt", ".*.txt")
     elif file is not None:
         files = _files(file) if file.is_dir() else [file]
         _require_fitting(file, files)
-        parts = [read_text_file(part, encoding, times=MEMORY, flag="--encoding") for part in files]
+        parts = [read_text_file(part, encoding, cost=MEMORY, flag="--encoding") for part in files]
         source = str(file)
     elif name in _EMBEDDED:
         part, source = _EMBEDDED[name]()
@@ -221,7 +220,7 @@ def without_boilerplate(text: str) -> str:
 def _require_fitting(folder: Path, files: list[Path]) -> None:
     """Refuse files that together are more than the memory holds, before the first is read."""
     size = sum(file.stat().st_size for file in files)
-    require_memory(size * MEMORY, f"{folder}, of {gigabytes(size)},", "give a part of it")
+    require_memory(size * MEMORY, f"{folder}, of {bytes_text(size)},", "give a part of it")
 
 
 def _by_hand(name: str) -> str:
@@ -233,48 +232,6 @@ def _files(folder: Path) -> list[Path]:
     """List the files of a folder and the folders in it, but for hidden ones."""
     parts = (p for p in sorted(folder.rglob("*")) if p.is_file())
     return [p for p in parts if not any(n.startswith(".") for n in p.relative_to(folder).parts)]
-
-
-def read_utf8(path: Path, cost: Callable[[bytes], float] | None = None) -> str:
-    """Read a text in UTF-8, as `read_text_file` does, unfolded if the name ends in `.gz`.
-
-    `cost`, given how the text begins, returns how many bytes of memory one of its bytes takes; what
-    there is no memory for is not read to its end.
-    """
-    if cost is None:
-        return read_text_file(path)
-    require_path(path)
-    try:
-        if path.is_char_device() or path.is_block_device():
-            raise InputError(f"{path} is a device, not a file; give a file")
-        small = path.is_file() and path.suffix != ".gz" and path.stat().st_size <= SMALL
-        content = path.read_bytes() if small else _read_as_room_allows(path, cost)
-    except (gzip.BadGzipFile, EOFError, zlib.error):
-        raise InputError(f"{path} is not gzipped, or damaged; copy it again") from None
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
-    return as_text(path, content)
-
-
-def _read_as_room_allows(path: Path, cost: Callable[[bytes], float]) -> bytes:
-    """Read a large file, an archive or a pipe, until it would take more memory than is free."""
-    zipped, free, each = path.suffix == ".gz", free_memory(), 0.0
-    chunks: list[bytes] = []
-    with gzip.open(path) if zipped else path.open("rb") as file:
-        count = 0 if zipped or not path.is_file() else path.stat().st_size
-        known = bool(count)
-        while chunk := file.read(2**20):
-            chunks.append(chunk)
-            count += 0 if known else len(chunk)
-            each = each or cost(chunk)
-            if count > SMALL and count * each > free:
-                verb = "has" if known else "unfolds to more than" if zipped else "gives more than"
-                raise InputError(
-                    f"{path} {verb} {size(count)}; to read so much takes about "
-                    f"{size(int(count * each))} of memory, and {size(free)} are free; give a part "
-                    "of it"
-                )
-    return b"".join(chunks)
 
 
 def _presidents() -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""One style for every picture."""
+"""One style for all figures, and drawing helpers that accept users' texts."""
 
 import io
 import math
@@ -18,6 +18,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cbook import strip_math
+from matplotlib.colors import to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 from matplotlib.ticker import LogFormatterSciNotation, MaxNLocator
@@ -36,7 +37,7 @@ FALLBACKS = (
     "Noto Sans Thai", "Noto Sans Symbols", "Noto Sans Symbols 2", "Noto Emoji", "Segoe UI Symbol",
     "Apple Symbols",
 )  # fmt: skip
-"""Fonts for what DejaVu Sans has no glyphs for; those that are installed are used."""
+"""Fallback fonts for glyphs that DejaVu Sans lacks; the installed ones are used."""
 
 STYLE: dict[Any, Any] = {
     "axes.grid": True,
@@ -57,24 +58,24 @@ STYLE: dict[Any, Any] = {
 }  # fmt: skip
 
 SHOWN = 40
-"""Characters of a name that are drawn."""
+"""The most characters of a name that are drawn."""
 
 TURNED = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Marks that turn the direction of all that follows them."""
+"""Control characters that change the writing direction."""
 
 NAME = 24
-"""Characters of a name beside a node."""
+"""The most characters of a name at a node."""
 
 LIMIT = 1e100
-"""Largest value that is drawn."""
+"""The largest value that is drawn."""
 
 
 @contextmanager
 def picture(path: Path, width: float, height: float, *, grid: bool = True) -> Iterator[Figure]:
-    r"""Make a figure of so many inches in the one style, and write it where nothing went wrong.
+    r"""Make a figure of a size in inches in the common style; write it at the end without errors.
 
-    Texts are drawn as they stand, never as mathematics; where no installed font has a glyph there
-    is a box, and no warning. Strings of the user's go through `label`.
+    Texts are drawn literally, never as mathematics; a glyph without a font becomes a box, without a
+    warning. Pass users' strings through `label`.
 
     Parameters
     ----------
@@ -82,12 +83,12 @@ def picture(path: Path, width: float, height: float, *, grid: bool = True) -> It
         As `save_figure` takes it.
     width, height : float
     grid : bool
-        Draw lines behind what is drawn.
+        Draw grid lines.
 
     Raises
     ------
     InputError
-        For an ending that is no format of pictures.
+        For a file ending that is not a figure format.
 
     Example
     -------
@@ -109,28 +110,47 @@ def picture(path: Path, width: float, height: float, *, grid: bool = True) -> It
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a picture aside and rename it, in the format that the path ends in, or as PNG.
+    """Write a figure in the format of the path's ending, or as PNG.
 
-    Raises `InputError` for an ending that is no format of pictures.
+    Raises `InputError` for an ending that is not a figure format.
     """
     kind = path.suffix[1:].lower() or "png"
     if kind not in figure.canvas.get_supported_filetypes():
-        raise InputError(f"{path}: .{kind} is no picture; end it in .png, .svg or .pdf")
+        raise InputError(f"{path}: .{kind} is not a figure format; use .png, .svg or .pdf")
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
             if axis.get_scale() == "log":  # matplotlib writes its powers as mathematics
                 axis.set_major_formatter(_Powers())
                 axis.set_minor_formatter(_Powers())
+    if kind in ("eps", "ps"):
+        _make_opaque(figure)
     content = io.BytesIO()
     figure.savefig(content, format=kind)
     write_aside(path, content.getvalue())
 
 
-def label(text: object, most: int = SHOWN) -> str:
-    r"""Make a string of the user's fit to be drawn: on one line, short, and all of it to be seen.
+def _make_opaque(figure: Figure) -> None:
+    """Put on white what is transparent: PostScript knows nothing of the kind."""
+    for artist in [*figure.findobj(), *(axes.patch for axes in figure.axes)]:
+        for name in ("color", "facecolor", "edgecolor"):
+            get, put = (getattr(artist, f"{verb}_{name}", None) for verb in ("get", "set"))
+            if get is None or put is None or isinstance(artist, (Axes, Figure)):
+                continue
+            rgba = to_rgba_array(get())
+            if artist.get_alpha() is not None:
+                rgba[:, 3] = np.where(rgba[:, 3] > 0, artist.get_alpha(), 0.0)
+            seen = rgba[:, 3] > 0
+            rgba[seen, :3] = 1 - (1 - rgba[seen, :3]) * rgba[seen, 3:]
+            rgba[seen, 3] = 1
+            artist.set_alpha(None)
+            put(rgba if len(rgba) != 1 else rgba[0])
 
-    White space becomes one space; characters that control a terminal or turn the direction of
-    writing, and halves of characters, become U+FFFD; of a longer text the middle is left out.
+
+def label(text: object, most: int = SHOWN) -> str:
+    r"""Return a user's string as a label: one line, short, with only visible characters.
+
+    White space becomes one space; control characters, changes of the writing direction and
+    surrogates become U+FFFD; the middle of a longer text is replaced by an ellipsis.
 
     Example
     -------
@@ -146,7 +166,7 @@ def label(text: object, most: int = SHOWN) -> str:
 
 
 def drawable(values: ArrayLike) -> np.ndarray:
-    """Put NaN, which is not drawn, where values are not finite or larger than a picture can hold.
+    """Return values with NaN, which is not drawn, for those too large or not finite.
 
     >>> from plait.figures import drawable
     >>> drawable([1, -1e200, float("inf")])
@@ -161,7 +181,7 @@ def _seen(c: str) -> str:
 
 
 class _Powers(LogFormatterSciNotation):
-    """Write 10⁻³ where matplotlib writes it as mathematics."""
+    """Format powers as 10⁻³, where matplotlib uses mathematics."""
 
     def __call__(self, x: float, pos: int | None = None) -> str:
         text = strip_math(super().__call__(x, pos)).replace("x", "×")
@@ -175,27 +195,27 @@ _SETTLED: WeakSet[Figure] = WeakSet()
 def name_places(
     axes: Axes, names: Sequence[str], places: np.ndarray, *, size: float = 8, apart: float = 6
 ) -> None:
-    """Write names beside their places, where they cover neither a place nor one another.
+    """Write names near their points without covering points or other names.
 
-    To be called last: from here on nothing in the figure moves. What finds no room near its place
-    within the axes has no name.
+    Call it last: it fixes the layout of the figure. A name without free space near its point is
+    omitted.
 
     Parameters
     ----------
     axes : Axes
-        Its limits hold all of the places.
+        Its limits contain all points.
     names : sequence of str
-        As the user gave them.
+        As given by the user.
     places : array `[n, 2]`
     size : float
-        Of the letters, in points.
+        Font size, in points.
     apart : float
-        From the place, in points.
+        Distance from the point, in points.
     """
     figure: Any = axes.figure
     if figure not in _SETTLED:
-        figure.draw_without_rendering()  # from here on a name's size is known,
-        figure.set_layout_engine("none")  # and stays where it is
+        figure.draw_without_rendering()  # so that the size of a name is known,
+        figure.set_layout_engine("none")  # and the layout is fixed
         _SETTLED.add(figure)
     point = figure.dpi / 72
     dots = axes.transData.transform(places)
@@ -227,7 +247,7 @@ def name_places(
 
 @dataclass(frozen=True)
 class Curve:
-    """A score by its name in the log, what to write at its axis, and a baseline's level."""
+    """A score by its name in the log, its axis label, and the level of a baseline."""
 
     score: str
     label: str
@@ -237,9 +257,9 @@ class Curve:
 def draw_curves(
     records: Sequence[dict[str, Any]], curves: Sequence[Curve], path: Path, *, title: str
 ) -> None:
-    """Draw scores over training steps: every step pale, a running mean, validation as dots.
+    """Draw scores over training steps: every step in pale, a running mean, validation as dots.
 
-    The running mean is over a fiftieth of the training, and the legend says over how many steps.
+    The running mean is over a fiftieth of the training; the legend states its number of steps.
     """
     train = [r for r in records if r["kind"] == "train"]
     valid = [r for r in records if r["kind"] == "valid"]
@@ -274,7 +294,7 @@ def draw_curves(
 
 
 def _limit(axes: Axes, values: np.ndarray, levels: Sequence[float]) -> None:
-    """Show what nearly all training steps have, and every level."""
+    """Set limits to the range of nearly all training steps, and to every level."""
     known = values[~np.isnan(values)]
     bounds = np.array([*(np.quantile(known, [0.002, 0.998]) if len(known) else ()), *levels])
     if len(bounds):

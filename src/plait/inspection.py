@@ -1,4 +1,4 @@
-"""`plait inspect`: what a trained network is made of, and how its gradient flows through time."""
+"""`plait inspect`: parameters, kernels and gradient flow through time of trained models."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -26,35 +26,35 @@ from plait.training.random import seed_all
 from plait.training.run import Run
 
 FLOOR = 1e-12
-"""Smallest share of a gradient that is drawn."""
+"""The smallest share of a gradient that is drawn."""
 
 ACROSS = 12
-"""Columns of a picture, at most."""
+"""The most columns of a figure."""
 
 FEW = 30
-"""Steps up to which each is marked, so that one alone is seen too."""
+"""Up to so many steps have markers, so that a single one is visible."""
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What `plait inspect` says of a run; as text, all of it.
+    """The result of `plait inspect` for one run; `str()` gives all of it as text.
 
     Attributes
     ----------
     path : Path
     title : str
-        The run's cell and sizes, as far as it has them.
+        The run's cell and sizes, if any.
     parameters : ParameterCount
     kernels : str
-        What `Recurrent.explain` says, layer by layer.
+        The text of `Recurrent.explain`, layer by layer.
     start, trained : GradientFlow or None
-        With the run's initial weights and with its best. None, and why in `without_flow`, where
-        there is nothing to flow through or no data to try on.
+        With the run's initial weights and with its best. None, with the reason in
+        `without_flow`, if there is no recurrent layer or no data.
     without_flow : str
     repetition : Repetition or None
-        How much it repeats itself in writing, where that was asked for.
+        How much generated text repeats itself, if requested.
     equations : str
-        What its cells compute and the gradient derived from it, where that was asked for.
+        The equations of its cells and their gradients, if requested.
     """
 
     path: Path
@@ -91,19 +91,19 @@ def inspect(
     repetition: bool = False,
     equations: Literal["text", "latex"] | bool = False,
 ) -> list[Inspection]:
-    """Describe what networks are made of and how the gradient flows back through time in them.
+    """Return parameters, kernels and gradient flow through time of trained models.
 
     Parameters
     ----------
     runs : path or Run, or several
     out : path
-        Where to draw the gradient flow of all of them, side by side; None: `inspect.png` in the
-        first run's folder.
+        The figure of their gradient flow, one column per run; None: `inspect.png` in the first
+        run's folder.
     repetition : bool
-        Write with each of them too, and measure how much they repeat themselves; for text.
+        For text: generate with each of them, and measure how much they repeat themselves.
     equations : "text", "latex" or bool
-        Write the equations of each network's cells too, and the gradient that is derived from them,
-        as plain text (True as well) or LaTeX; see `Cell.equations`.
+        Also return the equations of each model's cells and the derived gradient, as plain text
+        (also True) or LaTeX; see `Cell.equations`.
 
     Returns
     -------
@@ -112,8 +112,8 @@ def inspect(
     Raises
     ------
     InputError
-        For a folder that is no run, or one without trained weights; for `repetition` of a run
-        that does not write, or whose text is gone.
+        For a folder that is not a run or has no trained weights; for `repetition` of a run that
+        generates no text, or whose text is missing.
 
     Example
     -------
@@ -158,7 +158,7 @@ def _inspect(
         trained = gradient_flow(model, batch)
         if "began_with" not in run.facts:
             untrained = _initial(run, config)
-            # what is not learnt, such as a graph or a scale, is that of the trained one
+            # what is not learnt, such as a graph or a scale, is copied from the trained model
             untrained.load_state_dict(dict(model.named_buffers()), strict=False)
             start = gradient_flow(untrained, batch)
     except (InputError, ValueError) as error:
@@ -180,7 +180,7 @@ def _inspect(
 
 
 def _equations(layers: Sequence[Recurrent], form: Literal["text", "latex"]) -> str:
-    """Write the equations of the cells of some layers, each pair of cell and operator once."""
+    """Return the equations of the layers' cells, once per pair of cell and operator."""
     pairs = {(repr(one.cell), repr(one.operator)): one for one in layers}
     parts: list[str] = []
     for (cell, operator), one in pairs.items():
@@ -195,18 +195,18 @@ def _equations(layers: Sequence[Recurrent], form: Literal["text", "latex"]) -> s
         except ValueError as error:
             text = str(error)
         parts.append(f"{title}\n{text}")
-    return "\n\n".join(parts) or "no equations: the network has no recurrent cell"
+    return "\n\n".join(parts) or "no equations: the model has no recurrent cell"
 
 
 def _initial(run: Run, config: Any) -> nn.Module:
-    """Make the network with the weights that the run began with: its seed decides them."""
+    """Return the model with the run's initial weights, which its seed decides."""
     with torch.random.fork_rng(devices=[]):
         seed_all(config.seed, 0)
         return model_class(run.task).from_facts(config, run.facts).eval()
 
 
 def draw_flows(found: Sequence[Inspection], path: Path) -> None:
-    """Draw gradient flow, a column a run.
+    """Draw gradient flow, one column per run.
 
     Above: ‖∂L^(T)/∂state^(t)‖ as a share of the last step's, by steps back, for every layer;
     dashed with the initial weights, solid after training. Below: each step's share of ∂L/∂W_hh.
@@ -222,7 +222,7 @@ def draw_flows(found: Sequence[Inspection], path: Path) -> None:
             above.set_title(f"{label(title[0])}\n{verdict}")
         panels[0, 0].set_ylabel("‖∂L/∂state‖, last step = 1")
         panels[1, 0].set_ylabel("share of ‖∂L/∂W_hh‖")
-        for row in panels:  # what is drawn, but never less than down to the line of 1 %
+        for row in panels:  # down to the data or the 1 % line
             low = min(axes.dataLim.y0 for axes in row)
             row[0].set_ylim(bottom=max(FLOOR, min(low, REMEMBERED) / 3))
         most = 32 * max(1, len(found) - 1)  # what the figure has room for
@@ -257,7 +257,7 @@ def _draw_column(above: Axes, below: Axes, one: Inspection) -> None:
             below.semilogy(back, _drawable(layer.shares), **look)
     above.axhline(REMEMBERED, color="0.3", linestyle=":", linewidth=1, label="1 %: memory's end")
     if steps == 1:
-        below.text(0.5, 0.5, "one step: nothing\nbefore it to hear", ha="center", va="center",
+        below.text(0.5, 0.5, "one step: none\nbefore it", ha="center", va="center",
                    transform=below.transAxes)  # fmt: skip
     margin = 0.02 * (steps - 1) or 0.5
     below.set_xlim(-margin, steps - 1 + margin)
@@ -266,5 +266,5 @@ def _draw_column(above: Axes, below: Axes, one: Inspection) -> None:
 
 
 def _drawable(shares: torch.Tensor) -> np.ndarray:
-    """Leave out what is too small for the picture, or nothing at all."""
+    """Return shares with NaN where they are too small to draw."""
     return shares.where(shares > FLOOR, torch.nan).numpy()

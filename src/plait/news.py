@@ -1,41 +1,50 @@
-"""News of what takes a while: told by a line of logging, from whatever depth it comes."""
+"""Messages about slow work, such as compiling, sent by logging from any module."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 LOGGER = logging.getLogger("plait")
-"""Where it is logged, at level INFO: `logging.getLogger(__name__).info("compiling kernels")`."""
+"""Where it is logged, at level INFO: `logging.getLogger(__name__).info("compiling kernels")`.
+
+At level WARNING is what must not be missed, such as rows of a table that were left out.
+"""
+
+
+def remark(what: str, notes: Iterable[str]) -> None:
+    """Log, where there are any, notes on how data was read."""
+    if text := "; ".join(notes):
+        LOGGER.warning("%s: %s", what, text)
 
 
 class _Listener(logging.Handler):
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        super().__init__(logging.INFO)
-        self.tell = tell
+    def __init__(self, receive: Callable[[str], None], level: int) -> None:
+        super().__init__(level)
+        self.receive = receive
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Pass a line on."""
-        self.tell(record.getMessage())
+        """Pass a message to the function."""
+        self.receive(record.getMessage())
 
 
 @contextmanager
-def heard_by(tell: Callable[[str], None]) -> Iterator[None]:
-    """Pass what Plait logs on to a function, in place of whoever heard it before.
+def messages_to(receive: Callable[[str], None], level: int = logging.INFO) -> Iterator[None]:
+    """Pass what Plait logs on to a function, in place of the function before.
 
     Example
     -------
     >>> import logging
-    >>> from plait.news import heard_by
-    >>> with heard_by(print):
+    >>> from plait.news import messages_to
+    >>> with messages_to(print):
     ...     logging.getLogger("plait.kernels").info("compiling kernels, once for this machine")
     compiling kernels, once for this machine
     """
-    before, level = LOGGER.handlers, LOGGER.level
+    before, level_before = LOGGER.handlers, LOGGER.level
     others = [handler for handler in before if not isinstance(handler, _Listener)]
-    LOGGER.handlers = [*others, _Listener(tell)]
-    LOGGER.setLevel(logging.INFO)
+    LOGGER.handlers = [*others, _Listener(receive, level)]
+    LOGGER.setLevel(level)
     try:
         yield
     finally:
         LOGGER.handlers = before
-        LOGGER.setLevel(level)
+        LOGGER.setLevel(level_before)

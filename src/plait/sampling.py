@@ -1,4 +1,7 @@
-"""How the next symbol is chosen: sharpness and filters, then a draw."""
+"""How the next symbol is drawn: temperature, filters, then a random number.
+
+The compiled loop in `kernels/cpu/generation.py` applies the same filters; add a new one to both.
+"""
 
 import math
 from dataclasses import dataclass
@@ -13,21 +16,22 @@ from plait.errors import InputError
 class Sampling:
     """How a symbol is drawn from logits ℓ.
 
-    p = softmax(β ℓ), then in this order, each on what the one before left, scaled to sum to 1:
+    p = softmax(β ℓ), then these filters in order, each on the renormalised result of the last:
 
-    1. `top_k`: the k likeliest symbols stay;
-    2. `top_p`: the smallest set of likeliest symbols that holds at least this probability stays
+    1. `top_k` keeps the k likeliest symbols;
+    2. `top_p` keeps the smallest set of likeliest symbols with at least this total probability
        (nucleus sampling; Holtzman et al. 2020);
-    3. `min_p`: symbols at least this share as likely as the likeliest stay (Nguyen et al. 2024).
+    3. `min_p` keeps symbols with at least this share of the largest probability (Nguyen et al.
+       2024).
 
-    Equals go to the lower number. β = 1 / temperature: temperature *divides* the logits, β
-    multiplies them (the report calls β a temperature). β = ∞, temperature 0, is greedy: the
-    likeliest symbol, always; β = 0 is uniform.
+    Ties go to the lower number. β = 1 / temperature: temperature *divides* the logits, β
+    multiplies them (the report calls β a temperature). β = ∞, temperature 0, is greedy: always the
+    likeliest symbol; β = 0 is uniform.
 
     Raises
     ------
     InputError
-        For values out of their range, or both β and a temperature.
+        For values out of range, or for both β and a temperature.
 
     Example
     -------
@@ -56,8 +60,8 @@ class Sampling:
         top_p: float | None = None,
         min_p: float | None = None,
     ) -> "Sampling":
-        """Make it from what a person says; at most one of temperature, β and greedy."""
-        said = [
+        """Make it from options, with at most one of temperature, β and greedy."""
+        given_names = [
             name
             for name, given in (
                 ("temperature", temperature is not None),
@@ -66,8 +70,10 @@ class Sampling:
             )
             if given
         ]
-        if len(said) > 1:
-            raise InputError(f"give {' or '.join(said)}, not both: each says how sharp to draw")
+        if len(given_names) > 1:
+            raise InputError(
+                f"give {' or '.join(given_names)}, not both: each says how sharp to draw"
+            )
         if temperature is not None:
             require("temperature", temperature, temperature >= 0, "at least 0")
             beta = math.inf if temperature == 0 else 1 / temperature
@@ -85,7 +91,7 @@ class Sampling:
         return cls(beta, top_k, top_p, min_p)
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Give the distribution that is drawn from, `[B, V]` in float64."""
+        """Return the distribution that symbols are drawn from, `[B, V]` in float64."""
         logits = logits.double()
         if math.isinf(self.beta):
             return nn.functional.one_hot(first_largest(logits), logits.shape[-1]).double()
@@ -105,9 +111,9 @@ class Sampling:
         return p / p.sum(-1, keepdim=True)
 
     def draw(self, logits: Tensor, u: Tensor) -> Tensor:
-        """Draw by the inverse distribution function: the first symbol whose sum exceeds u.
+        """Return symbols drawn by the inverse distribution function: the first whose sum exceeds u.
 
-        Shapes: logits `[B, V]`, u `[B]` uniform in [0, 1), answer `[B]`.
+        Shapes: logits `[B, V]`, u `[B]` uniform in [0, 1), symbols `[B]`.
         """
         if math.isinf(self.beta):
             return first_largest(logits)
@@ -118,7 +124,7 @@ class Sampling:
 
 
 def first_largest(x: Tensor) -> Tensor:
-    """Give the lowest index of the largest value along the last axis.
+    """Return the lowest index of the largest value along the last axis.
 
     >>> import torch
     >>> from plait.sampling import first_largest
@@ -131,6 +137,6 @@ def first_largest(x: Tensor) -> Tensor:
 
 
 def require(name: str, value: float, good: bool, range_: str) -> None:
-    """Refuse a value that is not good, with the range that is."""
+    """Refuse a value out of range; the message names the range."""
     if not good:
         raise InputError(f"{name} must be {range_}, not {value}")

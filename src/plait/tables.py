@@ -1,6 +1,7 @@
 """Tables that users give: CSV read in one way, every row known by its line."""
 
 import csv
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from plait.columns import MISSING, counts_rows, read_numbers
-from plait.data import read_utf8
 from plait.errors import InputError
+from plait.text_files import read_text_file
 
 CELL, CHARACTER = 150, 3
 """Bytes that a cell, and a character, take while a table is read."""
@@ -54,6 +55,7 @@ class Cells:
         >>> cells.column("weight"), cells.column("age")
         (1, None)
         """
+        name = unicodedata.normalize("NFC", name)
         if name in self.names:
             return self.names.index(name)
         small = [k for k, own in enumerate(self.names) if own.lower() == name.lower()]
@@ -79,7 +81,7 @@ class Cells:
         return self if filled.all() else self.keep(filled)
 
     def counters(self, more: Collection[str] = ()) -> list[int]:
-        """List the columns that only number the rows, as programs write them beside a table.
+        """List the columns that only number the rows, as programs add them to a table.
 
         They have no name, or one that only such columns have or that is one of `more`, and hold
         0, 1, 2, … or 1, 2, 3, …
@@ -98,7 +100,9 @@ class Row(NamedTuple):
     cells: list[str]
 
 
-def read_rows(path: Path, *, comments: str = "", spaces: bool = False) -> list[Row]:
+def read_rows(
+    path: Path, *, comments: str = "", spaces: bool = False, encoding: str = "utf-8"
+) -> list[Row]:
     r"""Read a table that need not name its columns; rows without anything are left out.
 
     Parameters
@@ -108,6 +112,8 @@ def read_rows(path: Path, *, comments: str = "", spaces: bool = False) -> list[R
         Lines at the top that begin with one of these characters are passed over.
     spaces : bool
         Whether spaces may stand between the columns, where nothing else does.
+    encoding : str
+        Of the file.
 
     Raises
     ------
@@ -124,13 +130,14 @@ def read_rows(path: Path, *, comments: str = "", spaces: bool = False) -> list[R
     >>> read_rows(path, comments="#")
     [Row(line=2, cells=['0', '1'])]
     """
-    return [row for row in _rows(path, comments, spaces) if any(row.cells)]
+    return [row for row in _rows(path, encoding, comments, spaces) if any(row.cells)]
 
 
-def read_cells(path: Path) -> Cells:
+def read_cells(path: Path, encoding: str = "utf-8") -> Cells:
     """Read a table whose first line names the columns, cell by cell.
 
-    CSV in UTF-8, gzipped if the name ends in `.gz`, with `,` or `;` or tabs between the columns.
+    CSV in the encoding, gzipped if the name ends in `.gz`, with `,` or `;` or tabs between the
+    columns.
     Columns without a name and without anything in them are left out.
 
     Raises
@@ -138,7 +145,7 @@ def read_cells(path: Path) -> Cells:
     InputError
         For what is no such table, with file and line, and for what there is no memory for.
     """
-    rows = _rows(path)
+    rows = _rows(path, encoding)
     return cells_of(path, next(rows, Row(1, [])), rows)
 
 
@@ -178,7 +185,9 @@ def cells_of(path: Path, header: Row, rows: Iterable[Row]) -> Cells:
 
 
 def read_table(
-    path: Path, texts: Callable[[Sequence[str]], Collection[str]] = lambda names: names
+    path: Path,
+    texts: Callable[[Sequence[str]], Collection[str]] = lambda names: names,
+    encoding: str = "utf-8",
 ) -> Any:
     r"""Read a table whose first line names the columns, as `read_cells` does.
 
@@ -189,6 +198,8 @@ def read_table(
         Given the names of the columns: those to be kept as texts. The others hold numbers where
         all that they hold are numbers (`plait.columns.read_numbers`), with NaN where there is
         none. Default: all are texts.
+    encoding : str
+        Of the file.
 
     Returns
     -------
@@ -214,7 +225,7 @@ def read_table(
     2  ann  31.0
     3  cem   NaN
     """
-    cells = read_cells(path)
+    cells = read_cells(path, encoding)
     if "" in cells.names:
         k = cells.names.index("")
         if not counts_rows(cells.texts[:, k]):
@@ -254,9 +265,11 @@ def refuse(path: Path, table: Any, bad: Any, say: Callable[[Any], str]) -> None:
         raise InputError(f"{path}, line {row.name}: {say(row)}")
 
 
-def _rows(path: Path, comments: str = "", spaces: bool = False) -> Iterator[Row]:
+def _rows(path: Path, encoding: str, comments: str = "", spaces: bool = False) -> Iterator[Row]:
     """Read row by row; cells in quotes may hold several lines."""
-    content = read_utf8(path, _cost).removeprefix("\ufeff").rstrip("\n")
+    content = read_text_file(path, encoding, cost=_cost, flag="--encoding")
+    content = content.replace("\ufeff", "").rstrip("\n")  # one a file, of several put together
+    content = unicodedata.normalize("NFC", content)  # é as one character and as two is one name
     line = 1
     while content and content[0] in comments:
         content = content.partition("\n")[2]

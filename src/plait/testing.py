@@ -1,4 +1,4 @@
-"""Checks for parts of your own: a cell, an operator, a kernel. Each raises AssertionError.
+"""Checks for parts of your own: a cell, an operator, a kernel, a task. Each raises AssertionError.
 
 They are what the tests of Plait hold its own parts to, at the same tolerances.
 """
@@ -16,6 +16,9 @@ from plait.nn.cell import Cell
 from plait.nn.graph import Graph
 from plait.nn.operators import Dense, Operator, basis_of
 from plait.nn.recurrent import Recurrent
+from plait.tasks.checking import check_task
+
+__all__ = ["check_cell", "check_kernel", "check_operator", "check_task"]
 
 VALUES, GRADIENTS, EXACT = 1e-6, 1e-5, 1e-10
 """Of a tensor's largest entry: what float32 may differ by in values and in gradients, and
@@ -80,8 +83,8 @@ def check_operator(operator: Operator, graph: Graph, *, seed: int = 0) -> None:
     """Check an operator of your own: its gradients, stacking, order of nodes, and its basis.
 
     1. In float64 the gradients by features and weights are the numerical ones.
-    2. The weights of two gates, stacked along the first axis, give both answers side by side.
-    3. Nodes called otherwise give the same answers, called otherwise.
+    2. The weights of two gates, stacked along the first axis, give both outputs concatenated.
+    3. Permuting the nodes permutes the outputs, and changes nothing else.
     4. If it has a `basis`, that gives what `apply` gives.
 
     Parameters
@@ -121,7 +124,7 @@ def check_operator(operator: Operator, graph: Graph, *, seed: int = 0) -> None:
     _near(
         operator.apply(x, both, graph),
         torch.cat([operator.apply(x, w, graph) for w in (first, second)], -1),
-        EXACT, "two gates stacked, beside each by itself",
+        EXACT, "two gates stacked, against each alone",
     )  # fmt: skip
     place = torch.randperm(graph.num_nodes, generator=generator)
     renamed = Graph(place[graph.edge_index], graph.edge_weight, graph.num_nodes)
@@ -134,7 +137,7 @@ def check_operator(operator: Operator, graph: Graph, *, seed: int = 0) -> None:
     basis = basis_of(operator)
     if basis is not None:
         _near(_by_basis(basis(graph, x.dtype), x, first["weight"]), operator.apply(x, first, graph),
-              EXACT, "what its basis gives, beside apply")  # fmt: skip
+              EXACT, "its basis, against apply")  # fmt: skip
 
 
 def check_kernel(
@@ -258,7 +261,7 @@ def _check_independence(
     for b, length in enumerate(lengths.tolist()):
         start = tuple(s[:, b : b + 1] for s in state)
         alone, _ = layer(x[:length, b : b + 1], _state(start), graph=graph)
-        _near(whole[:length, b : b + 1], alone, EXACT, f"sequence {b} in a batch, beside alone")
+        _near(whole[:length, b : b + 1], alone, EXACT, f"sequence {b} in a batch, against alone")
 
 
 def _by_basis(basis: Any, x: Tensor, weight: Tensor) -> Tensor:

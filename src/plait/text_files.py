@@ -5,14 +5,19 @@ import errno
 import gzip
 import io
 import os
+import re
 import select
 import stat
 import time
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 from plait.errors import InputError
-from plait.memory import gigabytes, machine_memory
+from plait.memory import SMALL, bytes_text, free_memory
+
+Cost = float | Callable[[bytes], float]
+"""Bytes of memory that a byte takes, or a function of how a content begins that returns them."""
 
 CHUNK = 2**20
 PATIENCE = 10.0
@@ -32,6 +37,10 @@ SCRIPTS = {
 """Encodings, a script, and the least share of it in a text of theirs, in the order of trial."""
 
 
+NOT_OF_FILES = ("undefined", "idna", "punycode", "unicode_escape", "raw_unicode_escape")
+"""What Python calls encodings and no file of text has."""
+
+
 def require_path(path: Path) -> None:
     r"""Refuse, with `InputError`, what cannot be a path on any system.
 
@@ -46,16 +55,16 @@ def require_path(path: Path) -> None:
         raise InputError(f"{str(path)!r} holds a null byte, which no path can; leave it out")
 
 
-def read_content(path: Path, times: float = 1.0) -> bytes:
+def read_content(path: Path, cost: Cost = 1.0) -> bytes:
     """Read all bytes of a file or a pipe, unfolded if the name ends in `.gz`.
 
     Parameters
     ----------
     path : Path
-    times : float
-        Bytes of memory that a byte of the content will take where it is used. What would not fit
-        into this machine is refused: a file before it is read, a pipe or a gzipped file when it
-        has given too much.
+    cost : float, or callable
+        Bytes of memory that a byte of the content will take where it is used; or a function that
+        returns them, given how the content begins. What needs more than is free is refused: a file
+        before all of it is read, a pipe or a gzipped file when it has given too much.
 
     Raises
     ------
@@ -63,17 +72,14 @@ def read_content(path: Path, times: float = 1.0) -> bytes:
         For what cannot be read, holds too much, or is a device.
     """
     require_path(path)
-    most = machine_memory()
-    most = None if most is None else int(most / max(times, 1.0))
     try:
-        kind = path.stat().st_mode
-        if stat.S_ISCHR(kind) or stat.S_ISBLK(kind):
+        about = path.stat()
+        if stat.S_ISCHR(about.st_mode) or stat.S_ISBLK(about.st_mode):
             raise InputError(f"{path} is a device, not a file; give a file")
-        if stat.S_ISREG(kind):
-            _require_fitting(path, path.stat().st_size, most, times)
-        with _opened(path, pipe=stat.S_ISFIFO(kind)) as file:
-            content = _unfolded(file) if path.suffix == ".gz" else file
-            return _read_all(path, content, most, times)
+        zipped = path.suffix == ".gz"
+        size = about.st_size if stat.S_ISREG(about.st_mode) and not zipped else None
+        with _opened(path, pipe=stat.S_ISFIFO(about.st_mode)) as file:
+            return _read_all(path, gzip.GzipFile(fileobj=file) if zipped else file, size, cost)
     except (gzip.BadGzipFile, EOFError, zlib.error):
         raise InputError(f"{path} is not gzipped, or damaged; copy it again") from None
     except OSError as error:
@@ -81,7 +87,7 @@ def read_content(path: Path, times: float = 1.0) -> bytes:
 
 
 def read_text_file(
-    path: Path, encoding: str = "utf-8", *, times: float = 1.0, flag: str | None = None
+    path: Path, encoding: str = "utf-8", *, cost: Cost = 1.0, flag: str | None = None
 ) -> str:
     r"""Read a text, its lines ending in one way.
 
@@ -91,7 +97,7 @@ def read_text_file(
         A file or a pipe; unfolded if the name ends in `.gz`.
     encoding : str
         One that Python knows. A byte-order mark stays.
-    times : float
+    cost : float, or callable
         As in `read_content`.
     flag : str
         The option by which a user names the encoding, offered where the text is in another.
@@ -113,7 +119,7 @@ def read_text_file(
     'café'
     """
     require_encoding(encoding, flag)
-    return as_text(path, read_content(path, times), encoding, flag)
+    return as_text(path, read_content(path, cost), encoding, flag)
 
 
 def as_text(path: Path, content: bytes, encoding: str = "utf-8", flag: str | None = None) -> str:
@@ -126,16 +132,19 @@ def as_text(path: Path, content: bytes, encoding: str = "utf-8", flag: str | Non
             raise InputError(
                 f"{path} ends within a character, byte {at} is 0x{content[at]:02x}; copy it again"
             ) from None
-        likely = guess_encoding(content)
         name = "UTF-8" if codecs.lookup(encoding).name == "utf-8" else encoding
-        fix = f"give {flag} {likely}" if flag else (
-            f"convert it, for example with iconv -f {likely} -t utf-8"
-        )  # fmt: skip
+        likely = "utf-8" if _is_utf8(content) else guess_encoding(content)
         raise InputError(
             f"{path} is not {name} text: byte {at} is 0x{content[at]:02x}; it may be {likely}: "
-            f"{fix}"
+            f"{_fix(likely, flag)}"
         ) from None
     if "\0" in text:
+        likely = guess_encoding(content)
+        if likely.startswith("utf-16"):
+            raise InputError(
+                f"{path} is not UTF-8 text: byte {content.index(0)} is 0x00; it may be {likely}: "
+                f"{_fix(likely, flag)}"
+            )
         offset = len(text[: text.index("\0")].encode(encoding))
         raise InputError(f"{path} is a binary file, not a text: byte {offset} is 0")
     return text.replace("\r\n", "\n").replace("\r", "\n")
@@ -144,6 +153,8 @@ def as_text(path: Path, content: bytes, encoding: str = "utf-8", flag: str | Non
 def require_encoding(name: str, flag: str | None = None) -> None:
     """Refuse, with `InputError`, a name that is no encoding of texts."""
     try:
+        if codecs.lookup(name).name.replace("-", "_") in NOT_OF_FILES:
+            raise LookupError
         io.TextIOWrapper(io.BytesIO(), encoding=name)  # knows which codecs are of texts
     except (LookupError, ValueError):
         raise InputError(
@@ -170,12 +181,26 @@ def guess_encoding(content: bytes) -> str:
     if sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     even, odd = sample[::2].count(0), sample[1::2].count(0)
-    if max(even, odd) > len(sample) // 4:
+    if abs(even - odd) > len(sample) // 4:
         return "utf-16-le" if odd > even else "utf-16-be"
     for name, (script, least) in SCRIPTS.items():
         if _share(sample, name, script) >= least:
             return name
     return "cp1252"
+
+
+def _is_utf8(content: bytes) -> bool:
+    try:
+        content.decode()
+    except UnicodeError:
+        return False
+    return True
+
+
+def _fix(encoding: str, flag: str | None) -> str:
+    if flag:
+        return f"give {flag} {encoding}"
+    return f"convert it, for example with iconv -f {encoding} -t utf-8"
 
 
 def _cut_short(content: bytes, encoding: str) -> bool:
@@ -188,11 +213,14 @@ def _cut_short(content: bytes, encoding: str) -> bool:
 
 
 def _share(sample: bytes, encoding: str, script: str) -> float:
-    """Return the share of the characters beyond ASCII that are of a script."""
+    """Return the share of the characters beyond ASCII that are of a script, two or more in a row.
+
+    Alone between Latin letters stand those with accents, read in a wrong encoding.
+    """
     text = sample.decode(encoding, errors="replace")
-    beyond = [c for c in text if c > "\x7f"]
-    within = sum(script[0] <= c <= script[-1] for c in beyond)
-    return within / len(beyond) if within >= FEW else 0.0
+    beyond = sum(c > "\x7f" for c in text)
+    within = sum(map(len, re.findall(f"[{script}]{{2,}}", text)))
+    return within / beyond if within >= FEW else 0.0
 
 
 def _opened(path: Path, *, pipe: bool) -> io.BufferedReader:
@@ -214,21 +242,21 @@ def _opened(path: Path, *, pipe: bool) -> io.BufferedReader:
         raise
 
 
-def _unfolded(file: io.BufferedReader) -> gzip.GzipFile:
-    return gzip.GzipFile(fileobj=file)
-
-
-def _read_all(path: Path, file: io.BufferedIOBase, most: int | None, times: float) -> bytes:
-    content = bytearray()
+def _read_all(path: Path, file: io.BufferedIOBase, size: int | None, cost: Cost) -> bytes:
+    """Read to the end, as far as memory is free; `size` is the whole, where it is known."""
+    content, free, each = bytearray(), None, 0.0
     while chunk := file.read(CHUNK):
+        if not content:
+            each = max(1.0, cost(chunk) if callable(cost) else cost)
         content += chunk
-        _require_fitting(path, len(content), most, times)
+        count = max(size or 0, len(content))
+        if count * each <= SMALL:
+            continue
+        free = free_memory() if free is None else free
+        if free is not None and count * each > free:
+            holds = bytes_text(count) + (" or more" if size is None else "")
+            raise InputError(
+                f"{path} holds {holds}, which takes about {bytes_text(count * each)} of memory to "
+                f"use, and {bytes_text(free)} are free; give a part of it"
+            )
     return bytes(content)
-
-
-def _require_fitting(path: Path, size: int, most: int | None, times: float) -> None:
-    if most is not None and size > most:
-        raise InputError(
-            f"{path} holds {gigabytes(size)} or more, which need about {gigabytes(size * times)} "
-            f"of memory here, and there are {gigabytes(most * times)}; give a part of it"
-        )

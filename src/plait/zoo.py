@@ -1,6 +1,6 @@
 """Papers by name: each is a cell × an operator, and so a few lines.
 
-What their reference code does otherwise than the paper says is told with each.
+Each docstring names where the reference code differs from the paper.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ def gcrn(input_size: int, hidden_size: int, k: int = 3, **options: Any) -> Recur
     o = σ(W_o * x + U_o * h + p_o ⊙ c' + b_o),  h' = o ⊙ tanh(c'),  with * `Chebyshev(k)`
 
     λmax is taken as 2, as in the authors' code. PyTorch Geometric Temporal's `GConvLSTM` is this
-    layer, with three biases a gate that add up to one.
+    layer, with three biases per gate, whose sum is ours.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def gcrn(input_size: int, hidden_size: int, k: int = 3, **options: Any) -> Recur
 
 
 class GCRN1(nn.Module):
-    """GCRN, Model 1, as `gcrn_m1` makes it."""
+    """GCRN, Model 1; see `gcrn_m1`."""
 
     def __init__(
         self, input_size: int, hidden_size: int, num_nodes: int, k: int, **options: Any
@@ -62,7 +62,7 @@ class GCRN1(nn.Module):
     def forward(
         self, x: Tensor, state: State | None = None, *, graph: Graph, lengths: Tensor | None = None
     ) -> tuple[Tensor, Tensor | State]:
-        """Run over `x [T, B, N, F]`; gives y `[T, B, H]` and the state, as `Recurrent` does."""
+        """Return y `[T, B, H]` for `x [T, B, N, F]`, and the state, as `Recurrent` does."""
         return self.recurrent(self.filter(x, graph).flatten(-2), state, lengths=lengths)
 
 
@@ -71,8 +71,8 @@ def gcrn_m1(input_size: int, hidden_size: int, num_nodes: int, k: int = 3, **opt
 
     x^G_t = W *_G x_t,  h_t, c_t = LSTM(flatten(x^G_t), h_{t−1}, c_{t−1}), with *_G `Chebyshev(k)`
 
-    Its state is that of the whole graph, `[B, H]`, so it knows the nodes by their places: other
-    than in Model 2, renaming them changes the answer, and the graph's size is part of the weights.
+    Its state is one for the whole graph, `[B, H]`, and depends on the order of the nodes: unlike
+    Model 2 it is not equivariant to renaming them, and its weights depend on the number of nodes.
 
     Parameters
     ----------
@@ -103,8 +103,8 @@ def gconv_gru(input_size: int, hidden_size: int, k: int = 3, **options: Any) -> 
 
     h' = z ⊙ h + (1 − z) ⊙ n, with * `Chebyshev(k)`
 
-    PyTorch Geometric Temporal's `GConvGRU` is this layer, with two biases a gate that add up to
-    one.
+    PyTorch Geometric Temporal's `GConvGRU` is this layer, with two biases per gate, whose sum is
+    ours.
 
     Parameters
     ----------
@@ -130,14 +130,13 @@ def dcrnn(input_size: int, hidden_size: int, k: int = 2, **options: Any) -> Recu
 
     h' = z ⊙ h + (1 − z) ⊙ n
 
-    with g the operator `Diffusion(k)`, and b_r, b_z starting from 1, as in the authors' code. The
-    code differs from the paper twice: it takes Chebyshev polynomials of the walks where equation 2
-    has their powers (the same filters, otherwise weighted; so do we), and it starts the second
-    walk's from the first's last term but one instead of from x, an overwritten variable (we start
-    from x).
+    with g the operator `Diffusion(k)`, and b_r, b_z initially 1, as in the authors' code. The
+    code differs from the paper twice: it uses Chebyshev polynomials of the walks where equation 2
+    has their powers (the same filters with other weights; so do we), and it starts the second
+    walk from the first's second-last term, an overwritten variable, instead of from x (as we do).
 
-    The paper's network is two such layers as encoder and two as decoder; `plait train forecast
-    --decoder recurrent` makes it.
+    The paper's model has two such layers as encoder and two as decoder: `plait train forecast
+    --decoder recurrent`.
 
     Parameters
     ----------
@@ -164,9 +163,8 @@ def tgcn(input_size: int, hidden_size: int, **options: Any) -> Recurrent:
 
     h' = z ⊙ h + (1 − z) ⊙ n
 
-    with Â of `GCN`, and b_r, b_z starting from 1. This is what the authors' code computes. Their
-    paper has it otherwise: there two graph convolutions read x alone, and h goes in without its
-    neighbours.
+    with Â of `GCN`, and b_r, b_z initially 1. This is what the authors' code computes. The paper
+    differs: there two graph convolutions read only x, and h enters without aggregation.
 
     Parameters
     ----------
@@ -186,11 +184,11 @@ def tgcn(input_size: int, hidden_size: int, **options: Any) -> Recurrent:
 
 
 STAYS = 3.0
-"""w/2 and −b of RGNN at first: what holds is said to stay, and nothing else to come."""
+"""Initial w/2 and −b of RGNN: it predicts that present labels stay and no others come."""
 
 
 class RGNN(nn.Module):
-    """After RGNN, as `rgnn` makes it."""
+    """A model after RGNN; see `rgnn`."""
 
     def __init__(
         self,
@@ -207,16 +205,15 @@ class RGNN(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
-        self.codes = nn.Embedding(codes + 1, hidden_size)  # the last stands for a period itself
+        self.codes = nn.Embedding(codes + 1, hidden_size)  # the last is for a period itself
         self.recurrent = Recurrent(cell, hidden_size, hidden_size) if view != "graph" else None
         self.lags = nn.Embedding(periods, hidden_size) if view != "sequence" else None
-        self.own, self.heard = nn.ModuleList(), nn.ModuleList()
+        self.own, self.relations = nn.ModuleList(), nn.ModuleList()
         for _ in range(layers if self.lags else 0):
             self.own.append(nn.Linear(hidden_size, hidden_size))
-            convs = (
-                GraphConv(operator, hidden_size, hidden_size, bias=False) for _ in range(relations)
-            )
-            self.heard.append(nn.ModuleList(convs))
+            sizes = hidden_size, hidden_size
+            convs = (GraphConv(operator, *sizes, bias=False) for _ in range(relations))
+            self.relations.append(nn.ModuleList(convs))
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(hidden_size * (2 if view == "both" else 1), outputs)
         nn.init.constant_(self.output.bias, -STAYS)  # few of the labels hold at once
@@ -228,19 +225,19 @@ class RGNN(nn.Module):
     def forward(
         self, x: Tensor, asked: Tensor, nodes: Tensor, lags: Tensor, graphs: Sequence[Graph]
     ) -> Tensor:
-        """Logits `[Q, outputs]` for what comes after each of Q periods.
+        """Return logits `[Q, outputs]` of the labels after each of Q periods.
 
         Parameters
         ----------
         x : Tensor `[T, B, codes]`
-            Which codes stand in which period of whom, 1 or 0.
+            1 if a code is present in a patient's period, else 0.
         asked : integer Tensor `[2, Q]`
-            Period and patient.
+            Period and patient of each query.
         nodes, lags : integer Tensor `[N]`
-            The code of every node, or `codes` for a period's own, and how many periods it lies
-            before the one asked about.
+            The code of every node, or `codes` for the node of a period itself, and its distance in
+            periods before the queried one.
         graphs : sequence of Graph
-            For each relation who hears whom; each joins Q graphs, in the order of `asked`.
+            For each relation a disjoint union of Q graphs, in the order of `asked`.
         """
         views = []
         if self.recurrent is not None:
@@ -248,14 +245,20 @@ class RGNN(nn.Module):
             views.append(self.recurrent(states)[0][asked[0], asked[1]])
         if self.lags is not None:
             h = self.dropout(self.codes(nodes) + self.lags(lags))  # [N, H]
-            for own, heard in zip(self.own, self.heard, strict=True):
-                told = [
-                    conv(h, graph) for conv, graph in zip(heard.children(), graphs, strict=True)
+            for own, convs in zip(self.own, self.relations, strict=True):
+                aggregated = [
+                    conv(h, graph) for conv, graph in zip(convs.children(), graphs, strict=True)
                 ]
-                h = torch.relu(own(h) + torch.stack(told).sum(0))
+                h = torch.relu(own(h) + torch.stack(aggregated).sum(0))
             views.append(graphs[0].readout(h, "sum"))  # [Q, H]
         logits = self.output(self.dropout(torch.cat(views, -1)))
         return logits + self.stays * x[asked[0], asked[1], : len(self.stays)]
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        """Load weights; version 0.1.0 called the relations' convolutions heard."""
+        for name in [n for n in state_dict if n.startswith(f"{prefix}heard.")]:
+            state_dict[name.replace("heard.", "relations.", 1)] = state_dict.pop(name)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 def rgnn(
@@ -271,30 +274,30 @@ def rgnn(
     view: Literal["both", "sequence", "graph"] = "both",
     dropout: float = 0.0,
 ) -> RGNN:
-    r"""After RGNN (Liu et al. 2020): events of a history as a sequence and as a graph.
+    r"""A model after RGNN (Liu et al. 2020): a history of events as a sequence and as a graph.
 
     s_t = Σ_{codes c of period t} E[c],  h_t = Recurrent(s_t, h_{t−1})
 
     v_0 = E[code] + P[lag],  v_{l+1} = relu(W_l v_l + b_l + Σ_r V_{l,r} *_r v_l),  g_t = Σ_nodes v_L
 
     logits = U [h_t, g_t] + w ⊙ x_t + b, where *_r is `operator` on the graph of relation r, such as
-    "in the same period" or "the same code in the next period", and x_t says which of the labels,
-    the first of the codes, hold already. What is published says no more than that there are these
-    two views, joined; the rest is ours, and not a reproduction of its figures.
+    "in the same period" or "the same code in the next period", and x_t are the present
+    labels, the first of the codes. The publication only says that these two views are combined; the
+    rest is ours, and does not reproduce its figures.
 
     Parameters
     ----------
     codes, outputs : int
-        Codes that there are, and how many of them, the first, are labels to tell.
+        The number of codes, and how many of them, the first ones, are labels to predict.
     hidden_size : int
     cell : Cell
     operator : Operator
     relations, layers : int
-        Graphs, and layers over them.
+        The number of graphs, and of layers over them.
     periods : int
-        Periods that a graph reaches back, the one asked about included.
+        Periods covered by a graph, including the queried one.
     view : "both", "sequence" or "graph"
-        With "sequence" alone g_t is left out, with "graph" alone h_t.
+        "sequence" omits g_t, "graph" omits h_t.
     dropout : float
         Share of the states, of the nodes' features and of [h_t, g_t] dropped in training.
 

@@ -88,18 +88,18 @@ def test_a_run_of_a_grid_is_the_run_that_train_makes(tmp_path):
 def test_a_stopped_grid_goes_on_and_ends_as_an_unbroken_one(tmp_path, monkeypatch):
     options = {**TINY, "steps": 6, "save_every": 0}
     plait.compare("memory", CELLS, seeds=2, out=tmp_path / "whole", **options)
-    original = MemoryTask.loss
+    original = MemoryTask.batch
 
-    def stopped(self, step, carry):
+    def stopped(self, step):
         if self.config.seed == 1 and step == 4:
             os.kill(os.getpid(), 15)
-        return original(self, step, carry)
+        return original(self, step)
 
-    monkeypatch.setattr(MemoryTask, "loss", stopped)
+    monkeypatch.setattr(MemoryTask, "batch", stopped)
     with pytest.raises(Interrupted):
         plait.compare("memory", CELLS, seeds=2, out=tmp_path / "g", **options)
     assert len(list((tmp_path / "g").glob("cell=*"))) == 3
-    monkeypatch.setattr(MemoryTask, "loss", original)
+    monkeypatch.setattr(MemoryTask, "batch", original)
     progress = Notices()
     began = []
 
@@ -127,7 +127,7 @@ def test_a_grid_that_is_stopped_while_a_run_is_tested_makes_no_other(tmp_path, m
         return original(self)
 
     monkeypatch.setattr(MemoryTask, "test", stopped)
-    with pytest.raises(Interrupted, match="every run saved; the same command goes on"):
+    with pytest.raises(Interrupted, match="every run saved; the same command continues"):
         plait.compare("memory", CELLS, seeds=1, out=tmp_path / "g", **TINY)
     (run,) = (tmp_path / "g").glob("cell=*")
     assert Run.open(run).records("test")
@@ -151,10 +151,10 @@ def test_a_run_cut_off_before_its_first_save_is_begun_again(tmp_path):
 def test_a_failed_run_is_told_and_the_others_are_there(tmp_path, monkeypatch, capsys):
     original = MemoryTask.loss
 
-    def fails(self, step, carry):
+    def fails(self, model, batch, carry):
         if (self.config.cell, self.config.seed) == ("gru", 0):
             raise RuntimeError("a cable\ncame off")
-        return original(self, step, carry)
+        return original(self, model, batch, carry)
 
     monkeypatch.setattr(MemoryTask, "loss", fails)
     arguments = ["compare", "memory", "--vary", "cell=rnn,gru", "--seeds", "2"]
@@ -243,7 +243,7 @@ def test_a_score_that_only_the_test_gives_can_be_compared(tmp_path):
         ),
         (["--vary", "cell=rnn,gru", "--seeds", "0"], "--seeds must be at least 1, not 0"),
         (["--vary", "cell=rnn,gru", "--seeds", "3,3"], "--seeds must be numbers, each once"),
-        (["--vary", "length=4,"], "--vary length=4,: there is no value beside a comma"),
+        (["--vary", "length=4,"], "--vary length=4,: a value is missing at a comma"),
         (["--vary", "length=4,4"], "--vary length has 4 twice"),
         (["--vary", "cell=rnn,gru", "--cell", "rnn"], "cell is varied; leave --cell out"),
         (["--vary", "cell=rnn,gru", "--recipe", "rapport"], "no recipe 'rapport'; there are rep"),

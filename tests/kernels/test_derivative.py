@@ -68,7 +68,7 @@ def check(cell) -> None:
         return evaluate([node], backward_leaf, H)[0].expand(ROWS, H)
 
     def heard(index: int, gate: str) -> torch.Tensor:
-        return compute(gradient.heard[index, gate])
+        return compute(gradient.recurrent[index, gate])
 
     found = {("input", k): compute(n) for k, n in enumerate(gradient.inputs)}
     found |= {("vector", v): compute(n).sum(0) for v, n in gradient.vectors.items()}

@@ -5,6 +5,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from plait import GRU, LSTM, RNN, Cell, Dense, Recurrent
+from plait.kernels.torch_native import TorchRecurrence
 
 onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="no oneDNN here")
 cudnn = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
@@ -159,3 +160,18 @@ def test_on_cuda_cudnn_is_reference(cell, lengths, make_layer, assert_near, on_r
     expected, expected_final = on_reference(layer).cuda()(x, lengths=lengths)
     assert_near(y, expected)
     assert_near(final, expected_final)
+
+
+@pytest.mark.parametrize("cell", [LSTM(), GRU(), RNN(), RNN("relu")], ids=repr)
+def test_a_stack_takes_lengths_packed(cell, make_layer, assert_near, on_reference, answers):
+    layer = make_layer(cell, 4, 6, layers=2, bidirectional=True)
+    x, lengths = torch.randn(7, 3, 4).double(), torch.tensor([7, 0, 3])
+    start = tuple(torch.randn(4, 3, 6).double() for _ in cell.states)
+    right, right_gradients = answers(on_reference(layer), x, start, lengths=lengths)
+    kernel = TorchRecurrence("ATen")
+    kernel.stacks_lengths = True
+    layer.kernels = [kernel]
+    found, gradients = answers(layer, x, start, lengths=lengths)
+    assert_near(found, right)
+    for name, gradient in gradients.items():
+        assert_near(gradient, right_gradients[name])

@@ -61,6 +61,39 @@ def test_pending_signs_and_strides_are_heeded(cell, operator, assert_near):
     assert_near(y, expected, 1e-6)
 
 
+@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.parametrize(("cell", "operator"), PAIRS, ids=repr)
+def test_a_pending_sign_without_strides_is_heeded(cell, operator, grad, assert_near):
+    layer = Recurrent(cell, 3, 4, operator=operator)
+    x = torch.randn(5, 2, 3, 3)
+    negated = torch._neg_view(-x)  # contiguous, so that making it so changes nothing
+    assert negated.is_neg()
+    assert negated.is_contiguous()
+    with torch.set_grad_enabled(grad):
+        y, state = layer(x, graph=NET)
+        assert_near(layer(negated, graph=NET)[0], y, 1e-6)
+        states = state if isinstance(state, tuple) else (state,)
+        turned = tuple(torch._neg_view(-s.detach()) for s in states)
+        expected, _ = layer(x, state, graph=NET)
+        y, _ = layer(x, turned if len(turned) > 1 else turned[0], graph=NET)
+        assert_near(y, expected, 1e-6)
+
+
+@pytest.mark.parametrize("operator", [Dense(), Chebyshev(2), Attention(2)], ids=repr)
+def test_what_is_no_dense_tensor_here_is_refused(operator):
+    layer, x = Recurrent(GRU(), 3, 4, operator=operator), torch.randn(5, 2, 3, 3)
+    with pytest.raises(TypeError, match="x must be a tensor, not ndarray"):
+        layer(x.numpy(), graph=NET)
+    with pytest.raises(TypeError, match="x must be a tensor, not NoneType"):
+        layer(None, graph=NET)
+    with pytest.raises(ValueError, match=r"x must be a dense tensor, not torch.sparse_coo; conv"):
+        layer(x.to_sparse(), graph=NET)
+    with pytest.raises(ValueError, match=r"x is on meta, the layer's .* on cpu; move one with"):
+        layer(x.to("meta"), graph=NET)
+    with pytest.raises(TypeError, match="x must be a tensor, not list"):
+        GraphConv(operator, 3, 4)([[1.0]], NET)
+
+
 class Returns(Cell):
     gates = "h"
 

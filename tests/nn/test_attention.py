@@ -249,9 +249,9 @@ def test_heads_that_do_not_fit_are_refused():
 
 
 def test_explain_counts_the_edges(make_graph):
-    text = "product first; scores and coefficients computed again for gradients"
+    text = "product first; scores and coefficients are recomputed for gradients"
     conv = GraphConv(Attention(2), 3, 4)
     assert conv.explain() == text
     graph = make_graph(16, 12, loops=2)
     apart = int((graph.edge_index[0] != graph.edge_index[1]).sum())
-    assert conv.explain(graph) == f"{text}; {apart + 16} edges, a loop at each node among them"
+    assert conv.explain(graph) == f"{text}; {apart + 16} edges, including one loop per node"

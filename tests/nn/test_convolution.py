@@ -67,7 +67,7 @@ def test_the_repr_says_what_it_is():
 
 PAIR = Graph([[0, 1], [1, 0]])
 REFUSED = {
-    "no graph": (ValueError, None, (2, 3), r"GCN\(\) hears neighbours and needs graph="),
+    "no graph": (ValueError, None, (2, 3), r"GCN\(\) aggregates neighbours; pass graph="),
     "something else": (TypeError, "graph", (2, 3), "must be a Graph, not str"),
     "other nodes": (ValueError, PAIR, (5, 3), r"graph's N = 2 nodes; got shape \[5, 3\]"),
     "no nodes": (ValueError, PAIR, (3,), r"graph's N = 2 nodes; got shape \[3\]"),
@@ -77,7 +77,7 @@ REFUSED = {
         InputError,
         Graph([[0], [1]], [-1.0]),
         (2, 3),
-        r"GCN\(\) wants edge weights of at least 0, and that of 0 → 1 is less",
+        r"GCN\(\) needs edge weights of at least 0, and that of 0 → 1 is less",
     ),
 }
 

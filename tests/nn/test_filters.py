@@ -201,7 +201,7 @@ def test_what_was_normalised_is_kept(make_graph):
 def test_a_directed_graph_is_refused_by_chebyshev_and_the_mend_works():
     graph = Graph([[0, 1], [1, 2]])
     x, weights = torch.randn(3, 2), {"weight": torch.randn(4, 3, 2)}
-    message = r"Chebyshev wants an undirected graph.*edge 0 → 1.*graph.to_undirected\(\)"
+    message = r"Chebyshev needs an undirected graph.*edge 0 → 1.*graph.to_undirected\(\)"
     with pytest.raises(InputError, match=message):
         Chebyshev(3).apply(x, weights, graph)
     assert Chebyshev(3).apply(x, weights, graph.to_undirected()).isfinite().all()
@@ -230,11 +230,11 @@ def test_arguments_that_make_no_sense_are_refused():
 def test_explain_says_how_and_why(make_graph):
     sparse, dense = make_graph(16, 12), make_graph(5, 10)
     assert GCN().explain(128, 64, sparse) == (
-        "product first, for 64 outputs are fewer than 128 inputs; "
+        "product first, because 64 outputs are fewer than 128 inputs; "
         "sparse shift: 15.6 % of 16² entries are not zero, under 20 %"
     )
     assert Diffusion(1).explain(2, 8, dense) == (
-        "shift first, for 2 inputs are no more than 8 outputs; "
+        "shift first, because 2 inputs are no more than 8 outputs; "
         "dense shift: 48.0 % of 5² entries are not zero, from 20 %"
     )
     layer = Recurrent(GRU(), 9, 2, operator=Chebyshev(2), layers=2, bidirectional=True)
@@ -242,14 +242,14 @@ def test_explain_says_how_and_why(make_graph):
     assert told == [
         "layer 0: plait-cpu - compiled loops for GRU(reset='after') × "
         "Chebyshev(k=2, lambda_max=2) in float32",
-        "  input side: product first, for 6 outputs are fewer than 9 inputs; "
+        "  input side: product first, because 6 outputs are fewer than 9 inputs; "
         "sparse shift: 9.4 % of 16² entries are not zero, under 20 %",
-        "  recurrent side: shift first, for 2 inputs are no more than 6 outputs; "
+        "  recurrent side: shift first, because 2 inputs are no more than 6 outputs; "
         "sparse shift: 9.4 % of 16² entries are not zero, under 20 %",
         "layer 1: plait-cpu - compiled loops for GRU(reset='after') × "
         "Chebyshev(k=2, lambda_max=2) in float32",
-        "  input side: shift first, for 4 inputs are no more than 6 outputs; "
+        "  input side: shift first, because 4 inputs are no more than 6 outputs; "
         "sparse shift: 9.4 % of 16² entries are not zero, under 20 %",
-        "  recurrent side: shift first, for 2 inputs are no more than 6 outputs; "
+        "  recurrent side: shift first, because 2 inputs are no more than 6 outputs; "
         "sparse shift: 9.4 % of 16² entries are not zero, under 20 %",
     ]

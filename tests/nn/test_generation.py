@@ -126,7 +126,7 @@ def test_every_matrix_is_rounded_but_an_embedding_of_its_own(tied, model):
     assert all(torch.equal(p, before[name]) for name, p in one.named_parameters())
     assert one.with_weights("float32") is one
     assert rounded.with_weights("int8") is rounded
-    with pytest.raises(InputError, match="are int8; round those it came from"):
+    with pytest.raises(InputError, match="are int8; round the original"):
         rounded.with_weights("bfloat16")
     with pytest.raises(InputError, match="float32, bfloat16 or int8, not int4"):
         one.generate("a", weights="int4")

@@ -136,7 +136,7 @@ def test_a_weight_is_chosen_among_the_columns_of_edge_attr(pyg):
     data.distance = torch.tensor([7.0, 8.0])
     message = (
         r"^edge_attr is \[2, 2\], and an edge has one weight; from_pyg\(data, weight=0\) takes the "
-        r"first column of edge_attr, `del data.edge_attr` before it none$"
+        r"first column of edge_attr; `del data.edge_attr` ignores it$"
     )
     with pytest.raises(InputError, match=message):
         Graph.from_pyg(data)
@@ -202,7 +202,7 @@ def test_joined_graphs_go_to_pytorch_geometric_as_a_batch(pyg):
     nodes = joined.to_networkx().nodes(data="batch")
     assert [whose for _, whose in nodes] == joined.batch.tolist()
     joined.batch = joined.batch.flip(0)
-    with pytest.raises(InputError, match="nodes of each joined graph side by side"):
+    with pytest.raises(InputError, match="nodes of a disjoint union in the order of"):
         joined.to_pyg()
 
 
@@ -339,7 +339,7 @@ REFUSED = {
     ),
     "too few weights": (
         lambda: Graph([[0], [1]], [1, 2]),
-        r"must be \[1\], one an edge; got \[2\]",
+        r"must be \[1\], one per edge; got \[2\]",
     ),
     "learned weights": (
         lambda: Graph([[0], [1]], torch.ones(1, requires_grad=True)),

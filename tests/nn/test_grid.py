@@ -283,7 +283,7 @@ def test_sequences_without_nodes_or_graph_are_refused(operator, net):
         ValueError, match=r"aggregates neighbours, so x must be \[T, B, N, F\]; got"
     ):
         layer(torch.randn(T, N, F), graph=net)
-    with pytest.raises(ValueError, match="hears neighbours and needs graph="):
+    with pytest.raises(ValueError, match="aggregates neighbours; pass graph="):
         layer(torch.randn(T, B, N, F))
     with pytest.raises(ValueError, match=rf"graph's N = {N} nodes; got shape \[4, 3, 5, 3\]"):
         layer(torch.randn(T, B, 5, F), graph=net)

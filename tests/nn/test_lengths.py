@@ -214,7 +214,7 @@ def test_lengths_that_do_not_fit_are_refused(lengths, message, batch_first):
         layer(x, lengths=lengths)
 
 
-def test_packed_sequences_are_refused_by_name():
+def test_packed_sequences_are_refused_by_unroll():
     packed = nn.utils.rnn.pack_padded_sequence(torch.randn(T, B, F), LENGTHS, enforce_sorted=False)
-    with pytest.raises(TypeError, match=r"packed sequences are not taken.*lengths="):
-        Recurrent(LSTM(), F, H)(packed)
+    with pytest.raises(TypeError, match=r"unroll takes no packed sequences; .*lengths="):
+        Recurrent(LSTM(), F, H).unroll(packed)

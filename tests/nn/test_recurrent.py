@@ -261,8 +261,8 @@ def test_dropout_with_nothing_to_drop_warns():
 @pytest.mark.parametrize(
     ("shape", "batch_first", "message"),
     [
-        ((5, 3), False, r"\[T, B, F\] or, on a graph, \[T, B, N, F\], batched; got shape \[5, 3\]"),
-        ((5, 3), True, r"\[B, T, F\] or, on a graph, \[B, T, N, F\], batched; got shape \[5, 3\]"),
+        ((3,), False, r"\[T, B, F\] or, on a graph, \[T, B, N, F\], batched; got shape \[3\]"),
+        ((3,), True, r"\[B, T, F\] or, on a graph, \[B, T, N, F\], batched; got shape \[3\]"),
         ((5, 2, 1, 1, 3), False, r"got shape \[5, 2, 1, 1, 3\]"),
         ((5, 2, 7), False, r"x must be \[T, B, 3\]; got shape \[5, 2, 7\]"),
         ((5, 2, 7), True, r"x must be \[B, T, 3\]; got shape \[5, 2, 7\]"),

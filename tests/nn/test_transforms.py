@@ -3,7 +3,18 @@
 import pytest
 import torch
 
-from plait import GCN, GRU, Attention, Chebyshev, Diffusion, Graph, GraphConv, Recurrent
+from plait import (
+    GCN,
+    GRU,
+    LSTM,
+    Attention,
+    Chebyshev,
+    Dense,
+    Diffusion,
+    Graph,
+    GraphConv,
+    Recurrent,
+)  # fmt: skip
 
 OPERATORS = [GCN(), Chebyshev(3), Diffusion(2), Attention(2), Attention(2, version=2)]
 torchs_own = pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
@@ -132,3 +143,27 @@ def test_what_was_kept_in_inference_mode_serves_training(operator, ring, assert_
     (grad,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
     grad.sum().backward()
     assert x.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("operator", [Dense(), Chebyshev(3), Attention(2, version=2)], ids=str)
+@pytest.mark.parametrize("cell", [LSTM(), GRU("before")], ids=str)
+def test_recurrent_layers_by_vmap_over_weights_and_forward_mode(cell, operator, ring, assert_near):
+    graph = None if type(operator) is Dense else ring
+    x = torch.randn(3, 2, *([] if graph is None else [ring.num_nodes]), 2).double()
+    layers = [Recurrent(cell, 2, 4, operator=operator).double() for _ in range(3)]
+    weights, _ = torch.func.stack_module_state(layers)
+
+    def run(weights):
+        return torch.func.functional_call(layers[0], weights, (x,), {"graph": graph})[0]
+
+    each = torch.func.vmap(run)(weights)
+    for found, layer in zip(each, layers, strict=True):
+        assert_near(found, layer(x, graph=graph)[0])
+    first = {name: w[0].detach() for name, w in weights.items()}
+    way = {name: torch.randn_like(w) for name, w in first.items()}
+    _, forward = torch.func.jvp(run, (first,), (way,))
+    mix = torch.randn_like(forward)
+    (total, back) = torch.func.vjp(run, first)
+    reverse = sum((g * way[name]).sum() for name, g in back(mix)[0].items())
+    assert_near((forward * mix).sum(), reverse, 1e-10)
+    assert total.shape == forward.shape

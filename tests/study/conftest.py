@@ -8,7 +8,7 @@ import pytest
 
 from plait import figures
 from plait.study import make_study, sizes
-from plait.study.sections import both
+from plait.study.sections import sequences_over_graphs
 from plait.training.progress import Progress
 
 PROSE = "Once upon a time a king had a son, and the king said: go into the forest. " * 80
@@ -25,12 +25,15 @@ TINY_TEXT = {
     "length": 60,
 }
 TINY = {
-    "gradients": {"options": {"length": 6, "hidden_size": 4, "batch_size": 8, "steps": 3}},
+    "gradients": {
+        "options": {"length": 6, "hidden_size": 4, "batch_size": 8, "steps": 3}, "seeds": (0, 1),
+    },
     "gates": {"memory": TINY_MEMORY, "text": TINY_TEXT},
     "memory": TINY_MEMORY,
     "text": TINY_TEXT,
-    "tales": TINY_TEXT,
-    "graphs": {"options": {"hidden_size": 8, "heads": 2, "steps": 3}, "nodes": (10, 20_000)},
+    "fairy_tales": TINY_TEXT,
+    "graphs": {"options": {"hidden_size": 8, "heads": 2, "steps": 3}, "nodes": (10, 20_000),
+               "seeds": (0,)},
     "applications": {
         "large": False, "seeds": (0,), "communities": {"steps": 3, "hidden_size": 8},
         "connections": {"steps": 3, "hidden_size": 8},
@@ -43,7 +46,7 @@ TINY = {
         "stacked": {"length": 4, "hidden_size": 4, "batch_size": 8, "steps": 2},
         "layered": {"steps": 2, "hidden_size": 8},
     },
-    "both": {
+    "sequences_over_graphs": {
         "waves": {
             "steps": 2, "hidden_size": 4, "batch_size": 4, "test": 0.01, "validation": 0.01,
             "history": 4, "horizon": 2,
@@ -60,8 +63,8 @@ TINY = {
 }  # fmt: skip
 
 
-class Told(Progress):
-    """Keeps what it hears."""
+class Messages(Progress):
+    """Keeps every notice."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -71,9 +74,9 @@ class Told(Progress):
 
 
 @pytest.fixture
-def heard() -> Told:
-    """Who keeps what is said."""
-    return Told()
+def messages() -> Messages:
+    """Receives the notices of a study."""
+    return Messages()
 
 
 @contextmanager
@@ -83,12 +86,13 @@ def shrunk(data: Path) -> Iterator[None]:
         patch.setenv("PLAIT_DATA", str(data))
         patch.setitem(figures.STYLE, "savefig.dpi", 25)
         patch.setattr(sizes, "QUICK", TINY)
-        patch.setattr(both, "OPERATORS", {"dense": "dense", "chebyshev": "Chebyshev"})
+        patch.setattr(
+            sequences_over_graphs, "OPERATORS", {"dense": "dense", "chebyshev": "Chebyshev"}
+        )
         patch.setattr("plait.tasks.memory.scores.TEST_BATCHES", 1)
         patch.setattr("plait.tasks.structure.task.VALIDATION_BATCHES", 1)
         patch.setattr("plait.tasks.structure.task.TEST_BATCHES", 1)
-        for task in ("memory", "text", "nodes", "links", "scenes", "structure", "visits", "digits"):
-            patch.setattr(f"plait.tasks.{task}.task.draw_curves", lambda *_, **__: None)
+        patch.setattr("plait.figures.draw_curves", lambda *_, **__: None)
         yield
 
 

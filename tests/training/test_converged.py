@@ -32,7 +32,7 @@ class CountdownConfig(TrainingConfig):
 class Countdown:
     """Its validation score is scripted: how many steps are left before step 6."""
 
-    name, unit, criterion, lower_is_better, units_per_step = "countdown", "u", "left", True, 1
+    name, unit, monitor, lower_is_better, units_per_step = "countdown", "u", "left", True, 1
 
     def __init__(self, config: TrainingConfig, interrupt_at: int = 0) -> None:
         self.config, self.step, self.interrupt_at = config, 0, interrupt_at
@@ -41,7 +41,10 @@ class Countdown:
     def start(self):
         return ()
 
-    def loss(self, step: int, carry):
+    def batch(self, step: int) -> int:
+        return step
+
+    def loss(self, model, step: int, carry):
         self.step = step
         if step == self.interrupt_at:
             os.kill(os.getpid(), 15)
@@ -56,7 +59,7 @@ class Countdown:
     def sample(self, step: int) -> str:
         return f"at {step}"
 
-    def remark(self, scores) -> str:
+    def interpret(self, scores) -> str:
         return ""
 
     def draw(self, records, path) -> None:

@@ -28,7 +28,7 @@ def no_waiting_for_the_disk(monkeypatch):
 class Toy:
     """Guess the sum of three numbers; the carry is a running mean of the guesses."""
 
-    name, unit, criterion, lower_is_better, units_per_step = "toy", "points", "error", True, 4
+    name, unit, monitor, lower_is_better, units_per_step = "toy", "points", "error", True, 4
 
     def __init__(self, config: TrainingConfig, dropout: float = 0.0, valid=None, at=None) -> None:
         self.config, self.scripted, self.at = config, valid, at or {}
@@ -45,13 +45,16 @@ class Toy:
     def start(self):
         return (torch.zeros((), dtype=torch.float64),)
 
-    def loss(self, step: int, carry):
+    def batch(self, step: int):
+        generator = torch.Generator().manual_seed(1000 + step)
+        return step, torch.randn(4, 3, generator=generator, dtype=torch.float64)
+
+    def loss(self, model, batch, carry):
+        step, x = batch
         self.seen.append((step, self.model.training, self.weights()))
         if step in self.at:
             self.at.pop(step)()
-        generator = torch.Generator().manual_seed(1000 + step)
-        x = torch.randn(4, 3, generator=generator, dtype=torch.float64)
-        guess = self.model(x)[:, 0] + carry[0]
+        guess = model(x)[:, 0] + carry[0]
         error = ((guess - x.sum(-1)) ** 2).mean()
         return error, {"error": error.detach()}, (0.5 * carry[0] + 0.1 * guess.detach().mean(),)
 
@@ -68,7 +71,7 @@ class Toy:
     def sample(self, step: int) -> str:
         return f"{step}: {self.model(torch.ones(1, 3, dtype=torch.float64)).item()}"
 
-    def remark(self, scores) -> str:
+    def interpret(self, scores) -> str:
         return ""
 
     def draw(self, records, path) -> None:
@@ -127,7 +130,7 @@ def by_hand(config: TrainingConfig) -> tuple[list[dict], list[dict], list[float]
     for t in range(1, config.steps + 1):
         toy.model.load_state_dict(weights)
         toy.model.zero_grad()
-        loss, _, carry = toy.loss(t, carry)
+        loss, _, carry = toy.loss(toy.model, toy.batch(t), carry)
         loss.backward()
         gradients = {k: p.grad for k, p in toy.model.named_parameters()}
         norm = math.sqrt(sum(float((g**2).sum()) for g in gradients.values()))
@@ -309,8 +312,9 @@ def test_a_number_that_is_none_stops_with_the_step(tmp_path, monkeypatch, kind):
     path = tmp_path / "run"
     loss = Toy.loss
 
-    def broken(self: Toy, step: int, carry):
-        value, scores, carry = loss(self, step, carry)
+    def broken(self: Toy, model, batch, carry):
+        step, _ = batch
+        value, scores, carry = loss(self, model, batch, carry)
         if step == 5 and kind == "loss":
             value = value * math.nan
         if step == 5 and kind == "gradient_norm":  # a finite loss with a slope that is not

@@ -29,7 +29,7 @@ class PatientConfig(TrainingConfig):
 class Valley:
     """Its validation score falls to step 8, and rises from there."""
 
-    name, unit, criterion, lower_is_better, units_per_step = "valley", "u", "height", True, 1
+    name, unit, monitor, lower_is_better, units_per_step = "valley", "u", "height", True, 1
 
     def __init__(self, config: TrainingConfig, interrupt_at: int = 0) -> None:
         self.config, self.step, self.interrupt_at = config, 0, interrupt_at
@@ -38,7 +38,10 @@ class Valley:
     def start(self):
         return ()
 
-    def loss(self, step: int, carry):
+    def batch(self, step: int) -> int:
+        return step
+
+    def loss(self, model, step: int, carry):
         self.step = step
         if step == self.interrupt_at:
             os.kill(os.getpid(), 15)
@@ -53,7 +56,7 @@ class Valley:
     def sample(self, step: int) -> str:
         return ""
 
-    def remark(self, scores) -> str:
+    def interpret(self, scores) -> str:
         return ""
 
     def draw(self, records, path) -> None:

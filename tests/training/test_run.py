@@ -161,7 +161,7 @@ def test_a_last_line_cut_short_is_passed_over_at_any_length(run):
         run.metrics_path.write_bytes(content[:end])
         assert run.records() == whole[:2]
     run.metrics_path.write_bytes(content[: begin + 5])
-    run.cut_back(2)  # and the next line does not continue the broken one
+    run.truncate_log(2)  # and the next line does not continue the broken one
     run.log("train", 3, {"loss": 1.0})
     assert run.records() == [*whole[:2], {"step": 3, "kind": "train", "loss": 1.0}]
 
@@ -178,17 +178,17 @@ def test_a_damaged_line_inside_the_log_is_named(run, damage):
             run.records(kind)
 
 
-def test_cut_back_drops_what_came_after_a_step(run):
+def test_truncate_log_drops_what_came_after_a_step(run):
     for step in (1, 2, 3):
         run.log("train", step, {"loss": 1 / step})
         run.log("valid", step, {"loss": 2 / step})
     whole = run.records()
     before = run.metrics_path.read_bytes()
-    run.cut_back(3)
+    run.truncate_log(3)
     assert run.metrics_path.read_bytes() == before
-    run.cut_back(2)
+    run.truncate_log(2)
     assert run.records() == whole[:4]
-    run.cut_back(0)
+    run.truncate_log(0)
     assert run.records() == []
 
 
@@ -227,7 +227,7 @@ def test_samples_and_kept_weights_are_found_again(run):
     run.log("sample", 4, {"text": "cd\nef"})
     run.write_samples()
     assert (run.path / "samples.txt").read_text() == "--- step 2\nab\n--- step 4\ncd\nef\n"
-    run.cut_back(3)
+    run.truncate_log(3)
     assert (run.path / "samples.txt").read_text() == "--- step 2\nab\n"
     assert run.kept_steps() == []
     for step in (100, 20, 3):
@@ -248,3 +248,22 @@ def test_a_fact_that_is_missing_names_the_file(run):
     with pytest.raises(InputError, match=r"config\.json is damaged: its facts have no 'sha512'$"):
         facts["sha512"]
     assert facts.get("sha512") is None
+
+
+def test_scores_and_learning_curves_as_tables(tmp_path):
+    run = Run.create(tmp_path / "run", "text", TrainingConfig(), {})
+    assert run.scores.empty
+    assert run.history.empty
+    run.log("train", 1, {"loss": 3.0, "gradient_norm": 0.5})
+    run.log("train", 2, {"loss": 2.0, "gradient_norm": 0.25})
+    run.log("valid", 2, {"seconds": 1.5, "loss": 2.5})
+    run.log("sample", 2, {"text": "x"})
+    run.log("test", 2, {"best_step": 2, "loss": 2.75, "table": {"a": [1]}, "sharp": True})
+    assert run.scores["value"].to_dict() == {"best_step": 2.0, "loss": 2.75}
+    history = run.history
+    assert history.index.tolist() == [1, 2]
+    assert history.index.name == "step"
+    assert history.loc[2].to_dict() == {
+        "train_loss": 2.0, "train_gradient_norm": 0.25, "valid_loss": 2.5,
+    }  # fmt: skip
+    assert history["valid_loss"].isna().tolist() == [True, False]

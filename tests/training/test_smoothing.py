@@ -30,7 +30,7 @@ class SmoothConfig(TrainingConfig):
 class Scripted:
     """A task whose validation scores are written down."""
 
-    name, unit, criterion, lower_is_better, units_per_step = "scripted", "u", "auc", False, 1
+    name, unit, monitor, lower_is_better, units_per_step = "scripted", "u", "auc", False, 1
 
     def __init__(self, config, scores, losses=None, interrupt_at: int = 0) -> None:
         self.config, self.scores, self.losses = config, scores, losses
@@ -40,7 +40,10 @@ class Scripted:
     def start(self):
         return ()
 
-    def loss(self, step: int, carry):
+    def batch(self, step: int) -> int:
+        return step
+
+    def loss(self, model, step: int, carry):
         self.now = step
         if step == self.interrupt_at:
             os.kill(os.getpid(), 15)
@@ -56,7 +59,7 @@ class Scripted:
     def sample(self, step: int) -> str:
         return ""
 
-    def remark(self, scores) -> str:
+    def interpret(self, scores) -> str:
         return ""
 
     def draw(self, records, path) -> None:

@@ -1,8 +1,8 @@
-"""The command line. Flags are the fields of the tasks' configurations; torch comes when needed."""
+"""The command line. Flags are the fields of the tasks' configurations; torch is imported lazily."""
 
 from plait.cli.entry import app, main, run
 
-# each of these adds its commands to the app, in the order in which help shows them
-from plait.cli import training, datasets, results, writing, study, help  # isort: skip # noqa: F401
+# each module adds its commands to the app, in the order of the help
+from plait.cli import training, datasets, graphs, results, writing, study, help  # isort: skip # noqa: F401
 
 __all__ = ["app", "main", "run"]

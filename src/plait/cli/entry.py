@@ -1,6 +1,7 @@
-"""The way in and the way out: a command is run, and whatever went wrong is one line."""
+"""The app: run a command, and turn every error into one line and an exit code."""
 
 import errno
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ app = App(
     version_flags=["--version"],
     help_flags=["--help", "-h"],
     result_action="return_value",
-    suppress_keyboard_interrupt=False,  # what it says, where the work is saved, is for the user
+    suppress_keyboard_interrupt=False,  # its message says where the work is saved
 )
 
 
@@ -33,9 +34,12 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run a command and return its exit code; whatever the user did wrong is one line."""
+    """Run a command and return its exit code; an error of the user's is printed as one line."""
+    from plait.cli.flags import with_values
+
     try:
-        with _news_on_the_terminal():
+        arguments = with_values(arguments)
+        with _show_news():
             app(arguments, exit_on_error=False, print_error=False)
         sys.stdout.flush()
         return DONE
@@ -46,17 +50,17 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt as error:
         show(f"plait: {str(error) or 'interrupted'}", sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # whoever read our output has had enough
+    except BrokenPipeError:  # the reader of our output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the last flush
         return DONE
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        fix = "; free some, then go on with plait resume" if error.errno == errno.ENOSPC else ""
+        fix = "; free some, then continue with plait resume" if error.errno == errno.ENOSPC else ""
         return _complain(f"{place}{error.strerror or error}{fix}")
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
-        return _complain("there is not enough memory for these sizes; make them smaller")
+        return _complain("not enough memory for these sizes; make them smaller")
 
 
 def _complain(message: str) -> int:
@@ -65,12 +69,10 @@ def _complain(message: str) -> int:
 
 
 @contextmanager
-def _news_on_the_terminal() -> Iterator[None]:
-    """Show what takes a while and is logged, such as compiling, where a person sits by."""
-    if not sys.stderr.isatty():
-        yield
-        return
-    from plait.news import heard_by
+def _show_news() -> Iterator[None]:
+    """Show what is logged: notes on data, and on a terminal messages about slow work."""
+    from plait.news import messages_to
 
-    with heard_by(lambda text: show(f"plait: {text}", sys.stderr)):
+    level = logging.INFO if sys.stderr.isatty() else logging.WARNING
+    with messages_to(lambda text: show(f"plait: {text}", sys.stderr), level):
         yield

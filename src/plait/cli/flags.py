@@ -1,14 +1,15 @@
-"""Flags: those of several commands, and those that are fields of a configuration."""
+"""Flags shared by commands, and flags from the fields of a configuration."""
 
 import inspect
-from collections.abc import Callable, Sequence
-from dataclasses import fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import Field, fields
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter, Token
 
-from plait.tasks import config_class
-from plait.training.config import TrainingConfig
+from plait.tasks import TaskOption, config_class
+from plait.training.config import TrainingConfig, choices_of
 
 
 def whole_number(kind: Any, tokens: Sequence[Token]) -> int:
@@ -20,11 +21,30 @@ def whole_number(kind: Any, tokens: Sequence[Token]) -> int:
 
 
 Whole = Annotated[int, Parameter(converter=whole_number)]
-Seed = Annotated[int, Parameter(help="Decides what is drawn.", converter=whole_number)]
+Seed = Annotated[int, Parameter(help="Random seed.", converter=whole_number)]
 Device = Annotated[
-    Literal["auto", "cpu", "cuda"], Parameter(help="Where to compute; auto: a GPU if any.")
+    Literal["auto", "cpu", "cuda"], Parameter(help="Device; auto: a GPU if available.")
 ]
 Threads = Annotated[int, Parameter(help="CPU threads; 0: torch's choice.", converter=whole_number)]
+OPTIONAL_VALUES = {"--equations": ("text", "latex")}
+"""Options whose value may be left out, and their values: the first is what is then meant."""
+
+
+def with_values(arguments: Sequence[str]) -> list[str]:
+    """Write the values of `OPTIONAL_VALUES` that are left out before a file or a folder.
+
+    >>> from plait.cli.flags import with_values
+    >>> with_values(["inspect", "--equations", "."])
+    ['inspect', '--equations=text', '.']
+    """
+    words = list(arguments)
+    for k, word in enumerate(words):
+        values, after = OPTIONAL_VALUES.get(word, ()), "".join(words[k + 1 : k + 2])
+        if values and after not in ("", *values) and "\0" not in after and Path(after).exists():
+            words[k] = f"{word}={values[0]}"
+    return words
+
+
 On = Annotated[bool, Parameter(negative="")]
 Several = Annotated[list[str] | None, Parameter(negative="")]
 
@@ -32,11 +52,45 @@ Several = Annotated[list[str] | None, Parameter(negative="")]
 def with_flags(
     command: Callable[..., None], task: str, own: dict[str, tuple[Any, str, str]], text: str
 ) -> Callable[..., None]:
-    """Add to a command flags of its own and those of the task's configuration."""
+    """Return a command with its own flags and those of the task's configuration."""
     parameters = [
         _parameter(name, kind, text, name=f"--{flag}") for name, (kind, flag, text) in own.items()
     ]
     parameters += _flags(config_class(task))
+    return _signed(command, parameters, text)
+
+
+def with_options(
+    command: Callable[..., None],
+    own: Mapping[str, tuple[Any, str]],
+    of_tasks: Mapping[str, Sequence[TaskOption]],
+    text: str,
+) -> Callable[..., None]:
+    """Make a command on a run folder, with options of its own and those of the tasks."""
+    run = Annotated[Path, Parameter(help="The run folder.")]
+    parameters = [inspect.Parameter("run", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=run)]
+    parameters += [_parameter(name, kind, help_) for name, (kind, help_) in own.items()]
+    helps: dict[TaskOption, list[str]] = {}
+    for task, options in of_tasks.items():
+        for option in options:
+            same = next((known for known in helps if known.name == option.name), option)
+            helps.setdefault(same, []).append(f"For {task}: {option.help}")
+    for option, lines in helps.items():
+        looks = {"negative": ""} if option.kind is bool else {}
+        parameters.append(
+            _parameter(option.name, option.kind, " ".join(lines), name=option.written, **looks)
+        )
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters += [
+        inspect.Parameter("device", keyword, default="auto", annotation=Device),
+        inspect.Parameter("threads", keyword, default=0, annotation=Threads),
+    ]
+    return _signed(command, parameters, text)
+
+
+def _signed(
+    command: Callable[..., None], parameters: Sequence[inspect.Parameter], text: str
+) -> Callable[..., None]:
     command.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     command.__doc__ = text
@@ -44,14 +98,14 @@ def with_flags(
 
 
 def _flags(config: type[TrainingConfig]) -> list[inspect.Parameter]:
-    """Turn the fields into flags: the task's own first, then those of every training."""
+    """Return the fields as flags: the task's first, then those of every training."""
     shared = {f.name for f in fields(TrainingConfig)}
     own_group, shared_group = Group("Task", sort_key=1), Group("Training", sort_key=2)
 
     return [
         _parameter(
             f.name,
-            f.type,
+            _kind(f),
             f.metadata["help"],
             group=shared_group if f.name in shared else own_group,
             show_default=lambda _, default=f.default: default,
@@ -60,8 +114,14 @@ def _flags(config: type[TrainingConfig]) -> list[inspect.Parameter]:
     ]
 
 
+def _kind(field: Field[Any]) -> Any:
+    """Return a field's type; of one with choices, all of them."""
+    choices = choices_of(field)
+    return Literal[choices] if choices else field.type  # pyright: ignore[reportInvalidTypeForm]
+
+
 def _parameter(field: str, kind: Any, text: str, **looks: Any) -> inspect.Parameter:
-    """Make a flag; its default None tells that it was not given."""
+    """Return a flag; None means that it was not given."""
     if kind is int:
         looks["converter"] = whole_number
     annotation = Annotated[kind | None, Parameter(help=text, **looks)]

@@ -14,7 +14,7 @@ def help_on(*command: str) -> None:
     Parameters
     ----------
     command : str
-        Its words; none: what all the commands are.
+        The command's words. Default: all commands.
     """
     chain, _, unknown = app.parse_commands(command)
     if unknown:

@@ -1,4 +1,4 @@
-"""Words that no command knows, misspelt or in the wrong place: what may have been meant."""
+"""Suggestions for misspelt or misplaced words on the command line."""
 
 import shlex
 from collections.abc import Iterable
@@ -11,11 +11,11 @@ from cyclopts.exceptions import UnusedCliTokensError
 from plait.tasks import TASKS
 
 MEANT = ("--data", "--prompt", "--vary", "--out")
-"""Options whose value is given without them, by how often."""
+"""Options whose value is often given without the option, most frequent first."""
 
 
 def explain_mistake(app: App, error: CycloptsError, arguments: list[str]) -> str:
-    """Return one line on what the command line could not read, and what may have been meant."""
+    """Return one line on what the command line could not parse, with a suggestion."""
     if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
         command, word = list(error.command_chain or ()), error.unused_tokens[0]
         return _one_too_many(app, command, word, arguments)
@@ -27,7 +27,7 @@ def explain_mistake(app: App, error: CycloptsError, arguments: list[str]) -> str
 
 
 def no_command(app: App, command: list[str], word: str) -> str:
-    """Explain a word that is no command where one is expected."""
+    """Return the message for an unknown command, with a suggestion."""
     here = app
     for name in command:
         here = here[name]
@@ -39,7 +39,7 @@ def no_command(app: App, command: list[str], word: str) -> str:
         if close := get_close_matches(word, own, n=1):
             return f"Unknown option: {word}. Did you mean {begin} {close[0]}?"
         kind = "TASK" if command else "COMMAND"
-        return f"{word} stands before the command: write {begin} {kind} {word} …. {there_are}"
+        return f"{word} comes before the command: write {begin} {kind} {word} …. {there_are}"
     meant = ""
     if close := get_close_matches(word, known, n=1):
         meant = f" Did you mean {begin} {close[0]}?"
@@ -49,14 +49,14 @@ def no_command(app: App, command: list[str], word: str) -> str:
 
 
 def _one_too_many(app: App, command: list[str], word: str, arguments: list[str]) -> str:
-    """Explain a word where none is expected: most often its option was left out."""
+    """Return the message for an unexpected word; most often its option is missing."""
     flags, at = _flags(app, command), arguments.index(word)
     before = ["", "", *arguments[:at]][-2:]
     if before[1].startswith("--"):
-        fix = f"{before[1]} takes no value, leave it out"
+        fix = f"{before[1]} takes no value; leave it out"
     elif before[0].startswith("--"):
         both = shlex.quote(f"{before[1]} {word}")
-        fix = f"{before[0]} takes one value, so put several words in quotes: {before[0]} {both}"
+        fix = f"{before[0]} takes one value; put several words in quotes: {before[0]} {both}"
     elif close := get_close_matches(f"--{word.lstrip('-')}", flags, n=1, cutoff=0.8):
         fix = f"did you mean {close[0]}?"
     elif meant := [flag for flag in MEANT if flag in flags and flag not in arguments]:
@@ -67,14 +67,14 @@ def _one_too_many(app: App, command: list[str], word: str, arguments: list[str])
 
 
 def _no_option(app: App, command: list[str], error: UnknownOptionError) -> str:
-    """Explain an option that a command does not have."""
+    """Return the message for an unknown option, with a suggestion."""
     word = error.token.keyword or error.token.value
     word = word.partition("=")[0]
     flags = _flags(app, command)
     wanted = f"--{word.lstrip('-').replace('_', '-')}"
     close = [wanted] if wanted in flags else get_close_matches(wanted, flags, n=1, cutoff=0.7)
     help_ = " ".join(["plait help", *command])
-    fix = f"Did you mean {close[0]}?" if close else f"{help_} shows all that there are"
+    fix = f"Did you mean {close[0]}?" if close else f"{help_} lists all options"
     return f"Unknown option: {word}. {fix}"
 
 

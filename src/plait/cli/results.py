@@ -1,97 +1,89 @@
 """Commands on a trained run: `score`, `predict`, `inspect`."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from plait.cli.entry import app
-from plait.cli.flags import Device, On, Threads, Whole
+from plait.cli.flags import On, Threads, with_options
+from plait.tasks import TASKS
 from plait.terminal import show
 
 
-@app.command
-def score(
-    run: Path,
-    *,
-    data: str | None = None,
-    skip_unknown: On = False,
-    dynamic: On = False,
-    device: Device = "auto",
-    threads: Threads = 0,
+def _score(
+    run: Path, *, data: str | None = None, device: str = "auto", threads: int = 0, **given: Any
 ) -> None:
-    """Score a trained model on data that it has not seen, a baseline beside it.
-
-    Example: plait score runs/text-presidents --data other.txt
-
-    Parameters
-    ----------
-    run : Path
-        The run folder.
-    data : str
-        A text by path or name, all of it; for memory, lengths such as 8,10,12; for scenes, a JSON
-        file. Default: the run's own test part.
-    skip_unknown : bool
-        Leave characters or words out that the model has never seen; words count as one unknown
-        word otherwise.
-    dynamic : bool
-        Score also with the weights learning on from what was scored.
-    """
     from plait.api import choose_device, set_threads
     from plait.api import score as score_run
 
     set_threads(threads)
-    given = {"skip_unknown": skip_unknown, "dynamic": dynamic}
-    options = {name: on for name, on in given.items() if on}
+    options = {k: v for k, v in given.items() if v is not None and v is not False}
     scores = score_run(run, data, device=str(choose_device(device)), **options)
     for name, value in scores.items():
         shown = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
         show(f"{name.replace('_', ' '):<30}{shown:>12}")
 
 
-@app.command
-def predict(
+def _predict(
     run: Path,
     *,
     data: str | None = None,
-    node: Annotated[str | None, Parameter(name="--for")] = None,
-    top: Whole | None = None,
     out: Path | None = None,
-    device: Device = "auto",
-    threads: Threads = 0,
+    device: str = "auto",
+    threads: int = 0,
+    **given: Any,
 ) -> None:
-    """Write what a trained model predicts to a file: forecasts, labels of nodes, connections, ….
-
-    Of visits: the drugs of each patient's next period, ranked; a research tool, not medical advice.
-
-    Example: plait predict runs/speeds --data recent.csv --out forecast.csv
-
-    Parameters
-    ----------
-    run : Path
-        The run folder.
-    data : str
-        What to predict of, such as the latest measurements; for scenes a JSON file. Default: the
-        run's own data.
-    node : str
-        For links: the node to suggest connections for, which are printed, unless --out is given.
-        Default: all nodes.
-    top : int
-        For links: suggestions for a node. Default: 10.
-    out : Path
-        The file, new: NAME.csv or NAME.json. Default: predictions.csv in the run folder.
-    """
     from plait.api import choose_device, predictions, set_threads
     from plait.api import predict as predict_table
 
     set_threads(threads)
-    given = {"node": node, "top": top}
-    options = {name: value for name, value in given.items() if value is not None}
+    options = {k: v for k, v in given.items() if v is not None and v is not False}
+    printing = {o.name for entry in TASKS.values() for o in entry.predict_options if o.prints}
     options["device"] = str(choose_device(device))
-    if node is not None and out is None:
+    if printing & options.keys() and out is None:
         show(predictions(run, data, **options).to_string(index=False))
     else:
         show(f"kept in {predict_table(run, data, out=out, **options)}")
+
+
+def _by_task(texts: Mapping[str, str]) -> str:
+    return "; ".join(f"for {task}, {text}" for task, text in texts.items() if text)
+
+
+_DATA = {
+    "score": _by_task({name: entry.score_data for name, entry in TASKS.items()}),
+    "predict": _by_task({name: entry.predict_data for name, entry in TASKS.items()}),
+}
+_PREDICTS = "; ".join(f"{n}: {entry.predicts}" for n, entry in TASKS.items() if entry.predicts)
+
+app.command(
+    with_options(
+        _score,
+        {"data": (str, f"Other data, all of it: {_DATA['score']}. Default: the run's test part.")},
+        {name: entry.score_options for name, entry in TASKS.items()},
+        "Score a trained model on its test part or on data that it has not seen, and its baselines."
+        "\n\nExample: plait score runs/text-presidents --data other.txt",
+    ),
+    name="score",
+)
+app.command(
+    with_options(
+        _predict,
+        {
+            "data": (str, f"What to predict of: {_DATA['predict']}. Default: the run's own data."),
+            "out": (
+                Path,
+                "The file, new: NAME.csv or NAME.json. Default: predictions.csv in the run folder.",
+            ),
+        },
+        {name: entry.predict_options for name, entry in TASKS.items()},
+        f"Write what a trained model predicts to a file. {_PREDICTS}."
+        "\n\nExample: plait predict runs/speeds --data recent.csv --out forecast.csv",
+    ),
+    name="predict",
+)
 
 
 @app.command(name="inspect")
@@ -117,9 +109,9 @@ def inspect_runs(
     out : Path
         The picture. Default: inspect.png in the first run folder.
     repetition : bool
-        For text: write, and tell how much of it repeats itself, by how sharply is drawn.
+        For text: write, and measure how much of it repeats itself, by how sharply it draws.
     equations : str
-        After the run folders: print their cells' equations too, and the gradient derived from
+        Print their cells' equations too, and the gradient derived from
         them. `--equations latex`: as LaTeX.
     """
     from plait.api import set_threads

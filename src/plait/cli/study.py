@@ -1,4 +1,4 @@
-"""The command that measures the report anew: `study`."""
+"""The command that measures the report again: `study`."""
 
 import sys
 from pathlib import Path
@@ -16,19 +16,19 @@ def study(
     out: Path | None = None,
     threads: Threads = 0,
 ) -> None:
-    """Measure the report that this project began with anew, and tell it on one page.
+    """Measure the report behind this project again, and write the results to one page.
 
     Example: plait study --quick --out runs/study
 
     Parameters
     ----------
     sections : list
-        Names or numbers: 1 gradients, 2 gates, 3 memory, 4 text, 5 tales, 6 graphs,
-        7 applications, 8 structure, 9 both. Default: all.
+        Names or numbers: 1 gradients, 2 gates, 3 memory, 4 text, 5 fairy-tales,
+        6 graphs, 7 applications, 8 structure, 9 sequences-over-graphs. Default: all.
     quick : bool
-        Everything at reduced size, in under ten minutes on two cores.
+        Reduced sizes: under ten minutes on two cores.
     out : Path
-        The folder; one that was stopped goes on. Default: study, or study-quick.
+        The folder; a stopped study resumes in it. Default: study, or study-quick.
     """
     from plait.study import make_study
     from plait.training.progress import progress_for

@@ -14,9 +14,9 @@ from plait.errors import InputError
 from plait.tasks import TASKS, config_class
 from plait.terminal import show
 
-train = App(name="train", help="Train on a task and keep everything in a run folder.")
+train = App(name="train", help="Train a model on a task and save everything in a run folder.")
 app.command(train)
-compare = App(name="compare", help="Train with other options and seeds; say what differs.")
+compare = App(name="compare", help="Train with several options and seeds, and compare the scores.")
 app.command(compare)
 
 
@@ -43,7 +43,7 @@ def _train_command(task: str) -> Callable[..., None]:
     subject = config_class(task).subject.upper()
     own = {
         "out": (Path, "out", f"The run folder, new. Default: runs/{task}-{subject}."),
-        "from_run": (Path, "from", "A run folder whose weights to begin with."),
+        "from_run": (Path, "from", "Initialise the weights from this run."),
         **_recipe(task),
     }
     return with_flags(command, task, own, TASKS[task].help)
@@ -80,37 +80,43 @@ def _compare_command(task: str) -> Callable[..., None]:
         if grid.failures:
             raise InputError(
                 f"{len(grid.failures)} of the runs in {grid.path} failed, as results.csv says; "
-                "the same command tries them again"
+                "run the same command to try them again"
             )
 
     own = {
         "vary": (list[str], "vary", "FIELD=VALUE,VALUE; may be given more than once."),
-        "seeds": (str, "seeds", "How many, counted from --seed, or which: 2019,2020. Default: 3."),
-        "out": (Path, "out", "The grid's folder; one that was stopped goes on."),
-        "jobs": (int, "jobs", "Runs at a time; they divide the threads. Default: 1."),
+        "seeds": (str, "seeds", "How many, from --seed on, or a list: 2019,2020. Default: 3."),
+        "out": (Path, "out", "The grid's folder; a stopped grid resumes in it."),
+        "jobs": (int, "jobs", "Parallel runs; they share the threads. Default: 1."),
         **_recipe(task),
         "score": (
             str,
             "score",
-            "What is compared. Default: what validation goes by.",
+            "The score to compare. Default: the one that validation uses.",
         ),
-        "reach": (float, "reach", "Tell when the score comes to this. Default: accuracy 0.99."),
+        "reach": (
+            float,
+            "reach",
+            "Report the step at which the score reaches this. Default: accuracy 0.99.",
+        ),
     }
     names = {f.name for f in fields(config_class(task))}
-    kinds = {"cell": "lstm,gru", "operator": "gcn,attention", "network": "gcn,lstm-bfs"}
-    kind = next(name for name in kinds if name in names)
+    examples = {"cell": "lstm,gru", "operator": "gcn,attention", "network": "gcn,lstm-bfs"}
+    varied = next(
+        (f"{name}={examples[name]}" for name in examples if name in names), "lr=0.01,0.001"
+    )
+    size = "--vary hidden_size=64,128 " if "hidden_size" in names else ""
     text = (
-        f"Train on {task} with every combination of values and seeds; tables and a picture.\n\n"
-        f"Example: plait compare {task} --vary {kind}={kinds[kind]} --vary hidden_size=64,128 "
-        "--seeds 3 --jobs 2 --out runs/grid"
+        f"Train on {task} with all combinations of values and seeds; write tables and a figure.\n\n"
+        f"Example: plait compare {task} --vary {varied} {size}--seeds 3 --jobs 2 --out runs/grid"
     )
     return with_flags(command, task, own, text)
 
 
 def _recipe(task: str) -> dict[str, tuple[Any, str, str]]:
-    """Make the flag of named sets of options, where a task has some."""
+    """Return the flag for named sets of options, if the task has any."""
     recipes = ", ".join(config_class(task).recipes)
-    text = f"A named set of options, which others override: {recipes}."
+    text = f"A named set of options, overridden by those given: {recipes}."
     return {"recipe": (str, "recipe", text)} if recipes else {}
 
 
@@ -121,7 +127,7 @@ for _task in TASKS:
 
 @app.command
 def resume(run: Path) -> None:
-    """Go on with a run that was stopped, from its last checkpoint, bit for bit.
+    """Resume a stopped run from its last checkpoint, bit for bit.
 
     Example: plait resume runs/text-presidents
 

@@ -1,18 +1,13 @@
-"""The command that writes: `generate`."""
+"""The command that writes text: `generate`."""
 
 import sys
-from collections.abc import Mapping
-from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from plait.cli.entry import app
 from plait.cli.flags import Device, On, Seed, Several, Threads, Whole
 from plait.errors import InputError
 from plait.terminal import show
-
-LONG = 100_000
-"""Symbols beyond which a text is printed while it is written."""
 
 
 @app.command
@@ -38,7 +33,7 @@ def generate(
     device: Device = "auto",
     threads: Threads = 0,
 ) -> None:
-    """Write on from a prompt with the model of a run.
+    """Generate text from a prompt with the model of a run.
 
     Example: plait generate runs/text-presidents --prompt "The people" --beta 2
 
@@ -47,101 +42,63 @@ def generate(
     run : Path
         The run folder.
     prompt : list
-        Text to go on from; may be given more than once.
+        Text to continue; may be given more than once.
     length : Whole
-        Characters or words to write.
+        Characters or words to generate after the prompt.
     temperature : float
-        Divides the logits: below 1 bolder, above 1 wilder, 0 greedy.
+        Divides the logits: below 1 sharper, above 1 more random, 0 greedy.
     beta : float
-        1 / temperature, as the report has it: 0 uniform, large greedy.
+        1 / temperature, as in the report: 0 uniform, large values greedy.
     greedy : bool
-        The likeliest character, always.
+        Always take the likeliest character or word.
     top_k : Whole
-        Draw from the k likeliest characters.
+        Sample from the k likeliest symbols.
     top_p : float
-        Draw from the smallest set of likeliest characters that holds this probability.
+        Sample from the smallest set of likeliest symbols with this total probability.
     min_p : float
-        Draw from characters at least this share as likely as the likeliest.
+        Sample from symbols with at least this share of the likeliest one's probability.
     beams : Whole
-        Look for the likeliest text, keeping so many at every character (beam search).
+        Find a likely text by beam search with so many beams.
     count : Whole
-        Write so many texts.
+        Number of texts.
     stop : list
-        End before this string; may be given more than once.
+        Stop before this string; may be given more than once.
     skip_unknown : bool
-        Leave characters or words of the prompt out that the model has never seen.
+        Drop characters or words of the prompt that are not in the vocabulary.
     stream : bool
-        Print each character or word as it is drawn.
+        Print each character or word as soon as it is generated.
     listing : bool
-        The report's layout: what the weights at 1/3, 2/3 and 3/3 of the training write.
+        The report's layout: texts by the weights at 1/3, 2/3 and 3/3 of the training.
     weights : str
-        Round the matrices to bfloat16 or int8, faster for large networks, and say what that costs
-        in bits per character.
+        Round the matrices to bfloat16 or int8, which is faster for large models, and report the
+        cost in bits per character.
     """
     from plait.api import choose_device, load, load_kept, set_threads
-    from plait.generation import AT_ONCE, WritesText
+    from plait.generation import TextGenerator
     from plait.tasks import model_class
+    from plait.tasks.text.writing import TextRequest
     from plait.training.run import Run
 
     set_threads(threads)
     opened = Run.open(run)
-    if not issubclass(model_class(opened.task), WritesText):
+    if not issubclass(model_class(opened.task), TextGenerator):
         raise InputError(f"{run} was trained on {opened.task!r} and writes no text")
-    prompts = prompt or [""]
     sampling = {
         "temperature": temperature, "beta": beta, "greedy": greedy,
         "top_k": top_k, "top_p": top_p, "min_p": min_p,
     }  # fmt: skip
-    drawn = {"seed": seed, "skip_unknown": skip_unknown, **sampling}
-    ways = {"--stream": stream, "--listing": listing, "--beams": beams is not None}
-    chosen = [flag for flag, on in ways.items() if on]
-    if len(chosen) > 1:
-        raise InputError(f"give one of {' and '.join(chosen)}")
-    if chosen and (count != 1 or stop or (stream and len(prompts) > 1)):
-        raise InputError(f"{chosen[0]} writes one text to its end; leave out --count and --stop")
-    if listing and weights != "float32":
-        raise InputError("--listing shows the weights as they were trained; leave out --weights")
+    request = TextRequest(
+        prompts=prompt or [""], length=length, count=count, stop=stop or (), beams=beams,
+        stream=stream, listing=listing, weights=weights, seed=seed, skip_unknown=skip_unknown,
+        sampling=sampling,
+    )  # fmt: skip
+    where = str(choose_device(device))
     if listing:
-        from plait.tasks.text.listing import listing as list_thirds
-
-        accuracy = [record["accuracy"] for record in opened.records("train")]
-        models = load_kept(opened, str(choose_device(device)))
-        for line in list_thirds(models, accuracy, prompts, length, **drawn):
-            show(line)
-        return
-    model = load(opened, str(choose_device(device)))
-    if weights != "float32":
-        from plait.tasks.text.config import TextConfig
-        from plait.tasks.text.heldout import cost_of_rounding
-
-        trained, model = model, model.with_weights(weights)
-        config = TextConfig.from_dict(opened.config)
-        show(f"plait: {cost_of_rounding(trained, model, config, opened.facts)}", sys.stderr)
-    if stream:
-        _write_at_once(model, prompts[0], length, 1, drawn)
-        return
-    if length > LONG and count == 1 and not stop and beams is None and len(prompts) == 1:
-        _write_at_once(model, prompts[0], length, AT_ONCE, drawn)
-        return
-    for begin in prompts:
-        if beams is not None:
-            if any(value not in (None, False) for value in sampling.values()):
-                raise InputError("--beams looks for one likeliest text; leave out how to draw")
-            texts = [model.beam_search(begin, length, beams=beams, skip_unknown=skip_unknown)]
-        else:
-            texts = model.generate(begin, length, count=count, stop=stop or (), **drawn)
-        for k, text in enumerate(texts):
-            if count > 1 or len(prompts) > 1:
-                show(f"--- {k}")
-            show(text)
-
-
-def _write_at_once(
-    model: Any, prompt: str, length: int, at_once: int, drawn: Mapping[str, Any]
-) -> None:
-    """Print a text as it is written, so many symbols at a time."""
-    symbols = model.stream(prompt, length, at_once=at_once, **drawn)
-    show(model.clean_prompt(prompt, skip_unknown=drawn["skip_unknown"]), end="")
-    for pieces in iter(lambda: list(islice(symbols, at_once)), []):
-        show("".join(pieces), end="")
-    show()
+        pieces = request.list_thirds(load_kept(opened, where), opened)
+    else:
+        model, cost = request.rounded(load(opened, where), opened)
+        if cost:
+            show(f"plait: {cost}", sys.stderr)
+        pieces = request.write(model)
+    for piece in pieces:
+        show(piece, end="")

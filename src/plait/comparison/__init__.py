@@ -1,4 +1,4 @@
-"""Grids of runs: the same training with other options and seeds, and what the difference is.
+"""Grids of runs: the same training with other options and seeds, and the differences.
 
 (The call is `plait.compare`; a module of that name would hide it.)
 """

@@ -1,4 +1,4 @@
-"""`compare`: a grid of runs and what it shows."""
+"""`compare`: train a grid of runs, and summarise it."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ import torch
 
 from plait.api import make_task
 from plait.comparison.figure import draw_grid
-from plait.comparison.grid import Grid, Plan
+from plait.comparison.grid import Grid, PlannedRun
 from plait.comparison.results import (
     Measure,
     Result,
@@ -28,7 +28,7 @@ from plait.training.run import Run
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a grid shows; as text, tables.
+    """The results of a grid; as text, tables.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Comparison:
     differences : list of dict
         Paired over the seeds: difference and 95 % interval, against the first value.
     published : list of dict
-        For every point of the grid, the steps at which others' networks had learnt, by source.
+        For every point of the grid, published steps until convergence, by source.
     failures : dict
         Why runs failed, by folder.
     """
@@ -82,7 +82,7 @@ class Comparison:
         return _aligned(rows)
 
     def _published(self) -> str:
-        """Our steps beside those of others."""
+        """Return the measured steps with the published ones, as a table."""
         sources = list(dict.fromkeys(source for steps in self.published for source in steps))
         varied = list(self.results[0].plan.values) if self.results else []
         rows = [[*varied, "here", *sources]]
@@ -123,19 +123,19 @@ def compare(
     progress: Progress | None = None,
     **options: Any,
 ) -> Comparison:
-    """Train with every combination of values and seeds, and say what the difference is.
+    """Train with every combination of values and seeds, and compare the results.
 
-    The runs are ordinary run folders under `out`. A grid that was stopped goes on where it is
-    called again with the same settings: finished runs are left alone, others resumed. Beside them
-    stand `grid.json`, the settings; `results.csv`, a line a run; `summary.csv`, means and standard
+    The runs are ordinary run folders under `out`. An interrupted grid continues when called again
+    with the same settings: finished runs are kept, others resumed. The folder also holds
+    `grid.json`, the settings; `results.csv`, a line per run; `summary.csv`, means and standard
     deviations over the seeds; `differences.csv`, paired over the seeds; and `compare.png`.
 
     Parameters
     ----------
     task : str
     vary : mapping of sequences
-        Fields of the task's configuration and their values. `cell`, or else the last one, is what
-        is compared; the others are where.
+        Fields of the task's configuration and their values. The values of `cell`, or else of the
+        last field, are compared with each other, for each combination of the others.
     out : path
         The grid's folder.
     seeds : int or sequence of int
@@ -148,9 +148,9 @@ def compare(
     score : str
         What is compared: the score that the task validates by; its accuracy, where that is "loss".
     reach : float
-        The value of the score whose first step is told; for accuracy 0.99.
+        A value of the score; the first step with it is reported. Default for accuracy: 0.99.
     progress : Progress
-        Its `notice` hears of every run that ends.
+        Its `notice` is called for every run that ends.
     **options
         Fields that are the same in all runs.
 
@@ -161,9 +161,8 @@ def compare(
     Raises
     ------
     InputError
-        Before anything is written: for fields, values and seeds that cannot be, for a score that
-        the runs do not have, for data that cannot be used, and for a folder that holds something
-        else.
+        Before anything is written: for invalid fields, values and seeds, for a score that the runs
+        do not have, for data that cannot be used, and for a folder that holds something else.
 
     Example
     -------
@@ -178,7 +177,7 @@ def compare(
         raise InputError(f"--jobs must be at least 1, not {jobs}")
     grid = Grid.of(task, Path(out), vary, seeds, recipe, options)
     for plan in grid.plans[: len(grid.plans) // len(grid.seeds)]:  # the first seed's
-        make_task(task, plan.config)  # what cannot be is refused before anything is written
+        make_task(task, plan.config)  # invalid settings are refused before anything is written
     if score is not None:
         _require_score(task, grid.plans[0], score)
     grid.claim()
@@ -216,9 +215,9 @@ def compare(
 
 
 @torch.no_grad()
-def _require_score(task: str, plan: Plan, score: str) -> None:
-    """Refuse a score that no test gives: one of a network that has learnt nothing is made."""
-    problem = make_task(task, replace(plan.config, steps=1))  # so is one that it is set beside
+def _require_score(task: str, plan: PlannedRun, score: str) -> None:
+    """Refuse a score that no test has; an untrained network is tested to know them."""
+    problem = make_task(task, replace(plan.config, steps=1))  # of the baselines too
     problem.model.eval()
     if score in problem.validate():
         return
@@ -228,12 +227,12 @@ def _require_score(task: str, plan: Plan, score: str) -> None:
 
 
 def _measure(task: str, grid: Grid, score: str | None, reach: float | None) -> Measure:
-    """Decide what is compared, from what the finished runs have scored."""
+    """Choose the score that is compared, from those of the finished runs."""
     kind = task_class(task)
     done = [plan for plan in grid.plans if finished(plan)]
     scores = list(Run.open(done[0].path).records("test")[0]) if done else []
-    criterion = grid.plans[0].config.criterion or kind.criterion
-    by_loss = criterion == "loss" and "accuracy" in scores  # an accuracy says more
+    criterion = grid.plans[0].config.monitor or kind.monitor
+    by_loss = criterion == "loss" and "accuracy" in scores  # an accuracy is easier to read
     name = score or ("accuracy" if by_loss else criterion)
     lower = kind.lower_is_better if name == criterion else "accuracy" not in name
     return Measure(name, lower, 0.99 if reach is None and name == "accuracy" else reach)

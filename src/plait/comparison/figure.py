@@ -1,4 +1,4 @@
-"""The picture of a grid: its test scores, and below them a panel a place and a line a value."""
+"""The picture of a grid: test scores above, learning curves below."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,39 +17,46 @@ from plait.figures import COLOURS, NAME, drawable, label, picture
 from plait.training.run import Run
 
 PRIORS = {"accuracy": "prior", "loss": "loss_prior"}
-"""The score that stands for not looking, by the score that it stands beside."""
+"""The baseline that ignores the inputs, by the score that it belongs to."""
 
 MARKS = ("v", "s", "D", "o")
 PANELS_ACROSS = 4
 FEW = 30
-"""Validations up to which each is marked, so that one alone is seen too."""
+"""Validations up to which each one is marked, so that a single one is visible."""
 
 PANELS = 40
-"""Places that are drawn, at most."""
+"""Panels that are drawn, at most."""
 
 Published = Sequence[tuple[Mapping[str, Any], Mapping[str, int]]]
 
 
 Place = Mapping[str, Any]
-"""The values of the fields that a panel is about."""
+"""The values that the fields have in a panel."""
 
 
 def draw_grid(
-    grid: Grid, results: Sequence[Result], measure: Measure, published: Published, path: Path
+    grid: Grid,
+    results: Sequence[Result],
+    measure: Measure,
+    published: Published,
+    path: Path,
+    wording: Mapping[str, str] | None = None,
 ) -> None:
-    """Draw the test scores of a grid, and below them the curves that led to them.
+    """Draw the test scores of a grid, and below them the learning curves.
 
     Above: every run's test score as a dot, and the mean over the seeds ± 1 standard deviation.
 
-    Below, a panel for every other field's values: the mean over the seeds of the validation score,
-    ± 1 standard deviation as a band; thin, that of the training batches, in ten-step means. Where
+    Below, a panel for every other field's values: the mean validation score over the seeds, with a
+    band of ± 1 standard deviation; as a thin line the training batches, in ten-step means. Where
     validation does not have the score, the band is that of training. A line ends with the last
-    step that one of the runs made, in a dot where all of them converged; until there a run that
-    converged before the others goes on with its last value. Published steps are marks along the
-    lower edge; what can be had without looking is dashed.
+    step of any of the runs, in a dot where all of them converged; a run that converged earlier
+    keeps its last value until there. Published steps are marks along the lower edge; the baseline
+    that ignores the inputs is dashed.
 
-    Of more than 40 panels the first 40 are drawn.
+    Of more than 40 panels the first 40 are drawn. `wording` replaces texts of the legend and
+    the titles, such as "cell lstm" by "LSTM".
     """
+    wording = wording or {}
     line = line_field(grid)
     points = group(grid, results)
     places: list[Place] = []
@@ -69,7 +76,7 @@ def draw_grid(
         figure.set_layout_engine("constrained", hspace=0.06)
         cells = figure.add_gridspec(1 + lines, columns, height_ratios=[2.7, *[3.2] * lines])
         above = figure.add_subplot(cells[0, :])
-        _draw_scores(above, points, places, measure, colours, line)
+        _draw_scores(above, points, places, measure, colours, line, wording)
         above.set_ylabel(f"test {score}")
         first: Axes | None = None
         for k, place in enumerate(places):
@@ -84,7 +91,7 @@ def draw_grid(
                     _draw_validation(axes, curves, [r.converged for r in of_point], colour)
             marks = [(v[line], steps) for v, steps in published if _without(v, line) == place]
             _draw_published(axes, marks, sources, colours)
-            axes.set_title(_named(place))
+            axes.set_title(_named(place, wording))
             axes.set_xlabel("training step")
             axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
             if k % columns == 0:
@@ -95,15 +102,16 @@ def draw_grid(
         config = grid.plans[0].config
         subject = "" if config.subject in grid.vary else label(config.subject_name)
         figure.suptitle(f"{grid.task}: {subject}" if subject else grid.task)
-        _legend(figure, grid, results, sources, colours, measure, of_validation)
+        _legend(figure, grid, results, sources, colours, measure, of_validation, wording)
 
 
 def _without(values: Place, line: str) -> Place:
     return {name: value for name, value in values.items() if name != line}
 
 
-def _named(place: Place) -> str:
-    return label(", ".join(f"{k.replace('_', ' ')} {v}" for k, v in place.items()))
+def _named(place: Place, wording: Mapping[str, str]) -> str:
+    texts = (f"{k.replace('_', ' ')} {v}" for k, v in place.items())
+    return label(", ".join(wording.get(text, text) for text in texts))
 
 
 def _draw_scores(
@@ -113,8 +121,9 @@ def _draw_scores(
     measure: Measure,
     colours: Mapping[Any, str],
     line: str,
+    wording: Mapping[str, str],
 ) -> None:
-    """Draw every run's test score, and beside them their mean and standard deviation."""
+    """Draw every run's test score, next to it their mean and standard deviation."""
     values = list(colours)
     several = len(places) > 1
     wide = 0.8 / len(values) if several else 0.5
@@ -134,7 +143,11 @@ def _draw_scores(
         axes.errorbar(x + wide / 6, found.mean(), spread, fmt="s", color=colour, capsize=3)
     for prior in {p for _, of_point in points for p in _priors(of_point, measure)}:
         axes.axhline(prior, color="0.3", linestyle="--", linewidth=1)
-    names = [_named(place) for place in places] if several else [label(v, NAME) for v in values]
+    names = (
+        [_named(place, wording) for place in places]
+        if several
+        else [label(v, NAME) for v in values]
+    )
     axes.set_xticks(range(len(names)), names, rotation=20 if sum(map(len, names)) > 70 else 0)
     axes.set_xlim(-0.6, len(names) - 0.4)
     axes.grid(axis="x", visible=False)
@@ -143,7 +156,7 @@ def _draw_scores(
 def _draw_point(
     axes: Axes, results: Sequence[Result], measure: Measure, colour: str, *, thin: bool = False
 ) -> None:
-    """Draw the training scores of a point of the grid; thin ones have no band and no end."""
+    """Draw the training scores of a point of the grid; thin lines have no band and no end dot."""
     mean, spread = mean_curve(results)
     last = max((len(r.values) for r in results), default=0)  # steps that some run made
     mean, spread = drawable(mean[:last]), drawable(spread[:last])
@@ -160,7 +173,7 @@ def _draw_point(
 
 
 def _validated(result: Result, measure: Measure) -> np.ndarray:
-    """Give the steps at which a run was validated, and its scores there, `[2, validations]`."""
+    """Return the steps at which a run was validated, and its scores, `[2, validations]`."""
     records = Run.open(result.plan.path).records("valid")
     found = drawable([(r["step"], r[measure.score]) for r in records if measure.score in r])
     return found[~np.isnan(found).any(-1)].reshape(-1, 2).T
@@ -169,7 +182,7 @@ def _validated(result: Result, measure: Measure) -> np.ndarray:
 def _draw_validation(
     axes: Axes, curves: Sequence[np.ndarray], converged: Sequence[bool], colour: str
 ) -> None:
-    """Draw the mean of validation curves, and their spread."""
+    """Draw the mean and standard deviation of validation curves."""
     known = [(c, ended) for c, ended in zip(curves, converged, strict=True) if c.size]
     if not known:
         return
@@ -177,7 +190,7 @@ def _draw_validation(
     last = min(ends, default=max(c[0, -1] for c, _ in known))
     steps = np.unique(np.concatenate([c[0] for c, _ in known]))
     steps = steps[steps <= last]
-    scores = np.array([np.interp(steps, *c) for c, _ in known])  # goes on with its last value
+    scores = np.array([np.interp(steps, *c) for c, _ in known])  # keeps its last value
     mean = scores.mean(0)
     spread = scores.std(0, ddof=1) if len(scores) > 1 else np.zeros(len(steps))
     axes.plot(steps, mean, color=colour, marker="." if len(steps) <= FEW else "")
@@ -187,7 +200,7 @@ def _draw_validation(
 
 
 def _priors(results: Sequence[Result], measure: Measure) -> set[float]:
-    """What can be had without looking, as the runs' tests say."""
+    """Return the baselines that ignore the inputs, as the runs' tests have them."""
     name = f"test_{PRIORS.get(measure.score, '')}"
     return {r.row[name] for r in results if name in r.row}
 
@@ -198,7 +211,7 @@ def _draw_published(
     sources: Sequence[str],
     colours: Mapping[Any, str],
 ) -> None:
-    """Mark published steps along the lower edge, a row for every source."""
+    """Mark published steps along the lower edge, one row per source."""
     for value, steps in marks:
         for source, step in steps.items():
             row = sources.index(source)
@@ -216,27 +229,31 @@ def _legend(
     colours: Mapping[Any, str],
     measure: Measure,
     of_validation: bool,
+    wording: Mapping[str, str],
 ) -> None:
     entries: list[Any] = []
     name = line_field(grid).replace("_", " ")
     for value, colour in colours.items():
-        entries.append(Line2D([], [], color=colour, label=label(f"{name} {value}")))
+        text = f"{name} {value}"
+        entries.append(Line2D([], [], color=colour, label=label(wording.get(text, text))))
     seeds = len(grid.seeds)
-    smooth = f"training batches, means of {WINDOW} steps"
+    smooth = f"training batches, mean of {WINDOW} steps"
     dots: dict[str, Any] = {"color": "0.4", "linestyle": ""}
-    entries.append(Line2D([], [], marker="o", markersize=4, label="test score of a run", **dots))
+    entries.append(Line2D([], [], marker="o", markersize=4, label="test score of one run", **dots))
     if seeds > 1:
-        entries.append(Line2D([], [], marker="s", label="mean of the seeds", **dots))
-        entries.append(Patch(color="0.8", label=f"± 1 standard deviation of {seeds} seeds"))
+        entries.append(Line2D([], [], marker="s", label="mean over the seeds", **dots))
+        entries.append(Patch(color="0.8", label=f"standard deviation between {seeds} seeds"))
     width = 0.7 if of_validation else 1.5
     if any(len(r.values) for r in results):
         entries.append(Line2D([], [], color="0.4", linewidth=width, label=smooth))
     if any(r.converged for r in results):
         entries.append(
-            Line2D([], [], color="0.4", marker="o", markersize=5, label="end, all seeds converged")
+            Line2D([], [], color="0.4", marker="o", markersize=5, label="end; every seed converged")
         )
     if _priors(results, measure):
-        entries.append(Line2D([], [], color="0.3", linestyle="--", label="without looking"))
+        entries.append(
+            Line2D([], [], color="0.3", linestyle="--", label="baseline, inputs ignored")
+        )
     for row, source in enumerate(sources):
         mark = MARKS[row % len(MARKS)]
         entries.append(Line2D([], [], color="0.4", marker=mark, linestyle="", label=source))

@@ -1,4 +1,4 @@
-"""What a grid is: the fields that vary, the seeds, and a run for every combination."""
+"""A grid: the fields that vary, the seeds, and a run for every combination."""
 
 import itertools
 import json
@@ -24,7 +24,7 @@ YES, NO = ("true", "yes", "1"), ("false", "no", "0")
 
 
 @dataclass(frozen=True)
-class Plan:
+class PlannedRun:
     """One run of a grid: its varied values, its seed, its configuration and its folder."""
 
     values: Mapping[str, Any]
@@ -49,16 +49,16 @@ class Grid:
     vary : mapping of tuple
         The varied fields and their values.
     seeds : tuple of int
-    plans : tuple of Plan
-        All values with the first seed, then all with the second, …: a grid that is stopped
-        has something of everything.
+    plans : tuple of PlannedRun
+        All values with the first seed, then all with the second, …: an interrupted grid has
+        runs of all values.
     """
 
     task: str
     path: Path
     vary: Mapping[str, tuple[Any, ...]]
     seeds: tuple[int, ...]
-    plans: tuple[Plan, ...]
+    plans: tuple[PlannedRun, ...]
 
     @classmethod
     def of(
@@ -70,7 +70,7 @@ class Grid:
         recipe: str | None,
         options: Mapping[str, Any],
     ) -> "Grid":
-        """Combine the values; `InputError` for fields, values or seeds that cannot be."""
+        """Combine the values; raise `InputError` for invalid fields, values or seeds."""
         kind = config_class(task)
         if not vary:
             raise InputError("nothing varies; give --vary FIELD=VALUE,VALUE")
@@ -90,7 +90,7 @@ class Grid:
                 "that a grid may have; give fewer --seeds"
             )
         plans = tuple(
-            Plan(values, replace(config, seed=seed), path / _folder(values, seed))
+            PlannedRun(values, replace(config, seed=seed), path / _folder(values, seed))
             for seed in seeds
             for values, config in zip(combinations, configs, strict=True)
         )
@@ -100,9 +100,9 @@ class Grid:
         return cls(task, path, {k: tuple(v) for k, v in vary.items()}, seeds, plans)
 
     def claim(self) -> None:
-        """Write `grid.json` in a new folder, or find the same grid in an old one.
+        """Write `grid.json` in a new folder, or check that an existing one has the same grid.
 
-        Raises `InputError`, and writes nothing, where something else is.
+        Raises `InputError`, and writes nothing, where the folder holds something else.
         """
         require_path(self.path)
         file = self.path / "grid.json"
@@ -121,7 +121,7 @@ class Grid:
             raise InputError(f"{self.path} holds another grid: {differs}; give another --out")
 
     def _settings(self) -> dict[str, Any]:
-        """What must be the same for a grid to go on; threads need not be."""
+        """Return the settings that must be equal to continue a grid; threads may differ."""
         runs = {plan.path.name: asdict(plan.config) for plan in self.plans}
         for config in runs.values():
             del config["threads"]
@@ -130,7 +130,7 @@ class Grid:
 
 
 def read_vary(texts: Iterable[str], task: str) -> dict[str, tuple[Any, ...]]:
-    """Read what the command line gives, FIELD=VALUE,VALUE, by the types of the task's fields.
+    """Read the command line's FIELD=VALUE,VALUE, by the types of the task's fields.
 
     >>> from plait.comparison.grid import read_vary
     >>> read_vary(["cell=lstm,gru", "hidden-size=16,32"], "memory")
@@ -146,7 +146,7 @@ def read_vary(texts: Iterable[str], task: str) -> dict[str, tuple[Any, ...]]:
         if name in vary:
             raise InputError(f"--vary {name} is given twice; put all its values into one")
         if not all(v.strip() for v in values.split(",")):
-            raise InputError(f"--vary {text}: there is no value beside a comma")
+            raise InputError(f"--vary {text}: a value is missing at a comma; write FIELD=A,B")
         read = (_value(name, v.strip(), kinds.get(name, str)) for v in values.split(","))
         vary[name] = tuple(read)
     return vary
@@ -168,7 +168,7 @@ def read_seeds(text: str) -> int | tuple[int, ...]:
 
 
 def _value(name: str, text: str, kind: Any) -> Any:
-    """Turn text into a field's type; a choice stays text, and the configuration checks it."""
+    """Convert text to a field's type; a choice stays text, which the configuration checks."""
     if kind is bool:
         if text.lower() not in YES + NO:
             raise InputError(f"--vary {name}: {text!r} is neither true nor false")
@@ -178,8 +178,8 @@ def _value(name: str, text: str, kind: Any) -> Any:
     try:
         return kind(text)
     except ValueError:
-        wanted = "a whole number" if kind is int else "a number"
-        raise InputError(f"--vary {name}: {text!r} is not {wanted}") from None
+        expected = "a whole number" if kind is int else "a number"
+        raise InputError(f"--vary {name}: {text!r} is not {expected}") from None
 
 
 def _require_variable(
@@ -213,13 +213,13 @@ def _seeds(seeds: int | Sequence[int], first: int) -> tuple[int, ...]:
 
 
 def _folder(values: Mapping[str, Any], seed: int) -> str:
-    """Name a run's folder by what is varied in it; characters that paths dislike become _."""
+    """Name a run's folder by its varied values; characters unsafe in paths become _."""
     named = ",".join(f"{k}={v}" for k, v in {**values, "seed": seed}.items())
     return re.sub(r"[^\w.,=+-]", "_", named)
 
 
 def _difference(there: Any, here: Any) -> str:
-    """Say in a few words where two settings differ first; empty where they do not."""
+    """Return in a few words where two settings first differ; empty where they do not."""
     if there["format"] > FORMAT:
         return f"it has format {there['format']}, of a newer Plait"
     for name in ("task", "vary", "seeds"):

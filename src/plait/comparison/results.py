@@ -1,4 +1,4 @@
-"""What the runs of a grid say: scores, curves, means over seeds, paired differences."""
+"""Results of a grid's runs: scores, curves, means over seeds, paired differences."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from plait.api import load
-from plait.comparison.grid import Grid, Plan
+from plait.comparison.grid import Grid, PlannedRun
 from plait.training.files import write_aside
 from plait.training.run import Run
 
@@ -20,19 +20,19 @@ WINDOW = 10
 """Steps over which a curve is averaged."""
 
 LEVEL = 0.95
-"""Of the intervals."""
+"""Confidence level of the intervals."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """The score that is compared, and the value whose first step is told."""
+    """The score that is compared, and a value whose first step is reported."""
 
     score: str
     lower_is_better: bool
     reach: float | None
 
     def reached(self, curve: np.ndarray) -> int | None:
-        """Give the first step, counted from 1, at which a curve has the value."""
+        """Return the first step, counted from 1, at which a curve has the value."""
         if self.reach is None or not len(curve):
             return None
         there = curve <= self.reach if self.lower_is_better else curve >= self.reach
@@ -41,20 +41,20 @@ class Measure:
 
 @dataclass(frozen=True)
 class Result:
-    """One run: what its folder holds.
+    """The scores and training curve of one run.
 
     `values` is the score of the training batches, step by step; empty where the log has none.
-    `row` is the run's line in results.csv; its `valid_` scores are of the weights that were tested,
-    and what a run among others is chosen by.
+    `row` is the run's line in results.csv. Its `valid_` scores are those of the tested weights;
+    runs are selected by them.
     """
 
-    plan: Plan
+    plan: PlannedRun
     row: Mapping[str, Any]
     values: np.ndarray
     converged: bool
 
 
-def read_result(plan: Plan, measure: Measure) -> Result:
+def read_result(plan: PlannedRun, measure: Measure) -> Result:
     """Read a finished run."""
     run = Run.open(plan.path)
     (test,) = run.records("test")
@@ -64,7 +64,7 @@ def read_result(plan: Plan, measure: Measure) -> Result:
     converged = scores.pop("converged_step", None)
     logged = [r[measure.score] for r in run.records("train") if measure.score in r]
     values = np.array(logged, dtype=float)
-    # its own curve goes on until the mean over the last steps holds what it ended with
+    # after convergence, extended until the trailing mean has reached the last value
     steps = len(values) + (WINDOW if converged is not None else 0)
     row = {
         **plan.values,
@@ -82,13 +82,13 @@ def read_result(plan: Plan, measure: Measure) -> Result:
 
 
 def _scores(record: Mapping[str, Any]) -> dict[str, float]:
-    """Give a record's numbers that are scores."""
+    """Return a record's numbers that are scores."""
     numbers = {k: v for k, v in record.items() if isinstance(v, int | float)}
     return {k: v for k, v in numbers.items() if k not in ("step", "best_step", "seconds")}
 
 
 def held(values: np.ndarray, steps: int) -> np.ndarray:
-    """Cut values to so many steps, or go on with the last one.
+    """Return so many values: cut, or extended by repeating the last one.
 
     >>> import numpy as np
     >>> from plait.comparison.results import held
@@ -101,7 +101,7 @@ def held(values: np.ndarray, steps: int) -> np.ndarray:
 
 
 def trailing_mean(values: np.ndarray, window: int) -> np.ndarray:
-    """Mean of the last `window` values, or of all so far where there are fewer.
+    """Return the mean of the last `window` values, or of all so far where there are fewer.
 
     >>> import numpy as np
     >>> from plait.comparison.results import trailing_mean
@@ -117,10 +117,10 @@ def trailing_mean(values: np.ndarray, window: int) -> np.ndarray:
 
 
 def mean_curve(results: Sequence[Result]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over runs, and standard deviation (n − 1), of the last ten steps' mean, step by step.
+    """Return the mean and standard deviation (n − 1) over runs of the ten-step mean, step by step.
 
-    A run that stopped because it converged goes on with its last value; one that ended for
-    another reason ends the mean.
+    A run that stopped because it converged keeps its last value; one that ended for another
+    reason ends the mean.
     """
     with_values = [r for r in results if len(r.values)]
     if not with_values:
@@ -133,7 +133,7 @@ def mean_curve(results: Sequence[Result]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def group(grid: Grid, results: Sequence[Result]) -> list[tuple[Mapping[str, Any], list[Result]]]:
-    """Put the runs that differ in the seed alone together, in the grid's order."""
+    """Group the runs that differ only in their seed, in the grid's order."""
     points: list[tuple[Mapping[str, Any], list[Result]]] = []
     for plan in grid.plans:
         if all(plan.values != values for values, _ in points):
@@ -142,9 +142,9 @@ def group(grid: Grid, results: Sequence[Result]) -> list[tuple[Mapping[str, Any]
 
 
 def summarise(grid: Grid, results: Sequence[Result], measure: Measure) -> list[dict[str, Any]]:
-    """Give a row for every point of the grid: means and standard deviations over the seeds.
+    """Return a row for every point of the grid: means and standard deviations over the seeds.
 
-    `reached_step` is where the *mean* curve has the value first.
+    `reached_step` is the first step at which the *mean* curve has the value.
     """
     rows = []
     for values, of_point in group(grid, results):
@@ -162,7 +162,7 @@ def summarise(grid: Grid, results: Sequence[Result], measure: Measure) -> list[d
 
 
 def line_field(grid: Grid) -> str:
-    """Name the field whose values are compared with each other: the cell, or the last varied."""
+    """Return the field whose values are compared with each other: the cell, or the last varied."""
     return "cell" if "cell" in grid.vary else list(grid.vary)[-1]
 
 
@@ -199,7 +199,7 @@ def differences(grid: Grid, results: Sequence[Result], measure: Measure) -> list
 
 
 def interval(values: Sequence[float]) -> tuple[float, float | None, float | None]:
-    """Mean of a sample, and the ends of its 95 % interval by Student's t.
+    """Return the mean of a sample, and the ends of its 95 % interval by Student's t.
 
     >>> from plait.comparison.results import interval
     >>> [round(v, 3) for v in interval([1.0, 2.0, 3.0])]        # t with 2 degrees: 4.303
@@ -213,7 +213,7 @@ def interval(values: Sequence[float]) -> tuple[float, float | None, float | None
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows as CSV; columns are all that any row has, empty where a row has none."""
+    """Write rows as CSV, with the columns of all rows, empty where a row has no value."""
     names = list({name: None for row in rows for name in row})
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, names, lineterminator="\n")

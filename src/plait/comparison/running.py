@@ -1,4 +1,4 @@
-"""Making the runs of a grid, one after another or in processes side by side."""
+"""Train the runs of a grid, one after another or in parallel processes."""
 
 import multiprocessing
 import traceback
@@ -13,34 +13,34 @@ from typing import Any
 import torch
 
 from plait.api import resume, train
-from plait.comparison.grid import Grid, Plan
+from plait.comparison.grid import Grid, PlannedRun
 from plait.errors import InputError
 from plait.training.run import Run
 from plait.training.signals import Interrupted, stop_signals
 
-Say = Callable[[str], None]
-STOPPED = "stopped, every run saved; the same command goes on"
+Notice = Callable[[str], None]
+STOPPED = "stopped, every run saved; the same command continues"
 
 
-def finished(plan: Plan) -> bool:
-    """Whether a run is there to its end, its test included."""
+def finished(plan: PlannedRun) -> bool:
+    """Whether a run is complete, its test included."""
     try:
         return (plan.path / "config.json").exists() and bool(Run.open(plan.path).records("test"))
-    except InputError:  # damaged: whoever tries to go on with it says how
+    except InputError:  # damaged: resuming it raises the error
         return False
 
 
-def make_runs(grid: Grid, jobs: int, say: Say) -> dict[Path, str]:
-    """Make the runs that are not finished; go on with those that were begun.
+def make_runs(grid: Grid, jobs: int, notice: Notice) -> dict[Path, str]:
+    """Train the runs that are not finished; resume those that were interrupted.
 
     Parameters
     ----------
     grid : Grid
     jobs : int
-        Runs at a time. More than one are made in spawned processes, which divide the threads
-        among them.
-    say : callable
-        Told, in a line, of every run that ends.
+        Runs at a time. More than one run in spawned processes, which divide the threads among
+        them.
+    notice : callable
+        Called with a line for every run that ends.
 
     Returns
     -------
@@ -55,16 +55,16 @@ def make_runs(grid: Grid, jobs: int, say: Say) -> dict[Path, str]:
     todo = [plan for plan in grid.plans if not finished(plan)]
     ends = len(grid.plans) - len(todo)
     if ends:
-        say(f"{ends} of {len(grid.plans)} runs are finished already")
+        notice(f"{ends} of {len(grid.plans)} runs are finished already")
     failures: dict[Path, str] = {}
 
-    def ended(plan: Plan, failure: str | None) -> None:
+    def ended(plan: PlannedRun, failure: str | None) -> None:
         nonlocal ends
         ends += 1
         if failure is not None:
             failures[plan.path] = failure
-        end = f"failed: {failure}" if failure is not None else _told(plan)
-        say(f"{ends}/{len(grid.plans)} {plan.path.name}: {end}")
+        end = f"failed: {failure}" if failure is not None else _summary(plan)
+        notice(f"{ends}/{len(grid.plans)} {plan.path.name}: {end}")
 
     if jobs == 1:
         with stop_signals() as stop:
@@ -74,11 +74,11 @@ def make_runs(grid: Grid, jobs: int, say: Say) -> dict[Path, str]:
                 ended(plan, _make(grid.task, asdict(plan.config), plan.path))
     else:
         threads = max(1, (grid.plans[0].config.threads or torch.get_num_threads()) // jobs)
-        _side_by_side(grid.task, todo, jobs, threads, ended)
+        _in_parallel(grid.task, todo, jobs, threads, ended)
     return failures
 
 
-def _told(plan: Plan) -> str:
+def _summary(plan: PlannedRun) -> str:
     run = Run.open(plan.path)
     (test,) = run.records("test")
     seconds = run.records("valid")[-1]["seconds"]
@@ -88,7 +88,7 @@ def _told(plan: Plan) -> str:
 
 
 def _make(task: str, options: dict[str, Any], path: Path) -> str | None:
-    """Make or finish one run; give the reason if it fails. An interrupt goes through."""
+    """Train or resume one run; return the reason if it fails. An interrupt is passed on."""
     try:
         if _begun(path):
             resume(path)
@@ -104,53 +104,57 @@ def _make(task: str, options: dict[str, Any], path: Path) -> str | None:
 
 
 def _begun(path: Path) -> bool:
-    """Whether there is a run to go on with."""
+    """Whether there is a run to resume."""
     return (path / "config.json").exists()
 
 
 @dataclass
 class _Worker:
-    """A spawned process that makes one run after another, and the one it is making."""
+    """A spawned process that trains one run after another, and its current run."""
 
     process: SpawnProcess
     pipe: Any
-    plan: Plan
+    plan: PlannedRun
 
     @classmethod
-    def start(cls, task: str, plan: Plan, threads: int) -> "_Worker":
-        """Start a process with a run to make."""
+    def start(cls, task: str, plan: PlannedRun, threads: int) -> "_Worker":
+        """Start a process with its first run."""
         context = multiprocessing.get_context("spawn")
         pipe, theirs = context.Pipe()
         process = context.Process(target=_work, args=(theirs, task, threads), daemon=True)
         process.start()
         theirs.close()  # so that the end of the process is the end of the pipe
         worker = cls(process, pipe, plan)
-        worker.make(plan)
+        worker.start_run(plan)
         return worker
 
-    def make(self, plan: Plan) -> None:
-        """Hand it a run."""
+    def start_run(self, plan: PlannedRun) -> None:
+        """Send it a run."""
         self.plan = plan
         self.pipe.send(plan)
 
-    def answer(self) -> tuple[bool, str | None]:
-        """Whether it lives on, and why its run failed, if it did."""
+    def outcome(self) -> tuple[bool, str | None]:
+        """Return whether the process is alive, and why its run failed, if it did."""
         try:
             return True, self.pipe.recv()
         except (EOFError, ConnectionError):
             self.process.join()
             return False, f"its process ended with exit code {self.process.exitcode}"
 
-    def dismiss(self) -> None:
+    def close(self) -> None:
         """Let it end."""
         self.pipe.close()
         self.process.join()
 
 
-def _side_by_side(
-    task: str, todo: list[Plan], jobs: int, threads: int, ended: Callable[[Plan, str | None], None]
+def _in_parallel(
+    task: str,
+    todo: list[PlannedRun],
+    jobs: int,
+    threads: int,
+    ended: Callable[[PlannedRun, str | None], None],
 ) -> None:
-    """Make runs in processes: what ends one of them leaves the others alone."""
+    """Train runs in processes: what ends one of them does not affect the others."""
     waiting, workers = deque(todo), list[_Worker]()
     with stop_signals() as stop:
         while (waiting or workers) and not stop.is_set():
@@ -158,25 +162,25 @@ def _side_by_side(
                 workers.append(_Worker.start(task, waiting.popleft(), threads))
             ready = wait([worker.pipe for worker in workers], timeout=0.5)
             for worker in [w for w in workers if w.pipe in ready]:
-                plan, (lives, failure) = worker.plan, worker.answer()
-                if stop.is_set():  # it was told too, and that is no failure
+                plan, (lives, failure) = worker.plan, worker.outcome()
+                if stop.is_set():  # the process was stopped too, which is no failure
                     continue
                 ended(plan, failure)
                 if lives and waiting:
-                    worker.make(waiting.popleft())
+                    worker.start_run(waiting.popleft())
                 else:
-                    worker.dismiss()
+                    worker.close()
                     workers.remove(worker)
         for worker in workers:
             worker.process.terminate()  # a signal on which it saves, and ends
         for worker in workers:
-            worker.dismiss()
+            worker.close()
     if stop.is_set():
         raise Interrupted(STOPPED)
 
 
 def _work(pipe: Connection, task: str, threads: int) -> None:
-    """Make the runs that come through the pipe, until it is closed or a signal comes."""
+    """Train the runs that come through the pipe, until it is closed or a signal arrives."""
     while True:
         try:
             plan = pipe.recv()

@@ -1,4 +1,4 @@
-"""What a model is made of, and how its gradient flows back through time."""
+"""Diagnostics of a model: its parameters, and its gradient flow through time."""
 
 from plait.diagnostics.gradients import GradientFlow, LayerFlow, gradient_flow
 from plait.diagnostics.parameters import ParameterCount, Term, count_parameters

@@ -1,4 +1,4 @@
-"""What a model is made of: its parameters, counted term by term."""
+"""The parameters of a model, counted term by term."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from plait.nn.recurrent import Recurrent
 
 
 class Term(NamedTuple):
-    """One term of a parameter count: where it is, its formula as text, and its value."""
+    """One term of a parameter count: its name, its formula as text, and its value."""
 
     name: str
     formula: str
@@ -37,22 +37,21 @@ class ParameterCount:
 
 
 def count_parameters(module: nn.Module) -> ParameterCount:
-    """Count the numbers that a model learns, each term with its formula.
+    """Count the parameters of a model, each term with its formula.
 
     A recurrent layer of G gates, F inputs and H channels has, in each direction,
 
     G·H + G·F·H + G·H·H
 
-    numbers: biases, input–hidden and hidden–hidden weights. G counts only the gates that have such
-    a weight; V vectors (peepholes) add V·H, and biases of the recurrent side G·H. An operator of
-    several basis terms has that many times the weights. A linear layer has in·out + out, and
-    everything else counts the product of its shape. Weights that two parts share are counted
-    once, where they are met first.
+    parameters: biases, input–hidden and hidden–hidden weights. G counts only the gates that have
+    such a weight; V vectors (peepholes) add V·H, and recurrent biases G·H. An operator with several
+    basis terms has that many times the weights. A linear layer has in·out + out, and everything
+    else the product of its shape. Shared weights are counted once, where they come first.
 
     Parameters
     ----------
     module : nn.Module
-        Any model; one that holds `Recurrent` layers is told by gate and side.
+        Any model; `Recurrent` layers are counted by gates and by input and recurrent weights.
 
     Returns
     -------
@@ -79,21 +78,21 @@ def count_parameters(module: nn.Module) -> ParameterCount:
     total                                    153,172
     """
     terms: list[Term] = []
-    met: dict[nn.Parameter, str] = {}
+    first: dict[nn.Parameter, str] = {}
     for name, formula, tensors in _groups(module, ""):
         # what torch's parametrizations compute is no parameter; its originals come at the end
         parameters = [p for p in tensors if isinstance(p, nn.Parameter)]
         if not parameters:
             continue
-        fresh = [p for p in parameters if p not in met]
+        fresh = [p for p in parameters if p not in first]
         count = sum(p.numel() for p in fresh)
         if len(fresh) < len(parameters):
-            shared = next(met[p] for p in parameters if p in met)
+            shared = next(first[p] for p in parameters if p in first)
             formula = f"{formula}, shared with {shared}"
-        met |= dict.fromkeys(fresh, name)
+        first |= dict.fromkeys(fresh, name)
         terms.append(Term(name, formula, count))
     for name, p in module.named_parameters():
-        if p not in met:
+        if p not in first:
             terms.append(Term(name, _product(p.shape), p.numel()))
     counted = ParameterCount(tuple(terms))
     assert counted.total == sum(p.numel() for p in module.parameters())
@@ -104,41 +103,41 @@ _Group = tuple[str, str, Sequence[Tensor]]
 
 
 def _groups(module: nn.Module, path: str) -> Iterator[_Group]:
-    """Name the parameters of a module and of all within it, those of one formula together."""
+    """Yield the parameters of a module and its children, those of one formula together."""
     children = dict(module.named_children())
     for name, p in module.named_parameters(recurse=False):
         shape = reversed(p.shape) if isinstance(module, nn.Linear) else p.shape  # in·out
         yield _join(path, name), _product(shape), [p]
     if isinstance(module, Recurrent):
-        strands = children.pop("directions")
-        for k, strand in enumerate(strands.children()):
-            layer, direction = divmod(k, module.num_directions)
-            label = f"{path} layer {layer}".strip() + (" reversed" if direction else "")
-            assert isinstance(strand, Layer)
-            yield from _strand_groups(strand, label)
+        directions = children.pop("directions")
+        for k, direction in enumerate(directions.children()):
+            depth, reverse = divmod(k, module.num_directions)
+            label = f"{path} layer {depth}".strip() + (" reversed" if reverse else "")
+            assert isinstance(direction, Layer)
+            yield from _layer_groups(direction, label)
     for name, child in children.items():
         yield from _groups(child, _join(path, name))
 
 
-def _strand_groups(strand: Layer, label: str) -> Iterator[_Group]:
-    """Name the parameters of one layer in one direction."""
-    H = strand.hidden_size
-    if strand.bias is not None:
-        yield f"{label}, biases", _product((len(strand.bias_gates), H)), [strand.bias]
+def _layer_groups(layer: Layer, label: str) -> Iterator[_Group]:
+    """Yield the parameters of one layer in one direction."""
+    H = layer.hidden_size
+    if layer.bias is not None:
+        yield f"{label}, biases", _product((len(layer.bias_gates), H)), [layer.bias]
     for side, gates, weights in (
-        ("input–hidden", strand.gates, strand.inputs),
-        ("hidden–hidden", strand.recurrent_gates, strand.recurrent),
+        ("input–hidden", layer.gates, layer.inputs),
+        ("hidden–hidden", layer.recurrent_gates, layer.recurrent),
     ):
         for name, weight in weights.items():
             shape = (len(gates), *weight.shape[1:], weight.shape[0] // len(gates))  # G·F·H
             yield f"{label}, {side}" + f" {name}" * (len(weights) > 1), _product(shape), [weight]
-    if strand.recurrent_bias is not None:
-        size = (len(strand.recurrent_bias_gates), H)
-        yield f"{label}, recurrent biases", _product(size), [strand.recurrent_bias]
-    if strand.vectors:
-        names = tuple(strand.cell.vectors)
-        size = (sum(strand.cell.vector_sizes.values()), H)
-        yield f"{label}, {', '.join(names)}", _product(size), [strand.vectors[n] for n in names]
+    if layer.recurrent_bias is not None:
+        size = (len(layer.recurrent_bias_gates), H)
+        yield f"{label}, recurrent biases", _product(size), [layer.recurrent_bias]
+    if layer.vectors:
+        names = tuple(layer.cell.vectors)
+        size = (sum(layer.cell.vector_sizes.values()), H)
+        yield f"{label}, {', '.join(names)}", _product(size), [layer.vectors[n] for n in names]
 
 
 def _product(sizes: Iterable[int]) -> str:

@@ -1,11 +1,13 @@
 """Attention over the edges of a graph, without a number for each edge and feature.
 
 What is kept for the backward pass lies on the nodes; scores and coefficients are computed again.
-Two kernels do so: compiled loops on a CPU in float32 (`cpu.attention`, `cpu.attention2`), and
-operations of torch, a few heads at a time (`attention_blocks`). Neither can be differentiated: for
-the gradient of a gradient and under `torch.func`, plain operations on all edges answer.
+Three kernels do so: compiled loops on a CPU in float32 (`cpu.attention`, `cpu.attention2`), Triton
+on a GPU in float32 (`gpu.attention`), and operations of torch, a few heads at a time
+(`attention_blocks`). None can be differentiated: for the gradient of a gradient and under
+`torch.func`, plain operations on all edges answer.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -17,8 +19,10 @@ from plait.kernels import attention_blocks
 from plait.kernels.cpu import attention as version1
 from plait.kernels.cpu import attention2 as version2
 from plait.kernels.cpu.simd import LANES
+from plait.kernels.gpu import attention as on_gpu
+from plait.kernels.handles import VERSION
 from plait.kernels.sparse import index_type, offsets
-from plait.kernels.transforms import exactly, transformed, wide
+from plait.kernels.transforms import compiling, exactly, transformed, wide
 
 SLOPE = 0.2
 """Of LeakyReLU below zero."""
@@ -47,6 +51,20 @@ def neighbourhood(sources: Tensor, targets: Tensor, nodes: int) -> Neighbourhood
         starts.to(kind), sources.to(kind), targets.to(kind), starts,
         offsets(sources, nodes).to(kind), targets[back].to(kind), back.to(kind),
     )  # fmt: skip
+
+
+def neighbourhood_of(graph: Any) -> Neighbourhood:
+    """Return whom each node aggregates: its edges but for loops, and itself."""
+
+    def make() -> Neighbourhood:
+        source, target = graph.edge_index
+        apart = source != target
+        nodes = torch.arange(graph.num_nodes, device=graph.device)
+        return neighbourhood(
+            torch.cat([source[apart], nodes]), torch.cat([target[apart], nodes]), graph.num_nodes
+        )
+
+    return graph.cached("neighbourhood", make)
 
 
 class Lanes(NamedTuple):
@@ -83,17 +101,17 @@ def lanes(like: Tensor, heads: int, channels: int, *, vector: bool) -> Lanes:
     if not vector or not has_loops(like):
         return Lanes(heads, heads, 1, 1)
 
-    def cost(width: int) -> tuple[int, int]:  # vectors of a row, and some work for each group
+    def cost(width: int) -> tuple[int, int, int]:  # vectors of a row, and some work for each group
         groups = -(-heads // width)
-        return groups * (-(-channels * width // LANES) + 2), groups
+        return groups * (-(-channels * width // LANES) + 2), groups, width
 
-    width = min((2**k for k in range(LANES.bit_length())), key=cost)
+    *_, width = sorted([cost(2**k) for k in range(LANES.bit_length())])[0]
     return Lanes(heads, -(-heads // width), width, LANES // width)
 
 
 def has_loops(like: Tensor) -> bool:
     """Return whether compiled loops run for tensors like this."""
-    cpu = like.device.type == "cpu" and not transformed(like)
+    cpu = like.device.type == "cpu" and (compiling() or not transformed(like))
     return cpu and wide(like.dtype) == torch.float32
 
 
@@ -148,21 +166,28 @@ def attend_packed(
     left: Tensor,
     right: Tensor,
     vector: Tensor | None,
-    hood: Neighbourhood,
+    hood: Neighbourhood | Tensor,
     lay: Lanes,
     dropout: float = 0.0,
 ) -> Tensor:
     """Do what `attend` does with rows that lie as `lay` says.
 
     Values are `[B, N, G, P, W]` and so is what is returned; left and right `[B, N, G, W]`, or with
-    a vector `[G, p, W]` of the form of the values.
+    a vector `[G, p, W]` of the form of the values. Under a compiler the neighbourhood is the handle
+    of its graph.
     """
-    _check(values, left, right, vector, hood)
+    if not isinstance(hood, Tensor):
+        _check(values, left, right, vector, hood)
     kind = values.dtype
     if any(t is not None and t.dtype != wide(t.dtype) for t in (values, left, right, vector)):
         vector = None if vector is None else vector.float()
         sides = left.float(), right.float(), vector
         return attend_packed(values.float(), *sides, hood, lay, dropout).to(kind)
+    if isinstance(hood, Tensor):
+        seeded = torch.randint(2**40, (1,)) if dropout else None
+        return torch.ops.plait.attend(
+            values, left, right, vector, hood, list(lay), dropout, seeded, VERSION
+        )[0]  # fmt: skip
     with exactly(values):
         if transformed(values, left, right, vector):
             masks = values.new_ones(len(values), len(hood.sources), lay.heads)
@@ -201,29 +226,61 @@ class _Attend(Function):
         hood: Neighbourhood, lay: Lanes, dropout: float, seed: int,
     ) -> Tensor:  # fmt: skip
         ctx.hood, ctx.lay, ctx.dropout, ctx.seed = hood, lay, dropout, seed
-        ctx.kernel = _kernel(values, left, vector, hood)
-        inputs = _in_memory(values, left, right, vector)
-        masks = _masks(values, hood, lay, dropout, seed)
-        y, *kept = ctx.kernel.forward(*inputs, hood, masks, SLOPE)
-        ctx.save_for_backward(values, left, right, vector, y, *kept)
-        return y
+        kept = forward(values, left, right, vector, hood, lay, dropout, seed)
+        ctx.save_for_backward(values, left, right, vector, *kept)
+        return kept[0]
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         values, left, right, vector, *kept = ctx.saved_tensors
         inputs = values, left, right, vector
-        masks = _masks(values, ctx.hood, ctx.lay, ctx.dropout, ctx.seed)
         with exactly(values):
             if torch.is_grad_enabled() or transformed(grads[0]):
+                masks = _masks(values, ctx.hood, ctx.lay, ctx.dropout, ctx.seed)
                 changes = _plain_gradient(grads[0], inputs, ctx.hood, masks)
             else:
-                given = _in_memory(grads[0], *inputs)
-                changes = ctx.kernel.backward(*given, ctx.hood, masks, *kept, SLOPE)
+                drawn = ctx.hood, ctx.lay, ctx.dropout, ctx.seed
+                changes = backward(grads[0], inputs, kept, *drawn)
         return *changes, None, None, None, None
 
 
-def _kernel(values: Tensor, left: Tensor, vector: Tensor | None, hood: Neighbourhood) -> Any:
-    if not has_loops(values) or hood.starts.dtype != torch.int32:
+def forward(
+    values: Tensor, left: Tensor, right: Tensor, vector: Tensor | None, hood: Neighbourhood,
+    lay: Lanes, dropout: float, seed: int,
+) -> tuple[Tensor, ...]:  # fmt: skip
+    """Return what `attend_packed` does, and what the gradient wants."""
+    kernel = _kernel(values, left, vector, hood)
+    masks = _masks(values, hood, lay, dropout, seed)
+    return kernel.forward(*_in_memory(values, left, right, vector), hood, masks, SLOPE)
+
+
+def backward(
+    grad: Tensor, inputs: tuple[Tensor, Tensor, Tensor, Tensor | None],
+    kept: Sequence[Tensor], hood: Neighbourhood, lay: Lanes, dropout: float, seed: int,
+) -> tuple[Tensor | None, ...]:  # fmt: skip
+    """Return the gradients of values, left, right and vector."""
+    values, left, _, vector = inputs
+    kernel = _kernel(values, left, vector, hood)
+    masks = _masks(values, hood, lay, dropout, seed)
+    return kernel.backward(*_in_memory(grad, *inputs), hood, masks, *kept, SLOPE)
+
+
+def kept_shapes(values: Tensor, left: Tensor, vector: Tensor | None) -> list[tuple[int, ...]]:
+    """Return the shapes of what `forward` returns, on a graph whose indices take 32 bits."""
+    B, N, G, P, W = values.shape
+    kernel = _kernel(values, left, vector, None)
+    if kernel is on_gpu:
+        more = [] if vector is not None else [(B, N, G, P), (B, N, G)]
+        return [tuple(values.shape), (B, N, G), *more]
+    if kernel is version1:
+        return [tuple(values.shape), tuple(values.shape), tuple(left.shape), tuple(left.shape)]
+    return [tuple(values.shape), (B * G * W, N) if kernel is attention_blocks else (B, N, G, W)]
+
+
+def _kernel(values: Tensor, left: Tensor, vector: Tensor | None, hood: Neighbourhood | None) -> Any:
+    if on_gpu.can_run(values, left, hood):
+        return on_gpu
+    if not has_loops(values) or (hood is not None and hood.starts.dtype != torch.int32):
         return attention_blocks
     if vector is None:
         return version1 if values.shape[-1] == 1 else attention_blocks

@@ -4,7 +4,7 @@ One rule decides what is kept. A gradient needs values of the forward pass. What
 weights, the states before and after the step) needs no keeping, and what follows from that by any
 arithmetic is computed again. Of the rest, the results of σ, tanh and other functions, of products
 and of statistics are kept; a sum or a product of such is computed again from them, unless that
-would keep more than keeping it.
+would keep more than keeping it. A statistic is one number a row, and counts for nothing.
 """
 
 from collections.abc import Callable, Iterable
@@ -26,7 +26,7 @@ class Gradient:
     ----------
     inputs : tuple of Node
         The gradient of each gate's input side.
-    heard : mapping
+    recurrent : mapping
         By (product, gate), of what the product gave.
     vectors : mapping
         By (name, block), what is summed over rows to the gradient of a weight vector.
@@ -39,7 +39,7 @@ class Gradient:
     """
 
     inputs: tuple[Node, ...]
-    heard: dict[tuple[int, str], Node]
+    recurrent: dict[tuple[int, str], Node]
     vectors: dict[tuple[str, int], Node]
     states: tuple[Node, ...]
     values: tuple[Node, ...]
@@ -49,7 +49,7 @@ class Gradient:
     @cached_property
     def results(self) -> list[Node]:
         """All nodes that a step back computes."""
-        return [*self.inputs, *self.heard.values(), *self.vectors.values(), *self.states]
+        return [*self.inputs, *self.recurrent.values(), *self.vectors.values(), *self.states]
 
     @cached_property
     def leaves(self) -> set[tuple[str, object]]:
@@ -67,7 +67,7 @@ def differentiate(program: Program) -> Gradient:
         return adjoints.get(node.number, zero)
 
     inputs = [of(nodes.leaf("input", k)) for k in range(len(program.gates))]
-    heard = {
+    recurrent = {
         (p.index, gate): of(nodes.product(p.value, p.index, gate))
         for p in program.products
         for gate in p.gates
@@ -75,13 +75,13 @@ def differentiate(program: Program) -> Gradient:
     vectors = {v: of(nodes.leaf("vector", v)) for v in program.vectors}
     states = [of(nodes.leaf("state", k)) for k in range(len(program.states))]
     values = [p.value for p in program.products]
-    wanted = [*inputs, *heard.values(), *vectors.values(), *states, *values]
+    wanted = [*inputs, *recurrent.values(), *vectors.values(), *states, *values]
     kept = _kept(program, wanted)
     rewritten = _Rewriting(program, kept)
     again = iter([rewritten(node) for node in wanted])
     return Gradient(
         tuple(next(again) for _ in inputs),
-        {key: next(again) for key in heard},
+        {key: next(again) for key in recurrent},
         {key: next(again) for key in vectors},
         tuple(next(again) for _ in states),
         tuple(next(again) for _ in values),
@@ -220,12 +220,12 @@ def _kept(program: Program, wanted: Iterable[Node]) -> list[Node]:
         parts: dict[int, Node] = {}
         for arg in node.args:
             parts |= needed(arg, seen | set(parts))
-        return parts if len(parts) < 1 or _shared(parts, node) else {node.number: node}
+        return parts if _small(parts) else {node.number: node}
 
-    def _shared(parts: dict[int, Node], node: Node) -> bool:
-        """One value that others want too is kept rather than what is made of it."""
-        (first, *more) = parts.values()
-        return not more and first.op in FUNCTIONS
+    def _small(parts: dict[int, Node]) -> bool:
+        """Numbers of a row cost nothing, and one function's result is what others want too."""
+        vectors = [p for p in parts.values() if not p.row]
+        return not vectors or (len(parts) == 1 and vectors[0].op in FUNCTIONS)
 
     used: list[Node] = []
     for node in ancestors(list(wanted)):

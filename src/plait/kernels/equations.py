@@ -78,7 +78,7 @@ class _Writer:
         results: list[tuple[str, Node]] = []
         for k, gate in enumerate(program.gates):
             results.append((self._delta(gate), g.inputs[k]))
-        for (index, gate), node in g.heard.items():
+        for (index, gate), node in g.recurrent.items():
             if node is not g.inputs[program.gates.index(gate)]:
                 results.append((self._delta_heard(index, gate), node))
         for k, state in enumerate(program.states):
@@ -114,7 +114,10 @@ class _Writer:
 
     def _delta_heard(self, index: int, gate: str) -> str:
         """Write the gradient of what a product gave a gate."""
-        if self.gradient.heard[index, gate] is self.gradient.inputs[self.program.gates.index(gate)]:
+        if (
+            self.gradient.recurrent[index, gate]
+            is self.gradient.inputs[self.program.gates.index(gate)]
+        ):
             return self._delta(gate)
         return self.n.delta.format(self.n.subscript.format("u", gate))
 

@@ -34,6 +34,10 @@ class Call(NamedTuple):
     keep: Tensor | None = None
     dropout: float = 0.0
     unroll: bool = False
+    compiling: bool = False
+    """Whether a compiler traces the call, so that only `plait.kernels.library` reaches through."""
+    seed: Tensor | None = None
+    """Under a compiler: what the operator's dropout is drawn from, int64 `[1]`."""
 
 
 class Kernel(Protocol):

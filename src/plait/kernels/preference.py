@@ -2,6 +2,7 @@
 
 from plait.kernels.cpu.kernel import CompiledLoops
 from plait.kernels.cpu.phases import CompiledPhases
+from plait.kernels.gpu.steps import TritonSteps
 from plait.kernels.kernel import Kernel
 from plait.kernels.reference import Reference
 from plait.kernels.torch_native import TorchRecurrence
@@ -11,6 +12,7 @@ KERNELS: list[Kernel] = [
     TorchRecurrence("cuDNN"),
     CompiledLoops(),
     CompiledPhases(),
+    TritonSteps(),
     TorchRecurrence("ATen"),
     Reference(),
 ]

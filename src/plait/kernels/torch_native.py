@@ -1,15 +1,17 @@
 """torch's own recurrences: oneDNN, cuDNN, and ATen's loop in C++.
 
-They compute four cells × a matrix product. Which cell a layer has is told by its equations: those
+They compute four cells × a matrix product. Which cell a layer has follows from its equations: those
 that torch documents are traced here, and a program that is the same, operation by operation, may
 run there. Sequences that end early are run to the end of the padding, which is faster than packing
 them, and the state is taken from where each one ended. Two are packed: the LSTM, whose cell state
 torch does not give at every step, and the RNN of max(0, ·), whose unbounded state may overflow in
-the padding, where even a gradient of zero would come back as NaN.
+the padding, where even a gradient of zero would come back as NaN. So is every stack of cuDNN's, so
+that its weights stay one block.
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -17,12 +19,12 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from plait.kernels import precision
+from plait.kernels.gpu.weights import flatten_for_cudnn, in_block
 from plait.kernels.kernel import Call, State
 from plait.kernels.program import Program
 from plait.kernels.trace import trace
-
-# cuDNN wants its weights in one block and says so at every call; ours are copied into one.
-warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous")
+from plait.kernels.transforms import transformed
 
 _FUNCTIONS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
     "LSTM": torch.lstm,
@@ -43,6 +45,8 @@ class TorchRecurrence:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.stacks_lengths = name == "cuDNN"
+        """Whether `run_stack` takes lengths: cuDNN runs packed sequences as fast as others."""
 
     def accepts(self, layer: Any, call: Call) -> str | None:
         """Accept one of torch's cells × a matrix product, where this implementation runs it."""
@@ -60,15 +64,18 @@ class TorchRecurrence:
             return "torch has no recurrent dropout"
         if not layer.inputs["weight"].numel():
             return "torch takes no inputs of size 0"
-        if torch.compiler.is_compiling():
-            return "torch.compile traces the call"
+        if call.compiling or transformed(call.x):
+            return "torch.compile or torch.func traces the call"
+        kind = precision.lowered(call.x)
+        if device == "cpu" and kind and precision.product_type(kind, "cpu") != kind:
+            return f"this processor has no products of {str(kind).removeprefix('torch.')}"
         taken = _taken(mode, call)
         return None if taken == self.name else f"torch takes {taken} here"
 
     def describe(self, layer: Any, call: Call) -> str:
         """Return torch's function, device and type."""
         mode = str(torch_mode(layer)).split("_")[0]
-        kind = str(call.x.dtype).removeprefix("torch.")
+        kind = str(precision.lowered(call.x) or call.x.dtype).removeprefix("torch.")
         return f"torch's {mode} on {call.x.device.type} in {kind}"
 
     def run(self, layer: Any, call: Call) -> tuple[Tensor, State, State]:
@@ -76,20 +83,46 @@ class TorchRecurrence:
         begin = tuple(s[None] for s in call.start)
         mode = torch_mode(layer)
         assert mode is not None
-        h, final = run(mode, call.x, begin, weights_of(layer), call.lengths, call.keep)
-        return h, tuple(s[0] for s in final), ()
+        weights = self._weights([layer], mode, 1, call.x)
+        with _quietly(weights):
+            h, final = run(mode, call.x, begin, weights, call.lengths, call.keep)
+        return h, tuple(f[0].to(s.dtype) for f, s in zip(final, call.start, strict=True)), ()
 
     def run_stack(
-        self, layers: Sequence[Any], x: Tensor, starts: State, *, depth: int, dropout: float
-    ) -> tuple[Tensor, State]:
+        self, layers: Sequence[Any], x: Tensor, starts: State, *, depth: int, dropout: float,
+        lengths: Tensor | None = None, keep: Tensor | None = None,
+    ) -> tuple[Tensor, State]:  # fmt: skip
         """Run a whole stack, `depth` layers of one direction or two, in one call."""
         mode = torch_mode(layers[0])
         assert mode is not None
-        weights = [w for layer in layers for w in weights_of(layer)]
-        return run(
-            mode, x, starts, weights, None, None,
-            layers=depth, bidirectional=len(layers) > depth, dropout=dropout,
-        )  # fmt: skip
+        weights = self._weights(layers, mode, depth, x)
+        with _quietly(weights):
+            y, final = run(
+                mode, x, starts, weights, lengths, keep,
+                layers=depth, bidirectional=len(layers) > depth, dropout=dropout,
+            )  # fmt: skip
+        return y, tuple(f.to(s.dtype) for f, s in zip(final, starts, strict=True))
+
+    def _weights(self, layers: Sequence[Any], mode: str, depth: int, x: Tensor) -> list[Tensor]:
+        """Return W, U and two biases of every layer, for cuDNN in one block if they can be."""
+        if self.name == "cuDNN":
+            H, two = layers[0].hidden_size, len(layers) > depth
+            flatten = flatten_for_cudnn(mode, x.shape[-1], H, depth, bidirectional=two)
+            block = in_block(layers, flatten)
+            if block is not None:
+                return block
+        return [w for layer in layers for w in weights_of(layer)]
+
+
+@contextmanager
+def _quietly(weights: Sequence[Tensor]) -> Iterator[None]:
+    """Say nothing of weights on a GPU that are computed at every call, and so in no block."""
+    if weights[0].device.type != "cuda" or weights[0].is_leaf:
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="RNN module weights are not part of single")
+        yield
 
 
 def _taken(mode: str, call: Call) -> str:
@@ -186,7 +219,7 @@ def run(
     bidirectional: bool = False,
     dropout: float = 0.0,
 ) -> tuple[Tensor, State]:
-    """Run one layer in one direction, or without lengths a whole stack in one call.
+    """Run one layer in one direction, or a whole stack in one call, with lengths packed.
 
     Parameters
     ----------
@@ -216,8 +249,9 @@ def run(
         assert keep is not None
         nodes = stacked[2] if len(stacked) == 4 else 1
         ends = lengths.repeat_interleave(nodes)  # [B·N]
-        if mode in ("LSTM", "RNN_RELU"):
-            y, final = _packed(mode, x, hx, weights, ends)
+        if mode in ("LSTM", "RNN_RELU") or len(weights) > 4:
+            options = (layers, dropout, torch.is_grad_enabled() or dropout > 0, bidirectional)
+            y, final = _packed(mode, x, hx, weights, ends, options)
         else:
             y, _ = _call(mode, x, hx, weights)
             last = y[(ends - 1).clamp(min=0), torch.arange(len(ends), device=y.device)]
@@ -245,21 +279,21 @@ def _call(
 
 
 def _packed(
-    mode: str, x: Tensor, hx: State, weights: list[Tensor], ends: Tensor
-) -> tuple[Tensor, State]:
+    mode: str, x: Tensor, hx: State, weights: list[Tensor], ends: Tensor,
+    options: tuple[int, float, bool, bool],
+) -> tuple[Tensor, State]:  # fmt: skip
     """Run over packed sequences; those of length 0 take one step that is not kept."""
     packed = pack_padded_sequence(x, ends.clamp(min=1).cpu(), enforce_sorted=False)
     order, back = packed.sorted_indices, packed.unsorted_indices
     assert order is not None
     assert back is not None
     ordered = tuple(s[:, order] for s in hx)
-    # arguments after the weights: biases, layers, dropout, training, bidirectional
-    options = (True, 1, 0.0, torch.is_grad_enabled(), False)
     data, *final = _FUNCTIONS[mode](
         packed.data,
         packed.batch_sizes,
         ordered if mode == "LSTM" else ordered[0],
         weights,
+        True,  # there are biases; then layers, dropout, training, bidirectional
         *options,
     )
     y, _ = pad_packed_sequence(packed._replace(data=data), total_length=x.shape[0])

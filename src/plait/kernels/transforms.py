@@ -1,7 +1,7 @@
 """Where tensors have no memory that a kernel could read: under `torch.func`, `vmap`, a compiler."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import torch
@@ -26,6 +26,11 @@ def transformed(*tensors: Tensor | None) -> bool:
 def exporting() -> bool:
     """Return whether `torch.export` is tracing, which wants plain operations of torch alone."""
     return torch.compiler.is_compiling() and torch.compiler.is_exporting()
+
+
+def compiling() -> bool:
+    """Return whether `torch.compile` is tracing, which takes operators of `torch.library` too."""
+    return torch.compiler.is_compiling() and not torch.compiler.is_exporting()
 
 
 def wide(dtype: torch.dtype) -> torch.dtype:
@@ -58,6 +63,21 @@ def outside(make: Callable[[], Made]) -> Made:
     if torch.compiler.is_compiling():
         return torch.compiler.disable(_outside)(make)  # pyright: ignore[reportReturnType]
     return _outside(make)
+
+
+@contextmanager
+def differentiable() -> Iterator[None]:
+    """Let autograd see what runs within an operator of `torch.library`, where asked for.
+
+    The dispatcher runs an operator's code with autograd excluded altogether.
+    """
+    keys = torch._C.DispatchKey
+    autograd = torch._C.DispatchKeySet(keys.AutogradFunctionality)
+    autograd = autograd | torch._C.DispatchKeySet(keys.ADInplaceOrView)
+    excluded = torch._C._dispatch_tls_local_exclude_set() - autograd
+    included = torch._C._dispatch_tls_local_include_set()
+    with torch._C._ForceDispatchKeyGuard(included, excluded), torch.no_grad():
+        yield
 
 
 def _outside(make: Callable[[], Made]) -> Made:

@@ -1,4 +1,4 @@
-"""What a recurrent layer is called with, checked before anything is computed."""
+"""Checks of the arguments of a recurrent layer's call, before anything is computed."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from plait.kernels.transforms import compiling
 from plait.nn.cell import Cell, State
 
 
@@ -15,7 +16,11 @@ def checked_input(
 ) -> Tensor:
     """Return x as `[T, B, (N,) F]`, or refuse it, naming what was given and what is wanted."""
     if isinstance(x, PackedSequence):
-        raise TypeError("packed sequences are not taken; pass the padded batch and lengths=")
+        raise TypeError("unroll takes no packed sequences; pass the padded batch and lengths=")
+    if not isinstance(x, Tensor):
+        raise TypeError(f"x must be a tensor, not {type(x).__name__}")
+    if x.layout != torch.strided:
+        raise ValueError(f"x must be a dense tensor, not {x.layout}; convert it with .to_dense()")
     order = "[B, T, {}F]" if batch_first else "[T, B, {}F]"
     if x.ndim not in (3, 4):
         expected = f"{order.format('')} or, on a graph, {order.format('N, ')}"
@@ -34,25 +39,24 @@ def checked_input(
             f"got shape {list(x.shape)}"
         )
     for one in _graphs(graph, T):
-        if check is not None:
+        if check is not None and not compiling():
             check(x, one)
     return x.transpose(0, 1) if batch_first else x
 
 
 def _check_type(x: Tensor, weights: nn.Module) -> None:
-    autocast = torch.is_autocast_enabled(x.device.type)
     held: Any = weights
     own = [p for module in held.weight_modules() for p in module._parameters.values()]
     if all(p is None or (p.dtype == x.dtype and p.device == x.device) for p in own):
         return
     for name, weight in weights.named_parameters():
-        if weight.dtype != x.dtype and not autocast:
-            raise ValueError(
-                f"x is {x.dtype}, the layer's {name} {weight.dtype}; convert one with .to()"
-            )
         if weight.device != x.device:
             raise ValueError(
                 f"x is on {x.device}, the layer's {name} on {weight.device}; move one with .to()"
+            )
+        if weight.dtype != x.dtype and not torch.is_autocast_enabled(x.device.type):
+            raise ValueError(
+                f"x is {x.dtype}, the layer's {name} {weight.dtype}; convert one with .to()"
             )
 
 
@@ -103,6 +107,8 @@ def checked_lengths(lengths: Any, x: Tensor) -> Tensor:
             f"lengths must be {B} integers, one per sequence; got {lengths.dtype} of shape "
             f"{list(lengths.shape)}"
         )
+    if torch.compiler.is_compiling():  # numbers are not known yet
+        return lengths.long()
     if B and (int(lengths.min()) < 0 or int(lengths.max()) > T):
         raise ValueError(f"lengths must lie within 0 … T = {T}; got {lengths.tolist()}")
     return lengths.long()

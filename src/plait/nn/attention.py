@@ -1,14 +1,15 @@
-"""`Attention`: a node weighs its neighbours by what they say."""
+"""`Attention`: a node weighs its neighbours by their features."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from plait.kernels.attention import Neighbourhood, attend_packed, lanes, neighbourhood
+from plait.kernels.attention import attend_packed, lanes, neighbourhood_of
+from plait.kernels.transforms import compiling
 from plait.nn.graph import Graph, checked_graph
 
 
@@ -22,11 +23,11 @@ class Attention:
 
     version 2: e_ij = aᵀ LeakyReLU(z_j + V x_i), with a the weight `vector`, V `target`
 
-    The slope of LeakyReLU is 0.2. The heads stand side by side: with C = outputs / heads, head k
-    gives channels k·C … k·C + C − 1. Edge weights are ignored; loops are dropped and every node
-    gets one. In a cell each side, input and recurrent, has one coefficient for each edge and head
-    at a time, shared by the gates that are heard together: z holds the head's channels of all
-    those gates, and a, b, V have a part for each.
+    The slope of LeakyReLU is 0.2. The heads are concatenated: with C = outputs / heads, head k
+    gives channels k·C … k·C + C − 1. Edge weights are ignored; loops are dropped, then every node
+    gets one. In a recurrent layer the input side and the recurrent side each have one coefficient
+    per edge and head, shared by all gates of one `recurrent` call: z holds the head's channels of
+    all those gates, and a, b, V have a part for each.
 
     Parameters
     ----------
@@ -35,6 +36,21 @@ class Attention:
     version : 1 or 2
     dropout : float
         Share of the coefficients set to zero in training.
+
+    Shapes
+    ------
+    x : `[..., N, inputs]`
+
+    y : `[..., N, outputs]`
+
+    weight : `[outputs, inputs]`; source, target, vector : `[heads, C]`, but in version 2
+    target : `[outputs, inputs]`
+
+    Raises
+    ------
+    ValueError
+        If heads, version or dropout are out of range, if heads do not divide the outputs, or if x
+        does not fit the graph.
 
     Example
     -------
@@ -49,6 +65,7 @@ class Attention:
     heads: int
     version: Literal[1, 2] = 1
     dropout: float = 0.0
+    reach: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         if self.heads < 1:
@@ -60,7 +77,7 @@ class Attention:
 
     @property
     def without_dropout(self) -> "Attention":
-        """The same in evaluation."""
+        """The operator without dropout, as it acts in evaluation."""
         return replace(self, dropout=0.0)
 
     @property
@@ -69,7 +86,7 @@ class Attention:
         return "source" if self.version == 1 else "vector", "target"
 
     def weight_shapes(self, inputs: int, outputs: int) -> Mapping[str, tuple[int, ...]]:
-        """W, and what the scores take; with no inputs there is nothing to compare."""
+        """Return the shapes of W and of the weights of scores; without inputs those of W alone."""
         if outputs % self.heads:
             raise ValueError(
                 f"{self.heads} heads do not divide {outputs} outputs; take a multiple of "
@@ -88,7 +105,7 @@ class Attention:
         checked_graph(self, x, graph)
 
     def apply(self, x: Tensor, weights: Mapping[str, Tensor], graph: Any) -> Tensor:
-        """Carry `x [..., N, inputs]` to `[..., N, outputs]`."""
+        """Return `[..., N, outputs]` for `x [..., N, inputs]`."""
         self.check(x, graph)
         weight = weights["weight"]
         if x.numel() == 0:
@@ -96,7 +113,7 @@ class Attention:
         a = weights["source" if self.version == 1 else "vector"]  # [gates·K, C]
         lead, K, C = x.shape[:-2], self.heads, a.shape[1]
         gates, N = a.shape[0] // K, graph.num_nodes
-        hood = neighbourhood_of(graph)
+        hood = graph.handle if compiling() else neighbourhood_of(graph)
         lay = lanes(x, K, gates * C, vector=self.version == 2)
 
         def by_head(stacked: Tensor) -> Tensor:  # [gates·K·C, …] as [K, gates·C, …]
@@ -121,23 +138,9 @@ class Attention:
         return y.reshape(*lead, N, gates * K * C)  # from [B, N, gates, K, C]
 
     def explain(self, inputs: int, outputs: int, graph: Graph | None = None) -> str:
-        """Say what is kept and what is computed again."""
-        text = "product first; scores and coefficients computed again for gradients"
+        """Describe what is saved and what is recomputed for gradients."""
+        text = "product first; scores and coefficients are recomputed for gradients"
         if graph is None:
             return text
         edges = len(neighbourhood_of(graph).sources)
-        return f"{text}; {edges:,} edges, a loop at each node among them"
-
-
-def neighbourhood_of(graph: Graph) -> Neighbourhood:
-    """Return whom each node aggregates: its edges but for loops, and itself."""
-
-    def make() -> Neighbourhood:
-        source, target = graph.edge_index
-        apart = source != target
-        nodes = torch.arange(graph.num_nodes, device=graph.device)
-        return neighbourhood(
-            torch.cat([source[apart], nodes]), torch.cat([target[apart], nodes]), graph.num_nodes
-        )
-
-    return graph.cached("neighbourhood", make)
+        return f"{text}; {edges:,} edges, including one loop per node"

@@ -1,12 +1,12 @@
-"""`Cache`: what was computed from an object and is kept with it, in this process alone."""
+"""`Cache`: results computed from an object and stored with it, in this process only."""
 
 from typing import Any
 
 
 class Cache(dict[Any, Any]):
-    """A dict that copies, pickles and arrives in other processes empty.
+    """A dict that becomes empty when copied, pickled or sent to another process.
 
-    What is kept may hold raw addresses and tensors that cannot be copied; a copy computes its own.
+    Its values may hold raw addresses and tensors that cannot be copied; a copy computes its own.
 
     Example
     -------
@@ -18,5 +18,5 @@ class Cache(dict[Any, Any]):
     """
 
     def __reduce__(self) -> tuple[type["Cache"], tuple[()]]:
-        """Tell `copy` and `pickle` to make an empty one."""
+        """Make `copy` and `pickle` create an empty one."""
         return Cache, ()

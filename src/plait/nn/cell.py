@@ -1,4 +1,4 @@
-"""The cell of a recurrent network: its equations, without weights."""
+"""`Cell`: the equations of a recurrent step, without weights."""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -33,31 +33,44 @@ class Cell:
       gates read the input alone);
     - `recurrent_bias_gates`: the gates whose *recurrent* side has a bias of its own (none);
     - `states`: names of the states; the first is the output;
-    - `vectors`: weights that are the cell's own: names of vectors `[H]`, one number a channel
-      (peepholes), or a mapping from names to how many times H each is long (the gain of a layer
+    - `vectors`: the cell's own weights: names of vectors `[H]`, one number per channel
+      (peepholes), or a mapping from a name to its length as a multiple of H (the gain of a layer
       norm over four gates: `{"gain": 4}`);
-    - `initial_bias`, `initial_vectors`: for a gate or a vector, the value it starts from (0 where
-      nothing is named).
+    - `initial_bias`, `initial_vectors`: the initial value of a gate's bias or of a vector
+      (default 0).
 
-    and write `step`, from differentiable torch operations. Every state is `[B, (N,) H]`.
+    and define `step` with differentiable torch operations. Every state is `[B, (N,) H]`.
 
-    **What a cell may own.** Vectors of a multiple of H, and nothing else: every matrix belongs to
-    the operator, on the input side or by `recurrent(value, gates)`, so that any cell runs with any
-    operator. `step` sees the input side, not x itself; a cell that computes with x before the
-    product (the Mogrifier LSTM of Melis et al. 2020, which multiplies x and h by gates of one
-    another in turn) would need the protocol to hand it x and the input product, one step at a time.
+    **What a cell may own.** Only vectors whose length is a multiple of H: every matrix belongs to
+    the operator, on the input side or in `recurrent(value, gates)`, so that any cell runs with any
+    operator. `step` gets the input side, not x itself. A cell that computes with x before the
+    product (the Mogrifier LSTM of Melis et al. 2020, in which x and h gate each other in turn)
+    cannot be written this way.
 
-    **How it runs.** `step` is traced once by symbols, and kernels, gradients and formulas are
-    written from the equations found so: a cell of your own is as fast as a built-in one. That works
+    **How it runs.** `step` is traced once with symbols; kernels, gradients and formulas are
+    derived from the traced equations, so your own cell is as fast as a built-in one. This works
     for elementwise operations (+ − × ÷, σ, tanh, relu, exp, log, sqrt, where, comparisons, minimum,
     maximum, clamp, softplus …), numbers, `chunk`, `split`, `cat` and slices by gates, statistics of
     a row (`mean`, `var`, `sum` with `dim=-1, keepdim=True`, `layer_norm`), and `recurrent` any
-    number of times. Whatever else `step` does runs in plain torch, and `explain()` names the
+    number of times. A cell with any other operation runs in plain torch, and `explain()` names the
     operation and the line.
+
+    Shapes
+    ------
+    x_gates : `[B, (N,) G·H]`, with G the number of gates
+
+    states : `[B, (N,) H]` each
+
+    Raises
+    ------
+    NotImplementedError
+        When a cell without `step` runs.
+    ValueError
+        From `Recurrent`, if names of gates, states or vectors are missing, repeated or unknown.
 
     Example
     -------
-    A gated unit of one's own, complete:
+    A complete cell:
 
     >>> import torch
     >>> from plait import Cell, Recurrent
@@ -87,9 +100,9 @@ class Cell:
     def step(
         self, x_gates: Tensor, recurrent: RecurrentSide, state: State, vectors: Mapping[str, Tensor]
     ) -> State:
-        """Go one step forward in time.
+        """Return the state after one step.
 
-        It is called positionally: the names of the arguments are yours.
+        It is called positionally, so the names of the arguments are free.
 
         Parameters
         ----------
@@ -101,7 +114,7 @@ class Cell:
         state : tuple of Tensor `[B, (N,) H]`
             In the order of `states`.
         vectors : mapping of Tensor `[k·H]`
-            By the names in `vectors`.
+            By their names in `vectors`.
 
         Returns
         -------
@@ -115,27 +128,27 @@ class Cell:
 
     @property
     def vector_sizes(self) -> dict[str, int]:
-        """By the name of each own vector, how many times H it is long."""
+        """The length of each of the cell's own vectors, as a multiple of H."""
         if isinstance(self.vectors, Mapping):
             return dict(self.vectors)
         return dict.fromkeys(self.vectors, 1)
 
     def equations(self, form: Literal["text", "latex"] = "text", *, gradient: bool = True) -> str:
-        """Return the cell's equations, and the gradient that is derived from them.
+        """Return the cell's equations and the gradient derived from them.
 
-        A state before the step is h, after it h'; δ is the gradient of the loss, of a gate by its
-        input side, W x + b. In the sums over time the δ are those of each step.
+        The state before the step is h, after it h'. δv is the gradient of the loss with respect to
+        v, and δa_… that of a gate's pre-activation. In sums over time, δ is that of each step.
 
         Parameters
         ----------
         form : "text" or "latex"
         gradient : bool
-            Whether the gradient follows.
+            Append the gradient.
 
         Raises
         ------
         ValueError
-            For a cell whose step cannot be traced: the operation and the line of its code.
+            If the step cannot be traced; the message names the operation and the line.
 
         Example
         -------
@@ -165,17 +178,17 @@ class Cell:
 def program_of(cell: Cell, hidden_size: int, *, dropped: bool = False) -> Program | str:
     """Return the program of a cell, or the reason why it has none, with the line of its code.
 
-    With `dropped` it is that of a layer whose recurrent dropout is at work.
+    With `dropped` it includes recurrent dropout.
     """
     try:
         key = _key(cell)
         return _traced(type(cell), key, hidden_size, dropped, _Unhashed(cell))
-    except (TypeError, AttributeError):  # what it reads may change unseen: traced at every call
+    except (TypeError, AttributeError):  # it may read what changes: traced at every call
         return _trace(cell, hidden_size, dropped)
 
 
 class _Unhashed:
-    """Carries a cell past a cache, which goes by what the cell's code reads."""
+    """A cell that does not count for the cache's key; what its code reads is the key."""
 
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
@@ -220,12 +233,12 @@ def _given(gates: Sequence[str] | None, of: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _key(cell: Cell) -> tuple[Any, ...]:
-    """Return what decides the equations: the code of `step`, and the numbers that it reads."""
+    """Return a key of the equations: the code of `step`, and the numbers that it reads."""
     kind = type(cell)
     step: Any = kind.step
     own = tuple(vars(cell).items())
     if own and any(isinstance(value, Tensor) for _, value in own):
-        raise TypeError("a tensor may change unseen")
+        raise TypeError("a tensor may change without notice")
     of_class, of_module = _numbers_of(kind, step)
     read = [getattr(kind, name, None) for name in of_class]
     read += [step.__globals__.get(name) for name in of_module]
@@ -234,9 +247,9 @@ def _key(cell: Cell) -> tuple[Any, ...]:
 
 @lru_cache(512)
 def _numbers_of(kind: type, step: Any) -> tuple[list[str], list[str]]:
-    """List what the code of a step reads of its class and its module that is a number.
+    """List the numbers that the code of a step reads from its class and from its module.
 
-    Raises TypeError where what it reads may change unseen.
+    Raises TypeError if it reads something that may change without notice.
     """
     if step.__closure__:
         raise TypeError("it reads names of the function around it")

@@ -1,7 +1,7 @@
-"""The built-in cells: gate algebra, without weights.
+"""The built-in cells: gate equations, without weights.
 
-In every equation, W x + b is the input side, which arrives ready-made as `x_gates`, and U h is the
-recurrent side, which a cell asks for by `recurrent(h, gates)`; ⊙ is the elementwise product.
+In every equation, W x + b is the input side, which `step` gets as `x_gates`, and U h the recurrent
+side, which it computes with `recurrent(h, gates)`; ⊙ is the elementwise product.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,6 +26,15 @@ class RNN(Cell):
     ----------
     nonlinearity : "tanh" or "relu"
 
+    Shapes
+    ------
+    x_gates : `[B, (N,) H]`; states : `[B, (N,) H]` each
+
+    Raises
+    ------
+    ValueError
+        For another nonlinearity.
+
     Example
     -------
     >>> from plait import RNN, Recurrent
@@ -42,7 +51,7 @@ class RNN(Cell):
     def step(
         self, x_gates: Tensor, recurrent: RecurrentSide, state: State, vectors: Mapping[str, Tensor]
     ) -> State:
-        """Go one step by the equations above."""
+        """Return the state after one step, by the equations above."""
         (h,) = state
         pre = x_gates + recurrent(h)
         return (torch.tanh(pre) if self.nonlinearity == "tanh" else torch.relu(pre),)
@@ -56,15 +65,19 @@ class LSTM(Cell):
 
     c' = f ⊙ c + i ⊙ g,  h' = o ⊙ tanh(c')
 
-    With `peephole` (Gers & Schmidhuber 2000; GCRN of Seo et al. 2016) the gates see the cell state
-    too, channel by channel: p_i ⊙ c is added inside i, p_f ⊙ c inside f, and p_o ⊙ c' (the *new*
+    With `peephole` (Gers & Schmidhuber 2000; GCRN of Seo et al. 2016) the gates also read the cell
+    state, channel by channel: p_i ⊙ c is added inside i, p_f ⊙ c inside f, and p_o ⊙ c' (the *new*
     cell state) inside o.
 
     Parameters
     ----------
     peephole : bool
     forget_bias : float
-        The forget gate's bias at the start: 1 keeps the memory open (Jozefowicz et al. 2015).
+        The forget gate's initial bias: 1 keeps the memory open (Jozefowicz et al. 2015).
+
+    Shapes
+    ------
+    x_gates : `[B, (N,) 4·H]`; states : `[B, (N,) H]` each
 
     Example
     -------
@@ -82,18 +95,18 @@ class LSTM(Cell):
 
     @property
     def vectors(self) -> Sequence[str]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The peephole vectors, if there are any."""
+        """The peephole vectors, if any."""
         return ("p_i", "p_f", "p_o") if self.peephole else ()
 
     @property
     def initial_bias(self) -> Mapping[str, float]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The forget gate's."""
+        """That of the forget gate."""
         return {"f": self.forget_bias}
 
     def step(
         self, x_gates: Tensor, recurrent: RecurrentSide, state: State, vectors: Mapping[str, Tensor]
     ) -> State:
-        """Go one step by the equations above."""
+        """Return the state after one step, by the equations above."""
         h, c = state
         i, f, g, o = (x_gates + recurrent(h)).chunk(4, -1)
         if self.peephole:
@@ -118,10 +131,19 @@ class GRU(Cell):
     Parameters
     ----------
     reset : "after" or "before"
-        Whether the reset gate acts after the product with U_n or before it. "after" has one bias
-        more, d_n, inside the reset.
+        Whether the reset gate acts after the product with U_n or before it. "after" has an extra
+        bias, d_n, inside the reset.
     gate_bias : float
-        What b_r and b_z start from: 1 keeps the memory open (DCRNN of Li et al. 2018).
+        Initial value of b_r and b_z: 1 keeps the memory open (DCRNN of Li et al. 2018).
+
+    Shapes
+    ------
+    x_gates : `[B, (N,) 3·H]`; states : `[B, (N,) H]` each
+
+    Raises
+    ------
+    ValueError
+        For another reset.
 
     Example
     -------
@@ -141,18 +163,18 @@ class GRU(Cell):
 
     @property
     def recurrent_bias_gates(self) -> Sequence[str]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The candidate's, when the reset gate acts on its recurrent side."""
+        """The candidate, if the reset gate acts on its recurrent side."""
         return "n" if self.reset == "after" else ()
 
     @property
     def initial_bias(self) -> Mapping[str, float]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Both gates'."""
+        """Those of both gates."""
         return {"r": self.gate_bias, "z": self.gate_bias}
 
     def step(
         self, x_gates: Tensor, recurrent: RecurrentSide, state: State, vectors: Mapping[str, Tensor]
     ) -> State:
-        """Go one step by the equations above."""
+        """Return the state after one step, by the equations above."""
         (h,) = state
         x_r, x_z, x_n = x_gates.chunk(3, -1)
         if self.reset == "after":
@@ -168,7 +190,7 @@ class GRU(Cell):
 
 @dataclass(frozen=True)
 class CoupledLSTM(Cell):
-    r"""The LSTM whose input and forget gates are one (Greff et al. 2017, "CIFG").
+    r"""The LSTM whose input and forget gates are coupled (Greff et al. 2017, "CIFG").
 
     f = σ(W_f x + b_f + U_f h),  o likewise,  g = tanh(W_g x + b_g + U_g h)
 
@@ -177,7 +199,11 @@ class CoupledLSTM(Cell):
     Parameters
     ----------
     forget_bias : float
-        What b_f starts from.
+        Initial value of b_f.
+
+    Shapes
+    ------
+    x_gates : `[B, (N,) 3·H]`; states : `[B, (N,) H]` each
 
     Example
     -------
@@ -192,13 +218,13 @@ class CoupledLSTM(Cell):
 
     @property
     def initial_bias(self) -> Mapping[str, float]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The forget gate's."""
+        """That of the forget gate."""
         return {"f": self.forget_bias}
 
     def step(
         self, x_gates: Tensor, recurrent: RecurrentSide, state: State, vectors: Mapping[str, Tensor]
     ) -> State:
-        """Go one step by the equations above."""
+        """Return the state after one step, by the equations above."""
         h, c = state
         f, g, o = (x_gates + recurrent(h)).chunk(3, -1)
         f = torch.sigmoid(f)
@@ -215,14 +241,18 @@ class LayerNormLSTM(Cell):
     c' = σ(f) ⊙ c + σ(i) ⊙ tanh(g),  h' = σ(o) ⊙ tanh(LN(c'; α_c, β_c))
 
     LN(v; α, β) = α ⊙ (v − mean(v)) / √(var(v) + ε) + β, over all 4·H numbers of the gates or the H
-    of the cell state. One b stands for the two shifts and the bias, which only ever occur as a sum.
+    of the cell state. A single b replaces the two shifts and the bias, which only occur as a sum.
 
     Parameters
     ----------
     forget_bias : float
-        What the forget gate's part of b starts from.
+        Initial value of the forget gate's part of b.
     eps : float
         ε.
+
+    Shapes
+    ------
+    x_gates : `[B, (N,) 4·H]`; states : `[B, (N,) H]` each
 
     Example
     -------
@@ -259,7 +289,7 @@ class LayerNormLSTM(Cell):
     def step(
         self, x_gates: Tensor, recurrent: RecurrentSide, state: State, vectors: Mapping[str, Tensor]
     ) -> State:
-        """Go one step by the equations above."""
+        """Return the state after one step, by the equations above."""
         h, c = state
         H, v = c.shape[-1], vectors
         x = F.layer_norm(x_gates, (4 * H,), v["gain_x"], None, self.eps)

@@ -16,7 +16,7 @@ class GraphConv(OperatorLayer):
     Parameters
     ----------
     operator : Operator
-        How a node hears its neighbours: `GCN()`, `Chebyshev(k)`, `Diffusion(k)`,
+        How a node aggregates its neighbours: `GCN()`, `Chebyshev(k)`, `Diffusion(k)`,
         `Attention(heads)`, `Dense()`, or your own.
     inputs, outputs : int
         Features of a node before and after.
@@ -24,9 +24,18 @@ class GraphConv(OperatorLayer):
 
     Shapes
     ------
-    x : `[..., N, inputs]`; what stands before the nodes shares the graph
+    x : `[..., N, inputs]`; all leading dimensions share the graph
 
     h : `[..., N, outputs]`
+
+    Raises
+    ------
+    ValueError
+        For sizes below 1, and for x or a graph that do not fit; also of the operator.
+    InputError
+        For edges that the operator cannot use, such as negative weights.
+    TypeError
+        If `operator` is not an operator.
 
     Example
     -------
@@ -37,7 +46,7 @@ class GraphConv(OperatorLayer):
     >>> conv(torch.randn(3, 4), triangle).shape
     torch.Size([3, 8])
     >>> print(conv.explain())
-    shift first, for 4 inputs are no more than 8 outputs
+    shift first, because 4 inputs are no more than 8 outputs
     """
 
     def __init__(self, operator: Operator, inputs: int, outputs: int, bias: bool = True) -> None:
@@ -54,9 +63,9 @@ class GraphConv(OperatorLayer):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draw the weights anew: uniform by Glorot & Bengio (2010), term by term; bias 0.
+        """Initialise the weights: uniform by Glorot & Bengio (2010), term by term; bias 0.
 
-        The bound is √(6 / (fan-in + fan-out)), of each term's own matrix.
+        The bound is √(6 / (fan-in + fan-out)), computed for each term's matrix.
         """
         for weight in self.weights.values():
             glorot_(weight)
@@ -64,30 +73,34 @@ class GraphConv(OperatorLayer):
             self.bias.zero_()
 
     def forward(self, x: Tensor, graph: Graph | None = None) -> Tensor:
-        """Carry `x [..., N, inputs]` over the graph to `[..., N, outputs]`."""
+        """Return `[..., N, outputs]` for `x [..., N, inputs]`."""
         self.run_weight_hooks()
+        if not isinstance(x, Tensor):
+            raise TypeError(f"x must be a tensor, not {type(x).__name__}")
         if x.shape[-1:] != (self.inputs,):
             raise ValueError(f"x must be [..., N, {self.inputs}]; got shape {list(x.shape)}")
-        h = for_mode(self.operator, self.training).apply(x, dict(self.weights), graph)
+        h = for_mode(self.operator, self.training).apply(x, dict(self.weights.items()), graph)
         return h if self.bias is None else h + self.bias
 
     def weight_modules(self) -> tuple[nn.Module, ...]:
-        """Return the module that holds its weights."""
+        """Return the module that holds the weights."""
         return (self.weights,)
 
     def explain(self, graph: Graph | None = None) -> str:
-        """Say in plain words how the operator computes, and why; with a graph, on that graph."""
-        said: Any = getattr(self.operator, "explain", None)
-        return f"{self.operator!r}" if said is None else said(self.inputs, self.outputs, graph)
+        """Return in words how the operator computes, and why; with a graph, on that graph."""
+        describe: Any = getattr(self.operator, "explain", None)
+        return (
+            f"{self.operator!r}" if describe is None else describe(self.inputs, self.outputs, graph)
+        )
 
     def extra_repr(self) -> str:
-        """Return what the layer was made with."""
+        """Return the arguments of the constructor."""
         text = f"{self.operator!r}, {self.inputs}, {self.outputs}"
         return text if self.bias is not None else f"{text}, bias=False"
 
 
 def glorot_(weight: Tensor) -> None:
-    """Fill with uniform numbers within √(6 / (fan-in + fan-out)), the last and the first axis."""
+    """Fill with uniform numbers within √(6 / (fan-in + fan-out)), the last and first sizes."""
     if weight.numel():
         bound = math.sqrt(6 / (weight.shape[-1] + weight.shape[0]))
         weight.uniform_(-bound, bound)

@@ -1,7 +1,7 @@
-"""Edges as tensors: checked, ordered by target then source, merged where two are the same."""
+"""Edges as tensors: checked, sorted by target then source, duplicates merged."""
 
 import warnings
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,8 +9,25 @@ from torch import Tensor
 from plait.errors import InputError
 
 
+class Whole(NamedTuple):
+    """What a sample of a graph keeps of the whole: sums over all edges of its nodes.
+
+    `loops` are the weights of the nodes' loops, NaN where there is none.
+    """
+
+    in_degree: Tensor  # float64 [N]
+    out_degree: Tensor
+    loops: Tensor
+    asymmetric_edge: tuple[int, int] | None
+
+    def to(self, device: Any) -> "Whole":
+        """Return the same on another device."""
+        into, out, loops = (t.to(device) for t in (self.in_degree, self.out_degree, self.loops))
+        return Whole(into, out, loops, self.asymmetric_edge)
+
+
 def checked_index(index: Tensor) -> Tensor:
-    """Return `[2, E]` in 64 bits, or refuse what is no list of edges."""
+    """Return `[2, E]` in 64 bits, or refuse what is not a list of edges."""
     if index.numel() == 0 and index.shape in ((0,), (2, 0)):
         return torch.empty(2, 0, dtype=torch.long, device=index.device)
     if index.ndim != 2 or index.shape[0] != 2:
@@ -21,7 +38,7 @@ def checked_index(index: Tensor) -> Tensor:
 
 
 def checked_weight(given: Any, index: Tensor) -> Tensor:
-    """Return one finite number an edge, 1 where none is given."""
+    """Return one finite weight per edge; 1 if none is given."""
     E = index.shape[1]
     if given is None:
         return torch.ones(E, device=index.device)
@@ -29,7 +46,7 @@ def checked_weight(given: Any, index: Tensor) -> Tensor:
     if weight.requires_grad:
         raise InputError("edge weights are not learned; pass edge_weight.detach()")
     if weight.shape != (E,):
-        raise InputError(f"edge_weight must be [{E}], one an edge; got {list(weight.shape)}")
+        raise InputError(f"edge_weight must be [{E}], one per edge; got {list(weight.shape)}")
     if not weight.is_floating_point():
         weight = weight.to(torch.get_default_dtype())
     bad = (~weight.isfinite()).nonzero()
@@ -40,7 +57,7 @@ def checked_weight(given: Any, index: Tensor) -> Tensor:
 
 
 def checked_range(index: Tensor, num_nodes: int | None) -> int:
-    """Return the number of nodes, or refuse an edge that names none of them."""
+    """Return the number of nodes; refuse edges to other nodes."""
     N = int(index.max()) + 1 if num_nodes is None and index.numel() else num_nodes or 0
     bad = ((index < 0) | (index >= N)).any(0).nonzero()
     if len(bad):
@@ -54,7 +71,7 @@ def checked_range(index: Tensor, num_nodes: int | None) -> int:
 
 
 def merged(index: Tensor, weight: Tensor, nodes: int) -> tuple[Tensor, Tensor]:
-    """Sort by target, then source, and merge what stands twice."""
+    """Return edges sorted by target, then source, with duplicates merged."""
     order = by_place(index, nodes)
     index, weight = index[:, order], weight[order]
     first = firsts(index)
@@ -73,7 +90,7 @@ def merged(index: Tensor, weight: Tensor, nodes: int) -> tuple[Tensor, Tensor]:
 
 
 def by_place(index: Tensor, nodes: int, then: Tensor | None = None) -> Tensor:
-    """Order edges by target, then source, then as they stand or by another measure."""
+    """Return the order of edges by target, then source, then given order or another key."""
     place = index[1] * nodes + index[0]
     if then is None:
         return torch.argsort(place, stable=True)
@@ -82,7 +99,7 @@ def by_place(index: Tensor, nodes: int, then: Tensor | None = None) -> Tensor:
 
 
 def firsts(index: Tensor) -> Tensor:
-    """Mark of sorted edges the first of each place."""
+    """Return a mask of sorted edges: the first of each source and target."""
     first = torch.ones(index.shape[1], dtype=torch.bool, device=index.device)
     first[1:] = (index[:, 1:] != index[:, :-1]).any(0)
     return first

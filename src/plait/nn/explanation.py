@@ -1,4 +1,4 @@
-"""Which kernel runs a layer, and why no faster one: what `Recurrent.explain` returns."""
+"""The text of `Recurrent.explain`: which kernel runs each layer, and why no faster one."""
 
 from typing import Any
 
@@ -6,12 +6,13 @@ import torch
 from torch import Tensor
 
 from plait.kernels.kernel import Call, Choice
+from plait.kernels.library import choose_compiled
 from plait.nn.graph import Graph
 
 
 def explain(layer: Any, graph: Graph | None, *, source: bool) -> str:
     """Describe the kernels of a `Recurrent`, layer by layer."""
-    said: Any = getattr(layer.operator, "explain", None)
+    describe: Any = getattr(layer.operator, "explain", None)
     lines: list[str] = []
     for k in range(layer.layers):
         one = layer.directions[k * layer.num_directions]
@@ -27,13 +28,17 @@ def explain(layer: Any, graph: Graph | None, *, source: bool) -> str:
         for reason in reasons:
             names = [name for name, other in plain.passed_over if other == reason]
             lines.append(f"  not {', '.join(names)}: {reason}")
-        if said is not None:
+        compiled = choose_compiled([k.name for k in layer.kernels], one, Call(x, ()))
+        if compiled.kernel.name != plain.kernel.name:
+            text = compiled.kernel.describe(one, Call(x, ()))
+            lines.append(f"  under torch.compile: {text}")
+        if describe is not None:
             for side, inputs, gates in (
                 ("input", width, one.gates),
                 ("recurrent", layer.hidden_size, one.recurrent_gates),
             ):
                 if gates:
-                    text = said(inputs, len(gates) * layer.hidden_size, graph)
+                    text = describe(inputs, len(gates) * layer.hidden_size, graph)
                     lines.append(f"  {side} side: {text}")
         written: Any = getattr(plain.kernel, "source", None)
         if source and written is not None:

@@ -1,4 +1,4 @@
-"""Linear operators: polynomials in a graph's shift, and one matrix product to all gates at once."""
+"""Linear operators: polynomials in a graph's shift, with one matrix product for all gates."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,48 +9,51 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from plait.errors import InputError
-from plait.kernels.sparse import Shift, propagate
+from plait.kernels.sparse import Shift, TracedShift, propagate
+from plait.kernels.transforms import compiling
 from plait.nn import shifts
 from plait.nn.graph import Graph, checked_graph
-from plait.nn.operators import Basis
+from plait.nn.operators import Basis, operator_key
 
 
 class Filter:
-    """y = Σ_m W_m B_m x: M basis terms B_m in the shifts of a graph, each with its matrix.
+    """y = Σ_m W_m B_m x: M basis terms B_m in the shifts of a graph, each with its matrix W_m.
 
     The terms are x itself (with `includes_identity`), then for every shift S the Chebyshev
     polynomials T_1(S), T_2(S), …, with T_k = 2 S T_{k−1} − T_{k−2} and T_0 = 1. The weight is
     `[outputs, M, inputs]`, or a matrix when M = 1.
 
-    Two ways give the same answer. Shift first: the terms of x, then one product with all matrices.
-    Product first: all M products of x at once, then Clenshaw's summation, which shifts outputs in
-    place of inputs. The product costs the same, so the narrower of the two is shifted.
+    There are two equivalent orders. Shift first: the terms of x, then one product with all
+    matrices. Product first: all M products of x at once, then Clenshaw's summation, which shifts
+    outputs instead of inputs. The product costs the same, so the narrower of the two is shifted.
     """
 
     includes_identity: bool = True
+    shift_count: int = 1
+    """How many matrices `shifts` gives, which a compiler wants to know beforehand."""
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Take over the name that version 0.1.0 had for `includes_identity`."""
+        """Accept `hears_itself`, the name of `includes_identity` in version 0.1.0."""
         super().__init_subclass__(**options)
         if "hears_itself" in vars(cls):
             cls.includes_identity = vars(cls)["hears_itself"]
 
     @property
     def terms(self) -> int:
-        """M, the basis terms in all."""
+        """M, the number of basis terms."""
         raise NotImplementedError
 
     def shifts(self, graph: Graph, dtype: torch.dtype) -> tuple[Shift, ...]:
-        """Give the graph's shifts for features of this type."""
+        """Return the graph's shifts for features of this type."""
         raise NotImplementedError
 
     def weight_shapes(self, inputs: int, outputs: int) -> Mapping[str, tuple[int, ...]]:
-        """One matrix for every term."""
+        """Return the shape of one matrix per term."""
         terms = () if self.terms == 1 else (self.terms,)
         return {"weight": (outputs, *terms, inputs)}
 
     def basis(self, graph: Graph, dtype: torch.dtype) -> Basis:
-        """Return the shifts and how often each is applied."""
+        """Return the shifts and their order."""
         shifts = self.shifts(graph, dtype)
         return Basis(shifts, self.order(shifts), self.includes_identity)
 
@@ -59,27 +62,32 @@ class Filter:
         edge = checked_graph(self, x, graph).negative_edge
         if edge is not None:
             raise InputError(
-                f"{self!r} wants edge weights of at least 0, and that of {edge[0]} → {edge[1]} is "
+                f"{self!r} needs edge weights of at least 0, and that of {edge[0]} → {edge[1]} is "
                 "less; drop such edges or take absolute values"
             )
 
     def apply(self, x: Tensor, weights: Mapping[str, Tensor], graph: Any) -> Tensor:
         """Filter `x [..., N, inputs]` to `[..., N, outputs]`."""
-        self.check(x, graph)
         weight = weights["weight"]
         outputs, inputs = weight.shape[0], weight.shape[-1]
         weight = weight.view(outputs, self.terms, inputs)
-        shifts = self.shifts(graph, x.dtype)
-        folded = x.movedim(-2, 0)  # [N, ..., F]: what stands behind the nodes is one width
+        shifts: Any
+        if compiling():  # what the edges say is checked when they are there
+            handle, key = checked_graph(self, x, graph).handle, operator_key(self)
+            shifts = tuple(TracedShift(handle, key, k) for k in range(self.shift_count))
+        else:
+            self.check(x, graph)
+            shifts = self.shifts(graph, x.dtype)
+        folded = x.movedim(-2, 0)  # [N, ..., F]: all dimensions after the nodes are one width
         combine = self._product_first if outputs < inputs else self._shift_first
         return combine(folded, weight, shifts).movedim(0, -2)
 
     def explain(self, inputs: int, outputs: int, graph: Graph | None = None) -> str:
-        """Say what is multiplied first, and with a graph whether its shift is sparse, and why."""
+        """Return in words what is multiplied first, and with a graph how its shift is stored."""
         if outputs < inputs:
-            text = f"product first, for {outputs} outputs are fewer than {inputs} inputs"
+            text = f"product first, because {outputs} outputs are fewer than {inputs} inputs"
         else:
-            text = f"shift first, for {inputs} inputs are no more than {outputs} outputs"
+            text = f"shift first, because {inputs} inputs are no more than {outputs} outputs"
         if graph is not None:
             text += f"; {self.shifts(graph, torch.get_default_dtype())[0].explain()}"
         return text
@@ -118,7 +126,7 @@ class Filter:
         return y
 
     def order(self, shifts: tuple[Shift, ...]) -> int:
-        """Give the terms of each shift."""
+        """Return the number of terms of each shift."""
         return (self.terms - self.includes_identity) // len(shifts)
 
 
@@ -128,8 +136,19 @@ class GCN(Filter):
 
     y = Â x Wᵀ,  Â = D̃^-1/2 (A + I) D̃^-1/2
 
-    A loop is added only where the graph has none. D̃ is the in-degree, loops included; a message
-    goes from source to target. Weights must not be negative.
+    A loop is added to nodes without one. D̃ is the in-degree, including loops; a message goes from
+    source to target. Weights must not be negative.
+
+    Shapes
+    ------
+    x : `[..., N, inputs]`; y : `[..., N, outputs]`; weight : `[outputs, inputs]`
+
+    Raises
+    ------
+    InputError
+        For a negative edge weight.
+    ValueError
+        If x does not fit the graph.
 
     Example
     -------
@@ -140,7 +159,8 @@ class GCN(Filter):
     torch.Size([3, 8])
     """
 
-    includes_identity = False  # but by the loops of Â
+    reach = 1
+    includes_identity = False  # only through the loops of Â
 
     @property
     def terms(self) -> int:
@@ -158,15 +178,26 @@ class Chebyshev(Filter):
 
     y = Σ_{j<k} T_j(L~) x W_jᵀ,  L~ = 2 L / λmax − I,  L = I − D^-1/2 A D^-1/2
 
-    A node hears others up to k − 1 edges away. Loops are dropped. The graph must be undirected,
-    its weights not negative.
+    A node aggregates nodes up to k − 1 edges away. Loops are dropped. The graph must be undirected,
+    without negative weights.
 
     Parameters
     ----------
     k : int
         Terms, at least 1.
     lambda_max : float or "exact"
-        λmax; 2 is its upper bound, "exact" computes it (of joined graphs each its own).
+        λmax; 2 is its upper bound, "exact" computes it, for each graph of a disjoint union.
+
+    Shapes
+    ------
+    x : `[..., N, inputs]`; y : `[..., N, outputs]`; weight : `[outputs, k, inputs]`
+
+    Raises
+    ------
+    InputError
+        For a directed graph or a negative edge weight.
+    ValueError
+        For k or lambda_max out of range, or if x does not fit the graph.
 
     Example
     -------
@@ -192,14 +223,19 @@ class Chebyshev(Filter):
         return self.k
 
     def check(self, x: Tensor, graph: Any) -> None:
-        """Refuse what `Filter` refuses, and directed graphs."""
+        """Refuse directed graphs, and what `Filter` refuses."""
         super().check(x, graph)
         if graph.asymmetric_edge is not None:
             s, t = graph.asymmetric_edge
             raise InputError(
-                f"Chebyshev wants an undirected graph, and edge {s} → {t} has no reverse of the "
+                f"Chebyshev needs an undirected graph, and edge {s} → {t} has no reverse of the "
                 "same weight: graph.to_undirected()"
             )
+
+    @property
+    def reach(self) -> int:
+        """Hops from which a node's output comes."""
+        return self.k - 1
 
     def shifts(self, graph: Graph, dtype: torch.dtype) -> tuple[Shift, ...]:
         """L~."""
@@ -208,18 +244,29 @@ class Chebyshev(Filter):
 
 @dataclass(frozen=True)
 class Diffusion(Filter):
-    r"""Walks along the edges and against them, as in DCRNN (Li et al. 2018, equation 2).
+    r"""Random walks along the edges and against them, as in DCRNN (Li et al. 2018, equation 2).
 
     y = x W_0ᵀ + Σ_{j=1..k} T_j(S1) x W_jᵀ + Σ_{j=1..k} T_j(S2) x W_{k+j}ᵀ
 
-    S1 = (D_out^-1 A)ᵀ,  S2 = (D_in^-1 Aᵀ)ᵀ, rows of degree zero being zero. T_1(S) x = S x and
+    S1 = (D_out^-1 A)ᵀ,  S2 = (D_in^-1 Aᵀ)ᵀ, where rows of degree zero are zero. T_1(S) x = S x and
     T_j(S) x = 2 S T_{j−1}(S) x − T_{j−2}(S) x start from x for both, as in the paper; the authors'
-    code starts the second from the first's last term but one. Weights must not be negative.
+    code starts the second walk from the first's second-last term. Weights must not be negative.
 
     Parameters
     ----------
     k : int
         Terms for each direction, at least 1: 2k + 1 in all.
+
+    Shapes
+    ------
+    x : `[..., N, inputs]`; y : `[..., N, outputs]`; weight : `[outputs, 2k + 1, inputs]`
+
+    Raises
+    ------
+    InputError
+        For a negative edge weight.
+    ValueError
+        For k below 1, or if x does not fit the graph.
 
     Example
     -------
@@ -229,6 +276,7 @@ class Diffusion(Filter):
     """
 
     k: int
+    shift_count = 2
 
     def __post_init__(self) -> None:
         if self.k < 1:

@@ -1,4 +1,4 @@
-"""A recurrent layer between an embedding and an output, as one compiled loop that writes text."""
+"""Embedding, recurrent layer and output as one compiled loop that generates text."""
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from plait.sampling import Sampling
 
 
 class CompiledGenerator:
-    """Writes on from a state: symbol, embedding, recurrence, output, draw, next symbol.
+    """Generate symbols from a state: embedding, recurrence, output, draw, next symbol.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class CompiledGenerator:
     output : nn.Linear
     state : tuple of Tensor `[layers, B, H]`
     kind : "float32", "bfloat16" or "int8"
-        What the matrices were rounded to, and so how they are read.
+        The number format that the matrices were rounded to, in which they are read.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class CompiledGenerator:
 
     @staticmethod
     def can_run(recurrent: Recurrent) -> bool:
-        """State whether there is a compiled loop for this layer here."""
+        """Return whether this machine has a compiled loop for the layer."""
         weight = next(recurrent.parameters())
         call = Call(weight.detach()[:0], ())
         return (
@@ -58,8 +58,8 @@ class CompiledGenerator:
             and CompiledLoops().accepts(recurrent.directions[0], call) is None
         )
 
-    def write(self, last: Tensor, uniform: np.ndarray, sampling: Sampling) -> Tensor:
-        """Go on after the symbols `last [B]`, each drawn by a number of `uniform [steps, B]`."""
+    def generate(self, last: Tensor, uniform: np.ndarray, sampling: Sampling) -> Tensor:
+        """Return the symbols after `last [B]`, drawn with `uniform [steps, B]`: `[steps, B]`."""
         top_p = sampling.top_p or 1.0
         draw = Draw(
             float(sampling.beta), min(sampling.top_k or 0, 2**31), top_p if top_p < 1 else 0.0,

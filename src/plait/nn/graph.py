@@ -1,7 +1,7 @@
 """`Graph`: directed, weighted edges between nodes."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 import scipy.sparse
@@ -10,10 +10,19 @@ from scipy.sparse import csgraph
 from torch import Tensor
 
 from plait.errors import InputError
+from plait.kernels.handles import handle
 from plait.kernels.transforms import outside
 from plait.nn import graph_sources
 from plait.nn.cache import Cache
-from plait.nn.edges import by_place, checked_index, checked_range, checked_weight, edge_at, firsts
+from plait.nn.edges import (
+    Whole,
+    by_place,
+    checked_index,
+    checked_range,
+    checked_weight,
+    edge_at,
+    firsts,
+)
 from plait.nn.edges import merged as merged_edges
 
 Made = TypeVar("Made")
@@ -23,9 +32,9 @@ class Graph:
     """Directed, weighted edges between nodes 0 … N − 1. A message goes from source to target.
 
     Edges of the same source and target are merged into one, their weights summed, with a warning.
-    The edges are kept sorted by target, then source. A graph does not change once made, so what
-    operators compute from it, such as a normalised adjacency, is kept with it; copies, pickles and
-    other processes compute their own.
+    The edges are sorted by target, then source. A graph is immutable, so what operators compute
+    from it, such as a normalised adjacency, is cached with it; copies, pickles and other processes
+    compute their own.
 
     Parameters
     ----------
@@ -42,13 +51,17 @@ class Graph:
     edge_weight : Tensor `[E]`
     num_nodes : int
     batch : Tensor `[N]` or None
-        In a joined graph: which graph each node came from.
+        In a disjoint union of graphs: the number of each node's graph.
     num_graphs : int
+
+    Shapes
+    ------
+    edge_index : `[2, E]`; edge_weight : `[E]`; batch : `[N]`; features of the nodes : `[..., N, F]`
 
     Raises
     ------
     InputError
-        For an index out of range, or a weight that is not finite; the edge is named.
+        For an index out of range, or a weight that is not finite; the message names the edge.
 
     Example
     -------
@@ -59,6 +72,15 @@ class Graph:
     >>> path.hops(0, 2)
     2
     """
+
+    __slots__ = ("__dict__", "__weakref__", "handle")
+
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        """Make the handle by which compiled programs find what is kept with the graph."""
+        graph, twin = super().__new__(cls), super().__new__(cls)
+        twin.__dict__ = graph.__dict__  # all but the handle, which must not keep itself alive
+        graph.handle = handle(twin)
+        return graph
 
     def __init__(
         self,
@@ -72,7 +94,20 @@ class Graph:
         self.edge_index, self.edge_weight = merged_edges(index, weight, self.num_nodes)
         self.batch: Tensor | None = None
         self.num_graphs = 1
+        self.whole: Whole | None = None
         self._cache = Cache()
+
+    @classmethod
+    def sampled(cls, index: Tensor, weight: Tensor, num_nodes: int, whole: Whole) -> "Graph":
+        """Return a sample of a graph: edges by target and source, and what is known of the whole.
+
+        The edges are taken as they are; `plait.nn.NeighbourSampler` makes them.
+        """
+        graph = cls.__new__(cls)
+        graph.num_nodes, graph.num_graphs, graph.batch = num_nodes, 1, None
+        graph.edge_index, graph.edge_weight, graph.whole = index, weight, whole
+        graph._cache = Cache()
+        return graph
 
     @classmethod
     def from_edges(
@@ -96,7 +131,7 @@ class Graph:
         Parameters
         ----------
         adjacency : Tensor or array `[N, N]`, or a sparse matrix of scipy or torch
-            Where it is 0, there is no edge.
+            0 means no edge.
 
         Example
         -------
@@ -108,7 +143,7 @@ class Graph:
 
     @classmethod
     def from_networkx(cls, graph: Any, weight: str = "weight") -> "Graph":
-        """Make a graph from one of networkx; its nodes are numbered in their order there.
+        """Make a graph from one of networkx, with the nodes in the same order.
 
         An undirected edge becomes two, one each way. An edge without the attribute `weight`
         weighs 1.
@@ -128,8 +163,8 @@ class Graph:
         ----------
         data : Data or Batch
         weight : int or str
-            A column of `edge_attr`, or the name of an attribute of one number an edge. None:
-            `edge_weight`, or else an `edge_attr` of one column; without either edges weigh 1.
+            A column of `edge_attr`, or the name of an attribute with one number per edge. None:
+            `edge_weight`, or else an `edge_attr` of one column; without either all weights are 1.
 
         Raises
         ------
@@ -143,12 +178,12 @@ class Graph:
 
     @classmethod
     def from_points(cls, xy: Tensor | np.ndarray | Sequence[Sequence[float]], k: int) -> "Graph":
-        """Join each point with its k nearest, the nearer the stronger.
+        """Make the graph of each point's k nearest neighbours; closer ones have larger weights.
 
         w_ij = exp(−d_ij² / σ²), with d the Euclidean distance and the width σ the mean, over all
         points, of the distance to the k-th neighbour (the rule of Defferrard et al. 2016, whose
-        code GCRN builds on). Symmetrised by maximum: an edge stands when either of the two points
-        has the other among its k nearest.
+        code GCRN builds on). Symmetrised by maximum: there is an edge if either point is among
+        the other's k nearest.
 
         Parameters
         ----------
@@ -165,7 +200,7 @@ class Graph:
 
     @classmethod
     def join(cls, graphs: Sequence["Graph"]) -> "Graph":
-        """Put graphs side by side, unconnected, as one; `batch` says whose each node is.
+        """Return the disjoint union of graphs; `batch` is the number of each node's graph.
 
         >>> from plait import Graph
         >>> pair = Graph.join([Graph([[0], [1]]), Graph([[0], [2]])])
@@ -186,12 +221,12 @@ class Graph:
         return joined
 
     def to_pyg(self) -> Any:
-        """Make a `Data` of PyTorch Geometric with `edge_weight`; of joined graphs a `Batch`.
+        """Make a `Data` of PyTorch Geometric with `edge_weight`; for a disjoint union a `Batch`.
 
         Raises
         ------
         InputError
-            Without PyTorch Geometric, or when the nodes of joined graphs are not side by side.
+            Without PyTorch Geometric, or if the nodes of a union are not in the order of graphs.
 
         Example
         -------
@@ -203,7 +238,7 @@ class Graph:
     def to_networkx(self) -> Any:
         """Make a `DiGraph` of networkx: nodes 0 … N − 1, edges with their `weight`.
 
-        In a joined graph each node's attribute `batch` says which graph it came from.
+        In a disjoint union each node's attribute `batch` is the number of its graph.
 
         >>> from plait import Graph
         >>> list(Graph([[0], [1]], [0.5], 3).to_networkx().edges(data=True))
@@ -214,7 +249,7 @@ class Graph:
         )
 
     def to_undirected(self) -> "Graph":
-        """Add the reverse of every edge; of an edge and a reverse already there, the larger weight.
+        """Add the reverse of every edge; if it already exists, both get the larger weight.
 
         >>> from plait import Graph
         >>> Graph([[0, 1], [1, 0]], [2.0, 3.0]).to_undirected().edge_weight.tolist()
@@ -230,12 +265,16 @@ class Graph:
     def to(self, target: torch.device | torch.dtype | str) -> "Graph":
         """Return the graph on another device, or with weights of another type.
 
-        Operators compute in the type of their features, whatever the weights' is.
+        Operators compute in the type of their features, not in that of the weights.
         """
         if isinstance(target, torch.dtype):
-            return self._like(self.edge_index, self.edge_weight.to(target))
+            other = self._like(self.edge_index, self.edge_weight.to(target))
+            other.whole = self.whole
+            return other
         moved = self._like(self.edge_index.to(target), self.edge_weight.to(target))
         moved.batch = None if self.batch is None else self.batch.to(target)
+        if self.whole is not None:
+            moved.whole = self.whole.to(target)
         return moved
 
     def hops(self, source: int, target: int) -> int | None:
@@ -252,7 +291,7 @@ class Graph:
         return int(distance) if np.isfinite(distance) else None
 
     def receptive_field(self, node: int, layers: int) -> Tensor:
-        """Return the nodes within so many hops before `node`, itself included.
+        """Return the nodes from which `node` is at most `layers` hops away, itself included.
 
         >>> from plait import Graph
         >>> Graph([[0, 1, 2], [1, 2, 3]]).receptive_field(3, layers=2).tolist()
@@ -266,10 +305,9 @@ class Graph:
         return torch.from_numpy(np.flatnonzero(np.isfinite(distance)))
 
     def readout(self, x: Tensor, how: Literal["mean", "max", "sum"] = "mean") -> Tensor:
-        """Summarise the nodes of each joined graph: `[..., N, F]` to `[..., graphs, F]`.
+        """Summarise the nodes of each graph of a union: `[..., N, F]` to `[..., graphs, F]`.
 
-        A graph without nodes reads out as zeros. Where several nodes share a maximum, so they do
-        its gradient.
+        A graph without nodes gives zeros. Nodes with the same maximum share its gradient.
 
         >>> import torch
         >>> from plait import Graph
@@ -295,17 +333,49 @@ class Graph:
 
     @property
     def num_edges(self) -> int:
-        """Edges, after merging."""
+        """The number of edges, after merging."""
         return self.edge_index.shape[1]
 
     @property
+    def in_degree(self) -> Tensor:
+        """Sum of the weights of the edges into each node, float64 `[N]`; in a sample, of all."""
+        if self.whole is not None:
+            return self.whole.in_degree
+        return self.cached("in_degree", lambda: self._degree(self.edge_index[1]))
+
+    @property
+    def out_degree(self) -> Tensor:
+        """The same of the edges out of each node."""
+        if self.whole is not None:
+            return self.whole.out_degree
+        return self.cached("out_degree", lambda: self._degree(self.edge_index[0]))
+
+    @property
+    def loops(self) -> Tensor:
+        """The weight of each node's edge to itself, float64 `[N]`; NaN where there is none."""
+
+        def find() -> Tensor:
+            source, target = self.edge_index
+            loop, found = source == target, self.edge_weight.new_full((self.num_nodes,), torch.nan)
+            found = found.double()
+            found[source[loop]] = self.edge_weight[loop].double()
+            return found
+
+        return self.whole.loops if self.whole is not None else self.cached("loops", find)
+
+    @property
     def device(self) -> torch.device:
-        """Where the edges lie."""
+        """The device of the edges."""
         return self.edge_index.device
 
     @property
     def asymmetric_edge(self) -> tuple[int, int] | None:
-        """An edge without a reverse of the same weight (to five digits); None: undirected."""
+        """An edge without a reverse of the same weight (to five digits); None: undirected.
+
+        Of a sample it is one of the whole graph.
+        """
+        if self.whole is not None:
+            return self.whole.asymmetric_edge
         return self.cached("asymmetric_edge", self._find_asymmetric_edge)
 
     @property
@@ -319,15 +389,19 @@ class Graph:
         return self.cached("negative_edge", find)
 
     def cached(self, name: Any, make: Callable[[], Made]) -> Made:
-        """Return what `make()` returned when first asked for under this name, in this process."""
+        """Return the cached result under this name; `make()` computes it the first time."""
         if name not in self._cache:
             self._cache[name] = outside(make)
         return self._cache[name]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a pickle takes over."""
+        return self.__dict__
+
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take over the edges of a pickle; one of version 0.1.0 also holds what must not be."""
+        """Restore a pickle; caches, which version 0.1.0 pickled too, are dropped."""
         fields = {k: v for k, v in state.items() if k not in ("_kept", "one_way", "negative")}
-        self.__dict__.update(fields, _cache=Cache())
+        self.__dict__.update({"whole": None, **fields}, _cache=Cache())
 
     def __repr__(self) -> str:
         graphs = f", num_graphs={self.num_graphs}" if self.batch is not None else ""
@@ -338,6 +412,10 @@ class Graph:
         if self.batch is not None:
             return self.batch
         return torch.zeros(self.num_nodes, dtype=torch.long, device=self.device)
+
+    def _degree(self, nodes: Tensor) -> Tensor:
+        weight = self.edge_weight.double()
+        return weight.new_zeros(self.num_nodes).index_add_(0, nodes, weight)
 
     def _find_asymmetric_edge(self) -> tuple[int, int] | None:
         order = by_place(self.edge_index.flip(0), self.num_nodes)
@@ -352,9 +430,10 @@ class Graph:
 
     def _like(self, index: Tensor, weight: Tensor) -> "Graph":
         """Return a graph of the same nodes with these edges, which are checked and sorted."""
-        other = object.__new__(Graph)
+        other = Graph.__new__(Graph)
         other.num_nodes, other.num_graphs, other.batch = self.num_nodes, self.num_graphs, self.batch
         other.edge_index, other.edge_weight, other._cache = index, weight, Cache()
+        other.whole = None
         return other
 
     def _unweighted(self) -> scipy.sparse.csr_array:
@@ -368,9 +447,9 @@ class Graph:
 
 
 def checked_graph(operator: Any, x: Tensor, graph: Any) -> Graph:
-    """Return the graph, or say why `operator` cannot carry `x [..., N, F]` over it."""
+    """Return the graph; refuse it if `operator` cannot apply it to `x [..., N, F]`."""
     if graph is None:
-        raise ValueError(f"{operator!r} hears neighbours and needs graph=")
+        raise ValueError(f"{operator!r} aggregates neighbours; pass graph=")
     if not isinstance(graph, Graph):
         raise TypeError(f"graph must be a Graph, not {type(graph).__name__}; see Graph.from_…")
     if x.ndim < 2 or x.shape[-2] != graph.num_nodes:

@@ -1,6 +1,6 @@
-"""Where graphs come from and go to: each function returns what `Graph` is made with.
+"""Conversions of graphs: `from_…` functions return the arguments of `Graph`.
 
-That is the edges `[2, E]`, their weights, and the number of nodes; `to_…` are the ways back.
+These are the edges `[2, E]`, their weights and the number of nodes. `to_…` functions convert back.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,18 +15,18 @@ from torch import Tensor
 from plait.errors import InputError
 
 Weights = Tensor | list[float] | None
-Parts = tuple[Tensor | np.ndarray, Weights, int | None]
+GraphArguments = tuple[Tensor | np.ndarray, Weights, int | None]
 
 
 def from_edges(
     edges: Iterable[tuple[int, int]], weights: Iterable[float] | None, num_nodes: int | None
-) -> Parts:
+) -> GraphArguments:
     """Read pairs (source, target)."""
     index = torch.tensor([tuple(edge) for edge in edges], dtype=torch.long).reshape(-1, 2).T
     return index, None if weights is None else list(weights), num_nodes
 
 
-def from_adjacency(adjacency: Any) -> Parts:
+def from_adjacency(adjacency: Any) -> GraphArguments:
     """Read a square matrix, dense or sparse, of scipy, torch or numpy."""
     if scipy.sparse.issparse(adjacency):
         found = adjacency.tocoo()
@@ -47,7 +47,7 @@ def from_adjacency(adjacency: Any) -> Parts:
     return index[:, present], weight[present], shape[0]
 
 
-def from_networkx(graph: Any, weight: str) -> Parts:
+def from_networkx(graph: Any, weight: str) -> GraphArguments:
     """Read a graph of networkx; an undirected edge becomes two."""
     import networkx
 
@@ -71,8 +71,8 @@ def from_networkx(graph: Any, weight: str) -> Parts:
     return from_edges(edges, weights, len(number))
 
 
-def from_pyg(data: Any, weight: int | str | None) -> tuple[Parts, Tensor | None, int]:
-    """Read a `Data` or `Batch` of PyTorch Geometric; also whose each node is, of how many."""
+def from_pyg(data: Any, weight: int | str | None) -> tuple[GraphArguments, Tensor | None, int]:
+    """Read a `Data` or `Batch` of PyTorch Geometric; also each node's graph, and their number."""
     index = getattr(data, "edge_index", None)
     if not isinstance(index, Tensor):
         raise InputError(
@@ -87,7 +87,7 @@ def from_pyg(data: Any, weight: int | str | None) -> tuple[Parts, Tensor | None,
 
 
 def _weights_of(data: Any, weight: int | str | None) -> Tensor | None:
-    """Find one number an edge."""
+    """Return one weight per edge."""
     if isinstance(weight, str):
         found = getattr(data, weight, None)
         if found is None:
@@ -108,13 +108,13 @@ def _one_per_edge(found: Tensor, name: str) -> Tensor:
     if found.numel() != len(found):
         raise InputError(
             f"{name} is {list(found.shape)}, and an edge has one weight; from_pyg(data, weight=0) "
-            "takes the first column of edge_attr, `del data.edge_attr` before it none"
+            "takes the first column of edge_attr; `del data.edge_attr` ignores it"
         )
     return found.flatten()
 
 
 def to_pyg(index: Tensor, weight: Tensor, nodes: int, batch: Tensor | None, graphs: int) -> Any:
-    """Make a `Data`, or of joined graphs a `Batch`, of PyTorch Geometric."""
+    """Make a `Data`, or for a disjoint union a `Batch`, of PyTorch Geometric."""
     try:
         from torch_geometric.data import Batch, Data
     except ImportError:
@@ -123,7 +123,7 @@ def to_pyg(index: Tensor, weight: Tensor, nodes: int, batch: Tensor | None, grap
         return Data(edge_index=index, edge_weight=weight, num_nodes=nodes)
     sizes = torch.bincount(batch, minlength=graphs)
     if not torch.equal(batch, torch.arange(graphs, device=batch.device).repeat_interleave(sizes)):
-        raise InputError("to_pyg wants the nodes of each joined graph side by side, in order")
+        raise InputError("to_pyg needs the nodes of a disjoint union in the order of their graphs")
     ends = sizes.cumsum(0)
     whose, members = batch[index[0]], []
     for k, (end, size) in enumerate(zip(ends.tolist(), sizes.tolist(), strict=True)):
@@ -145,8 +145,8 @@ def to_networkx(index: Tensor, weight: Tensor, nodes: int, batch: Tensor | None)
     return made
 
 
-def from_points(xy: Tensor | np.ndarray | Sequence[Sequence[float]], k: int) -> Parts:
-    """Join each point with its k nearest, one way."""
+def from_points(xy: Tensor | np.ndarray | Sequence[Sequence[float]], k: int) -> GraphArguments:
+    """Make edges from each point's k nearest neighbours to it."""
     points = np.asarray(xy, dtype=np.float64)
     if points.ndim != 2:
         raise InputError(f"points must be [N, dimensions]; got shape {list(points.shape)}")

@@ -1,4 +1,4 @@
-"""Sequences of several lengths in one batch: masks, and reading from each one's end."""
+"""Sequences of different lengths in one batch: masks, and reversal within each length."""
 
 import torch
 from torch import Tensor
@@ -15,12 +15,12 @@ def keep_mask(lengths: Tensor, x: Tensor) -> Tensor:
 
 
 def run_reversed(kernel: Kernel, layer: Layer, call: Call) -> tuple[Tensor, State, State]:
-    """Run a layer in reverse, from each sequence's end; outputs stand in forward time order."""
+    """Run a layer in reverse, from each sequence's end; outputs are in forward time order."""
     lengths, keep, graph = call.lengths, call.keep, call.graph
     if not isinstance(graph, list | tuple):
         h, final, states = kernel.run(layer, call._replace(x=_reverse(call.x, lengths)))
         return _reverse(h, lengths), final, tuple(_reverse(s, lengths) for s in states)
-    # graphs belong to times, so time itself is reversed, and each sequence waits for its end
+    # graphs belong to steps, so all of time is reversed; masks skip each sequence's padding
     back = call._replace(
         x=call.x.flip(0), graph=graph[::-1], keep=None if keep is None else keep.flip(0)
     )
@@ -32,7 +32,7 @@ def run_reversed(kernel: Kernel, layer: Layer, call: Call) -> tuple[Tensor, Stat
 
 
 def _reverse(x: Tensor, lengths: Tensor | None) -> Tensor:
-    """Reverse in time, each sequence within its own length; the padding stays."""
+    """Reverse in time, each sequence within its own length; padding stays in place."""
     if lengths is None:
         return x.flip(0)
     steps = torch.arange(x.shape[0], device=x.device)[:, None]  # [T, 1]

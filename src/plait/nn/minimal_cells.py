@@ -15,6 +15,10 @@ class MinimalGatedUnit(Cell):
 
     f = σ(W_f x + b_f + U_f h),  n = tanh(W_n x + b_n + U_n (f ⊙ h)),  h' = (1 − f) ⊙ h + f ⊙ n
 
+    Shapes
+    ------
+    x_gates : `[B, (N,) 2·H]`; states : `[B, (N,) H]` each
+
     Example
     -------
     >>> from plait import MinimalGatedUnit, Recurrent
@@ -27,7 +31,7 @@ class MinimalGatedUnit(Cell):
     def step(
         self, x_gates: Tensor, recurrent: RecurrentSide, state: State, vectors: Mapping[str, Tensor]
     ) -> State:
-        """Go one step by the equations above."""
+        """Return the state after one step, by the equations above."""
         (h,) = state
         x_f, x_n = x_gates.chunk(2, -1)
         f = torch.sigmoid(x_f + recurrent(h, "f"))
@@ -37,16 +41,20 @@ class MinimalGatedUnit(Cell):
 
 @dataclass(frozen=True)
 class MinGRU(Cell):
-    r"""The minGRU (Feng et al. 2024, section 3.1 and appendix B): its gates read the input alone.
+    r"""The minGRU (Feng et al. 2024, section 3.1 and appendix B): its gates read only the input.
 
     z = σ(W_z x + b_z),  n = g(W_n x + b_n),  h' = (1 − z) ⊙ h + z ⊙ n
 
     g(v) = v + ½ where v ≥ 0, else σ(v), which is positive, as the paper's log-space form wants.
 
-    Numerics: the paper computes h by a parallel scan of logarithms, log h' = log(e^a + e^b), since
-    products of many (1 − z) would underflow. Step by step, as here, nothing is multiplied up: h' is
-    a mean of h and n, so the plain form above is exact to rounding, in float32 and bfloat16. States
-    that start negative, which the log-space form cannot have, are no matter either.
+    Numerics: the paper computes h by a parallel scan of logarithms, log h' = log(e^a + e^b), as
+    products of many (1 − z) would underflow. Here the steps run one by one: h' is a mean of h and
+    n, so the plain form above is exact up to rounding, in float32 and bfloat16, also for negative
+    initial states, which the log-space form excludes.
+
+    Shapes
+    ------
+    x_gates : `[B, (N,) 2·H]`; states : `[B, (N,) H]` each
 
     Example
     -------
@@ -61,7 +69,7 @@ class MinGRU(Cell):
     def step(
         self, x_gates: Tensor, recurrent: RecurrentSide, state: State, vectors: Mapping[str, Tensor]
     ) -> State:
-        """Go one step by the equations above."""
+        """Return the state after one step, by the equations above."""
         (h,) = state
         z, n = x_gates.chunk(2, -1)
         z = torch.sigmoid(z)
@@ -70,13 +78,17 @@ class MinGRU(Cell):
 
 @dataclass(frozen=True)
 class MinLSTM(Cell):
-    r"""The minLSTM (Feng et al. 2024, section 3.2): gates of the input alone, which sum to 1.
+    r"""The minLSTM (Feng et al. 2024, section 3.2): gates that read only the input and sum to 1.
 
     f = σ(W_f x + b_f),  i = σ(W_i x + b_i),  n = g(W_n x + b_n) with g as in `MinGRU`
 
     h' = f / (f + i) ⊙ h + i / (f + i) ⊙ n
 
-    Numerics: as with `MinGRU`; f + i underflows only where both pre-activations are below −87.
+    Numerics: as for `MinGRU`; f + i underflows only if both pre-activations are below −87.
+
+    Shapes
+    ------
+    x_gates : `[B, (N,) 3·H]`; states : `[B, (N,) H]` each
 
     Example
     -------
@@ -91,7 +103,7 @@ class MinLSTM(Cell):
     def step(
         self, x_gates: Tensor, recurrent: RecurrentSide, state: State, vectors: Mapping[str, Tensor]
     ) -> State:
-        """Go one step by the equations above."""
+        """Return the state after one step, by the equations above."""
         (h,) = state
         f, i, n = x_gates.chunk(3, -1)
         f, i = torch.sigmoid(f), torch.sigmoid(i)
@@ -101,9 +113,13 @@ class MinLSTM(Cell):
 
 @dataclass(frozen=True)
 class IndRNN(Cell):
-    r"""The independently recurrent network (Li et al. 2018): every channel sees itself alone.
+    r"""The independently recurrent network (Li et al. 2018): every channel is its own recurrence.
 
     h' = max(0, W x + b + u ⊙ h)
+
+    Shapes
+    ------
+    x_gates : `[B, (N,) H]`; states : `[B, (N,) H]` each
 
     Example
     -------
@@ -118,13 +134,13 @@ class IndRNN(Cell):
 
     @property
     def initial_vectors(self) -> Mapping[str, float]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """U starts near 1: much of the state is kept."""
+        """0.9 for u, so that most of the state is kept."""
         return {"u": 0.9}
 
     def step(
         self, x_gates: Tensor, recurrent: RecurrentSide, state: State, vectors: Mapping[str, Tensor]
     ) -> State:
-        """Go one step by the equation above."""
+        """Return the state after one step, by the equation above."""
         (h,) = state
         return (torch.relu(x_gates + vectors["u"] * h),)
 

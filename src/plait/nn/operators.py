@@ -1,23 +1,25 @@
-"""Operators: how a unit aggregates the others.
+"""Operators: how a node aggregates its neighbours.
 
-An operator declares the weights that carry `inputs` features to `outputs` features, and applies
-them. It owns no weights: `GraphConv` does, and `Recurrent` does, once for its input side and once
-for its recurrent side, with the weights of all gates stacked.
+An operator declares the weights that map `inputs` features to `outputs` features, and applies
+them. It owns no weights; `GraphConv` and `Recurrent` do, the latter once for the input side and
+once for the recurrent side, with the weights of all gates stacked.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from plait.kernels.handles import key
+
 Layer = TypeVar("Layer", bound="OperatorLayer")
 
 
 class Basis(NamedTuple):
-    """What a linear operator sums over: y = Σ_m W_m B_m x.
+    """The terms B_m of a linear operator y = Σ_m W_m B_m x.
 
     The terms B_m are x itself (with `identity`), then for every shift S the Chebyshev polynomials
     T_1(S) … T_order(S), with T_k = 2 S T_{k−1} − T_{k−2} and T_0 = 1. Its one weight is called
@@ -30,30 +32,42 @@ class Basis(NamedTuple):
 
 
 class Operator(Protocol):
-    """What every operator answers; write a class with these two methods to make your own.
+    """The interface of operators; a class with these two methods is an operator.
 
-    `weight_shapes` is asked for one gate. A recurrent layer stacks its gates along the first axis
-    of every weight, and `apply` gets the weights of one gate or several, stacked so, and answers
-    with their outputs side by side. Where every weight begins with `outputs`, as a matrix does,
-    there is nothing to heed.
+    `weight_shapes` returns the shapes for one gate. A recurrent layer stacks its gates along the
+    first axis of every weight, and `apply` gets the stacked weights of one or more gates and
+    returns their outputs concatenated. If the first axis of every weight is `outputs`, as for a
+    matrix, no special care is needed.
 
-    An operator may say more, by these names:
+    Optional members:
 
-    - `check(x, graph)` refuses, before anything is computed, what does not fit; an operator that
-      has it hears neighbours, so a recurrent layer wants nodes, `x [T, B, N, F]`;
-    - `score_weights`, names of weights that compare nodes and carry no features; a recurrent
-      layer draws them by Glorot, not by its own scheme;
+    - `check(x, graph)` refuses unsuitable arguments before anything is computed; an operator with
+      it aggregates neighbours, so a recurrent layer requires nodes, `x [T, B, N, F]`;
+    - `score_weights`, the names of weights that only compare nodes; a recurrent layer initialises
+      them by Glorot's rule, not by its own scheme;
     - `basis(graph, dtype)`, its `Basis`, if it is linear: then compiled loops run it in recurrent
-      layers (a subclass that overrides `apply` and not `basis` runs by its `apply`);
-    - `without_dropout`, the operator as it acts in evaluation, if it drops anything in training;
+      layers (a subclass that overrides `apply` but not `basis` runs through its `apply`);
+    - `reach`, the hops from which a node's output comes, if samples of neighbours suffice for it;
+    - `without_dropout`, the operator in evaluation, if it uses dropout in training;
     - `explain(inputs, outputs, graph)`, one line for `layer.explain()`; graph may be None.
 
-    An operator may be an `nn.Module`, with parameters of its own. Its `apply` is then an operator's
-    and not `nn.Module.apply`; `layer.apply(init)` reaches it all the same (see `OperatorLayer`).
+    An operator may be an `nn.Module` with its own parameters. Its `apply` is then the operator's,
+    not `nn.Module.apply`; `layer.apply(init)` still reaches it (see `OperatorLayer`).
+
+    Shapes
+    ------
+    x : `[..., (N,) inputs]`; answer : `[..., (N,) outputs]`, for several gates concatenated
+
+    Raises
+    ------
+    TypeError
+        From a layer, for anything that is not an operator.
+    ValueError, InputError
+        From `check`, for features or a graph that do not fit.
 
     Example
     -------
-    An operator on a ring, where each node hears itself and the node before it:
+    An operator on a ring, where each node aggregates itself and the node before it:
 
     >>> import torch
     >>> from plait import GRU, Recurrent
@@ -70,20 +84,24 @@ class Operator(Protocol):
     """
 
     def weight_shapes(self, inputs: int, outputs: int) -> Mapping[str, tuple[int, ...]]:
-        """Name the weights and give their shapes, for one gate."""
+        """Return the shapes of the weights of one gate, by name."""
         ...
 
     def apply(self, x: Tensor, weights: Mapping[str, Tensor], graph: Any) -> Tensor:
-        """Carry `x [..., (N,) inputs]` to `[..., (N,) outputs]` with these weights."""
+        """Return `[..., (N,) outputs]` for `x [..., (N,) inputs]` and these weights."""
         ...
 
 
 @dataclass(frozen=True)
 class Dense:
-    """Every unit hears itself alone: y = W x, with one matrix for every time and node.
+    """No neighbours: y = W x, with the same matrix at every step and node.
 
-    With `Dense`, `Recurrent` is the recurrent network of `torch.nn`; nodes, where there are any,
-    are so many independent sequences, and a graph is ignored.
+    With `Dense`, `Recurrent` is the recurrent network of `torch.nn`; nodes, if any, are independent
+    sequences, and a graph is ignored.
+
+    Shapes
+    ------
+    x : `[..., inputs]`; y : `[..., outputs]`; weight : `[outputs, inputs]`
 
     Example
     -------
@@ -92,8 +110,10 @@ class Dense:
     {'weight': (8, 3)}
     """
 
+    reach = 0
+
     def weight_shapes(self, inputs: int, outputs: int) -> Mapping[str, tuple[int, ...]]:
-        """One matrix."""
+        """Return the shape of one matrix."""
         return {"weight": (outputs, inputs)}
 
     def apply(self, x: Tensor, weights: Mapping[str, Tensor], graph: Any) -> Tensor:
@@ -106,11 +126,11 @@ class Dense:
 
 
 class OperatorLayer(nn.Module):
-    """A module that holds an operator: `apply(fn)` works though the operator's `apply` is another.
+    """A module that contains an operator, whose `apply` differs from `nn.Module.apply`.
 
-    `nn.Module.apply` asks each child to apply `fn` to its own, by a name that an operator uses for
-    something else. The layers of Plait derive from this class, and so should a module that keeps an
-    operator which is a module.
+    `nn.Module.apply(fn)` calls `apply(fn)` of every child, a name that an operator uses for
+    something else. Plait's layers derive from this class, and so should your own module if it
+    contains an operator that is a module.
 
     Example
     -------
@@ -131,14 +151,14 @@ class OperatorLayer(nn.Module):
     """
 
     def apply(self: Layer, fn: Callable[[nn.Module], None]) -> Layer:
-        """Call `fn` with every module within, then with this one, as `nn.Module.apply` does."""
+        """Call `fn` on every submodule, then on this one, as `nn.Module.apply` does."""
         _apply_within(self, fn)
         return self
 
     def run_weight_hooks(self) -> None:
         """Run the hooks that compute weights before a call, such as `nn.utils.weight_norm`'s.
 
-        They stand at the modules that hold weights, which nobody calls.
+        They are registered on the modules that hold weights, which are never called.
         """
         for module in self.weight_modules():
             for hook in module._forward_pre_hooks.values():
@@ -159,19 +179,33 @@ def _apply_within(module: nn.Module, fn: Callable[[nn.Module], None]) -> None:
 
 
 def checked_operator(operator: Any) -> Operator:
-    """Refuse what is no operator, such as its class."""
+    """Return an operator; refuse anything else, such as its class."""
     if isinstance(operator, type) or not hasattr(operator, "weight_shapes"):
         raise TypeError(f"operator must be an operator such as Dense(), not {operator!r}")
     return operator
 
 
 def for_mode(operator: Operator, training: bool) -> Operator:
-    """Return the operator as it acts in training or in evaluation."""
+    """Return the operator for training or for evaluation."""
     return operator if training else getattr(operator, "without_dropout", operator)
 
 
+@torch._dynamo.assume_constant_result
+def operator_key(operator: Operator) -> str:
+    """Return how compiled programs name an operator."""
+    return key(by_value(operator), operator)
+
+
+def by_value(operator: Operator) -> tuple[str, Operator] | None:
+    """Return what decides all that an operator computes, or None where only itself does."""
+    kind = type(operator)
+    if not is_dataclass(operator) or kind.__hash__ in (None, object.__hash__):
+        return None
+    return f"{kind.__module__}.{kind.__qualname__}", operator
+
+
 def basis_of(operator: Operator) -> Callable[[Any, torch.dtype], Basis] | None:
-    """Return an operator's `basis`, unless a subclass changes `apply` and says nothing of it."""
+    """Return an operator's `basis`; None without one, or if a subclass overrides `apply` alone."""
     basis = getattr(operator, "basis", None)
     if basis is None:
         return None

@@ -7,12 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.rnn import PackedSequence
 
+from plait.kernels import library
 from plait.kernels.kernel import Call, Choice, Kernel, choose
 from plait.kernels.preference import KERNELS
+from plait.kernels.transforms import compiling
 from plait.nn.arguments import checked_input, checked_lengths, checked_state
 from plait.nn.cell import Cell, State
 from plait.nn.explanation import explain, kernel_of
+from plait.nn.forms import aggregates, run_alone, run_packed
 from plait.nn.graph import Graph
 from plait.nn.layer import Init, Layer
 from plait.nn.lengths import keep_mask, run_reversed
@@ -20,14 +24,14 @@ from plait.nn.operators import Dense, Operator, OperatorLayer, checked_operator
 from plait.nn.torch_layers import copy_weights, module_for, options_of, quietly
 
 INPUT_GAIN, STATE_GAIN = 2.0, 4.0
-"""Standard deviation of what reaches the gates at first, for inputs of unit variance."""
+"""Initial standard deviation of pre-activations, for inputs of unit variance and for states."""
 
 
 class Recurrent(OperatorLayer):
     r"""A recurrent layer, or a stack of them: a cell × an operator, run over time.
 
-    In the layer above the input x, with the gates and the algebra of `cell` (see `RNN`, `LSTM`,
-    `GRU`) and `*` the operator (`Dense`: the matrix product of `torch.nn`):
+    With the equations of `cell` (see `RNN`, `LSTM`, `GRU`) and `*` the operator (`Dense`: the
+    matrix product of `torch.nn`), a layer computes
 
     state_t = step(W * x_t + b, U * h_{t−1}, state_{t−1}),  y_t = h_t
 
@@ -36,22 +40,22 @@ class Recurrent(OperatorLayer):
     Parameters
     ----------
     cell : Cell
-        Which gates, which states; `RNN()`, `LSTM()`, `GRU()`, or your own.
+        The gates and states: `RNN()`, `LSTM()`, `GRU()`, or your own.
     input_size : int
-        Features F of the input. 0 is allowed: a decoder that hears only itself.
+        Features F of the input. 0 is allowed, for a decoder without input.
     hidden_size : int
         Channels H of every state.
     operator : Operator
-        How a node hears its neighbours, on the input side and on the recurrent side.
+        How a node aggregates its neighbours, on the input side and on the recurrent side.
     layers : int
         Layer k + 1 reads the outputs of layer k.
     bidirectional : bool
-        A second set of weights reads the sequence from its end; the outputs are joined.
+        A second set of weights reads the sequence in reverse; the outputs are concatenated.
     dropout : float
         Share of the outputs of every layer but the last set to zero in training.
     recurrent_dropout : float
-        Share of the heard state's channels set to zero in training, the same ones at every step
-        of a sequence (variational dropout; Gal & Ghahramani 2016).
+        Share of the channels of the recurrent side's input set to zero in training, the same ones
+        at every step of a sequence (variational dropout; Gal & Ghahramani 2016).
     batch_first : bool
         `x` and `y` have the batch before the time.
     init : "orthogonal", "torch" or "kaiming"
@@ -68,7 +72,11 @@ class Recurrent(OperatorLayer):
     Raises
     ------
     ValueError
-        For sizes and shapes that do not fit; both shapes are named.
+        For sizes and shapes that do not fit; the message names the shape given and required.
+    TypeError
+        If `cell` is not a cell or `operator` not an operator, and for packed sequences.
+    InputError
+        For edges that the operator cannot use, such as negative weights.
 
     Example
     -------
@@ -83,7 +91,7 @@ class Recurrent(OperatorLayer):
     """
 
     kernels: Sequence[Kernel] = KERNELS
-    """In order of preference; `layer.kernels = [Reference()]` runs the oracle."""
+    """In order of preference; `layer.kernels = [Reference()]` selects the reference."""
 
     def __init__(
         self,
@@ -138,14 +146,14 @@ class Recurrent(OperatorLayer):
         return 2 if self.bidirectional else 1
 
     def reset_parameters(self, init: Init | None = None) -> None:
-        """Draw the weights anew from torch's generator.
+        """Initialise the weights with torch's random generator.
 
         - "orthogonal": recurrent matrices orthogonal, gate by gate (Saxe et al. 2014), so that
           states neither fade nor grow at the start; input matrices uniform with variance
           2² / fan-in, so that inputs of unit variance reach the gates with standard deviation 2,
           and 4² / fan-in in the layers above the first, whose inputs are states, which are
-          smaller (chosen by measurement, `benchmarks/text.py`); biases 0 but for those that the
-          cell says (the LSTM's forget gate: 1); peepholes 0.
+          smaller (chosen by measurement, `benchmarks/text.py`); biases 0, except where the
+          cell declares another value (the LSTM's forget gate: 1); peepholes 0.
         - "torch": everything uniform within ±1/√H, as `torch.nn.LSTM` does.
         - "kaiming": matrices normal with variance 2 / fan-in (He et al. 2015); biases as in
           "orthogonal".
@@ -153,7 +161,7 @@ class Recurrent(OperatorLayer):
         Parameters
         ----------
         init : "orthogonal", "torch" or "kaiming"
-            None: what the layer was made with.
+            None: the constructor's.
         """
         init = self.init if init is None else init
         if init not in ("orthogonal", "torch", "kaiming"):
@@ -164,26 +172,29 @@ class Recurrent(OperatorLayer):
 
     def forward(
         self,
-        x: Tensor,
+        x: Any,
         state: Tensor | State | None = None,
         *,
         graph: Any = None,
         lengths: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor | State]:
+    ) -> tuple[Any, Tensor | State]:
         """Run over a batch of sequences.
+
+        As `torch.nn.LSTM` does, with `Dense` it also takes one sequence `[T, F]` without a batch,
+        from states `[layers·D, H]`, and a `PackedSequence`, and returns the same.
 
         Parameters
         ----------
         x : Tensor `[T, B, (N,) F]` (`[B, T, (N,) F]` with `batch_first`)
         state : Tensor or tuple of Tensor `[layers·D, B, (N,) H]`
             Where each layer starts; None: zeros.
-        graph : Graph, or a list of T of them, one a step
-            For operators that hear neighbours. The graphs of a list have the same nodes; the step
-            from h_{t−1} to h_t hears x_t and h_{t−1} over the t-th.
+        graph : Graph, or a list of T of them, one per step
+            For operators that aggregate neighbours. The graphs of a list have the same nodes; the
+            step from h_{t−1} to h_t uses the t-th for x_t and h_{t−1}.
         lengths : integer Tensor `[B]`
-            Steps of each sequence, 0 to T. Past its end a sequence's state stays as it is, its
-            outputs are zero, and what the padding holds does not matter. The reversed direction
-            starts at each sequence's own end.
+            Steps of each sequence, 0 to T. After its end a sequence's state does not change, its
+            outputs are zero, and the padding is ignored. The reversed direction starts at each
+            sequence's own end.
 
         Returns
         -------
@@ -192,6 +203,10 @@ class Recurrent(OperatorLayer):
         state : as the argument
             After each sequence's last step.
         """
+        if isinstance(x, PackedSequence):
+            return run_packed(self, x, state, lengths)  # pyright: ignore[reportCallIssue]
+        if isinstance(x, Tensor) and x.ndim == 2 and not aggregates(self.operator):
+            return run_alone(self, x, state, lengths)
         y, final, _ = self._run(x, state, graph, lengths, unroll=False)
         return y, final
 
@@ -205,9 +220,8 @@ class Recurrent(OperatorLayer):
     ) -> Tensor | State:
         """Return the states after every step, `[T, layers·D, B, (N,) H]` (T first in any case).
 
-        Arguments are those of `forward`. Reversed directions stand at the time they read: entry
-        t is the state after reading x_{T−1} … x_t. Past a sequence's end stands the state that it
-        ended with.
+        Arguments are those of `forward`. Reversed directions are in forward time order: entry t is
+        the state after reading x_{T−1} … x_t. After a sequence's end its last state is repeated.
 
         Example
         -------
@@ -220,7 +234,9 @@ class Recurrent(OperatorLayer):
         return self._run(x, state, graph, lengths, unroll=True)[2]
 
     def explain(self, graph: Graph | None = None, *, source: bool = False) -> str:
-        """Return in plain words which kernel each layer uses here, and why no faster one.
+        """Return in words which kernel each layer uses here, and why no faster one.
+
+        Where `torch.compile` takes another one, it says which.
 
         For operators that aggregate neighbours it says how each side is computed; with a graph, how
         on that graph. With `source` the code that was written from the cell's equations follows.
@@ -248,8 +264,8 @@ class Recurrent(OperatorLayer):
     def from_torch(cls, module: nn.RNNBase) -> "Recurrent":
         """Make the layer that computes what this `nn.RNN`, `nn.LSTM` or `nn.GRU` does.
 
-        The weights are copied. torch's two biases a gate become one, their sum; a module made
-        with `bias=False` gets biases of zero.
+        The weights are copied. torch's two biases per gate become their sum; a module with
+        `bias=False` gets biases of zero.
 
         Raises
         ------
@@ -277,8 +293,8 @@ class Recurrent(OperatorLayer):
         Raises
         ------
         ValueError
-            When torch has none: an operator other than `Dense`, peepholes, reset before, an own
-            cell, recurrent dropout, inputs of size 0.
+            If torch has none: for an operator other than `Dense`, peepholes, `GRU("before")`, your
+            own cell, recurrent dropout, or inputs of size 0.
 
         Example
         -------
@@ -289,7 +305,7 @@ class Recurrent(OperatorLayer):
         return module_for(self)
 
     def extra_repr(self) -> str:
-        """Return what the layer was made with."""
+        """Return the arguments of the constructor."""
         text = f"{self.cell!r}, {self.input_size}, {self.hidden_size}, operator={self.operator!r}"
         for name in ("layers", "bidirectional", "dropout", "recurrent_dropout", "batch_first"):
             value = getattr(self, name)
@@ -310,7 +326,7 @@ class Recurrent(OperatorLayer):
         self, x: Tensor, state: Tensor | State | None, graph: Any, lengths: Tensor | None,
         *, unroll: bool,
     ) -> tuple[Tensor, Tensor | State, Tensor | State]:  # fmt: skip
-        """Outputs, final states, and with `unroll` the states of every step (else empty)."""
+        """Return outputs, final states, and with `unroll` the states of every step (else empty)."""
         self.run_weight_hooks()
         x = checked_input(
             x, self, self.operator, self.input_size, graph, batch_first=self.batch_first
@@ -323,18 +339,20 @@ class Recurrent(OperatorLayer):
             lengths = checked_lengths(lengths, x)
             keep = keep_mask(lengths, x)  # [T, B, 1, (1)]
             x = x.masked_fill(~keep, 0)
-        first = self.choice(0, x, graph=graph, lengths=lengths, unroll=unroll).kernel
+        first = self._kernel(0, x, graph, lengths, unroll)
         stack: Any = getattr(first, "run_stack", None)
-        if stack is not None and lengths is None:
-            dropout = self.dropout if self.training else 0.0
-            y, final = stack(list(self.directions), x, starts, depth=self.layers, dropout=dropout)
+        if stack is not None and (lengths is None or getattr(first, "stacks_lengths", False)):
+            y, final = stack(
+                list(self.directions), x, starts, depth=self.layers,
+                dropout=self.dropout if self.training else 0.0, lengths=lengths, keep=keep,
+            )  # fmt: skip
             return self._in_order(y), self._external(final), ()
         finals: list[State] = []
         unrolled: list[State] = []
         for layer in range(self.layers):
             kernel = first
             if layer:
-                kernel = self.choice(layer, x, graph=graph, lengths=lengths, unroll=unroll).kernel
+                kernel = self._kernel(layer, x, graph, lengths, unroll)
             outputs = []
             for direction in range(self.num_directions):
                 index = layer * self.num_directions + direction
@@ -354,6 +372,23 @@ class Recurrent(OperatorLayer):
         every = tuple(torch.stack(s, 1) for s in zip(*unrolled, strict=True))
         return self._in_order(x), self._external(final), self._external(every)
 
+    def _kernel(
+        self, layer: int, x: Tensor, graph: Any, lengths: Tensor | None, unroll: bool
+    ) -> Any:
+        """Choose the kernel of a layer; under a compiler one that it takes as it is."""
+        if not compiling():
+            return self.choice(layer, x, graph=graph, lengths=lengths, unroll=unroll).kernel
+        one: Layer = self.directions[layer * self.num_directions]  # pyright: ignore[reportAssignmentType]
+        dropped = False
+        if self.training and self.recurrent_dropout > 0:  # a branch: the number may be symbolic
+            dropped = True
+        name = library.chosen(
+            one.key, tuple(kernel.name for kernel in self.kernels), x.dtype, x.device.type,
+            isinstance(graph, list | tuple), lengths is not None,
+            dropped, unroll,
+        )  # fmt: skip
+        return library.Traced(name)
+
     def weight_modules(self) -> list[nn.Module]:
         """Return the modules that hold weights and are not called."""
         return [m for one in self.directions for m in one.weight_modules()]  # pyright: ignore[reportCallIssue]
@@ -365,7 +400,7 @@ class Recurrent(OperatorLayer):
         return state[0] if len(self.cell.states) == 1 and state else state
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
-        """Read weights that were saved by version 0.1.0 too, which called directions strands."""
+        """Load weights; version 0.1.0 called directions strands."""
         for name in [n for n in state_dict if n.startswith(f"{prefix}strands.")]:
             ours = f"{prefix}directions.{name.removeprefix(f'{prefix}strands.')}"
             state_dict[ours] = state_dict.pop(name)

@@ -1,30 +1,106 @@
-"""Cells and operators by the names that a command line or a configuration uses."""
+"""Cells and operators by the names that a command line or a configuration uses.
+
+To name a new one, add a line to `CELLS` or `OPERATORS`. This file imports no torch, so that the
+help of a command can list the names at once.
+"""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from plait.errors import InputError
-from plait.nn.cell import Cell
-from plait.nn.cells import GRU, LSTM, RNN, CoupledLSTM, LayerNormLSTM
-from plait.nn.minimal_cells import IndRNN, MinGRU, MinimalGatedUnit, MinLSTM
 
-CELLS: dict[str, Callable[[], Cell]] = {
-    "rnn": RNN,
-    "rnn-relu": lambda: RNN(nonlinearity="relu"),
-    "lstm": LSTM,
-    "lstm-peephole": lambda: LSTM(peephole=True),
-    "lstm-layer-norm": LayerNormLSTM,
-    "lstm-coupled": CoupledLSTM,
-    "gru": GRU,
-    "gru-before": lambda: GRU(reset="before"),
-    "minimal-gated": MinimalGatedUnit,
-    "min-gru": MinGRU,
-    "min-lstm": MinLSTM,
-    "ind-rnn": IndRNN,
+if TYPE_CHECKING:
+    from plait.nn.cell import Cell
+    from plait.nn.operators import Operator
+
+
+def load(place: str) -> Any:
+    """Import `package.module:name` and return what it names.
+
+    >>> from plait.nn.registry import load
+    >>> load("plait.nn.cells:GRU")()
+    GRU(reset='after')
+    """
+    module, name = place.split(":")
+    return getattr(import_module(module), name)
+
+
+CELLS: dict[str, "Callable[[], Cell]"] = {
+    "rnn": lambda: load("plait.nn.cells:RNN")(),
+    "rnn-relu": lambda: load("plait.nn.cells:RNN")(nonlinearity="relu"),
+    "lstm": lambda: load("plait.nn.cells:LSTM")(),
+    "lstm-peephole": lambda: load("plait.nn.cells:LSTM")(peephole=True),
+    "lstm-layer-norm": lambda: load("plait.nn.cells:LayerNormLSTM")(),
+    "lstm-coupled": lambda: load("plait.nn.cells:CoupledLSTM")(),
+    "gru": lambda: load("plait.nn.cells:GRU")(),
+    "gru-before": lambda: load("plait.nn.cells:GRU")(reset="before"),
+    "minimal-gated": lambda: load("plait.nn.minimal_cells:MinimalGatedUnit")(),
+    "min-gru": lambda: load("plait.nn.minimal_cells:MinGRU")(),
+    "min-lstm": lambda: load("plait.nn.minimal_cells:MinLSTM")(),
+    "ind-rnn": lambda: load("plait.nn.minimal_cells:IndRNN")(),
 }
 """The cells that a command line or a configuration can name."""
 
 
-def cell_named(name: str, cells: Mapping[str, Callable[[], Cell]] = CELLS) -> Cell:
+@dataclass(frozen=True)
+class GraphOptions:
+    """An operator by name, and the options that operators take; each uses those it knows.
+
+    Attributes
+    ----------
+    operator : str
+        A name in `OPERATORS`.
+    order : int
+        Terms of a Chebyshev filter, or of diffusion in each direction.
+    heads : int
+        Heads of attention.
+    dropout : float
+        Share of attention's coefficients that is dropped in training.
+
+    Example
+    -------
+    >>> from plait.nn.registry import GraphOptions
+    >>> GraphOptions("chebyshev", order=3).make()
+    Chebyshev(k=3, lambda_max=2)
+    """
+
+    operator: str
+    order: int = 2
+    heads: int = 1
+    dropout: float = 0.0
+
+    def make(self) -> "Operator":
+        """Make the operator.
+
+        Raises `InputError` for a name that is not there.
+        """
+        if self.operator not in OPERATORS:
+            names = ", ".join(OPERATORS)
+            raise InputError(f"no operator named {self.operator!r}; there are {names}")
+        return OPERATORS[self.operator](self)
+
+    def require_width(self, hidden_size: int) -> None:
+        """Refuse, with `InputError`, a width that heads of attention cannot share."""
+        if self.operator == "attention" and hidden_size % self.heads:
+            raise InputError(
+                f"--heads {self.heads} must divide --hidden-size {hidden_size}: each head gives a "
+                "part of it"
+            )
+
+
+OPERATORS: dict[str, "Callable[[GraphOptions], Operator]"] = {
+    "gcn": lambda given: load("plait.nn.filters:GCN")(),
+    "attention": lambda g: load("plait.nn.attention:Attention")(g.heads, dropout=g.dropout),
+    "chebyshev": lambda given: load("plait.nn.filters:Chebyshev")(given.order),
+    "diffusion": lambda given: load("plait.nn.filters:Diffusion")(given.order),
+    "dense": lambda given: load("plait.nn.operators:Dense")(),
+}
+"""The operators that a command line or a configuration can name."""
+
+
+def cell_named(name: str, cells: "Mapping[str, Callable[[], Cell]]" = CELLS) -> "Cell":
     """Make a cell from its name on the command line, among `cells`.
 
     Raises `InputError` for a name that is not there.
@@ -36,3 +112,14 @@ def cell_named(name: str, cells: Mapping[str, Callable[[], Cell]] = CELLS) -> Ce
     if name not in cells:
         raise InputError(f"no cell named {name!r}; there are {', '.join(cells)}")
     return cells[name]()
+
+
+def cell_names() -> str:
+    """Return the names of `CELLS` as a sentence, for the help of an option."""
+    *names, last = CELLS
+    return f"{', '.join(names)} or {last}."
+
+
+def operator_names() -> tuple[str, ...]:
+    """Return the names of `OPERATORS`."""
+    return tuple(OPERATORS)

@@ -1,7 +1,7 @@
 """The matrices over a graph's nodes that linear operators multiply by.
 
-Each has the target as its row and the source as its column, so that (S x)_i sums over the edges
-j → i. They are computed in float64, once for each graph and type, and kept with the graph.
+Rows are targets and columns sources, so that (S x)_i sums over the edges j → i. They are computed
+in float64, once for each graph and type, and cached with the graph.
 """
 
 from typing import Literal
@@ -12,26 +12,26 @@ import torch
 from scipy.sparse.linalg import eigsh
 from torch import Tensor
 
+from plait.errors import InputError
 from plait.kernels.sparse import Shift, shift
 from plait.kernels.transforms import wide
 from plait.nn.graph import Graph
 
 
 def gcn(graph: Graph, dtype: torch.dtype) -> Shift:
-    """Â = D̃^-1/2 Ã D̃^-1/2 with a loop of weight 1 added where there is none (Kipf 2017).
+    """Â = D̃^-1/2 Ã D̃^-1/2 with a loop of weight 1 added to nodes without one (Kipf 2017).
 
     D̃ is the in-degree, loops included. Loops of the graph keep their weights. A node of degree 0
-    (its loop weighs 0) hears nothing.
+    (with a loop of weight 0) gets zeros.
     """
 
     def make() -> Shift:
         source, target, weight = _edges(graph)
-        bare = torch.ones(graph.num_nodes, dtype=torch.bool, device=graph.device)
-        bare[source[source == target]] = False
+        bare = graph.loops.isnan()
         loops = bare.nonzero().flatten()
+        root = _inverse(graph.in_degree + bare).sqrt()
         source, target = torch.cat([source, loops]), torch.cat([target, loops])
         weight = torch.cat([weight, weight.new_ones(len(loops))])
-        root = _inverse(_degree(target, weight, graph)).sqrt()
         values = root[source] * root[target] * weight
         return shift(target, source, values.to(wide(dtype)), graph.num_nodes)
 
@@ -60,7 +60,7 @@ def laplacian(graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
     source, target, weight = _edges(graph)
     apart = source != target
     source, target, weight = source[apart], target[apart], weight[apart]
-    root = _inverse(_degree(source, weight, graph)).sqrt()
+    root = _inverse(graph.out_degree - graph.loops.nan_to_num(0.0)).sqrt()
     nodes = torch.arange(graph.num_nodes, device=graph.device)
     values = torch.cat([-(root[source] * root[target]) * weight, weight.new_ones(len(nodes))])
     return torch.cat([source, nodes]), torch.cat([target, nodes]), values
@@ -69,14 +69,20 @@ def laplacian(graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
 def walks(graph: Graph, dtype: torch.dtype) -> tuple[Shift, Shift]:
     """S1 = (D_out^-1 A)ᵀ along the edges, S2 = (D_in^-1 Aᵀ)ᵀ against them (Li 2018).
 
-    Loops count as they are. Where a degree is zero, what it would divide is zero.
+    Loops count like other edges. 1/0 is taken as 0. `InputError` for a sample, which has not all
+    edges out of its nodes.
     """
+    if graph.whole is not None:
+        raise InputError(
+            "Diffusion goes against the edges too, and a sample has only edges into its nodes; "
+            "take another operator, or the whole graph"
+        )
 
     def make() -> tuple[Shift, Shift]:
         source, target, weight = _edges(graph)
         N = graph.num_nodes
-        along = _inverse(_degree(source, weight, graph))[source] * weight
-        against = _inverse(_degree(target, weight, graph))[target] * weight
+        along = _inverse(graph.out_degree)[source] * weight
+        against = _inverse(graph.in_degree)[target] * weight
         return (
             shift(target, source, along.to(wide(dtype)), N),
             shift(source, target, against.to(wide(dtype)), N),
@@ -90,19 +96,19 @@ def _edges(graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
     return source, target, graph.edge_weight.double()
 
 
-def _degree(nodes: Tensor, weight: Tensor, graph: Graph) -> Tensor:
-    return weight.new_zeros(graph.num_nodes).index_add_(0, nodes, weight)
-
-
 def _inverse(degree: Tensor) -> Tensor:
     return torch.where(degree > 0, 1 / degree, 0.0)
 
 
 def _lambda_max(graph: Graph, given: float | Literal["exact"]) -> Tensor:
-    """Give λmax for every node: the number given, or of each joined graph its own."""
+    """Return λmax for every node: the given number, or that of the node's own graph in a union."""
     N = graph.num_nodes
     if given != "exact":
         return torch.full((N,), float(given), dtype=torch.float64, device=graph.device)
+    if graph.whole is not None:
+        raise InputError(
+            "a sample of a graph does not know λmax of the whole; take Chebyshev(k, lambda_max=2)"
+        )
     source, target, values = (part.cpu().numpy() for part in laplacian(graph))
     matrix = scipy.sparse.csr_array((values, (target, source)), (N, N))
     members = np.zeros(N, int) if graph.batch is None else graph.batch.cpu().numpy()
@@ -118,5 +124,5 @@ def _largest_eigenvalue(matrix: scipy.sparse.csr_array) -> float:
     (n, _) = matrix.shape  # pyright: ignore[reportGeneralTypeIssues]
     if n < 256:
         return float(np.linalg.eigvalsh(matrix.toarray())[-1])
-    start = np.random.default_rng(0).standard_normal(n)  # the same answer every time
+    start = np.random.default_rng(0).standard_normal(n)  # so that the result is reproducible
     return float(eigsh(matrix, 1, which="LA", v0=start, return_eigenvectors=False)[0])

@@ -1,4 +1,4 @@
-"""From the recurrent layers of `torch.nn` to ours and back, with their weights."""
+"""Conversions between the recurrent layers of `torch.nn` and ours, with their weights."""
 
 import warnings
 from typing import Any
@@ -17,12 +17,12 @@ _CELLS: dict[str, Cell] = {
 
 
 def options_of(module: nn.RNNBase) -> dict[str, Any]:
-    """Return what a `Recurrent` that computes what this module does is made with.
+    """Return the arguments of the `Recurrent` that is equivalent to a module.
 
     Raises
     ------
     TypeError
-        For any module but `nn.RNN`, `nn.LSTM` and `nn.GRU`.
+        For any module other than `nn.RNN`, `nn.LSTM` and `nn.GRU`.
     ValueError
         For `proj_size`.
     """
@@ -42,7 +42,7 @@ def options_of(module: nn.RNNBase) -> dict[str, Any]:
 
 
 def module_for(layer: Any) -> nn.RNN | nn.LSTM | nn.GRU:
-    """Make the module of `torch.nn` that computes what a `Recurrent` does."""
+    """Make the module of `torch.nn` that is equivalent to a `Recurrent`."""
     mode = torch_mode(layer.directions[0])
     if mode is None:
         raise ValueError(f"torch.nn has no {layer.cell!r} × {layer.operator!r}")
@@ -69,7 +69,7 @@ def module_for(layer: Any) -> nn.RNN | nn.LSTM | nn.GRU:
 
 
 def quietly(make: Any, **options: Any) -> Any:
-    """Make a layer without drawing from torch's generator, and without its warning of dropout."""
+    """Make a layer without advancing torch's random generator, and without dropout's warning."""
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.filterwarnings("ignore", message="dropout acts between layers")
         return make(**options)
@@ -113,6 +113,6 @@ def _copy_from(layer: Layer, module: nn.RNNBase, suffix: str) -> None:
 
 
 def _suffixes(module: nn.RNNBase) -> list[str]:
-    """List the ends of torch's names of the weights, in the order of our directions."""
+    """List the suffixes of torch's weight names, in the order of our directions."""
     directions = ("", "_reverse")[: 1 + module.bidirectional]
     return [f"l{k}{d}" for k in range(module.num_layers) for d in directions]

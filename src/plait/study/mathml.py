@@ -1,4 +1,4 @@
-"""Equations in MathML, which browsers set without any help: a few words to write them with."""
+"""Equations in MathML, which browsers render without any help."""
 
 import re
 
@@ -7,23 +7,23 @@ from markupsafe import Markup, escape
 from plait.study.page import Formula
 
 
-def formula(said: str, *parts: str) -> Formula:
-    """Set parts side by side as one displayed equation; `said` is for who cannot see it."""
-    return Formula(Markup(f'<math display="block">{row(*parts)}</math>'), said)
+def formula(spoken: str, *parts: str) -> Formula:
+    """Return parts in a row as one displayed equation; `spoken` is its text for screen readers."""
+    return Formula(Markup(f'<math display="block">{row(*parts)}</math>'), spoken)
 
 
 def row(*parts: str) -> str:
-    """Set parts side by side; a bare string is names, numbers and signs."""
+    """Return parts in a row; a bare string is split into names, numbers and operators."""
     return f"<mrow>{''.join(p if p.startswith('<') else _bare(p) for p in parts)}</mrow>"
 
 
-def over(above: str, below: str) -> str:
-    """Set a fraction."""
+def fraction(above: str, below: str) -> str:
+    """Return a fraction."""
     return f"<mfrac>{row(above)}{row(below)}</mfrac>"
 
 
-def at(base: str, below: str = "", above: str = "") -> str:
-    """Set an index and an exponent."""
+def indexed(base: str, below: str = "", above: str = "") -> str:
+    """Return a base with a subscript, a superscript or both."""
     if not above:
         return f"<msub>{row(base)}{row(below)}</msub>"
     if not below:
@@ -31,15 +31,15 @@ def at(base: str, below: str = "", above: str = "") -> str:
     return f"<msubsup>{row(base)}{row(below)}{row(above)}</msubsup>"
 
 
-def whole(sign: str, below: str, above: str = "") -> str:
-    """Set a sum or a product with its bounds."""
+def bounded(sign: str, below: str, above: str = "") -> str:
+    """Return a sum or product sign with its bounds."""
     if not above:
         return f"<munder><mo>{sign}</mo>{row(below)}</munder>"
     return f"<munderover><mo>{sign}</mo>{row(below)}{row(above)}</munderover>"
 
 
 def _bare(text: str) -> str:
-    """Set names as names, numbers as numbers and the rest as signs.
+    """Return names as identifiers, digits as numbers and the rest as operators.
 
     >>> from plait.study.mathml import row
     >>> row("t=1")

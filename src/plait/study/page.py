@@ -1,4 +1,4 @@
-"""The page: sections of words, tables and pictures, written as one file that needs nothing else."""
+"""The page: sections of text, tables and pictures, written as one self-contained file."""
 
 import base64
 import csv
@@ -18,13 +18,13 @@ from matplotlib.figure import Figure
 
 from plait.comparison.results import interval
 from plait.figures import STYLE, picture
-from plait.study.claims import Answer
+from plait.study.verdicts import Finding
 from plait.training.files import write_aside
 
 
 @dataclass(frozen=True)
 class Number:
-    """A measured number, how it is written, and the files that it came from.
+    """A measured number, its format, and the files that it came from.
 
     Attributes
     ----------
@@ -33,8 +33,8 @@ class Number:
     form : str
         As in Python's format strings.
     sources : sequence of str
-        Paths from the page, or a table's place on it (`#name`). One: the number is the link.
-        Several: a dot behind it for each.
+        Paths from the page, or a table on it (`#name`). One: the number is the link. Several: a
+        dot after it for each.
     spread : float or None
         Standard deviation over the seeds.
     interval : (float, float) or None
@@ -61,15 +61,15 @@ class Number:
             return Markup(link).format(quote(self.sources[0], "/#"), str(self))
         dot = Markup('<a href="{}" title="{}">•</a>')
         dots = [dot.format(quote(s), Path(s).parent.name) for s in self.sources]
-        behind = Markup('<span class="dots">{}</span>').format(Markup("").join(dots))
-        return Markup('<span class="n">{}</span>').format(str(self)) + (behind if dots else "")
+        after = Markup('<span class="dots">{}</span>').format(Markup("").join(dots))
+        return Markup('<span class="n">{}</span>').format(str(self)) + (after if dots else "")
 
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def typeset(number: str) -> str:
-    """Write a number as in print: a true minus, powers of ten.
+    """Return a number as in print: a true minus, powers of ten.
 
     >>> from plait.study.page import typeset
     >>> typeset("-2.5"), typeset("3.2e+05"), typeset("1e-12"), typeset("0e+00")
@@ -84,7 +84,7 @@ def typeset(number: str) -> str:
 
 
 def mean_of(values: Sequence[float], form: str, sources: Iterable[str]) -> Number:
-    """Give the mean and, of two or more, the standard deviation (n − 1).
+    """Return the mean and, of two or more, the standard deviation (n − 1).
 
     >>> from plait.study.page import mean_of
     >>> str(mean_of([1.0, 2.0, 3.0], ".1f", []))
@@ -95,7 +95,7 @@ def mean_of(values: Sequence[float], form: str, sources: Iterable[str]) -> Numbe
 
 
 def difference_of(differences: Sequence[float], form: str, sources: Iterable[str]) -> Number:
-    """Give the mean of differences and, of two or more, its 95 % interval.
+    """Return the mean of differences and, of two or more, its 95 % interval.
 
     >>> from plait.study.page import difference_of
     >>> str(difference_of([1.0, 2.0, 3.0], "+.1f", [])), str(difference_of([1.0], "+.1f", []))
@@ -108,29 +108,29 @@ def difference_of(differences: Sequence[float], form: str, sources: Iterable[str
     return Number(mean, form, tuple(sources), interval=ends)
 
 
-Cell = str | int | Number | Markup | None
+TableCell = str | int | Number | Markup | None
 
 
 @dataclass(frozen=True)
-class Words:
+class Paragraph:
     """A paragraph; `Markup` where it has numbers with links."""
 
     text: str | Markup
-    kind = "words"
+    kind = "paragraph"
 
 
 @dataclass(frozen=True)
 class Formula:
-    """An equation in MathML, with what it is in words for who cannot see it."""
+    """An equation in MathML, with its text for screen readers."""
 
     mathml: Markup
-    said: str
+    spoken: str
     kind = "formula"
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Texts kept as they are: a heading, and pairs of what it is and the text."""
+    """Verbatim texts: a title, and pairs of a label and a text."""
 
     title: str
     entries: Sequence[tuple[Markup | str, str]]
@@ -139,14 +139,14 @@ class Listing:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; its name is the CSV file's."""
+    """A table; its name is that of the CSV file."""
 
     name: str
     caption: str
     heads: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
+    rows: Sequence[Sequence[TableCell]]
     published: Sequence[int] = ()
-    """Columns of others' figures, which are set apart."""
+    """Columns of published figures of others, which are in italics."""
     kind = "table"
 
     def write(self, folder: Path) -> None:
@@ -156,20 +156,20 @@ class Table:
             columns.append([head, *map(_plain, cells)])
             numbers = [c if isinstance(c, Number) else Number(None) for c in cells]
             ends = [n.interval or (None, None) for n in numbers]
-            for what, beside in (
+            for what, values in (
                 ("sd", [n.spread for n in numbers]),
                 ("low", [low for low, _ in ends]),
                 ("high", [high for _, high in ends]),
             ):
-                if any(value is not None for value in beside):
-                    columns.append([f"{head} ({what})", *beside])
+                if any(value is not None for value in values):
+                    columns.append([f"{head} ({what})", *values])
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\n").writerows(zip(*columns, strict=True))
         write_aside(folder / f"{self.name}.csv", text.getvalue().encode())
 
 
-def _plain(cell: Cell) -> Any:
-    """Give what a cell says without how it is set."""
+def _plain(cell: TableCell) -> Any:
+    """Return the value of a table cell without its markup."""
     if isinstance(cell, Number):
         return cell.value
     return cell.striptags() if isinstance(cell, Markup) else cell
@@ -177,18 +177,18 @@ def _plain(cell: Cell) -> Any:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture; its name is the PNG's, `write` makes the file."""
+    """A picture; its name is that of the PNG file, which `write` makes."""
 
     name: str
     caption: str
     write: Callable[[Path], None]
     as_seen: bool = False
-    """Its colours are what it shows: they stay on a dark page."""
+    """Its colours are data: they are not inverted on a dark page."""
     kind = "picture"
 
 
 def drawing(width: float, height: float, draw: Callable[[Figure], None]) -> Callable[[Path], None]:
-    """Make what writes a picture of this size, in inches, in the one style."""
+    """Return a function that writes a picture of this size, in inches, in the common style."""
 
     def write(path: Path) -> None:
         with picture(path, width, height) as figure:
@@ -198,7 +198,7 @@ def drawing(width: float, height: float, draw: Callable[[Figure], None]) -> Call
 
 
 def copied(source: Path) -> Callable[[Path], None]:
-    """Make what takes over a picture that a run has drawn itself."""
+    """Return a function that copies a picture from a run folder."""
 
     def write(path: Path) -> None:
         shutil.copyfile(source, path)
@@ -206,39 +206,42 @@ def copied(source: Path) -> Callable[[Path], None]:
     return write
 
 
-Block = Words | Formula | Listing | Table | Picture
+Block = Paragraph | Formula | Listing | Table | Picture
 
 
 @dataclass(frozen=True)
 class Section:
-    """A section as it is told.
+    """A section of the page.
 
     Attributes
     ----------
     number : int
-        Its place in the study.
+        Its position in the study.
     name, title : str
-    says : str
+    report_claim : str
         What the report says, in our words.
     blocks : sequence
         What was measured.
-    answers : sequence of Answer
+    findings : sequence of Finding
+    seeds_note : str
+        How many seeds the numbers rest on.
     seconds : mapping of float
-        Time that each of its runs took, by folder.
+        Training time of each of its runs, by folder.
     """
 
     number: int
     name: str
     title: str
-    says: str
+    report_claim: Markup
     blocks: Sequence[Block]
-    answers: Sequence[Answer]
+    findings: Sequence[Finding]
+    seeds_note: str
     seconds: Mapping[Path, float]
 
 
 @dataclass
 class Page:
-    """What is written to a study's folder: index.html, tables/ and figures/."""
+    """The content of a study's folder: index.html, tables/ and figures/."""
 
     folder: Path
     quick: bool
@@ -246,7 +249,7 @@ class Page:
     sections: list[Section] = field(default_factory=list)
 
     def add(self, section: Section) -> None:
-        """Write a section's tables and pictures, and the page as far as it has come."""
+        """Write a section's tables and pictures, and the page with all sections so far."""
         for kind in ("tables", "figures"):
             (self.folder / kind).mkdir(exist_ok=True)
         for block in section.blocks:
@@ -268,7 +271,7 @@ class Page:
         )
         environment.filters |= {"data_uri": self._data_uri, "inches": self._inches}
         style = Markup((Path(__file__).parent / "style.css").read_text(encoding="utf-8"))
-        verdicts = [a.verdict for s in self.sections for a in s.answers]
+        verdicts = [a.verdict for s in self.sections for a in s.findings]
         text = environment.get_template("page.html").render(
             page=self,
             style=style,
@@ -278,7 +281,7 @@ class Page:
         write_aside(self.folder / "index.html", text.encode())
 
     def _inches(self, name: str) -> float:
-        """Tell how wide a picture was drawn; the eight bytes after 16 are its width and height."""
+        """Return a picture's width; the eight bytes after 16 are its width and height in pixels."""
         with (self.folder / "figures" / f"{name}.png").open("rb") as file:
             return int.from_bytes(file.read(20)[16:]) / float(STYLE["savefig.dpi"])
 

@@ -1,4 +1,4 @@
-"""The runs that the study stands on: ordinary run folders, made once for every configuration."""
+"""The runs of the study: ordinary run folders, one for each configuration."""
 
 import hashlib
 import json
@@ -11,20 +11,20 @@ from typing import Any
 import torch
 
 from plait.api import load
-from plait.comparison.grid import Grid, Plan
+from plait.comparison.grid import Grid, PlannedRun
 from plait.comparison.results import Measure, Result, read_result
 from plait.comparison.running import finished, make_runs
 from plait.errors import InputError
 from plait.study.page import Number, mean_of
 from plait.training.run import Run
 
-AT_ONCE = 4
-"""Runs at a time, at most; more threads are divided among them."""
+PARALLEL_RUNS = 4
+"""Runs that train at the same time, at most; more threads are divided among them."""
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What a section wants made: a task with every combination of values and seeds.
+class RunRequest:
+    """Runs that a section needs: a task with every combination of values and seeds.
 
     Attributes
     ----------
@@ -36,9 +36,9 @@ class Wanted:
     seeds : sequence of int
     recipe : str
     score : str
-        The test score that the section looks at.
+        The test score that the section reports.
     reach : float
-        The value of the score whose first step is told, over training.
+        A value of the training score; the first step with it is recorded.
     lower_is_better : bool
     """
 
@@ -52,21 +52,44 @@ class Wanted:
     lower_is_better: bool = False
 
     def grid(self, folder: Path) -> Grid:
-        """Plan the runs, each in a folder that its configuration alone decides."""
+        """Plan the runs, each in the folder of its configuration."""
         grid = Grid.of(self.task, folder, self.vary, self.seeds, self.recipe, self.options)
-        plans = (replace(p, path=folder / folder_name(self.task, p)) for p in grid.plans)
+        plans = (replace(p, path=run_path(folder, self.task, p)) for p in grid.plans)
         return replace(grid, plans=tuple(plans))
 
 
-def folder_name(task: str, plan: Plan) -> str:
+def run_path(folder: Path, task: str, plan: PlannedRun) -> Path:
+    """Return the folder of a run: one that has its configuration already, or else its own.
+
+    The hash in a name is that of the version which made the folder. Another version's
+    configuration may have other fields, so a folder of another hash is recognised by its content.
+    """
+    name = folder_name(task, plan)
+    if not (folder / name).exists():
+        for other in sorted(folder.glob(f"{name.rpartition('-')[0]}-????????")):
+            if _has_config(other, plan):
+                return other
+    return folder / name
+
+
+def _has_config(path: Path, plan: PlannedRun) -> bool:
+    """Whether a run folder's configuration, fields it lacks at their defaults, is this one."""
+    try:
+        there = type(plan.config).of(Run.open(path).config)
+    except InputError:  # damaged, or with fields that no longer exist
+        return False
+    return replace(there, threads=0) == replace(plan.config, threads=0)
+
+
+def folder_name(task: str, plan: PlannedRun) -> str:
     """Name a run by what it is and by a hash of its configuration, threads left out.
 
     >>> from pathlib import Path
-    >>> from plait.comparison.grid import Plan
+    >>> from plait.comparison.grid import PlannedRun
     >>> from plait.study.runs import folder_name
     >>> from plait.tasks import config_class
-    >>> plan = Plan({}, config_class("memory").of({"problem": "recall", "cell": "gru"}), Path())
-    >>> folder_name("memory", plan).rsplit("-", 1)[0]
+    >>> config = config_class("memory").of({"problem": "recall", "cell": "gru"})
+    >>> folder_name("memory", PlannedRun({}, config, Path())).rsplit("-", 1)[0]
     'memory-recall-gru-seed-0'
     """
     config = asdict(plan.config)
@@ -80,111 +103,113 @@ def folder_name(task: str, plan: Plan) -> str:
 
 
 @dataclass(frozen=True)
-class Made:
-    """The finished runs of a `Wanted`."""
+class FinishedRuns:
+    """The finished runs of a `RunRequest`."""
 
-    wanted: Wanted
+    request: RunRequest
     grid: Grid
     results: Sequence[Result]
     measure: Measure = field(repr=False)
 
-    def of(self, **values: Any) -> list[Result]:
-        """Give the runs with these values, seed by seed."""
-        wanted = values.items()
-        return [r for r in self.results if all(getattr(r.plan.config, k) == v for k, v in wanted)]
+    def select(self, **values: Any) -> list[Result]:
+        """Return the runs with these values, seed by seed."""
+        given = values.items()
+        return [r for r in self.results if all(getattr(r.plan.config, k) == v for k, v in given)]
 
-    def chosen(self, **values: Any) -> Result:
-        """Give that of these runs which did best on the validation part."""
+    def best_on_validation(self, **values: Any) -> Result:
+        """Return that of these runs which did best on the validation part."""
         choose, score = min if self.measure.lower_is_better else max, f"valid_{self.measure.score}"
-        return choose(self.of(**values), key=lambda r: r.row[score])
+        return choose(self.select(**values), key=lambda r: r.row[score])
 
     def values(self, score: str, **values: Any) -> list[float]:
-        """Give a score of these runs, seed by seed; those that have none are left out."""
-        found = (r.row.get(score) for r in self.of(**values))
+        """Return a score of these runs, seed by seed; runs without it are left out."""
+        found = (r.row.get(score) for r in self.select(**values))
         return [float(v) for v in found if v is not None]
 
     def number(self, score: str, form: str = ".3f", **values: Any) -> Number:
-        """Give the mean of a score over the seeds, with links to the runs."""
-        return mean_of(self.values(score, **values), form, map(source_of, self.of(**values)))
+        """Return the mean of a score over the seeds, with links to the runs."""
+        return mean_of(self.values(score, **values), form, map(source_of, self.select(**values)))
 
     def differences(self, score: str, one: Mapping[str, Any], other: Mapping[str, Any],
-                    **place: Any) -> list[float]:  # fmt: skip
-        """Give score(one) − score(other) for every seed that both have."""
-        theirs = {r.plan.seed: r.row.get(score) for r in self.of(**place, **other)}
-        pairs = [(r.row.get(score), theirs.get(r.plan.seed)) for r in self.of(**place, **one)]
+                    **fixed: Any) -> list[float]:  # fmt: skip
+        """Return score(one) − score(other) for every seed that both have."""
+        theirs = {r.plan.seed: r.row.get(score) for r in self.select(**fixed, **other)}
+        pairs = [(r.row.get(score), theirs.get(r.plan.seed)) for r in self.select(**fixed, **one)]
         return [a - b for a, b in pairs if a is not None and b is not None]
 
 
 def source_of(result: Result | Run) -> str:
-    """Give the link to a run's log, from the page."""
+    """Return the link to a run's log, from the page."""
     path = result.path if isinstance(result, Run) else result.plan.path
     return f"runs/{path.name}/metrics.jsonl"
 
 
 def run_of(result: Result) -> Run:
-    """Open the folder of a result."""
+    """Open the run folder of a result."""
     return Run.open(result.plan.path)
 
 
 def config_of(result: Result) -> Any:
-    """Give the configuration of a result's run, with the fields of its own task."""
+    """Return the configuration of a result's run, with the fields of its task."""
     return result.plan.config
 
 
 def model_of(result: Result) -> Any:
-    """Load what a result's run has learnt."""
+    """Load the trained model of a result's run."""
     return load(result.plan.path)
 
 
 def test_of(result: Result) -> Mapping[str, Any]:
-    """Read all that a run's test gave."""
+    """Read all scores of a run's test."""
     (test,) = run_of(result).records("test")
     return test
 
 
-def at_once(plans: Sequence[Plan], threads: int) -> int:
-    """Say how many of these runs are made at a time."""
-    return max(1, min(threads, len(plans), AT_ONCE))
+def parallel_runs(plans: Sequence[PlannedRun], threads: int) -> int:
+    """Return how many of these runs train at the same time."""
+    return max(1, min(threads, len(plans), PARALLEL_RUNS))
 
 
-class Runs:
-    """The folder of runs, and how they are made."""
+class RunStore:
+    """The folder of the study's runs: plans, trains and reads them."""
 
-    def __init__(self, folder: Path, threads: int, say: Callable[[str], None]) -> None:
-        self.folder, self.say = folder, say
+    def __init__(self, folder: Path, threads: int, notice: Callable[[str], None]) -> None:
+        self.folder, self.notice = folder, notice
         self.threads = threads or torch.get_num_threads()
 
-    def planned(self, wanted: Iterable[Wanted]) -> dict[str, list[Plan]]:
+    def planned(self, requests: Iterable[RunRequest]) -> dict[str, list[PlannedRun]]:
         """List the runs, each once, by task."""
-        found: dict[str, dict[Path, Plan]] = {}
-        for one in wanted:
-            plans = {p.path: p for p in one.grid(self.folder).plans}
-            found.setdefault(one.task, {}).update(plans)
+        found: dict[str, dict[Path, PlannedRun]] = {}
+        for request in requests:
+            plans = {p.path: p for p in request.grid(self.folder).plans}
+            found.setdefault(request.task, {}).update(plans)
         return {task: list(plans.values()) for task, plans in found.items()}
 
-    def plans(self, wanted: Iterable[Wanted]) -> dict[str, list[Plan]]:
+    def unfinished(self, requests: Iterable[RunRequest]) -> dict[str, list[PlannedRun]]:
         """List the runs that are not finished yet, each once, by task."""
-        planned = self.planned(wanted).items()
+        planned = self.planned(requests).items()
         left = {task: [p for p in plans if not finished(p)] for task, plans in planned}
         return {task: plans for task, plans in left.items() if plans}
 
-    def make(self, task: str, wanted: Iterable[Wanted], left: Callable[[], str] = str) -> None:
-        """Make a task's runs that are not finished, and go on with those that were begun.
+    def train(self, requests: Iterable[RunRequest], remaining: Callable[[], str] = str) -> None:
+        """Train the runs that are not finished; resume those that were interrupted.
 
-        `left` gives what is said behind every run that ends. Raises `InputError` where one fails;
-        `Interrupted` on Ctrl-C, all being saved.
+        The text of `remaining` follows the notice of every run that ends. Raises `InputError`
+        where a run fails; `Interrupted` on Ctrl-C, with everything saved.
         """
-        plans = self.plans(wanted).get(task, [])
-        threaded = (replace(p, config=replace(p.config, threads=self.threads)) for p in plans)
-        grid = Grid(task, self.folder, {}, (), tuple(threaded))
-        failures = make_runs(
-            grid, at_once(plans, self.threads), lambda line: self.say(line + left())
-        )
-        for path, why in failures.items():
-            raise InputError(f"the run {path} failed: {why}; the same command tries it again")
+        for task, plans in self.unfinished(requests).items():
+            threaded = (replace(p, config=replace(p.config, threads=self.threads)) for p in plans)
+            grid = Grid(task, self.folder, {}, (), tuple(threaded))
+            failures = make_runs(
+                grid,
+                parallel_runs(plans, self.threads),
+                lambda line: self.notice(line + remaining()),
+            )
+            for path, why in failures.items():
+                raise InputError(f"the run {path} failed: {why}; the same command tries it again")
 
-    def made(self, wanted: Wanted) -> Made:
+    def read(self, request: RunRequest) -> FinishedRuns:
         """Read runs that are finished."""
-        grid = wanted.grid(self.folder)
-        measure = Measure(wanted.score, wanted.lower_is_better, wanted.reach)
-        return Made(wanted, grid, [read_result(p, measure) for p in grid.plans], measure)
+        grid = request.grid(self.folder)
+        measure = Measure(request.score, request.lower_is_better, request.reach)
+        return FinishedRuns(request, grid, [read_result(p, measure) for p in grid.plans], measure)

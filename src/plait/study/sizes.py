@@ -1,4 +1,4 @@
-"""How large everything is: the full study has the report's own sizes, the quick one less."""
+"""The sizes of everything: the full study has the report's own, the quick one less."""
 
 from typing import Any
 
@@ -10,13 +10,16 @@ _MEMORY: dict[str, Any] = {
 _TEXT: dict[str, Any] = {"options": {}, "seeds": (0, 1, 2), "texts": 8, "length": 1000}
 
 FULL: dict[str, dict[str, Any]] = {
-    "gradients": {"options": {"length": 100, "hidden_size": 128, "steps": 2000, "max_norm": 1.0}},
+    "gradients": {
+        "options": {"length": 100, "hidden_size": 128, "steps": 2000, "max_norm": 1.0},
+        "seeds": (0, 1),
+    },
     "gates": {"memory": _MEMORY, "text": _TEXT},
     "memory": _MEMORY,
     "text": _TEXT,
-    "tales": {"options": {}, "seeds": (0, 1, 2), "texts": 8, "length": 1000},
+    "fairy_tales": {"options": {}, "seeds": (0, 1, 2), "texts": 8, "length": 1000},
     "graphs": {
-        "options": {"hidden_size": 32, "heads": 4},
+        "options": {"hidden_size": 32, "heads": 4}, "seeds": (0, 1, 2),
         "nodes": (100, 300, 1000, 3000, 10_000, 30_000, 100_000, 300_000),
     },
     "applications": {
@@ -30,15 +33,15 @@ FULL: dict[str, dict[str, Any]] = {
         "stacked": {"length": 60, "hidden_size": 64, "steps": 1000, "validate_every": 100},
         "layered": {},
     },
-    "both": {
+    "sequences_over_graphs": {
         "waves": {"steps": 1500, "scale": "all", "batch_size": 16},
-        "cells": ("rnn", "lstm", "lstm-peephole", "gru", "gru-before"), "wave_seeds": (0,),
+        "cells": ("rnn", "lstm", "lstm-peephole", "gru", "gru-before"), "wave_seeds": (0, 1),
         "speeds": {}, "digits": {},
         "words": {
             "layers": 1, "length": 20, "batch_size": 20, "hidden_size": 200, "embedding_size": 200,
             "steps": 2500, "lr": 0.005, "schedule": "cosine", "warmup": 50,
         },
-        "word_seeds": (0,), "visits": {}, "seeds": (0, 1, 2), "large": True,
+        "word_seeds": (0, 1), "visits": {}, "seeds": (0, 1, 2), "large": True,
     },
 }  # fmt: skip
 
@@ -52,7 +55,7 @@ _QUICK_MEMORY: dict[str, Any] = {
 }  # fmt: skip
 _QUICK_TEXT: dict[str, Any] = {
     "options": {"steps": 900, "validate_every": 150, "lr": 0.004, "batch_size": 32},
-    "seeds": (0,),
+    "seeds": (0, 1),
     "texts": 8,
     "length": 600,
 }
@@ -63,18 +66,19 @@ QUICK: dict[str, dict[str, Any]] = {
             "length": 50, "hidden_size": 64, "batch_size": 64, "steps": 300, "max_norm": 1.0,
             "lr": 0.003, "validate_every": 100,
         },
+        "seeds": (0, 1),
     },
     "gates": {"memory": _QUICK_MEMORY, "text": _QUICK_TEXT},
     "memory": _QUICK_MEMORY,
     "text": _QUICK_TEXT,
-    "tales": {
+    "fairy_tales": {
         "options": {"steps": 600, "validate_every": 150, "lr": 0.004, "batch_size": 32},
-        "seeds": (0,),
+        "seeds": (0, 1),
         "texts": 8,
         "length": 600,
     },
     "graphs": {
-        "options": {"hidden_size": 32, "heads": 4, "steps": 200},
+        "options": {"hidden_size": 32, "heads": 4, "steps": 200}, "seeds": (0, 1, 2),
         "nodes": (100, 300, 1000, 3000, 10_000, 30_000, 100_000),
     },
     "applications": {
@@ -92,7 +96,7 @@ QUICK: dict[str, dict[str, Any]] = {
         },
         "layered": {"steps": 200, "hidden_size": 16},
     },
-    "both": {
+    "sequences_over_graphs": {
         "waves": {
             "steps": 60, "scale": "all", "hidden_size": 16, "batch_size": 16, "lr": 0.01,
             "test": 0.05, "validation": 0.03, "validate_every": 60,

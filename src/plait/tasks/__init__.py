@@ -1,174 +1,178 @@
-"""The tasks: one folder each, with its configuration, data, model, loss and scores."""
+"""The tasks: one folder each, found by listing; and those of installed packages.
 
-from collections.abc import Mapping
+A folder of this package, and a module that a package names in the entry-point group `plait.tasks`,
+exports one `TASK`, a `TaskEntry`. README.md says what the files of a folder are.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from importlib import import_module
-from typing import Any, NamedTuple
+from importlib.metadata import EntryPoint, entry_points
+from pkgutil import iter_modules
+from typing import Any
 
 from plait.errors import InputError
+from plait.news import LOGGER, remark
+from plait.tasks.entry import TaskEntry, TaskOption
 from plait.training.config import TrainingConfig
 
+__all__ = ["TASKS", "TaskEntry", "TaskOption", "config_class", "model_class", "task_class"]
 
-class _Home(NamedTuple):
-    """Where a task's classes are, and what its command says."""
+GROUP = "plait.tasks"
+"""The group of entry points by which a package names tasks of its own."""
 
-    help: str
-    config: str
-    task: str
-    model: str
-    score: str
-    published: str = ""
-    probe: str = ""
-    predict: str = ""
-    repetition: str = ""
+FIRST = ("text", "memory", "nodes", "visits", "forecast", "digits", "links", "scenes", "structure")
+"""The order in which help lists Plait's own; others follow by name."""
 
 
-TASKS = {
-    "text": _Home(
-        "Learn a text, by characters, bytes or words, to write on in its voice.\n\n"
-        "Example: plait train text --data book.txt --out runs/book",
-        "plait.tasks.text.config:TextConfig",
-        "plait.tasks.text.task:TextTask",
-        "plait.tasks.text.model:TextModel",
-        "plait.tasks.text.heldout:score_text",
-        probe="plait.tasks.text.heldout:probe",
-        repetition="plait.tasks.text.repetition:measure_repetition",
-    ),
-    "memory": _Home(
-        "Learn to answer a question about a sequence after having read it.\n\n"
-        "Example: plait train memory --problem recall --length 50 --cell gru --until-converged",
-        "plait.tasks.memory.config:MemoryConfig",
-        "plait.tasks.memory.task:MemoryTask",
-        "plait.tasks.memory.model:MemoryModel",
-        "plait.tasks.memory.scores:score_memory",
-        published="plait.tasks.memory.published:published_steps",
-        probe="plait.tasks.memory.scores:probe",
-    ),
-    "nodes": _Home(
-        "Label the nodes of a graph, such as people by their communities, from a few labels.\n\n"
-        "Example: plait train nodes --edges edges.csv --nodes nodes.csv --label club",
-        "plait.tasks.nodes.config:NodesConfig",
-        "plait.tasks.nodes.task:NodesTask",
-        "plait.tasks.nodes.model:NodesModel",
-        "plait.tasks.nodes.answers:score_trained",
-        predict="plait.tasks.nodes.answers:predict_nodes",
-    ),
-    "visits": _Home(
-        "Predict the drugs of a patient's next period; a research tool, not medical advice.\n\n"
-        "Example: plait train visits --data events.csv --interactions pairs.csv --out runs/visits",
-        "plait.tasks.visits.config:VisitsConfig",
-        "plait.tasks.visits.task:VisitsTask",
-        "plait.tasks.visits.model:VisitsModel",
-        "plait.tasks.visits.answers:score_visits",
-        predict="plait.tasks.visits.answers:predict_visits",
-    ),
-    "forecast": _Home(
-        "Learn to forecast a measurement at every node of a network.\n\n"
-        "Example: plait train forecast --data speeds.csv --graph roads.csv --out runs/speeds",
-        "plait.tasks.forecast.config:ForecastConfig",
-        "plait.tasks.forecast.task:ForecastTask",
-        "plait.tasks.forecast.model:Forecaster",
-        "plait.tasks.forecast.predict:score_forecast",
-        predict="plait.tasks.forecast.predict:predict_forecast",
-        probe="plait.tasks.forecast.predict:probe",
-    ),
-    "digits": _Home(
-        "Predict the next frames of two digits that move and bounce.\n\n"
-        "Example: plait train digits --network gcrn --order 5 --out runs/digits",
-        "plait.tasks.digits.config:DigitsConfig",
-        "plait.tasks.digits.task:DigitsTask",
-        "plait.tasks.digits.model:DigitsModel",
-        "plait.tasks.digits.task:score_digits",
-    ),
-    "links": _Home(
-        "Recommend connections between the nodes of a graph that are not there yet.\n\n"
-        "Example: plait train links --edges edges.csv --operator gcn --out runs/links",
-        "plait.tasks.links.config:LinksConfig",
-        "plait.tasks.links.task:LinksTask",
-        "plait.tasks.links.model:LinksModel",
-        "plait.tasks.links.answers:score_trained",
-        predict="plait.tasks.links.answers:suggest_links",
-    ),
-    "scenes": _Home(
-        "Say how the objects that a detector found in pictures are related.\n\n"
-        "Example: plait train scenes --data scenes.json --operator attention",
-        "plait.tasks.scenes.config:ScenesConfig",
-        "plait.tasks.scenes.task:ScenesTask",
-        "plait.tasks.scenes.model:ScenesModel",
-        "plait.tasks.scenes.answers:score_scenes",
-        predict="plait.tasks.scenes.answers:predict_scenes",
-    ),
-    "structure": _Home(
-        "Answer a question about a graph, reading it as a graph or as a sequence.\n\n"
-        "Example: plait train structure --problem neighbours --network lstm-dfs",
-        "plait.tasks.structure.config:StructureConfig",
-        "plait.tasks.structure.task:StructureTask",
-        "plait.tasks.structure.model:StructureModel",
-        "plait.tasks.structure.task:score_structure",
-    ),
-}
+def _own() -> Iterator[TaskEntry]:
+    """Find the tasks in the folders of this package."""
+    folders = {found.name for found in iter_modules(__path__) if found.ispkg}
+    for name in (*FIRST, *sorted(folders.difference(FIRST))):
+        yield import_module(f"{__name__}.{name}").TASK
+
+
+def _installed(known: Mapping[str, TaskEntry]) -> Iterator[TaskEntry]:
+    """Find the tasks of installed packages; one that cannot be used is logged in a line."""
+    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+        try:
+            entry = point.load()
+            if not isinstance(entry, TaskEntry):
+                raise TypeError(f"{point.value} is no TaskEntry")
+            if entry.name in known:
+                raise ValueError(f"there is a task named {entry.name!r} already")
+            if not issubclass(entry.part("config"), TrainingConfig):
+                raise TypeError(f"{entry.config} is no TrainingConfig")
+        except Exception as error:  # whatever a package does wrong must not stop the others
+            LOGGER.warning(_broken(point, error))
+            continue
+        yield entry
+
+
+def _broken(point: EntryPoint, error: Exception) -> str:
+    package = f" of the package {point.dist.name}" if point.dist is not None else ""
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"plait: the task {point.name!r}{package} is left out: {reason}; fix or uninstall it"
+
+
+class Tasks(Mapping[str, TaskEntry]):
+    """The tasks by name, found at the first use: packages of tasks import `plait` themselves."""
+
+    @cached_property
+    def entries(self) -> Mapping[str, TaskEntry]:
+        """The tasks' entries."""
+        own = {entry.name: entry for entry in _own()}
+        return own | {entry.name: entry for entry in _installed(own)}
+
+    def __getitem__(self, name: str) -> TaskEntry:
+        return self.entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+
+TASKS = Tasks()
+"""The tasks by name."""
 
 
 def config_class(task: str) -> type[TrainingConfig]:
-    """Find a task's configuration; imports no torch. `InputError` for an unknown task."""
-    return _load(_home(task).config)
+    """Return a task's configuration; imports no torch. `InputError` for an unknown task."""
+    return _entry(task).part("config")
 
 
 def task_class(task: str) -> Any:
-    """Find a task's class; made from a configuration and a device."""
-    return _load(_home(task).task)
+    """Return a task's class, a `plait.training.task.Task`."""
+    return _entry(task).part("task")
 
 
 def model_class(task: str) -> Any:
-    """Find a task's model; `from_facts(config, facts)` rebuilds it from a run folder."""
-    return _load(_home(task).model)
+    """Return a task's model; `from_facts(config, facts)` rebuilds it from a run folder."""
+    return _entry(task).part("model")
 
 
-def score_function(task: str) -> Any:
-    """Find what scores a task's trained model on other data."""
-    return _load(_home(task).score)
+def score_trained(
+    task: str,
+    model: Any,
+    config: TrainingConfig,
+    facts: Mapping[str, Any],
+    data: str | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Score a trained model, on other data where the task takes some, or on its own test part."""
+    entry = _entry(task)
+    _require_known(entry, entry.score_options, options)
+    if entry.score:
+        return entry.part("score")(model, config, facts, data, **options)
+    if data is not None:
+        raise InputError(f"a {task} run is scored on its own data alone; leave --data out")
+    restored = task_class(task).restore(model, config, facts)
+    remark("read", restored.notes)
+    return restored.test()
+
+
+def predict_trained(
+    task: str,
+    model: Any,
+    config: TrainingConfig,
+    facts: Mapping[str, Any],
+    data: str | None = None,
+    **options: Any,
+) -> Any:
+    """Return a trained model's predictions, a DataFrame; `InputError` where there are none."""
+    entry = _entry(task)
+    require_predictions(task)
+    _require_known(entry, entry.predict_options, options)
+    if data is not None and not entry.predict_data:
+        raise InputError(f"a {task} run predicts for its own data alone; leave --data out")
+    return entry.part("predict")(model, config, facts, data, **options)
+
+
+def require_predictions(task: str) -> None:
+    """Refuse, with `InputError`, a task whose runs predict no table."""
+    if not _entry(task).predict:
+        raise InputError(f"{task} runs predict no table")
 
 
 def published_steps(task: str, config: TrainingConfig) -> Mapping[str, int]:
-    """Say at which step others' networks like this one had learnt, by what they measured."""
-    place = _home(task).published
-    return _load(place)(config) if place else {}
+    """Return at which step others' models like this one had learnt, by what they measured."""
+    entry = _entry(task)
+    return entry.part("published")(config) if entry.published else {}
 
 
 def probe_batch(
     task: str, model: Any, config: TrainingConfig, facts: Mapping[str, Any]
 ) -> tuple[Any, ...]:
-    """Give arguments of the model and targets to try a run on; `InputError` where there are none.
+    """Return arguments of the model and targets to try a run on; `InputError` where there are none.
 
     They are not of the training data.
     """
-    place = _home(task).probe
-    if not place:
-        raise InputError(f"{task} runs have no sequences to try them on")
-    return _load(place)(model, config, facts)
-
-
-def predict_function(task: str) -> Any:
-    """Find what makes a table of a task's predictions; `InputError` where there is none."""
-    place = _home(task).predict
-    if not place:
-        raise InputError(f"{task} runs predict no table")
-    return _load(place)
+    without = f"{task} runs have no sequences to try them on"
+    return _entry(task).part("probe", without)(model, config, facts)
 
 
 def repetition_function(task: str) -> Any:
-    """Find what measures how much a task's model repeats itself; `InputError` for most tasks."""
-    place = _home(task).repetition
-    if not place:
-        raise InputError(f"--repetition is for runs that write text, not for {task!r} runs")
-    return _load(place)
+    """Return what measures how much a task's model repeats itself; `InputError` for most tasks."""
+    return _entry(task).part(
+        "repetition", f"--repetition is for runs that write text, not for {task!r} runs"
+    )
 
 
-def _home(task: str) -> _Home:
+def _entry(task: str) -> TaskEntry:
     if task not in TASKS:
         raise InputError(f"no task named {task!r}; there are {', '.join(TASKS)}")
     return TASKS[task]
 
 
-def _load(place: str) -> Any:
-    module, name = place.split(":")
-    return getattr(import_module(module), name)
+def _require_known(
+    entry: TaskEntry, known: Sequence[TaskOption], options: Mapping[str, Any]
+) -> None:
+    """Refuse options that a task does not have."""
+    everywhere = [o for e in TASKS.values() for o in (*e.score_options, *e.predict_options)]
+    written = {option.name: option.written for option in everywhere}
+    for name in options:
+        if name not in {option.name for option in known}:
+            flag = written.get(name, "--" + name.replace("_", "-"))
+            raise InputError(f"{flag} is not for {entry.name!r} runs")

@@ -48,7 +48,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         intact = header["crc32"] == _checksum(tensors, facts)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: damaged or not written by Plait ({error})") from None
     if not intact:
         raise InputError(f"{path}: damaged, its checksum does not fit its content")
@@ -77,6 +77,18 @@ def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Ten
         index, name = key.split(".", 1)
         state.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def named_part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors of a checkpoint whose names begin with `prefix.`, without it."""
+    start = prefix + "."
+    return {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+
+
+def numbered_part(tensors: Mapping[str, Tensor], prefix: str) -> list[Tensor]:
+    """Return the tensors named `prefix.0`, `prefix.1`, … in order."""
+    named = named_part(tensors, prefix)
+    return [named[str(i)] for i in range(len(named))]
 
 
 def _checksum(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> int:

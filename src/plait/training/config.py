@@ -1,17 +1,44 @@
-"""What every task can be told about its training. The fields are the command line's flags."""
+"""The options of every training. The fields are the command line's flags."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, get_args, get_origin
 
 from plait.errors import InputError
 
 
-def option(default: Any, text: str, *, least: float | None = None, below: float | None = None):
-    """Make a field with its help text and the range of numbers it allows."""
-    return field(default=default, metadata={"help": text, "least": least, "below": below})
+def option(
+    default: Any,
+    text: str,
+    *,
+    least: float | None = None,
+    below: float | None = None,
+    choices: Callable[[], Sequence[str]] | None = None,
+):
+    """Make a field of a configuration.
+
+    Parameters
+    ----------
+    default
+    text : str
+        The help.
+    least, below : float
+        The range of numbers that it allows.
+    choices : function
+        Returns the names that it allows, where these are not fixed in a `Literal`.
+    """
+    limits = {"least": least, "below": below, "choices": choices}
+    return field(default=default, metadata={"help": text, **limits})
+
+
+def choices_of(option: Field[Any]) -> tuple[Any, ...]:
+    """Return the values that a field of a configuration allows; empty: it has no such list."""
+    if get_origin(option.type) is Literal:
+        return get_args(option.type)
+    choices = option.metadata.get("choices")
+    return () if choices is None else tuple(choices())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,13 +52,16 @@ class TrainingConfig:
     """Options that must be the same in a run whose weights another begins with."""
 
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    """Named sets of options; what a user gives beside a name overrides it."""
+    """Named sets of options; other options that a user gives override it."""
 
     subject: ClassVar[str] = "data"
     """The option that a run folder is called after."""
 
     paths: ClassVar[Sequence[str]] = ("data",)
     """The options that may be a path."""
+
+    milestones: ClassVar[int] = 3
+    """At the ends of how many equal parts of the training the weights are kept."""
 
     until_converged = False
     """Whether to stop where `converged` is first true; an option of tasks that can say so."""
@@ -65,14 +95,18 @@ class TrainingConfig:
     save_every: float = option(60.0, "Seconds between checkpoints.", least=0)
     seed: int = option(0, "Decides initial weights, batches and dropout.", least=0)
     device: Literal["auto", "cpu", "cuda"] = option("auto", "Where to compute; auto: a GPU if any.")
+    precision: Literal["float32", "bfloat16"] = option(
+        "float32",
+        "Type of products in training: bfloat16 under autocast, states and sums in float32.",
+    )
     threads: int = option(0, "CPU threads; 0: torch's choice.", least=0, below=1025)
 
     def __post_init__(self) -> None:
         for f in fields(self):
-            _check(f.name, getattr(self, f.name), f.type, f.metadata)
+            _check(f, getattr(self, f.name))
 
     @property
-    def criterion(self) -> str:
+    def monitor(self) -> str:
         """The validation score that weights are chosen by, where options decide it; or nothing."""
         return ""
 
@@ -85,6 +119,15 @@ class TrainingConfig:
         'emma'
         """
         return Path(str(getattr(self, self.subject, ""))).stem
+
+    def ends_of_parts(self, parts: int) -> set[int]:
+        """Return the last step of each of so many equal parts of the training.
+
+        >>> from plait.training.config import TrainingConfig
+        >>> sorted(TrainingConfig(steps=20).ends_of_parts(3))
+        [6, 13, 20]
+        """
+        return {max(1, self.steps * k // parts) for k in range(1, parts + 1)}
 
     def converged(self, scores: Mapping[str, float]) -> bool:
         """Say whether these validation scores leave nothing to learn; no task needs to know."""
@@ -118,12 +161,13 @@ class TrainingConfig:
         return cls(**values)
 
 
-def _check(name: str, value: Any, kind: Any, limits: Any) -> None:
+def _check(option: Field[Any], value: Any) -> None:
     """Refuse a value of the wrong kind or out of range, in one line."""
-    flag = "--" + name.replace("_", "-")
-    if get_origin(kind) is Literal:
-        if value not in get_args(kind):
-            raise InputError(f"{flag} must be {' or '.join(get_args(kind))}, not {value!r}")
+    flag, limits = "--" + option.name.replace("_", "-"), option.metadata
+    kind: Any = option.type
+    if choices := choices_of(option):
+        if value not in choices:
+            raise InputError(f"{flag} must be {' or '.join(choices)}, not {value!r}")
         return
     number = kind in (int, float)
     allowed = (int, float) if kind is float else kind

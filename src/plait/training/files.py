@@ -10,7 +10,7 @@ from plait.errors import InputError
 
 
 def write_aside(path: Path, content: bytes) -> None:
-    """Write a file beside `path`, flush it to the disk, and rename it to `path`.
+    """Write a file next to `path`, flush it to the disk, and rename it to `path`.
 
     Raises `InputError` where a folder, a device or a pipe is in its place.
     """

@@ -6,44 +6,39 @@ import re
 import shlex
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from plait.errors import InputError
-from plait.training.checkpoint import load_tensors, load_weights, pack_optimizer, unpack_optimizer
+from plait.training.checkpoint import (
+    load_tensors,
+    load_weights,
+    named_part,
+    numbered_part,
+    pack_optimizer,
+    unpack_optimizer,
+)
+from plait.training.optimizer import make_optimizer
 from plait.training.progress import Progress
 from plait.training.random import seed_all
 from plait.training.run import Run
 from plait.training.schedule import learning_rate
+from plait.training.selection import BestWeights
 from plait.training.signals import Interrupted, stop_signals
-from plait.training.task import Carry, Task
+from plait.training.state import TrainingState
+
+if TYPE_CHECKING:
+    from plait.training.task import Task
 
 
-@dataclass
-class Trainee:
-    """What changes while a run goes on, and so what a checkpoint holds."""
-
-    step: int
-    carry: Carry
-    best: float
-    best_step: int
-    seconds: float
-    best_loss: float = math.inf
-    """The validation loss beside `best`, which decides between equals where scores are smoothed."""
-    converged_step: int = 0
-    """The first step at which a validation left nothing to learn; 0: not yet."""
-
-
-def train(task: Task, run: Run, progress: Progress, *, resume: bool = False) -> None:
+def train(task: "Task", run: Run, progress: Progress, *, resume: bool = False) -> None:
     """Train to the last step, keep the weights that did best on validation, and test them once.
 
     A configuration may say when nothing is left to learn (`TrainingConfig.converged`); the step is
-    told and logged with the test, and with `until_converged` it is the last. With `patience` the
+    shown and logged with the test, and with `until_converged` it is the last. With `patience` the
     last is the validation that comes so many steps after the best one.
 
     Parameters
@@ -52,7 +47,7 @@ def train(task: Task, run: Run, progress: Progress, *, resume: bool = False) -> 
     run : Run
         The folder, freshly created or, with `resume`, that of a run which was stopped.
     progress : Progress
-        Who is told what happens.
+        Receives what happens.
 
     Raises
     ------
@@ -72,63 +67,60 @@ def train(task: Task, run: Run, progress: Progress, *, resume: bool = False) -> 
 class Loop:
     """One training: what it needs, and what a step, a validation and a save do."""
 
-    def __init__(self, task: Task, run: Run, progress: Progress) -> None:
+    def __init__(self, task: "Task", run: Run, progress: Progress) -> None:
         self.task, self.run_folder, self.progress = task, run, progress
         self.config = config = task.config
         self.model = task.model
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
-        decayed = bool(config.weight_decay)  # one group is faster than two
-        matrices = [p for p in self.parameters if p.ndim > 1 or not decayed]
-        vectors = [p for p in self.parameters if p.ndim <= 1 and decayed]
-        groups = [
-            {"params": matrices, "weight_decay": config.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
-        ]
-        self.optimizer = torch.optim.AdamW(
-            [g for g in groups if g["params"]], lr=config.lr, fused=True
-        )
+        self.optimizer = make_optimizer(self.parameters, config)
         self.average = [p.detach().clone() for p in self.parameters] if config.average else []
         self.validate_every = config.validate_every or max(1, config.steps // 10)
-        self.milestones = {max(1, config.steps * k // 3) for k in (1, 2, 3)}
-        self.validations: deque[tuple[float, float]] = deque(maxlen=config.smoothing)
-        worst = math.inf if task.lower_is_better else -math.inf
-        self.now = Trainee(step=0, carry=task.start(), best=worst, best_step=0, seconds=0.0)
+        self.milestones = config.ends_of_parts(config.milestones)
+        self.samples = config.ends_of_parts(3)
+        validations = -(-config.steps // self.validate_every)
+        self.best = BestWeights(task.lower_is_better, min(config.smoothing, validations))
+        self.now = TrainingState(task.start(), self.best.worst)
 
     def run(self, stop: threading.Event, resume: bool) -> None:
-        """Train to the last step, or until `stop` is set, from the start or a checkpoint."""
+        """Train and test, from the start or a checkpoint; end early where `stop` is set."""
         run, now = self.run_folder, self.now
         if resume and run.records("test"):
             self.progress.notice(self._finished())
-            self._load_best()
+            self.load_best()
             self._draw()  # it may have been stopped right before
             return
         if resume and not run.is_unbegun:
             self._restore()
-        else:
-            self._save()  # so that a run can be resumed whatever stops it, and whenever
         self.progress.start(now.step, now.seconds, run.records())
-        began = saved = time.monotonic()
-        earlier = now.seconds
         with self.progress:
-            while not self._over():
-                self.step()
-                now.seconds = earlier + time.monotonic() - began
-                if now.step % self.validate_every == 0 or now.step == self.config.steps:
-                    self._validate()
-                if now.step in self.milestones or self._over():
-                    self._show_milestone()
-                due = time.monotonic() - saved >= self.config.save_every
-                if due or stop.is_set() or self._over():
-                    self._save()
-                    saved = time.monotonic()
-                if stop.is_set() and not self._over():
-                    self._draw()
-                    raise Interrupted(self._stopped(f"at step {now.step}"))
+            self.learn(stop)
             if not run.records("test"):
                 self._test()
-        for scores in run.records("test"):
-            self.progress.notice(self.task.remark(scores))
+            for scores in run.records("test"):
+                self.progress.notice(self.task.interpret(scores))
         self._draw()
+
+    def learn(self, stop: threading.Event) -> None:
+        """Train to the last step, or until `stop` is set, which raises `Interrupted`."""
+        now = self.now
+        if not now.step:
+            self._save()  # so that a run can be resumed whatever stops it, and whenever
+        began = saved = time.monotonic()
+        earlier = now.seconds
+        while not self._over():
+            self.step()
+            now.seconds = earlier + time.monotonic() - began
+            if now.step % self.validate_every == 0 or now.step == self.config.steps:
+                self._validate()
+            if now.step in self.milestones or self._over():
+                self._show_milestone()
+            due = time.monotonic() - saved >= self.config.save_every
+            if due or stop.is_set() or self._over():
+                self._save()
+                saved = time.monotonic()
+            if stop.is_set() and not self._over():
+                self._draw()
+                raise Interrupted(self._stopped(f"at step {now.step}"))
 
     def _over(self) -> bool:
         """Whether all steps are made, or those until it converged or patience was lost."""
@@ -139,12 +131,12 @@ class Loop:
         return now.step >= config.steps or converged or in_vain
 
     def _stopped(self, where: str) -> str:
-        """Say where a run was stopped, and how to go on with it."""
+        """Return where a run was stopped, and how to resume it."""
         path = self.run_folder.path
         return f"stopped {where}, saved in {path}; plait resume {shlex.quote(str(path))} goes on"
 
     def _finished(self) -> str:
-        """Say at which step a run ended."""
+        """Return at which step a run ended."""
         path, steps = self.run_folder.path, self.config.steps
         test = self.run_folder.records("test")[-1]
         last, best = test["step"], test["best_step"]
@@ -164,7 +156,9 @@ class Loop:
         if not self.model.training:
             self.model.train()
         self.optimizer.zero_grad()
-        loss, scores, now.carry = self.task.loss(now.step, now.carry)
+        batch = self.task.batch(now.step)
+        with self._in_precision():
+            loss, scores, now.carry = self.task.loss(self.model, batch, now.carry)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.parameters, self.config.max_norm or math.inf)
         values = torch.stack([loss.detach(), norm, *scores.values()]).tolist()
@@ -173,12 +167,18 @@ class Loop:
             self._require_finite(name, record[name])
         self.optimizer.step()
         if self.average:
-            self._follow()
+            self._update_average()
         self.run_folder.log("train", now.step, record)
         self.progress.step(now.step, record)
 
+    def _in_precision(self) -> contextlib.AbstractContextManager[Any]:
+        """Return a context in which a loss is computed in the type that was asked for."""
+        if self.config.precision == "float32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.parameters[0].device.type, getattr(torch, self.config.precision))
+
     @torch.no_grad()
-    def _follow(self) -> None:
+    def _update_average(self) -> None:
         """Move the average towards the weights, fast at first: min(factor, (1 + t) / (10 + t))."""
         factor = min(self.config.average, (1 + self.now.step) / (10 + self.now.step))
         for a, p in zip(self.average, self.parameters, strict=True):
@@ -195,7 +195,7 @@ class Loop:
         )
 
     def _scores(self, score: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
-        """Score, and say so where weights or scores are no longer finite numbers."""
+        """Score; `InputError` where weights or scores are no longer finite numbers."""
         for name, p in self.model.named_parameters():
             if not p.isfinite().all():
                 raise self._breakdown(f"a weight of {name} is not a finite number")
@@ -208,7 +208,7 @@ class Loop:
 
     @contextlib.contextmanager
     def _evaluating(self) -> Iterator[None]:
-        """Stand the model still, with its averaged weights where they are kept."""
+        """Put the model in evaluation mode, with its averaged weights where they are kept."""
         self.model.eval()
         trained = [p.detach().clone() for p in self.parameters] if self.average else []
         try:
@@ -225,9 +225,9 @@ class Loop:
         now, task = self.now, self.task
         with self._evaluating():
             scores = self._scores(task.validate)
-            score = scores[task.criterion]
-            self._require_finite(task.criterion, score)
-            if self._is_best(score, scores.get("loss", math.inf)):
+            score = scores[task.monitor]
+            self._require_finite(task.monitor, score)
+            if self.best.update(now, score, scores.get("loss", math.inf)):
                 now.best_step = now.step
                 run = self.run_folder
                 run.save_model(run.model_path, self.model.state_dict(), now.step)
@@ -238,28 +238,12 @@ class Loop:
             now.converged_step = now.step
             self.progress.notice(f"converged at step {now.step}")
 
-    def _is_best(self, score: float, loss: float) -> bool:
-        """Whether these are the weights to keep: by this score, or its mean with those before.
-
-        Until there are enough for a mean the latest weights are kept, which the first mean beats.
-        """
-        now, lower = self.now, self.task.lower_is_better
-        self.validations.append((score, loss))
-        wanted = min(self.config.smoothing, -(-self.config.steps // self.validate_every))
-        if len(self.validations) < wanted:
-            return True
-        score, loss = (sum(part) / wanted for part in zip(*self.validations, strict=True))
-        equal = wanted > 1 and score == now.best and loss < now.best_loss
-        if not (equal or (score < now.best if lower else score > now.best)):
-            return False
-        now.best, now.best_loss = score, loss
-        return True
-
     def _show_milestone(self) -> None:
         now, run = self.now, self.run_folder
         with self._evaluating():
             run.save_model(run.kept_path(now.step), self.model.state_dict(), now.step)
-            text = self.task.sample(now.step)
+            shown = now.step in self.samples or self._over()
+            text = self.task.sample(now.step) if shown else ""
         if text:
             run.log("sample", now.step, {"text": text})
             run.write_samples()
@@ -275,42 +259,31 @@ class Loop:
         tensors |= {f"optimizer.{k}": v for k, v in pack_optimizer(self.optimizer).items()}
         tensors |= {f"carry.{i}": v for i, v in enumerate(now.carry)}
         tensors |= {f"average.{i}": v for i, v in enumerate(self.average)}
-        best, best_loss = (x if math.isfinite(x) else None for x in (now.best, now.best_loss))
-        facts = {
-            "step": now.step, "best": best, "best_step": now.best_step, "seconds": now.seconds,
-            "converged_step": now.converged_step, "best_loss": best_loss,
-        }  # fmt: skip
         run.flush(to_disk=True)
-        run.save_checkpoint(tensors, facts)
+        run.save_checkpoint(tensors, now.facts())
 
     def _restore(self) -> None:
         now, run = self.now, self.run_folder
         tensors, facts, damaged = run.load_checkpoint()
         for notice in damaged:
             self.progress.notice(f"{notice}; going on from the checkpoint of step {facts['step']}")
-        part = _Parts(tensors)
-        load_weights(self.model, part.named("model"), run.path / "checkpoint")
-        unpack_optimizer(self.optimizer, part.named("optimizer"))
+        load_weights(self.model, named_part(tensors, "model"), run.path / "checkpoint")
+        unpack_optimizer(self.optimizer, named_part(tensors, "optimizer"))
         device = self.parameters[0].device
-        now.carry = tuple(t.to(device) for t in part.numbered("carry"))
-        self.average = [t.to(device) for t in part.numbered("average")]
-        now.step, now.best_step, now.seconds = facts["step"], facts["best_step"], facts["seconds"]
-        now.best = now.best if facts["best"] is None else facts["best"]
-        now.converged_step = facts.get("converged_step", 0)
-        run.cut_back(now.step)
-        best_loss = facts.get("best_loss")
-        now.best_loss = math.inf if best_loss is None else best_loss
+        now.carry = tuple(t.to(device) for t in numbered_part(tensors, "carry"))
+        self.average = [t.to(device) for t in numbered_part(tensors, "average")]
+        now.update(facts)
+        run.truncate_log(now.step)
         for record in run.records("valid"):
-            score = (record[self.task.criterion], record.get("loss", math.inf))
-            self.validations.append(score)
+            self.best.remember(record[self.task.monitor], record.get("loss", math.inf))
 
     def _test(self) -> None:
-        run, best_step = self.run_folder, self._load_best()
+        run, best_step = self.run_folder, self.load_best()
         self.progress.working("scoring the test part")
         try:
             with torch.no_grad():
                 scores = self._scores(self.task.test)
-        except Interrupted:  # in the training of a network that stands beside this one
+        except Interrupted:  # in the training of the ablation
             raise Interrupted(self._stopped("before the test was done")) from None
         steps = {"best_step": best_step}
         if self.now.converged_step:
@@ -319,25 +292,10 @@ class Loop:
         run.flush(to_disk=True)
         self.progress.tested(best_step, scores)
 
-    def _load_best(self) -> int:
-        """Take up the weights that did best on validation; say of which step."""
+    def load_best(self) -> int:
+        """Load the weights that did best on validation; return their step."""
         path = self.run_folder.model_path
         weights, facts = load_tensors(path)
         load_weights(self.model, weights, path)
         self.model.eval()
         return facts["step"]
-
-
-class _Parts:
-    """The tensors of a checkpoint by their prefix."""
-
-    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
-        self.tensors = tensors
-
-    def named(self, prefix: str) -> dict[str, Tensor]:
-        start = prefix + "."
-        return {k.removeprefix(start): v for k, v in self.tensors.items() if k.startswith(start)}
-
-    def numbered(self, prefix: str) -> list[Tensor]:
-        named = self.named(prefix)
-        return [named[str(i)] for i in range(len(named))]

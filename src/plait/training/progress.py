@@ -51,24 +51,24 @@ class Progress:
         return None
 
     def step(self, step: int, record: Mapping[str, float]) -> None:
-        """Hear of a step that was made."""
+        """Receive the record of a step."""
         self.step_now = step
         self.recent.append(record)
 
     def working(self, text: str) -> None:
-        """Hear of something that takes a while, such as the test, as it begins."""
+        """Receive what begins now and takes a while, such as the test."""
 
     def validated(self, step: int, scores: Mapping[str, float], *, best: bool) -> None:
-        """Hear of a validation."""
+        """Receive the scores of a validation."""
 
     def sampled(self, step: int, text: str) -> None:
-        """Hear of a sample."""
+        """Receive a sample."""
 
     def tested(self, step: int, scores: Mapping[str, float]) -> None:
-        """Hear of the test, made with the weights of `step`."""
+        """Receive the test scores, of the weights of `step`."""
 
     def notice(self, text: str) -> None:
-        """Hear of something that the user should know."""
+        """Receive a message to the user."""
 
     def averages(self) -> dict[str, float]:
         """Mean of the last steps' scores."""
@@ -88,13 +88,13 @@ class Progress:
 class PlainProgress(Progress):
     """A line at validations, at every sample and test, for a pipe or a log file.
 
-    Validations that follow one another fast are told ten times in a training.
+    Validations that follow one another fast are printed ten times in a training.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream if stream is not None else sys.stdout
-        self.told = -math.inf
-        self.told_step = 0
+        self.printed = -math.inf
+        self.printed_step = 0
 
     def announce(self, title: str, lines: Mapping[str, str], *, steps: int, rate: float,
                  unit: str) -> None:  # fmt: skip
@@ -108,10 +108,10 @@ class PlainProgress(Progress):
 
     def validated(self, step: int, scores: Mapping[str, float], *, best: bool) -> None:
         now, part = time.monotonic(), max(1, self.steps // LINES)
-        due = step // part > self.told_step // part or step == self.steps
-        if not due and now - self.told < SECONDS:
+        due = step // part > self.printed_step // part or step == self.steps
+        if not due and now - self.printed < SECONDS:
             return
-        self.told, self.told_step = now, step
+        self.printed, self.printed_step = now, step
         train = _scores(self.averages(), skip=("gradient_norm",))
         valid = _scores(scores)
         mark = " (best)" if best else ""

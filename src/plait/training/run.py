@@ -3,10 +3,11 @@
 config.json         format version, task, configuration, and the facts that rebuild the model
 model.safetensors   the weights that did best on validation
 checkpoint/         everything needed to go on, the last two
-kept/               the weights at 1/3, 2/3 and 3/3 of the training
+kept/               the weights at 1/3, 2/3 and 3/3 of the training; of a text at every sixth
 metrics.jsonl       a line per step, validation, sample and test
 samples.txt         the samples in the log, to read
 curves.png          the learning curves
+given/              data that was given in memory, as files
 """
 
 import contextlib
@@ -17,7 +18,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 from torch import Tensor
@@ -29,8 +30,13 @@ from plait.training.checkpoint import load_tensors, save_tensors
 from plait.training.config import TrainingConfig
 from plait.training.files import write_aside, write_json
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 FORMAT = 1
 CHECKPOINTS_KEPT = 2
+GIVEN = "given"
+"""The folder of data that a user gave in memory; it is there before the run is."""
 
 
 class Run:
@@ -58,7 +64,8 @@ class Run:
         cls, path: Path, task: str, config: TrainingConfig, facts: Mapping[str, Any]
     ) -> "Run":
         """Start a folder; one that exists and is not empty is refused with `InputError`."""
-        cls.require_free(path)
+        if not (path / GIVEN).exists():
+            cls.require_free(path)
         path.mkdir(parents=True, exist_ok=True)
         run = cls(path, task, asdict(config), dict(facts))
         content = {"format": FORMAT, "task": task, "config": run.config, "facts": run.facts}
@@ -151,6 +158,8 @@ class Run:
         for number, line in enumerate(lines, 1):
             try:
                 record = json.loads(line)
+                if type(record["step"]) is not int or not isinstance(record["kind"], str):
+                    raise TypeError
                 if record["step"] >= 0 and kind in (None, record["kind"]):
                     records.append(record)
             except (ValueError, KeyError, TypeError, RecursionError):
@@ -158,7 +167,39 @@ class Run:
                     raise InputError(f"{self.metrics_path}, line {number}: damaged") from None
         return records
 
-    def cut_back(self, step: int) -> None:
+    @property
+    def scores(self) -> "pd.DataFrame":
+        """Return the scores on the test part, one row per score; none before the test.
+
+        The row's name is the score's, the column is `value`. Scores that are tables themselves
+        are in `records("test")` alone.
+        """
+        import pandas as pd  # slow to import
+
+        test = next(iter(self.records("test")), {})
+        values = {k: v for k, v in test.items() if type(v) in (int, float) and k != "step"}
+        return pd.DataFrame({"value": pd.Series(values, dtype=float)})
+
+    @property
+    def history(self) -> "pd.DataFrame":
+        """Return the learning curves: a row per step, a column per score.
+
+        Columns are named `train_loss`, `valid_loss`, …; NaN where a step was not validated.
+        """
+        import pandas as pd  # slow to import
+
+        rows: dict[int, dict[str, float]] = {}
+        for record in self.records():
+            if record["kind"] in ("train", "valid"):
+                row = rows.setdefault(record["step"], {})
+                row |= {
+                    f"{record['kind']}_{name}": value
+                    for name, value in record.items()
+                    if type(value) in (int, float) and name not in ("step", "seconds")
+                }
+        return pd.DataFrame.from_dict(rows, orient="index").sort_index().rename_axis("step")
+
+    def truncate_log(self, step: int) -> None:
         """Drop from the log, and from the samples, whatever came after this step."""
         kept = [json.dumps(r) + "\n" for r in self.records() if r["step"] <= step]
         write_aside(self.metrics_path, "".join(kept).encode())

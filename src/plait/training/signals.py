@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first is heard by the loop, which saves and stops."""
+"""Ctrl-C and SIGTERM: after the first the loop saves and stops."""
 
 import contextlib
 import signal
@@ -36,7 +36,7 @@ def stop_signals() -> Iterator[threading.Event]:
 
 @dataclass(frozen=True)
 class _Stop:
-    """What hears the signals."""
+    """The handler of the signals."""
 
     event: threading.Event
 

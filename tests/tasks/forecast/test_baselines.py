@@ -9,16 +9,17 @@ import pytest
 from plait import Graph
 from plait.tasks.forecast.baselines import baselines
 from plait.tasks.forecast.config import ForecastConfig
-from plait.tasks.forecast.data import Cuts, read_data
+from plait.tasks.forecast.data import read_data
 from plait.tasks.forecast.scores import Errors
 from plait.tasks.forecast.series import Series
+from plait.tasks.forecast.splits import TimeSplits
 from plait.tasks.forecast.windows import scaling
 
 P, H, SEASON = 3, 5, 4
 generator = np.random.default_rng(0)
 VALUES = generator.standard_normal((60, 3)).cumsum(0)
 GRAPH = Graph([[0, 1, 2, 1], [1, 0, 1, 1]], [1.0, 1.0, 3.0, 7.0])
-CUTS = Cuts(P, 36, 42, 60)
+CUTS = TimeSplits(P, 36, 42, 60)
 FIRST = np.arange(42, 60)
 
 
@@ -93,12 +94,12 @@ def test_missing_values_are_carried_on_and_fit_nothing():
 def test_chickenpox_as_published():
     """Standardised squared error one week ahead: nothing 1.117, one shared AR(4) 0.819."""
     data = read_data(ForecastConfig.of({}, "chickenpox"))
-    assert (data.cuts.history, data.cuts.test, data.cuts.end) == (4, 469, 521)
+    assert (data.splits.history, data.splits.test, data.splits.end) == (4, 469, 521)
     first = np.arange(469, 521)
     truth = data.series.values[first][None]
     assert (truth**2).mean() == pytest.approx(1.117, abs=5e-4)
     found = baselines(
-        data.series, data.joined.graph, data.cuts, first, horizon=1, season=52,
+        data.series, data.joined.graph, data.splits, first, horizon=1, season=52,
         mean=np.zeros(20), scale=np.ones(20),
     )  # fmt: skip
     error = Errors.of(dict(found)["autoregression"], truth).overall()["rmse"] ** 2

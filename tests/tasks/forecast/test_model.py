@@ -12,7 +12,14 @@ from plait.errors import InputError
 from plait.nn.registry import CELLS
 from plait.tasks.forecast.config import ForecastConfig
 from plait.tasks.forecast.model import Forecaster
-from plait.tasks.forecast.windows import CALENDAR, Windows, calendar_of
+from plait.tasks.forecast.series import Series
+from plait.tasks.forecast.windows import (
+    CALENDAR,
+    Windows,
+    calendar_of,
+    covariate_scaling,
+    windows_of,
+)
 
 N, P, H = 5, 6, 4
 IDS = tuple("abcde")
@@ -20,11 +27,16 @@ SMALL = {"hidden_size": 4, "history": P, "horizon": H, "k": 2, "heads": 2}
 OPERATORS = ["gcn", "attention", "chebyshev", "diffusion", "dense"]
 
 
-def forecaster(*, gaps: bool = False, drawn: bool = True, **options) -> Forecaster:
+def forecaster(
+    *, gaps: bool = False, drawn: bool = True, static: np.ndarray | None = None, **options
+) -> Forecaster:
     graph = Graph.from_edges([(0, 1), (1, 2), (2, 3), (0, 3), (3, 4)]).to_undirected()
     config = ForecastConfig(**{**SMALL, **options})
-    model = Forecaster(config, IDS, graph.num_edges, gaps=gaps, frequency="h").double().eval()
-    model.place(graph, np.arange(N) * 1.0, 1.0 + np.arange(N))
+    columns = 0 if static is None else static.shape[1]
+    model = Forecaster(
+        config, IDS, graph.num_edges, gaps=gaps, frequency="h", static=columns
+    ).double().eval()  # fmt: skip
+    model.place(graph, np.arange(N) * 1.0, 1.0 + np.arange(N), static)
     if drawn:
         with torch.no_grad():
             for p in model.parameters():
@@ -40,6 +52,8 @@ def raw(model: Forecaster, x: torch.Tensor) -> np.ndarray:
 @pytest.mark.parametrize("options", [
     {}, {"quantiles": "0.1,0.5,0.9"}, {"skip": "none"}, {"skip": "last", "layers": 2},
     {"calendar": "week"}, {"cell": "lstm-peephole", "operator": "attention"},
+    {"covariates": "rain", "known": "event", "calendar": "day"},
+    {"node_embedding": 3, "static": np.arange(2.0 * N).reshape(N, 2)},
 ], ids=str)  # fmt: skip
 @pytest.mark.parametrize("gaps", [False, True])
 def test_step_by_step_is_the_window(decoder, options, gaps):
@@ -49,13 +63,21 @@ def test_step_by_step_is_the_window(decoder, options, gaps):
     times = pd.date_range("2024-03-03 20:00", periods=P + H, freq="h")
     calendar = calendar_of(times, P + H, model.config.calendar)
     calendar = torch.from_numpy(calendar)[:, None]
+    told = [{} for _ in range(P + 1)]
+    if model.covariates is not None:
+        model.covariates = torch.tensor([[1.0, -2.0], [3.0, 0.5]]).double()
+        rain, event = np.random.default_rng(1).standard_normal((2, P + H + 1, N))
+        scaled = torch.from_numpy(np.stack([(rain - 1) / 3, (event + 2) / 0.5], -1))[: P + H, None]
+        scaled[P:, ..., 0] = 0  # rain is not known ahead
+        calendar = torch.cat([calendar[:, :, None].expand(-1, -1, N, -1), scaled], -1)
+        told = [{"rain": rain[t], "event": event[t : t + 1 + H]} for t in range(P + 1)]
     with torch.no_grad():
         expected = model.unscaled(model(x, calendar))[:, 0]
     state = None
     for t in range(P):
-        forecast, state = model.step(raw(model, x)[t, 0], state, times[t])
+        forecast, state = model.step(raw(model, x)[t, 0], state, times[t], told[t])
     np.testing.assert_allclose(forecast, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
-    further, _ = model.step(raw(model, x)[1, 0], state, times[P])
+    further, _ = model.step(raw(model, x)[1, 0], state, times[P], told[P])
     assert not np.allclose(further, forecast)
 
 
@@ -98,6 +120,43 @@ def test_the_direct_answer_by_its_formula(assert_near):
         out[..., k] + sum(model.skip[k, p] * x[p] for p in range(P)) for k in range(H)
     ])  # fmt: skip
     assert_near(model(x), expected)
+
+
+def test_what_belongs_to_a_node_is_input_at_every_step(assert_near):
+    static = np.random.default_rng(0).standard_normal((N, 2))
+    model = forecaster(static=static, node_embedding=3, calendar="day")
+    x, calendar = torch.randn(P, 2, N).double(), torch.randn(P + H, 2, 2).double()
+    own = torch.cat([torch.from_numpy(static), model.node_embedding], 1).expand(P, 2, N, 5)
+    given = torch.cat([x[..., None], calendar[:P, :, None].expand(P, 2, N, 2), own], -1)
+    h, _ = model.recurrent(given, graph=model.graph)
+    expected = model.output(h[-1]).permute(2, 0, 1) + torch.tensordot(model.skip, x, 1)
+    y = model(x, calendar)
+    assert_near(y, expected)
+    (gradient,) = torch.autograd.grad(y.sum(), model.node_embedding)
+    (wanted,) = torch.autograd.grad(expected.sum(), model.node_embedding)
+    assert_near(gradient, wanted)
+    assert gradient.abs().min() > 0
+
+
+@pytest.mark.parametrize("quantiles", ["", "0.1,0.5,0.9"])
+def test_what_is_known_ahead_by_its_formula(assert_near, quantiles):
+    model = forecaster(covariates="rain", known="event", calendar="day", quantiles=quantiles)
+    x, given = torch.randn(P, 2, N).double(), torch.randn(P + H, 2, N, 4).double()
+    inputs = torch.cat([x[..., None], given[:P]], -1)
+    h = model.recurrent(inputs, graph=model.graph)[1][-1]  # [B, N, hidden]
+    (V, b), (W,) = model.ahead.inner.parameters(), model.ahead.outer.parameters()
+    Q = len(model.config.levels) or 1
+    base = torch.tensordot(model.skip, x, 1)[..., None]
+    base = base + model.output(h).unflatten(-1, (H, Q)).permute(2, 0, 1, 3)
+    steps = []
+    for k in range(H):
+        z = torch.cat([h, given[P + k, ..., :2], given[P + k, ..., 3:]], -1)
+        steps.append(base[k] + torch.relu(z @ V.T + b) @ W.T)
+    expected = torch.stack(steps)
+    assert_near(model(x, given), expected.sort(-1).values if Q > 1 else expected[..., 0])
+    changed = given.clone()
+    changed[P:, ..., 2] += 1  # rain to come is not looked at
+    assert torch.equal(model(x, changed), model(x, given))
 
 
 def test_quantiles_rise():
@@ -149,6 +208,12 @@ def test_a_saved_model_brings_graph_and_scale_along():
 def test_observations_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match=r"an observation has 5 numbers, not"):
         forecaster().step([1.0, 2.0])
+    with pytest.raises(InputError, match="trained with the covariate 'rain': give it"):
+        forecaster(covariates="rain").step(np.zeros(N), covariates={"snow": 1.0})
+    with pytest.raises(
+        ValueError, match=r"'event' must be \[1 \+ H\], or \[1 \+ H, N\]; got \[5, 2"
+    ):
+        forecaster(known="event").step(np.zeros(N), covariates={"event": np.zeros((5, 2))})
     with pytest.raises(InputError, match="trained with --calendar day: give the time"):
         forecaster(calendar="day").step(np.zeros(N))
 
@@ -162,6 +227,22 @@ def test_windows_are_cut_where_they_belong():
     assert y[:2, 1, 0].tolist() == [20.0, 22.0]
     assert y[2:, 1].isnan().all()
     assert calendar[:, 1, 0].tolist() == list(range(7, 14))
+
+
+def test_covariates_that_are_not_known_ahead_are_hidden():
+    series = Series(
+        "s", "s", ("a", "b"), np.zeros((4, 2)), covariates=np.arange(10.0).reshape(5, 1, 2)
+    )
+    config = ForecastConfig(history=2, horizon=2, covariates="rain", known="event")
+    scales = covariate_scaling(series, config.covariate_names, 3)
+    np.testing.assert_allclose(scales, [[2, 3], [np.sqrt(8 / 3)] * 2])
+    windows = windows_of(config, series, np.zeros(2), np.ones(2), "cpu", covariates=scales)
+    given = windows.at(torch.tensor([2, 4]), 4).calendar * np.sqrt(8 / 3)
+    np.testing.assert_allclose(given[:, 0, 0], [[-2, -2], [0, 0], [0, 2], [0, 4]], atol=1e-6)
+    np.testing.assert_allclose(given[:, 1, 0, 1], [2, 4, 6, 0], atol=1e-6)  # unknown: the mean
+    series.covariates[:3] = np.nan
+    with pytest.raises(InputError, match="'rain' has no value in the training part; leave it out"):
+        covariate_scaling(series, config.covariate_names, 3)
 
 
 def test_the_calendar():

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from plait.errors import InputError
-from plait.tasks.forecast.series import following, read_series, season_of
+from plait.tasks.forecast.series import read_series
+from plait.tasks.forecast.steps import following, season_of
 
 
 @pytest.fixture
@@ -298,3 +299,59 @@ def test_times_by_the_clock_of_a_run(write):
     for given, clock, has in ((series, None, "+09:00"), (plain, "+09:00", "none")):
         with pytest.raises(InputError, match=f"has times with .{has[1:]} as their offset from UTC"):
             given.by_clock({"clock": clock})
+
+
+RAINY = """time,sensor,speed,rain,holiday,note
+2024-03-01 00:00,b,1,0.5,0,9
+2024-03-01 00:00,a,2,,0,9
+2024-03-01 01:00,b,3,,1,9
+2024-03-01 01:00,a,4,0.25,1,9
+2024-03-01 02:00,b,,,1,9
+2024-03-01 02:00,a,,,0,9
+"""
+
+
+def test_a_long_table_has_covariates_of_every_node(write):
+    series = read_series(write(RAINY), value="speed", covariates=("rain", "holiday"), known=1)
+    assert series.ids == ("b", "a")
+    np.testing.assert_array_equal(series.values, [[1, 2], [3, 4]])
+    rain = [[0.5, np.nan], [0.5, 0.25], [np.nan, np.nan]]  # the last value stands in, until it ends
+    np.testing.assert_array_equal(series.covariates[..., 0], rain)
+    np.testing.assert_array_equal(series.covariates[..., 1], [[0, 0], [1, 1], [1, 0]])
+    assert "covariates, by node: 'rain', 'holiday'; " not in series.columns
+    assert series.columns.endswith("left out: 'note'; covariates, by node: 'rain', 'holiday'")
+    swapped = series.of_nodes([1, 0], ("a", "b"))
+    np.testing.assert_array_equal(swapped.covariates, series.covariates[:, ::-1])
+    last = series.rows(slice(1, None))
+    np.testing.assert_array_equal(last.covariates, series.covariates[1:])
+    assert series.sha256 != read_series(write(RAINY), value="speed", covariates=("rain",)).sha256
+
+
+def test_a_wide_table_has_covariates_that_all_nodes_share(write):
+    text = "time,a,rain,b\n2024-03-01,1,0.5,2\n2024-03-02,3,,4\n2024-03-03,5,1.5,6\n"
+    series = read_series(write(text), covariates=("rain",))
+    assert series.ids == ("a", "b")
+    assert series.covariates.tolist() == [[[0.5]], [[0.5]], [[1.5]]]
+    single = read_series(write(text), value="b", covariates=("rain",))
+    assert (single.ids, single.values[:, 0].tolist()) == (("b",), [2, 4, 6])
+    assert "left out: 'a'" in single.columns
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"covariates": ("snow",)}, "no column 'snow', which --covariates or --known names; its "
+         "columns are sensor, speed, rain, holiday, note"),
+        ({"value": "flow"}, "no column 'flow', which --value names"),
+        ({}, "stands twice, as in a table with a row for each time and 'sensor'; give one row"),
+    ],
+)  # fmt: skip
+def test_columns_that_are_not_there_are_named(write, options, message):
+    with pytest.raises(InputError, match=message):
+        read_series(write(RAINY), **options)
+
+
+def test_a_long_table_needs_times(write):
+    untimed = RAINY.replace("time", "when").replace("2024-03-01 0", "").replace(":00", "")
+    with pytest.raises(InputError, match="and no column of times; name it with --time"):
+        read_series(write(untimed.replace("when", "step")), value="speed")

@@ -46,7 +46,7 @@ def test_train_predict_score_and_go_on(capsys, here):
     assert run_command([*words, *FLAGS, *more]) == 0
     said = capsys.readouterr().out
     assert "speeds.csv: 200 steps × 3 nodes, a step h; " in said
-    assert "% missing, heard as the last value, never scored" in said
+    assert "% missing, filled with the last value, never scored" in said
     for name in ("last value", "seasonal value", "historical mean", "autoregression"):
         assert said.count(f"  {name} ") == 3  # MAE, RMSE, MAPE
     assert "the best without a network" in said
@@ -95,7 +95,7 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does():
     weights = load_tensors(whole.model_path)[0]
     part = plait.train("forecast", out="part", **{**options, "save_every": 0.0})
     (part.path / "checkpoint" / "step-00000004.safetensors").unlink()
-    part.cut_back(3)
+    part.truncate_log(3)
     plait.resume(part)
     assert [{k: v for k, v in r.items() if k != "seconds"} for r in part.records()] == logs
     again = load_tensors(part.model_path)[0]
@@ -108,7 +108,7 @@ def test_weights_go_on_over_another_graph():
         ForecastConfig(**{**OWN, "graph": "correlation", "neighbours": 1, "threshold": 0.0}),
         torch.device("cpu"),
     )
-    task.begin_with(plait.load(first))
+    task.load_pretrained(plait.load(first))
     theirs = dict(plait.load(first).named_parameters())
     assert all(torch.equal(p, theirs[name]) for name, p in task.model.named_parameters())
     assert not torch.equal(task.model.edge_weight, plait.load(first).edge_weight)
@@ -116,14 +116,16 @@ def test_weights_go_on_over_another_graph():
     whole.to_csv("whole.csv", index=False)
     without_gaps = ForecastTask(ForecastConfig(**{**OWN, "data": "whole.csv"}), task.device)
     with pytest.raises(InputError, match="values missing and the other none"):
-        without_gaps.begin_with(plait.load(first))
+        without_gaps.load_pretrained(plait.load(first))
 
 
 def test_scale_and_correlations_know_the_training_part_only():
     options = {**OWN, "graph": "correlation", "neighbours": 2, "threshold": 0.0}
     task = ForecastTask(ForecastConfig(**options), torch.device("cpu"))
     frame = pd.read_csv("speeds.csv")
-    frame.iloc[task.cuts.valid :, 1:] = np.random.default_rng(1).random((200 - task.cuts.valid, 3))
+    frame.iloc[task.splits.valid :, 1:] = np.random.default_rng(1).random(
+        (200 - task.splits.valid, 3)
+    )
     frame.to_csv("changed.csv", index=False)
     other = ForecastTask(ForecastConfig(**{**options, "data": "changed.csv"}), task.device)
     assert torch.equal(task.model.scale, other.model.scale)
@@ -131,18 +133,22 @@ def test_scale_and_correlations_know_the_training_part_only():
     assert torch.equal(task.model.edge_weight, other.model.edge_weight)
     assert not np.array_equal(task.data.series.values, other.data.series.values)
     for step in range(1, 5):  # and what is trained on lies there too
-        assert task.loss(step, ())[0] == other.loss(step, ())[0]
+        assert (
+            task.loss(task.model, task.batch(step), ())[0]
+            == other.loss(other.model, other.batch(step), ())[0]
+        )
 
 
 def test_the_loss_leaves_out_what_was_not_measured():
     task = ForecastTask(ForecastConfig(**OWN), torch.device("cpu"))
-    first = torch.arange(task.cuts.test, task.cuts.end)
-    window = task.windows.at(first, task.cuts.end)
+    first = torch.arange(task.splits.test, task.splits.end)
+    window = task.windows.at(first, task.splits.end)
     answer = task.model(window.x, window.calendar)
     seen = ~window.y.isnan()
     assert 0 < int(seen.sum()) < seen.numel()
     expected = (answer - window.y)[seen].square().mean()
-    assert task._mean_error(answer, window.y).item() == pytest.approx(expected.item(), rel=1e-6)
+    loss, _, _ = task.loss(task.model, (window, 0.0), ())
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
     assert task.test()["loss"] == pytest.approx(expected.item(), rel=1e-5)
 
 
@@ -177,7 +183,10 @@ def test_scheduled_sampling_falls_from_one_to_none():
 
 BAD = {
     "no such file": (["--data", "no.csv"], "no series 'no.csv': there is no such file, and it is"),
-    "no graph": (["--graph", ""], "speeds.csv does not say who is joined to whom: give --graph"),
+    "no graph": (
+        ["--graph", ""],
+        "speeds.csv has no graph, which says what is connected: give",
+    ),
     "no graph file": (["--graph", "no.csv"], "cannot read no.csv: No such file"),
     "an id not in the series": (["--graph", "more.csv"], "more.csv names 'n4', which the series"),
     "an id not in the graph": (["--graph", "less.csv"], "less.csv does not name 'n3', which the"),
@@ -202,7 +211,7 @@ BAD = {
     "quantiles": (["--quantiles", "0.9,0.5"], "--quantiles must rise and have 0.5 among them"),
     "no quantile": (["--quantiles", "0.5;0.9"], "--quantiles must be numbers between 0 and 1"),
     "heads": (["--operator", "attention", "--heads", "3"], "--heads 3 must divide --hidden-size 4"),
-    "one way": (["--directed"], "Chebyshev wants an undirected graph, and edge 0 → 1 has no rever"),
+    "one way": (["--directed"], "Chebyshev needs an undirected graph, and edge 0 → 1 has no rever"),
     "no neighbours": (
         ["--graph", "correlation", "--neighbours", "3"],
         "--neighbours 3 must be less",
@@ -254,7 +263,7 @@ def test_bad_recent_data_is_one_line(capsys, here):
     plait.train("forecast", out="run", **OWN)
     frame = pd.read_csv("speeds.csv")
     cases = {
-        "few": (frame.iloc[-3:], "few.csv has 3 steps; the network hears 4 before it forecasts"),
+        "few": (frame.iloc[-3:], "few.csv has 3 steps; the model takes 4 before it forecasts"),
         "less": (
             frame.drop(columns="n2"),
             "less.csv has no column 'n2'; the table must have the 3",
@@ -282,7 +291,7 @@ def test_bad_recent_data_is_one_line(capsys, here):
     assert "constant in the training part" in capsys.readouterr().err
     frame.iloc[:-1].to_csv("speeds.csv", index=False)
     assert run_command(["resume", "run"]) == 2
-    assert "the data is not what run began with" in capsys.readouterr().err
+    assert "speeds.csv is no longer what the run was trained on" in capsys.readouterr().err
 
 
 def test_waves_stand_beside_the_best_possible(tmp_path):
@@ -302,6 +311,149 @@ def test_named_series_are_read(name):
     shape, edges = {"chickenpox": ((521, 20), 102), "los-loop": ((2016, 207), 2833)}[name]
     assert (data.series.values.shape, data.joined.graph.num_edges) == (shape, edges)
     assert data.series.frequency == {"chickenpox": "W-MON", "los-loop": "5min"}[name]
+
+
+def test_nodes_have_features_and_learnt_vectors(capsys, here):
+    (here / "nodes.csv").write_text("id,lanes,kind\nn3,2,road\nn1,4,ramp\nn2,3,road\nn9,1,road\n")
+    options = {**OWN, "nodes": "nodes.csv", "node_embedding": 2}
+    run = plait.train("forecast", out="run", **options)
+    model = plait.load(run)
+    spread = np.sqrt(2 / 3)
+    expected = [[1 / spread, 1, 0], [0, 0, 1], [-1 / spread, 0, 1]]
+    np.testing.assert_allclose(model.static, expected, rtol=1e-6, atol=1e-7)
+    assert model.node_embedding.shape == (3, 2)
+    before = ForecastTask(ForecastConfig(**options), torch.device("cpu")).model.node_embedding
+    assert not torch.equal(model.node_embedding, before)
+    (here / "nodes.csv").unlink()
+    table = pd.read_csv("speeds.csv")
+    table.to_csv("same.csv", index=False)  # features of nodes are the run's own
+    assert run_command(["predict", "run", "--data", "same.csv", "--out", "next.csv"]) == 0
+    renamed = table.rename(columns={"n1": "n5"})
+    renamed.to_csv("renamed.csv", index=False)
+    (here / "others.csv").write_text("source,target\nn5,n2\nn2,n3\n")
+    of_others = {**OWN, "node_embedding": 2, "data": "renamed.csv", "graph": "others.csv"}
+    other = ForecastTask(ForecastConfig(**of_others), torch.device("cpu"))
+    with pytest.raises(InputError, match="that run has learnt vectors of other nodes; train with"):
+        other.load_pretrained(model)
+    (here / "nodes.csv").write_text("id,lanes\nn1,4\nn2,3\n")
+    words = ["train", "forecast", "--data", "speeds.csv", "--graph", "roads.csv", *FLAGS]
+    assert run_command([*words, "--nodes", "nodes.csv", "--out", "no"]) == 2
+    errors = capsys.readouterr().err.replace(f"{here}/", "")
+    assert errors == "plait: nodes.csv has no row for node 'n3' in its column 'id'; add it\n"
+    (here / "nodes.csv").write_text("id\nn1\nn2\nn3\n")
+    assert run_command([*words, "--nodes", "nodes.csv", "--out", "no"]) == 2
+    assert "nodes.csv has no column of features next to 'id'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", ["none", "chebyshev"])
+def test_a_graph_is_learnt_and_written_as_edges_that_can_be_given(here, given):
+    options = {**OWN, "operator": "adaptive", "adaptive_given": given, "adaptive_edges": 2}
+    if given == "none":
+        options["graph"] = ""  # none is needed
+    run = plait.train("forecast", out="run", decoder="recurrent", **options)
+    model = plait.load(run)
+    first, second = model.recurrent.operator, model.decoder.operator
+    assert torch.equal(first.sources, second.sources)  # one graph for both
+    fresh = ForecastTask(ForecastConfig(**options), torch.device("cpu")).model
+    assert not torch.equal(first.sources, fresh.recurrent.operator.sources)
+    edges = pd.read_csv("run/learnt.csv")
+    index, weight = first.edges(3)
+    np.testing.assert_allclose(edges["weight"], weight, rtol=1e-6)
+    assert [f"n{k + 1}" for k in index[0].tolist()] == edges["source"].tolist()
+    assert Path("run/learnt.png").stat().st_size > 10_000
+    again = {**OWN, "graph": "run/learnt.csv", "directed": True, "operator": "diffusion"}
+    assert plait.train("forecast", out="again", **again).records("test")
+    table = pd.read_csv(plait.predict(run))
+    assert table["forecast"].notna().all()
+    assert plait.score("run")["rmse"] == pytest.approx(run.records("test")[0]["rmse"], rel=1e-6)
+
+
+def driven(here: Path, steps: int = 400) -> pd.DataFrame:
+    """Write a long table whose values follow rain at once, and an event a step before it is due."""
+    random = np.random.default_rng(0)
+    times = pd.date_range("2024-01-01", periods=steps, freq="h")
+    rows = []
+    for name in ("a", "b"):
+        rain, event = random.standard_normal(steps), random.integers(0, 2, steps).astype(float)
+        value = 5 * event + np.r_[0, rain[:-1]] + 0.1 * random.standard_normal(steps)
+        rows.append(pd.DataFrame({
+            "time": times, "sensor": name, "flow": value, "rain": rain, "event": event,
+        }))  # fmt: skip
+    table = pd.concat(rows)
+    table.to_csv(here / "flows.csv", index=False)
+    return table
+
+
+COVARIATES = {
+    "data": "flows.csv", "operator": "dense", "value": "flow", "covariates": "rain",
+    "known": "event", "history": 3, "horizon": 2, "hidden_size": 16, "batch_size": 16,
+    "lr": 0.02, "threads": 1,
+}  # fmt: skip
+
+
+def test_covariates_are_learnt_from_and_asked_for(capsys, here):
+    table = driven(here)
+    run = plait.train("forecast", out="run", steps=250, **COVARIATES)
+    (test,) = run.records("test")
+    best = test["table"]["historical mean"]["rmse_at"]
+    network = test["table"]["network"]["rmse_at"]
+    assert best[0] > 2.4  # what no past value knows
+    assert network[0] < 0.5  # the event is known, the rain was measured
+    assert 0.9 < network[1] < 1.4  # the rain to come is not
+
+    with pytest.raises(InputError) as caught:
+        plait.predict(run, out="no.csv")
+    assert "'event' is known for 0 steps after the last value, and 2 are forecast" in str(
+        caught.value
+    )
+    last = table["time"] == table["time"].max()
+    ahead = pd.concat([
+        table[last].assign(time=lambda f, k=k: f["time"] + pd.Timedelta(hours=k), flow="", rain="",
+                           event=float(k == 2))
+        for k in (1, 2)
+    ])  # fmt: skip
+    pd.concat([table[table["time"] > "2024-01-10"], ahead]).to_csv("recent.csv", index=False)
+    found = pd.read_csv(plait.predict(run, "recent.csv", out="next.csv"))
+    assert list(found["time"].unique()) == [str(t) for t in ahead["time"].unique()]
+    rain = table[last].set_index("sensor")["rain"]
+    np.testing.assert_allclose(found["forecast"][:2], rain[["a", "b"]], atol=1.0)
+    np.testing.assert_allclose(found["forecast"][2:], 5.0, atol=1.0)
+    table.drop(columns="rain").to_csv("less.csv", index=False)
+    assert run_command(["predict", "run", "--data", "less.csv"]) == 2
+    assert "less.csv has no column 'rain', which --covariates" in capsys.readouterr().err
+    scores = plait.score("run", "flows.csv")
+    assert scores["rmse_at_1"] < 0.5
+    assert plait.inspect("run")[0].without_flow == ""
+
+
+def test_training_reads_no_covariate_before_its_time(here):
+    table = driven(here)
+    task = ForecastTask(ForecastConfig(**COVARIATES), torch.device("cpu"))
+    late = table["time"] >= table["time"].unique()[task.splits.valid]
+    changed = table.assign(rain=table["rain"].where(~late, 99.0))
+    changed.assign(event=changed["event"].where(~late, 7.0)).to_csv("changed.csv", index=False)
+    other = ForecastTask(
+        ForecastConfig(**{**COVARIATES, "data": "changed.csv"}), torch.device("cpu")
+    )
+    assert torch.equal(task.model.covariates, other.model.covariates)
+    other.model.load_state_dict(task.model.state_dict())
+    for step in range(1, 4):
+        first, second = (t.loss(t.model, t.batch(step), ())[0] for t in (task, other))
+        assert first == second
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"known": "rain"}, "'rain' is named twice in --value, --covariates and --known"),
+        ({"covariates": "flow"}, "'flow' is named twice"),
+        ({"data": "waves"}, "--data waves has no columns for --value, --covariates or --known"),
+    ],
+)
+def test_covariates_that_cannot_be_are_refused(here, options, message):
+    driven(here, 40)
+    with pytest.raises(InputError, match=message):
+        plait.train("forecast", out="run", steps=1, **{**COVARIATES, **options})
 
 
 def cycle(*values: float) -> pd.Series:
@@ -411,3 +563,8 @@ def test_rows_that_are_missing_and_values_that_mean_missing(capsys):
     whole = pd.read_csv("speeds.csv").drop(columns="time").to_numpy()
     whole[[20, 21, 150]] = np.nan
     np.testing.assert_array_equal(series.values, whole)
+
+
+def test_a_season_longer_than_the_training_part_is_refused_before_training(tmp_path):
+    with pytest.raises(InputError, match=r"^--season 999999999999 is longer than the \d+ steps of"):
+        plait.train("forecast", data="waves", season=999999999999, steps=1, out=tmp_path / "run")

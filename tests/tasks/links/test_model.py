@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from plait.networks import named_network
+from plait.graph_data import named_labelled_graph
 from plait.nn.graph import Graph
 from plait.tasks.links.config import LinksConfig
 from plait.tasks.links.model import LinksModel
@@ -24,7 +24,7 @@ def made(features: int = 0, **options) -> LinksModel:
 
 @pytest.mark.parametrize("scorer", ["dot", "mlp"])
 def test_a_pair_s_score_is_the_formula_s(scorer):
-    model, graph = made(scorer=scorer), named_network("karate").graph
+    model, graph = made(scorer=scorer), named_labelled_graph("karate").graph
     z = model.encoder(None, graph).detach().numpy()
     u, v = PAIRS.numpy()
     product = z[u] * z[v]
@@ -41,7 +41,7 @@ def test_a_pair_s_score_is_the_formula_s(scorer):
 @pytest.mark.parametrize("scorer", ["dot", "mlp"])
 @pytest.mark.parametrize("operator", ["gcn", "attention", "chebyshev", "diffusion", "dense"])
 def test_other_numbers_for_the_nodes_change_nothing(operator, scorer):
-    graph = named_network("karate").graph
+    graph = named_labelled_graph("karate").graph
     x = torch.randn(34, 5, dtype=torch.float64)
     model = made(5, operator=operator, scorer=scorer)
     order = torch.randperm(34)
@@ -56,7 +56,7 @@ def test_other_numbers_for_the_nodes_change_nothing(operator, scorer):
 
 @pytest.mark.parametrize("scorer", ["dot", "mlp"])
 def test_gradients(scorer):
-    model, graph = made(3, scorer=scorer), named_network("karate").graph
+    model, graph = made(3, scorer=scorer), named_labelled_graph("karate").graph
     x = torch.randn(34, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: model(x, graph, PAIRS), x)
 
@@ -64,4 +64,4 @@ def test_gradients(scorer):
 def test_a_run_s_facts_rebuild_it():
     config = LinksConfig(scorer="mlp", hidden_size=8)
     model = LinksModel.from_facts(config, {"nodes": 34, "features": 0, "sha256": ""})
-    assert model(None, named_network("karate").graph, PAIRS).shape == (4,)
+    assert model(None, named_labelled_graph("karate").graph, PAIRS).shape == (4,)

@@ -7,7 +7,8 @@ import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from plait.nn.graph import Graph
-from plait.tasks.links.scores import HEURISTICS, area, baselines, score_pairs
+from plait.tasks.links.baselines import BETA, HEURISTICS, KATZ_PAIRS, baselines
+from plait.tasks.links.scores import area, score_pairs
 
 
 def drawn(ties: bool, n: int = 40, m: int = 33) -> tuple[torch.Tensor, torch.Tensor]:
@@ -47,12 +48,21 @@ def test_the_area_of_what_is_perfect_reversed_or_the_same():
     assert area(torch.zeros(4), torch.zeros(7)).item() == 0.5
 
 
+def walks_of_three(graph, pairs):
+    """Return Σ_{l ≤ 3} βˡ (Aˡ)_uv by dense powers."""
+    A = networkx.to_numpy_array(graph, nodelist=range(len(graph)))
+    scores = sum(BETA**length * np.linalg.matrix_power(A, length) for length in (1, 2, 3))
+    return [(u, v, scores[u, v]) for u, v in pairs]
+
+
 def test_those_who_learn_nothing_are_networkx_s():
     names = {
         "common_neighbours": lambda g, p: [
             (u, v, len(list(networkx.common_neighbors(g, u, v)))) for u, v in p
         ],
         "adamic_adar": networkx.adamic_adar_index,
+        "resource_allocation": networkx.resource_allocation_index,
+        "katz": walks_of_three,
         "degree": networkx.preferential_attachment,
     }
     assert set(names) == set(HEURISTICS)
@@ -61,6 +71,7 @@ def test_those_who_learn_nothing_are_networkx_s():
     graph = Graph.from_networkx(theirs)
     pairs = [(u, v) for u in range(26) for v in range(u)]
     index = torch.tensor(pairs).T
+    assert len(pairs) > KATZ_PAIRS
     for name, function in names.items():
         expected = [score for *_, score in function(theirs, pairs)]
         assert HEURISTICS[name](graph, index).tolist() == pytest.approx(expected, rel=1e-12)

@@ -10,12 +10,13 @@ import torch
 import plait
 from plait.cli import run as run_command
 from plait.data import find_data
-from plait.networks import named_network
+from plait.graph_data import named_labelled_graph
 from plait.tasks.links import task as links_task
 from plait.tasks.links.config import LinksConfig
-from plait.tasks.links.parts import TRAINING, cut, non_edges
 from plait.tasks.links.scores import score_pairs
+from plait.tasks.links.splits import TRAINING, non_edges, split_edges
 from plait.tasks.links.task import LinksTask
+from plait.tasks.nodes.sampling import outputs
 from plait.training.checkpoint import load_tensors
 from plait.training.loop import seed_all
 from plait.training.progress import Progress
@@ -46,13 +47,13 @@ def test_what_is_held_out_leaves_no_trace_in_training(tmp_path, monkeypatch, ope
     first = train(tmp_path / "a", operator=operator, patience=0)
 
     def other_cut(network, *shares):
-        links = cut(network, *shares)
+        links = split_edges(network, *shares)
         swapped = replace(links, valid=links.test_non[:, :8], test=links.valid_non,
                           valid_non=links.test[:, :8], test_non=links.valid)  # fmt: skip
         assert not torch.equal(swapped.test, links.test)
         return swapped
 
-    monkeypatch.setattr(links_task, "cut", other_cut)
+    monkeypatch.setattr(links_task, "split_edges", other_cut)
     second = train(tmp_path / "b", operator=operator, patience=0)
     assert first.records("train") == second.records("train")
     assert first.records("test") != second.records("test")
@@ -69,14 +70,14 @@ def test_held_out_connections_are_drawn_as_often_as_any_other_pair():
     )
     pairs, counts = np.unique(drawn, axis=1, return_counts=True)
     often = dict(zip(map(tuple, pairs.T.tolist()), counts.tolist(), strict=True))
-    held_out = [often[u, v] for u, v in task.links.test.T.tolist()]
+    held_out = [often[u, v] for u, v in task.splits.test.T.tolist()]
     assert pairs.shape[1] == 34 * 33 // 2 - 54
     assert np.mean(held_out) == pytest.approx(np.mean(counts), rel=0.1)
 
 
 def test_the_loss_is_the_mean_of_minus_the_logarithms():
     task = made(dropout=0.0)
-    loss, scores, _ = task.loss(3, ())
+    loss, scores, _ = task.loss(task.model, task.batch(3), ())
     others = non_edges(random_generator(0, 3, TRAINING), 54, 34, task.taken)
     logits = [
         task.model(None, task.graph, torch.as_tensor(pairs)).detach()
@@ -110,8 +111,8 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path):
 
     whole = train(tmp_path / "whole", save_every=0)
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "cut", save_every=0, progress=Stop())
-    cut_off = plait.resume(tmp_path / "cut")
+        train(tmp_path / "split_edges", save_every=0, progress=Stop())
+    cut_off = plait.resume(tmp_path / "split_edges")
     assert whole.records("train") == cut_off.records("train")
     assert whole.records("test") == cut_off.records("test")
 
@@ -127,7 +128,9 @@ def test_the_scores_beside_it(tmp_path):
     again = plait.score(run)
     assert again == {k: v for k, v in test.items() if k not in ("step", "kind", "best_step")}
     config = LinksConfig.from_dict(run.config)
-    links = cut(named_network("karate"), config.valid_share, config.test_share, config.seed)
+    links = split_edges(
+        named_labelled_graph("karate"), config.valid_share, config.test_share, config.seed
+    )
     model = plait.load(run)
     with torch.no_grad():
         logits = [model(None, links.graph, part) for part in (links.test, links.test_non)]
@@ -139,16 +142,18 @@ def test_the_remark_says_who_wins(tmp_path):
     task = made()
     scores = {"auc": 0.9, "dense_auc": 0.8, "common_neighbours_auc": 0.7, "adamic_adar_auc": 0.85,
               "degree_auc": 0.6}  # fmt: skip
-    assert "nothing is gained" not in task.remark(scores)
-    worse = task.remark(scores | {"auc": 0.84})
-    assert worse.endswith("Adamic–Adar does as well or better: nothing is gained here")
+    assert "does not beat" not in task.interpret(scores)
+    worse = task.interpret(scores | {"auc": 0.84})
+    assert worse.endswith(
+        "Adamic–Adar does as well or better: the model does not beat this baseline"
+    )
     assert "84.0%" in worse
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--data", "kora"], "no network 'kora'; there are karate, "),
+        (["--data", "kora"], "no graph named 'kora'; there are karate, "),
         (["--data", "cora", "--edges", "e.csv"], "give --data or --edges, not both"),
         (["--nodes", "n.csv"], "--nodes goes with --edges"),
         (["--edges", "absent.csv"], "cannot read absent.csv: No such file"),
@@ -194,3 +199,29 @@ def test_the_published_figures_on_cora(tmp_path):
     assert test["auc"] > 0.89  # Kipf & Welling (2016) have 91.0 and 92.0
     assert test["average_precision"] > 0.90
     assert test["auc"] > test["adamic_adar_auc"] + 0.15
+
+
+@pytest.mark.parametrize("operator", ["gcn", "attention"])
+def test_samples_of_all_neighbours_are_the_whole_graph(operator):
+    options = {**TINY, "data": "les-miserables", "operator": operator, "dropout": 0.0}
+    config = LinksConfig(**options, sample="all,all", batch_size=20)
+    ours = LinksTask(config, torch.device("cpu"))
+    numbers, nodes = ours.batch(1)
+    assert numbers.shape == (2, 40)
+    connected = nodes.seeds[numbers[:, :20]].T.tolist()
+    assert all(pair in ours.pairs.T.tolist() for pair in connected)
+    with torch.no_grad():
+        whole = ours.model.encoder(ours.x, ours.graph)
+        found = outputs(ours.model.encoder, ours, nodes)
+        torch.testing.assert_close(found, whole[nodes.seeds], rtol=0, atol=1e-5)
+        whole_scores = LinksTask(replace(config, sample=""), ours.device, None, ours.model)
+        assert ours.validate() == pytest.approx(whole_scores.validate(), rel=1e-5)
+
+
+def test_a_run_on_samples(tmp_path):
+    options = {**TINY, "steps": 40, "sample": "5,5", "batch_size": 64, "validate_every": 10}
+    run = plait.train("links", data="les-miserables", **options, out=tmp_path / "run")
+    (test,) = run.records("test")
+    assert test["auc"] > 0.6
+    assert plait.score(run)["auc"] == pytest.approx(test["auc"], abs=1e-12)
+    assert len(plait.predict(run, node="Valjean", out=tmp_path / "some.csv").read_text()) > 100

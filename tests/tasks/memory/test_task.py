@@ -85,12 +85,12 @@ def test_every_validation_is_fresh_and_found_again():
     ours, drawn = task(), []
     ours._draw, original = lambda n, s: drawn.append((s, n)) or original(n, s), ours._draw
     for step in (1, 2, 3):
-        ours.loss(step, ())
+        ours.loss(ours.model, ours.batch(step), ())
         ours.validate()
     assert len(set(drawn)) == len(drawn) == 3 * (1 + 10)
     again = task()
     again.model.load_state_dict(ours.model.state_dict())
-    again.loss(3, ())
+    again.loss(again.model, again.batch(3), ())
     assert again.validate() == ours.validate()
 
 
@@ -133,7 +133,7 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(tmp_path):
     run = plait.train("memory", out=tmp_path / "run", **options)
     logs = [{k: v for k, v in r.items() if k != "seconds"} for r in run.records()]
     (run.path / "checkpoint" / "step-00000006.safetensors").unlink()
-    run.cut_back(5)
+    run.truncate_log(5)
     plait.resume(run)
     assert [{k: v for k, v in r.items() if k != "seconds"} for r in run.records()] == logs
 
@@ -142,12 +142,12 @@ def test_weights_begin_another_length(tmp_path):
     first = plait.train("memory", out=tmp_path / "a", **TINY, steps=2)
     config = MemoryConfig(**TINY, length=5)
     other = MemoryTask(config, CPU)
-    other.begin_with(plait.load(first))
+    other.load_pretrained(plait.load(first))
     expected = plait.load(first).state_dict()
     assert all(torch.equal(v, expected[k]) for k, v in other.model.state_dict().items())
     shorter = task(problem="random-combinations", length=3)
     with pytest.raises(InputError, match="other tokens"):
-        shorter.begin_with(task(problem="random-combinations", length=4).model)
+        shorter.load_pretrained(task(problem="random-combinations", length=4).model)
 
 
 def test_other_lengths_are_tested_each_beside_its_prior(tmp_path, capsys):
@@ -170,7 +170,7 @@ def test_other_lengths_are_tested_each_beside_its_prior(tmp_path, capsys):
 def test_the_remark_says_what_an_accuracy_is_worth(scores, expected):
     problem = problem_named("baum-sweet", 4)
     scores = {**scores, "prior": problem.prior, "loss_prior": problem.loss_prior}
-    assert task().remark(scores).startswith(expected)
+    assert task().interpret(scores).startswith(expected)
 
 
 @pytest.mark.parametrize(

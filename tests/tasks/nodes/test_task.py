@@ -15,7 +15,8 @@ import plait
 from plait.cli import run as run_command
 from plait.errors import InputError
 from plait.tasks.nodes.config import NodesConfig
-from plait.tasks.nodes.task import NodesTask, scores_alone
+from plait.tasks.nodes.task import NodesTask
+from plait.training.ablation import train_alone
 from plait.training.run import Run
 
 CPU = torch.device("cpu")
@@ -101,7 +102,7 @@ def test_train_predict_score_inspect_resume(tables, tmp_path, capsys):
     assert scores == {k: test[k] for k in scores}
     assert run_command(["inspect", run]) == 0
     assert "gcn 2 × 8" in (out := capsys.readouterr().out)
-    assert "layer 1: product first, for 3 outputs are fewer than 8 inputs" in out
+    assert "layer 1: product first, because 3 outputs are fewer than 8 inputs" in out
     assert "no gradient flow: nodes runs have no sequences" in out
     picture = Path(run, "graph.png").read_bytes()
     assert run_command(["resume", run]) == 0
@@ -116,14 +117,14 @@ def test_every_operator_learns_what_it_can_hear(tables, operator):
     config = NodesConfig(
         **{**tables, "threads": 1}, operator=operator, hidden_size=16, dropout=0.2, steps=100
     )
-    accuracy = scores_alone(config, CPU)["accuracy"]
+    accuracy = train_alone(NodesTask, config, CPU)["accuracy"]
     assert accuracy < 0.8 if operator == "dense" else accuracy > 0.8
 
 
 def test_the_loss_is_that_of_the_training_nodes_and_the_penalty():
     ours = task(dropout=0.0, penalty=0.1)
     ours.model.train()
-    loss, scores, carry = ours.loss(1, ())
+    loss, scores, carry = ours.loss(ours.model, ours.batch(1), ())
     logits = ours.model(None, ours.graph)
     told = F.cross_entropy(logits[[0, 33]], torch.tensor([0, 1]))
     own, first = ours.model.own, ours.model.layers[0].weights["weight"]
@@ -137,11 +138,11 @@ def test_labels_to_test_on_are_never_looked_at(tables, monkeypatch):
     """Other labels of the test nodes change no weight; only the score."""
     config = NodesConfig(**{**tables, "threads": 1}, hidden_size=4, steps=5)
     first, second = NodesTask(config, CPU), NodesTask(config, CPU)
-    second.labels[second.parts.test] = (second.labels[second.parts.test] + 1) % 3
+    second.labels[second.splits.test] = (second.labels[second.splits.test] + 1) % 3
     second.model.load_state_dict(first.model.state_dict())
     for ours in (first, second):
         torch.manual_seed(1)
-        ours.loss(1, ())[0].backward()
+        ours.loss(ours.model, ours.batch(1), ())[0].backward()
         ours.model.eval()
     for p, q in zip(first.model.parameters(), second.model.parameters(), strict=True):
         assert torch.equal(p.grad, q.grad)
@@ -167,7 +168,7 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(tables, tmp_path, operato
     logs = [{k: v for k, v in r.items() if k != "seconds"} for r in run.records()]
     weights = plait.load(run).state_dict()
     (run.path / "checkpoint" / "step-00000012.safetensors").unlink()
-    run.cut_back(11)
+    run.truncate_log(11)
     plait.resume(run)
     assert [{k: v for k, v in r.items() if k != "seconds"} for r in run.records()] == logs
     again = plait.load(run).state_dict()
@@ -177,14 +178,14 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(tables, tmp_path, operato
 def test_a_run_stopped_while_its_baseline_is_trained_is_only_tested(tables, tmp_path, monkeypatch):
     """Ctrl-C in the network without the graph leaves the run saved, and resume tests it."""
     whole = plait.train("nodes", out=tmp_path / "a", **{**tables, "threads": 1}, steps=5)
-    loss = NodesTask.loss
+    batch = NodesTask.batch
 
-    def stop(self, step, carry):
+    def stop(self, step):
         if self.config.operator == "dense" and step == 2:
             signal.raise_signal(signal.SIGINT)
-        return loss(self, step, carry)
+        return batch(self, step)
 
-    monkeypatch.setattr(NodesTask, "loss", stop)
+    monkeypatch.setattr(NodesTask, "batch", stop)
     with pytest.raises(
         KeyboardInterrupt, match=r"before the test was done, saved in .*; plait resume"
     ):
@@ -199,7 +200,9 @@ def test_karate_without_validation_nodes(tmp_path, capsys):
     assert "validation: none; the weights that do best on the training" in capsys.readouterr().out
     (test,) = Run.open(tmp_path / "run").records("test")
     assert test["accuracy"] >= 30 / 32
-    assert "nothing is gained here" in task().remark({**test, "accuracy": test["spread_accuracy"]})
+    assert "the model does not beat this baseline" in task().interpret(
+        {**test, "accuracy": test["spread_accuracy"]}
+    )
 
 
 def test_weights_begin_another_split(tables, tmp_path):
@@ -215,16 +218,16 @@ def test_weights_begin_another_split(tables, tmp_path):
 
 
 def test_the_picture_of_a_larger_graph(tmp_path):
-    from plait.tasks.nodes.picture import _sample, draw_network
+    from plait.tasks.nodes.figure import _sample, draw_network
 
     ours = task(data="digits", split="few")
-    nodes = _sample(ours.parts, 1797)
+    nodes = _sample(ours.splits, 1797)
     assert len(set(nodes)) == 1000
-    assert set(nodes) <= set(ours.parts.test.tolist())
+    assert set(nodes) <= set(ours.splits.test.tolist())
     with torch.no_grad():
         logits = ours.model(ours.x, ours.graph)
     heard = ours.network.features
-    draw_network(ours.network, ours.parts, heard, logits, tmp_path / "graph.png", title="digits")
+    draw_network(ours.network, ours.splits, heard, logits, tmp_path / "graph.png", title="digits")
     assert (tmp_path / "graph.png").stat().st_size > 50_000
 
 
@@ -250,7 +253,7 @@ BAD = {
     "one class": ({"label": "same"}, "", "", "the column 'same' has only the class 'yes'; two"),
     "no labels": ({"label": "none"}, "", "", "the column 'none' has no labels; two classes"),
     "rare classes": ({"split": "few"}, "", "", "the class 'a' has 11 nodes, and --split few takes"),
-    "no published parts": ({"split": "published"}, "", "", "nobody has published parts of edges"),
+    "no published parts": ({"split": "published"}, "", "", "there are no published parts of edges"),
     "two graphs": ({"data": "karate"}, "", "", "give --data or --edges, not both"),
     "heads": ({"operator": "attention", "heads": 7}, "", "", "--heads 7 must divide --hidden-size"),
     "an operator": ({"operator": "cheb"}, "", "", 'Invalid value "cheb" for --operator'),
@@ -296,7 +299,10 @@ def test_bad_input_is_one_line(tables, tmp_path, capsys, case):
             "--edges alone says nothing to learn; give --la",
         ),
         (["--data", "davis"], "the network 'davis' has no labels; plait train links takes it"),
-        (["--data", "kora"], "no network 'kora'; there are karate, digits, cora, amazon-computers"),
+        (
+            ["--data", "kora"],
+            "no graph named 'kora'; there are karate, digits, cora, ",
+        ),
     ],
 )
 def test_what_belongs_together(capsys, tmp_path, options, message):
@@ -332,11 +338,11 @@ def test_a_network_that_has_changed_is_told(tables, tmp_path, capsys):
         file.write("n0,n35\n")
     for command in ("predict", "score"):
         assert run_command([command, str(run.path)]) == 2
-        assert "edges.csv is no longer the network that the run" in capsys.readouterr().err
+        assert "edges.csv is no longer what the run" in capsys.readouterr().err
     assert run_command(["resume", str(run.path)]) == 2
-    assert "the data is not what" in capsys.readouterr().err
+    assert "edges.csv is no longer what the run was trained on" in capsys.readouterr().err
     assert run_command(["score", str(run.path), "--data", "x"]) == 2
-    assert "a nodes run knows its own network and no other" in capsys.readouterr().err
+    assert "a nodes run is scored on its own data alone" in capsys.readouterr().err
     assert not (run.path / "predictions.csv").exists()
 
 
@@ -416,6 +422,6 @@ def test_the_columns_of_own_tables_may_be_named_and_are_said(tmp_path):
         "edges: source = '1', target = '2', weight = '3'; nodes: id = 'id', label = 'y' (2 "
         "classes), numbers: 'age', left out: the column without a name, which only numbers the rows"
     )
-    assert task.summary()["read"] == "1 of 'age' missing, where the mean of the others stands"
+    assert task.summary()["read"] == "1 of 'age' missing, replaced by the mean"
     with pytest.raises(InputError, match="--missing goes with --edges, a graph of your own"):
         NodesConfig(missing="-1")

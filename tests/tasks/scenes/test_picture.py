@@ -7,8 +7,8 @@ import pytest
 from matplotlib.image import imread, imsave
 from PIL import Image
 
+from plait.tasks.scenes.figure import MISSED, NOT_LABELLED, RIGHT, _end, draw_scenes
 from plait.tasks.scenes.generator import generate_scenes
-from plait.tasks.scenes.picture import MISSED, NOT_LABELLED, RIGHT, _end, draw_scenes
 
 
 @pytest.fixture

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from plait.errors import InputError
+from plait.tasks.scenes.baselines import frequencies
+from plait.tasks.scenes.data import as_known, split_scenes
 from plait.tasks.scenes.generator import generate_scenes
 from plait.tasks.scenes.scene import Scenes, pairs_of
-from plait.tasks.scenes.scores import frequencies, likeliest, recall, score_relations
-from plait.tasks.scenes.sources import as_known, parts
+from plait.tasks.scenes.scores import likeliest, recall, score_relations
 
 
 def recall_by_hand(p, labels, k, one_a_pair):
@@ -95,11 +96,11 @@ def _without_relations(scene):
 
 def test_parts_are_all_scenes_once():
     scenes = generate_scenes(0, 20)
-    training, validation, testing = parts(scenes, seed=1)
+    training, validation, testing = split_scenes(scenes, seed=1)
     assert [len(p) for p in (training, validation, testing)] == [14, 3, 3]
     images = [s.image for part in (training, validation, testing) for s in part.scenes]
     assert sorted(images) == list(range(20))
-    assert images != [s.image for part in parts(scenes, seed=2) for s in part.scenes]
+    assert images != [s.image for part in split_scenes(scenes, seed=2) for s in part.scenes]
 
 
 def test_another_file_is_understood_by_names():

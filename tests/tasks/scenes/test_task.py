@@ -12,10 +12,10 @@ import plait
 from plait.cli import run as run_command
 from plait.errors import InputError
 from plait.tasks.scenes.config import ScenesConfig
+from plait.tasks.scenes.data import split_scenes
 from plait.tasks.scenes.files import read_scenes, write_scenes
 from plait.tasks.scenes.generator import generate_scenes
 from plait.tasks.scenes.scores import score_relations
-from plait.tasks.scenes.sources import parts
 from plait.tasks.scenes.task import ScenesTask
 from plait.training.run import Run
 
@@ -65,7 +65,7 @@ def test_the_network_without_messages_stands_beside(trained, no_picture):
 
 def test_the_truth_beside_is_that_of_the_test_part(trained):
     (test,) = trained.records("test")
-    testing = parts(generate_scenes(0, 30), 0)[2]
+    testing = split_scenes(generate_scenes(0, 30), 0)[2]
     best = score_relations([scene.truth for scene in testing.scenes], testing)
     assert {name: test[f"best_{name}"] for name in best} == best
 
@@ -73,7 +73,7 @@ def test_the_truth_beside_is_that_of_the_test_part(trained):
 def test_a_resumed_run_ends_where_an_unbroken_one_does(trained, no_picture):
     logs = [{k: v for k, v in r.items() if k != "seconds"} for r in trained.records()]
     (trained.path / "checkpoint" / "step-00000004.safetensors").unlink()
-    trained.cut_back(3)
+    trained.truncate_log(3)
     plait.resume(trained)
     assert [{k: v for k, v in r.items() if k != "seconds"} for r in trained.records()] == logs
 
@@ -138,7 +138,7 @@ def test_own_scenes_without_features_are_learnt_and_drawn(tmp_path):
         plait.score(run)
     document["relations"] = document["relations"][:-1]
     (tmp_path / "own.json").write_text(json.dumps(document))
-    with pytest.raises(InputError, match="no longer what the run was trained on"):
+    with pytest.raises(InputError, match=r"no longer what the run was trained on.*give --data"):
         plait.score(run)
 
 
@@ -150,18 +150,21 @@ def test_weights_begin_other_scenes(trained, tmp_path, no_picture):
 
 def test_every_batch_is_found_again_by_its_number():
     ours = ScenesTask(ScenesConfig(**TINY), torch.device("cpu"))
-    losses = [ours.loss(step, ())[0].item() for step in (1, 2, 1)]
+    losses = [ours.loss(ours.model, ours.batch(step), ())[0].item() for step in (1, 2, 1)]
     assert losses[0] == losses[2] != losses[1]
 
 
 @pytest.mark.parametrize(
     ("own", "dense", "expected"),
-    [(0.5, 0.4, "50.0% of the relations"), (0.4, 0.5, "does as well or better: nothing is gained")],
+    [
+        (0.5, 0.4, "50.0% of the relations"),
+        (0.4, 0.5, "does as well or better: the model does not beat"),
+    ],
 )
 def test_the_remark_says_who_wins(own, dense, expected):
     ours = ScenesTask(ScenesConfig(**TINY), torch.device("cpu"))
     scores = {"recall_at_20": own, "dense_recall_at_20": dense, "frequency_recall_at_20": 0.1}
-    remark = ours.remark(scores)
+    remark = ours.interpret(scores)
     assert expected in remark
     assert "recall at 20" in remark.splitlines()[-1]
 

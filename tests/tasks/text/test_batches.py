@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from plait.errors import InputError
-from plait.tasks.text.batches import Lanes, Windows
+from plait.tasks.text.batches import StatefulStreams, Windows
 
 # The text is 0, 1, 2, …, so a number says which place of the text was read.
 
 
-@pytest.mark.parametrize("reader", [Lanes, Windows])
+@pytest.mark.parametrize("reader", [StatefulStreams, Windows])
 def test_a_batch_depends_on_the_seed_and_its_number_alone(reader):
     def make(seed: int):
         return reader(torch.arange(500), length=7, batch_size=5, seed=seed)
@@ -30,7 +30,7 @@ def test_a_batch_depends_on_the_seed_and_its_number_alone(reader):
     assert len(firsts) == len(steps)
 
 
-@pytest.mark.parametrize("reader", [Lanes, Windows])
+@pytest.mark.parametrize("reader", [StatefulStreams, Windows])
 @settings(deadline=None, derandomize=True, max_examples=60)
 @given(data=st.data())
 def test_y_is_the_character_after_x(reader, data):
@@ -52,7 +52,7 @@ def test_y_is_the_character_after_x(reader, data):
 def test_a_pass_of_the_lanes_reads_every_character_once(data):
     length, batch_size = data.draw(st.integers(1, 9)), data.draw(st.integers(1, 6))
     size = data.draw(st.integers(length * batch_size, 300))
-    lanes = Lanes(torch.arange(size), length=length, batch_size=batch_size, seed=1)
+    lanes = StatefulStreams(torch.arange(size), length=length, batch_size=batch_size, seed=1)
     steps = size // batch_size // length
     for number in range(2):
         targets, before = [], None
@@ -70,7 +70,7 @@ def test_a_pass_of_the_lanes_reads_every_character_once(data):
 
 
 def test_lanes_share_the_text_evenly_and_begin_each_pass_elsewhere():
-    lanes = Lanes(torch.arange(1003), length=10, batch_size=4, seed=0)
+    lanes = StatefulStreams(torch.arange(1003), length=10, batch_size=4, seed=0)
     begins = []
     for number in range(20):
         x, _, fresh = lanes.batch(1 + 25 * number)
@@ -97,7 +97,7 @@ def test_a_text_that_is_just_long_enough():
     assert Windows(torch.arange(5), length=4, batch_size=3, seed=0).batch(1)[0].T.tolist() == (
         [[0, 1, 2, 3]] * 3
     )
-    x, y, _ = Lanes(torch.arange(12), length=4, batch_size=3, seed=0).batch(1)
+    x, y, _ = StatefulStreams(torch.arange(12), length=4, batch_size=3, seed=0).batch(1)
     assert sorted(x.flatten().tolist()) == sorted(y.flatten().tolist()) == list(range(12))
 
 
@@ -105,7 +105,7 @@ def test_a_text_that_is_just_long_enough():
     ("reader", "size", "message"),
     [
         (Windows, 10, "the training part has 10 characters, fewer than a sequence of length 10 "),
-        (Lanes, 29, "the training part has 29 characters, too few for 3 readers of 10; "),
+        (StatefulStreams, 29, "the training part has 29 characters, too few for 3 streams of 10; "),
     ],
 )
 def test_a_text_that_is_too_short_is_refused(reader, size, message):

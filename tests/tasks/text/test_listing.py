@@ -1,5 +1,6 @@
 """The report's listings: layout, steps in order, accuracy over the hundred batches before."""
 
+import shutil
 import statistics
 
 import pytest
@@ -72,6 +73,15 @@ def test_a_run_lists_what_its_kept_weights_write(run, capsys):
             expected.append(f"Train Step: {step}/6, Accuracy: {mean:.2f}, Text: {text}")
         expected.append("---")
     assert lines == expected
+
+
+def test_a_run_has_its_thirds_and_its_sixths_or_what_it_kept_of_them(run, tmp_path):
+    assert list(load_kept(run)) == [2, 4, 6]
+    assert list(load_kept(run, parts=6)) == [1, 2, 3, 4, 5, 6]
+    earlier = shutil.copytree(run.path, tmp_path / "earlier")  # a version that kept thirds
+    for step in (1, 3, 5):
+        (earlier / "kept" / f"step-{step:08d}.safetensors").unlink()
+    assert list(load_kept(earlier, parts=6)) == list(load_kept(earlier)) == [2, 4, 6]
 
 
 @pytest.mark.parametrize(

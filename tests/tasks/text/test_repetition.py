@@ -97,5 +97,5 @@ def test_without_its_text_there_is_nothing_to_stand_beside(tmp_path):
     (tmp_path / "b.txt").write_text("to be or not to be " * 50)
     run = plait.train("text", data=str(tmp_path / "b.txt"), out=tmp_path / "run", **TINY)
     (tmp_path / "b.txt").write_text("to be or not to bee " * 50)
-    with pytest.raises(InputError, match="no longer the text that the run was trained on"):
+    with pytest.raises(InputError, match="no longer what the run was trained on"):
         plait.inspect(run, repetition=True)

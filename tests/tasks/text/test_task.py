@@ -10,7 +10,7 @@ from plait.api import load
 from plait.errors import InputError
 from plait.nn.registry import CELLS
 from plait.tasks.text.config import TextConfig
-from plait.tasks.text.parts import split
+from plait.tasks.text.data import split
 from plait.tasks.text.scores import score_stream
 from plait.tasks.text.task import TextTask
 from plait.training.checkpoint import load_tensors
@@ -56,7 +56,7 @@ def test_the_vocabulary_is_that_of_the_whole_text(prose):
     assert "!" not in made.vocabulary.decode(made.training.tolist())
     assert made.facts()["vocabulary"] == "".join(sorted(set(made.text.characters)))
     assert made.facts()["characters"] == 1000
-    assert torch.equal(made.reader.numbers, made.training)  # and nothing else is read in training
+    assert torch.equal(made.batches.numbers, made.training)  # and nothing else is read in training
     assert made.validate() == score_stream(made.model, made.validation)
     assert made.test()["loss"] == score_stream(made.model, made.testing)["loss"]
 
@@ -73,10 +73,10 @@ def test_a_text_too_short_to_be_cut_is_refused(tmp_path):
 def test_two_batches_with_the_state_carried_are_one_of_twice_the_length(prose, cell):
     made = task(prose, cell=cell)
     made.model.double()
-    first, scores, carry = made.loss(1, made.start())
-    second, _, carry = made.loss(2, carry)
+    first, scores, carry = made.loss(made.model, made.batch(1), made.start())
+    second, _, carry = made.loss(made.model, made.batch(2), carry)
     assert not any(s.requires_grad for s in carry)
-    (x1, y1, _), (x2, y2, _) = made.reader.batch(1), made.reader.batch(2)
+    (x1, y1, _), (x2, y2, _) = made.batches.batch(1), made.batches.batch(2)
     logits, final = made.model(torch.cat([x1, x2]))  # [2T, B, V]
     nats = F.cross_entropy(logits.flatten(0, 1), torch.cat([y1, y2]).flatten(), reduction="none")
     halves = nats.view(2, -1).mean(1)
@@ -90,11 +90,11 @@ def test_two_batches_with_the_state_carried_are_one_of_twice_the_length(prose, c
 
 def test_the_state_is_forgotten_when_a_pass_begins(prose):
     made = task(prose)
-    steps = made.reader.steps
+    steps = made.batches.steps
     dirty = tuple(torch.ones_like(s) for s in made.start())
     for step in range(1, 2 * steps + 2):
-        clean_loss, _, clean = made.loss(step, made.start())
-        dirty_loss, _, after = made.loss(step, dirty)
+        clean_loss, _, clean = made.loss(made.model, made.batch(step), made.start())
+        dirty_loss, _, after = made.loss(made.model, made.batch(step), dirty)
         begins = step % steps == 1
         assert (clean_loss == dirty_loss) == begins
         assert torch.equal(clean[0], after[0]) == begins
@@ -103,9 +103,9 @@ def test_the_state_is_forgotten_when_a_pass_begins(prose):
 def test_windows_carry_nothing(prose):
     made = task(prose, batches="windows")
     assert made.start() == ()
-    loss, _, carry = made.loss(5, ())
+    loss, _, carry = made.loss(made.model, made.batch(5), ())
     assert carry == ()
-    x, y, _ = made.reader.batch(5)
+    x, y, _ = made.batches.batch(5)
     logits, _ = made.model(x)
     assert loss.item() == F.cross_entropy(logits.flatten(0, 1), y.flatten()).item()
 
@@ -135,6 +135,7 @@ def quick(monkeypatch):
         {"batches": "lanes", "dropout": 0.2, "recurrent_dropout": 0.2, "average": 0.9},
         {"batches": "windows", "dropout": 0.2, "average": 0.9, "schedule": "cosine"},
         {"cell": "gru", "warmup": 5, "weight_decay": 0.1},
+        {"cell": "gru", "batches": "lanes", "dropout": 0.2, "precision": "bfloat16"},
     ],
 )
 def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, prose, options, save_every):

@@ -13,10 +13,10 @@ import plait
 from plait.cli import run as command
 from plait.data import read_text
 from plait.errors import InputError
+from plait.tasks.text.baselines import ngram_baseline
 from plait.tasks.text.config import TextConfig
+from plait.tasks.text.data import encode_splits, split, vocabulary_of
 from plait.tasks.text.dynamic import score_dynamic
-from plait.tasks.text.ngram import ngram_baseline
-from plait.tasks.text.parts import parts_in_numbers, split, vocabulary_of
 from plait.tasks.text.scores import score_stream
 from plait.tasks.text.task import TextTask
 from plait.tasks.text.words import UNKNOWN, Words, split_words
@@ -90,7 +90,7 @@ def test_what_only_the_end_of_a_text_repeats_is_unknown(tmp_path):
 
 def test_a_batch_tells_its_perplexity(prose):
     made = task(prose)
-    loss, scores, _ = made.loss(1, made.start())
+    loss, scores, _ = made.loss(made.model, made.batch(1), made.start())
     assert set(scores) == {"perplexity", "accuracy"}
     assert scores["perplexity"].item() == pytest.approx(loss.detach().exp().item(), rel=1e-6)
 
@@ -102,7 +102,7 @@ def test_a_text_in_three_parts_keeps_them(in_parts):
     vocabulary = vocabulary_of(text, config, {})
     assert isinstance(vocabulary, Words)
     assert vocabulary.symbols == [UNKNOWN, "\n", "a", "b", "c", "once"]
-    training, validation, testing = parts_in_numbers(text, vocabulary)
+    training, validation, testing = encode_splits(text, vocabulary)
     assert len(training) == 20 * 5 + 3
     assert vocabulary.decode(validation.tolist()) == "b a\nc\n"
     assert vocabulary.decode(testing.tolist()) == "a <unk>"
@@ -192,7 +192,7 @@ def test_the_words_of_a_run_to_begin_with_stay_known(prose, tmp_path):
 
 BAD = {
     "a short text": (["--data", "short.txt"], "short.txt has 6 words; at least 40 are needed"),
-    "one line": (["--data", "line.txt"], "the training part has 54 words, too few for 16 readers"),
+    "one line": (["--data", "line.txt"], "the training part has 54 words, too few for 16 streams"),
     "long sequences": (["--data", "line.txt", "--batches", "windows", "--length", "99"],
                        "the training part has 54 words, fewer than a sequence of length 99"),
     "no word twice": (["--data", "once.txt"], "once.txt: no word occurs twice in the training"),
@@ -235,7 +235,7 @@ def test_the_penn_treebank_is_found_with_its_parts_or_its_terms_are_told(tmp_pat
     monkeypatch.setenv("PLAIT_DATA", folder)
     text = read_text("ptb")
     vocabulary = vocabulary_of(text, TextConfig(data="ptb", units="words"), {})
-    parts = parts_in_numbers(text, vocabulary)
+    parts = encode_splits(text, vocabulary)
     assert len(vocabulary) == 10_000
     assert [len(part) for part in parts] == [929_589, 73_760, 82_430]
     assert np.bincount(parts[0].numpy())[[0, vocabulary.number("\n")]].tolist() == [45_020, 42_068]

@@ -5,11 +5,12 @@ import pandas as pd
 import pytest
 import torch
 
-from plait.tasks.visits.batches import Links, event_graph
+from plait.nn.registry import OPERATORS
+from plait.tasks.visits.batches import Relations, event_graph
 from plait.tasks.visits.config import VisitsConfig
 from plait.tasks.visits.events import COLUMNS
 from plait.tasks.visits.histories import Histories
-from plait.tasks.visits.model import OPERATORS, VisitsModel
+from plait.tasks.visits.model import VisitsModel
 
 CODES = 6
 FACTS = {
@@ -33,7 +34,7 @@ def histories() -> Histories:
 
 
 def test_event_graphs_by_their_definition(histories):
-    links = Links.of(FACTS)
+    links = Relations.of(FACTS)
     window = histories.periods[0][:3]
     nodes, lags, *edges = event_graph(window, links)
     period = 2 - lags

@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 
 from plait.errors import InputError
+from plait.tasks.visits.baselines import best_chances
 from plait.tasks.visits.config import VisitsConfig
+from plait.tasks.visits.data import source_of
 from plait.tasks.visits.events import COLUMNS
 from plait.tasks.visits.generated import GIVEN, STRAY, Hospital
 from plait.tasks.visits.histories import (
@@ -16,9 +18,8 @@ from plait.tasks.visits.histories import (
     join_interactions,
     read_interactions,
     related_codes,
-    split,
 )
-from plait.tasks.visits.source import best_chances, source_of
+from plait.tasks.visits.splits import split_patients
 
 ROWS = [
     ("b", 4, "drug", "y"), ("b", 2, "drug", "x"), ("b", 2, "drug", "x"), ("b", 9, "diagnosis", "x"),
@@ -51,11 +52,11 @@ def test_codes_that_are_not_known_are_left_out_and_counted():
 def test_patients_are_split_and_those_of_one_period_left_out():
     rows = [(f"p{k:02}", t, "drug", "x") for k in range(40) for t in range(1 + (k > 3))]
     histories = histories_of(rows)
-    parts = split(histories, 0)
+    parts = split_patients(histories, 0)
     assert [len(part) for part in parts] == [26, 5, 5]
     assert sorted(chain.from_iterable(parts)) == list(range(4, 40))
-    assert split(histories, 0) == parts
-    assert split(histories, 1).test != parts.test
+    assert split_patients(histories, 0) == parts
+    assert split_patients(histories, 1).test != parts.test
 
 
 def test_related_codes_by_their_definition():

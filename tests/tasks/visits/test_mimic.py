@@ -151,3 +151,18 @@ def test_training_says_what_was_lost(tmp_path, capsys):
     assert "1 of 2 pairs are of drugs in the events" in printed
     assert "1 of its 3 drugs are not, such as 'warfarin'" in printed
     assert "1 are written otherwise there, such as 'aspirin' for 'Aspirin'" in printed
+
+
+def test_an_admission_in_the_year_1_is_read(tmp_path):
+    """Nanoseconds do not reach so far."""
+    files = {
+        "ADMISSIONS": "subject_id,hadm_id,admittime,dischtime\n1,10,2150-01-01,0001-01-01\n"
+        "1,11,2150-01-06,2150-01-07\n",
+        "PRESCRIPTIONS": "subject_id,hadm_id,startdate,enddate,drug_type,drug\n"
+        "1,10,2150-01-01,2150-01-03,MAIN,a\n1,11,2150-01-06,,MAIN,b\n",
+        "DIAGNOSES_ICD": "subject_id,hadm_id,icd9_code\n1,10,4019\n",
+        "PROCEDURES_ICD": "subject_id,hadm_id,icd9_code\n1,11,0040\n",
+    }
+    for name, text in files.items():
+        (tmp_path / f"{name}.csv").write_text(text)
+    assert set(join_mimic(tmp_path, 0.0).events["code"]) == {"a", "b", "4019", "0040"}

@@ -6,8 +6,8 @@ from sklearn.linear_model import LogisticRegression
 
 from plait.tasks.visits.baselines import baselines, counts_of, logistic_chances, targets_of
 from plait.tasks.visits.config import VisitsConfig
+from plait.tasks.visits.data import source_of
 from plait.tasks.visits.scores import best_threshold, interacting_share, score_drugs
-from plait.tasks.visits.source import source_of
 
 
 @pytest.fixture

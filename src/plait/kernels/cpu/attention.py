@@ -68,7 +68,7 @@ class Edges(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """What the gradient reads and writes beside it."""
+    """What the gradient reads and writes in addition."""
 
     y: int  # [rows, K, D], of the answers
     values: int  # [rows, K, D]

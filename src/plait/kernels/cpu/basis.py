@@ -9,7 +9,7 @@ from typing import NamedTuple
 from numba import float32 as _f
 from numba import njit
 
-from plait.kernels.cpu.jit import compiled
+from plait.kernels.cpu.parts import Parts, argument, next_part
 from plait.kernels.cpu.simd import (
     LANES,
     broadcast,
@@ -17,6 +17,7 @@ from plait.kernels.cpu.simd import (
     load,
     load_f32,
     load_i32,
+    load_i64,
     row_address,
     store,
 )
@@ -27,7 +28,7 @@ class Basis(NamedTuple):
 
     nodes: int  # N; 1 without a graph
     width: int  # blocks of a row: the state, and the terms of every shift
-    heard: int  # those that have weights: all, or all but the state
+    weighted: int  # those that have weights: all, or all but the state
     shifts: int
     offsets: int  # int32 [shifts, N + 1], where each node's edges begin
     columns: int  # int32 [edges of all shifts]
@@ -54,11 +55,11 @@ def expand_basis(terms, z, rows, F):
 
 @njit
 def expand_basis_backward(terms, dz, rows, dx, F):
-    """Add to dx [rows, F] what reaches it from the gradient dz [rows, heard · F] of the terms.
+    """Add to dx [rows, F] what reaches it from the gradient dz [rows, weighted · F] of the terms.
 
     `terms` are the transposed ones; dz is used up.
     """
-    W, skip = terms.heard * F, terms.width - terms.heard
+    W, skip = terms.weighted * F, terms.width - terms.weighted
     if not skip:
         _add(dx, F, dz, W, rows, F, _f(1.0))
     for base in range(0, rows if terms.shifts else 0, terms.nodes):
@@ -97,12 +98,12 @@ def _shift(terms, k, x, x_width, y, y_width, plus, F, times, sign):
                     broadcast(_f(0.0)),
                 )
                 for e in range(first, last):
-                    heard = row_address(x, load_i32(terms.columns, e), x_width) + 4 * j
+                    row = row_address(x, load_i32(terms.columns, e), x_width) + 4 * j
                     value = broadcast(load_f32(terms.values, e))
-                    a = fma(value, load(heard, 0, n), a)
-                    b = fma(value, load(heard, LANES, n - LANES), b)
-                    c = fma(value, load(heard, 2 * LANES, n - 2 * LANES), c)
-                    d = fma(value, load(heard, 3 * LANES, n - 3 * LANES), d)
+                    a = fma(value, load(row, 0, n), a)
+                    b = fma(value, load(row, LANES, n - LANES), b)
+                    c = fma(value, load(row, 2 * LANES, n - 2 * LANES), c)
+                    d = fma(value, load(row, 3 * LANES, n - 3 * LANES), d)
                 _put(out, by, j, n, a, times, sign)
                 _put(out, by, j + LANES, n - LANES, b, times, sign)
                 _put(out, by, j + 2 * LANES, n - 2 * LANES, c, times, sign)
@@ -110,14 +111,14 @@ def _shift(terms, k, x, x_width, y, y_width, plus, F, times, sign):
             else:
                 a = broadcast(_f(0.0))
                 for e in range(first, last):
-                    heard = load(x, load_i32(terms.columns, e) * x_width + j, n)
-                    a = fma(broadcast(load_f32(terms.values, e)), heard, a)
+                    row = load(x, load_i32(terms.columns, e) * x_width + j, n)
+                    a = fma(broadcast(load_f32(terms.values, e)), row, a)
                 _put(out, by, j, n, a, times, sign)
 
 
 @njit
 def _shift_dense(terms, k, x, x_width, y, y_width, plus, F, times, sign):
-    """Do so by the whole matrix: what is heard is read once for four nodes."""
+    """Do so by the whole matrix: a row is read once for four nodes."""
     N = terms.nodes
     for i in range(0, N, 4):
         left = N - i
@@ -140,8 +141,8 @@ def _shift_dense(terms, k, x, x_width, y, y_width, plus, F, times, sign):
                 broadcast(_f(0.0)),
             )
             for e in range(N):
-                heard = row_address(x, e, x_width) + 4 * j
-                h0, h1 = load(heard, 0, n), load(heard, LANES, n - LANES)
+                row = row_address(x, e, x_width) + 4 * j
+                h0, h1 = load(row, 0, n), load(row, LANES, n - LANES)
                 value = broadcast(load_f32(a, e))
                 a0, a1 = fma(value, h0, a0), fma(value, h1, a1)
                 value = broadcast(load_f32(b, e))
@@ -178,21 +179,34 @@ def _add(x, x_width, y, y_width, rows, F, times):
             store(x, at, n, total)
 
 
-@compiled
-def expand_basis_of(terms, z, first, last, F):
-    """Fill the members first … last of z [members · nodes, width · F]."""
-    rows = (last - first) * terms.nodes
-    expand_basis(terms, row_address(z, first * terms.nodes, terms.width * F), rows, F)
+@njit
+def basis_at(a):
+    """Read a basis's table."""
+    return Basis(
+        load_i64(a, 0), load_i64(a, 1), load_i64(a, 2), load_i64(a, 3), load_i64(a, 4),
+        load_i64(a, 5), load_i64(a, 6), load_i64(a, 7),
+    )  # fmt: skip
 
 
-@compiled
-def expand_basis_backward_of(terms, dz, x, first, last, F):
-    """Fold the members first … last of dz [members · nodes, heard · F] into x, F wide."""
-    row = first * terms.nodes
-    expand_basis_backward(
-        terms,
-        row_address(dz, row, terms.heard * F),
-        (last - first) * terms.nodes,
-        row_address(x, row, F),
-        F,
-    )
+@Parts
+def expand_basis_of(job):
+    """Fill the members of z [members · nodes, width · F], a part each."""
+    terms, z, F = basis_at(argument(job, 0)), argument(job, 1), argument(job, 2)
+    k = next_part(job)
+    while k >= 0:
+        expand_basis(terms, row_address(z, k * terms.nodes, terms.width * F), terms.nodes, F)
+        k = next_part(job)
+
+
+@Parts
+def expand_basis_backward_of(job):
+    """Sum the members of dz [members · nodes, weighted · F] into x, F wide, a part each."""
+    terms, dz, x, F = (
+        basis_at(argument(job, 0)), argument(job, 1), argument(job, 2), argument(job, 3),
+    )  # fmt: skip
+    k = next_part(job)
+    while k >= 0:
+        row = k * terms.nodes
+        expand_basis_backward(terms, row_address(dz, row, terms.weighted * F), terms.nodes,
+                              row_address(x, row, F), F)  # fmt: skip
+        k = next_part(job)

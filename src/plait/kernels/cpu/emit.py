@@ -8,6 +8,7 @@ a width each, in a table that the loops over time fill in.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from keyword import iskeyword
+from typing import Any
 
 from plait.kernels.program import FUNCTIONS, LEAVES, Node
 
@@ -47,6 +48,9 @@ class Effect:
     optional: bool = False
     last: bool = False
 
+
+LOADS, OPERATIONS = 2, 4
+"""With no more, a later pass computes a vector again rather than that an earlier one stores it."""
 
 Loads = Callable[[Node], Sequence[tuple[str, int]]]
 """Where a leaf stands: streams and their blocks, which are summed."""
@@ -107,6 +111,11 @@ class Plan:
                     left += node.args
         return [found[k] for k in sorted(found)]
 
+    def computed(self, effects: Sequence[Effect], stage: int) -> set[int]:
+        """Return the numbers of the nodes that a phase itself computes."""
+        nodes = self.ancestors(effects, stage)
+        return {n.number for n in nodes if n.args and not self.is_carried(n, stage)}
+
 
 class _Phase:
     """Writes one function."""
@@ -148,12 +157,12 @@ class _Phase:
         return self.passes - 1 if effect.last else self.ready[effect.node.number]
 
     def _spilled(self) -> dict[int, int]:
-        """Vectors that a later pass reads and that no stream holds, with their places."""
-        spilled: dict[int, int] = {}
+        """Vectors that a later pass reads and cannot cheaply compute again, with their places."""
+        read: dict[int, Node] = {}
 
         def use(node: Node, at: int) -> None:
             if not node.row and not self.is_loaded(node) and self.ready[node.number] < at:
-                spilled.setdefault(node.number, len(spilled))
+                read[node.number] = node
 
         for node in self.nodes:
             if not self.is_loaded(node):
@@ -161,11 +170,34 @@ class _Phase:
                     use(a, self.ready[node.number] - (node.op == "rowsum"))
         for effect in self.effects:
             use(effect.node, self.pass_of(effect))
+        spilled: dict[int, int] = {}
+        for number in sorted(read):
+            cost = self._cost(read[number], spilled)
+            if cost is None or len(cost[0]) > LOADS or len(cost[1]) > OPERATIONS:
+                spilled[number] = len(spilled)
         if spilled:
             known = self.plan.streams.get("spilled")
             width = max(len(spilled), known.width if known else 0)
             self.plan.streams["spilled"] = Stream("spilled", SHARED, width)
         return spilled
+
+    def _cost(self, node: Node, spilled: Mapping[int, int]) -> tuple[set[Any], set[int]] | None:
+        """Return what a later pass loads and computes for a vector; None: what costs too much."""
+        if node.row:
+            return set(), set()
+        if node.number in spilled or self.is_loaded(node):
+            return {node.number}, set()
+        if node.op == "grad":
+            return set(self.plan.loads(node)), set()
+        if node.op in (*FUNCTIONS, "rowsum", "div"):
+            return None
+        loads, operations = set(), {node.number}
+        for arg in node.args:
+            cost = self._cost(arg, spilled)
+            if cost is None:
+                return None
+            loads, operations = loads | cost[0], operations | cost[1]
+        return loads, operations
 
     def text(self) -> str:
         """Write the function."""
@@ -222,7 +254,7 @@ class _Phase:
             have.add(node.number)
             if self.is_loaded(node):
                 lines.append(f"{inner}{name} = {self._loaded(node)}")
-            elif self.ready[node.number] < at:
+            elif node.number in self.spilled and self.ready[node.number] < at:
                 place = _at(self.spilled[node.number])
                 self._use("spilled")
                 lines.append(f"{inner}{name} = load(spilled, {place}, n)")
@@ -254,10 +286,11 @@ class _Phase:
                 parts = " + ".join(get(a) for a in node.args)
                 total = f"{self.names[node.number]}_lanes"
                 lines.append(f"{inner}{total} = {total} + first_lanes({parts}, n)")
-        for effect in self.effects:
-            if self.pass_of(effect) == at and effect.stream != "kept rows":
-                get(effect.node)
-                lines += self._store(effect, inner)
+        here = [e for e in self.effects if self.pass_of(e) == at and e.stream != "kept rows"]
+        for effect in here:  # all is read before a state is written over
+            get(effect.node)
+        for effect in here:
+            lines += self._store(effect, inner)
         if not lines:
             return []
         outer = " " * 8

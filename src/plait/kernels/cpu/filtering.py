@@ -3,12 +3,13 @@
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
 from plait.kernels.cpu.basis import Basis, expand_basis_backward_of, expand_basis_of
-from plait.kernels.cpu.jit import empty_f32, parallel_for
+from plait.kernels.cpu.jit import empty_f32
 from plait.kernels.cpu.matmul import multiplied, summed_outer
 from plait.kernels.cpu.rounding import pack
 from plait.kernels.cpu.simd import ROWS
@@ -40,11 +41,11 @@ def filters(shifts: tuple[Shift, ...], order: int, identity: bool, nodes: int) -
     """Stack the shifts of an operator, each applied up to `order` times."""
     shifts = shifts if order else ()
     width = 1 + order * len(shifts)
-    heard = width if identity else width - 1
+    weighted = width if identity else width - 1
     there = _stacked([s.matrix for s in shifts], nodes)
     back = _stacked([s.transposed for s in shifts], nodes)
     basis, transposed = (
-        Basis(nodes, width, heard, len(shifts), *map(Tensor.data_ptr, side))
+        Basis(nodes, width, weighted, len(shifts), *map(Tensor.data_ptr, side))
         for side in (there, back)
     )
     return Filters(basis, transposed, (*there, *back))
@@ -67,7 +68,9 @@ def _stacked(matrices: list[Tensor], nodes: int) -> tuple[Tensor, ...]:
 def members(count: int, nodes: int) -> int:
     """Cut so many members of a batch into blocks, enough for all threads."""
     rows = min(BLOCK, -(-count * nodes // torch.get_num_threads()))
-    return max(1, -(-rows // ROWS) * ROWS // nodes)
+    tile = min(ROWS, 4)  # of a product, the next to the largest
+    tile = ROWS if rows > tile else tile
+    return max(1, -(-rows // tile) * tile // nodes)
 
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:
@@ -87,6 +90,13 @@ def expanded(x: Tensor, filters: Filters) -> Tensor:
     if filters.basis.width == 1:
         return x
     return _Expand.apply(x, filters, False)  # pyright: ignore[reportReturnType]
+
+
+def folded(dz: Tensor, filters: Filters) -> Tensor:
+    """Return the gradient by x of what `expanded` puts side by side, from that of the result."""
+    if filters.basis.width == 1:
+        return dz
+    return _Expand.apply(dz, filters, True)  # pyright: ignore[reportReturnType]
 
 
 class _Linear(Function):
@@ -132,7 +142,7 @@ def _plainly(x: Tensor, filters: Filters, *, back: bool) -> Tensor:
     """Do what `_Expand` does by operations of torch, with whole matrices."""
     basis, (offsets, columns, values, *_) = filters.basis, filters.held
     N = basis.nodes
-    terms = [torch.eye(N)] if basis.heard == basis.width else []
+    terms = [torch.eye(N)] if basis.weighted == basis.width else []
     for k in range(basis.shifts):
         first, last = int(offsets[k, 0]), int(offsets[k, -1])
         place = offsets[k] - first, columns[first:last], values[first:last]
@@ -150,28 +160,19 @@ def _plainly(x: Tensor, filters: Filters, *, back: bool) -> Tensor:
 
 
 def _stack(x: Tensor, basis: Basis) -> Tensor:
-    """Put the terms of x `[rows, F]` side by side: `[rows, heard · F]`."""
+    """Put the terms of x `[rows, F]` side by side: `[rows, weighted · F]`."""
     rows, F = x.shape
     z = empty_f32(rows, basis.width * F)
     z[:, :F] = x
-    count = rows // basis.nodes
-    size = members(count, basis.nodes)
-    parallel_for(
-        lambda first: expand_basis_of(basis, z.data_ptr(), first, min(first + size, count), F),
-        range(0, count, size),
-    )
-    return z[:, (basis.width - basis.heard) * F :]
+    table = np.array(basis, np.int64)
+    expand_basis_of(rows // basis.nodes, 0, table.ctypes.data, z.data_ptr(), F)
+    return z[:, (basis.width - basis.weighted) * F :]
 
 
 def _summed(dz: Tensor, basis: Basis) -> Tensor:
-    """Sum the terms `[rows, heard · F]` with the shifts transposed: `[rows, F]`."""
-    F, count = dz.shape[1] // basis.heard, len(dz) // basis.nodes
-    dz = dz.clone(memory_format=torch.contiguous_format)
-    x, size = dz.new_zeros(len(dz), F), members(count, basis.nodes)
-    parallel_for(
-        lambda first: expand_basis_backward_of(
-            basis, dz.data_ptr(), x.data_ptr(), first, min(first + size, count), F
-        ),
-        range(0, count, size),
-    )
+    """Sum the terms `[rows, weighted · F]` with the shifts transposed: `[rows, F]`."""
+    F, count = dz.shape[1] // basis.weighted, len(dz) // basis.nodes
+    dz = dz.resolve_neg().clone(memory_format=torch.contiguous_format)
+    x, table = dz.new_zeros(len(dz), F), np.array(basis, np.int64)
+    expand_basis_backward_of(count, 0, table.ctypes.data, dz.data_ptr(), x.data_ptr(), F)
     return x

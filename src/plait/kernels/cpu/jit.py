@@ -42,19 +42,24 @@ def compiled(function: Callable[..., Any]) -> Any:
     """Compile at the first call, and keep it on the disk where a folder can be written to."""
     try:
         kernel: Any = njit(nogil=True, cache=True, error_model="numpy")(function)
-    except RuntimeError:  # neither beside the source nor in the user's cache
+    except RuntimeError:  # neither next to the source nor in the user's cache
         return njit(nogil=True, error_model="numpy")(function)
     _keep_by_content(kernel._cache)
     return kernel
 
 
 def phases(function: Callable[..., Any]) -> int:
-    """Compile a function of four whole numbers, and return the address to call it by.
+    """Compile a step's phases, and return the address to call them by."""
+    return address_compiled(function, 4)
+
+
+def address_compiled(function: Callable[..., Any], count: int) -> int:
+    """Compile a function of so many whole numbers, and return the address to call it by.
 
     It is kept on the disk like others, where its module is a file.
     """
     options = {"error_model": "numpy"}
-    made: Any = CFunc(function, ((types.intp,) * 4, types.void), {}, options)
+    made: Any = CFunc(function, ((types.intp,) * count, types.void), {}, options)
     if Path(function.__code__.co_filename).exists():
         with contextlib.suppress(RuntimeError):  # nowhere to write
             made.enable_caching()
@@ -82,7 +87,7 @@ def source_folder() -> Path:
 
 @cache
 def _announce() -> None:
-    """Tell once that what comes takes seconds."""
+    """Log once that the next call takes seconds."""
     logging.getLogger(__name__).info("compiling kernels, once for this machine")
 
 
@@ -144,6 +149,23 @@ class _Files(IndexDataCacheFile):
         return self._data_name_pattern.replace("{number:d}", f"{_SOURCES[:16]}-{made_from[:32]}")
 
 
+def native(address: int) -> Any:
+    """Return the compiled function of one address that lies there, to be called by Python."""
+    return _PART(address)
+
+
+def on_threads(call: Any, address: int, threads: int) -> None:
+    """Call a compiled function with an address on so many threads at once."""
+    if threads <= 1:
+        call(address)
+    elif _openmp is not None and os.getpid() == _home:
+        _openmp.GOMP_parallel(call, ctypes.c_void_p(address), threads, 0)
+    else:
+        jobs = [_pool().submit(call, address) for _ in range(threads - 1)]
+        call(address)
+        wait(jobs)
+
+
 def parallel_for(call: Callable[[int], None], blocks: Sequence[int]) -> None:
     """Call with every number, on as many threads as torch has."""
     threads = min(torch.get_num_threads(), len(blocks))
@@ -173,6 +195,19 @@ def parallel_for(call: Callable[[int], None], blocks: Sequence[int]) -> None:
         wait(jobs)
     if errors:
         raise errors[0]
+
+
+def plain(tensor: torch.Tensor) -> torch.Tensor:
+    """Return what a tensor holds one number behind the other, without pending signs.
+
+    Compiled code reads addresses: ValueError for what is not float32 on a CPU.
+    """
+    if tensor.dtype != torch.float32 or tensor.device.type != "cpu":
+        raise ValueError(
+            f"compiled loops take torch.float32 on cpu, not {tensor.dtype} on {tensor.device}; "
+            "convert all weights, inputs and states with .to()"
+        )
+    return tensor.resolve_neg().contiguous() if tensor.is_neg() else tensor.contiguous()
 
 
 def empty_f32(*shape: int) -> torch.Tensor:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from plait.kernels import precision
 from plait.kernels.cpu import recurrence
 from plait.kernels.cpu.filtering import Filters, expanded, filters, linear, product_alone
 from plait.kernels.cpu.packing import Packing
@@ -32,7 +33,8 @@ class CompiledLoops:
 
     def describe(self, layer: Any, call: Call) -> str:
         """Return what it is."""
-        return f"compiled loops for {layer.cell!r} × {layer.operator!r} in float32"
+        types = precision.described(call.x, product=True)
+        return f"compiled loops for {layer.cell!r} × {layer.operator!r} in {types}"
 
     def source(self, layer: Any) -> str:
         """Return the source that is written for a layer."""
@@ -40,8 +42,12 @@ class CompiledLoops:
 
     def run(self, layer: Any, call: Call) -> tuple[Tensor, State, State]:
         """Compute the input side, then run over time."""
+        kind = precision.lowered(call.x)
+        if kind is not None:
+            inner = precision.product_type(kind, call.x.device.type)
+            return precision.run(self.run, layer, call, kind, inner)
         x, start = call.x, call.start
-        basis = _filters(layer, x, call.graph)
+        basis = filters_of(layer, x, call.graph)
         packing = Packing.of(call.lengths, *x.shape[:2])
         mask = None
         if call.dropout:
@@ -49,13 +55,14 @@ class CompiledLoops:
         weights = dict(layer.inputs)
         rows = packing.pack(x)  # [P, (N,) F]
         W = weights["weight"].flatten(1)
-        if basis.basis.width > 1 and W.shape[1] > len(W) * basis.basis.heard:
+        if basis.basis.width > 1 and W.shape[1] > len(W) * basis.basis.weighted:
+            weights = {"weight": weights["weight"].float()}
             x_gates = layer.operator.apply(rows, weights, call.graph)  # product first is cheaper
         else:
-            x_gates = linear(expanded(rows, basis), W)  # [P, (N,) G·H]
+            x_gates = precision.product(expanded(rows, basis), W, linear)  # [P, (N,) G·H]
         program = layer.program(dropped=mask is not None)
         vectors = layer.all_vectors()
-        U = layer.recurrent["weight"] if layer.recurrent else W.new_empty(0, basis.basis.heard)
+        U = layer.recurrent["weight"] if layer.recurrent else x.new_empty(0, basis.basis.weighted)
 
         def again(x_gates: Tensor, weight: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
             values = dict(zip(vectors, rest, strict=False))
@@ -79,9 +86,10 @@ def refusal(layer: Any, call: Call) -> str | None:
     x = call.x
     if call.unroll:
         return "the states of every step are asked for"
-    if x.dtype != torch.float32 or x.device.type != "cpu":
+    known = x.dtype == torch.float32 or x.dtype in precision.HALF
+    if not known or x.device.type != "cpu":
         return f"{str(x.dtype).removeprefix('torch.')} on {x.device.type}, not float32 on cpu"
-    reason = not_here(x)
+    reason = None if call.compiling else not_here(x)
     if reason is not None:
         return reason
     program = layer.program(dropped=call.dropout > 0)
@@ -96,8 +104,6 @@ def source_of(layer: Any) -> str:
 
 def not_here(x: Tensor) -> str | None:
     """Return why no compiled code runs on a tensor now, or None where it may."""
-    if torch.is_autocast_enabled(x.device.type):
-        return "autocast is on"
     if transformed(x):
         return "torch.compile or torch.func traces the call"
     if type(x) not in (Tensor, torch.nn.Parameter):
@@ -119,7 +125,7 @@ def compiled_program(program: Program) -> CompiledProgram:
     return known[0]
 
 
-def _filters(layer: Any, x: Tensor, graph: Any) -> Filters:
+def filters_of(layer: Any, x: Tensor, graph: Any) -> Filters:
     """Return what a linear operator does to the nodes, once for each graph."""
     nodes = x.shape[2] if x.ndim == 4 else 1
     operator = layer.operator

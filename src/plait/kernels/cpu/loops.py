@@ -11,9 +11,9 @@ from typing import NamedTuple
 from numba import float32 as _f
 from numba import njit
 
-from plait.kernels.cpu.basis import Basis, expand_basis, expand_basis_backward
-from plait.kernels.cpu.jit import compiled
+from plait.kernels.cpu.basis import basis_at, expand_basis, expand_basis_backward
 from plait.kernels.cpu.matmul import outer, product
+from plait.kernels.cpu.parts import Parts, argument, next_part, room_of
 from plait.kernels.cpu.simd import (
     LANES,
     broadcast,
@@ -90,15 +90,6 @@ def loop_at(a):
 
 
 @njit
-def basis_at(a):
-    """Read a basis's table."""
-    return Basis(
-        load_i64(a, 0), load_i64(a, 1), load_i64(a, 2), load_i64(a, 3), load_i64(a, 4),
-        load_i64(a, 5), load_i64(a, 6), load_i64(a, 7),
-    )  # fmt: skip
-
-
-@njit
 def product_at(loop, k):
     """Read the table of a loop's k-th product."""
     a = loop.products + 56 * k
@@ -155,15 +146,25 @@ def _running(loop, t, first, last):
     return min(last, load_i32(loop.starts, t + 1) - load_i32(loop.starts, t)) - first
 
 
-@compiled
-def forward(address, first, last, block, live):
+@Parts
+def forward(job):
+    """Run the batch's members over time, so many a part."""
+    address, size, count = argument(job, 0), argument(job, 1), argument(job, 2)
+    live, k = room_of(job), next_part(job)
+    while k >= 0:
+        _forward(address, k * size, min(count, (k + 1) * size), k, live)
+        k = next_part(job)
+
+
+@njit
+def _forward(address, first, last, block, live):
     """Run the batch's members first … last, by falling lengths, over time.
 
     `live` is room for a table and the streams of a block.
     """
     loop = loop_at(address)
     basis, H = basis_at(loop.basis), loop.H
-    N, K = basis.nodes, basis.heard * H
+    N, K = basis.nodes, basis.weighted * H
     count = (last - first) * N
     place(loop, first * N, count, block, live)
     for k in range(loop.state_count):
@@ -194,19 +195,34 @@ def forward(address, first, last, block, live):
             copy(row_address(home, s, width), row_address(state.final, first * N + s, H), H)
 
 
-@compiled
-def phase(address, which, at, first, last, block, live):
-    """Run one phase for the rows first … last of a step whose rows begin at `at`.
+@Parts
+def phase(job):
+    """Run one phase for the rows of a step, so many a part; they begin at a row `at`.
 
-    All streams are arrays of their own; `live` is room for a table and what a row spills.
+    All streams are arrays of their own; a thread's room is a table and what a row spills.
     """
-    loop = loop_at(address)
-    place(loop, first, last - first, block, live)
-    call(loop.function, which, live, at + first, last - first)
+    loop, which, at = loop_at(argument(job, 0)), argument(job, 1), argument(job, 2)
+    size, rows = argument(job, 3), argument(job, 4)
+    live, k = room_of(job), next_part(job)
+    while k >= 0:
+        first, count = k * size, min(size, rows - k * size)
+        place(loop, first, count, k, live)
+        call(loop.function, which, live, at + first, count)
+        k = next_part(job)
 
 
-@compiled
-def backward(address, first, last, block, live):
+@Parts
+def backward(job):
+    """Run the gradients of the batch's members back to the start, so many a part."""
+    address, size, count = argument(job, 0), argument(job, 1), argument(job, 2)
+    live, k = room_of(job), next_part(job)
+    while k >= 0:
+        _backward(address, k * size, min(count, (k + 1) * size), k, live)
+        k = next_part(job)
+
+
+@njit
+def _backward(address, first, last, block, live):
     """Run the gradients of the batch's members first … last back to the start."""
     loop = loop_at(address)
     basis, H = basis_at(loop.basis), loop.H
@@ -252,7 +268,7 @@ def _product_back(basis, p, live, at, running, H):
         product(source, stride, running, p.weights, p.columns, target, H)
         return
     terms = address_of(live, p.scratch)
-    product(source, stride, running, p.weights, p.columns, terms, basis.heard * H)
+    product(source, stride, running, p.weights, p.columns, terms, basis.weighted * H)
     _clear(target, running * H)
     expand_basis_backward(basis, terms, running, target, H)
 
@@ -270,8 +286,35 @@ def _set_before(loop, t, row, N, live):
             store_i64(live, 1 + 2 * state.before, before)
 
 
-@compiled
-def weights(address, which, slot, source, column, begin, end, left, right, most, grad, live):
+@Parts
+def weights(job):
+    """Compute the gradient of a product's weights, by parts of the steps and of its columns."""
+    address, which, slot, source = (
+        argument(job, 0),
+        argument(job, 1),
+        argument(job, 2),
+        argument(job, 3),
+    )
+    column, T, steps, columns, each = (
+        argument(job, 4),
+        argument(job, 5),
+        argument(job, 6),
+        argument(job, 7),
+        argument(job, 8),
+    )
+    most, grads, size = argument(job, 9), argument(job, 10), argument(job, 11)
+    across = (columns + each - 1) // each
+    live, k = room_of(job), next_part(job)
+    while k >= 0:
+        begin, left = k // across * steps, k % across * each
+        _weights(address, which, slot, source, column, begin, min(begin + steps, T), left,
+                 min(left + each, columns), most, row_address(grads, k // across, size),
+                 live)  # fmt: skip
+        k = next_part(job)
+
+
+@njit
+def _weights(address, which, slot, source, column, begin, end, left, right, most, grad, live):
     """Add to grad `[columns, terms · H]` what comes of the steps begin … end, columns left … right.
 
     Phase `which` computes a product's value again into the stream `slot`; the gradient of what the
@@ -280,7 +323,7 @@ def weights(address, which, slot, source, column, begin, end, left, right, most,
     """
     loop = loop_at(address)
     basis, H = basis_at(loop.basis), loop.H
-    N, W, K = basis.nodes, basis.width * H, basis.heard * H
+    N, W, K = basis.nodes, basis.width * H, basis.weighted * H
     place(loop, 0, most * N, 0, live)
     z = address_of(live, slot)
     panel, stride = address_of(live, loop.stream_count - 1), width_of(live, source)

@@ -2,7 +2,7 @@
 
 A recurrence multiplies the same weights at every step. BLAS packs them anew each time and wakes
 its threads; here they lie ready, and a tile of the answer stays in registers. Every number of the
-answer is summed in the same order whatever rows stand beside it, so it depends on neither the
+answer is summed in the same order whatever other rows there are, so it depends on neither the
 batch nor the threads.
 """
 
@@ -15,7 +15,8 @@ from numba.extending import overload
 from torch import Tensor, get_num_threads
 
 from plait.kernels.cpu import simd
-from plait.kernels.cpu.jit import compiled, empty_f32, parallel_for
+from plait.kernels.cpu.jit import empty_f32, plain
+from plait.kernels.cpu.parts import Parts, argument, next_part, room_of
 from plait.kernels.cpu.rounding import PANEL
 from plait.kernels.cpu.simd import LANES, ROWS, WIDTH, intrinsic, load, row_address, store
 
@@ -28,8 +29,8 @@ GRADIENT_ROWS = 256
 COLUMNS = 64
 """Of a weights' gradient that one thread takes at a time."""
 
-PARALLEL_THRESHOLD = 2**23
-"""Multiplications from which a thread's help with it is worth waking it."""
+PARALLEL_THRESHOLD = 2**20
+"""Multiplications from which a thread's help with it is worth waking it, as measured."""
 
 
 class Float32(NamedTuple):
@@ -122,44 +123,44 @@ def outer(a, a_stride, K, b, b_stride, columns, rows, out, out_stride, scratch):
             _outer_tile(1, a, a_stride, i, scratch, j, columns, rows, out, out_stride)
 
 
-@compiled
-def _product_of_rows(a, first, last, packed, K, out, columns):
-    product(
-        row_address(a, first, K),
-        K,
-        last - first,
-        packed,
-        K,
-        row_address(out, first, columns),
-        columns,
-    )
+@Parts
+def _product_of_rows(job):
+    a, rows, each, K = argument(job, 0), argument(job, 1), argument(job, 2), argument(job, 3)
+    packed, out, columns = argument(job, 4), argument(job, 5), argument(job, 6)
+    k = next_part(job)
+    while k >= 0:
+        first = k * each
+        product(row_address(a, first, K), K, min(each, rows - first), packed, K,
+                row_address(out, first, columns), columns)  # fmt: skip
+        k = next_part(job)
 
 
 def multiplied(a: Tensor, packed: Tensor, columns: int) -> Tensor:
-    """Give a `[rows, K]` · packed, on all threads: `[rows, columns]`."""
+    """Return a `[rows, K]` · packed, on all threads: `[rows, columns]`."""
     rows, K = a.shape
-    a, out = a.contiguous(), empty_f32(rows, columns)
+    a, out = plain(a), empty_f32(rows, columns)
     blocks = get_num_threads() * max(1, -(-rows // (get_num_threads() * ROWS_AT_ONCE)))
     each = max(1, -(-rows // (blocks * ROWS))) * ROWS  # as many for all threads
     if rows * K * columns < PARALLEL_THRESHOLD:
         each = max(1, rows)
-
-    def block(first: int) -> None:
-        last = min(first + each, rows)
-        _product_of_rows(
-            a.data_ptr(), first, last, packed.data_ptr(), K, out.data_ptr(), columns
-        )  # fmt: skip
-
-    parallel_for(block, range(0, rows, each))
+    _product_of_rows(-(-rows // each), 0, a.data_ptr(), rows, each, K, packed.data_ptr(),
+                     out.data_ptr(), columns)  # fmt: skip
     return out
 
 
-@compiled
-def _outer_of_columns(a, a_stride, K, b, columns, rows, out, scratch):
-    for first in range(0, rows, GRADIENT_ROWS):
-        count = min(GRADIENT_ROWS, rows - first)
-        outer(row_address(a, first, a_stride), a_stride, K, row_address(b, first, columns), columns,
-              columns, count, out, columns, scratch)  # fmt: skip
+@Parts
+def _outer_of_columns(job):
+    a, K, each, b = argument(job, 0), argument(job, 1), argument(job, 2), argument(job, 3)
+    columns, rows, out = argument(job, 4), argument(job, 5), argument(job, 6)
+    room, k = room_of(job), next_part(job)
+    while k >= 0:
+        left, width = k * each, min(each, K - k * each)
+        for first in range(0, rows, GRADIENT_ROWS):
+            count = min(GRADIENT_ROWS, rows - first)
+            outer(row_address(a, first, K) + 4 * left, K, width, row_address(b, first, columns),
+                  columns, columns, count, row_address(out, left, columns), columns,
+                  room)  # fmt: skip
+        k = next_part(job)
 
 
 def summed_outer(a: Tensor, b: Tensor) -> Tensor:
@@ -168,17 +169,10 @@ def summed_outer(a: Tensor, b: Tensor) -> Tensor:
     Every number is summed in the same order, however many threads there are.
     """
     (rows, K), columns = a.shape, b.shape[1]
-    a, b, out = a.contiguous(), b.contiguous(), a.new_zeros(K, columns)
-    each = K if rows * K * columns < PARALLEL_THRESHOLD else COLUMNS
-
-    def part(first: int) -> None:
-        scratch = empty_f32(GRADIENT_ROWS * PANEL)
-        _outer_of_columns(
-            a.data_ptr() + 4 * first, K, min(each, K - first), b.data_ptr(), columns, rows,
-            out.data_ptr() + 4 * first * columns, scratch.data_ptr(),
-        )  # fmt: skip
-
-    parallel_for(part, range(0, K, max(each, 1)))
+    a, b, out = plain(a), plain(b), a.new_zeros(K, columns)
+    each = max(1, K if rows * K * columns < PARALLEL_THRESHOLD else COLUMNS)
+    _outer_of_columns(-(-K // each), GRADIENT_ROWS * PANEL, a.data_ptr(), K, each, b.data_ptr(),
+                      columns, rows, out.data_ptr())  # fmt: skip
     return out
 
 

@@ -20,7 +20,7 @@ def forward_plan(program: Program, gradient: Gradient) -> Plan:
     streams += [Stream("mask", BLOCK, 1)]
     streams += [Stream(f"vector {n}", SHARED, 1) for n in _parameters(program)]
     streams += [Stream(f"value {p.index}", BLOCK, 1) for p in P]
-    streams += [Stream(f"heard {p.index}", BLOCK, len(p.gates)) for p in P]
+    streams += [Stream(f"recurrent {p.index}", BLOCK, len(p.gates)) for p in P]
     streams += [
         Stream(f"state {k}", BLOCK, 1) for k in range(len(program.states)) if k not in homes
     ]
@@ -37,7 +37,7 @@ def forward_plan(program: Program, gradient: Gradient) -> Plan:
             case "state", int(k):
                 return [(home(k), 0)]
             case "product", (int(index), gate):
-                return [(f"heard {index}", P[index].gates.index(gate))]
+                return [(f"recurrent {index}", P[index].gates.index(gate))]
             case _:
                 return [("mask", 0)]
 
@@ -45,14 +45,18 @@ def forward_plan(program: Program, gradient: Gradient) -> Plan:
     for p in P:
         if p.value.op != "state":
             effects[p.stage].append(Effect(f"value {p.index}", 0, p.value))
-    for op, kept in (("kept", gradient.kept), ("kept rows", gradient.kept_rows)):
-        for k, node in enumerate(kept):
-            effects[node.stage].append(Effect(op, k, node, optional=True))
     for k, node in enumerate(program.new):
         effects[-1].append(Effect(home(k), 0, node, last=True))
         out = Effect(f"history {k}", 0, node, optional=True) if k else Effect("y", 0, node)
         effects[-1].append(out)
-    return Plan({s.name: s for s in streams}, effects, loads)
+    plan = Plan({s.name: s for s in streams}, effects, loads)
+    computed = [plan.computed(here, stage) for stage, here in enumerate(effects)]
+    for op, kept in (("kept", gradient.kept), ("kept rows", gradient.kept_rows)):
+        for k, node in enumerate(kept):  # where it is computed anyway, if it is
+            stages = range(node.stage, len(effects))
+            stage = next((s for s in stages if node.number in computed[s]), node.stage)
+            effects[stage].append(Effect(op, k, node, optional=True))
+    return plan
 
 
 def backward_plan(program: Program, gradient: Gradient) -> Plan:
@@ -108,7 +112,7 @@ def backward_plan(program: Program, gradient: Gradient) -> Plan:
         if f"dheard {p.index}" in {s.name for s in streams}:
             for k, gate in enumerate(p.gates):
                 stage = program.stages - 1 - p.stage
-                node = gradient.heard[p.index, gate]
+                node = gradient.recurrent[p.index, gate]
                 effects[stage].append(Effect(f"dheard {p.index}", k, node))
     for k, v in enumerate(program.vectors):
         node = gradient.vectors[v]
@@ -133,12 +137,14 @@ def shared_with_inputs(program: Program, gradient: Gradient, index: int) -> int 
     first = program.gates.index(product.gates[0])
     here = program.gates[first : first + len(product.gates)]
     same = here == product.gates and all(
-        gradient.inputs[first + k] is gradient.heard[index, gate]
+        gradient.inputs[first + k] is gradient.recurrent[index, gate]
         for k, gate in enumerate(product.gates)
     )
     # it must be there when the product runs
     stage = program.stages - 1 - product.stage
-    return first if same and all(gradient.heard[index, g].stage <= stage for g in here) else None
+    return (
+        first if same and all(gradient.recurrent[index, g].stage <= stage for g in here) else None
+    )
 
 
 def has_carry(gradient: Gradient, state: int) -> bool:

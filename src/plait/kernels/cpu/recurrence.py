@@ -14,9 +14,10 @@ from torch.autograd import Function
 
 from plait.kernels.cpu import loops
 from plait.kernels.cpu.filtering import Filters, members
-from plait.kernels.cpu.jit import empty_f32, parallel_for
+from plait.kernels.cpu.jit import empty_f32, plain
 from plait.kernels.cpu.matmul import COLUMNS, GRADIENT_ROWS, PARALLEL_THRESHOLD
 from plait.kernels.cpu.packing import Packing
+from plait.kernels.cpu.parts import Parts
 from plait.kernels.cpu.rounding import pack
 from plait.kernels.cpu.tables import CompiledProgram, Layout, Weights, addresses
 from plait.kernels.transforms import transformed
@@ -28,7 +29,7 @@ GROUPS = 8
 
 
 class Layer(NamedTuple):
-    """What a layer is given beside tensors."""
+    """Arguments of a layer other than tensors."""
 
     compiled: CompiledProgram
     filters: Filters
@@ -91,16 +92,16 @@ def run(
     """
     tensors = (x, weights.matrix, *vectors.values(), *start)
     wanted = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    mask = None if mask is None else mask.contiguous()
+    mask = None if mask is None else plain(mask)
     layer = Layer(compiled, filters, packing, mask, weights.gates, tuple(vectors), again, wanted)
     if not wanted:
-        saved, final = _forward(layer, tensors)
+        saved, final = forward(layer, tensors)
         return saved[2], tuple(final)
     y, *final = _Recurrence.apply(layer, *tensors)  # pyright: ignore[reportGeneralTypeIssues]
     return y, tuple(final)
 
 
-def _forward(layer: Layer, tensors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+def forward(layer: Layer, tensors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
     """Return what is saved (kept values, outputs, histories), and the final states."""
     compiled, filters, packing = layer.compiled, layer.filters, layer.packing
     held = [plain(t) for t in tensors]
@@ -126,11 +127,7 @@ def _forward(layer: Layer, tensors: Sequence[Tensor]) -> tuple[list[Tensor], lis
     ) | {"T": packing.T, "function": compiled.forward}  # fmt: skip
     layout = compiled.layout("forward", H, filters.basis)
     table, address = layout.fill(filters.basis, values)
-
-    def block(first: int, last: int, scratch: int) -> None:
-        loops.forward(address, first, last, 0, scratch)
-
-    _in_blocks(layer, layout, block)
+    _in_blocks(loops.forward, layer, layout, address)
     del table
     return saved, final
 
@@ -138,7 +135,7 @@ def _forward(layer: Layer, tensors: Sequence[Tensor]) -> tuple[list[Tensor], lis
 class _Recurrence(Function):
     @staticmethod
     def forward(ctx: Any, layer: Layer, *tensors: Tensor) -> tuple[Tensor, ...]:
-        saved, final = _forward(layer, tensors)
+        saved, final = forward(layer, tensors)
         ctx.layer = layer
         ctx.save_for_backward(*tensors, *saved)
         return (saved[2], *final)
@@ -146,122 +143,95 @@ class _Recurrence(Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         layer: Layer = ctx.layer
-        compiled, filters, packing = layer.compiled, layer.filters, layer.packing
-        states, count = len(compiled.program.states), 2 + len(layer.names)
-        tensors, saved = ctx.saved_tensors[: count + states], ctx.saved_tensors[count + states :]
+        count = 2 + len(layer.names) + len(layer.compiled.program.states)
+        tensors, saved = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
         if torch.is_grad_enabled() or transformed(*grads):
             return None, *plain_gradients(layer.again, tensors, grads)
-        held = [plain(t) for t in tensors]
-        start, H = held[count:], held[count].shape[-1]
-        dy, *dfinal = (plain(g) for g in grads)
-        x, lead = held[0], held[0].shape[:-1]
-        dx, dstart = empty_f32(*x.shape), [torch.empty_like(s) for s in start]
-        vectors, size = compiled.program.vectors, layer.block_size
-        sums = x.new_zeros(-(-packing.B // size), len(vectors), H)
-        given = layer.common(held, saved) | {"dy": dy, "dinput": dx, "sums": sums}
-        weights = Weights(held[1], layer.gates)
-        for p in compiled.program.products:
-            name, _ = compiled.source_of(p.index)
-            if name != "dinput":
-                given[name] = empty_f32(*lead, len(p.gates) * H)
-            given[f"weights {p.index}"] = pack(weights.of(p.gates))
-        for k in range(states):
-            given |= {f"start {k}": dfinal[k], f"final {k}": dstart[k]}
-            given |= {f"origin {k}": start[k], f"past {k}": saved[2 + k]}
-        values = addresses(given | {"starts": packing.starts})
-        values |= {"T": packing.T, "function": compiled.backward}
-        layout = compiled.layout("backward", H, filters.basis)
-        table, address = layout.fill(filters.transposed, values)
-
-        def block(first: int, last: int, scratch: int) -> None:
-            loops.backward(address, first, last, first // size, scratch)
-
-        _in_blocks(layer, layout, block)
-        del table
-        weight_grad = _gradient_of_weights(layer, values, held[1], dx)
-        total = sums.sum(0)
-        places = [name for name, _ in vectors]
-        vector_grads = []
-        for name, vector in zip(layer.names, held[2:], strict=False):
-            first = places.index(name)
-            vector_grads.append(total[first : first + places.count(name)].view_as(vector))
-        return None, dx, weight_grad, *vector_grads, *dstart
+        return None, *backward(layer, tensors, saved, grads)
 
 
-def plain(tensor: Tensor) -> Tensor:
-    """Return what a tensor holds one number behind the other, without pending signs.
+def backward(
+    layer: Layer, tensors: Sequence[Tensor], saved: Sequence[Tensor], grads: Sequence[Tensor]
+) -> list[Tensor]:
+    """Return the gradients of the tensors that `forward` was given."""
+    compiled, filters, packing = layer.compiled, layer.filters, layer.packing
+    states, count = len(compiled.program.states), 2 + len(layer.names)
+    held = [plain(t) for t in tensors]
+    start, H = held[count:], held[count].shape[-1]
+    dy, *dfinal = (plain(g) for g in grads)
+    x, lead = held[0], held[0].shape[:-1]
+    dx, dstart = empty_f32(*x.shape), [torch.empty_like(s) for s in start]
+    vectors, size = compiled.program.vectors, layer.block_size
+    sums = x.new_zeros(-(-packing.B // size), len(vectors), H)
+    given = layer.common(held, saved) | {"dy": dy, "dinput": dx, "sums": sums}
+    weights = Weights(held[1], layer.gates)
+    for p in compiled.program.products:
+        name, _ = compiled.source_of(p.index)
+        if name != "dinput":
+            given[name] = empty_f32(*lead, len(p.gates) * H)
+        given[f"weights {p.index}"] = pack(weights.of(p.gates))
+    for k in range(states):
+        given |= {f"start {k}": dfinal[k], f"final {k}": dstart[k]}
+        given |= {f"origin {k}": start[k], f"past {k}": saved[2 + k]}
+    values = addresses(given | {"starts": packing.starts})
+    values |= {"T": packing.T, "function": compiled.backward}
+    layout = compiled.layout("backward", H, filters.basis)
+    table, address = layout.fill(filters.transposed, values)
+    _in_blocks(loops.backward, layer, layout, address)
+    del table
+    weight_grad = _gradient_of_weights(layer, values, held[1], dx)
+    total = sums.sum(0)
+    places = [name for name, _ in vectors]
+    vector_grads = []
+    for name, vector in zip(layer.names, held[2:], strict=False):
+        first = places.index(name)
+        vector_grads.append(total[first : first + places.count(name)].view_as(vector))
+    return [dx, weight_grad, *vector_grads, *dstart]
 
-    Compiled code reads addresses: ValueError for what is not float32 on a CPU.
-    """
-    if tensor.dtype != torch.float32 or tensor.device.type != "cpu":
-        raise ValueError(
-            f"compiled loops take torch.float32 on cpu, not {tensor.dtype} on {tensor.device}; "
-            "convert all weights, inputs and states with .to()"
-        )
-    return tensor.resolve_neg().contiguous() if tensor.is_neg() else tensor.contiguous()
 
-
-def _in_blocks(layer: Layer, layout: Layout, call: Callable[[int, int, int], None]) -> None:
-    """Call with the members of each block and room for what they need as they run."""
+def _in_blocks(run: Parts, layer: Layer, layout: Layout, address: int) -> None:
+    """Run all members of the batch, a block of them a part."""
     size, count = layer.block_size, layer.packing.B
-    nodes = layer.filters.basis.nodes
-
-    def block(first: int) -> None:
-        last = min(first + size, count)
-        scratch = empty_f32(layout.room((last - first) * nodes))
-        call(first, last, scratch.data_ptr())
-
-    parallel_for(block, range(0, count, size))
+    rows = min(size, count) * layer.filters.basis.nodes
+    run(-(-count // size), layout.room(rows), address, size, count)
 
 
 def _gradient_of_weights(
     layer: Layer, values: Mapping[str, int], matrix: Tensor, dx: Tensor
 ) -> Tensor:
-    """Return the gradient of the recurrent weights `[gates · H, terms · H]`."""
-    products = layer.compiled.program.products
-    rows = dx.numel() // max(1, dx.shape[-1])
-    parts = [_gradient_of_product(layer, p.index, values, matrix, rows) for p in products]
-    if len(parts) == 1 and tuple(products[0].gates) == tuple(layer.gates):
-        return parts[0]
-    total, H = torch.zeros_like(matrix), len(matrix) // max(1, len(layer.gates))
-    for product, part in zip(products, parts, strict=True):
-        for gate, own in zip(product.gates, part.split(H), strict=True):
-            first = layer.gates.index(gate) * H
-            total[first : first + H] += own
-    return total
+    """Return the gradient of the recurrent weights `[gates · H, terms · H]`.
 
-
-def _gradient_of_product(
-    layer: Layer, index: int, values: Mapping[str, int], matrix: Tensor, rows: int
-) -> Tensor:
-    """Return the gradient of a product's weights, summed in parts that do not depend on threads."""
-    compiled, basis = layer.compiled, layer.filters.basis
-    product, T, width = compiled.program.products[index], layer.packing.T, matrix.shape[1]
-    name, first = compiled.source_of(index)
-    H = width // basis.heard
-    columns = len(product.gates) * H
-    layout = compiled.layout("weights", H, basis, index)
-    table, address = layout.fill(basis, values)
-    most = max(1, GRADIENT_ROWS // basis.nodes)
-    steps, each = (T, COLUMNS) if basis.width == 1 else (-(-T // GROUPS), columns)
-    if rows * H * columns < PARALLEL_THRESHOLD:
-        steps, each = T, columns
-    parts = [(t, left) for t in range(0, T, steps) for left in range(0, columns, each)]
-    grads = matrix.new_zeros(-(-T // steps), columns, width)
-    which = len(compiled.written.backward.effects) + index
-    slot, source = layout.slots[f"value {index}"], layout.slots[name]
-
-    def part(number: int) -> None:
-        t, left = parts[number]
-        scratch = empty_f32(layout.room(most * basis.nodes))
-        loops.weights(
-            address, which, slot, source, first * H, t, min(t + steps, T), left,
-            min(left + each, columns), most, grads[t // steps].data_ptr(), scratch.data_ptr(),
-        )  # fmt: skip
-
-    parallel_for(part, range(len(parts)))
-    del table
+    It is summed in parts that do not depend on threads, all products into one matrix.
+    """
+    compiled, basis, T = layer.compiled, layer.filters.basis, layer.packing.T
+    rows, (_, width) = dx.numel() // max(1, dx.shape[-1]), matrix.shape
+    H, most = width // basis.weighted, max(1, GRADIENT_ROWS // basis.nodes)
+    small = rows * matrix.numel() < PARALLEL_THRESHOLD
+    steps = T if small or basis.width == 1 else -(-T // GROUPS)
+    grads = matrix.new_zeros(-(-T // steps), *matrix.shape)
+    for product in compiled.program.products:
+        name, begin = compiled.source_of(product.index)
+        layout = compiled.layout("weights", H, basis, product.index)
+        table, address = layout.fill(basis, values)
+        which = len(compiled.written.backward.effects) + product.index
+        for first, place, count in _runs(product.gates, layer.gates):
+            columns = count * H
+            each = columns if small or basis.width > 1 else COLUMNS
+            loops.weights(
+                len(grads) * -(-columns // each), layout.room(most * basis.nodes), address, which,
+                layout.slots[f"value {product.index}"], layout.slots[name], (begin + first) * H, T,
+                steps, columns, each, most, grads.data_ptr() + 4 * place * H * width,
+                matrix.numel(),
+            )  # fmt: skip
+        del table
     return grads[0] if len(grads) == 1 else grads.sum(0)
+
+
+def _runs(gates: Sequence[str], of: Sequence[str]) -> list[tuple[int, int, int]]:
+    """Cut gates into runs that stand so in `of` too: where in both each begins, and its length."""
+    places = [of.index(gate) for gate in gates]
+    cuts = [k for k, p in enumerate(places) if k == 0 or p != places[k - 1] + 1]
+    return [(k, places[k], end - k) for k, end in zip(cuts, [*cuts[1:], len(gates)], strict=True)]
 
 
 def plain_gradients(

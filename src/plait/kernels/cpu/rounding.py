@@ -50,7 +50,7 @@ def pack(matrix: Tensor, kind: Kind = "float32") -> Tensor:
         heads = steps.reshape(panels, PANEL).contiguous().view(torch.int8)  # [panels, 4 · PANEL]
         return torch.cat([heads, numbers], 1)
     filled = filled.bfloat16() if kind == "bfloat16" else filled
-    return filled.unflatten(1, (panels, PANEL)).transpose(0, 1).contiguous()
+    return filled.view(K, panels, PANEL).transpose(0, 1).contiguous()
 
 
 def _steps(weight: Tensor, axis: int) -> Tensor:

@@ -4,11 +4,11 @@ What a program, a width and the shape of a basis decide is laid out once; a call
 fills in addresses.
 """
 
+from array import array
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,6 +34,13 @@ class CompiledProgram:
             k > 0 and bool({("state", k), ("new", k)} & self.gradient.leaves)
             for k in range(len(program.states))
         ]
+        shared = [
+            plans.shared_with_inputs(program, self.gradient, p.index) for p in program.products
+        ]
+        self._sources = [
+            (f"dheard {k}", 0) if first is None else ("dinput", first)
+            for k, first in enumerate(shared)
+        ]
         self._layouts: dict[Any, Layout] = {}
 
     @property
@@ -53,8 +60,7 @@ class CompiledProgram:
 
     def source_of(self, index: int) -> tuple[str, int]:
         """Return which stream holds the gradient of what a product gave, and from which gate on."""
-        shared = plans.shared_with_inputs(self.program, self.gradient, index)
-        return (f"dheard {index}", 0) if shared is None else ("dinput", shared)
+        return self._sources[index]
 
     def layout(self, kind: str, H: int, basis: Basis, index: int = 0) -> "Layout":
         """Return tables of one of these kinds.
@@ -62,7 +68,7 @@ class CompiledProgram:
         "forward", "backward", "weights" of a product; "own rows", forward with a block's own inputs
         and outputs; "forward phases" and "backward phases", in which all streams are whole arrays.
         """
-        key = kind, H, basis.width, basis.heard, index
+        key = kind, H, basis.width, basis.weighted, index
         if key not in self._layouts:
             make = {
                 "backward": _backward, "weights": _weights, "forward phases": _phases,
@@ -116,9 +122,8 @@ class Layout:
             0, H, 0, starts[0], 0, starts[5], len(streams), starts[1], len(phases), starts[2],
             len(products), starts[3], len(states), starts[4], len(sums),
         ]  # fmt: skip
-        self.template = np.array([*head, *(n for part in parts for n in part)], np.int64)
-        self.inner = np.array([3, 5, 7, 9, 11, 13])  # of the head: places in this array
-        self.template[self.inner] *= 8
+        self.template = array("q", [*head, *(n for part in parts for n in part)])
+        self.inner = [(k, 8 * head[k]) for k in (3, 5, 7, 9, 11, 13)]  # of the head: places in here
         self.basis = slice(starts[0], starts[0] + len(Basis._fields))
         self.places = {"T": 0, "starts": 2, "function": 4}
         for name, k in slot.items():
@@ -133,12 +138,13 @@ class Layout:
         single = sum(-(-width // 16) * 16 for width, kind in widths if kind == loops.SINGLE)
         self.fixed_room = single + 4 * len(widths) + 32
 
-    def fill(self, basis: Basis, values: Mapping[str, int]) -> tuple[np.ndarray, int]:
+    def fill(self, basis: Basis, values: Mapping[str, int]) -> tuple["array[int]", int]:
         """Return the tables with these addresses, and where they lie."""
-        table = self.template.copy()
-        address = table.__array_interface__["data"][0]
-        table[self.inner] += address
-        table[self.basis] = basis
+        table = self.template[:]
+        address, _ = table.buffer_info()
+        for place, offset in self.inner:
+            table[place] = address + offset
+        table[self.basis] = array("q", basis)
         places = self.places
         for name, value in values.items():
             place = places.get(name)
@@ -158,7 +164,7 @@ def _forward(compiled: CompiledProgram, kind: str, H: int, basis: Basis, index: 
         for name in ("input", "y"):
             streams[name] = streams[name][0], loops.BLOCK
     products = [
-        (p.stage, f"value {p.index}", 0, f"heard {p.index}", len(p.gates) * H, None)
+        (p.stage, f"value {p.index}", 0, f"recurrent {p.index}", len(p.gates) * H, None)
         for p in program.products
     ]
     states = [
@@ -174,7 +180,7 @@ def _backward(compiled: CompiledProgram, kind: str, H: int, basis: Basis, index:
     streams, scratch = _streams(plan, H, basis), None
     if basis.width > 1:
         scratch = "terms"
-        streams[scratch] = basis.heard * H, loops.BLOCK
+        streams[scratch] = basis.weighted * H, loops.BLOCK
     products = []
     for p in program.products:
         source, first = compiled.source_of(p.index)

@@ -13,60 +13,77 @@ from plait.api import predictions
 from plait.comparison.results import Result
 from plait.data import find_data
 from plait.figures import COLOURS, name_places
-from plait.networks import named_network
-from plait.study.claims import Answer, answer, below, settled
-from plait.study.page import Block, Picture, Table, Words, copied, difference_of, drawing, mean_of
-from plait.study.runs import Made, Wanted, run_of, source_of
+from plait.graph_data import named_labelled_graph
+from plait.study.page import (
+    Block,
+    Paragraph,
+    Picture,
+    Table,
+    copied,
+    difference_of,
+    drawing,
+    mean_of,
+)
+from plait.study.runs import FinishedRuns, RunRequest, run_of, source_of
+from plait.study.verdicts import Finding, below_zero, finding, measured_difference
 
-TITLE = "What graph networks are used for"
-SAYS = """Graph networks classify communities of people, recommend new connections between them, and
-say how the objects that a detector found in a picture are related."""
+TITLE = "Applications of graph networks"
+REPORT_CLAIM = """Graph networks classify communities of people, recommend new connections between
+them, and predict how the objects that a detector found in an image are related."""
 
 CORA = "graphs/planetoid/ind.cora.graph"
 
-BESIDE = {
+BASELINES = {
     "communities": {
-        "dense_accuracy": "the same without the graph", "spread_accuracy": "labels spread along "
-                                                                           "edges",
-        "prior": "always the commonest class",
+        "dense_accuracy": "the same network without the graph",
+        "spread_accuracy": "label propagation", "prior": "the most frequent class",
     },
     "connections": {
-        "dense_auc": "the same without the graph", "adamic_adar_auc": "Adamic–Adar",
-        "common_neighbours_auc": "common neighbours", "degree_auc": "product of degrees",
+        "dense_auc": "the same network without the graph", "adamic_adar_auc": "Adamic–Adar",
+        "common_neighbours_auc": "common neighbours", "degree_auc": "preferential attachment",
     },
     "relations": {
-        "dense_recall_at_20": "the same without messages",
-        "frequency_recall_at_20": "counting the classes of both",
+        "dense_recall_at_20": "the same network without messages",
+        "frequency_recall_at_20": "frequency of each pair of classes",
     },
 }  # fmt: skip
-"""What stands beside each score, by the score's name."""
+"""The baselines of each task, by the names of their scores."""
 
 SCORES = {"communities": "accuracy", "connections": "auc", "relations": "recall_at_20"}
-WHOM = {
-    "karate": "Members of a club that split", "les-miserables": "Figures of a novel",
-    "cora": "Papers that cite each other", "scenes": "Objects in drawn scenes",
+HEADS = {"communities": "accuracy", "connections": "AUC", "relations": "recall@20"}
+SUBJECTS = {
+    "karate": "Karate club", "les-miserables": "Les Misérables", "cora": "Cora",
+    "scenes": "Generated scenes",
 }  # fmt: skip
+CAPTIONS = {
+    "communities": "Accuracy on the unlabelled nodes.",
+    "connections": "AUC: the probability that a held-out edge scores higher than a pair of nodes "
+    "without an edge.",
+    "relations": "Recall@20: the share of a scene’s relations among the 20 most likely "
+    "predictions, one per pair of objects.",
+}
 SUGGESTED = 8
+"""Recommended connections that are drawn."""
 
 
-def wanted(size: Mapping[str, Any]) -> dict[str, Wanted]:
-    """One task for each use; larger networks too where their files are here and time is."""
+def required_runs(size: Mapping[str, Any]) -> dict[str, RunRequest]:
+    """One task per application; the full study adds Cora where its files are found."""
     large = size["large"] and find_data(CORA) is not None
     seeds = size["seeds"]
     asked = {
-        "communities": Wanted(
+        "communities": RunRequest(
             "nodes", size["communities"],
             {"data": ("karate", "cora") if large else ("karate",),
              "operator": ("gcn", "attention")},
             seeds,
         ),
-        "connections": Wanted(
+        "connections": RunRequest(
             "links", size["connections"],
             {"data": ("les-miserables", "cora") if large else ("les-miserables",),
              "operator": ("gcn",)},
             seeds, score="auc",
         ),
-        "relations": Wanted(
+        "relations": RunRequest(
             "scenes", size["relations"], {"operator": ("gcn", "attention")}, seeds,
             score="recall_at_20",
         ),
@@ -74,87 +91,85 @@ def wanted(size: Mapping[str, Any]) -> dict[str, Wanted]:
     return asked
 
 
-def tell(
-    made: Mapping[str, Made], size: Mapping[str, Any]
-) -> tuple[Sequence[Block], Sequence[Answer]]:
-    """Tell each use in a table and a picture."""
-    large = any(p.values.get("data") == "cora" for p in made["communities"].grid.plans)
-    papers = "; and cora, papers that cite each other" if large else ""
+def render(
+    runs: Mapping[str, FinishedRuns], size: Mapping[str, Any]
+) -> tuple[Sequence[Block], Sequence[Finding]]:
+    """Show each application in a table and a picture."""
+    large = any(p.values.get("data") == "cora" for p in runs["communities"].grid.plans)
+    cora = "; and Cora, papers linked by citations" if large else ""
     what = {
-        "communities": f"Members of a club that split, two of them labelled{papers}",
-        "connections": f"Figures of a novel, some of their meetings held out{papers}",
-        "relations": "Objects in drawn scenes, whose rules are known",
+        "communities": f"Communities: Zachary’s karate club, two members labelled{cora}.",
+        "connections": f"New connections: the characters of Les Misérables, some of whose "
+        f"co-occurrences are held out{cora}.",
+        "relations": "Relations: objects in generated scenes, whose rules are known.",
     }
-    captions = {
-        "communities": "Share of unlabelled nodes that are labelled right.",
-        "connections": "How often a held-out connection scores above a pair without one (AUC).",
-        "relations": "Share of a scene’s relations among the 20 likeliest, one a pair.",
-    }
-    pictures = {
-        "communities": ("7-communities", "The club, as it is labelled and as it is predicted.",
-                        copied(made["communities"].of(data="karate", operator="gcn")[0].plan.path
-                               / "graph.png")),
-        "connections": ("7-connections", "Dashed: the likeliest connections that the novel does "
-                                         "not "
-                        "have. Solid: those that it has.", _suggestions(made["connections"])),
-        "relations": ("7-relations", "Relations that the network sees in scenes of the test part.",
-                      copied(made["relations"].of(operator="gcn")[0].plan.path / "scenes.png"),
-                      True),
-    }  # fmt: skip
     blocks: list[Block] = []
-    told: list[Answer] = []
-    for use, one in made.items():
-        rows: list[list[Any]] = []
-        for values in _places(one):
-            rows.append([_named(values), one.number(f"test_{SCORES[use]}", **values)])
-            base = {k: v for k, v in values.items() if k != "operator"}
-            if values["operator"] == one.wanted.vary["operator"][-1]:
-                rows += [[_named(base, name), one.number(f"test_{score}", **values)]
-                         for score, name in BESIDE[use].items()]  # fmt: skip
-            told.append(
-                gain_answer(
-                    f"{WHOM[values.get('data', 'scenes')]}, {_operator(values)}",
-                    one.values(f"test_{SCORES[use]}", **values),
-                    {name: one.values(f"test_{score}", **values)
-                     for score, name in BESIDE[use].items()},
-                    [source_of(r) for r in one.of(**values)],
-                )
-            )  # fmt: skip
-        if use == "relations":
-            values = {"operator": one.wanted.vary["operator"][0]}
-            rows.append(["who knows the rules", one.number("test_best_recall_at_20", **values)])
-        picture = pictures[use]
-        blocks += [
-            Words(f"{what[use]}:"),
-            Table(f"7-{use}", captions[use], ["who says it", SCORES[use].replace("_", " ")], rows),
-            Picture(*picture),
-        ]
-    return blocks, told
+    for use, one in runs.items():
+        table = Table(f"7-{use}", CAPTIONS[use], ["model", HEADS[use]], _rows(use, one))
+        blocks += [Paragraph(what[use]), table, _picture(use, one)]
+    return blocks, [_finding(use, one, at) for use, one in runs.items() for at in _places(one)]
 
 
-def gain_answer(
+def _rows(use: str, one: FinishedRuns) -> list[list[Any]]:
+    """Return the networks' scores, after the last operator on each graph the baselines'."""
+    rows: list[list[Any]] = []
+    for values in _places(one):
+        rows.append([_named(values), one.number(f"test_{SCORES[use]}", **values)])
+        graph = {k: v for k, v in values.items() if k != "operator"}
+        if values["operator"] == one.request.vary["operator"][-1]:
+            rows += [[_named(graph, name), one.number(f"test_{score}", **values)]
+                     for score, name in BASELINES[use].items()]  # fmt: skip
+    if use == "relations":
+        at = {"operator": one.request.vary["operator"][0]}
+        best = one.number("test_best_recall_at_20", **at)
+        rows.append(["best possible, knowing the rules", best])
+    return rows
+
+
+def _picture(use: str, one: FinishedRuns) -> Picture:
+    if use == "communities":
+        path = one.select(data="karate", operator="gcn")[0].plan.path / "graph.png"
+        return Picture("7-communities", "Zachary’s karate club: labels and predictions.",
+                       copied(path))  # fmt: skip
+    if use == "connections":
+        return Picture("7-connections", "Dashed: the most likely connections that the novel does "
+                       "not have. Solid: those that it has.", _suggestions(one))  # fmt: skip
+    path = one.select(operator="gcn")[0].plan.path / "scenes.png"
+    return Picture("7-relations", "Predicted relations in scenes of the test part.",
+                   copied(path), as_seen=True)  # fmt: skip
+
+
+def _finding(use: str, one: FinishedRuns, at: Mapping[str, Any]) -> Finding:
+    return gain_finding(
+        f"{SUBJECTS[at.get('data', 'scenes')]}, {_operator(at)}",
+        one.values(f"test_{SCORES[use]}", **at),
+        {name: one.values(f"test_{score}", **at) for score, name in BASELINES[use].items()},
+        [source_of(r) for r in one.select(**at)],
+    )
+
+
+def gain_finding(
     what: str, own: Sequence[float], others: Mapping[str, Sequence[float]], sources: Sequence[str]
-) -> Answer:
-    """Say whether a network does better than the best of those beside it, seed by seed.
+) -> Finding:
+    """Return whether a network beats the best of its baselines, paired by seed.
 
-    The report says what graph networks are used for, and not that they do better.
+    The report states the applications, and not that graph networks are better at them.
     """
     best = max(others, key=lambda name: statistics.fmean(others[name]))
     differences = [a - b for a, b in zip(own, others[best], strict=True)]
-    less = below(differences)
-    said = {
-        False: "{}: {}, better than {} by {}.",
-        True: "{}: {}, worse than {} by {}.",
-        None: "{}: {}; beside {} the difference is not settled, {}.",
-    }[less]
-    verdict = settled(differences)
+    text = {
+        False: "{}: {}, better than the best baseline, {}; difference {}.",
+        True: "{}: {}, worse than the best baseline, {}; difference {}.",
+        None: "{}: {}; the difference from the best baseline, {}, is inconclusive: {}.",
+    }[below_zero(differences)]
+    verdict = measured_difference(differences)
     if not any(differences):
-        verdict, said = "measured", "{}: {}, in every run the same as {}."
+        verdict, text = "measured", "{}: {}, in every run the same as the best baseline, {}."
     difference = difference_of(differences, "+.3f", sources)
-    return answer(verdict, said, what, mean_of(own, ".3f", sources), best, difference)
+    return finding(verdict, text, what, mean_of(own, ".3f", sources), best, difference)
 
 
-def _places(one: Made) -> list[dict[str, Any]]:
+def _places(one: FinishedRuns) -> list[dict[str, Any]]:
     return list({repr(p.values): dict(p.values) for p in one.grid.plans}.values())
 
 
@@ -162,18 +177,18 @@ def _operator(values: Mapping[str, Any]) -> str:
     return {"gcn": "GCN", "attention": "attention"}[values["operator"]]
 
 
-def _named(values: Mapping[str, Any], who: str = "") -> str:
-    return f"{who or _operator(values)}{', ' + values['data'] if 'data' in values else ''}"
+def _named(values: Mapping[str, Any], name: str = "") -> str:
+    return f"{name or _operator(values)}{', ' + values['data'] if 'data' in values else ''}"
 
 
-def _suggestions(one: Made) -> Any:
-    result = one.of(data="les-miserables")[0]
+def _suggestions(one: FinishedRuns) -> Any:
+    result = one.select(data="les-miserables")[0]
     return drawing(8.5, 5.6, lambda figure: _draw(figure, result))
 
 
 def _draw(figure: Figure, result: Result) -> None:
-    """Draw the network, and over it the suggestions that score highest, each pair once."""
-    network = named_network("les-miserables")
+    """Draw the graph, and over it the suggestions that score highest, each pair once."""
+    network = named_labelled_graph("les-miserables")
     table = predictions(run_of(result), top=3).sort_values("score", ascending=False)
     pairs = list(dict.fromkeys(
         tuple(sorted(pair)) for pair in zip(table["node"], table["suggestion"], strict=True)

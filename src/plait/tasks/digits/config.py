@@ -57,7 +57,7 @@ class DigitsConfig(TrainingConfig):
     patch: int = option(0, f"Side of a patch, a node of gcrn's graph. {OF_SIZE}", least=0)
     hidden_size: int = option(0, f"Channels of a state. {OF_SIZE}", least=0, below=2**20)
     layers: int = option(0, f"Recurrent layers, one on another. {OF_SIZE}", least=0, below=1001)
-    history: int = option(10, "Frames that are heard.", least=1, below=10_001)
+    history: int = option(10, "Input frames.", least=1, below=10_001)
     horizon: int = option(10, "Frames that are predicted.", least=1, below=10_001)
     batch_size: int = option(8, "Sequences of a batch.", least=1)
     steps: int = option(3000, "Weight updates.", least=1)

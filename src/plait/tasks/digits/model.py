@@ -1,4 +1,4 @@
-"""The network of the digits task: an encoder hears frames, a decoder goes on by itself."""
+"""The model of the digits task: an encoder reads frames, a decoder predicts the next ones."""
 
 from collections.abc import Mapping
 from typing import Any, Self
@@ -73,9 +73,9 @@ class DigitsModel(nn.Module):
         side = self.config.window
         if self.graph is not None and self.graph.device != frames.device:
             self.graph = self.graph.to(frames.device)
-        heard = patches(frames, side)  # [P, B, N, side²]
-        _, state = self.encoder(heard, graph=self.graph)
-        nothing = heard.new_zeros(self.config.horizon, *heard.shape[1:3], 0)
+        given = patches(frames, side)  # [P, B, N, side²]
+        _, state = self.encoder(given, graph=self.graph)
+        nothing = given.new_zeros(self.config.horizon, *given.shape[1:3], 0)
         h, _ = self.decoder(nothing, state, graph=self.graph)  # [H, B, N, hidden]
         return unpatched(self.output(h), side)
 

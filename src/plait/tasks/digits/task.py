@@ -1,189 +1,150 @@
-"""The digits task: what the training loop asks of it."""
+"""The digits task: its data, batches, loss and scores."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from plait.errors import InputError
-from plait.figures import Curve, draw_curves
-from plait.tasks.beside import list_scores, verdict
+from plait.figures import Curve
+from plait.tasks.baseline_report import baseline_scores, list_scores, verdict
+from plait.tasks.digits.baselines import BASELINES, Baselines, score_baselines
 from plait.tasks.digits.config import DigitsConfig
-from plait.tasks.digits.images import parts_of, read_digits
-from plait.tasks.digits.model import DigitsModel
-from plait.tasks.digits.picture import draw_sequences
-from plait.tasks.digits.scores import (
-    BASELINES,
+from plait.tasks.digits.data import (
     BATCHES,
     FITTING,
     SCORED,
     TEST,
     TRAINING,
     VALIDATION,
-    Baselines,
     batches,
-    score,
-    score_baselines,
+    read_digits,
     sequences,
+    split_images,
 )
-from plait.training.task import Carry
+from plait.tasks.digits.figure import draw_sequences
+from plait.tasks.digits.model import DigitsModel
+from plait.tasks.digits.scores import score
+from plait.training.task import Carry, Task, count_weights
 
 DRAWN = 3
 """Test sequences in the picture."""
 
 
-class DigitsTask:
+class DigitsTask(Task):
     """Predict the next frames of two moving digits; every batch is drawn anew.
 
     The digits of validation and test are images that are never trained on.
     """
 
     name: ClassVar[str] = "digits"
-    unit: ClassVar[str] = "sequences"
-    criterion: ClassVar[str] = "loss"
-    lower_is_better: ClassVar[bool] = True
+    model_class: ClassVar[type[DigitsModel]] = DigitsModel
+    unit: str = "sequences"
 
-    def __init__(
-        self, config: DigitsConfig, device: torch.device, known: Mapping[str, Any] | None = None
-    ) -> None:
-        self.config, self.device = config, device
+    def read_data(self, known: Mapping[str, Any]) -> None:
+        """Read the images of digits and split them."""
+        config = self.config
         self.digits = read_digits(config.digits)
-        scaled, self.parts = self.digits.scaled(config.digit), parts_of(len(self.digits.images))
-        self.training, self.validation, self.testing = (scaled[part] for part in self.parts)
+        self.source = self.digits.source
+        scaled, self.splits = (
+            self.digits.scaled(config.digit),
+            split_images(len(self.digits.images)),
+        )
+        self.training, self.validation, self.testing = (scaled[part] for part in self.splits)
         self.units_per_step = config.batch_size
-        self.model = DigitsModel(config).to(device)
-        self.to_validate = list(batches(self.validation, config, VALIDATION, device))
-        self.tested: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+        self.to_validate = list(batches(self.validation, config, VALIDATION, self.device))
+        self.unlike = (
+            f"that run's frames are not {config.frame} × {config.frame}, and a fully connected "
+            "network knows no others"
+        )
 
     def facts(self) -> Mapping[str, Any]:
-        """What tells whether the digits are the same ones."""
+        """Return what identifies the images."""
         return {"sha256": self.digits.sha256}
 
-    def begin_with(self, model: DigitsModel) -> None:
-        """Take over the weights of a model trained before, of other digits or frames perhaps."""
-        mine, theirs = self.model.state_dict(), model.state_dict()
-        if any(mine[name].shape != theirs[name].shape for name in mine):
-            raise InputError(
-                f"that run's frames are not {self.config.frame} × {self.config.frame}, and a fully "
-                "connected network knows no others"
-            )
-        self.model.load_state_dict(theirs)
-
     def summary(self) -> dict[str, str]:
-        """What a person wants to know before it starts."""
+        """Return what a user wants to know before training starts."""
         config, model = self.config, self.model
-        sizes = ", ".join(f"{len(part):,}" for part in self.parts)
+        sizes = ", ".join(f"{len(part):,}" for part in self.splits)
         S, D, graph = config.frame, config.digit, model.graph
-        said = {
-            "digits": f"{self.digits.source}: {sizes} to train, validate, test",
-            "frames": f"{S} × {S}, two digits of {D} × {D}; {config.history} heard, "
+        text = {
+            "digits": f"{self.source}: {sizes} to train, validate, test",
+            "frames": f"{S} × {S}, two digits of {D} × {D}; {config.history} given, "
             f"{config.horizon} predicted",
-            "network": f"{_network(config)}, {sum(p.numel() for p in model.parameters()):,} "
-            "parameters",
+            "network": f"{_network(config)}, {count_weights(model):,} parameters",
         }
         if graph is not None:
-            said["graph"] = (
+            text["graph"] = (
                 f"{graph.num_nodes} patches of {config.patch} × {config.patch}, "
                 f"{graph.num_edges:,} edges"
             )
-        return said | {"kernels": model.encoder.kernel()}
+        return text | {"kernels": model.encoder.kernel()}
 
-    def start(self) -> Carry:
-        """Nothing: every sequence is whole."""
-        return ()
+    def batch(self, step: int) -> Sequence[Tensor]:
+        """Return frames `[P, B, S, S]` and those that follow, `[H, B, S, S]`."""
+        frames = sequences(self.training, self.config, step, TRAINING, self.config.batch_size)
+        return frames.to(self.device).split([self.config.history, self.config.horizon])
 
-    def loss(self, step: int, carry: Carry) -> tuple[Tensor, Mapping[str, Tensor], Carry]:
-        """Binary cross-entropy of the predicted frames, mean nats a pixel."""
-        config = self.config
-        frames = sequences(self.training, config, step, TRAINING, config.batch_size)
-        heard, truth = frames.to(self.device).split([config.history, config.horizon])
-        return F.binary_cross_entropy_with_logits(self.model(heard), truth), {}, ()
+    def loss(
+        self, model: DigitsModel, batch: Sequence[Tensor], carry: Carry
+    ) -> tuple[Tensor, Mapping[str, Tensor], Carry]:
+        """Return the binary cross-entropy of the predicted frames, mean nats per pixel."""
+        given, truth = batch
+        return F.binary_cross_entropy_with_logits(model(given), truth), {}, ()
 
     def validate(self) -> Mapping[str, float]:
-        """Scores of the same 200 sequences every time."""
+        """Return the scores of the same 200 sequences every time."""
         return score(self.model, self.to_validate)
 
-    def test(self) -> Mapping[str, float]:
-        """Scores of 1,000 sequences of digits never seen, and of those without a network."""
-        frames = next(iter(batches(self.testing, self.config, TEST, self.device)))[:, :DRAWN]
-        heard, truth = frames.split([self.config.history, self.config.horizon])
-        predicted = self.model(heard).sigmoid()
-        self.tested = (heard.cpu().numpy(), truth.cpu().numpy(), predicted.cpu().numpy())
-        return self.score(self.testing)
+    def own_scores(self) -> Mapping[str, float]:
+        """Return the scores of 1,000 sequences of digits never trained on."""
+        return score(self.model, self.to_test())
 
-    def score(self, images: np.ndarray) -> dict[str, float]:
-        """Score the network, and what is without one, on sequences of these images."""
-        config, device = self.config, self.device
-        fitted = Baselines.fit(batches(self.training, config, FITTING, device), config)
-        scores = score(self.model, batches(images, config, TEST, device))
-        return {
-            **scores,
-            **score_baselines(fitted, batches(images, config, TEST, device), config),
-            "tested_sequences": BATCHES[TEST] * SCORED,
-        }
-
-    def remark(self, scores: Mapping[str, float]) -> str:
-        """Say what the cross-entropy means beside those of who has no network."""
-        own, least = scores["cross_entropy"], scores["least_cross_entropy"]
-        beside = {text: scores[f"{name}_cross_entropy"] for name, text in BASELINES.items()}
-        text = f"cross-entropy {own:.1f} nats a sequence of {self.config.horizon} frames, "
-        text += f"{scores['loss']:.4f} a pixel{list_scores(beside, '.1f')}; the least that can be, "
-        text += f"of the truth itself: {least:.1f}"
-        return text + verdict(-own, {name: -nats for name, nats in beside.items()})
-
-    def sample(self, step: int) -> str:
-        """Write nothing."""
-        return ""
-
-    def draw(self, records: list[dict[str, Any]], path: Path) -> None:
-        """Draw the loss over the steps, and after the test some sequences."""
+    def baselines(self) -> Mapping[str, float]:
+        """Return the scores of the mean frame and the last one, fitted on the training digits."""
         config = self.config
-        title = f"{config.subject_name}, {config.frame} × {config.frame}: {_network(config)}"
-        curve = Curve("loss", "cross-entropy, nats a pixel")
-        pixels = config.horizon * config.frame**2
-        for test in (r for r in records if r["kind"] == "test"):
-            name = min(BASELINES, key=lambda name: test[f"{name}_cross_entropy"])
-            level = test[f"{name}_cross_entropy"] / pixels
-            curve = replace(curve, baseline=(level, f"{BASELINES[name]}, test: {level:.3g}"))
-        if self.tested is not None:
-            draw_sequences(
-                *self.tested, path.with_name("frames.png"), title=f"{title}; digits never seen"
-            )
-        draw_curves(records, [curve], path, title=title)
+        fitted = Baselines.fit(batches(self.training, config, FITTING, self.device), config)
+        scores = score_baselines(fitted, self.to_test(), config)
+        return {**scores, "tested_sequences": BATCHES[TEST] * SCORED}
+
+    def interpret(self, scores: Mapping[str, float]) -> str:
+        """Return what the cross-entropy means next to the baselines'."""
+        own, least = scores["cross_entropy"], scores["least_cross_entropy"]
+        others = baseline_scores(scores, BASELINES, "cross_entropy")
+        text = f"cross-entropy {own:.1f} nats per sequence of {self.config.horizon} frames, "
+        text += f"{scores['loss']:.4f} per pixel{list_scores(others, '.1f')}; the least that can "
+        text += f"be, of the truth itself: {least:.1f}"
+        return text + verdict(-own, {name: -nats for name, nats in others.items()})
+
+    def title(self, test: Mapping[str, Any] | None) -> str:
+        """Return digits, frames and network."""
+        config = self.config
+        return f"{config.subject_name}, {config.frame} × {config.frame}: {_network(config)}"
+
+    def curves(self, test: Mapping[str, Any] | None) -> Sequence[Curve]:
+        """Return the loss, with the better baseline's."""
+        level = None
+        if test is not None:
+            others = baseline_scores(test, BASELINES, "cross_entropy")
+            name = min(others, key=others.__getitem__)
+            value = others[name] / (self.config.horizon * self.config.frame**2)
+            level = value, f"{name}, test: {value:.3g}"
+        return [Curve("loss", "cross-entropy, nats per pixel", level)]
+
+    def draw_tested(self, test: Mapping[str, Any], folder: Path) -> None:
+        """Draw some of the test sequences."""
+        frames = next(iter(self.to_test()))[:, :DRAWN]
+        given, truth = frames.split([self.config.history, self.config.horizon])
+        shown = [t.cpu().numpy() for t in (given, truth, self.model(given).sigmoid())]
+        title = f"{self.title(test)}; digits never seen"
+        draw_sequences(shown[0], shown[1], shown[2], folder / "frames.png", title=title)
+
+    def to_test(self) -> Iterable[Tensor]:
+        """Return the batches of the test part."""
+        return batches(self.testing, self.config, TEST, self.device)
 
 
 def _network(config: DigitsConfig) -> str:
     kind = f"gcrn, K = {config.order}" if config.network == "gcrn" else "fully connected LSTM"
     return f"{kind}, {config.layers} × {config.hidden_size}"
-
-
-def score_digits(
-    model: DigitsModel, config: DigitsConfig, facts: Mapping[str, Any], data: str | None = None
-) -> dict[str, float]:
-    """Score a model for `plait score`.
-
-    Parameters
-    ----------
-    model : DigitsModel
-    config, facts
-        Of its run folder.
-    data : str
-        Other digits, all of them, as --digits. None: the run's own test part.
-
-    Raises
-    ------
-    InputError
-        For digits that cannot be read, or where the run's own are no longer what they were.
-    """
-    task = DigitsTask(config, model.output.weight.device)
-    if task.facts()["sha256"] != facts["sha256"]:
-        raise InputError(f"{task.digits.source} is no longer what the run was trained on")
-    task.model = model
-    if data is None:
-        return task.score(task.testing)
-    return task.score(read_digits(data).scaled(config.digit))

@@ -1,12 +1,12 @@
-"""What can be had without a network: the forecasts that every other stands beside."""
+"""What forecasts without a model: the baselines of every other forecast."""
 
 from collections.abc import Iterator
 
 import numpy as np
 
 from plait.nn.graph import Graph
-from plait.tasks.forecast.data import Cuts
 from plait.tasks.forecast.series import Series
+from plait.tasks.forecast.splits import TimeSplits
 
 CHUNK = 256
 """Windows whose equations are summed at a time."""
@@ -15,13 +15,14 @@ CHUNK = 256
 def baselines(
     series: Series,
     graph: Graph,
-    cuts: Cuts,
+    splits: TimeSplits,
     first: np.ndarray,
     *,
     horizon: int,
     season: int,
     mean: np.ndarray,
     scale: np.ndarray,
+    boosting: bool = False,
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Forecast without a network; what is fitted is fitted on what is before the test.
 
@@ -34,13 +35,16 @@ def baselines(
       each step ahead fitted by itself, by least squares.
     - "linear, neighbours": the same with the neighbours' weighted mean of the last P steps too.
 
-    Where nothing was measured, the last value that was stands in for what is heard.
+    - "gradient boosting", if asked for: trees on the same and the historical mean
+      (`plait.tasks.forecast.boosting`).
+
+    Where nothing was measured, the last value that was stands in.
 
     Parameters
     ----------
     series : Series
     graph : Graph
-    cuts : Cuts
+    splits : TimeSplits
     first : integer array `[W]`
         The steps at which the forecasts begin.
     horizon : int
@@ -48,25 +52,34 @@ def baselines(
         Steps of a season; 0: none, and no seasonal value.
     mean, scale : float array `[N]`
         The linear models are fitted on (value − mean) / scale.
+    boosting : bool
 
     Yields
     ------
     str, float array `[H, W, N]`
     """
     H, T = horizon, len(series.values)
-    heard = _carried(series.values, mean)
+    filled = _carried(series.values, mean)
     ahead = first + np.arange(H)[:, None]  # [H, W]
-    yield "last value", np.broadcast_to(heard[first - 1], (H, *heard[first].shape))
+    yield "last value", np.broadcast_to(filled[first - 1], (H, *filled[first].shape))
     if season:
         back = -(-(np.arange(H)[:, None] + 1) // season) * season  # seasons back to what is past
-        yield "seasonal value", heard[np.maximum(ahead - back, 0)]
-    yield "historical mean", _historical(series.values[: cuts.test], season, T + H)[ahead]
-    x = (heard - mean) / scale
+        yield "seasonal value", filled[np.maximum(ahead - back, 0)]
+    means = historical_mean(series.values[: splits.test], season, T + H)
+    yield "historical mean", means[ahead]
+    x = (filled - mean) / scale
     y = (series.values - mean) / scale
-    yield "autoregression", _linear(x[..., None], y, cuts, first, H) * scale + mean
+    yield "autoregression", _linear(x[..., None], y, splits, first, H) * scale + mean
+    around = x[..., None]
     if graph.num_edges:
         around = np.stack([x, x @ _neighbours(graph).T], -1)
-        yield "linear, neighbours", _linear(around, y, cuts, first, H) * scale + mean
+        yield "linear, neighbours", _linear(around, y, splits, first, H) * scale + mean
+    if boosting:
+        from plait.tasks.forecast.boosting import boosted  # scikit-learn takes a second
+
+        fit = splits.history, splits.test
+        found = boosted(around, y, (means - mean) / scale, fit, first, H)
+        yield "gradient boosting", found * scale + mean
 
 
 def _carried(values: np.ndarray, mean: np.ndarray) -> np.ndarray:
@@ -78,7 +91,7 @@ def _carried(values: np.ndarray, mean: np.ndarray) -> np.ndarray:
     return filled
 
 
-def _historical(past: np.ndarray, season: int, steps: int) -> np.ndarray:
+def historical_mean(past: np.ndarray, season: int, steps: int) -> np.ndarray:
     """Mean at every place in the season, for so many steps, `[steps, N]`."""
     overall = np.nanmean(past, axis=0)
     if not season:
@@ -93,7 +106,7 @@ def _historical(past: np.ndarray, season: int, steps: int) -> np.ndarray:
 
 
 def _neighbours(graph: Graph) -> np.ndarray:
-    """The weighted mean of whom each node hears, itself left out, as a matrix."""
+    """The weighted mean of each node's neighbours, itself left out, as a matrix."""
     source, target = graph.edge_index.cpu().numpy()
     weights = np.zeros((graph.num_nodes, graph.num_nodes))
     weights[target, source] = graph.edge_weight.cpu().numpy()
@@ -102,18 +115,20 @@ def _neighbours(graph: Graph) -> np.ndarray:
     return np.divide(weights, total, out=np.zeros_like(weights), where=total != 0)
 
 
-def _linear(x: np.ndarray, y: np.ndarray, cuts: Cuts, first: np.ndarray, H: int) -> np.ndarray:
+def _linear(
+    x: np.ndarray, y: np.ndarray, splits: TimeSplits, first: np.ndarray, H: int
+) -> np.ndarray:
     """Fit by least squares from `x [T, N, K]` to each step ahead, and forecast `[H, W, N]`."""
-    P = cuts.history
+    P = splits.history
     size = P * x.shape[2] + 1
     gram, cross = np.zeros((H, size, size)), np.zeros((H, size))
-    before = np.arange(P, cuts.test)
+    before = np.arange(P, splits.test)
     for begin in range(0, len(before), CHUNK):
         steps = before[begin : begin + CHUNK]
         rows = _rows(x, steps, P)  # [W, N, size]
         for h in range(H):
-            of = rows[steps + h < cuts.test]
-            target = y[steps[steps + h < cuts.test] + h]
+            of = rows[steps + h < splits.test]
+            target = y[steps[steps + h < splits.test] + h]
             seen = ~np.isnan(target)
             A, b = of[seen], target[seen]
             gram[h] += A.T @ A

@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from plait.errors import InputError
-from plait.tasks.cell_names import CELL_NAMES
-from plait.training.config import TrainingConfig, option
+from plait.nn.registry import GraphOptions, cell_names, load, operator_names
+from plait.tasks.graph_config import GraphConfig
+from plait.training.config import option
 
 EDGES = "Of an edge list as --graph, the column, by name or from 1 by number without a header:"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ForecastConfig(TrainingConfig):
-    """Forecast a measurement at every node of a network.
+class ForecastConfig(GraphConfig):
+    """Forecast a measurement at every node of a graph.
 
     Example
     -------
@@ -25,12 +26,18 @@ class ForecastConfig(TrainingConfig):
 
     architecture: ClassVar[Sequence[str]] = (
         "cell", "operator", "k", "heads", "hidden_size", "layers", "history", "horizon", "decoder",
-        "skip", "quantiles", "calendar",
+        "skip", "quantiles", "calendar", "node_embedding",
+        "adaptive_edges", "adaptive_size", "adaptive_given", "coverage", "seasonal",
+        "covariates", "known",
     )  # fmt: skip
-    paths: ClassVar[Sequence[str]] = ("data", "graph")
+    paths: ClassVar[Sequence[str]] = ("data", "graph", "nodes")
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "los-loop": {
             "data": "los-loop", "calendar": "day", "scale": "all", "batch_size": 8, "steps": 800,
+        },
+        "los-loop-learnt": {
+            "data": "los-loop", "calendar": "day", "scale": "all", "batch_size": 8, "steps": 400,
+            "operator": "adaptive", "adaptive_given": "chebyshev", "node_embedding": 8,
         },
         "chickenpox": {
             "data": "chickenpox", "history": 4, "horizon": 1, "test": 0.1, "hidden_size": 4,
@@ -49,7 +56,7 @@ class ForecastConfig(TrainingConfig):
     )
     graph: str = option(
         "",
-        "Who is joined to whom: a CSV file (an adjacency, an edge list with source and target, or "
+        "The graph: a CSV file (an adjacency, an edge list with source and target, or "
         "places with id and coordinates), or correlation. Default: the data set's own.",
     )
     source: str = option("", f"{EDGES} where edges come from. Default: source.")
@@ -59,23 +66,49 @@ class ForecastConfig(TrainingConfig):
         4, "Nearest nodes that one is joined with, by places or correlation.", least=1
     )
     threshold: float = option(
-        0.3, "Correlations that are not above it join nobody.", least=0, below=1
+        0.3, "Nodes are joined where their correlation is above it.", least=0, below=1
     )
     directed: bool = option(False, "Messages go along edges only from source to target.")
+    nodes: str = option(
+        "",
+        "A table (CSV) of what does not change: a column id, and of each node numbers or "
+        "categories as further inputs.",
+    )
+    value: str = option(
+        "",
+        "The column that is forecast, of a table with a row for each time and node, or of a single "
+        "node. Default: the only one.",
+    )
+    covariates: str = option(
+        "",
+        "Columns of further inputs, such as temperature,rain: of every node in a table with a row "
+        "for each time and node, else shared by all nodes.",
+    )
+    known: str = option(
+        "",
+        "Columns of further inputs that are known ahead, such as holiday,event: their rows go on "
+        "after the last value, over the horizon.",
+    )
     time: str = option("", "The column of times. Default: time, timestamp, date or datetime.")
     missing: str = option(
         "", "Values that mean missing, beside empty cells, such as -9999 or -9999,999."
     )
+    encoding: str = option("utf-8", "That of your own tables: utf-8, cp1252, latin-1, utf-16, ….")
     missing_rows: Literal["refuse", "empty"] = option(
         "refuse", "Steps without a row: refused, or read as rows of missing values."
     )
     calendar: Literal["none", "day", "week"] = option(
-        "none", "Tell the network the time of day, or that and the day of the week."
+        "none", "Input the time of day too, or that and the day of the week."
     )
     season: int = option(
         0, "Steps of a season, for the baselines. 0: of the times' day, week or year.", least=0
     )
-    history: int = option(12, "Steps that are heard before a forecast.", least=1)
+    seasonal: bool = option(
+        False,
+        "Forecast what differs from each node's mean at the place in the season, which is added "
+        "again; takes times.",
+    )
+    history: int = option(12, "Input steps before a forecast.", least=1)
     horizon: int = option(12, "Steps that are forecast.", least=1)
     test: float = option(0.2, "Share of the steps, the last, to test on.", least=0, below=1)
     validation: float = option(
@@ -85,18 +118,38 @@ class ForecastConfig(TrainingConfig):
     scale: Literal["node", "all"] = option(
         "node", "What is brought to mean 0 and variance 1: each node by itself, or all as one."
     )
-    cell: str = option("gru", CELL_NAMES)
-    operator: Literal["gcn", "attention", "chebyshev", "diffusion", "dense"] = option(
-        "chebyshev", "How a node hears its neighbours; dense: not at all."
+    cell: str = option("gru", cell_names())
+    operator: str = option(
+        "chebyshev",
+        "How a node aggregates its neighbours; dense: not at all; adaptive: over a graph that is "
+        "learnt.",
+        choices=lambda: (*operator_names(), "adaptive"),
+    )
+    adaptive_edges: int = option(
+        20, "Edges into each node of a learnt graph; 0: from all nodes.", least=0
+    )
+    adaptive_size: int = option(
+        10, "Numbers of a node's vectors that a graph is learnt from.", least=1, below=2**20
+    )
+    adaptive_given: Literal["none", "gcn", "chebyshev", "diffusion"] = option(
+        "none", "The operator over the given graph next to a learnt one; none: that alone."
     )
     k: int = option(
-        3, "Terms of a Chebyshev filter, or of diffusion in each direction.", least=1, below=1001
+        3,
+        "Terms of a Chebyshev filter, of diffusion in each direction, or powers of a learnt graph.",
+        least=1,
+        below=1001,
     )
-    heads: int = option(4, "Heads of attention.", least=1)
+    node_embedding: int = option(
+        0,
+        "Length of a learnt vector of each node as a further input, which makes the nodes "
+        "different; 0: none.",
+        least=0, below=2**20,
+    )  # fmt: skip
     hidden_size: int = option(32, "Channels of every layer's state.", least=1, below=2**20)
     layers: int = option(1, "Recurrent layers, one on another.", least=1, below=1001)
     dropout: float = option(
-        0.0, "Share of the last state, and of what is between layers, dropped.", least=0, below=1
+        0.0, "Dropout rate of the last state and between layers.", least=0, below=1
     )
     decoder: Literal["direct", "recurrent"] = option(
         "direct",
@@ -105,20 +158,26 @@ class ForecastConfig(TrainingConfig):
     )
     sampling: float = option(
         1000.0,
-        "Scheduled sampling: in training the recurrent decoder hears the truth with probability "
+        "Scheduled sampling: in training the recurrent decoder is fed the truth with probability "
         "s / (s + exp(step / s)), else its own forecast; 0: always its own.",
         least=0,
     )
     skip: Literal["linear", "last", "none"] = option(
         "linear",
-        "What the network's answer is added to: a linear model of the node's own history, its last "
+        "What the model's output is added to: a linear model of the node's own history, its last "
         "value, or nothing.",
     )
     quantiles: str = option(
         "", "Forecast these quantiles, such as 0.1,0.5,0.9. Default: one number, by --error."
     )
+    coverage: float = option(
+        0.0,
+        "Write bands that shall hold this share of the values, such as 0.9: conformal ones, from "
+        "errors on the validation part. 0: none.",
+        least=0, below=1,
+    )  # fmt: skip
     error: Literal["absolute", "huber", "squared"] = option(
-        "squared", "What is made small where one number is forecast."
+        "squared", "Loss where one number is forecast."
     )
     batch_size: int = option(32, "Windows of a batch.", least=1)
     steps: int = option(1500, "Weight updates.", least=1)
@@ -135,11 +194,12 @@ class ForecastConfig(TrainingConfig):
                 f"--quantiles must rise and have 0.5 among them, as 0.1,0.5,0.9; not "
                 f"{self.quantiles!r}"
             )
-        if self.operator == "attention" and self.hidden_size % self.heads:
-            raise InputError(
-                f"--heads {self.heads} must divide --hidden-size {self.hidden_size}: each head "
-                "gives a part of it"
-            )
+        names = (*self.covariate_names, *([self.value] if self.value else []))
+        for name in names:
+            if names.count(name) > 1:
+                raise InputError(
+                    f"{name!r} is named twice in --value, --covariates and --known; name it once"
+                )
         for name in ("test", "validation"):
             if getattr(self, name) == 0:
                 raise InputError(f"--{name} must be more than 0: scores are of steps never seen")
@@ -159,7 +219,39 @@ class ForecastConfig(TrainingConfig):
         return found
 
     @property
+    def over_graph(self) -> str:
+        """The operator over the given graph; dense: none is used."""
+        if self.operator != "adaptive":
+            return self.operator
+        return "dense" if self.adaptive_given == "none" else self.adaptive_given
+
+    def make_operator(self, nodes: int) -> Any:
+        """Make the operator of a layer over so many nodes."""
+        if self.operator != "adaptive":
+            return self.graph_options.make()
+        given = None
+        if self.adaptive_given != "none":
+            given = GraphOptions(self.adaptive_given, self.k).make()
+        largest = min(self.adaptive_edges, nodes)
+        return load("plait.nn.adaptive:Adaptive")(nodes, self.k, self.adaptive_size, largest, given)
+
+    @property
+    def known_names(self) -> tuple[str, ...]:
+        """The covariates that are known ahead."""
+        return _names(self.known)
+
+    @property
+    def covariate_names(self) -> tuple[str, ...]:
+        """All covariates, those that are known ahead last."""
+        return (*_names(self.covariates), *self.known_names)
+
+    @property
     def shown(self) -> tuple[int, ...]:
         """The steps ahead that scores are shown of: the quarters of the horizon."""
         quarters = (-(-self.horizon * quarter // 4) for quarter in (1, 2, 3, 4))
         return tuple(dict.fromkeys(quarters))
+
+
+def _names(option: str) -> tuple[str, ...]:
+    """Return the names that an option lists, with commas between them."""
+    return tuple(name.strip() for name in option.split(",") if name.strip())

@@ -1,7 +1,6 @@
 """What a forecast is learnt from: a series, its graph, and which steps are for what."""
 
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,66 +9,42 @@ import pandas as pd
 from plait.columns import missing_texts
 from plait.data import require_data
 from plait.errors import InputError
+from plait.graph_data.features import read_features
+from plait.json_files import read_json
 from plait.nn.graph import Graph
 from plait.tasks.forecast.config import ForecastConfig
 from plait.tasks.forecast.graphs import Joined, correlated, read_graph
 from plait.tasks.forecast.series import Series, read_series
+from plait.tasks.forecast.splits import TimeSplits
 from plait.tasks.forecast.waves import Waves
 
 NAMED = ("waves", "chickenpox", "los-loop")
 
 
 @dataclass(frozen=True)
-class Cuts:
-    """Steps at which validation and test begin: a forecast belongs where its steps lie.
-
-    The first `history` steps are only heard. Of those after them the last share is for the test,
-    and of the rest the last share for validation. What is heard before a forecast may lie in the
-    part before; what is forecast never does.
-    """
-
-    history: int
-    valid: int
-    test: int
-    end: int
-
-    @classmethod
-    def of(cls, config: ForecastConfig, steps: int) -> "Cuts":
-        """Cut so many steps."""
-        first = config.history
-        test = first + int(max(0, steps - first) * (1 - config.test))
-        valid = first + int((test - first) * (1 - config.validation))
-        return cls(first, valid, test, steps)
-
-    def require(self, horizon: int, source: str) -> None:
-        """Refuse a series in which a part is shorter than a forecast."""
-        lengths = {
-            "train on": self.valid - self.history,
-            "validate on": self.test - self.valid,
-            "test on": self.end - self.test,
-        }
-        for use, length in lengths.items():
-            if length < horizon:
-                raise InputError(
-                    f"{source} has {self.end} steps, too few: after --history {self.history}, "
-                    f"{max(0, length)} are left to {use}, and --horizon {horizon} needs that many; "
-                    "give more steps, or less history or horizon"
-                )
-
-
-@dataclass(frozen=True)
 class Measured:
-    """A series with its graph; of waves, the process too."""
+    """A series with its graph; of waves, the process too.
+
+    `static [N, S]` are the features of the nodes that do not change; None: there are none.
+    """
 
     series: Series
     joined: Joined
-    cuts: Cuts
+    splits: TimeSplits
     waves: Waves | None = None
+    static: np.ndarray | None = None
+    static_notes: tuple[str, ...] = ()
+
+    def cut(self, splits: TimeSplits) -> "Measured":
+        """Return what was measured before the end of other splits."""
+        return replace(
+            self, series=self.series.rows(slice(0, splits.end)), splits=splits, waves=None
+        )
 
     @property
     def training(self) -> np.ndarray:
-        """The steps to train on, `[T, N]`."""
-        return self.series.values[: self.cuts.valid]
+        """Return the steps to train on, `[T, N]`."""
+        return self.series.values[: self.splits.valid]
 
 
 def read_data(config: ForecastConfig) -> Measured:
@@ -86,37 +61,57 @@ def read_data(config: ForecastConfig) -> Measured:
     >>> from plait.tasks.forecast.config import ForecastConfig
     >>> from plait.tasks.forecast.data import read_data
     >>> measured = read_data(ForecastConfig(data="waves"))
-    >>> measured.series.values.shape, measured.cuts
-    ((12000, 48), Cuts(history=12, valid=8643, test=9602, end=12000))
+    >>> measured.series.values.shape, measured.splits
+    ((12000, 48), TimeSplits(history=12, valid=8643, test=9602, end=12000))
     """
+    if config.data in NAMED and (config.covariate_names or config.value):
+        raise InputError(
+            f"--data {config.data} has no columns for --value, --covariates or --known; give a "
+            "table of your own"
+        )
     waves = Waves.drawn() if config.data == "waves" else None
     series, own = _series(config, waves)
-    cuts = Cuts.of(config, len(series.values))
-    cuts.require(config.horizon, series.source)
+    splits = TimeSplits.of(config, len(series.values))
+    splits.require(config.horizon, series.source)
     if config.calendar != "none" and series.times is None:
         raise InputError(
             f"--calendar {config.calendar} needs times, and {series.source} has no column of "
             "them; name it with --time"
         )
-    _require_values(series, cuts, config)
-    return Measured(series, own or _joined(config, series, cuts), cuts, waves)
+    if config.season > splits.valid:
+        raise InputError(
+            f"--season {config.season} is longer than the {splits.valid} steps of {series.source} "
+            "to train on; make it shorter"
+        )
+    _require_values(series, splits, config)
+    joined = own or _joined(config, series, splits)
+    if not config.nodes:
+        return Measured(series, joined, splits, waves)
+    features, notes = read_features(
+        Path(config.nodes), series.ids, missing_texts(config.missing), config.encoding
+    )
+    return Measured(series, joined, splits, waves, features.numpy(), notes)
 
 
-def _require_values(series: Series, cuts: Cuts, config: ForecastConfig) -> None:
+def _require_values(series: Series, splits: TimeSplits, config: ForecastConfig) -> None:
     """Refuse a series in which a part has nothing to learn from, to choose by or to score."""
     measured = np.any(~np.isnan(series.values), axis=1)
     parts = {
-        "train": (cuts.history, cuts.valid, "give more history without gaps, or less --history"),
-        "validate": (cuts.valid, cuts.test, f"change --validation {config.validation:g}"),
-        "test": (cuts.test, cuts.end, f"change --test {config.test:g}"),
+        "train": (
+            splits.history,
+            splits.valid,
+            "give more history without gaps, or less --history",
+        ),
+        "validate": (splits.valid, splits.test, f"change --validation {config.validation:g}"),
+        "test": (splits.test, splits.end, f"change --test {config.test:g}"),
     }
-    for use, (begin, end, mend) in parts.items():
+    for use, (begin, end, fix) in parts.items():
         if not measured[begin:end].any():
             last = int(np.flatnonzero(measured)[-1]) + 1 if measured.any() else 0
             raise InputError(
                 f"{series.source} has no value in the part to {use} on, steps {begin + 1} to {end}"
-                f" of {cuts.end} (the last value is in step {last}); take steps without values "
-                f"out at the end, or {mend}"
+                f" of {splits.end} (the last value is in step {last}); take steps without values "
+                f"out at the end, or {fix}"
             )
 
 
@@ -136,22 +131,29 @@ def _series(config: ForecastConfig, waves: Waves | None) -> tuple[Series, Joined
                 f"no series {config.data!r}: there is no such file, and it is not one of "
                 f"{', '.join(NAMED)}"
             )
-        series = read_series(
-            path, config.time, missing=missing_texts(config.missing),
-            fill=config.missing_rows == "empty",
-        )  # fmt: skip
-        own = None
+        series, own = own_series(config, path), None
     return series, None if config.graph else own
 
 
-def _joined(config: ForecastConfig, series: Series, cuts: Cuts) -> Joined:
+def own_series(
+    config: ForecastConfig, path: Path, frequency: str | None = None, encoding: str = ""
+) -> Series:
+    """Read a table of the user's as a configuration says, with its covariates."""
+    return read_series(
+        path, config.time, frequency, missing=missing_texts(config.missing),
+        fill=config.missing_rows == "empty", encoding=encoding or config.encoding,
+        value=config.value, covariates=config.covariate_names, known=len(config.known_names),
+    )  # fmt: skip
+
+
+def _joined(config: ForecastConfig, series: Series, splits: TimeSplits) -> Joined:
     N = len(series.ids)
     if config.graph == "correlation":
-        training = series.values[: cuts.valid]
+        training = series.values[: splits.valid]
         if config.neighbours >= N:
             raise InputError(f"--neighbours {config.neighbours} must be less than the {N} nodes")
         joined = correlated(training, config.neighbours, config.threshold)
-        if joined.graph.num_edges == 0 and config.operator != "dense":
+        if joined.graph.num_edges == 0 and config.over_graph != "dense":
             raise InputError(
                 f"no two nodes of {series.source} have a correlation above --threshold "
                 f"{config.threshold:g}; lower it, or take --operator dense"
@@ -160,25 +162,30 @@ def _joined(config: ForecastConfig, series: Series, cuts: Cuts) -> Joined:
     if config.graph:
         columns = {"source": config.source, "target": config.target, "weight": config.weight}
         return read_graph(
-            Path(config.graph), series.ids, config.neighbours, config.directed, columns
+            Path(config.graph),
+            series.ids,
+            config.neighbours,
+            config.directed,
+            columns,
+            config.encoding,
         )
-    if config.operator == "dense":
+    if config.over_graph == "dense":
         return Joined(Graph([], num_nodes=N), "none")
     raise InputError(
-        f"{series.source} does not say who is joined to whom: give --graph FILE or --graph "
-        "correlation, or --operator dense"
+        f"{series.source} has no graph, which says what is connected: give --graph "
+        "FILE or --graph correlation, or --operator dense or adaptive"
     )
 
 
 def _chickenpox() -> tuple[Series, Joined]:
     path = require_data("series/chickenpox.json", "of Rozemberczki et al. (2021)")
+    content = read_json(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
         number = content["node_ids"]
         ids = tuple(sorted(number, key=number.__getitem__))
         values = np.array(content["FX"], dtype=float)
         graph = Graph.from_edges(content["edges"], num_nodes=len(ids)).to_undirected()
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is damaged or another file: {error!r}") from None
     times = pd.date_range("2005-01-03", periods=len(values), freq="W-MON")
     series = Series("chickenpox", f"{path}, standardised cases a week", ids, values, times)

@@ -11,8 +11,8 @@ import torch
 
 from plait.columns import read_numbers, refuse_large
 from plait.errors import InputError
-from plait.networks import read_network
-from plait.networks.edges import COMMENTS
+from plait.graph_data import read_labelled_graph
+from plait.graph_data.edges import COMMENTS
 from plait.nn.graph import Graph
 from plait.tables import Cells, Row, cells_of, read_rows
 from plait.tasks.forecast.series import listed, same_ids
@@ -34,11 +34,12 @@ def read_graph(
     neighbours: int,
     directed: bool = False,
     columns: Mapping[str, str] = MappingProxyType({}),
+    encoding: str = "utf-8",
 ) -> Joined:
     r"""Read a graph over the nodes `ids`, in whichever of three forms it is written.
 
     - an edge list: columns source, target and, if there are weights, weight
-      (see `plait.networks.read_network`);
+      (see `plait.graph_data.read_labelled_graph`);
     - places: a column id and coordinates (any number of columns; lat and lon are degrees on the
       Earth): each node is joined with its nearest `neighbours`, as `Graph.from_points` does;
     - an adjacency: a row of weights for each node, with the ids in the first line and the first
@@ -64,11 +65,11 @@ def read_graph(
     >>> read_graph(path, ["a", "b", "c"], neighbours=1).graph.edge_index.tolist()
     [[1, 2, 0, 0], [0, 0, 1, 2]]
     """
-    rows = read_rows(path, comments=COMMENTS)
+    rows = read_rows(path, comments=COMMENTS, encoding=encoding)
     first = rows[0].cells if rows else []
     names = [name.lower() for name in first]
     if any(columns.values()) or {"source", "target"} <= set(names):
-        return _edges(path, ids, directed, columns)
+        return _edges(path, ids, directed, {**columns, "encoding": encoding})
     if "id" in names[:2] and set(first[1:]) != set(ids):
         return _places(path, rows, ids, neighbours)
     pairs = len(first) in (2, 3) and len(first) not in (len(ids), len(ids) + 1)
@@ -126,7 +127,7 @@ def _require_same(path: Path, found: Sequence[str], ids: Sequence[str]) -> None:
 
 
 def _edges(path: Path, ids: Sequence[str], directed: bool, columns: Mapping[str, str]) -> Joined:
-    network = read_network(path, directed=directed, **columns)
+    network = read_labelled_graph(path, directed=directed, **columns)
     _require_same(path, network.ids, ids)
     number = {name: n for n, name in enumerate(ids)}
     place = torch.tensor([number[name] for name in network.ids])

@@ -109,8 +109,10 @@ def quantile_scores(
     -------
     dict
         `pinball`: mean over quantiles q of max(q e, (q − 1) e), e = truth − forecast (Koenker &
-        Bassett 1978), in the units of the data; `coverage`: the share of values from the lowest to
-        the highest quantile, and `coverage_wanted`, what it should be.
+        Bassett 1978), in the units of the data; `crps`: the continuous ranked probability score,
+        2 ∫ pinball(q) dq (Gneiting & Raftery 2007), by the quantiles, each for the levels next to
+        it; `coverage`: the share of values from the lowest to the highest quantile, and
+        `coverage_wanted`, what it should be.
 
     Example
     -------
@@ -124,11 +126,44 @@ def quantile_scores(
     seen = ~np.isnan(truth)
     e = truth[..., None] - forecast
     q = np.array(levels)
+    pinball = np.maximum(q * e, (q - 1) * e)[seen].mean(0)  # [Q]
+    bounds = np.concatenate([[0.0], (q[1:] + q[:-1]) / 2, [1.0]])
     within = (truth >= forecast[..., 0]) & (truth <= forecast[..., -1])
     return {
-        "pinball": float(np.maximum(q * e, (q - 1) * e)[seen].mean()),
+        "pinball": float(pinball.mean()),
+        "crps": float(2 * pinball @ np.diff(bounds)),
         "coverage": float(within[seen].mean()),
         "coverage_wanted": levels[-1] - levels[0],
+    }
+
+
+def band_scores(
+    low: np.ndarray, high: np.ndarray, truth: np.ndarray, coverage: float
+) -> dict[str, float]:
+    r"""Score bands `[H, W, N]` that should hold a share of the values.
+
+    Returns
+    -------
+    dict
+        `band_coverage`: the share that they hold; `band_width`: their mean width;
+        `interval_score`: the mean of width + 2/α (low − y)₊ + 2/α (y − high)₊, α = 1 − coverage
+        (Gneiting & Raftery 2007, equation 43), smaller is better.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from plait.tasks.forecast.scores import band_scores
+    >>> truth = np.array([[[1.0, 5.0]]])
+    >>> band_scores(np.zeros((1, 1, 2)), np.full((1, 1, 2), 4.0), truth, 0.5)
+    {'band_coverage': 0.5, 'band_width': 4.0, 'interval_score': 6.0}
+    """
+    seen = ~np.isnan(truth)
+    low, high, y = low[seen], high[seen], truth[seen]
+    off = np.maximum(low - y, 0) + np.maximum(y - high, 0)
+    return {
+        "band_coverage": float((off == 0).mean()),
+        "band_width": float((high - low).mean()),
+        "interval_score": float((high - low + 2 / (1 - coverage) * off).mean()),
     }
 
 

@@ -45,6 +45,9 @@ class Series:
         How each column was read, for a person.
     notes : tuple of str
         What else a person may want to know of how it was read.
+    covariates : float array `[T + A, N or 1, K]`, or None
+        Further inputs, of every node or shared by all, in the order in which they were named; NaN
+        where nothing is known yet. The A rows after the last step hold those known ahead.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Series:
     times: pd.DatetimeIndex | None = None
     columns: str = ""
     notes: tuple[str, ...] = ()
+    covariates: np.ndarray | None = None
 
     @property
     def sha256(self) -> str:
@@ -62,6 +66,8 @@ class Series:
         total.update(np.ascontiguousarray(self.values, dtype=np.float64).data)
         if self.times is not None:
             total.update(np.ascontiguousarray(self.times.asi8).data)
+        if self.covariates is not None:
+            total.update(np.ascontiguousarray(self.covariates).data)
         return total.hexdigest()
 
     @property
@@ -88,9 +94,19 @@ class Series:
         return self if clock == own else replace(self, times=self.times.tz_convert(clock))
 
     def rows(self, steps: slice) -> "Series":
-        """Give the series of some of the steps."""
+        """Return the series of some of the steps; to the last, also the covariates after it."""
         times = None if self.times is None else self.times[steps]
-        return Series(self.name, self.source, self.ids, self.values[steps], times)
+        covariates = None if self.covariates is None else self.covariates[steps]
+        return Series(
+            self.name, self.source, self.ids, self.values[steps], times, covariates=covariates
+        )
+
+    def of_nodes(self, order: Sequence[int], ids: tuple[str, ...]) -> "Series":
+        """Return the series with its nodes in another order."""
+        covariates = self.covariates
+        if covariates is not None and covariates.shape[1] > 1:
+            covariates = covariates[:, order]
+        return replace(self, ids=ids, values=self.values[:, order], covariates=covariates)
 
 
 def read_series(
@@ -100,6 +116,10 @@ def read_series(
     *,
     missing: Collection[str] = (),
     fill: bool = False,
+    encoding: str = "utf-8",
+    value: str = "",
+    covariates: Sequence[str] = (),
+    known: int = 0,
 ) -> Series:
     r"""Read a table with a column for each node and a row for each step, the earliest first.
 
@@ -109,6 +129,9 @@ def read_series(
     An empty cell is a value that is missing. A long table, with a row for each time and node and
     the columns time, id and value, is read as one with a column for each node. Columns that only
     number the rows, as programs write them, are left out.
+
+    Covariates are columns too: of a long table each node has its own, else all nodes share them.
+    Where one is missing, the last that was there stands in.
 
     Parameters
     ----------
@@ -121,6 +144,14 @@ def read_series(
         What else means a value that is missing, such as "-9999".
     fill : bool
         Whether steps without a row become rows of missing values; else they are refused.
+    encoding : str
+        Of CSV.
+    value : str
+        The column of values of a long table, or of a single node; "": the only one.
+    covariates : sequence of str
+        Columns of further inputs.
+    known : int
+        How many of the last of them are known ahead: rows after the last value hold them.
 
     Raises
     ------
@@ -138,13 +169,18 @@ def read_series(
     >>> series.ids, series.frequency, series.values[1]
     (('a', 'b'), 'D', array([nan,  4.]))
     """
-    wide = read_wide(path, time, missing)
+    wide = read_wide(path, time, missing, encoding, value, covariates)
     if not wide.names or not len(wide.values):
         raise InputError(f"{path} has no measurements: a column a node, a row a step are needed")
-    values, times, notes = wide.values, wide.times, list(wide.notes)
+    values, times, notes, extra = wide.values, wide.times, list(wide.notes), wide.covariates
     refuse_large(
         values, lambda row, k: f"{wide.where(row)}, column {wide.names[k]!r}: the value is"
     )
+    for k, name in enumerate(covariates):
+        refuse_large(
+            extra[..., k],
+            lambda row, n, name=name: f"{wide.where(row)}: a value of {name!r} is",
+        )
     if times is not None:
         filled = _filled(wide, frequency_of) if fill else None
         if filled is None:
@@ -153,11 +189,29 @@ def read_series(
             notes.append(f"{len(filled) - len(times):,} steps without a row, read as missing")
             place = filled.get_indexer(times)
             values = np.full((len(filled), values.shape[1]), np.nan)
-            values[place], times = wide.values, filled
+            extra = np.full((len(filled), *extra.shape[1:]), np.nan)
+            values[place], extra[place], times = wide.values, wide.covariates, filled
+    T = len(values)
+    if known and (measured := np.flatnonzero(~np.isnan(values).all(1))).size:
+        T = int(measured[-1]) + 1
+    times = None if times is None else times[:T]
+    told = _told(wide, times)
+    if covariates:
+        own = extra[0].shape[0] == len(wide.names)
+        shared = "by node" if own else "shared by all nodes"
+        told += f"; covariates, {shared}: {listed(covariates)}"
     return Series(
-        path.stem, wide.source, wide.names, values, times, _told(wide, times),
-        (*notes, *tell_far(values, wide.names)),
+        path.stem, wide.source, wide.names, values[:T], times, told,
+        (*notes, *tell_far(values, wide.names)), _carried(extra, T) if covariates else None,
     )  # fmt: skip
+
+
+def _carried(covariates: np.ndarray, steps: int) -> np.ndarray:
+    """Put the last value that was there where one is missing, in so many first steps."""
+    carried = covariates.copy()
+    for t in range(1, steps):
+        carried[t] = np.where(np.isnan(carried[t]), carried[t - 1], carried[t])
+    return carried
 
 
 def _filled(wide: Wide, expected: str | None) -> pd.DatetimeIndex | None:

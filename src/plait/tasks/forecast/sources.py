@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from plait.bounds import require_memory
 from plait.columns import counts_rows
 from plait.errors import InputError
+from plait.memory import require_memory
 from plait.tables import read_cells
 from plait.times import read_times
 
@@ -47,15 +47,15 @@ class Table:
     notes: tuple[str, ...] = ()
 
 
-def read_csv(path: Path, time: str) -> Table:
+def read_csv(path: Path, time: str, encoding: str = "utf-8") -> Table:
     """Read CSV; the times are in the column `time`, or in one of `TIME_NAMES`, or in the index."""
-    cells = read_cells(path)
+    cells = read_cells(path, encoding)
     names = list(cells.names)
     k = next((k for k, n in enumerate(names) if n.lower() in TIME_NAMES), None)
     if time:
-        if time not in names:
+        k = cells.column(time)
+        if k is None:
             raise InputError(f"--time {time}: {path} has no such column")
-        k = names.index(time)
     elif k is not None and counts_rows(cells.texts[:, k]):
         k = None  # the steps' numbers
     counters = [n for n in cells.counters(TIME_NAMES) if n != k]
@@ -147,7 +147,7 @@ def _frame(path: Path) -> Any:
 
         about = read_metadata(path)
         cells = about.num_rows * about.num_columns
-        require_memory(f"{path} has {cells:,} cells; to read them", 32 * cells, "give a part of it")
+        require_memory(32 * cells, f"{path}, of {cells:,} cells,", "give a part of it")
         frame: Any = pd.read_parquet(path)
         if isinstance(frame.index, pd.MultiIndex) or _is_text(frame.index.dtype):
             frame.index = frame.index.astype(object)

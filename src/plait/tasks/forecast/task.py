@@ -1,64 +1,96 @@
-"""The forecast task: what the training loop asks of it."""
+"""The forecast task: its data, batches, loss and scores."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
 from plait.errors import InputError
-from plait.figures import Curve, draw_curves
+from plait.figures import Curve
+from plait.tasks.forecast.bands import bands, ends, margins, outside
 from plait.tasks.forecast.baselines import baselines
-from plait.tasks.forecast.config import ForecastConfig
-from plait.tasks.forecast.data import Cuts, read_data
-from plait.tasks.forecast.figures import draw_forecasts, draw_nodes
+from plait.tasks.forecast.data import read_data
+from plait.tasks.forecast.figure import LEARNT, Band, draw_forecasts, draw_learnt, draw_nodes
+from plait.tasks.forecast.loss import pointwise, sampling
 from plait.tasks.forecast.model import Forecaster
-from plait.tasks.forecast.scores import Errors, Forecasts, above, gain, quantile_scores, table
+from plait.tasks.forecast.profile import Profile
+from plait.tasks.forecast.report import in_words, summary_of
+from plait.tasks.forecast.scores import (
+    Errors,
+    Forecasts,
+    band_scores,
+    quantile_scores,
+)
 from plait.tasks.forecast.series import Series, season_of
-from plait.tasks.forecast.windows import Windows, scaling, truth_of, windows_of
+from plait.tasks.forecast.splits import TimeSplits
+from plait.tasks.forecast.windows import (
+    Window,
+    Windows,
+    covariate_scaling,
+    scaling,
+    truth_of,
+    windows_of,
+)
 from plait.times import clock_of
 from plait.training.streams import random_generator
-from plait.training.task import Carry
+from plait.training.task import Carry, Task
 
 SCORED = 64
 """Windows that are forecast at a time where nothing is learnt."""
 
 
-class ForecastTask:
+class ForecastTask(Task):
     """Forecast every node's next steps; weights are chosen on validation, the test is the end."""
 
     name: ClassVar[str] = "forecast"
-    unit: ClassVar[str] = "windows"
-    criterion: ClassVar[str] = "loss"
-    lower_is_better: ClassVar[bool] = True
+    model_class: ClassVar[type[Forecaster]] = Forecaster
+    unit: str = "windows"
+    cut_to: ClassVar[TimeSplits | None] = None  # of a fold of a back-test, which ends there
 
-    def __init__(
-        self, config: ForecastConfig, device: torch.device, known: Mapping[str, Any] | None = None
-    ) -> None:
-        self.config, self.device = config, device
+    def read_data(self, known: Mapping[str, Any]) -> None:
+        """Read the series and its graph, and split the steps."""
+        config = self.config
         measured = read_data(config)
-        if known is not None and "clock" not in known:  # a run of version 0.1.0
+        if known and "clock" not in known:  # a run of version 0.1.0
             measured = replace(measured, series=measured.series.by_clock(known))
-        self.data = measured
-        self.cuts, series = measured.cuts, measured.series
-        self.mean, self.scale = scaling(measured.training, config.scale, series)
-        self.windows = windows_of(config, series, self.mean, self.scale, device)
+        if self.cut_to is not None:
+            measured = measured.cut(self.cut_to)
+        self.data, series = measured, measured.series
+        self.source, self.splits = series.source, measured.splits
         self.season = config.season or season_of(series.times)
+        self.profile = None
+        if config.seasonal:
+            self.profile = Profile.of(series, self.splits.valid, self.season)
+            series = self.profile.removed(series)
+        self.mean, self.scale = scaling(series.values[: self.splits.valid], config.scale, series)
+        self.covariates = covariate_scaling(series, config.covariate_names, self.splits.valid)
+        self.windows = windows_of(
+            config, series, self.mean, self.scale, self.device, covariates=self.covariates
+        )
         self.units_per_step = config.batch_size
-        model = Forecaster.from_facts(config, self.facts())
-        model.place(measured.joined.graph, self.mean, self.scale)
-        self.model = model.to(device)
-        window = self.windows.at(torch.tensor([config.history]), config.history + 1)
-        with torch.no_grad():  # refuses a graph that the operator cannot use
-            self.model(window.x, window.calendar)
-        self.tested: Forecasts | None = None
+
+    def make_model(self) -> Forecaster:
+        """Make the model and try it once, which refuses a graph that the operator cannot use."""
+        model = super().make_model()
+        model.place(
+            self.data.joined.graph, self.mean, self.scale, self.data.static, self.covariates,
+            self.profile,
+        )  # fmt: skip
+        model.to(self.device)
+        first = torch.tensor([self.config.history])
+        window = self.windows.at(first, self.config.history + 1)
+        with torch.no_grad():
+            model(window.x, window.calendar)
+        return model
 
     def facts(self) -> Mapping[str, Any]:
-        """Nodes and sizes, and what tells whether the data is the same."""
+        """Return nodes and sizes, and what identifies the data."""
         series, graph = self.data.series, self.data.joined.graph
         return {
             "ids": list(series.ids),
@@ -67,86 +99,94 @@ class ForecastTask:
             "frequency": series.frequency,
             "clock": None if series.times is None else clock_of(series.times),
             "sha256": series.sha256,
+            **({} if self.profile is None else self.profile.facts()),
+            **({} if self.data.static is None else {"static": self.data.static.shape[1]}),
         }
 
-    def begin_with(self, model: Forecaster) -> None:
-        """Take over the weights of a model trained before, on another network perhaps."""
-        mine, theirs = dict(self.model.named_parameters()), dict(model.named_parameters())
-        if any(mine[name].shape != theirs[name].shape for name in mine):
+    def load_pretrained(self, model: Forecaster) -> None:
+        """Take over the weights of a model trained before, on another graph perhaps."""
+        own, other = dict(self.model.named_parameters()), dict(model.named_parameters())
+        config = self.config
+        learnt = config.node_embedding or config.operator == "adaptive"
+        if learnt and model.ids != self.model.ids:
+            raise InputError(
+                "that run has learnt vectors of other nodes; train with --node-embedding 0 and "
+                "another operator than adaptive, or anew"
+            )
+        if self.data.static is not None and (
+            model.static is None or model.static.shape[1] != self.data.static.shape[1]
+        ):
+            raise InputError("that run was trained with other columns of --nodes")
+        if any(own[name].shape != other[name].shape for name in own):
             raise InputError("one of the two series has values missing and the other none")
         with torch.no_grad():
-            for name, p in mine.items():
-                p.copy_(theirs[name])
+            for name, p in own.items():
+                p.copy_(other[name])
 
     def summary(self) -> dict[str, str]:
-        """What a person wants to know before it starts."""
-        config, series, cuts = self.config, self.data.series, self.cuts
-        T, N = series.values.shape
-        missing = np.isnan(series.values).mean()
-        step = f", a step {series.frequency}" if series.frequency else ""
-        gaps = f"; {missing:.2%} missing, heard as the last value, never scored" if missing else ""
-        joined = self.data.joined
-        edges = f"{joined.graph.num_edges:,} edges; {joined.source}"
-        said = {
-            "series": f"{series.source}: {T:,} steps × {N:,} nodes{step}{gaps}",
-            **({"columns": series.columns} if series.columns else {}),
-            **({"read": "; ".join(series.notes)} if series.notes else {}),
-            "graph": edges if config.operator != "dense" else "none is heard",
-            "parts": f"{cuts.valid - cuts.history:,}, {cuts.test - cuts.valid:,}, "
-            f"{cuts.end - cuts.test:,} steps to train, validate, test",
-            "season": f"{self.season} steps" if self.season else "none known; --season",
-            "model": f"{config.cell} × {self.model.recurrent.operator!r}, {config.layers} × "
-            f"{config.hidden_size}, {sum(p.numel() for p in self.model.parameters()):,} parameters",
-            "kernels": self.model.recurrent.kernel(),
-        }
-        if self.data.waves is not None:
-            best = self.data.waves.best_errors(config.history, config.horizon)
-            shown = ", ".join(f"{best[h - 1]:.4f}" for h in config.shown)
-            steps = ", ".join(map(str, config.shown))
-            said["best possible"] = f"RMSE {shown} at steps {steps}"
-        return said
+        """Return what a user wants to know before training starts."""
+        return summary_of(self)
 
-    def start(self) -> Carry:
-        """Nothing: every window is whole."""
-        return ()
-
-    def loss(self, step: int, carry: Carry) -> tuple[Tensor, Mapping[str, Tensor], Carry]:
-        """Mean error over a batch of windows drawn from the training part."""
-        cuts, config = self.cuts, self.config
+    def batch(self, step: int) -> tuple[Window, float]:
+        """Draw windows of the training part; with them how often the decoder is fed the truth."""
+        splits, config = self.splits, self.config
         generator = random_generator(config.seed, step)
-        first = generator.integers(cuts.history, cuts.valid, config.batch_size)
-        window = self.windows.at(torch.from_numpy(first), cuts.valid)
-        teach = sampling(step, config.sampling) if config.decoder == "recurrent" else 0.0
-        answer = self.model(window.x, window.calendar, window.y, teach)
-        return self._mean_error(answer, window.y), {}, ()
+        first = generator.integers(splits.history, splits.valid, config.batch_size)
+        window = self.windows.at(torch.from_numpy(first), splits.valid)
+        return window, sampling(step, config.sampling) if config.decoder == "recurrent" else 0.0
+
+    def loss(
+        self, model: Forecaster, batch: tuple[Window, float], carry: Carry
+    ) -> tuple[Tensor, Mapping[str, Tensor], Carry]:
+        """Return the mean error over what was measured, in scaled units."""
+        (x, y, calendar), teach = batch
+        answer = model(x, calendar, y, teach)
+        seen = ~y.isnan()
+        e = torch.where(seen, y, 0.0).unsqueeze(-1) - answer.view(*y.shape, -1)  # [H, B, N, Q]
+        error = (pointwise(e, self.config).mean(-1) * seen).sum() / seen.sum().clamp(min=1)
+        return error, {}, ()
 
     def validate(self) -> Mapping[str, float]:
-        """Loss and errors over the validation part."""
-        values = self.data.series.values
-        return self._scores(self.forecasts(self.windows, values, self.cuts.valid, self.cuts.test))[
-            0
-        ]
+        """Return loss and errors over the validation part, which the bands are fitted to."""
+        splits = self.splits
+        found = self.forecasts(self.windows, self.data.series, splits.valid, splits.test)
+        if self.model.margin is not None:
+            low, _, high = ends(found.values, found.levels)
+            scores = outside(found.truth, low, high) / self.scale
+            self.model.margin.copy_(torch.from_numpy(margins(scores, self.config.coverage)))
+        return self._scores(found)[0]
 
-    def test(self) -> Mapping[str, Any]:
-        """Loss and errors over the test part, and those of what forecasts without a network.
+    def own_scores(self) -> dict[str, Any]:
+        """Return loss and errors over the test part."""
+        return self._scores(self.tested)[0]
 
-        `table` holds the errors step by step, of the network and of each baseline.
+    def test(self) -> dict[str, Any]:
+        """Return loss and errors over the test part, and those of what forecasts without a model.
+
+        `table` holds the errors step by step, of the model and of each baseline.
         """
-        values, cuts = self.data.series.values, self.cuts
-        self.tested = forecasts = self.forecasts(self.windows, values, cuts.test, cuts.end)
-        scores = self._beside(forecasts, self.data.series, self.cuts, forecasts.first, self.season)
+        found = self.tested
+        scores = self._compare(found, self.data.series, self.splits, found.first, self.season)
         if self.data.waves is not None:
-            best = Errors.of(self._best_possible(forecasts.first), forecasts.truth)
+            best = Errors.of(self._best_possible(found.first), found.truth)
             scores["table"]["best possible"] = best.record()
             scores["best_rmse"] = best.overall()["rmse"]
         return scores
 
+    @cached_property
+    def tested(self) -> Forecasts:
+        """Forecasts of the test part, with the weights that the model has when first asked for."""
+        splits = self.splits
+        return self.forecasts(self.windows, self.data.series, splits.test, splits.end)
+
     def score_other(self, other: Series) -> dict[str, Any]:
-        """Score all of another series of the same nodes, after the steps that are heard first."""
-        begin, steps = self.cuts.test, len(other.values)
+        """Score all of another series of the same nodes, after the first `history` steps."""
+        begin, steps = self.splits.test, len(other.values)
+        plain = other if self.profile is None else self.profile.removed(other)
         windows = windows_of(
-            self.config, other, self.mean, self.scale, self.device, self.data.series.frequency
-        )
+            self.config, plain, self.mean, self.scale, self.device, self.data.series.frequency,
+            self.covariates,
+        )  # fmt: skip
         if steps < self.config.history + self.config.horizon:
             raise InputError(
                 f"{other.source} has {steps} steps; --history {self.config.history} and --horizon "
@@ -155,24 +195,30 @@ class ForecastTask:
         if np.isnan(other.values[self.config.history :]).all():
             raise InputError(
                 f"{other.source} has no value after the first {self.config.history} steps, which "
-                "are heard; give a part with values to score"
+                "are input; give a part with values to score"
             )
-        forecasts = self.forecasts(windows, other.values, self.config.history, steps)
+        forecasts = self.forecasts(windows, other, self.config.history, steps)
         # what is fitted is fitted on the run's own past, as if the other series came after it
         values = np.concatenate([self.data.series.values[:begin], other.values])
         joined = Series(other.name, other.source, other.ids, values)
-        cuts = replace(self.cuts, end=len(values))
-        return self._beside(forecasts, joined, cuts, forecasts.first + begin, season=0)
+        splits = replace(self.splits, end=len(values))
+        return self._compare(forecasts, joined, splits, forecasts.first + begin, season=0)
 
-    def _beside(
-        self, forecasts: Forecasts, series: Series, cuts: Cuts, first: np.ndarray, season: int
+    def _compare(
+        self,
+        forecasts: Forecasts,
+        series: Series,
+        splits: TimeSplits,
+        first: np.ndarray,
+        season: int,
     ) -> dict[str, Any]:
-        """Score forecasts, and those without a network that begin at `first` in the series."""
+        """Score forecasts, and the baselines' that begin at `first` in the series."""
         scores, errors = self._scores(forecasts)
+        scores |= self._band_scores(forecasts)
         plain = {
             name: Errors.of(values, forecasts.truth)
             for name, values in baselines(
-                series, self.data.joined.graph, cuts, first, horizon=self.config.horizon,
+                series, self.data.joined.graph, splits, first, horizon=self.config.horizon,
                 season=season, mean=self.mean, scale=self.scale,
             )
         }  # fmt: skip
@@ -184,62 +230,53 @@ class ForecastTask:
         return {**scores, "table": {name: e.record() for name, e in found.items()}}
 
     @torch.no_grad()
-    def forecasts(self, windows: Windows, measured: np.ndarray, begin: int, end: int) -> Forecasts:
+    def forecasts(self, windows: Windows, measured: Series, begin: int, end: int) -> Forecasts:
         """Forecast every window that begins in a part, in evaluation mode.
 
-        `measured [T, N]` are the windows' values in the units of the data, as they were given: the
-        windows hold them scaled, in float32, where 0 is not 0 any more.
+        `measured` has the windows' values in the units of the data, as they were given: the windows
+        hold them scaled, in float32, where 0 is not 0 any more.
         """
         first = np.arange(begin, end)
         values = []
         for part in torch.from_numpy(first).split(SCORED):
             window = windows.at(part, end)
             values.append(self.model.unscaled(self.model(window.x, window.calendar)))
-        truth = truth_of(measured, first, self.config.horizon, end)
-        return Forecasts(first, np.concatenate(values, 1), truth, self.config.levels)
+        horizon, found = self.config.horizon, np.concatenate(values, 1)
+        if self.profile is not None:
+            found += self.profile.ahead_of(measured, first, found)
+        truth = truth_of(measured.values, first, horizon, end)
+        return Forecasts(first, found, truth, self.config.levels)
 
-    def remark(self, scores: Mapping[str, Any]) -> str:
-        """Set the errors beside the baselines', and say who wins."""
-        records = scores["table"]
-        plain = {n: r for n, r in records.items() if n not in ("network", "best possible")}
-        name = min(plain, key=lambda n: plain[n]["rmse_to"][-1])
-        ours, theirs = scores["rmse"], plain[name]["rmse_to"][-1]
-        who = f"RMSE over all steps {ours:.4g}; the best without a network, {name!r}, {theirs:.4g}"
-        text = f"{table(records, self.config.shown)}\n{who}: {gain(ours, theirs)}"
-        if "zeros" in scores:
-            text += f"\nMAPE leaves out {scores['zeros']:,} measurements of 0"
-        if "coverage" in scores:
-            text += (
-                f"\n{scores['coverage']:.1%} of the values lie between the outer quantiles, of "
-                f"{scores['coverage_wanted']:.0%} wanted"
-            )
-        if "best_rmse" in scores:
-            text += (
-                f"\nthe best possible forecast has {scores['best_rmse']:.4g} on these steps: the "
-                f"network is {above(ours, scores['best_rmse'])} above it"
-            )
-        return text
+    def interpret(self, scores: Mapping[str, Any]) -> str:
+        """Return the errors next to the baselines', and which is smaller."""
+        return in_words(scores, self.config)
 
-    def sample(self, step: int) -> str:
-        """Write nothing."""
-        return ""
-
-    def draw(self, records: list[dict[str, Any]], path: Path) -> None:
-        """Draw the learning curves; after the test, forecasts and every node's error too."""
+    def title(self, test: Mapping[str, Any] | None) -> str:
+        """Return series, cell, operator and sizes."""
         config = self.config
-        title = f"{self.data.series.name}: {config.cell} × {config.operator}, "
-        title += f"{config.layers} × {config.hidden_size}"
-        label = "pinball loss" if config.levels else f"{config.error} error"
-        draw_curves(records, [Curve("loss", f"{label}, scaled")], path, title=title)
-        if self.tested is not None:
-            draw_forecasts(self.tested, self.data.series, path.parent / "forecasts.png")
-            draw_nodes(self.tested, self.data, path.parent / "nodes.png")
+        return (
+            f"{self.data.series.name}: {config.cell} × {config.operator}, "
+            f"{config.layers} × {config.hidden_size}"
+        )
 
-    def _mean_error(self, answer: Tensor, y: Tensor) -> Tensor:
-        """Mean over what was measured, in scaled units."""
-        seen = ~y.isnan()
-        e = torch.where(seen, y, 0.0).unsqueeze(-1) - answer.view(*y.shape, -1)  # [H, B, N, Q]
-        return (pointwise(e, self.config).mean(-1) * seen).sum() / seen.sum().clamp(min=1)
+    def curves(self, test: Mapping[str, Any] | None) -> Sequence[Curve]:
+        """Return the loss."""
+        label = "pinball loss" if self.config.levels else f"{self.config.error} error"
+        return [Curve("loss", f"{label}, scaled")]
+
+    def draw_tested(self, test: Mapping[str, Any], folder: Path) -> None:
+        """Draw forecasts of the test part, and every node's error."""
+        fitted = self._bands(self.tested)
+        name = f"band fitted to hold {self.config.coverage:.0%}"
+        band = None if fitted is None else Band(*fitted, name)
+        draw_forecasts(self.tested, self.data.series, folder / "forecasts.png", band)
+        draw_nodes(self.tested, self.data, folder / "nodes.png")
+        if self.config.operator == "adaptive":
+            index, weight = (part.cpu().numpy() for part in self.model.learnt_edges(LEARNT))
+            draw_learnt(self.data, index, weight, folder / "learnt.png")
+            names = np.array(self.data.series.ids, dtype=object)[index]
+            columns = {"source": names[0], "target": names[1], "weight": weight}
+            pd.DataFrame(columns).to_csv(folder / "learnt.csv", index=False)
 
     def _scores(self, forecasts: Forecasts) -> tuple[dict[str, float], Errors]:
         errors = Errors.of(forecasts.middle, forecasts.truth)
@@ -254,33 +291,22 @@ class ForecastTask:
             scores |= quantile_scores(forecasts.values, forecasts.truth, forecasts.levels)
         return scores, errors
 
+    def _band_scores(self, forecasts: Forecasts) -> dict[str, float]:
+        """Score the bands; none where none are fitted."""
+        found = self._bands(forecasts)
+        if found is None:
+            return {}
+        return band_scores(*found, forecasts.truth, self.config.coverage)
+
+    def _bands(self, forecasts: Forecasts) -> tuple[np.ndarray, np.ndarray] | None:
+        if self.model.margin is None:
+            return None
+        margin = self.model.margin.cpu().numpy() * self.scale
+        return bands(forecasts.values, forecasts.levels, margin)
+
     def _best_possible(self, first: np.ndarray) -> np.ndarray:
         waves = self.data.waves
         assert waves is not None
         heard = first[:, None] + np.arange(-self.config.history, 0)
         best = waves.best_forecast(waves.values[heard], self.config.horizon)  # [W, H, N]
         return best.transpose(1, 0, 2)
-
-
-def pointwise(e: Tensor, config: ForecastConfig) -> Tensor:
-    """The loss of errors e = truth − answer; of quantiles q, `[..., Q]`, max(q e, (q − 1) e)."""
-    if config.levels:
-        q = torch.tensor(config.levels, dtype=e.dtype, device=e.device)
-        return torch.maximum(q * e, (q - 1) * e)
-    if config.error == "absolute":
-        return e.abs()
-    if config.error == "squared":
-        return e.square()
-    return torch.nn.functional.huber_loss(e, torch.zeros_like(e), reduction="none")
-
-
-def sampling(step: int, half_life: float) -> float:
-    """The probability of hearing the truth: τ / (τ + exp(step / τ)) (Bengio et al. 2015).
-
-    >>> from plait.tasks.forecast.task import sampling
-    >>> [round(sampling(step, 1000.0), 3) for step in (0, 5000, 10000)]
-    [0.999, 0.871, 0.043]
-    """
-    if half_life == 0:
-        return 0.0
-    return half_life / (half_life + math.exp(min(step / half_life, 700.0)))

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from plait.bounds import require_memory
 from plait.columns import as_numbers, read_numbers
 from plait.errors import InputError
+from plait.memory import require_memory
 from plait.tasks.forecast.sources import Table, read_csv, read_parquet
 from plait.times import tell_time
 
@@ -24,7 +24,10 @@ ID_NAMES = (
 
 @dataclass(frozen=True)
 class Wide:
-    """Numbers with a column for each node, as `Table` else; `source` is where they came from."""
+    """Numbers with a column for each node, as `Table` else; `source` is where they came from.
+
+    `covariates` are `[R, N, K]`, or `[R, 1, K]` where all nodes share them.
+    """
 
     source: str
     names: tuple[str, ...]
@@ -34,26 +37,54 @@ class Wide:
     time_name: str
     ignored: tuple[str, ...]
     notes: tuple[str, ...]
+    covariates: np.ndarray
 
 
-def read_wide(path: Path, time: str, missing: Collection[str]) -> Wide:
+def read_wide(
+    path: Path,
+    time: str,
+    missing: Collection[str],
+    encoding: str = "utf-8",
+    value: str = "",
+    covariates: Sequence[str] = (),
+) -> Wide:
     """Read a table as `plait.tasks.forecast.series.read_series` says, its steps unchecked."""
-    table = (read_parquet if path.suffix == ".parquet" else read_csv)(path, time)
+    parquet = path.suffix == ".parquet"
+    table = read_parquet(path, time) if parquet else read_csv(path, time, encoding)
     twice = next((name for name, n in Counter(table.names).items() if n > 1), None)
     if twice is not None:
         raise InputError(f"{path}: the column {twice!r} stands twice")
-    if (found := _long(table)) is not None:
-        return _pivoted(table, *found, missing)
-    values, notes = _numbers(table, range(len(table.names)), missing)
+    extra = [_column(table, name, "--covariates or --known") for name in covariates]
+    own = _column(table, value, "--value") if value else None
+    if (found := _long(table, own, extra)) is not None:
+        return _pivoted(table, *found, extra, missing)
+    others = [k for k in range(len(table.names)) if k not in extra]
+    kept = others if own is None else [own]
+    read, notes = _numbers(table, sorted({*kept, *extra}), missing)
+    place = {k: n for n, k in enumerate(sorted({*kept, *extra}))}
+    values = read[:, [place[k] for k in kept]]
+    names = tuple(table.names[k] for k in kept)
     notes += [
         f"{name!r} only numbers the rows; take it out if it measures nothing"
-        for name, column in zip(table.names, values.T, strict=True)
+        for name, column in zip(names, values.T, strict=True)
         if _counts(column)
     ]
+    ignored = tuple(repr(table.names[k]) for k in others if k not in kept)
     return Wide(
-        str(path), table.names, values, table.where, table.times, table.time_name, table.ignored,
-        (*table.notes, *notes),
+        str(path), names, values, table.where, table.times, table.time_name,
+        (*table.ignored, *ignored), (*table.notes, *notes),
+        read[:, None, [place[k] for k in extra]],
     )  # fmt: skip
+
+
+def _column(table: Table, name: str, option: str) -> int:
+    """Return a column that an option names."""
+    if name not in table.names:
+        raise InputError(
+            f"{table.path} has no column {name!r}, which {option} names; its columns are "
+            f"{', '.join(table.names[:10])}" + ", …" * (len(table.names) > 10)
+        )
+    return table.names.index(name)
 
 
 def _counts(column: np.ndarray) -> bool:
@@ -73,41 +104,53 @@ def _numbers(
         return values, []
     found = read_numbers(texts, names, table.where, missing)
     for row, k in np.argwhere(found.bad)[:1].tolist():
-        hint = "; if that column holds times, say so with --time" if columns[k] == 0 else ""
+        untimed = columns[k] == 0 and table.times is None
+        hint = "; if that column holds times, say so with --time" if untimed else ""
         raise InputError(
             f"{table.where(row)}, column {names[k]!r}: {texts[row, k]!r} is no number{hint}"
         )
     return found.values, ["numbers with decimal commas"] * found.comma
 
 
-def _long(table: Table) -> tuple[int, int] | None:
+def _long(table: Table, value: int | None, extra: Sequence[int]) -> tuple[int, int] | None:
     """Find the columns of ids and of values of a table with a row for each time and node."""
     times = table.times
-    if times is None or times.is_unique or len(table.names) < 2:
+    rest = [k for k in range(len(table.names)) if k not in (value, *extra)]
+    if value is None and (times is None or times.is_unique or len(rest) < 2):
         return None
-    ids = [k for k, name in enumerate(table.names) if name.lower() in ID_NAMES]
-    if len(ids) != 1 and table.cells.dtype == object:
-        bad = read_numbers(table.cells, table.names, table.where).bad
-        ids = np.flatnonzero(bad.any(0)).tolist()
+    ids = [k for k in rest if table.names[k].lower() in ID_NAMES]
+    if len(ids) != 1 and table.cells.dtype == object and rest:
+        names = [table.names[k] for k in rest]
+        bad = read_numbers(table.cells[:, rest], names, table.where).bad
+        ids = [rest[k] for k in np.flatnonzero(bad.any(0)).tolist()]
     if len(ids) != 1:
         return None
-    if len(table.names) == 2:
-        return ids[0], 1 - ids[0]
+    if times is None:
+        raise InputError(
+            f"{table.path} has a row for each time and {table.names[ids[0]]!r}, and no column of "
+            "times; name it with --time"
+        )
+    if value is not None:
+        return ids[0], value
+    if len(rest) == 2:
+        return ids[0], rest[1] if ids[0] == rest[0] else rest[0]
     row = int(np.flatnonzero(times.duplicated())[0])
     raise InputError(
         f"{table.where(row)}: {tell_time(times[row])} stands twice, as in a table with a row for "
-        f"each time and {table.names[ids[0]]!r}; give one row a time, a column a node, or, beside "
-        "time and id, a single column of values"
+        f"each time and {table.names[ids[0]]!r}; give one row a time, a column a node, or name the "
+        "column of values with --value, and those of further inputs with --covariates"
     )
 
 
-def _pivoted(table: Table, ids: int, value: int, missing: Collection[str]) -> Wide:
+def _pivoted(
+    table: Table, ids: int, value: int, extra: Sequence[int], missing: Collection[str]
+) -> Wide:
     """Give a long table a column for each node, in the order of their first rows."""
     assert table.times is not None
     of = [_plain(cell) for cell in table.cells[:, ids]]
     for row in (r for r, name in enumerate(of) if not name):
         raise InputError(f"{table.where(row)}: the {table.names[ids]!r} is missing")
-    values, notes = _numbers(table, [value], missing)
+    values, notes = _numbers(table, [value, *extra], missing)
     node, names = pd.factorize(np.array(of, dtype=object))
     step, times = pd.factorize(table.times, sort=True)
     place: Any = pd.Series(step * len(names) + node)
@@ -118,18 +161,21 @@ def _pivoted(table: Table, ids: int, value: int, missing: Collection[str]) -> Wi
             f"{tell_time(table.times[row])}, after {table.where(first).split(', ')[-1]}; keep one"
         )
     require_memory(
-        f"{table.path} has {len(times):,} times and {len(names):,} nodes; a column for each",
-        16 * len(times) * len(names), "give fewer",
+        16 * len(times) * len(names) * values.shape[1],
+        f"{table.path}, of {len(times):,} times and {len(names):,} nodes,", "give fewer",
     )  # fmt: skip
-    wide = np.full((len(times), len(names)), np.nan)
-    wide[step, node] = values[:, 0]
+    wide = np.full((len(times), len(names), values.shape[1]), np.nan)
+    wide[step, node] = values
+    unused = [k for k in range(len(table.names)) if k not in (ids, value, *extra)]
+    ignored = (*table.ignored, *(repr(table.names[k]) for k in unused))
     first = np.full(len(times), len(step))
     np.minimum.at(first, step, np.arange(len(step)))
     where = table.where
     return Wide(
         f"{table.path} (a row for each time and {table.names[ids]!r}, read as one row a time, a "
-        f"column a node)", tuple(map(str, names)), wide, lambda row: where(int(first[row])),
-        pd.DatetimeIndex(times), table.time_name, table.ignored, (*table.notes, *notes),
+        f"column a node)", tuple(map(str, names)), wide[..., 0],
+        lambda row: where(int(first[row])), pd.DatetimeIndex(times), table.time_name, ignored,
+        (*table.notes, *notes), wide[..., 1:],
     )  # fmt: skip
 
 

@@ -23,7 +23,9 @@ class Window(NamedTuple):
 
     y : Tensor `[H, B, N]`, to be forecast
 
-    calendar : Tensor `[P + H, B, C]`
+    calendar : Tensor `[P + H, B, (N or 1,) C]`
+        Of every step the place in time, then the covariates, scaled; those that are not known ahead
+        are 0 in the last H steps.
     """
 
     x: Tensor
@@ -33,6 +35,9 @@ class Window(NamedTuple):
 
 class Windows:
     """Cuts windows out of a scaled series.
+
+    `calendar [T + H, (N or 1,) C]` are the columns that are known of every step; those in `hidden`
+    are not known ahead.
 
     Example
     -------
@@ -52,8 +57,9 @@ class Windows:
         history: int,
         horizon: int,
         device: torch.device | str = "cpu",
+        hidden: slice = slice(0),
     ) -> None:
-        self.history, self.horizon = history, horizon
+        self.history, self.horizon, self.hidden = history, horizon, hidden
         beyond = np.full((horizon, values.shape[1]), np.nan)
         self.values = torch.from_numpy(np.concatenate([values, beyond])).float().to(device)
         self.calendar = torch.from_numpy(calendar).float().to(device)
@@ -64,7 +70,9 @@ class Windows:
         heard = first - torch.arange(self.history, 0, -1, device=first.device)[:, None]  # [P, B]
         ahead = first + torch.arange(self.horizon, device=first.device)[:, None]  # [H, B]
         y = self.values[ahead].masked_fill((ahead >= end)[..., None], torch.nan)
-        return Window(self.values[heard], y, self.calendar[torch.cat([heard, ahead])])
+        calendar = self.calendar[torch.cat([heard, ahead])]
+        calendar[self.history :, ..., self.hidden] = 0
+        return Window(self.values[heard], y, calendar)
 
 
 def truth_of(values: np.ndarray, first: np.ndarray, horizon: int, end: int) -> np.ndarray:
@@ -133,6 +141,23 @@ def calendar_of(times: pd.DatetimeIndex | None, steps: int, kind: str) -> np.nda
     return np.concatenate(parts, 1)
 
 
+def covariate_scaling(series: Series, names: tuple[str, ...], training: int) -> np.ndarray:
+    """Return mean and standard deviation of every covariate over the training part, `[2, K]`.
+
+    A constant one has the standard deviation 1. Raises `InputError` for one without a value.
+    """
+    if series.covariates is None:
+        return np.zeros((2, 0))
+    past = series.covariates[:training].reshape(-1, len(names))
+    for name in (n for n, column in zip(names, past.T, strict=True) if np.isnan(column).all()):
+        raise InputError(
+            f"{series.source}: the covariate {name!r} has no value in the training part; leave it "
+            "out"
+        )
+    spread = np.nanstd(past, axis=0)
+    return np.stack([np.nanmean(past, axis=0), np.where(spread > 0, spread, 1.0)])
+
+
 def windows_of(
     config: ForecastConfig,
     series: Series,
@@ -140,17 +165,28 @@ def windows_of(
     scale: np.ndarray,
     device: torch.device | str,
     frequency: str | None = None,
+    covariates: np.ndarray | None = None,
 ) -> Windows:
     """Make the windows of a series, whose calendar goes on over the horizon.
 
-    `frequency` is the length of a step, where the series is too short to tell.
+    `frequency` is the length of a step, where the series is too short to tell; `covariates [2, K]`
+    are the means and standard deviations that covariates are scaled by.
     """
     T, H, times = len(series.values), config.horizon, series.times
     if times is not None:
         length = frequency or series.frequency
         assert length is not None
         times = steps_from(times[0], T + H, length)
+    given, hidden = calendar_of(times, T + H, config.calendar), slice(0)
+    if series.covariates is not None and covariates is not None:
+        C, known = given.shape[1], len(config.known_names)
+        extra = np.zeros((T + H, *series.covariates.shape[1:]))
+        rows = (series.covariates[: T + H] - covariates[0]) / covariates[1]
+        extra[: len(rows)] = np.nan_to_num(rows)
+        places = np.broadcast_to(given[:, None], (*extra.shape[:2], C))
+        given = np.concatenate([places, extra], -1)
+        hidden = slice(C, given.shape[-1] - known)
     return Windows(
-        (series.values - mean) / scale, calendar_of(times, T + H, config.calendar),
-        history=config.history, horizon=H, device=device,
+        (series.values - mean) / scale, given, history=config.history, horizon=H, device=device,
+        hidden=hidden,
     )  # fmt: skip

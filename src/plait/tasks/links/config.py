@@ -48,8 +48,8 @@ class LinksConfig(NetworkConfig):
     test_share: float = option(
         0.2, "Share of the connections that is held out to test on.", least=0, below=1
     )
-    embedding_size: int = option(32, "Numbers that stand for a node.", least=1, below=2**20)
-    layers: int = option(2, "Layers, the last of which gives these.", least=1, below=1001)
+    embedding_size: int = option(32, "Embedding dimension of a node.", least=1, below=2**20)
+    layers: int = option(2, "Layers, the last of which gives the embedding.", least=1, below=1001)
     scorer: Literal["dot", "mlp"] = option(
         "dot", "What scores a pair: the inner product of both, or a small network on their product."
     )

@@ -1,4 +1,4 @@
-"""The network of the links task: layers over a graph, and what scores a pair."""
+"""The model of the links task: layers over a graph, and what scores a pair."""
 
 from collections.abc import Mapping
 from typing import Any, Self
@@ -16,14 +16,14 @@ SHARED = ("operator", "hidden_size", "layers", "heads", "k", "dropout")
 
 
 class LinksModel(nn.Module):
-    """Scores pairs of nodes by what stands for each.
+    """Scores pairs of nodes by their embeddings.
 
     z = encoder(x, graph), the layers of `NodesModel`; for a pair of nodes u and v
 
     "dot":  s = z_uᵀ z_v + b
     "mlp":  s = w₂ᵀ relu(W₁ (z_u ⊙ z_v) + b₁) + b₂
 
-    and σ(s) is the probability of a connection. Neither minds which of the two comes first.
+    and σ(s) is the probability of a connection. The order of u and v makes no difference.
 
     Shapes: features `[N, F]` (or None), a graph and pairs `[2, n]` to logits `[n]`.
 
@@ -32,10 +32,10 @@ class LinksModel(nn.Module):
     Example
     -------
     >>> import torch
-    >>> from plait.networks import named_network
+    >>> from plait.graph_data import named_labelled_graph
     >>> from plait.tasks.links.config import LinksConfig
     >>> from plait.tasks.links.model import LinksModel
-    >>> karate = named_network("karate")
+    >>> karate = named_labelled_graph("karate")
     >>> model = LinksModel(LinksConfig(), nodes=34, features=0)
     >>> model(None, karate.graph, torch.tensor([[0, 0], [1, 33]])).shape
     torch.Size([2])
@@ -59,7 +59,7 @@ class LinksModel(nn.Module):
         return self.score(self.encoder(x, graph), pairs)
 
     def score(self, z: Tensor, pairs: Tensor) -> Tensor:
-        """Logits of the pairs, from what stands for each node, `[N, D]`."""
+        """Return the logits of pairs, from the embeddings of the nodes, `[N, D]`."""
         return self.scorer(z[pairs[0]] * z[pairs[1]])[:, 0]  # of [n, D]
 
 

@@ -1,16 +1,28 @@
-"""How well connections are told from pairs without one, and who does it without learning."""
+"""How well connections are distinguished from pairs without one."""
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
-import scipy.sparse
 import torch
 from sklearn.metrics import average_precision_score
 from torch import Tensor
+from torch.nn import functional as F
 
-from plait.nn.graph import Graph
+from plait.tasks.links.model import LinksModel
+
+
+def score_held_out(
+    model: LinksModel, z: Tensor, there: Tensor, not_there: Tensor, k: int
+) -> dict[str, float]:
+    """Score held-out pairs by the nodes' embeddings: `loss` and those of `score_pairs`."""
+    pairs = torch.cat([there, not_there], 1).to(z.device)
+    a, b = model.score(z, pairs).double().split([there.shape[1], not_there.shape[1]])
+    return {"loss": nats(a, b).item(), **score_pairs(a, b, k)}
+
+
+def nats(there: Tensor, not_there: Tensor) -> Tensor:
+    """Return the mean of −ln p, half of it over the connections and half over the other pairs."""
+    return (F.softplus(-there).mean() + F.softplus(not_there).mean()) / 2
 
 
 def score_pairs(there: Tensor, not_there: Tensor, k: int) -> dict[str, float]:
@@ -44,7 +56,7 @@ def score_pairs(there: Tensor, not_there: Tensor, k: int) -> dict[str, float]:
 
 
 def area(there: Tensor, not_there: Tensor) -> Tensor:
-    """Say how often a connection scores higher than another pair, equals counting half.
+    """Return how often a connection scores higher than another pair, equals counting half.
 
     It is the area under the ROC curve (Hanley & McNeil 1982).
 
@@ -57,68 +69,3 @@ def area(there: Tensor, not_there: Tensor) -> Tensor:
     there = there.detach().contiguous()
     lower = torch.searchsorted(others, there) + torch.searchsorted(others, there, right=True)
     return lower.double().mean() / (2 * len(others))
-
-
-def baselines(graph: Graph, there: Tensor, not_there: Tensor, k: int) -> dict[str, float]:
-    """Give the scores of those who learn nothing, by name and score, as `adamic_adar_auc`.
-
-    Each of `HEURISTICS` sees the graph alone, which must not have the held-out connections.
-    """
-    return {
-        f"{name}_{score}": value
-        for name, measure in HEURISTICS.items()
-        for score, value in score_pairs(measure(graph, there), measure(graph, not_there), k).items()
-    }
-
-
-def common_neighbours(graph: Graph, pairs: Tensor) -> Tensor:
-    """Count the nodes that both are joined with: |Γ(u) ∩ Γ(v)|, `[n]`."""
-    return _shared(graph, pairs, np.ones_like)
-
-
-def adamic_adar(graph: Graph, pairs: Tensor) -> Tensor:
-    """Count common neighbours, the rarer the more: Σ_{w ∈ Γ(u) ∩ Γ(v)} 1 / ln d_w, `[n]`.
-
-    Source: Adamic & Adar (2003), Friends and neighbors on the web.
-
-    >>> import torch
-    >>> from plait import Graph
-    >>> from plait.tasks.links.scores import adamic_adar
-    >>> path = Graph.from_edges([(0, 1), (1, 2)]).to_undirected()
-    >>> adamic_adar(path, torch.tensor([[0], [2]])).item()          # 1 / ln 2
-    1.4426950408889634
-    """
-    # what two nodes share has two neighbours at least; the others count nowhere
-    return _shared(graph, pairs, lambda degree: 1 / np.log(degree.clip(min=2)))
-
-
-def degree_product(graph: Graph, pairs: Tensor) -> Tensor:
-    """Multiply the degrees: d_u d_v, preferential attachment (Barabási & Albert 1999), `[n]`."""
-    u, v = pairs.cpu().numpy()
-    degree = adjacency_of(graph).sum(1)
-    return torch.from_numpy(degree[u] * degree[v])
-
-
-HEURISTICS: Mapping[str, Callable[[Graph, Tensor], Tensor]] = {
-    "common_neighbours": common_neighbours,
-    "adamic_adar": adamic_adar,
-    "degree": degree_product,
-}
-"""Who learns nothing, by name."""
-
-
-def adjacency_of(graph: Graph) -> scipy.sparse.csr_array:
-    """Say who is joined with whom, 1 both ways, loops left out: `[N, N]`."""
-    source, target = graph.to("cpu").to_undirected().edge_index.numpy()
-    other = source != target
-    ones = np.ones(int(other.sum()))
-    N = graph.num_nodes
-    return scipy.sparse.csr_array((ones, (source[other], target[other])), (N, N))
-
-
-def _shared(graph: Graph, pairs: Tensor, worth: Callable[[np.ndarray], np.ndarray]) -> Tensor:
-    """Sum what the common neighbours of each pair are worth by their degrees."""
-    adjacency = adjacency_of(graph)
-    worthy: Any = adjacency @ scipy.sparse.diags_array(worth(adjacency.sum(1)))
-    u, v = pairs.cpu().numpy()
-    return torch.from_numpy(worthy[u].multiply(adjacency[v]).sum(1))

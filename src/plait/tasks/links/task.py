@@ -1,38 +1,47 @@
-"""The links task: what the training loop asks of it."""
+"""The links task: its data, batches, loss and scores."""
 
-from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from plait.errors import InputError
-from plait.figures import Curve, draw_curves
-from plait.networks import Network, named_network, read_network
-from plait.tasks.beside import list_scores, verdict
-from plait.tasks.links.config import LinksConfig
+from plait.figures import Curve
+from plait.tasks.baseline_report import baseline_scores, list_scores, verdict
+from plait.tasks.links.baselines import baselines
 from plait.tasks.links.model import LinksModel
-from plait.tasks.links.parts import TRAINING, Links, cut, non_edges, numbers_of
-from plait.tasks.links.scores import area, baselines, score_pairs
-from plait.tasks.nodes.network import features_of, require_fitting
-from plait.training.alone import train_alone
+from plait.tasks.links.scores import area, nats, score_held_out
+from plait.tasks.links.splits import TRAINING, non_edges, numbers_of, split_edges
+from plait.tasks.nodes.data import (
+    count_features,
+    describe_graph,
+    features_of,
+    read_graph,
+    require_fitting,
+)
+from plait.tasks.nodes.sampling import (
+    Batch,
+    describe_sampling,
+    exact_outputs,
+    outputs,
+    sampler_of,
+)
 from plait.training.streams import random_generator
-from plait.training.task import Carry
+from plait.training.task import Carry, Task, count_weights
 
-BESIDE = {
+BASELINES = {
     "dense": "the same network without the graph",
     "common_neighbours": "common neighbours",
     "adamic_adar": "Adamic–Adar",
+    "resource_allocation": "resource allocation",
+    "katz": "Katz's walks",
     "degree": "product of degrees",
 }
-"""What stands beside a network's scores, by the beginning of the scores' names."""
+"""What a model is compared with, by the beginning of the scores' names."""
 
 
-class LinksTask:
-    """Tell connections from pairs without one, over a graph that has no held-out connection.
+class LinksTask(Task):
+    """Classify pairs as connected or not, over a graph that has no held-out connection.
 
     A step is over all connections to train on and as many pairs drawn anew, which are none of
     these. Whether a pair is held out is not known in training: neither the encoder nor what is
@@ -40,157 +49,117 @@ class LinksTask:
     """
 
     name: ClassVar[str] = "links"
-    unit: ClassVar[str] = "connections"
-    criterion: ClassVar[str] = "auc"
+    model_class: ClassVar[type[LinksModel]] = LinksModel
+    unit: str = "connections"
+    monitor: str = "auc"
     lower_is_better: ClassVar[bool] = False
+    without_graph: ClassVar[Mapping[str, Any]] = {"operator": "dense"}
+    unlike: str = "that run's network has other nodes or features"
 
-    def __init__(
-        self, config: LinksConfig, device: torch.device, known: Mapping[str, Any] | None = None
-    ) -> None:
-        self.config, self.device = config, device
-        self.network = network_of(config)
-        self.links = cut(self.network, config.valid_share, config.test_share, config.seed)
-        self.x = features_of(self.network, device)
-        self.graph = self.links.graph.to(device)
-        self.pairs = self.links.train.to(device)
-        self.taken = numbers_of(self.links.train, self.graph.num_nodes)
+    def read_data(self, known: Mapping[str, Any]) -> None:
+        """Read the graph and hold connections out."""
+        config, device = self.config, self.device
+        self.network = network = read_graph(config)
+        self.source, self.notes = network.source, network.notes
+        require_fitting(config, network)
+        self.splits = split_edges(network, config.valid_share, config.test_share, config.seed)
+        self.x, self.graph = features_of(network, device), self.splits.graph.to(device)
+        self.pairs = self.splits.train.to(device)
+        self.taken = numbers_of(self.splits.train, self.graph.num_nodes)
         self.taken.sort()
         self.units_per_step = self.pairs.shape[1]
-        self.model = LinksModel.from_facts(config, self.facts()).to(device)
+        self.sampler = sampler_of(config, self.splits.graph)
+        if self.sampler is not None:
+            self.units_per_step = min(config.batch_size, self.pairs.shape[1])
 
     def facts(self) -> Mapping[str, Any]:
-        """What rebuilds the model, and what tells whether a network is the same one."""
-        network = self.network
+        """Return the model's sizes, and what identifies the graph."""
         return {
-            "nodes": network.graph.num_nodes,
-            "features": 0 if network.features is None else network.features.shape[1],
-            "sha256": network.sha256,
+            "nodes": self.network.num_nodes,
+            "features": count_features(self.network),
+            "sha256": self.network.sha256,
         }
 
-    def begin_with(self, model: LinksModel) -> None:
-        """Take over the weights of a model trained before."""
-        mine, theirs = self.model.state_dict(), model.state_dict()
-        if {k: w.shape for k, w in mine.items()} != {k: w.shape for k, w in theirs.items()}:
-            raise InputError("that run's network has other nodes or features")
-        self.model.load_state_dict(theirs)
-
     def summary(self) -> dict[str, str]:
-        """What a person wants to know before it starts."""
-        network, config, links = self.network, self.config, self.links
-        features = 0 if network.features is None else network.features.shape[1]
-        parts = ", ".join(f"{part.shape[1]:,}" for part in (links.train, links.valid, links.test))
-        parameters = sum(p.numel() for p in self.model.parameters())
+        """Return what a user wants to know before training starts."""
+        network, config, s = self.network, self.config, self.splits
+        parts = ", ".join(f"{part.shape[1]:,}" for part in (s.train, s.valid, s.test))
         first: Any = self.model.encoder.layers[0]
-        told = {
-            "network": f"{network.source}: {network.graph.num_nodes:,} nodes, "
-            f"{f'{features:,}' if features else 'no'} features",
-            **({"columns": network.columns} if network.columns else {}),
+        text = {
+            **describe_graph(network),
             "parts": f"{parts} connections to train, validate, test on, with as many pairs that "
             "are none",
             "model": f"{config.operator}, {config.layers} layers, {config.hidden_size} wide, "
-            f"scored by {config.scorer}, {parameters:,} parameters",
+            f"scored by {config.scorer}, {count_weights(self.model):,} parameters",
             "first layer": first.explain(self.graph),
+            **describe_sampling(config, "connections"),
         }
-        return told | ({"read": "; ".join(network.notes)} if network.notes else {})
+        return text | ({"read": "; ".join(network.notes)} if network.notes else {})
 
-    def start(self) -> Carry:
-        """Nothing: every step is over the whole graph."""
-        return ()
+    def batch(self, step: int) -> tuple[Tensor, Batch]:
+        """Return connections to train on, then as many pairs drawn anew, `[2, 2 n]`; their nodes.
 
-    def loss(self, step: int, carry: Carry) -> tuple[Tensor, Mapping[str, Tensor], Carry]:
-        """Mean of −ln p over connections and as many other pairs, and the area under the curve."""
-        n = self.pairs.shape[1]
+        Pairs count by the order of the nodes. Without samples these are all connections and nodes.
+        """
+        n, N, pairs = self.units_per_step, self.graph.num_nodes, self.pairs
         generator = random_generator(self.config.seed, step, TRAINING)
-        others = torch.from_numpy(non_edges(generator, n, self.graph.num_nodes, self.taken))
-        pairs = torch.cat([self.pairs, others.to(self.device)], 1)
-        there, not_there = self.model(self.x, self.graph, pairs).split(n)
-        return _nats(there, not_there), {"auc": area(there, not_there).float()}, ()
+        if self.sampler is not None:
+            chosen = generator.choice(pairs.shape[1], n, replace=False)
+            pairs = pairs[:, torch.from_numpy(chosen).to(self.device)]
+        others = torch.from_numpy(non_edges(generator, n, N, self.taken))
+        pairs = torch.cat([pairs, others.to(self.device)], 1)
+        if self.sampler is None:
+            return pairs, Batch(torch.arange(N, device=self.device), None)
+        seeds, numbers = pairs.unique(return_inverse=True)
+        return numbers, Batch(seeds, self.sampler.sample(seeds, step))
+
+    def loss(
+        self, model: LinksModel, batch: tuple[Tensor, Batch], carry: Carry
+    ) -> tuple[Tensor, Mapping[str, Tensor], Carry]:
+        """Return the mean of −ln p over both kinds of pairs, and the area under the curve."""
+        pairs, nodes = batch
+        z = outputs(model.encoder, self, nodes)
+        there, not_there = model.score(z, pairs).split(pairs.shape[1] // 2)
+        return nats(there, not_there), {"auc": area(there, not_there).float()}, ()
 
     def validate(self) -> Mapping[str, float]:
-        """Scores of the connections held out to choose weights."""
-        links = self.links
-        return score_held_out(
-            self.model, self.x, self.graph, links.valid, links.valid_non, self.config.hits
-        )
+        """Return the scores of the connections held out to choose weights."""
+        return self._score(self.splits.valid, self.splits.valid_non)
 
-    def test(self) -> Mapping[str, float]:
-        """Scores of the connections held out to test on, and those of others beside them."""
-        return score_tested(self.model, self.x, self.links, self.config)
+    def own_scores(self) -> Mapping[str, float]:
+        """Return the scores of the connections held out to test on."""
+        return self._score(self.splits.test, self.splits.test_non)
 
-    def remark(self, scores: Mapping[str, float]) -> str:
-        """Say what the area under the curve means beside those of the others."""
-        beside = {text: scores[f"{name}_auc"] for name, text in BESIDE.items()
-                  if f"{name}_auc" in scores}  # fmt: skip
+    def baselines(self) -> Mapping[str, float]:
+        """Return the scores of what learns nothing."""
+        s = self.splits
+        return baselines(s.graph, s.test, s.test_non, self.config.hits)
+
+    def interpret(self, scores: Mapping[str, float]) -> str:
+        """Return what the area under the curve means next to the baselines'."""
+        others = baseline_scores(scores, BASELINES, "auc")
         text = f"a connection scores higher than another pair in {scores['auc']:.1%} of cases"
-        return text + list_scores(beside) + verdict(scores["auc"], beside)
+        return text + list_scores(others) + verdict(scores["auc"], others)
 
-    def sample(self, step: int) -> str:
-        """Write nothing."""
-        return ""
-
-    def draw(self, records: list[dict[str, Any]], path: Path) -> None:
-        """Draw loss and area over the steps, with the best of those who learn nothing."""
+    def title(self, test: Mapping[str, Any] | None) -> str:
+        """Return graph, operator and sizes."""
         config = self.config
-        title = (
+        return (
             f"{self.network.name}: {config.operator}, {config.layers} layers, "
             f"{config.hidden_size} wide, {config.scorer}"
         )
-        curves = [Curve("loss", "loss, nats a pair"), Curve("auc", "area under the ROC curve")]
-        for test in (r for r in records if r["kind"] == "test"):
-            known = {text: test[f"{n}_auc"] for n, text in BESIDE.items() if f"{n}_auc" in test}
-            best = max(known, key=lambda name: known[name])
-            label = f"{best}, test: {known[best]:.3f}"
-            curves[1] = replace(curves[1], baseline=(known[best], label))
-        draw_curves(records, curves, path, title=title)
 
+    def curves(self, test: Mapping[str, Any] | None) -> Sequence[Curve]:
+        """Return loss and area, with the best baseline's."""
+        level = None
+        if test is not None:
+            others = baseline_scores(test, BASELINES, "auc")
+            best = max(others, key=others.__getitem__)
+            level = others[best], f"{best}, test: {others[best]:.3f}"
+        return [
+            Curve("loss", "loss, nats per pair"), Curve("auc", "area under the ROC curve", level)
+        ]  # fmt: skip
 
-class _Alone(LinksTask):
-    """The network for its own scores, with nothing beside them and no picture."""
-
-    def test(self) -> Mapping[str, float]:
-        links = self.links
-        return score_held_out(
-            self.model, self.x, self.graph, links.test, links.test_non, self.config.hits
-        )
-
-    def remark(self, scores: Mapping[str, float]) -> str:
-        return ""
-
-    def draw(self, records: list[dict[str, Any]], path: Path) -> None:
-        pass
-
-
-def score_tested(
-    model: LinksModel, x: Tensor | None, links: Links, config: LinksConfig
-) -> dict[str, float]:
-    """Score a model on the test part; beside it the network without the graph, and `baselines`."""
-    there, not_there, device = links.test, links.test_non, next(model.parameters()).device
-    scores = score_held_out(model, x, links.graph.to(device), there, not_there, config.hits)
-    if config.operator != "dense":
-        dense = train_alone(_Alone, replace(config, operator="dense"), device)
-        scores |= {f"dense_{name}": value for name, value in dense.items()}
-    return scores | baselines(links.graph, there, not_there, config.hits)
-
-
-def score_held_out(
-    model: LinksModel, x: Tensor | None, graph: Any, there: Tensor, not_there: Tensor, k: int
-) -> dict[str, float]:
-    """Score a model, in evaluation mode, on held-out pairs: `loss` and those of `score_pairs`."""
-    pairs = torch.cat([there, not_there], 1).to(graph.device)
-    a, b = model(x, graph, pairs).double().split([there.shape[1], not_there.shape[1]])
-    return {"loss": _nats(a, b).item(), **score_pairs(a, b, k)}
-
-
-def network_of(config: LinksConfig) -> Network:
-    """Read the network that a configuration names; `InputError` where it cannot be learnt from."""
-    if config.edges:
-        network = read_network(config.edges, config.nodes or None, **config.reading)
-    else:
-        network = named_network(config.data)
-    require_fitting(config.operator, network)
-    return network
-
-
-def _nats(there: Tensor, not_there: Tensor) -> Tensor:
-    """Mean of −ln p, half of it over the connections and half over the other pairs."""
-    return (F.softplus(-there).mean() + F.softplus(not_there).mean()) / 2
+    def _score(self, there: Tensor, not_there: Tensor) -> dict[str, float]:
+        z = exact_outputs(self.model.encoder, self)
+        return score_held_out(self.model, z, there, not_there, self.config.hits)

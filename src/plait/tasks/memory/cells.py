@@ -47,7 +47,7 @@ class CourseGRU(Cell):
 
 @dataclass(frozen=True)
 class CoursePeephole(Cell):
-    r"""The course's "peephole LSTM": its gates read c *instead of* h, and its candidate hears none.
+    r"""The course's "peephole LSTM": its gates read c *instead of* h, its candidate no state.
 
     i = σ(W_i x + b_i + U_i c),  f and o likewise (the old c in all three)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
 from plait.errors import InputError
-from plait.tasks.cell_names import CELL_NAMES
+from plait.nn.registry import cell_names
 from plait.training.config import TrainingConfig, option
 
 REPORT: dict[str, dict[str, Any]] = {
@@ -52,12 +52,12 @@ class MemoryConfig(TrainingConfig):
     )
     cell: str = option(
         "lstm",
-        f"{CELL_NAMES} As the report's course has them: lstm-course, gru-course, peephole-course.",
+        f"{cell_names()} Those of the report's course: lstm-course, gru-course, peephole-course.",
     )
     bidirectional: bool = option(False, "Read from both ends.")
     hidden_size: int = option(128, "Channels of every layer's state.", least=1)
     layers: int = option(1, "Recurrent layers, one on another.", least=1, below=1001)
-    embedding_size: int = option(64, "Numbers that stand for one token.", least=1)
+    embedding_size: int = option(64, "Embedding dimension.", least=1)
     batch_size: int = option(128, "Sequences of a batch.", least=1)
     eval_lengths: str = option(
         "", "Test on these lengths too, e.g. 8,10,12, never having trained on them."
@@ -100,11 +100,11 @@ class MemoryConfig(TrainingConfig):
 
     @property
     def other_lengths(self) -> tuple[int, ...]:
-        """Lengths that it is tested on beside its own."""
+        """Lengths that it is tested on besides its own."""
         return lengths_of(self.eval_lengths)
 
     def converged(self, scores: Mapping[str, float]) -> bool:
-        """Say whether a validation, ten fresh batches in a row, had no error."""
+        """Return whether a validation, ten fresh batches in a row, had no error."""
         return scores["accuracy"] == 1
 
 

@@ -83,6 +83,6 @@ def _spread(embedding: Tensor) -> None:
     """Draw tokens at right angles to one another, of unit variance.
 
     Drawn one by one, two of three tokens in three numbers may lie side by side, and a network
-    takes several times the steps to tell them apart.
+    takes several times the steps to distinguish them.
     """
     nn.init.orthogonal_(embedding, gain=math.sqrt(max(embedding.shape)))

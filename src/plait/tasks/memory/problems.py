@@ -123,7 +123,7 @@ def is_baum_sweet(n: np.ndarray) -> np.ndarray:
     """Say of whole numbers from 1 to 2^61 whether all their runs of zeros have even length.
 
     All runs at once, by addition: a one added at the first place of a run of ones carries to the
-    place behind its last, whose parity then tells the length.
+    place behind its last, whose parity then depends on the length.
 
     >>> import numpy as np
     >>> from plait.tasks.memory.problems import is_baum_sweet

@@ -1,4 +1,4 @@
-"""What others measured, to stand beside our own."""
+"""What others measured, to compare with."""
 
 from collections.abc import Mapping
 

@@ -1,14 +1,12 @@
 """How well a network answers, on sequences drawn for nothing else."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from plait.errors import InputError
-from plait.tasks.memory.config import MemoryConfig, lengths_of
+from plait.tasks.memory.config import MemoryConfig
 from plait.tasks.memory.model import MemoryModel
 from plait.tasks.memory.problems import Adding, Problem, problem_named
 from plait.training.streams import random_generator
@@ -17,9 +15,6 @@ TRAINING, VALIDATION, TEST, PROBE = 0, 1, 2, 3
 """Streams of random numbers, which never meet."""
 
 VALIDATION_BATCHES, TEST_BATCHES = 10, 20
-
-PROBED = 64
-"""Sequences on which `plait inspect` tries a network."""
 
 
 def draw(
@@ -98,40 +93,3 @@ def batches_to_test_on(
     device = model.output.weight.device
     for number in range(1, TEST_BATCHES + 1):
         yield draw(problem, config.seed, number, TEST, config.batch_size, device)
-
-
-def score_memory(
-    model: MemoryModel, config: MemoryConfig, facts: Mapping[str, Any], data: str | None = None
-) -> dict[str, float]:
-    """Score a model for `plait score`.
-
-    Parameters
-    ----------
-    model : MemoryModel
-    config, facts
-        Of its run folder.
-    data : str
-        Lengths, e.g. "8,10,12". None: the length trained on.
-
-    Raises
-    ------
-    InputError
-        For lengths that the problem, or the model, cannot have.
-    """
-    if data is None:
-        problem = problem_named(config.problem, config.length)
-        return score_batches(model, problem, batches_to_test_on(model, problem, config))
-    if not lengths_of(data):
-        raise InputError("--data: lengths to score on, such as 8,10,12")
-    asked = MemoryConfig.from_dict(
-        {"problem": config.problem, "length": config.length, "eval_lengths": data}
-    )
-    return score_lengths(model, config, lengths_of(asked.eval_lengths))
-
-
-def probe(
-    model: MemoryModel, config: MemoryConfig, facts: Mapping[str, Any]
-) -> tuple[Tensor, Tensor]:
-    """Sequences and answers on which `plait inspect` tries a network."""
-    problem = problem_named(config.problem, config.length)
-    return draw(problem, config.seed, 0, PROBE, PROBED, model.output.weight.device)

@@ -1,1 +1,14 @@
 """Labels for the nodes of one graph, from the labels of a few."""
+
+from plait.tasks.entry import TaskEntry
+
+TASK = TaskEntry(
+    name="nodes",
+    help="Label the nodes of a graph, such as people by their communities, from a few labels.\n\n"
+    "Example: plait train nodes --edges edges.csv --nodes nodes.csv --label club",
+    config="plait.tasks.nodes.config:NodesConfig",
+    task="plait.tasks.nodes.task:NodesTask",
+    model="plait.tasks.nodes.model:NodesModel",
+    predict="plait.tasks.nodes.inference:predict_nodes",
+    predicts="the label of every node, with its probability",
+)

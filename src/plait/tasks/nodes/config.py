@@ -1,12 +1,14 @@
 """The configuration of the nodes task."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from plait.errors import InputError
-from plait.training.config import TrainingConfig, option
+from plait.nn.registry import GraphOptions
+from plait.tasks.graph_config import GraphConfig
+from plait.training.config import option
 
 SHCHUR: dict[str, dict[str, Any]] = {
     "gcn": {"dropout": 0.8, "penalty": 1e-3},
@@ -22,10 +24,10 @@ READING = ("source", "target", "weight", "missing")
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkConfig(TrainingConfig):
+class NetworkConfig(GraphConfig):
     """Learn on one network, by name or from the user's own tables, with layers of an operator."""
 
-    paths: ClassVar[Sequence[str]] = ("edges", "nodes")
+    paths: ClassVar[Sequence[str]] = ("data", "edges", "nodes")
     of_edges: ClassVar[Sequence[str]] = ("nodes", *READING)
     """Options that say more of one's own network."""
 
@@ -42,18 +44,18 @@ class NetworkConfig(TrainingConfig):
         "", "Values in --nodes that mean missing, such as -9999 or -9999,999; the mean of the "
         "others stands in.",
     )  # fmt: skip
-    operator: Literal["gcn", "attention", "chebyshev", "diffusion", "dense"] = option(
-        "gcn", "How a node hears its neighbours; dense: not at all."
-    )
+    encoding: str = option("utf-8", "That of your own tables: utf-8, cp1252, latin-1, utf-16, ….")
     hidden_size: int = option(64, "Features of a node between the layers.", least=1, below=2**20)
     layers: int = option(2, "Layers, one on another.", least=1, below=1001)
+    sample: str = option(
+        "", "Train on samples of neighbours: how many at each hop, such as 15,10; all: every one. "
+        "Default: the whole graph in every step.",
+    )  # fmt: skip
+    batch_size: int = option(
+        1024, "With --sample: nodes, or connections, of a step.", least=1, below=2**31
+    )
     heads: int = option(8, "Heads of attention, between the layers.", least=1)
-    k: int = option(
-        2, "Terms of a Chebyshev filter, or of diffusion in each direction.", least=1, below=1001
-    )
-    dropout: float = option(
-        0.5, "Share of each layer's inputs dropped in training.", least=0, below=1
-    )
+    dropout: float = option(0.5, "Dropout rate of each layer's inputs.", least=0, below=1)
     lr: float = option(0.01, "Learning rate (of Adam).", least=0)
     patience: int = option(
         100, "Steps without a better validation after which to stop; 0: none.", least=0
@@ -69,14 +71,49 @@ class NetworkConfig(TrainingConfig):
                 raise InputError(f"--{name} goes with --edges, a graph of your own")
         if not self.edges and not self.data:
             object.__setattr__(self, "data", "karate")
+        self._require_fanouts()
+
+    def _require_fanouts(self) -> None:
+        """Refuse numbers of neighbours that are none, and more or fewer than the layers' hops."""
+        if not self.sample or self.operator == "dense":
+            return
+        from plait.nn.neighbours import hops_of  # brings torch, which --help does without
+
+        asked = [text.strip() for text in self.sample.split(",")]
+        wrong = next((t for t in asked if t != "all" and not (t.isdecimal() and int(t) > 0)), None)
+        if wrong is not None:
+            raise InputError(
+                "--sample must be numbers of neighbours from 1, or all, such as 15,10; not "
+                f"{wrong!r}"
+            )
+        hops = hops_of([self.graph_options.make()] * self.layers)
+        if len(asked) != hops:
+            what = f"{self.layers} layers of {self.operator}"
+            raise InputError(
+                f"--sample {self.sample} is for {len(asked)} hops, and {what} need {hops}: give "
+                f"{','.join(['10'] * hops)}, say"
+            )
+
+    @property
+    def fanouts(self) -> tuple[int, ...]:
+        """Edges to draw into a node at each hop, −1 for all; empty: no samples, or no graph."""
+        if self.operator == "dense" or not self.sample:
+            return ()
+        return tuple(-1 if t.strip() == "all" else int(t) for t in self.sample.split(","))
+
+    def require_heads(self) -> None:
+        """Refuse heads that do not divide the width between the layers, where there is one."""
+        if self.layers > 1:
+            super().require_heads()
 
     @property
     def reading(self) -> dict[str, Any]:
-        """What `read_network` is told of the columns."""
+        """Arguments of `read_labelled_graph` on the columns."""
         from plait.columns import missing_texts  # brings NumPy, which --help does without
 
         columns = {"source": self.source, "target": self.target, "weight": self.weight}
-        return {**columns, "missing": missing_texts(self.missing)}
+        missing = missing_texts(self.missing)
+        return {**columns, "missing": missing, "encoding": self.encoding}
 
     @property
     def subject_name(self) -> str:
@@ -119,7 +156,9 @@ class NodesConfig(NetworkConfig):
     of_edges: ClassVar[Sequence[str]] = ("nodes", "label", "directed", *READING)
 
     data: str = option(
-        "", "karate, digits, cora or amazon-computers. Default: karate, unless --edges is given."
+        "",
+        "karate, digits, cora, amazon-computers, or a folder of plait graph import. Default: "
+        "karate, unless --edges is given.",
     )
     nodes: str = option("", "Its nodes: a CSV file with an id, features and the label.")
     label: str = option("", "The column of --nodes that is learnt; where it is empty it is sought.")
@@ -131,9 +170,9 @@ class NodesConfig(NetworkConfig):
         "other named networks, most for your own.",
     )
     layers: int = option(2, "Layers, the last of which gives the classes.", least=1, below=1001)
-    activation: Literal["relu", "elu"] = option("relu", "What stands between the layers.")
+    activation: Literal["relu", "elu"] = option("relu", "Activation between the layers.")
     coefficient_dropout: float = option(
-        0.0, "Share of attention's coefficients dropped in training.", least=0, below=1
+        0.0, "Dropout rate of attention's coefficients.", least=0, below=1
     )
     penalty: float = option(5e-4, "Adds penalty/2 · Σ w² of the weights to the loss.", least=0)
     penalty_on: Literal["first", "all"] = option(
@@ -146,11 +185,11 @@ class NodesConfig(NetworkConfig):
         if self.edges and not (self.nodes and self.label):
             missing = "--label, the column that is learnt" if self.nodes else "--nodes and --label"
             raise InputError(f"--edges alone says nothing to learn; give {missing}")
-        if self.operator == "attention" and self.hidden_size % self.heads and self.layers > 1:
-            raise InputError(
-                f"--heads {self.heads} must divide --hidden-size {self.hidden_size}: each head "
-                "gives a part of it"
-            )
+
+    @property
+    def graph_options(self) -> GraphOptions:
+        """What makes the operator."""
+        return replace(super().graph_options, dropout=self.coefficient_dropout)
 
     @classmethod
     def of(cls, options: Mapping[str, Any], recipe: str | None = None) -> Self:

@@ -1,6 +1,7 @@
-"""The network of the nodes task: layers over a graph."""
+"""The model of the nodes task: layers over a graph."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Self
 
@@ -8,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from plait.nn.attention import Attention
 from plait.nn.convolution import GraphConv
-from plait.nn.filters import GCN, Chebyshev, Diffusion
 from plait.nn.graph import Graph
-from plait.nn.operators import Dense, Operator, for_mode
+from plait.nn.neighbours import Adjacency, NeighbourSampler, hops_of
+from plait.nn.operators import for_mode
+from plait.nn.registry import GraphOptions
 from plait.tasks.nodes.config import NodesConfig
 
 
@@ -28,10 +29,10 @@ class NodesModel(nn.Module):
 
     Example
     -------
-    >>> from plait.networks import named_network
+    >>> from plait.graph_data import named_labelled_graph
     >>> from plait.tasks.nodes.config import NodesConfig
     >>> from plait.tasks.nodes.model import NodesModel
-    >>> karate = named_network("karate")
+    >>> karate = named_labelled_graph("karate")
     >>> model = NodesModel(NodesConfig(hidden_size=8), nodes=34, features=0, classes=2)
     >>> model(None, karate.graph).shape
     torch.Size([34, 2])
@@ -46,9 +47,11 @@ class NodesModel(nn.Module):
             nn.init.normal_(self.own)
         hidden = [config.hidden_size] * (config.layers - 1)
         widths = [features or config.hidden_size, *hidden, classes]
+        inner, last = config.graph_options, replace(config.graph_options, heads=1)
+        operators: list[GraphOptions] = [inner] * (config.layers - 1) + [last]
         self.layers: Any = nn.ModuleList(
-            GraphConv(operator_named(config, last=k == config.layers), inputs, outputs)
-            for k, (inputs, outputs) in enumerate(pairwise(widths), 1)
+            GraphConv(options.make(), inputs, outputs)
+            for options, (inputs, outputs) in zip(operators, pairwise(widths), strict=True)
         )
 
     @classmethod
@@ -57,19 +60,56 @@ class NodesModel(nn.Module):
         classes = len(facts["classes"])
         return cls(config, nodes=facts["nodes"], features=facts["features"], classes=classes)
 
-    def forward(self, x: Tensor | None, graph: Graph) -> Tensor:
-        """Logits of every node, `[N, classes]`."""
-        return self._hear(self.layers[-1], self.represent(x, graph), graph)
+    def forward(self, x: Tensor | None, graph: Graph, nodes: Tensor | None = None) -> Tensor:
+        """Return the logits of every node, `[N, classes]`; of a sample, those of its `nodes`."""
+        return self._layer(self.layers[-1], self.represent(x, graph, nodes), graph)
 
-    def represent(self, x: Tensor | None, graph: Graph) -> Tensor:
-        """What the last layer hears: `[N, hidden_size]`, or the features if it is the only one."""
-        h = self.own if x is None else x
-        assert h is not None
+    def represent(self, x: Tensor | None, graph: Graph, nodes: Tensor | None = None) -> Tensor:
+        """Return the input of the last layer, `[N, hidden_size]`; of the only one, the features."""
+        h = self.features(x)
+        h = h if nodes is None else h.index_select(0, nodes.to(h.device))
         for layer in self.layers[:-1]:
-            h = self.activation(self._hear(layer, h, graph))
+            h = self.activation(self._layer(layer, h, graph))
         return h
 
-    def _hear(self, layer: GraphConv, h: Tensor, graph: Graph) -> Tensor:
+    def features(self, x: Tensor | None) -> Tensor:
+        """Return x, or the learnt vectors of nodes without features."""
+        h = self.own if x is None else x
+        assert h is not None
+        return h
+
+    def in_slices(
+        self, x: Tensor | None, edges: Adjacency, nodes: Tensor | None = None, *,
+        to_last: bool = False, size: int = 2**14,
+    ) -> Tensor:  # fmt: skip
+        """Return what `forward`, or `represent`, returns of some nodes, by slices of nodes.
+
+        Each layer is computed before the next, for the nodes that the next wants, each with all its
+        neighbours; so memory holds the features of those nodes, not the edges.
+        """
+        layers = list(self.layers[:-1] if to_last else self.layers)
+        samplers = [NeighbourSampler(edges, [-1] * hops_of([one.operator])) for one in layers]
+        wanted = [torch.arange(edges.num_nodes) if nodes is None else nodes.cpu()]
+        for sampler in reversed(samplers[1:]):
+            met = torch.zeros(edges.num_nodes, dtype=torch.bool)
+            for some in wanted[0].split(size):
+                met[sampler.sample(some).nodes] = True
+            wanted.insert(0, met.nonzero()[:, 0])
+        h, rows = self.features(x), None
+        if not layers:
+            return h if nodes is None else h.index_select(0, nodes.to(h.device))
+        for layer, sampler, targets in zip(layers, samplers, wanted, strict=True):
+            y = h.new_empty(len(targets), layer.outputs, layout=torch.strided)
+            for at, some in zip(range(0, len(targets), size), targets.split(size), strict=True):
+                sources, graph = sampler.sample(some)
+                sources = sources if rows is None else torch.searchsorted(rows, sources)
+                z = h.index_select(0, sources.to(h.device))
+                z = self._layer(layer, z, graph.to(h.device))[: len(some)]
+                y[at : at + size] = z if layer is self.layers[-1] else self.activation(z)
+            h, rows = y, targets
+        return h
+
+    def _layer(self, layer: GraphConv, h: Tensor, graph: Graph) -> Tensor:
         h = drop(h, self.dropout, self.training)
         return convolve_sparse(layer, h, graph) if h.is_sparse else layer(h, graph)
 
@@ -82,21 +122,10 @@ class NodesModel(nn.Module):
         return self.strength / 2 * torch.stack([w.square().sum() for w in weights]).sum()
 
 
-def operator_named(config: NodesConfig, *, last: bool) -> Operator:
-    """Make the operator that a configuration names; in the last layer attention has one head."""
-    if config.operator == "attention":
-        return Attention(1 if last else config.heads, dropout=config.coefficient_dropout)
-    if config.operator == "chebyshev":
-        return Chebyshev(config.k)
-    if config.operator == "diffusion":
-        return Diffusion(config.k)
-    return GCN() if config.operator == "gcn" else Dense()
-
-
 def convolve_sparse(conv: GraphConv, x: Tensor, graph: Graph) -> Tensor:
-    """Give what `conv` gives of the dense x, in time that goes with the entries that are not 0.
+    """Return what `conv` returns of the dense x, in time proportional to the non-zero entries.
 
-    Every operator here hears x through its products with the matrices of its weight alone, so it
+    Every operator here takes x through its products with the matrices of its weight alone, so it
     may be given these products, and a weight that picks each from among them.
     """
     weight = conv.weights["weight"]  # [outputs, (M,) F]

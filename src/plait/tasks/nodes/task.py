@@ -1,7 +1,7 @@
-"""The nodes task: what the training loop asks of it."""
+"""The nodes task: its data, loss and scores."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -9,22 +9,40 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from plait.errors import InputError
-from plait.figures import Curve, draw_curves
-from plait.networks import Network, named_network, read_network
-from plait.networks.network import UNKNOWN
-from plait.tasks.beside import list_scores, verdict
-from plait.tasks.nodes.config import NodesConfig
+from plait.figures import Curve
+from plait.graph_data.folder import GraphFolder
+from plait.graph_data.labelled_graph import UNKNOWN
+from plait.nn.graph import Graph
+from plait.tasks.baseline_report import baseline_scores, list_scores, verdict
+from plait.tasks.nodes.baselines import baselines
+from plait.tasks.nodes.data import count_features, describe_graph, features_of, labelled_graph
+from plait.tasks.nodes.figure import draw_network
 from plait.tasks.nodes.model import NodesModel
-from plait.tasks.nodes.network import features_of, require_fitting
-from plait.tasks.nodes.parts import cut
-from plait.tasks.nodes.picture import draw_network
-from plait.tasks.nodes.scores import baselines, score_nodes
-from plait.training.alone import train_alone
-from plait.training.task import Carry
+from plait.tasks.nodes.sampling import (
+    SAMPLING,
+    Batch,
+    describe_sampling,
+    exact_outputs,
+    outputs,
+    representations,
+    sampler_of,
+)
+from plait.tasks.nodes.scores import score_nodes
+from plait.tasks.nodes.splits import split_nodes, split_of
+from plait.training.streams import random_generator
+from plait.training.task import Carry, Task, count_weights
+
+BASELINES = {
+    "dense": "the same network without the graph",
+    "spread": "spreading labels along the graph",
+    "linear": "a linear model of the features",
+    "averaged": "a linear model of features averaged over neighbours",
+    "corrected": "a linear model with Correct & Smooth",
+}
+"""What a model is compared with, by the beginning of the scores' names."""
 
 
-class NodesTask:
+class NodesTask(Task):
     """Label the nodes of one graph, all of which is there in training but for the labels.
 
     A step is over the whole graph. The weights that did best on the validation nodes are kept;
@@ -32,166 +50,125 @@ class NodesTask:
     """
 
     name: ClassVar[str] = "nodes"
-    unit: ClassVar[str] = "nodes"
-    criterion: ClassVar[str] = "loss"
-    lower_is_better: ClassVar[bool] = True
+    model_class: ClassVar[type[NodesModel]] = NodesModel
+    unit: str = "nodes"
+    without_graph: ClassVar[Mapping[str, Any]] = {"operator": "dense"}
+    unlike: str = "that run's network has other nodes, features or classes"
 
-    def __init__(
-        self, config: NodesConfig, device: torch.device, known: Mapping[str, Any] | None = None
-    ) -> None:
-        self.config, self.device = config, device
-        self.network = network_of(config)
-        self.parts = cut(self.network, split_of(config, self.network), config.seed)
-        self.x, self.graph, self.labels = placed(self.network, device)
-        self.units_per_step = self.graph.num_nodes
-        self.model = NodesModel.from_facts(config, self.facts()).to(device)
+    def read_data(self, known: Mapping[str, Any]) -> None:
+        """Read the graph and split its nodes."""
+        self.network = network = labelled_graph(self.config)
+        self.source, self.notes = network.source, network.notes
+        self.splits = split_nodes(network, split_of(self.config, network), self.config.seed)
+        assert network.labels is not None
+        self.x, self.labels = features_of(network, self.device), network.labels.to(self.device)
+        self.units_per_step = network.num_nodes
+        self.sampler = sampler_of(self.config, network)
+        if self.sampler is not None:
+            self.units_per_step = min(self.config.batch_size, len(self.splits.train))
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The whole graph, which samples do without."""
+        return self.network.graph.to(self.device)
 
     def facts(self) -> Mapping[str, Any]:
-        """What rebuilds the model, and what tells whether a network is the same one."""
-        network = self.network
+        """Return the model's sizes, and what identifies the graph."""
         return {
-            "nodes": network.graph.num_nodes,
-            "features": 0 if network.features is None else network.features.shape[1],
-            "classes": list(network.classes),
-            "sha256": network.sha256,
+            "nodes": self.network.num_nodes,
+            "features": count_features(self.network),
+            "classes": list(self.network.classes),
+            "sha256": self.network.sha256,
         }
-
-    def begin_with(self, model: NodesModel) -> None:
-        """Take over the weights of a model trained before."""
-        mine, theirs = self.model.state_dict(), model.state_dict()
-        if {k: w.shape for k, w in mine.items()} != {k: w.shape for k, w in theirs.items()}:
-            raise InputError("that run's network has other nodes, features or classes")
-        self.model.load_state_dict(theirs)
 
     def summary(self) -> dict[str, str]:
-        """What a person wants to know before it starts."""
+        """Return what a user wants to know before training starts."""
         network, config = self.network, self.config
-        F = 0 if network.features is None else network.features.shape[1]
-        parts = ", ".join(f"{len(part):,}" for part in self.parts)
-        sought = int((self.labels == UNKNOWN).sum())
-        parameters = sum(p.numel() for p in self.model.parameters())
-        told = {
-            "network": f"{network.source}: {network.graph.num_nodes:,} nodes, "
-            f"{network.graph.num_edges:,} edges, {f'{F:,}' if F else 'no'} features, "
-            f"{len(network.classes)} classes",
-            **({"columns": network.columns} if network.columns else {}),
+        parts = ", ".join(f"{len(part):,}" for part in self.splits)
+        unknown = int((self.labels == UNKNOWN).sum())
+        text = {
+            **describe_graph(network, f"{len(network.classes)} classes"),
             "parts": f"{parts} nodes to train, validate, test on"
-            + (f"; {sought:,} without a label" if sought else ""),
+            + (f"; {unknown:,} without a label" if unknown else ""),
             "model": f"{config.operator}, {config.layers} layers, {config.hidden_size} wide, "
-            f"{parameters:,} parameters",
-            "first layer": self.model.layers[0].explain(self.graph),
+            f"{count_weights(self.model):,} parameters",
+            "first layer": self.model.layers[0].explain(None if self.sampler else self.graph),
+            **describe_sampling(config, "nodes"),
         }
-        if not len(self.parts.valid):
-            told["validation"] = "none; the weights that do best on the training nodes are kept"
-        return told | ({"read": "; ".join(network.notes)} if network.notes else {})
+        if not len(self.splits.valid):
+            text["validation"] = "none; the weights that do best on the training nodes are kept"
+        return text | ({"read": "; ".join(network.notes)} if network.notes else {})
 
-    def start(self) -> Carry:
-        """Nothing: every step is over the whole graph."""
-        return ()
+    def batch(self, step: int) -> Batch:
+        """Return the nodes to train on: all of them, or some with a sample of their neighbours."""
+        if self.sampler is None:
+            return Batch(self.splits.train, None)
+        random = random_generator(self.config.seed, step, SAMPLING)
+        chosen = random.choice(len(self.splits.train), self.units_per_step, replace=False)
+        seeds = self.splits.train[torch.from_numpy(chosen)]
+        return Batch(seeds, self.sampler.sample(seeds, step))
 
-    def loss(self, step: int, carry: Carry) -> tuple[Tensor, Mapping[str, Tensor], Carry]:
-        """Mean nats a training node and the penalty, and the share of right answers."""
-        nodes = self.parts.train
-        logits, labels = self.model(self.x, self.graph)[nodes], self.labels[nodes]
+    def loss(
+        self, model: NodesModel, batch: Batch, carry: Carry
+    ) -> tuple[Tensor, Mapping[str, Tensor], Carry]:
+        """Return mean nats per training node plus the penalty, and the share of right answers."""
+        logits, labels = outputs(model, self, batch), self.labels[batch.seeds]
         accuracy = (logits.detach().argmax(-1) == labels).float().mean()
-        return F.cross_entropy(logits, labels) + self.model.penalty(), {"accuracy": accuracy}, ()
+        return F.cross_entropy(logits, labels) + model.penalty(), {"accuracy": accuracy}, ()
 
     def validate(self) -> Mapping[str, float]:
-        """Scores of the validation nodes."""
-        nodes = self.parts.valid if len(self.parts.valid) else self.parts.train
-        return score_nodes(self.model(self.x, self.graph), self.labels, nodes)
+        """Return the scores of the validation nodes."""
+        nodes = self.splits.valid if len(self.splits.valid) else self.splits.train
+        return self._score(nodes)
 
-    def test(self) -> Mapping[str, float]:
-        """Scores of the test nodes, and beside them those of the same network without the graph."""
-        scores = score_nodes(self.model(self.x, self.graph), self.labels, self.parts.test)
-        scores |= baselines(self.network, self.parts.train, self.parts.test)
-        if self.config.operator != "dense":
-            dense = scores_alone(replace(self.config, operator="dense"), self.device)
-            scores["dense_accuracy"] = dense["accuracy"]
-        return scores
+    def logits(self, nodes: Tensor | None = None) -> Tensor:
+        """Return the logits of some nodes, or of all, each from all its neighbours."""
+        return exact_outputs(self.model, self, nodes)
 
-    def remark(self, scores: Mapping[str, float]) -> str:
-        """Say what the accuracy means beside those of the baselines."""
-        others = {
-            "the same network without the graph": scores.get("dense_accuracy"),
-            "spreading labels along the graph": scores["spread_accuracy"],
-            "always the commonest class": scores["prior"],
-        }
-        beside = {name: score for name, score in others.items() if score is not None}
+    def own_scores(self) -> Mapping[str, float]:
+        """Return the scores of the test nodes."""
+        return self._score(self.splits.test)
+
+    def _score(self, nodes: Tensor) -> dict[str, float]:
+        return score_nodes(self.logits(nodes), self.labels[nodes])
+
+    def baselines(self) -> Mapping[str, float]:
+        """Return the accuracies of what has no neural network."""
+        return baselines(self.network, self.splits)
+
+    def interpret(self, scores: Mapping[str, float]) -> str:
+        """Return what the accuracy means next to the baselines'."""
+        others = baseline_scores(scores, BASELINES, "accuracy")
+        others["always the commonest class"] = scores["prior"]
         text = f"right in {scores['accuracy']:.1%} of the test nodes"
-        return text + list_scores(beside) + verdict(scores["accuracy"], beside)
+        return text + list_scores(others) + verdict(scores["accuracy"], others)
 
-    def sample(self, step: int) -> str:
-        """Write nothing."""
-        return ""
+    def title(self, test: Mapping[str, Any] | None) -> str:
+        """Return graph, operator and sizes."""
+        config = self.config
+        return (
+            f"{self.network.name}: {config.operator}, {config.layers} layers, "
+            f"{config.hidden_size} wide"
+        )
 
-    def draw(self, records: list[dict[str, Any]], path: Path) -> None:
-        """Draw loss and accuracy over the steps, and after the test the graph with the mistakes."""
-        config, name = self.config, self.network.name
-        title = f"{name}: {config.operator}, {config.layers} layers, {config.hidden_size} wide"
-        curves = [Curve("loss", "loss, nats a node"), Curve("accuracy", "accuracy, share of nodes")]
-        for test in (r for r in records if r["kind"] == "test"):
+    def curves(self, test: Mapping[str, Any] | None) -> Sequence[Curve]:
+        """Return loss and accuracy, with that of the model without the graph."""
+        level = None
+        if test is not None:
             dense = test.get("dense_accuracy", test["prior"])
             label = "without the graph" if "dense_accuracy" in test else "commonest class"
-            curves[1] = replace(curves[1], baseline=(dense, f"{label}, test nodes: {dense:.3g}"))
-            with torch.no_grad():
-                heard = self.model.represent(self.x, self.graph).to_dense().cpu()
-                logits = self.model(self.x, self.graph).cpu()
-            draw_network(
-                self.network, self.parts, heard, logits, path.with_name("graph.png"), title=title
-            )
-        draw_curves(records, curves, path, title=title)
+            level = dense, f"{label}, test nodes: {dense:.3g}"
+        return [
+            Curve("loss", "loss, nats per node"),
+            Curve("accuracy", "accuracy, share of nodes", level),
+        ]
 
-
-class _Alone(NodesTask):
-    """The network for its own scores, with nothing beside them and no picture."""
-
-    def test(self) -> Mapping[str, float]:
-        return score_nodes(self.model(self.x, self.graph), self.labels, self.parts.test)
-
-    def remark(self, scores: Mapping[str, float]) -> str:
-        return ""
-
-    def draw(self, records: list[dict[str, Any]], path: Path) -> None:
-        pass
-
-
-def scores_alone(config: NodesConfig, device: torch.device) -> Mapping[str, float]:
-    """Train a network, leave nothing behind, and give the scores of its test nodes."""
-    return train_alone(_Alone, config, device)
-
-
-def network_of(config: NodesConfig) -> Network:
-    """Read the network that a configuration names; `InputError` where it cannot be learnt from."""
-    if config.edges:
-        network = read_network(
-            config.edges, config.nodes, label=config.label, directed=config.directed,
-            **config.reading,
-        )  # fmt: skip
-    else:
-        network = named_network(config.data)
-    if not config.edges and network.labels is None:
-        raise InputError(f"the network {config.data!r} has no labels; plait train links takes it")
-    if len(network.classes) < 2:
-        only = f"only the class {network.classes[0]!r}" if network.classes else "no labels"
-        raise InputError(
-            f"{config.nodes}: the column {config.label!r} has {only}; two classes at least are "
-            "needed to tell them apart"
+    def draw_tested(self, test: Mapping[str, Any], folder: Path) -> None:
+        """Draw the graph with the mistakes, where it is in memory."""
+        if isinstance(self.network, GraphFolder):
+            return
+        h = representations(self.model, self).to_dense().cpu()
+        logits = self.logits().cpu()
+        draw_network(
+            self.network, self.splits, h, logits, folder / "graph.png", title=self.title(test)
         )
-    require_fitting(config.operator, network)
-    return network
-
-
-def split_of(config: NodesConfig, network: Network) -> str:
-    """Say how the nodes are cut."""
-    if config.split != "auto":
-        return config.split
-    if network.parts is not None:
-        return "published"
-    return "most" if config.edges else "few"
-
-
-def placed(network: Network, device: torch.device) -> tuple[Tensor | None, Any, Tensor]:
-    """Put features, graph and labels on a device."""
-    assert network.labels is not None
-    return features_of(network, device), network.graph.to(device), network.labels.to(device)

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from plait.errors import InputError
-from plait.training.config import TrainingConfig, option
+from plait.nn.registry import operator_names
+from plait.tasks.graph_config import GraphConfig
+from plait.training.config import option
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScenesConfig(TrainingConfig):
+class ScenesConfig(GraphConfig):
     """Say how the objects of a picture are related.
 
     Example
@@ -29,15 +31,11 @@ class ScenesConfig(TrainingConfig):
     scenes: int = option(
         1000, "Scenes to generate; 70 % to train, 15 % to validate, the rest to test.", least=3
     )
-    operator: Literal["gcn", "attention", "chebyshev", "diffusion", "dense"] = option(
-        "gcn", "How objects and pairs hear each other; dense: not at all."
+    operator: str = option(
+        "gcn", "How objects and pairs exchange messages; dense: not at all.", choices=operator_names
     )
     hidden_size: int = option(64, "Features of an object and of a pair.", least=1, below=2**20)
     layers: int = option(2, "Rounds of messages.", least=1, below=1001)
-    heads: int = option(4, "Heads of attention.", least=1)
-    k: int = option(
-        2, "Terms of a Chebyshev filter, or of diffusion in each direction.", least=1, below=1001
-    )
     batch_size: int = option(16, "Scenes of a batch.", least=1)
     steps: int = option(400, "Weight updates.", least=1)
     lr: float = option(0.003, "Learning rate (of Adam).", least=0)
@@ -49,8 +47,3 @@ class ScenesConfig(TrainingConfig):
         super().__post_init__()
         if not self.data:
             raise InputError("--data is empty; give a JSON file, or generated")
-        if self.operator == "attention" and self.hidden_size % self.heads:
-            raise InputError(
-                f"--heads {self.heads} must divide --hidden-size {self.hidden_size}: each head "
-                "gives a part of it"
-            )

@@ -1,4 +1,4 @@
-"""Scenes as JSON, laid out as COCO lays out detected objects, with relations beside them.
+"""Scenes as JSON, laid out as COCO lays out detected objects, with relations added.
 
 A document is one object with these lists (what is in brackets may be left out, other keys are
 passed over):
@@ -150,7 +150,7 @@ def encode(scenes: Scenes) -> bytes:
 
 
 def digest(scenes: Scenes) -> str:
-    """Tell whether two sets of scenes are the same, by SHA-256."""
+    """Return the SHA-256 of the scenes: equal for equal scenes."""
     return hashlib.sha256(encode(scenes)).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""The network of the scenes task: objects and pairs tell each other what they see."""
+"""The model of the scenes task: objects and pairs exchange messages."""
 
 from collections.abc import Mapping
 from typing import Any, Self
@@ -7,16 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from plait.nn.attention import Attention
 from plait.nn.convolution import GraphConv
-from plait.nn.filters import GCN, Chebyshev, Diffusion
-from plait.nn.operators import Dense, Operator
 from plait.tasks.scenes.batches import Batch
 from plait.tasks.scenes.config import ScenesConfig
 from plait.tasks.scenes.geometry import GEOMETRY
 
 SEEN = 5
-"""Numbers that are seen of an object beside its class and features."""
+"""Numbers of an object besides its class and features."""
 
 
 class ScenesModel(nn.Module):
@@ -31,8 +28,8 @@ class ScenesModel(nn.Module):
 
     with `*` the operator on the graph of `half_edges`, h_i and h_j what the objects are after the
     last layer, and f the log odds of the predicates for pairs of these classes in the training
-    part, from which the network begins (the frequency bias of Zellers et al. 2018). With `Dense`
-    it is the same network without messages: h_i depends on x_i alone.
+    part, from which the model begins (the frequency bias of Zellers et al. 2018). With `Dense`
+    it is the same model without messages: h_i depends on x_i alone.
 
     Shapes: a `Batch` with P pairs to logits `[P, predicates]`.
 
@@ -65,7 +62,7 @@ class ScenesModel(nn.Module):
             nn.Linear(3 * width + len(GEOMETRY), H), nn.ReLU(), nn.Linear(H, H), nn.ReLU()
         )
         self.layers = nn.ModuleList(
-            GraphConv(operator_named(config), H, H) for _ in range(config.layers)
+            GraphConv(config.graph_options.make(), H, H) for _ in range(config.layers)
         )
         self.output = nn.Sequential(nn.Linear(3 * H, H), nn.ReLU(), nn.Linear(H, predicates))
         self.register_buffer("frequency", torch.zeros(classes, classes, predicates))
@@ -86,7 +83,7 @@ class ScenesModel(nn.Module):
         self.spread.copy_(torch.where(spread > 0, spread, 1.0))
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits of every pair, `[P, predicates]`."""
+        """Return the logits of every pair, `[P, predicates]`."""
         subject, other = batch.pairs
         kind = F.one_hot(batch.classes, len(self.frequency)).to(batch.objects.dtype)
         x = torch.cat([kind, (batch.objects - self.mean) / self.spread], -1)  # [N, C + 5 + F]
@@ -99,17 +96,6 @@ class ScenesModel(nn.Module):
         return logits + self.prior(batch)
 
     def prior(self, batch: Batch) -> Tensor:
-        """What the classes alone say: log odds, `[P, predicates]`."""
+        """Return what the classes alone predict: log odds, `[P, predicates]`."""
         subject, other = batch.classes[batch.pairs]
         return self.frequency[subject, other]
-
-
-def operator_named(config: ScenesConfig) -> Operator:
-    """Make the operator that a configuration names."""
-    return {
-        "gcn": GCN,
-        "attention": lambda: Attention(config.heads),
-        "chebyshev": lambda: Chebyshev(config.k),
-        "diffusion": lambda: Diffusion(config.k),
-        "dense": Dense,
-    }[config.operator]()

@@ -1,4 +1,4 @@
-"""How well relations are found: recall among the likeliest, and what counting alone finds."""
+"""How well relations are found: recall among the likeliest."""
 
 from collections.abc import Iterable, Sequence
 
@@ -15,7 +15,7 @@ KS = (20, 50)
 
 
 def recall(p: np.ndarray, labels: np.ndarray, k: int, *, one_a_pair: bool) -> float:
-    """Share of a scene's labelled relations among its k likeliest (Lu et al. 2016).
+    """Return the share of a scene's labelled relations among its k likeliest (Lu et al. 2016).
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def recall(p: np.ndarray, labels: np.ndarray, k: int, *, one_a_pair: bool) -> fl
 
 
 def found(p: np.ndarray, labels: np.ndarray, k: int, *, one_a_pair: bool) -> np.ndarray:
-    """Which labelled relations are among the k likeliest, `[P, predicates]`."""
+    """Mark the labelled relations among the k likeliest, `[P, predicates]`."""
     return labels & likeliest(p, k, one_a_pair=one_a_pair)
 
 
@@ -62,10 +62,10 @@ def score_relations(
     Returns
     -------
     dict
-        `loss`: nats a pair and predicate. `recall_at_20`, `recall_at_50`: means over the scenes of
-        `recall` with one predicate a pair; `free_recall_at_…` without that. With `of_predicates`,
+        `loss`: nats per pair and predicate. `recall_at_20`, `recall_at_50`: means over scenes of
+        `recall` with one predicate per pair; `free_recall_at_…` without that. With `of_predicates`,
         `recall_at_50_of_…`: share of the labelled relations of one predicate, in all scenes, that
-        are among the first 50 of their scene, several predicates a pair.
+        are among the first 50 of their scene, several predicates per pair.
     """
     labels = [scene.labels(len(scenes.predicates)) for scene in scenes.scenes]
     every, truth = np.concatenate(p), np.concatenate(labels)
@@ -85,54 +85,12 @@ def score_relations(
     return scores
 
 
-def score_beside(model: ScenesModel, batches: Iterable[Batch], scenes: Scenes) -> dict[str, float]:
-    """Score a model, what the classes alone say, and, where it is known, the truth.
-
-    Nothing has a larger expected recall, or a smaller loss, than the true probabilities (`best_…`):
-    labels are drawn independently, and E[y_i / Σ_j y_j] rises with p_i. That is of all predicates
-    together. They compete for the first 50, so that of a single one another ranking may find more.
-    """
-    batches = list(batches)
-    scores = score_relations(probabilities(model, batches), scenes)
-    beside = {"frequency": [q for batch in batches for q in split(model.prior(batch), batch)]}
-    truths = [scene.truth for scene in scenes.scenes if scene.truth is not None]
-    if len(truths) == len(scenes):
-        beside["best"] = truths
-    for name, p in beside.items():
-        scores |= {f"{name}_{k}": v for k, v in score_relations(p, scenes).items()}
-    return scores
-
-
 @torch.no_grad()
 def probabilities(model: ScenesModel, batches: Iterable[Batch]) -> list[np.ndarray]:
-    """The model's probabilities, `[P, predicates]` for each scene."""
+    """Return the model's probabilities, `[P, predicates]` for each scene."""
     return [q for batch in batches for q in split(model(batch), batch)]
 
 
 def split(logits: Tensor, batch: Batch) -> list[np.ndarray]:
     """Turn logits of a batch into probabilities, scene by scene."""
     return [q.double().numpy() for q in logits.detach().sigmoid().cpu().split(batch.sizes)]
-
-
-def frequencies(scenes: Scenes) -> Tensor:
-    """Log odds of each predicate given the classes of subject and object, by counting.
-
-    p = (n_sop + p_p) / (n_so + 1), with n_so the pairs of these classes, n_sop those labelled
-    with the predicate, and p_p = (n_p + ½) / (n + 1) that share among all pairs.
-
-    Returns
-    -------
-    Tensor `[classes, classes, predicates]`
-    """
-    C, P = len(scenes.classes), len(scenes.predicates)
-    pairs, labelled = np.zeros((C, C, 1)), np.zeros((C, C, P))
-    for scene in scenes.scenes:
-        kinds = scene.classes
-        np.add.at(pairs, (kinds[:, None], kinds[None]), 1)
-        np.add.at(pairs, (kinds, kinds), -1)  # no object is paired with itself
-        labels = np.unique(scene.relations, axis=0)
-        subject, predicate, other = labels.T
-        np.add.at(labelled, (kinds[subject], kinds[other], predicate), 1)
-    overall = (labelled.sum((0, 1)) + 0.5) / (pairs.sum() + 1)
-    p = (labelled + overall) / (pairs + 1)
-    return torch.from_numpy(np.log(p) - np.log1p(-p)).float()

@@ -1,7 +1,6 @@
-"""The scenes task: what the training loop asks of it."""
+"""The scenes task: its data, batches, loss and scores."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -9,41 +8,37 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from plait.errors import InputError
-from plait.figures import Curve, draw_curves
-from plait.tasks.beside import list_scores, verdict
+from plait.figures import Curve
+from plait.tasks.baseline_report import baseline_scores, list_scores, verdict
+from plait.tasks.scenes.baselines import frequencies, score_baselines
 from plait.tasks.scenes.batches import Batch
-from plait.tasks.scenes.config import ScenesConfig
+from plait.tasks.scenes.data import batched, scenes_of, split_scenes
+from plait.tasks.scenes.figure import draw_scenes
 from plait.tasks.scenes.files import digest
 from plait.tasks.scenes.model import ScenesModel
 from plait.tasks.scenes.photos import find_photo
-from plait.tasks.scenes.picture import draw_scenes
 from plait.tasks.scenes.scores import (
     KS,
-    frequencies,
     probabilities,
     recall,
-    score_beside,
     score_relations,
     split,
 )
-from plait.tasks.scenes.sources import batched, parts, scenes_of
-from plait.training.alone import train_alone
 from plait.training.streams import random_generator
-from plait.training.task import Carry
+from plait.training.task import Carry, Task, count_weights
 
 TRAINING = 0
 """The stream of random numbers that batches are drawn from."""
 
-BESIDE = {
-    "dense_": "the same network without messages",
-    "frequency_": "the classes alone",
-    "best_": "who knows the rules",
+BASELINES = {
+    "dense": "the same network without messages",
+    "frequency": "the classes alone",
+    "best": "the true probabilities",
 }
-"""What stands beside a network's scores, by how their names begin."""
+"""What a model is compared with, by the beginning of the scores' names."""
 
 ALL_TOGETHER = (
-    "who knows the rules finds the most of all relations together; of a single predicate a network "
+    "the true probabilities find the most of all relations together; of a single predicate a model "
     "finds more where it ranks it before the others"
 )
 """What the scores of the true probabilities bound, and what they do not."""
@@ -52,32 +47,38 @@ DRAWN = 3
 """Scenes in the picture."""
 
 
-class ScenesTask:
-    """Say how the objects of a scene are related, every ordered pair of them.
+class ScenesTask(Task):
+    """Predict how the objects of a scene are related, every ordered pair of them.
 
     A batch is scenes of the training part, drawn at random; the loss is the mean, over pairs and
     predicates, of the binary cross-entropy.
     """
 
     name: ClassVar[str] = "scenes"
-    unit: ClassVar[str] = "scenes"
-    criterion: ClassVar[str] = f"recall_at_{KS[0]}"
+    model_class: ClassVar[type[ScenesModel]] = ScenesModel
+    unit: str = "scenes"
+    instead: ClassVar[str] = "give --data"
+    monitor: str = f"recall_at_{KS[0]}"
     lower_is_better: ClassVar[bool] = False
+    without_graph: ClassVar[Mapping[str, Any]] = {"operator": "dense"}
+    unlike: str = "that run's scenes have other classes, predicates or features"
 
-    def __init__(
-        self, config: ScenesConfig, device: torch.device, known: Mapping[str, Any] | None = None
-    ) -> None:
-        self.config, self.device = config, device
-        self.scenes = scenes_of(config)
-        self.training, self.validation, self.testing = parts(self.scenes, config.seed)
-        self.units_per_step = config.batch_size
-        self.model = ScenesModel.from_facts(config, self.facts()).to(device)
-        seen = torch.cat([batch.objects for batch in batched(self.training, device)])
-        self.model.begin_from(frequencies(self.training), seen)
-        self.to_validate = batched(self.validation, device)
+    def read_data(self, known: Mapping[str, Any]) -> None:
+        """Read the scenes and split them."""
+        self.source, self.scenes = self.config.data, scenes_of(self.config)
+        self.splits = split_scenes(self.scenes, self.config.seed)
+        self.units_per_step = self.config.batch_size
+        self.to_validate = batched(self.splits.valid, self.device)
+
+    def make_model(self) -> ScenesModel:
+        """Make the model, which begins from what counting in the training part finds."""
+        model = super().make_model().to(self.device)
+        objects = torch.cat([batch.objects for batch in batched(self.splits.train, self.device)])
+        model.begin_from(frequencies(self.splits.train), objects)
+        return model
 
     def facts(self) -> Mapping[str, Any]:
-        """What rebuilds the model, and what tells whether the scenes are the same ones."""
+        """Return the model's sizes, and what identifies the scenes."""
         return {
             "classes": list(self.scenes.classes),
             "predicates": list(self.scenes.predicates),
@@ -85,20 +86,12 @@ class ScenesTask:
             "sha256": digest(self.scenes),
         }
 
-    def begin_with(self, model: ScenesModel) -> None:
-        """Take over the weights of a model trained before."""
-        mine, theirs = self.model.state_dict(), model.state_dict()
-        if any(mine[name].shape != theirs[name].shape for name in mine):
-            raise InputError("that run's scenes have other classes, predicates or features")
-        self.model.load_state_dict(theirs)
-
     def summary(self) -> dict[str, str]:
-        """What a person wants to know before it starts."""
+        """Return what a user wants to know before training starts."""
         config, scenes = self.config, self.scenes
         counted = [len(scene.ids) for scene in scenes.scenes]
         labelled = sum(len(scene.relations) for scene in scenes.scenes)
-        sizes = ", ".join(f"{len(p):,}" for p in (self.training, self.validation, self.testing))
-        parameters = sum(p.numel() for p in self.model.parameters())
+        sizes = ", ".join(f"{len(part):,}" for part in self.splits)
         first: Any = self.model.layers[0]
         named = [scene.picture for scene in scenes.scenes if scene.picture]
         folder = Path(config.data).parent
@@ -110,21 +103,23 @@ class ScenesTask:
             f"{labelled:,} relations, {len(scenes.predicates)} predicates",
             "parts": f"{sizes} scenes to train, validate, test",
             "model": f"{config.operator}, {config.layers} layers, {config.hidden_size} wide, "
-            f"{parameters:,} parameters",
+            f"{count_weights(self.model):,} parameters",
             "first layer": first.explain(),
         } | (photos if named else {})
 
-    def start(self) -> Carry:
-        """Nothing: every scene is whole."""
-        return ()
-
-    def loss(self, step: int, carry: Carry) -> tuple[Tensor, Mapping[str, Tensor], Carry]:
-        """Mean nats a pair and predicate over the batch, and the recall at 20."""
+    def batch(self, step: int) -> Batch:
+        """Draw scenes of the training part."""
+        training = self.splits.train
         random = random_generator(self.config.seed, step, TRAINING)
-        size = min(self.config.batch_size, len(self.training))
-        drawn = self.training.part(random.choice(len(self.training), size, replace=False))
-        batch = Batch.of(drawn.scenes, len(drawn.predicates), self.device)
-        logits = self.model(batch)
+        size = min(self.config.batch_size, len(training))
+        scenes = training.part(random.choice(len(training), size, replace=False))
+        return Batch.of(scenes.scenes, len(scenes.predicates), self.device)
+
+    def loss(
+        self, model: ScenesModel, batch: Batch, carry: Carry
+    ) -> tuple[Tensor, Mapping[str, Tensor], Carry]:
+        """Return mean nats per pair and predicate of the batch, and the recall at 20."""
+        logits = model(batch)
         labels = [part.numpy() > 0 for part in batch.labels.cpu().split(batch.sizes)]
         shares = [
             recall(p, t, KS[0], one_a_pair=True)
@@ -132,92 +127,77 @@ class ScenesTask:
             if t.any()
         ]
         found = torch.tensor(shares).mean() if shares else torch.tensor(1.0)
-        scores = {self.criterion: found.to(self.device)}
+        scores = {self.monitor: found.to(self.device)}
         return F.binary_cross_entropy_with_logits(logits, batch.labels), scores, ()
 
     def validate(self) -> Mapping[str, float]:
-        """Scores of the validation scenes."""
+        """Return the scores of the validation scenes."""
         p = probabilities(self.model, self.to_validate)
-        return score_relations(p, self.validation, of_predicates=False)
+        return score_relations(p, self.splits.valid, of_predicates=False)
 
-    def test(self) -> Mapping[str, float]:
-        """Scores of the test scenes, of the classes alone, and of the network without messages."""
-        scores = self.score_alone()
-        if self.config.operator != "dense":
-            without = train_alone(_Alone, replace(self.config, operator="dense"), self.device)
-            own = [name for name in scores if f"frequency_{name}" in scores]
-            scores |= {f"dense_{name}": without[name] for name in own}
-        return scores
+    def own_scores(self) -> Mapping[str, float]:
+        """Return the scores of the test scenes."""
+        test = self.splits.test
+        return score_relations(probabilities(self.model, batched(test, self.device)), test)
 
-    def score_alone(self) -> dict[str, float]:
-        """Scores of the test scenes, and of the classes alone."""
-        return score_beside(self.model, batched(self.testing, self.device), self.testing)
+    def baselines(self) -> Mapping[str, float]:
+        """Return the scores of the classes alone, and of the truth where it is known."""
+        test = self.splits.test
+        return score_baselines(self.model, batched(test, self.device), test)
 
-    def remark(self, scores: Mapping[str, float]) -> str:
-        """Say what the recall means beside those of the baselines, with a table of all scores."""
-        score = self.criterion
-        own = scores[score]
-        beside = {
-            name: scores[f"{prefix}{score}"]
-            for prefix, name in BESIDE.items()
-            if f"{prefix}{score}" in scores
-        }
-        most = beside.pop(BESIDE["best_"], None)
-        text = f"{own:.1%} of the relations are among the {KS[0]} likeliest, one a pair"
-        text += list_scores(beside if most is None else beside | {BESIDE["best_"]: most})
-        return f"{text}{verdict(own, beside)}\n{_table(scores)}"
+    def interpret(self, scores: Mapping[str, float]) -> str:
+        """Return what the recall means next to the baselines', with a table of all scores."""
+        others = baseline_scores(scores, BASELINES, self.monitor)
+        best = {name: others.pop(name) for name in (BASELINES["best"],) if name in others}
+        text = f"{scores[self.monitor]:.1%} of the relations are among the {KS[0]} likeliest, one "
+        text += f"per pair{list_scores(others | best)}"
+        return f"{text}{verdict(scores[self.monitor], others)}\n{_table(scores)}"
 
-    def sample(self, step: int) -> str:
-        """Write nothing."""
-        return ""
-
-    def draw(self, records: list[dict[str, Any]], path: Path) -> None:
-        """Draw recall and loss over the steps, and after the test some scenes with relations."""
+    def title(self, test: Mapping[str, Any] | None) -> str:
+        """Return data, operator and sizes."""
         config = self.config
-        title = f"{config.subject_name}: {config.operator}, {config.layers} layers, "
-        title += f"{config.hidden_size} wide"
-        curves = [
-            Curve(self.criterion, f"recall at {KS[0]}, share of relations"),
-            Curve("loss", "loss, nats a pair and predicate"),
+        return (
+            f"{config.subject_name}: {config.operator}, {config.layers} layers, "
+            f"{config.hidden_size} wide"
+        )
+
+    def curves(self, test: Mapping[str, Any] | None) -> Sequence[Curve]:
+        """Return recall and loss, with the model without messages, or the classes alone."""
+        labels = {
+            self.monitor: f"recall at {KS[0]}, share of relations",
+            "loss": "loss, nats per pair and predicate",
+        }
+        if test is None:
+            return [Curve(score, label) for score, label in labels.items()]
+        kind = "dense" if f"dense_{self.monitor}" in test else "frequency"
+        name = "without messages" if kind == "dense" else "the classes alone"
+        levels = {score: test[f"{kind}_{score}"] for score in labels}
+        return [
+            Curve(score, label, (levels[score], f"{name}, test: {levels[score]:.3g}"))
+            for score, label in labels.items()
         ]
-        for test in (r for r in records if r["kind"] == "test"):
-            curves = [_beside(curve, test) for curve in curves]
-            some = self.testing.part(range(min(DRAWN, len(self.testing))))
-            with torch.no_grad():
-                p = probabilities(self.model, batched(some, self.device))
-            folder = Path(config.data).parent
-            draw_scenes(some, p, path.with_name("scenes.png"), title=title, folder=folder)
-        draw_curves(records, curves, path, title=title)
 
-
-class _Alone(ScenesTask):
-    """The network for its own scores, with nothing beside them and no picture."""
-
-    def test(self) -> Mapping[str, float]:
-        return self.score_alone()
-
-    def draw(self, records: list[dict[str, Any]], path: Path) -> None:
-        pass
-
-
-def _beside(curve: Curve, test: Mapping[str, Any]) -> Curve:
-    """Put the baseline's level of the test part into a curve."""
-    kind = "dense" if f"dense_{curve.score}" in test else "frequency"
-    label = "without messages" if kind == "dense" else "the classes alone"
-    level = test[f"{kind}_{curve.score}"]
-    return replace(curve, baseline=(level, f"{label}, test: {level:.3g}"))
+    def draw_tested(self, test: Mapping[str, Any], folder: Path) -> None:
+        """Draw some test scenes with their relations."""
+        some = self.splits.test.part(range(min(DRAWN, len(self.splits.test))))
+        p = probabilities(self.model, batched(some, self.device))
+        draw_scenes(
+            some, p, folder / "scenes.png", title=self.title(test),
+            folder=Path(self.config.data).parent,
+        )  # fmt: skip
 
 
 def _table(scores: Mapping[str, float]) -> str:
-    """Lay out all scores, a row each, with those beside them in columns."""
+    """Lay out all scores, a row each, with the baselines' in columns."""
     own = [n for n in scores if f"frequency_{n}" in scores]
-    columns = ["", *(prefix for prefix in BESIDE if f"{prefix}{own[0]}" in scores)]
-    heads = ["this network", *(BESIDE[prefix] for prefix in columns[1:])]
+    columns = {p: name for p, name in BASELINES.items() if f"{p}_{own[0]}" in scores}
+    heads = ["this network", *columns.values()]
     wide = max(map(len, own))
     lines = ["  ".join(["test".ljust(wide), *heads])]
     for name in own:
-        shown = (f"{scores[p + name]:>{len(h)}.4f}" for p, h in zip(columns, heads, strict=True))
+        values = [scores[name], *(scores[f"{prefix}_{name}"] for prefix in columns)]
+        shown = (f"{value:>{len(h)}.4f}" for value, h in zip(values, heads, strict=True))
         lines.append("  ".join([name.replace("_", " ").ljust(wide), *shown]))
-    if "best_" in columns:
+    if "best" in columns:
         lines.append(ALL_TOGETHER)
     return "\n".join(lines)

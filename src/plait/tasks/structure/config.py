@@ -5,7 +5,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from plait.errors import InputError
+from plait.nn.registry import CELLS, OPERATORS, GraphOptions, operator_names
 from plait.training.config import TrainingConfig, option
+
+SEARCHES = ("bfs", "dfs")
+"""Orders in which nodes are read one by one: breadth first, depth first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +31,11 @@ class StructureConfig(TrainingConfig):
         "What is asked. neighbours: are two of the four marked nodes of a random graph joined by "
         "an edge; order: which of two marks comes first along a path.",
     )
-    network: Literal[
-        "gcn", "attention", "diffusion", "dense", "lstm-bfs", "lstm-dfs", "gru-bfs", "gru-dfs"
-    ] = option(
+    network: str = option(
         "gcn",
-        "Who answers. gcn, attention, diffusion: layers over the graph; dense: without its edges; "
-        "lstm- or gru-: over the nodes one by one, breadth first (bfs) or depth first (dfs).",
+        f"An operator, for layers over the graph ({', '.join(operator_names())}; dense: no "
+        "edges), or a cell, to read the nodes one by one, breadth first (lstm-bfs, gru-bfs, …) or "
+        "depth first (lstm-dfs, …).",
     )
     nodes: int = option(16, "Nodes of a graph.", least=12, below=10_000)
     hidden_size: int = option(32, "Features of a node, or of a state.", least=1, below=2**20)
@@ -45,8 +48,26 @@ class StructureConfig(TrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.network == "attention" and self.hidden_size % self.heads:
+        cell, _, order = self.network.rpartition("-")
+        if self.network not in OPERATORS and (cell not in CELLS or order not in SEARCHES):
             raise InputError(
-                f"--heads {self.heads} must divide --hidden-size {self.hidden_size}: each head "
-                "gives a part of it"
+                f"--network must be {' or '.join(OPERATORS)}, or a cell with -bfs or -dfs, such as "
+                f"lstm-bfs, not {self.network!r}"
             )
+        self.graph_options.require_width(self.hidden_size)
+
+    @property
+    def search(self) -> str:
+        """The order in which a sequence model reads the nodes; empty: layers over the graph."""
+        order = self.network.rpartition("-")[2]
+        return "" if self.network in OPERATORS else order
+
+    @property
+    def cell(self) -> str:
+        """The cell of a sequence model."""
+        return self.network.removesuffix(f"-{self.search}")
+
+    @property
+    def graph_options(self) -> GraphOptions:
+        """What makes the operator, of a model over the graph."""
+        return GraphOptions(self.network, self.k, self.heads)

@@ -1,4 +1,4 @@
-"""The networks of the structure task: over the graph, or over its nodes one by one."""
+"""The models of the structure task: over the graph, or over its nodes one by one."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,11 +10,8 @@ from scipy.sparse import csgraph, csr_array
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from plait.nn.attention import Attention
 from plait.nn.convolution import GraphConv
-from plait.nn.filters import GCN, Diffusion
 from plait.nn.graph import Graph
-from plait.nn.operators import Dense
 from plait.nn.recurrent import Recurrent
 from plait.nn.registry import cell_named
 from plait.tasks.structure.config import StructureConfig
@@ -23,7 +20,7 @@ from plait.tasks.structure.problems import SYMBOLS, Drawn
 
 @dataclass(frozen=True)
 class Batch:
-    """B graphs as a network reads them.
+    """B graphs as a model reads them.
 
     Attributes
     ----------
@@ -38,12 +35,11 @@ class Batch:
     answers: Tensor
 
     @classmethod
-    def of(cls, drawn: Drawn, network: str, device: torch.device) -> "Batch":
-        """Give the graphs joined, or their nodes in the order in which they are visited."""
+    def of(cls, drawn: Drawn, search: str, device: torch.device) -> "Batch":
+        """Join the graphs or, of a search, put their nodes in the order of the visits."""
         answers = torch.from_numpy(drawn.answers).to(device)
-        _, _, way = network.partition("-")
-        if way:
-            order = visited(drawn.adjacency, drawn.starts, way)
+        if search:
+            order = visited(drawn.adjacency, drawn.starts, search)
             sequences = np.take_along_axis(drawn.symbols, order, 1).T.copy()  # [N, B]
             return cls(torch.from_numpy(sequences).to(device), None, answers)
         B, N = drawn.symbols.shape
@@ -55,7 +51,7 @@ class Batch:
 
 
 def visited(adjacency: np.ndarray, starts: Sequence[int] | np.ndarray, way: str) -> np.ndarray:
-    """Give the nodes of every graph in the order of a search, `[B, N]`.
+    """Return the nodes of every graph in the order of a search, `[B, N]`.
 
     Parameters
     ----------
@@ -103,7 +99,7 @@ class StructureModel(nn.Module):
     >>> from plait.tasks.structure.model import Batch, StructureModel
     >>> from plait.tasks.structure.problems import draw_neighbours
     >>> drawn = draw_neighbours(np.random.default_rng(0), 5, 16)
-    >>> batch = Batch.of(drawn, "gcn", torch.device("cpu"))
+    >>> batch = Batch.of(drawn, "", torch.device("cpu"))
     >>> StructureModel(StructureConfig())(batch).shape
     torch.Size([5, 2])
     """
@@ -111,16 +107,14 @@ class StructureModel(nn.Module):
     def __init__(self, config: StructureConfig) -> None:
         super().__init__()
         H = config.hidden_size
-        name, _, way = config.network.partition("-")
+        search = config.search
         self.embedding = nn.Embedding(SYMBOLS, H)
-        self.recurrent = Recurrent(cell_named(name), H, H, layers=config.layers) if way else None
-        operator = {
-            "gcn": GCN,
-            "attention": lambda: Attention(config.heads),
-            "diffusion": lambda: Diffusion(config.k),
-        }.get(name, Dense)
+        self.recurrent = (
+            Recurrent(cell_named(config.cell), H, H, layers=config.layers) if search else None
+        )
         self.layers = nn.ModuleList(
-            GraphConv(operator(), H, H) for _ in range(0 if way else config.layers)
+            GraphConv(config.graph_options.make(), H, H)
+            for _ in range(0 if search else config.layers)
         )
         self.output = nn.Linear(H, 2)
 
@@ -130,7 +124,7 @@ class StructureModel(nn.Module):
         return cls(config)
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits `[B, 2]`."""
+        """Return logits `[B, 2]`."""
         h = self.embedding(batch.symbols)
         if self.recurrent is not None:
             return self.output(self.recurrent(h)[0][-1])

@@ -1,7 +1,7 @@
 """Graphs without end, drawn from a generator, and what is asked about them.
 
 Each node carries a symbol, 0 (blank), 1 or 2, and every answer is 0 or 1, half of them each. The
-nodes are numbered at random, so that a number tells nothing.
+nodes are numbered at random, so that a number carries no information.
 """
 
 from collections.abc import Callable
@@ -40,8 +40,8 @@ def draw_neighbours(random: np.random.Generator, count: int, nodes: int) -> Draw
 
     A graph is undirected and connected: node i > 0 is joined to one of those before it, all as
     likely, and N / 2 more pairs are drawn and joined. The answer is drawn first, then marks until
-    they give it, so that the graph alone, or the number of marks, tells nothing. Symbols are 0
-    and 1. From 12 nodes on every graph has four that no edge joins: of N nodes and at most
+    they give it, so that the graph alone, or the number of marks, carries no information. Symbols
+    are 0 and 1. From 12 nodes on every graph has four that no edge joins: of N nodes and at most
     3 N / 2 − 1 edges there are N² / (4 N − 2) such at least (Caro 1979, Wei 1981).
 
     Example
@@ -76,7 +76,7 @@ def draw_order(random: np.random.Generator, count: int, nodes: int) -> Drawn:
     """Draw paths on which one node is marked 1 and one 2; the answer 1: the 1 comes first.
 
     The edges go along the path, so that both the path as a graph and the sequence of its nodes,
-    which is breadth first and depth first, tell the order.
+    which is breadth first and depth first, give the order.
 
     Example
     -------

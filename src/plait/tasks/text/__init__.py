@@ -1,1 +1,28 @@
 """Learn a text, by characters, bytes or words, and write on in its voice."""
+
+from plait.tasks.entry import TaskEntry, TaskOption
+
+TASK = TaskEntry(
+    name="text",
+    help="Learn a text, by characters, bytes or words, to write on in its voice.\n\n"
+    "Example: plait train text --data book.txt --out runs/book",
+    config="plait.tasks.text.config:TextConfig",
+    task="plait.tasks.text.task:TextTask",
+    model="plait.tasks.text.model:TextModel",
+    score="plait.tasks.text.inference:score_text",
+    probe="plait.tasks.text.inference:probe",
+    repetition="plait.tasks.text.repetition:measure_repetition",
+    score_data="a text by path or name, all of it",
+    score_options=(
+        TaskOption(
+            "skip_unknown",
+            bool,
+            "Leave characters or words out that the model has never seen; words count as one "
+            "unknown word otherwise.",
+        ),
+        TaskOption(
+            "dynamic", bool, "Score also with the weights learning on from what was scored."
+        ),
+        TaskOption("encoding", str, "That of --data. Default: that of the run's own text."),
+    ),
+)

@@ -30,25 +30,25 @@ class Windows:
         self.offsets = torch.arange(length + 1, device=numbers.device)[:, None]  # [T + 1, 1]
 
     def batch(self, step: int) -> tuple[Tensor, Tensor, bool]:
-        """Characters `[T, B]`, those that follow them, and whether the state starts anew."""
+        """Return symbols `[T, B]`, those that follow them, and whether the state starts anew."""
         places = len(self.numbers) - len(self.offsets) + 1
         starts = random_generator(self.seed, step).integers(places, size=self.batch_size)
         window = self.numbers[self.offsets + torch.from_numpy(starts).to(self.offsets.device)]
         return window[:-1], window[1:], True
 
 
-class Lanes:
-    """As many readers as the batch has, each reading its own stretch and carrying its state.
+class StatefulStreams:
+    """A stream of the text for each sequence of a batch, which carries its state along.
 
-    Every pass over the text starts at another random place; the readers' stretches follow one
-    another around the text, whose end is joined to its beginning.
+    Every pass over the text starts at another random place; the streams follow one another around
+    the text, whose end is joined to its beginning.
 
     Example
     -------
     >>> import torch
-    >>> from plait.tasks.text.batches import Lanes
-    >>> lanes = Lanes(torch.arange(100), length=5, batch_size=2, seed=0)
-    >>> first, second = lanes.batch(1)[0], lanes.batch(2)[0]
+    >>> from plait.tasks.text.batches import StatefulStreams
+    >>> streams = StatefulStreams(torch.arange(100), length=5, batch_size=2, seed=0)
+    >>> first, second = streams.batch(1)[0], streams.batch(2)[0]
     >>> bool((second[0] == (first[-1] + 1) % 100).all())
     True
     """
@@ -60,14 +60,14 @@ class Lanes:
         if self.steps == 0:
             raise InputError(
                 f"the training part has {len(numbers)} {unit}, too few for {batch_size} "
-                f"readers of {length}; give a longer text, or smaller --batch-size or --length"
+                f"streams of {length}; give a longer text, or smaller --batch-size or --length"
             )
         self.numbers, self.length, self.batch_size, self.seed = numbers, length, batch_size, seed
         offsets = torch.arange(length + 1)[:, None] + self.stretch * torch.arange(batch_size)
         self.offsets = offsets.to(numbers.device)  # [T + 1, B]
 
     def batch(self, step: int) -> tuple[Tensor, Tensor, bool]:
-        """Characters `[T, B]`, those that follow them, and whether the state starts anew."""
+        """Return symbols `[T, B]`, those that follow them, and whether the state starts anew."""
         number, k = divmod(step - 1, self.steps)
         start = int(random_generator(self.seed, number).integers(len(self.numbers)))
         window = self.numbers[(self.offsets + (start + k * self.length)) % len(self.numbers)]

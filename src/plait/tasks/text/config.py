@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from plait.errors import InputError
-from plait.tasks.cell_names import CELL_NAMES
+from plait.nn.registry import cell_names
 from plait.training.config import TrainingConfig, option
 
 
@@ -24,6 +24,9 @@ class TextConfig(TrainingConfig):
         "cell", "hidden_size", "layers", "embedding_size", "tied", "units", "word_graph",
         "k",
     )  # fmt: skip
+    milestones: ClassVar[int] = 6
+    """Sixths, which the report's listing 6 shows; listings 1 to 5 show every second one."""
+
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "report": {"batches": "windows", "keep_boilerplate": True},
         "good": {
@@ -45,7 +48,7 @@ class TextConfig(TrainingConfig):
     encoding: str = option("utf-8", "That of your own text: utf-8, cp1252, latin-1, utf-16, ….")
     units: Literal["chars", "bytes", "words"] = option(
         "chars",
-        "Symbols: characters of the text, bytes, which meet no unknown one, or words and marks.",
+        "Symbols: characters, bytes (never out of vocabulary), or words and punctuation.",
     )
     vocabulary: int = option(
         10_000,
@@ -55,8 +58,8 @@ class TextConfig(TrainingConfig):
     )
     word_graph: int = option(
         0,
-        "Join each word with so many nearest by the company they keep, and smooth the input over "
-        "this graph (GCRN, Model 1); 0: no graph.",
+        "Join each word with so many nearest by distributional similarity, and smooth the input "
+        "over this graph (GCRN, Model 1); 0: no graph.",
         least=0,
     )
     k: int = option(
@@ -65,10 +68,10 @@ class TextConfig(TrainingConfig):
     keep_boilerplate: bool = option(
         False, "Keep Project Gutenberg's header and licence and the byte-order mark."
     )
-    cell: str = option("lstm", CELL_NAMES)
+    cell: str = option("lstm", cell_names())
     hidden_size: int = option(128, "Channels of every layer's state.", least=1, below=2**20)
     layers: int = option(2, "Recurrent layers, one on another.", least=1, below=1001)
-    embedding_size: int = option(128, "Numbers that stand for one symbol.", least=1, below=2**20)
+    embedding_size: int = option(128, "Embedding dimension.", least=1, below=2**20)
     tied: bool = option(
         False, "One matrix for embedding and output (embedding size = hidden size)."
     )
@@ -76,14 +79,14 @@ class TextConfig(TrainingConfig):
     batch_size: int = option(64, "Sequences of a batch.", least=1)
     batches: Literal["lanes", "windows"] = option(
         "lanes",
-        "lanes: as many readers as the batch has, each carries its state on; "
+        "lanes: each sequence of a batch is a stream of the text that carries its state on; "
         "windows: random places, state zero.",
     )
     dropout: float = option(
-        0.0, "Share of each layer's inputs and outputs dropped in training.", least=0, below=1
+        0.0, "Dropout rate of each layer's inputs and outputs.", least=0, below=1
     )
     recurrent_dropout: float = option(
-        0.0, "Share of the heard state dropped in training.", least=0, below=1
+        0.0, "Recurrent dropout rate, of the states.", least=0, below=1
     )
     init: Literal["orthogonal", "torch", "kaiming"] = option("orthogonal", "Initial weights.")
     steps: int = option(3000, "Weight updates.", least=1)
@@ -101,6 +104,6 @@ class TextConfig(TrainingConfig):
             )
 
     @property
-    def criterion(self) -> str:
+    def monitor(self) -> str:
         """Bits per character, or of words the perplexity."""
         return "perplexity" if self.units == "words" else "bits_per_character"

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from plait.tasks.text.model import TextModel
-from plait.tasks.text.scores import in_its_terms
+from plait.tasks.text.scores import in_reported_units
 
 SEGMENT = 50
 """Symbols that are scored before the weights learn from them."""
@@ -47,5 +47,5 @@ def score_dynamic(model: TextModel, numbers: Tensor, lr: float, max_norm: float 
             states = state if isinstance(state, tuple) else (state,)
             state = tuple(s.detach() for s in states)
     loss = nats / (len(numbers) - 1)
-    (score,) = in_its_terms(model.vocabulary, loss, numbers).values()
+    (score,) = in_reported_units(model.vocabulary, loss, numbers).values()
     return score

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from plait.generation import WritesText
+from plait.generation import TextGenerator
 from plait.nn.cell import State
 from plait.nn.convolution import GraphConv
 from plait.nn.filters import Chebyshev
@@ -16,11 +16,11 @@ from plait.nn.graph import Graph
 from plait.nn.recurrent import Recurrent
 from plait.nn.registry import cell_named
 from plait.tasks.text.config import TextConfig
-from plait.tasks.text.parts import vocabulary_from
+from plait.tasks.text.data import vocabulary_from
 from plait.tasks.text.vocabulary import Vocabulary
 
 
-class TextModel(WritesText):
+class TextModel(TextGenerator):
     """Predicts the next symbol, a character or a word, from all before it.
 
     e_t = E[x_t],  h_t = Recurrent(e_t, h_{t−1}),  P(x_{t+1} | x_1 … x_t) = softmax(V h_t + b)

@@ -1,4 +1,4 @@
-"""How much a model repeats itself, by how sharply it draws, beside the text it learnt from."""
+"""How much a model repeats itself, by how sharply it draws, and the text it learnt from."""
 
 import math
 import statistics
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from plait.tasks.text.config import TextConfig
-from plait.tasks.text.heldout import parts_of
+from plait.tasks.text.inference import splits_of
 from plait.tasks.text.model import TextModel
 
 SPAN = 10
@@ -47,7 +47,7 @@ class Repetition:
 
 
 def repeated_share(text: str, span: int = SPAN) -> float:
-    """Give the share of a text's pieces of `span` characters that it had before.
+    """Return the share of a text's pieces of `span` characters that it had before.
 
     >>> from plait.tasks.text.repetition import repeated_share
     >>> repeated_share("the same the same the same", span=10)      # 17 pieces, the first 9 new
@@ -69,7 +69,7 @@ def measure_repetition(
     """Measure the share of repeated pieces for every β, and in the held-out text.
 
     Drawn texts begin with nothing; greedy ones, which would all be the same, each with another
-    symbol, which is not counted. Stretches of the test part stand beside them, equally long and
+    symbol, which is not counted. They are compared with stretches of the test part, as long and
     evenly spread; where it is shorter than `length`, so is everything.
 
     Parameters
@@ -88,7 +88,7 @@ def measure_repetition(
     InputError
         When the training text is gone or has changed.
     """
-    _, _, heldout = parts_of(model, config, facts)
+    heldout = splits_of(model, config, facts).test
     length = min(length, len(heldout))
     stretches = min(texts, len(heldout) // length)
     room = len(heldout) - length

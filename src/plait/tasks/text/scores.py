@@ -69,19 +69,19 @@ def score_stream(model: TextModel, numbers: Tensor) -> dict[str, float]:
     loss = nats.item() / predictions
     return {
         "loss": loss,
-        **in_its_terms(model.vocabulary, loss, numbers),
+        **in_reported_units(model.vocabulary, loss, numbers),
         "perplexity": perplexity(loss),
         "accuracy": right.item() / predictions,
     }
 
 
-def in_its_terms(vocabulary: Vocabulary, loss: float, numbers: Tensor) -> dict[str, float]:
-    """Give a loss on a text, in nats a symbol, as bits per character, or of words the perplexity.
+def in_reported_units(vocabulary: Vocabulary, loss: float, numbers: Tensor) -> dict[str, float]:
+    """Return a loss on a text, in nats a symbol, as bits per character, or of words the perplexity.
 
     >>> import math, torch
-    >>> from plait.tasks.text.scores import in_its_terms
+    >>> from plait.tasks.text.scores import in_reported_units
     >>> from plait.tasks.text.vocabulary import Characters
-    >>> in_its_terms(Characters("ab"), math.log(2), torch.tensor([0, 1]))
+    >>> in_reported_units(Characters("ab"), math.log(2), torch.tensor([0, 1]))
     {'bits_per_character': 1.0}
     """
     if isinstance(vocabulary, Words):
@@ -90,18 +90,18 @@ def in_its_terms(vocabulary: Vocabulary, loss: float, numbers: Tensor) -> dict[s
 
 
 def unknown_share(vocabulary: Vocabulary, numbers: Tensor) -> dict[str, float]:
-    """Give the share of a text's words that are `<unk>`; of characters and bytes none is."""
+    """Return the share of a text's words that are `<unk>`; of characters and bytes none is."""
     if not isinstance(vocabulary, Words):
         return {}
     return {"unknown_share": (numbers[1:] == vocabulary.number(UNKNOWN)).double().mean().item()}
 
 
 def perplexity(loss: float) -> float:
-    """Give e^loss, as far as it is a number that JSON can hold."""
+    """Return e^loss, as far as it is a number that JSON can hold."""
     return math.exp(min(loss, 700))
 
 
 def symbols_per_character(vocabulary: Characters | Bytes, numbers: Tensor) -> float:
-    """Give the mean number of symbols of a character of this text: 1, but for bytes."""
+    """Return the mean number of symbols of a character of this text: 1, but for bytes."""
     characters = vocabulary.count_characters(numbers[1:].cpu().numpy())
     return (len(numbers) - 1) / max(characters, 1)

@@ -22,7 +22,7 @@ class Words:
     r"""The words that a model knows: `<unk>`, then the others, the commonest first.
 
     A symbol is a word (letters and digits, with hyphens and apostrophes within) or what stands
-    between words: a mark with the spaces beside it, or white space such as the end of a line. One
+    between words: a mark with the spaces around it, or white space such as the end of a line. One
     space between two words is no symbol; so a word is the same wherever it stands, and symbols give
     their text back as it was.
 

@@ -1,4 +1,4 @@
-"""What can be had without a network: the last period again, the most frequent, counts."""
+"""What predicts drugs without a model: the last period again, the most frequent, counts."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,29 +7,35 @@ import numpy as np
 import scipy.sparse
 from sklearn.linear_model import LogisticRegression
 
-from plait.tasks.visits.histories import Histories, Parts
+from plait.tasks.splits import Splits
+from plait.tasks.visits.generated import Hospital
+from plait.tasks.visits.histories import Histories
 from plait.tasks.visits.scores import best_threshold, named, score_drugs
 
 
 def baselines(
-    histories: Histories, parts: Parts, tested: Histories, patients: Sequence[int], k: int
+    histories: Histories,
+    splits: Splits[list[int]],
+    tested: Histories,
+    patients: Sequence[int],
+    k: int,
 ) -> dict[str, float]:
     """Score three predictions on patients of `tested`, by names that begin with theirs.
 
     - `repeat`: the drugs of the last period; behind them, for the ranks, the most frequent.
     - `frequent`: every drug by its share of the training part's periods.
-    - `logistic`: one logistic regression a drug on how often each code was, see
+    - `logistic`: one logistic regression per drug on how often each code was, see
       `logistic_chances`.
 
-    The thresholds of the latter two are chosen on the validation part, as the network's is.
+    The thresholds of the latter two are chosen on the validation part, as the model's is.
     `tested` has the codes of `histories`.
     """
-    truth, valid = targets_of(tested, patients), targets_of(histories, parts.valid)
-    share = targets_of(histories, parts.train).mean(0)
+    truth, valid = targets_of(tested, patients), targets_of(histories, splits.valid)
+    share = targets_of(histories, splits.train).mean(0)
     last = counts_of(tested, patients)[:, -len(tested.codes) :][:, : tested.drugs].toarray()
     scores = named("repeat", score_drugs(np.maximum(last, 0.5 * share), truth, 1.0, k))
     del scores["repeat_loss"]  # it has no probabilities
-    chances = logistic_chances(histories, parts.train, [(histories, parts.valid),
+    chances = logistic_chances(histories, splits.train, [(histories, splits.valid),
                                                         (tested, patients)])  # fmt: skip
     for name, (on_valid, on_test) in {
         "frequent": [np.tile(share, (len(y), 1)) for y in (valid, truth)],
@@ -44,7 +50,7 @@ def logistic_chances(
     train: Sequence[int],
     asked: Sequence[tuple[Histories, Sequence[int]]],
 ) -> list[np.ndarray]:
-    """Fit one logistic regression a drug on `counts_of`, and give probabilities `[Q, drugs]`.
+    """Fit one logistic regression per drug on `counts_of`, and return probabilities `[Q, drugs]`.
 
     It is scikit-learn's, with its default penalty. A drug that all or none of the training periods
     have keeps that share.
@@ -80,5 +86,21 @@ def counts_of(histories: Histories, patients: Sequence[int]) -> Any:
 
 
 def targets_of(histories: Histories, patients: Sequence[int]) -> np.ndarray:
-    """Give the drugs of the periods that follow those asked about, `[Q, drugs]`."""
+    """Return the drugs of the periods that follow those asked about, `[Q, drugs]`."""
     return np.stack([histories.target(k, t) for k in patients for t in histories.asked(k)])
+
+
+def best_chances(histories: Histories, patients: Sequence[int]) -> np.ndarray:
+    """Return the true probabilities of generated patients' next drugs, `[Q, drugs]`.
+
+    Only periods with drugs are asked about, so they are p_i / (1 − Π_j (1 − p_j)), with p those of
+    `Hospital.chances`.
+    """
+    hospital = Hospital()
+    place = [hospital.number[drug] for _, drug in histories.codes[: histories.drugs]]
+    chances = []
+    for k in patients:
+        history = [[histories.codes[c] for c in codes] for codes in histories.periods[k]]
+        chances += [hospital.chances(history[: t + 1])[place] for t in histories.asked(k)]
+    every = np.stack(chances)
+    return every / (1 - (1 - every).prod(1, keepdims=True))

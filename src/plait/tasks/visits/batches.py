@@ -1,4 +1,4 @@
-"""Histories as the network hears them: states in order, and temporal event graphs."""
+"""Histories as tensors: states in order, and temporal event graphs."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from plait.nn.graph import Graph
 from plait.tasks.visits.histories import Histories
 
 
-class Links(NamedTuple):
+class Relations(NamedTuple):
     """Which codes are joined when they meet, `[codes, codes]`, true or false."""
 
     related: np.ndarray
@@ -21,12 +21,12 @@ class Links(NamedTuple):
     """Two of the same period."""
 
     @property
-    def relations(self) -> int:
+    def count(self) -> int:
         """Graphs for each history: three, or two where no interactions are known."""
         return 3 if self.interacting.any() else 2
 
     @classmethod
-    def of(cls, facts: Mapping[str, Any]) -> "Links":
+    def of(cls, facts: Mapping[str, Any]) -> "Relations":
         """Make them from the pairs that a run folder holds."""
         C = len(facts["codes"])
         return cls(
@@ -35,7 +35,7 @@ class Links(NamedTuple):
         )
 
 
-def event_graph(window: Sequence[np.ndarray], links: Links) -> tuple[np.ndarray, ...]:
+def event_graph(window: Sequence[np.ndarray], relations: Relations) -> tuple[np.ndarray, ...]:
     """Make the temporal event graph of successive periods, one graph for each relation.
 
     Every period has a node of its own, then one for each code in it. Joined, both ways, are: a
@@ -49,15 +49,15 @@ def event_graph(window: Sequence[np.ndarray], links: Links) -> tuple[np.ndarray,
     Example
     -------
     >>> import numpy as np
-    >>> from plait.tasks.visits.batches import Links, event_graph
-    >>> links = Links(np.eye(3, dtype=bool), np.zeros((3, 3), bool))
-    >>> nodes, lags, within, later, _ = event_graph([np.array([2]), np.array([0, 2])], links)
+    >>> from plait.tasks.visits.batches import Relations, event_graph
+    >>> relations = Relations(np.eye(3, dtype=bool), np.zeros((3, 3), bool))
+    >>> nodes, lags, within, later, _ = event_graph([np.array([2]), np.array([0, 2])], relations)
     >>> nodes.tolist(), lags.tolist()
     ([3, 2, 3, 0, 2], [1, 1, 0, 0, 0])
     >>> within[:, :3].tolist(), later[:, :2].tolist()
     ([[0, 2, 2], [1, 3, 4]], [[0, 1], [2, 4]])
     """
-    C = len(links.related)
+    C = len(relations.related)
     sizes = [1 + len(codes) for codes in window]
     hubs = np.cumsum([0, *sizes[:-1]])
     nodes = np.concatenate([np.append(C, codes) for codes in window])
@@ -65,11 +65,11 @@ def event_graph(window: Sequence[np.ndarray], links: Links) -> tuple[np.ndarray,
     within = [_pairs(hub, hub + 1 + np.arange(len(c))) for hub, c in zip(hubs, window, strict=True)]
     later = [np.stack([hubs[:-1], hubs[1:]])]
     for k in range(len(window) - 1):
-        met = np.nonzero(links.related[np.ix_(window[k], window[k + 1])])
+        met = np.nonzero(relations.related[np.ix_(window[k], window[k + 1])])
         later.append(np.stack([hubs[k] + 1 + met[0], hubs[k + 1] + 1 + met[1]]))
     together = []
     for hub, codes in zip(hubs, window, strict=True):
-        met = np.nonzero(np.triu(links.interacting[np.ix_(codes, codes)]))
+        met = np.nonzero(np.triu(relations.interacting[np.ix_(codes, codes)]))
         together.append(hub + 1 + np.stack(met))
     edges = [np.concatenate(parts, 1) for parts in (within, later, together)]
     return nodes, lags, *(np.concatenate([e, e[::-1]], 1) for e in edges)
@@ -98,9 +98,14 @@ class Views:
     """
 
     def __init__(
-        self, histories: Histories, links: Links, periods: int, device: torch.device
+        self, histories: Histories, relations: Relations, periods: int, device: torch.device
     ) -> None:
-        self.histories, self.links, self.periods, self.device = histories, links, periods, device
+        self.histories, self.relations, self.periods, self.device = (
+            histories,
+            relations,
+            periods,
+            device,
+        )
         self._kept: dict[int, tuple[Tensor, Tensor, list[Graph]]] = {}
 
     def batch(self, patients: Iterable[int]) -> Batch:
@@ -130,11 +135,11 @@ class Views:
         made = []
         for t in asked:
             window = periods[max(0, t + 1 - self.periods) : t + 1]
-            made.append(event_graph(window, self.links))
+            made.append(event_graph(window, self.relations))
         nodes, lags = (torch.from_numpy(np.concatenate([m[i] for m in made])) for i in (0, 1))
         graphs = [
             Graph.join([Graph(m[2 + r], num_nodes=len(m[0])) for m in made])
-            for r in range(self.links.relations)
+            for r in range(self.relations.count)
         ]
         return nodes, lags, graphs
 

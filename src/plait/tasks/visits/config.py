@@ -5,10 +5,16 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from plait.errors import InputError
-from plait.tasks.cell_names import CELL_NAMES
+from plait.nn.registry import GraphOptions, cell_names, operator_names
 from plait.training.config import TrainingConfig, option
 
 GENERATED = "generated"
+
+HEADS = 4
+"""Heads of attention."""
+
+MINUTE = 1 / 60
+"""Hours."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +48,7 @@ class VisitsConfig(TrainingConfig):
         "generated: histories by known rules. Else a CSV table of events (patient, time or visit, "
         "kind, code; end and birth if known), a folder with MIMIC-III's own files, or mimic3demo.",
     )
+    encoding: str = option("utf-8", "That of your own tables: utf-8, cp1252, latin-1, utf-16, ….")
     patients: int = option(1000, "Patients to generate.", least=20, below=1_000_001)
     period_hours: float = option(
         24.0, "Length of a period, where the events have times; 0: a visit.", least=0,
@@ -57,18 +64,18 @@ class VisitsConfig(TrainingConfig):
         0, "Decides which patients are trained on, validated and tested.", least=0
     )
     view: Literal["both", "sequence", "graph"] = option(
-        "both", "Hear the sequence of a patient's states, the graph of events, or both."
+        "both", "Input: the sequence of a patient's states, the graph of events, or both."
     )
-    cell: str = option("gru", CELL_NAMES)
-    operator: Literal["chebyshev", "gcn", "diffusion", "attention", "dense"] = option(
-        "chebyshev", "How an event hears those joined to it; dense: not at all."
+    cell: str = option("gru", cell_names())
+    operator: str = option(
+        "chebyshev", "Graph operator over events; dense: none.", choices=operator_names
     )
     hidden_size: int = option(
         64, "Channels of a code, a patient's state and an event.", least=1, below=2**20
     )
     graph_layers: int = option(2, "Layers over the graph of events.", least=1, below=1001)
     window: int = option(2, "Periods that the graph of events reaches back.", least=1, below=1001)
-    dropout: float = option(0.1, "Share of what is heard dropped in training.", least=0, below=1)
+    dropout: float = option(0.1, "Dropout rate of inputs.", least=0, below=1)
     batch_size: int = option(16, "Patients of a batch.", least=1)
     k: int = option(10, "Drugs of recall@k.", least=1)
     steps: int = option(800, "Weight updates.", least=1)
@@ -91,9 +98,7 @@ class VisitsConfig(TrainingConfig):
                 f"--hidden-size {self.hidden_size} must be a multiple of attention's {HEADS} heads"
             )
 
-
-HEADS = 4
-"""Heads of attention."""
-
-MINUTE = 1 / 60
-"""Hours."""
+    @property
+    def graph_options(self) -> GraphOptions:
+        """What makes the operator."""
+        return GraphOptions(self.operator, 1 if self.operator == "diffusion" else 2, HEADS)

@@ -1,14 +1,14 @@
 """Event tables: which patient had what, when."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from plait.errors import InputError
 from plait.tables import filled_rows, read_table, refuse
-from plait.times import OFFSET, offset_of
+from plait.times import DAY_FIRST, OFFSET, offset_of, with_dots, year_first
 
 KINDS = ("drug", "diagnosis", "procedure")
 """Kinds of events; drugs are what is predicted."""
@@ -20,23 +20,30 @@ LASTS = 10_000
 """Periods of one event, at most: days of 27 years."""
 
 LAST_VISIT = 2**53
-"""Whole numbers up to here are told apart as floats."""
+"""Whole numbers up to here are distinct as floats."""
 
 
 ANOTHER_CLOCK = r"[+zZ]|[tT ]\d.*-"
-"""What tells that a time without its offset still has one: it was none such as +02:00."""
+"""A pattern of times that still have an offset which was not recognised, unlike +02:00."""
 
 
-def read_events(path: Path, hours: float = 24.0) -> pd.DataFrame:
+class Events(NamedTuple):
+    """Events, a row for each and every period that it lasts into; and how they were read."""
+
+    events: pd.DataFrame
+    notes: tuple[str, ...]
+
+
+def read_events(path: Path, hours: float = 24.0, encoding: str = "utf-8") -> pd.DataFrame:
     r"""Read an event table (`plait.tables.read_table`) with these columns in any order.
 
     | column | needed | what it holds |
     |---|---|---|
-    | patient | yes | any text that tells patients apart |
+    | patient | yes | any text that identifies a patient |
     | visit | or time | number of the patient's visit, a whole number from 0 |
     | time | or visit | when it began, such as 2020-03-01, 2020-03-01 14:30 or 2020-03-01T14:30Z |
     | kind | yes | drug, diagnosis or procedure |
-    | code | yes | any text that tells events of a kind apart |
+    | code | yes | any text that identifies an event of its kind |
     | end | no | until when it lasted, if it did: it is in all periods before this |
     | birth | no | when the patient was born; an event before it is refused |
 
@@ -50,6 +57,8 @@ def read_events(path: Path, hours: float = 24.0) -> pd.DataFrame:
     path : path
     hours : float
         Length of a period; 0: a visit.
+    encoding : str
+        Of the file.
 
     Returns
     -------
@@ -78,7 +87,13 @@ def read_events(path: Path, hours: float = 24.0) -> pd.DataFrame:
     1     ann       1       drug  salbutamol
     2     ann       2       drug  salbutamol
     """
-    table = filled_rows(path, named_small(path, read_table(path)), "patient", "kind", "code")
+    return join_events(path, hours, encoding).events
+
+
+def join_events(path: Path, hours: float = 24.0, encoding: str = "utf-8") -> Events:
+    """Read an event table as `read_events` does, with notes on how it was read."""
+    table = read_table(path, encoding=encoding)
+    table = filled_rows(path, named_small(path, table), "patient", "kind", "code")
     for name in ("patient", "code"):
         refuse(path, table, table[name] == "", lambda row, name=name: f"the {name} is missing")
     refuse(
@@ -93,9 +108,10 @@ def read_events(path: Path, hours: float = 24.0) -> pd.DataFrame:
         raise InputError(f"{path}: a column end goes with a column time")
     if "visit" not in table and not hours:
         raise InputError(f"{path} has no column visit; give --period-hours, such as 24")
+    notes = ()
     if "time" in table:
-        table = _with_times(path, table)
-    return into_periods(path, table, hours)
+        table, notes = _with_times(path, table)
+    return Events(into_periods(path, table, hours), notes)
 
 
 def into_periods(path: Path, table: Any, hours: float) -> pd.DataFrame:
@@ -154,9 +170,12 @@ def named_small(path: Path, table: Any) -> Any:
     return table.set_axis(names, axis=1)
 
 
-def _with_times(path: Path, table: Any) -> Any:
-    """Read the columns of times; only `time` must be filled."""
+def _with_times(path: Path, table: Any) -> tuple[Any, tuple[str, ...]]:
+    """Read the columns of times, of which only `time` must be filled; say how."""
     names = [name for name in ("time", "end", "birth") if name in table]
+    days = [name for name in names if with_dots(table[name])]
+    table = table.assign(**{name: year_first(table[name]) for name in days})
+    note = f"{path}: {DAY_FIRST} in {' and '.join(map(repr, days))}"
     table = table.assign(**by_one_clock(path, table, names))
     columns = {name: read_times(path, table, name, needed=name == "time") for name in names}
     if "birth" in columns:
@@ -168,7 +187,7 @@ def _with_times(path: Path, table: Any) -> Any:
                 f"patient {row.patient!r} has an event on {row.time}, before birth on {row.birth}"
             ),
         )
-    return table.assign(**columns)
+    return table.assign(**columns), (note,) * bool(days)
 
 
 def by_one_clock(path: Path, table: Any, names: list[str]) -> dict[str, Any]:
@@ -193,7 +212,9 @@ def read_times(path: Path, table: Any, name: str, *, needed: bool) -> Any:
     """Read a column of times, which may have empty places unless it is `needed`."""
     texts = table[name].mask(table[name].str.contains(ANOTHER_CLOCK), "")
     read: Any = pd.to_datetime(texts, errors="coerce", format="ISO8601", utc=True)
-    read = read.dt.tz_localize(None).where(table[name].map(offset_of) == "")  # two are no time
+    read = (
+        read.dt.tz_localize(None).dt.as_unit("us").where(table[name].map(offset_of) == "")
+    )  # two are no time
     bad = read.isna() if needed else read.isna() & (table[name] != "")
     refuse(
         path,

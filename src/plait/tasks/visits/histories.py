@@ -13,9 +13,6 @@ from plait.errors import InputError
 from plait.tables import filled_rows, read_table, refuse
 from plait.tasks.visits.events import KINDS, as_id
 
-VALID, TEST = 0.15, 0.15
-"""Shares of the patients to validate and to test on."""
-
 Codes = tuple[tuple[str, str], ...]
 """(kind, code) by number; drugs come first."""
 
@@ -75,64 +72,30 @@ class Histories:
 
     @cached_property
     def drugs(self) -> int:
-        """How many codes are drugs: the numbers below it."""
+        """The number of codes that are drugs: the first ones."""
         return sum(kind == "drug" for kind, _ in self.codes)
 
     @property
     def sha256(self) -> str:
-        """Tell whether two sets of histories are the same."""
+        """Return what identifies the histories."""
         digest = hashlib.sha256(repr((self.codes, self.patients)).encode())
         for periods in self.periods:
             digest.update(repr([p.tolist() for p in periods]).encode())
         return digest.hexdigest()
 
     def asked(self, patient: int) -> list[int]:
-        """Periods after which to predict: those that one with drugs follows, from 0."""
+        """Return the periods after which to predict: those that one with drugs follows, from 0."""
         following = self.periods[patient][1:]
         return [t for t, codes in enumerate(following) if (codes < self.drugs).any()]
 
     def target(self, patient: int, t: int) -> np.ndarray:
-        """The drugs of the period after t, `[drugs]`, 1 or 0."""
+        """Return the drugs of the period after t, `[drugs]`, 1 or 0."""
         codes = self.periods[patient][t + 1]
         return np.bincount(codes[codes < self.drugs], minlength=self.drugs)
 
 
-class Parts(NamedTuple):
-    """Numbers of the patients to train, to validate, and to test on."""
-
-    train: list[int]
-    valid: list[int]
-    test: list[int]
-
-
-def split(histories: Histories, seed: int) -> Parts:
-    """Cut the patients of at least two periods in three parts: 70, 15 and 15 %.
-
-    Raises
-    ------
-    InputError
-        Where too few can be learnt from.
-    """
-    if not histories.drugs:
-        raise InputError(f"{histories.source} has no events of the kind drug: nothing to predict")
-    if max(map(len, histories.periods)) < 2:
-        raise InputError(
-            f"{histories.source}: no patient of {len(histories.patients)} has two periods, so "
-            "there is no next one to predict; give longer histories, or a smaller --period-hours"
-        )
-    several = [k for k in range(len(histories.patients)) if histories.asked(k)]
-    if len(several) < 10:
-        raise InputError(
-            f"{histories.source}: {len(several)} patients have drugs in a second period or later; "
-            "10 at least are needed to train, validate and test on others"
-        )
-    order = np.random.default_rng(seed).permutation(several).tolist()
-    valid, test = (max(1, round(share * len(order))) for share in (VALID, TEST))
-    return Parts(order[valid + test :], order[:valid], order[valid : valid + test])
-
-
 def related_codes(histories: Histories, patients: Sequence[int], most: int) -> list[list[int]]:
-    """Find for each code those that tell it beforehand: in the period before, more than by chance.
+    """Find for each code those that predict it: in the period before, more often than by chance.
 
     Of codes a in a period and b in the one after it, with n_a, n_b and n_ab counts of successive
     periods out of n, those a ≠ b with the largest n_ab · ln(n n_ab / (n_a n_b)), up to `most` for
@@ -173,7 +136,7 @@ def read_interactions(path: Any, codes: Codes) -> list[list[int]]:
     return join_interactions(path, codes).pairs
 
 
-def join_interactions(path: Any, codes: Codes) -> Interactions:
+def join_interactions(path: Any, codes: Codes, encoding: str = "utf-8") -> Interactions:
     """Read drugs that interact: a CSV file whose first two columns are codes of drugs.
 
     Pairs with a drug that is not among `codes` are passed over, and counted in the note. A drug
@@ -186,7 +149,7 @@ def join_interactions(path: Any, codes: Codes) -> Interactions:
         For a file without two columns or a line that names them, a pair of which one is missing,
         or where no pair is known.
     """
-    table = filled_rows(path, read_table(path))
+    table = filled_rows(path, read_table(path, encoding=encoding))
     if table.shape[1] < 2:
         raise InputError(f"{path}: the first two columns must be drugs that interact")
     number = {code: k for k, (kind, code) in enumerate(codes) if kind == "drug"}

@@ -1,13 +1,20 @@
 """The event table of MIMIC-III, from its own files."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
 from plait.errors import InputError
 from plait.tables import filled_rows, read_table, refuse
-from plait.tasks.visits.events import as_id, by_one_clock, into_periods, named_small, read_times
+from plait.tasks.visits.events import (
+    Events,
+    as_id,
+    by_one_clock,
+    into_periods,
+    named_small,
+    read_times,
+)
 
 CODED = {"diagnosis": "DIAGNOSES_ICD", "procedure": "PROCEDURES_ICD"}
 
@@ -19,13 +26,6 @@ IDS = ("subject_id", "hadm_id")
 
 HARDLY_ANY = 0.01
 """A join of less than this share of both sides is refused."""
-
-
-class MimicEvents(NamedTuple):
-    """Events as `read_events` gives them, and what was lost where the files were joined."""
-
-    events: pd.DataFrame
-    notes: tuple[str, ...]
 
 
 def is_mimic(folder: Path) -> bool:
@@ -41,7 +41,7 @@ def read_mimic(folder: Path, hours: float = 24.0) -> pd.DataFrame:
     return join_mimic(folder, hours).events
 
 
-def join_mimic(folder: Path, hours: float = 24.0) -> MimicEvents:
+def join_mimic(folder: Path, hours: float = 24.0, encoding: str = "utf-8") -> Events:
     """Read and join the files of MIMIC-III (Johnson et al. 2016), as they are published.
 
     ADMISSIONS, PRESCRIPTIONS, DIAGNOSES_ICD, PROCEDURES_ICD and, for the births, PATIENTS: `.csv`
@@ -51,17 +51,19 @@ def join_mimic(folder: Path, hours: float = 24.0) -> MimicEvents:
     A drug (of `drug_type` MAIN, by its name in small letters) lasts from its start to its end,
     but not beyond the discharge; what it is dissolved in is left out, and so are drugs without a
     start. Diagnoses and procedures are written down at the discharge, so that is when they are
-    known: they stand in the admission's last period, and the model hears them in the next one.
+    known: they stand in the admission's last period, and the model receives them in the next one.
 
     Parameters
     ----------
     folder : path
     hours : float
         Length of a period; 0: an admission.
+    encoding : str
+        Of the files.
 
     Returns
     -------
-    MimicEvents
+    Events
         The notes count, file by file, the rows that are of no admission and those left out.
 
     Raises
@@ -71,13 +73,15 @@ def join_mimic(folder: Path, hours: float = 24.0) -> MimicEvents:
         admissions or patients, for an admission that is of another patient elsewhere, and for an
         event before a patient's birth.
     """
-    stays = _table(folder, "ADMISSIONS", "hadm_id", "admittime", "dischtime", once="hadm_id")
+    stays = _table(
+        folder, encoding, "ADMISSIONS", "hadm_id", "admittime", "dischtime", once="hadm_id"
+    )
     stays = stays.sort_values("admittime")
     stays["visit"] = stays.groupby("subject_id").cumcount()
     stays = stays.set_index("hadm_id").rename(columns={"subject_id": "admitted"})
     stays = stays[["admitted", "visit", "admittime", "dischtime"]]
     columns = ("hadm_id", "startdate", "enddate", "drug_type", "drug")
-    drugs = _table(folder, "PRESCRIPTIONS", *columns)
+    drugs = _table(folder, encoding, "PRESCRIPTIONS", *columns)
     drugs = drugs[drugs["drug_type"].str.upper() == "MAIN"]
     if drugs.empty:
         path = _found(folder, "PRESCRIPTIONS")
@@ -88,9 +92,14 @@ def join_mimic(folder: Path, hours: float = 24.0) -> MimicEvents:
     code = drugs["drug"].str.lower()
     tables = [drugs.assign(kind="drug", code=code, time=drugs["startdate"], end=end)]
     for kind, name in CODED.items():
-        coded, lost = _join(folder, name, _table(folder, name, "hadm_id", "icd9_code"), stays)
+        coded, lost = _join(
+            folder, name, _table(folder, encoding, name, "hadm_id", "icd9_code"), stays
+        )
         notes += lost + _counted(name, coded["icd9_code"] == "", "without a code")
-        known = {"time": coded["dischtime"], "end": pd.NaT}
+        known = {
+            "time": coded["dischtime"],
+            "end": coded["dischtime"].mask(coded["dischtime"].notna()),
+        }
         tables.append(coded.assign(kind=kind, code=coded["icd9_code"], **known))
     names = ["subject_id", "visit", "time", "end", "kind", "code"]
     events: Any = pd.concat([table[names] for table in tables], ignore_index=True)
@@ -98,8 +107,8 @@ def join_mimic(folder: Path, hours: float = 24.0) -> MimicEvents:
     events = events[events["time"].notna() & (events["code"] != "")]
     if events.empty:
         raise InputError(f"{folder}: none of its rows has both a code and a time; nothing is left")
-    notes += _births(folder, events)
-    return MimicEvents(into_periods(folder, events, hours), tuple(notes))
+    notes += _births(folder, encoding, events)
+    return Events(into_periods(folder, events, hours), tuple(notes))
 
 
 def _join(folder: Path, name: str, table: Any, stays: Any) -> tuple[Any, list[str]]:
@@ -147,12 +156,12 @@ def _times_of_drugs(folder: Path, drugs: Any) -> list[str]:
     return notes
 
 
-def _births(folder: Path, events: Any) -> list[str]:
+def _births(folder: Path, encoding: str, events: Any) -> list[str]:
     """Refuse events before birth, where births are known; count the patients without one."""
     path = _found(folder, "PATIENTS")
     if path is None:
         return []
-    people = _table(folder, "PATIENTS", "dob", once="subject_id").set_index("subject_id")
+    people = _table(folder, encoding, "PATIENTS", "dob", once="subject_id").set_index("subject_id")
     patients = events["patient"].drop_duplicates()
     known = patients.isin(people.index)
     if known.mean() < HARDLY_ANY:
@@ -179,12 +188,14 @@ def _counted(name: str, left_out: Any, why: str) -> list[str]:
     return [f"{name}: {count:,} of {len(left_out):,} {why}, left out"] if count else []
 
 
-def _table(folder: Path, name: str, *columns: str, once: str = "") -> Any:
+def _table(folder: Path, encoding: str, name: str, *columns: str, once: str = "") -> Any:
     """Read one of the files; columns of times as times, no value of column `once` twice."""
     path = _found(folder, name)
     if path is None:
         raise InputError(f"{folder} has no {name}.csv or {name}.csv.gz")
-    table = filled_rows(path, named_small(path, read_table(path)), "subject_id", *columns)
+    table = filled_rows(
+        path, named_small(path, read_table(path, encoding=encoding)), "subject_id", *columns
+    )
     refuse(path, table, table["subject_id"] == "", lambda row: "the subject_id is missing")
     table = table.assign(**{n: table[n].map(as_id) for n in IDS if n in table})
     if once:

@@ -1,4 +1,4 @@
-"""The network of the visits task, and the probability from which a drug counts as predicted."""
+"""The model of the visits task, and the probability from which a drug counts as predicted."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
@@ -6,23 +6,12 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from plait.nn.attention import Attention
-from plait.nn.filters import GCN, Chebyshev, Diffusion
 from plait.nn.graph import Graph
-from plait.nn.operators import Dense
 from plait.nn.registry import cell_named
-from plait.tasks.visits.batches import Batch, Links, Views
-from plait.tasks.visits.config import HEADS, VisitsConfig
+from plait.tasks.visits.batches import Batch, Relations, Views
+from plait.tasks.visits.config import VisitsConfig
 from plait.tasks.visits.histories import Histories
 from plait.zoo import rgnn
-
-OPERATORS = {
-    "chebyshev": Chebyshev(2),
-    "gcn": GCN(),
-    "diffusion": Diffusion(1),
-    "attention": Attention(HEADS),
-    "dense": Dense(),
-}
 
 
 class VisitsModel(nn.Module):
@@ -49,7 +38,7 @@ class VisitsModel(nn.Module):
     def __init__(self, config: VisitsConfig, facts: Mapping[str, Any]) -> None:
         super().__init__()
         self.codes = tuple((kind, code) for kind, code in facts["codes"])
-        self.links = Links.of(facts)
+        self.relations = Relations.of(facts)
         self.window = 0 if config.view == "sequence" else config.window
         self.drugs = sum(kind == "drug" for kind, _ in self.codes)
         self.network = rgnn(
@@ -57,8 +46,8 @@ class VisitsModel(nn.Module):
             self.drugs,
             config.hidden_size,
             cell=cell_named(config.cell),
-            operator=OPERATORS[config.operator],
-            relations=self.links.relations,
+            operator=config.graph_options.make(),
+            relations=self.relations.count,
             layers=config.graph_layers,
             periods=config.window,
             view=config.view,
@@ -74,14 +63,14 @@ class VisitsModel(nn.Module):
     def forward(
         self, x: Tensor, asked: Tensor, nodes: Tensor, lags: Tensor, graphs: Sequence[Graph]
     ) -> Tensor:
-        """Logits of the drugs that come next, `[Q, drugs]`; see `plait.zoo.RGNN.forward`."""
+        """Return the logits of the next drugs, `[Q, drugs]`; see `plait.zoo.RGNN.forward`."""
         return self.network(x, asked, nodes, lags, graphs)
 
     def views(self, histories: Histories) -> Views:
-        """Give histories, of the model's codes, as it hears them."""
-        return Views(histories, self.links, self.window, self.network.output.weight.device)
+        """Return both views of histories of the model's codes."""
+        return Views(histories, self.relations, self.window, self.network.output.weight.device)
 
     @torch.no_grad()
     def chances(self, batches: Sequence[Batch]) -> Tensor:
-        """Probabilities of the drugs that come next, `[Q, drugs]`, float64 on the CPU."""
+        """Return the probabilities of the next drugs, `[Q, drugs]`, float64 on the CPU."""
         return torch.cat([self(*b.inputs).double().sigmoid().cpu() for b in batches])

@@ -1,7 +1,7 @@
-"""The visits task: what the training loop asks of it."""
+"""The visits task: its data, batches, loss and scores."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,19 +11,19 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from plait.errors import InputError
-from plait.figures import Curve, draw_curves
-from plait.tasks.beside import list_scores, verdict
+from plait.figures import Curve
+from plait.tasks.baseline_report import baseline_scores, list_scores, verdict
 from plait.tasks.visits import NOT_ADVICE
-from plait.tasks.visits.baselines import baselines, targets_of
+from plait.tasks.visits.baselines import baselines, best_chances, targets_of
 from plait.tasks.visits.batches import Batch, Views
-from plait.tasks.visits.config import GENERATED, VisitsConfig
+from plait.tasks.visits.config import GENERATED
+from plait.tasks.visits.data import source_of
+from plait.tasks.visits.figure import draw_scores
 from plait.tasks.visits.histories import Histories
 from plait.tasks.visits.model import VisitsModel
-from plait.tasks.visits.picture import draw_scores
 from plait.tasks.visits.scores import best_threshold, interacting_share, named, score_drugs
-from plait.tasks.visits.source import best_chances, source_of
 from plait.training.streams import random_generator
-from plait.training.task import Carry
+from plait.training.task import Carry, Task, count_weights
 
 AT_ONCE = 32
 """Patients scored side by side."""
@@ -35,117 +35,130 @@ BASELINES = {
 }
 
 
-class VisitsTask:
+class VisitsTask(Task):
     """Predict the drugs of every next period of patients; others are validated and tested on.
 
     The weights that do best on validation are kept, and with them the threshold that does.
     """
 
     name: ClassVar[str] = "visits"
-    unit: ClassVar[str] = "patients"
-    criterion: ClassVar[str] = "jaccard"
+    model_class: ClassVar[type[VisitsModel]] = VisitsModel
+    unit: str = "patients"
+    instead: ClassVar[str] = "give --data"
+    monitor: str = "jaccard"
     lower_is_better: ClassVar[bool] = False
 
-    def __init__(
-        self, config: VisitsConfig, device: torch.device, known: Mapping[str, Any] | None = None
-    ) -> None:
-        self.config = config
-        self.histories, self.parts, self._facts = source_of(config)
-        self.units_per_step = min(config.batch_size, len(self.parts.train))
-        self.model = VisitsModel(config, self._facts).to(device)
-        self.views = self.model.views(self.histories)
+    def read_data(self, known: Mapping[str, Any]) -> None:
+        """Read the histories and split the patients."""
+        self.histories, self.splits, self._facts = source_of(self.config)
+        self.source, self.notes = self.histories.source, self.histories.notes
+        self.units_per_step = min(self.config.batch_size, len(self.splits.train))
+
+    @cached_property
+    def views(self) -> Views:
+        """The histories as the model takes them."""
+        return self.model.views(self.histories)
 
     def facts(self) -> Mapping[str, Any]:
-        """What rebuilds the model, and what tells whether the histories are the same."""
+        """Return the codes and their relations, and what identifies the histories."""
         return self._facts
 
-    def begin_with(self, model: VisitsModel) -> None:
+    def load_pretrained(self, model: VisitsModel) -> None:
         """Take over the weights of a model trained before, of the same codes."""
-        if model.codes != self.model.codes or model.links.relations != self.model.links.relations:
+        own = self.model
+        if model.codes != own.codes or model.relations.count != own.relations.count:
             raise InputError("that run knows other codes or interactions")
-        self.model.load_state_dict(model.state_dict())
+        own.load_state_dict(model.state_dict())
 
     def summary(self) -> dict[str, str]:
-        """What a person wants to know before it starts."""
+        """Return what a user wants to know before training starts."""
         histories, config = self.histories, self.config
         kinds = [kind for kind, _ in histories.codes]
         codes = ", ".join(f"{kinds.count(kind):,} of {kind}" for kind in dict.fromkeys(kinds))
         single = sum(len(periods) < 2 for periods in histories.periods)
-        told = {
+        text = {
             "note": NOT_ADVICE,
             "histories": f"{histories.source}: {len(histories.patients):,} patients, "
             f"{sum(map(len, histories.periods)):,} periods; codes: {codes}",
-            "parts": ", ".join(f"{len(part):,}" for part in self.parts)
+            "parts": ", ".join(f"{len(part):,}" for part in self.splits)
             + " patients to train, validate, test on",
         }
-        used = sum(map(len, self.parts))
+        used = sum(map(len, self.splits))
         silent = len(histories.patients) - used - single
         left = {"of one period": single, "without drugs after the first": silent}
         if any(left.values()):
-            told["left out"] = ", ".join(f"{n:,} patients {why}" for why, n in left.items() if n)
+            text["left out"] = ", ".join(f"{n:,} patients {why}" for why, n in left.items() if n)
         if interacting := len(self._facts["interactions"]):
-            told["interactions"] = f"{interacting:,} pairs of drugs"
+            text["interactions"] = f"{interacting:,} pairs of drugs"
         if histories.notes:
-            told["joined"] = "; ".join(histories.notes)
-        parameters = sum(p.numel() for p in self.model.parameters())
+            text["joined"] = "; ".join(histories.notes)
         sequence = f"{config.cell} over states"
         graph = f"{config.operator}, {config.graph_layers} layers over {config.window} periods"
         views = {"both": f"{sequence}; {graph}", "sequence": sequence, "graph": graph}
-        told["model"] = (
-            f"{views[config.view]}; {config.hidden_size} wide, {parameters:,} parameters"
+        text["model"] = (
+            f"{views[config.view]}; {config.hidden_size} wide, "
+            f"{count_weights(self.model):,} parameters"
         )
-        return told
+        return text
 
-    def start(self) -> Carry:
-        """Nothing: every history is whole."""
-        return ()
-
-    def loss(self, step: int, carry: Carry) -> tuple[Tensor, Mapping[str, Tensor], Carry]:
-        """Mean nats a period: −Σ over drugs of ln p of what was."""
+    def batch(self, step: int) -> Batch:
+        """Draw patients of the training part."""
         random = random_generator(self.config.seed, step)
-        patients = random.choice(self.parts.train, self.units_per_step, replace=False)
-        batch = self.views.batch(patients)
-        logits = self.model(*batch.inputs)
+        patients = random.choice(self.splits.train, self.units_per_step, replace=False)
+        return self.views.batch(patients)
+
+    def loss(
+        self, model: VisitsModel, batch: Batch, carry: Carry
+    ) -> tuple[Tensor, Mapping[str, Tensor], Carry]:
+        """Return mean nats per period: −Σ over drugs of ln p of what was."""
+        logits = model(*batch.inputs)
         each = F.binary_cross_entropy_with_logits(logits, batch.targets, reduction="none")
         with torch.no_grad():
-            said, given = logits.sigmoid() >= self.model.threshold, batch.targets > 0
-            jaccard = (said & given).sum(1) / (said | given).sum(1)
+            predicted, given = logits.sigmoid() >= model.threshold, batch.targets > 0
+            jaccard = (predicted & given).sum(1) / (predicted | given).sum(1)
         return each.sum(1).mean(), {"jaccard": jaccard.mean()}, ()
 
     def validate(self) -> Mapping[str, float]:
-        """Scores of the validation patients, with the threshold that is best for them."""
-        chances = self._chances(self.parts.valid)
-        truth = targets_of(self.histories, self.parts.valid)
+        """Return the scores of the validation patients, at the threshold that is best there."""
+        chances = chances_of(self.model, self.views, self.splits.valid)
+        truth = targets_of(self.histories, self.splits.valid)
         self.model.threshold.fill_(best_threshold(chances, truth))
         return score_drugs(chances, truth, float(self.model.threshold), self.config.k)
 
-    def test(self) -> Mapping[str, float]:
-        """Scores of the test patients, and of whoever has no network, or knows the rules."""
-        return self.score(self.histories, self.parts.test)
+    def own_scores(self) -> Mapping[str, float]:
+        """Return the scores of the test patients."""
+        return self._score_model(self.histories, self.splits.test)
+
+    def baselines(self) -> Mapping[str, float]:
+        """Return the scores of the baselines on the test patients, and the best possible ones."""
+        histories, splits, k = self.histories, self.splits, self.config.k
+        scores = baselines(histories, splits, histories, splits.test, k)
+        if self.config.data == GENERATED:
+            valid, test = (best_chances(histories, p) for p in (splits.valid, splits.test))
+            threshold = best_threshold(valid, targets_of(histories, splits.valid))
+            truth = targets_of(histories, splits.test)
+            scores |= named("best", score_drugs(test, truth, threshold, k))
+        return scores
 
     def score(self, tested: Histories, patients: Sequence[int]) -> dict[str, float]:
-        """Score patients of these histories, which have the model's codes."""
-        config, model = self.config, self.model
-        own = tested is self.histories
-        views = self.views if own else model.views(tested)
+        """Score patients of other histories, which have the model's codes."""
+        plain = baselines(self.histories, self.splits, tested, patients, self.config.k)
+        return self._score_model(tested, patients) | plain
+
+    def _score_model(self, tested: Histories, patients: Sequence[int]) -> dict[str, float]:
+        model = self.model
+        views = self.views if tested is self.histories else model.views(tested)
         chances, truth = chances_of(model, views, patients), targets_of(tested, patients)
-        D, threshold = model.drugs, float(model.threshold)
-        pairs = model.links.interacting[:D, :D]
-        scores = score_drugs(chances, truth, threshold, config.k, pairs)
+        pairs = model.relations.interacting[: model.drugs, : model.drugs]
+        scores = score_drugs(chances, truth, float(model.threshold), self.config.k, pairs)
         if pairs.any():
             scores["interacting_truth"] = interacting_share(truth > 0, pairs)
-        scores |= baselines(self.histories, self.parts, tested, patients, config.k)
-        if own and config.data == GENERATED:
-            best = best_chances(tested, patients)
-            valid = best_chances(tested, self.parts.valid)
-            threshold = best_threshold(valid, targets_of(tested, self.parts.valid))
-            scores |= named("best", score_drugs(best, truth, threshold, config.k))
         return scores | {"tested_patients": len(patients), "tested_periods": len(truth)}
 
-    def remark(self, scores: Mapping[str, float]) -> str:
-        """Say what the scores mean beside those of whoever has no network."""
-        beside = {text: scores[f"{name}_jaccard"] for name, text in BASELINES.items()}
-        text = f"Jaccard {scores['jaccard']:.3f}{list_scores(beside, '.3f')}"
+    def interpret(self, scores: Mapping[str, float]) -> str:
+        """Return what the scores mean next to the baselines'."""
+        others = baseline_scores(scores, BASELINES, "jaccard")
+        text = f"Jaccard {scores['jaccard']:.3f}{list_scores(others, '.3f')}"
         if "best_jaccard" in scores:
             text += f"; best possible: {scores['best_jaccard']:.3f}"
         if "interacting" in scores:
@@ -153,40 +166,37 @@ class VisitsTask:
                 f". {scores['interacting']:.1%} of the pairs predicted together interact, and "
                 f"{scores['interacting_truth']:.1%} of those given"
             )
-        text += verdict(scores["jaccard"], beside)
+        text += verdict(scores["jaccard"], others)
         if scores["tested_patients"] < FEW:
             text += f". Only {scores['tested_patients']} patients were tested on: a small set"
         return f"{text}. {NOT_ADVICE[0].upper()}{NOT_ADVICE[1:]}"
 
-    def sample(self, step: int) -> str:
-        """Write nothing."""
-        return ""
+    def title(self, test: Mapping[str, Any] | None) -> str:
+        """Return data and view."""
+        return f"{Path(self.config.data).name}, view {self.config.view}; {NOT_ADVICE}"
 
-    def draw(self, records: list[dict[str, Any]], path: Path) -> None:
-        """Draw the loss and the Jaccard over the steps, and after the test all beside another."""
-        config = self.config
-        title = f"{Path(config.data).name}, view {config.view}; {NOT_ADVICE}"
-        curves = [
-            Curve("loss", "loss, nats a period"),
-            Curve("jaccard", "Jaccard, mean of periods"),
+    def curves(self, test: Mapping[str, Any] | None) -> Sequence[Curve]:
+        """Return loss and Jaccard, with that of logistic regression."""
+        level = None
+        if test is not None:
+            value = test["logistic_jaccard"]
+            level = value, f"{BASELINES['logistic']}, test part: {value:.3g}"
+        return [
+            Curve("loss", "loss, nats per period"),
+            Curve("jaccard", "Jaccard, mean of periods", level),
         ]
-        for test in (r for r in records if r["kind"] == "test"):
-            level = test["logistic_jaccard"]
-            label = f"{BASELINES['logistic']}, test part: {level:.3g}"
-            curves[1] = replace(curves[1], baseline=(level, label))
-            draw_scores(test, path.with_name("scores.png"), config.k, title=title)
-        draw_curves(records, curves, path, title=title)
 
-    def _chances(self, patients: Sequence[int]) -> np.ndarray:
-        return chances_of(self.model, self.views, patients)
+    def draw_tested(self, test: Mapping[str, Any], folder: Path) -> None:
+        """Draw the scores of the model and of all baselines."""
+        draw_scores(test, folder / "scores.png", self.config.k, title=self.title(test))
 
 
 FEW = 100
-"""Fewer patients than this are said to be few."""
+"""A test on fewer patients is called small."""
 
 
 def chances_of(model: VisitsModel, views: Views, patients: Sequence[int]) -> np.ndarray:
-    """Give probabilities of next drugs, `[Q, drugs]`, patient after patient."""
+    """Return probabilities of next drugs, `[Q, drugs]`, patient after patient."""
     return model.chances(in_batches(views.batch, patients)).numpy()
 
 

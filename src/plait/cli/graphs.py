@@ -1,0 +1,67 @@
+"""`plait graph import`: a large graph as a folder of files that are mapped into memory."""
+
+from pathlib import Path
+
+from cyclopts import App
+
+from plait.cli.entry import app
+from plait.cli.flags import On
+from plait.terminal import show
+
+graph = App(name="graph", help="Graphs of any size.")
+app.command(graph)
+
+
+@graph.command(name="import")
+def import_graph(
+    edges: Path,
+    *,
+    out: Path,
+    features: Path | None = None,
+    labels: Path | None = None,
+    source: str = "",
+    target: str = "",
+    weight: str = "",
+    directed: On = False,
+) -> None:
+    """Write a graph of any size to a folder, which plait train nodes takes as --data.
+
+    Example: plait graph import edges.csv --labels labels.csv --out web
+
+    Parameters
+    ----------
+    edges : Path
+        The edges: CSV, tabs or spaces (also .gz), Parquet, .npy [2, E], or .npz. Nodes are whole
+        numbers from 0.
+    out : Path
+        The folder, new.
+    features : Path
+        Features of the nodes, a row each: .npy [N, F], or CSV of numbers without a header.
+    labels : Path
+        Labels of the nodes: .npy [N], or one a line; empty or -1 where it is not known.
+    source : str
+        The column of --edges where they come from. Default: source, or the first without a header.
+    target : str
+        The column where they go. Default: target, or the second.
+    weight : str
+        The column of their weights. Default: weight, if there is one.
+    directed : bool
+        Keep the directions of the edges; else each is added the other way too.
+    """
+    from plait.graph_data.importing import import_graph as write
+
+    columns = {"source": source, "target": target, "weight": weight}
+    found = write(
+        edges,
+        out,
+        features=features,
+        labels=labels,
+        columns=columns,
+        directed=directed,
+        report=show,
+    )
+    show(
+        f"{found.num_nodes:,} nodes, {found.num_edges:,} edges, "
+        f"{0 if found.features is None else found.features.shape[1]} features, "
+        f"{len(found.classes)} classes, in {out}"
+    )

@@ -1,0 +1,146 @@
+"""Read a labelled graph from the user's own tables of edges and of nodes."""
+
+import os
+import warnings
+from collections.abc import Collection, Sequence
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from plait.columns import (
+    NO_TEXT,
+)
+from plait.errors import InputError
+from plait.graph_data.edges import Edges, read_edges
+from plait.graph_data.features import features_of, id_column, ids_of, named
+from plait.graph_data.labelled_graph import LabelledGraph, numbered
+from plait.nn.graph import Graph
+from plait.tables import read_cells
+
+
+def read_labelled_graph(
+    edges: str | os.PathLike[str],
+    nodes: str | os.PathLike[str] | None = None,
+    *,
+    label: str | None = None,
+    ids: Sequence[str] | None = None,
+    directed: bool = False,
+    source: str = "",
+    target: str = "",
+    weight: str = "",
+    missing: Collection[str] = (),
+    encoding: str = "utf-8",
+) -> LabelledGraph:
+    r"""Read a labelled graph from a table of edges and, optionally, a table of nodes.
+
+    Tables are CSV, as `plait.tables.read_cells` reads them.
+
+    Parameters
+    ----------
+    edges : path
+        A table with the columns `source` and `target`, and optionally `weight`; upper and lower
+        case do not matter, other columns are ignored. Ids are any texts. Duplicate edges are
+        merged, their weights summed.
+    nodes : path
+        A table with one row per node; its ids are in the column `id`, or else in the first
+        column. Every other column becomes features: numbers are standardised (mean 0, variance 1
+        over the nodes; 0 where all are equal), texts are one-hot encoded. A column that is
+        neither numbers nor a category of few texts is refused. Columns that only number the rows
+        are left out. None: no features.
+    label : str
+        The column of `nodes` that holds the labels; an empty cell is an unknown label.
+    ids : sequence of str
+        Without `nodes`: the nodes, in this order. None: the nodes that the edges name, in order
+        of first appearance.
+    directed : bool
+        Keep edges directed, from source to target. False: make every edge undirected; if both
+        directions are given, the larger weight counts.
+    source, target, weight : str
+        The columns of `edges`; see `plait.graph_data.edges.read_edges`.
+    missing : collection of str
+        Further texts that mean a missing value. If any is given, missing numbers are replaced by
+        the column's mean; otherwise they are refused.
+    encoding : str
+        Of both files.
+
+    Raises
+    ------
+    InputError
+        If a table cannot be read; the message names file, line and id.
+
+    Example
+    -------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from plait.graph_data import read_labelled_graph
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> _ = (folder / "edges.csv").write_text("source,target\nann,bob\nbob,cem\n")
+    >>> _ = (folder / "nodes.csv").write_text("id,age,club\nann,31,a\nbob,40,b\ncem,22,\n")
+    >>> club = read_labelled_graph(folder / "edges.csv", folder / "nodes.csv", label="club")
+    >>> club.ids, club.labels.tolist(), club.graph
+    (('ann', 'bob', 'cem'), [0, 1, -1], Graph(num_nodes=3, num_edges=4))
+    """
+    found = read_edges(Path(edges), source, target, weight, encoding)
+    features, labels, classes, listed = None, None, (), "the nodes given"
+    columns, notes = [f"edges: {found.columns}"], []
+    if nodes is not None:
+        listed = str(nodes)
+        cells = read_cells(Path(nodes), encoding).filled()
+        ends = {name for names in found.ends for name in names}
+        of_ids, left_out = id_column(cells, ends)
+        ids = ids_of(cells, of_ids)
+        used = [f"id = {named(cells.names[of_ids])}"]
+        of_label = None
+        if label is not None:
+            of_label = cells.column(label)
+            if of_label is None:
+                raise InputError(
+                    f"{nodes} has no column {label!r}; its first line has {', '.join(cells.names)}"
+                )
+            none = {*NO_TEXT, *missing}
+            texts = ["" if text in none else text for text in cells.texts[:, of_label]]
+            labels, classes = numbered(texts)
+            gone = f", {texts.count('')} missing" if "" in texts else ""
+            used.append(f"label = {cells.names[of_label]!r} ({len(classes)} classes{gone})")
+        others = [k for k in range(len(cells.names)) if k not in (of_ids, of_label, *left_out)]
+        features, more, remarks = features_of(cells.keep(slice(None), others), ids, missing)
+        notes += remarks
+        used += more
+        if left_out:
+            names = ", ".join(named(cells.names[k]) for k in left_out)
+            used.append(f"left out: {names}, which only numbers the rows")
+        columns.append(f"nodes: {', '.join(used)}")
+    if ids is None:
+        pairs = zip(*found.ends, strict=True)
+        ids = [name for name in dict.fromkeys(chain.from_iterable(pairs)) if name]
+    graph, merged = _graph(found, ids, listed, directed)
+    path = found.path
+    return LabelledGraph(
+        path.stem, str(path), tuple(ids), graph, features, labels, classes,
+        notes=(*merged, *notes), columns="; ".join(columns),
+    )  # fmt: skip
+
+
+def _graph(
+    edges: Edges, ids: Sequence[str], listed: str, directed: bool
+) -> tuple[Graph, tuple[str, ...]]:
+    """Return the graph of the edges, and remarks on duplicates that were merged."""
+    index = np.stack([pd.Index(ids, dtype=str).get_indexer(names) for names in edges.ends])
+    for row in np.flatnonzero((index < 0).any(0)).tolist():
+        missing = edges.ends[0 if index[0, row] < 0 else 1][row]
+        raise InputError(f"{edges.at(row)}: there is no node {missing!r} in {listed}")
+    weight = None if edges.weight is None else edges.weight.astype(np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the remark names the ids
+        graph = Graph(index, weight, len(ids))
+    notes = []
+    extra = index.shape[1] - graph.num_edges
+    if extra:
+        row = int(np.flatnonzero(pd.DataFrame(index.T).duplicated())[0])
+        notes.append(
+            f"{extra:,} duplicate edge{'s' * (extra > 1)} merged, the weights summed; "
+            f"the first, {edges.named(row)}, on line {edges.lines[row]}"
+        )
+    return graph if directed else graph.to_undirected(), tuple(notes)

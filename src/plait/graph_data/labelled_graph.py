@@ -1,0 +1,119 @@
+"""`LabelledGraph`: a graph whose nodes have ids, features and labels."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from plait.nn.graph import Graph
+from plait.nn.neighbours import Adjacency
+
+UNKNOWN = -1
+"""The label of a node whose class is not known."""
+
+
+class NodeSplit(NamedTuple):
+    """Which nodes to train on, to validate on and to test on, by number."""
+
+    train: Tensor
+    valid: Tensor
+    test: Tensor
+
+
+@dataclass(frozen=True)
+class LabelledGraph:
+    """A graph, and the ids, features and labels of its nodes.
+
+    Attributes
+    ----------
+    name : str
+    source : str
+        Where it came from.
+    ids : tuple of str
+        The user's name for each node; node k is `ids[k]`.
+    graph : Graph
+    features : float Tensor `[N, F]`, or None
+    labels : integer Tensor `[N]`, or None
+        Indices into `classes`; −1 where the class is unknown.
+    classes : tuple of str
+    split : NodeSplit or None
+        The published split, if there is one.
+    notes : tuple of str
+        Remarks on how it was read, such as merged edges.
+    columns : str
+        For tables: how each column was used.
+
+    Example
+    -------
+    >>> from plait.graph_data import named_labelled_graph
+    >>> karate = named_labelled_graph("karate")
+    >>> karate.graph, karate.classes
+    (Graph(num_nodes=34, num_edges=156), ('Mr. Hi', 'Officer'))
+    """
+
+    name: str
+    source: str
+    ids: tuple[str, ...]
+    graph: Graph
+    features: Tensor | None = None
+    labels: Tensor | None = None
+    classes: tuple[str, ...] = ()
+    split: NodeSplit | None = None
+    notes: tuple[str, ...] = ()
+    columns: str = ""
+
+    @property
+    def num_nodes(self) -> int:
+        """N."""
+        return self.graph.num_nodes
+
+    @property
+    def num_edges(self) -> int:
+        """E."""
+        return self.graph.num_edges
+
+    @property
+    def edges(self) -> Adjacency:
+        """The edges by their targets, as samples of neighbours take them."""
+        return Adjacency.of(self.graph)
+
+    @property
+    def asymmetric_edge(self) -> tuple[int, int] | None:
+        """An edge without a reverse of the same weight; None: undirected."""
+        return self.graph.asymmetric_edge
+
+    @property
+    def negative_edge(self) -> tuple[int, int] | None:
+        """An edge of negative weight; None: there is none."""
+        return self.graph.negative_edge
+
+    @property
+    def parts(self) -> NodeSplit | None:
+        """The split, by the name that version 0.1.0 had for it."""
+        return self.split
+
+    @property
+    def sha256(self) -> str:
+        """The hash of nodes, edges, features and labels: equal for equal data."""
+        text = "\0".join((*self.ids, "", *self.classes))
+        total = hashlib.sha256(text.encode())
+        for tensor in (self.graph.edge_index, self.graph.edge_weight, self.features, self.labels):
+            total.update(b"-" if tensor is None else tensor.contiguous().numpy().data)
+        return total.hexdigest()
+
+
+def numbered(labels: Iterable[str]) -> tuple[Tensor, tuple[str, ...]]:
+    """Return the class index of every label, and the classes; an empty label is unknown.
+
+
+    >>> from plait.graph_data.labelled_graph import numbered
+    >>> numbered(["b", "", "a", "b"])
+    (tensor([ 1, -1,  0,  1]), ('a', 'b'))
+    """
+    labels = list(labels)
+    classes = sorted(set(labels) - {""})
+    number = {label: k for k, label in enumerate(classes)} | {"": UNKNOWN}
+    return torch.tensor([number[label] for label in labels]), tuple(classes)

@@ -1,0 +1,1 @@
+"""What runs on a GPU: kernels in Triton, and calls recorded as CUDA graphs."""

@@ -1,0 +1,252 @@
+"""The phases of a program written down as kernels for Triton.
+
+A phase is what happens between two matrix products: for every row, all channels. What it reads and
+writes are streams, whole arrays over time whose step is an argument, so that one kernel serves all
+steps. A program of the kernel takes a tile of rows × channels; where a phase wants statistics of a
+row, the tile is all channels wide.
+
+Sequences that have ended keep their states, answer 0, and hand on what comes back to them.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from plait.kernels.cpu import plans
+from plait.kernels.cpu.emit import PACKED, SHARED, Effect, Plan, Stream
+from plait.kernels.derivative import Gradient, differentiate
+from plait.kernels.gpu.expressions import expression, identifier, module, names_of
+from plait.kernels.program import LEAVES, Node, Program
+
+TILE = 512
+"""Numbers of a tile, where a row is not longer."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A kernel: its source, the streams that it is called with, whether it needs whole rows."""
+
+    name: str
+    text: str
+    streams: tuple[str, ...]
+    whole_rows: bool
+
+
+class WrittenProgram:
+    """A program, its gradient, and the kernels of their phases.
+
+    Parameters
+    ----------
+    program : Program
+    title : str
+    """
+
+    def __init__(self, program: Program, title: str) -> None:
+        self.program = program
+        self.gradient: Gradient = differentiate(program)
+        # where a state is the value of a product, they are one array
+        self.homes = {p.value.value: p.index for p in program.products if p.value.op == "state"}
+        self.forward_plan = plans.forward_plan(program, self.gradient)
+        self.backward_plan = _backward_plan(program, self.gradient)
+        self.after = self._summed_after()
+        self.forward = _phases(self.forward_plan, "forward", program.names)
+        self.backward = _phases(self.backward_plan, "backward", {})
+        self.values = [
+            _alone(self.backward_plan, f"value_{p.index}", Effect(f"value {p.index}", 0, node))
+            for p, node in zip(program.products, self.gradient.values, strict=True)
+        ]
+        written = [*self.forward, *self.backward, *self.values]
+        self.source = module(title, [p.text for p in written if p is not None])
+
+    @property
+    def histories(self) -> list[bool]:
+        """Of every state, whether the gradient wants its past; the first is the outputs."""
+        leaves = self.gradient.leaves
+        return [
+            k == 0 or bool({("state", k), ("new", k)} & leaves)
+            for k in range(len(self.program.states))
+        ]
+
+    def source_of(self, index: int) -> tuple[str, int]:
+        """Return which stream holds the gradient of what a product gave, and from which gate on."""
+        shared = plans.shared_with_inputs(self.program, self.gradient, index)
+        return (f"dheard {index}", 0) if shared is None else ("dinput", shared)
+
+    def _summed_after(self) -> dict[tuple[str, int], int]:
+        """Take the vectors whose gradient is a gate's, summed: which gate's it is.
+
+        They are summed over all steps at once; the phases are left with the others.
+        """
+        found: dict[tuple[str, int], int] = {}
+        for v, node in self.gradient.vectors.items():
+            for k, other in enumerate(self.gradient.inputs):
+                if node is other and node.op != "const":
+                    found[v] = k
+        order = list(self.program.vectors)
+        for effects in self.backward_plan.effects:
+            effects[:] = [e for e in effects if e.stream != "sums" or order[e.block] not in found]
+        return found
+
+
+def _backward_plan(program: Program, gradient: Gradient) -> Plan:
+    """Plan a step back in which every state has room for a gradient that waits."""
+    plan = plans.backward_plan(program, gradient)
+    bare = [k for k in range(len(program.states)) if not plans.has_carry(gradient, k)]
+    known = plan.loads
+    for k in bare:
+        plan.streams[f"dstate {k}"] = Stream(f"dstate {k}", "block", 1)
+        zero = program.nodes.const(0)
+        plan.effects[0].append(Effect(f"dstate {k}", 0, zero, last=True))
+
+    def loads(node: Node) -> list[tuple[str, int]]:
+        more = [(f"dstate {node.value}", 0)] if node.op == "grad" and node.value in bare else []
+        return [*known(node), *more]
+
+    plan.loads = loads
+    return plan
+
+
+def _phases(plan: Plan, name: str, calls: Mapping[int, str]) -> list[Phase | None]:
+    plan.carry()
+    return [
+        _Writer(plan, f"{name}_{k}", k, effects, calls).phase() if effects else None
+        for k, effects in enumerate(plan.effects)
+    ]
+
+
+def _alone(plan: Plan, name: str, effect: Effect) -> Phase:
+    """Write a kernel that has one effect, at its step of an array over time."""
+    width = plan.streams[effect.stream].width
+    streams = plan.streams | {effect.stream: Stream(effect.stream, PACKED, width)}
+    alone = Plan(streams, [[effect]], plan.loads)
+    return _Writer(alone, name, 0, alone.effects[0], {}).phase()
+
+
+class _Writer:
+    """Writes one kernel."""
+
+    def __init__(
+        self, plan: Plan, name: str, stage: int, effects: list[Effect], calls: Mapping[int, str]
+    ) -> None:
+        self.plan, self.name, self.stage, self.effects = plan, name, stage, effects
+        self.nodes = plan.ancestors(effects, stage)
+        self.names = names_of(self.nodes, calls)
+        self.used: dict[str, None] = {}
+
+    def phase(self) -> Phase:
+        """Write the kernel."""
+        loads: list[str] = []
+        values: list[str] = []
+        for node in self.nodes:
+            name = self.names[node.number]
+            if self._is_loaded(node):
+                loads.append(f"{name} = {self._loaded(node)}")
+            else:
+                args = [self.names[a.number] for a in node.args]
+                values.append(f"{name} = {expression(node, args)}")
+        stores = [line for effect in self.effects for line in self._store(effect)]
+        if self.name == "backward_0":
+            stores += self._handed_on()
+        whole = any(n.op == "rowsum" and not self._is_loaded(n) for n in self.nodes)
+        return Phase(self.name, self._text([*loads, *values, *stores]), tuple(self.used), whole)
+
+    def _text(self, body: list[str]) -> str:
+        streams = "".join(f"{identifier(name)}, " for name in self.used)
+        head = [
+            '@triton.jit(do_not_specialize=["t", "rows"])',
+            f"def {self.name}(t, rows, lengths, {streams}H: tl.constexpr, BH: tl.constexpr, "
+            "BR: tl.constexpr, LENGTHS: tl.constexpr, KEEP: tl.constexpr):",
+        ]
+        lines = [
+            "block = tl.program_id(0).to(tl.int64)",
+            "row = block * BR + tl.arange(0, BR)[:, None]",
+            "col = tl.program_id(1) * BH + tl.arange(0, BH)[None, :]",
+            "here, inside = (row < rows) & (col < H), col < H",
+            "at = tl.cast(t, tl.int64) * rows + row",
+            "alive = row < rows",
+            "if LENGTHS:",
+            "    alive = alive & (t < tl.load(lengths + row, mask=row < rows, other=0))",
+            "zeros = tl.zeros([BR, BH], tl.float32)",
+            *body,
+        ]
+        return "\n".join([*head, *(f"    {line}" for line in lines)])
+
+    def _is_loaded(self, node: Node) -> bool:
+        if node.op in ("const", "per_width"):
+            return False
+        return node.op in LEAVES or self.plan.is_carried(node, self.stage)
+
+    def _loaded(self, node: Node) -> str:
+        if self.plan.is_carried(node, self.stage):
+            return self._load("carried", self.plan.carried[node.number])
+        if node.op == "kept_row":
+            return f"tl.load({self._row_place(node.value)}, mask=row < rows, other=1.0)"
+        return " + ".join(self._load(*where, node=node) for where in self.plan.loads(node))
+
+    def _load(self, stream: str, block: int, node: Node | None = None) -> str:
+        """Load a tile; "before" is the step's own entry of a history, "new" the next one's."""
+        before = node is not None and node.op == "state" and stream.startswith("before ")
+        if before:
+            k = int(stream.split()[1])
+            stream = f"history {k}" if k else "y"
+        place = self._place(stream, block, past=before)
+        rest = "1.0" if stream == "kept" else "0.0"  # it may be divided by
+        other = "inside" if self.plan.streams[stream].rows == SHARED else "here"
+        return f"tl.load({place}, mask={other}, other={rest}).to(tl.float32)"
+
+    def _place(self, stream: str, block: int, *, past: bool = False) -> str:
+        self.used[stream] = None
+        name, width = identifier(stream), self.plan.streams[stream].width
+        column = "col" if block == 0 else f"{block} * H + col"
+        if stream == "sums":
+            return f"sums + (block * {width} + {block}) * H + col"
+        if self.plan.streams[stream].rows == SHARED:
+            return f"{name} + {column}"
+        if stream == "y" or stream.startswith("history "):  # entry 0 is the start
+            row = "at" if past else "(at + rows)"
+        else:
+            row = "at" if self.plan.streams[stream].rows == PACKED else "row"
+        return f"{name} + {row} * ({width} * H) + {column}"
+
+    def _row_place(self, block: int) -> str:
+        self.used["kept rows"] = None
+        width = self.plan.streams["kept rows"].width
+        return f"kept_rows + at * {width} + {block}"
+
+    def _store(self, effect: Effect) -> list[str]:
+        value = self.names[effect.node.number]
+        if effect.stream == "kept rows":
+            place = self._row_place(effect.block)
+            return [
+                "if KEEP:",
+                f"    tl.store({place}, {value} + tl.zeros([BR, 1], tl.float32), mask=row < rows)",
+            ]
+        if effect.node.row:
+            value = f"{value} + zeros"
+        place = self._place(effect.stream, effect.block)
+        if effect.adds:  # one program's rows; what it adds to is its own
+            total = f"tl.sum(tl.where(here & alive, {value}, 0.0), axis=0)[None, :]"
+            return [f"tl.store({place}, tl.load({place}, mask=inside, other=0.0) + {total}, "
+                    "mask=inside)"]  # fmt: skip
+        mask = "here"
+        if effect.last:
+            mask = "here & alive"
+        elif effect.stream == "y" or effect.stream.startswith(("dinput", "dheard", "value")):
+            value = f"tl.where(alive, {value}, 0.0)"
+        store = f"tl.store({place}, {value}, mask={mask})"
+        return ["if KEEP:", f"    {store}"] if effect.optional else [store]
+
+    def _handed_on(self) -> list[str]:
+        """Let gradients of sequences that have ended wait; their outputs are 0 and have none."""
+        lines = ["if LENGTHS:"]
+        for name in [s for s in self.plan.streams if s.startswith("dstate ")]:
+            k = int(name.split()[1])
+            leaf = _GRAD(k)
+            waiting = [where for where in self.plan.loads(leaf) if where[0] != "dy"]
+            parts = [self._load(*where) for where in waiting]
+            place = self._place(name, 0)
+            lines.append(f"    waiting_{k} = {' + '.join(parts)}")
+            lines.append(f"    tl.store({place}, waiting_{k}, mask=here & (alive == 0))")
+        return lines
+
+
+_GRAD: Callable[[int], Node] = lambda k: Node("grad", (), k, False, -1, 0)  # noqa: E731

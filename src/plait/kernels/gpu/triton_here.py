@@ -1,0 +1,52 @@
+"""Whether Triton's kernels can run, and the modules that are written for it."""
+
+import shutil
+from functools import cache
+from importlib.util import find_spec
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from plait.kernels.cpu.jit import module_of
+from plait.kernels.transforms import transformed
+
+
+@cache
+def missing() -> str | None:
+    """Return what Triton lacks on this machine, or None."""
+    if find_spec("triton") is None:
+        return "Triton is not installed: pip install plait[gpu]"
+    if not any(map(shutil.which, ("cc", "gcc", "clang"))):
+        return "Triton wants a C compiler, and there is no cc, gcc or clang"
+    return None
+
+
+def refusal(x: Tensor, device: str) -> str | None:
+    """Return why no kernel written for `device` runs on a tensor now, or None where it may."""
+    if x.device.type != device:
+        return f"x lies on {x.device.type}"
+    if x.dtype != torch.float32:
+        return f"{str(x.dtype).removeprefix('torch.')}, not float32"
+    if transformed(x):
+        return "torch.compile or torch.func traces the call"
+    if type(x) not in (Tensor, torch.nn.Parameter):
+        return f"{type(x).__name__} is no plain tensor"
+    if device == "cuda" and torch.cuda.get_device_capability(x.device)[0] < 7:
+        return "Triton wants a GPU of compute capability 7 or more"
+    return missing()
+
+
+def written(source: str) -> ModuleType:
+    """Import a module of kernels, which are compiled at their first launch."""
+    return module_of(source)
+
+
+def power_of_two(n: int) -> int:
+    """Return the least power of two that is not less.
+
+    >>> from plait.kernels.gpu.triton_here import power_of_two
+    >>> power_of_two(1), power_of_two(5)
+    (1, 8)
+    """
+    return 1 << max(0, n - 1).bit_length()

@@ -1,0 +1,170 @@
+"""`Adaptive`: a graph that is learnt, from a vector of every node."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from plait.nn.operators import Operator
+
+ROWS = 1024
+"""Nodes whose scores against all others are computed at a time, to find the largest."""
+
+WHOLE = 1024
+"""Nodes up to which a few edges into each are multiplied as a whole matrix, which is faster."""
+
+
+class Adaptive(nn.Module):
+    r"""A graph learnt from two vectors of every node, directed (Graph WaveNet, Wu et al. 2019).
+
+    y = x W_0ᵀ + Σ_{j=1..k} Sʲ x W_jᵀ,  S = softmax(relu(E Fᵀ)) over the sources, row by row
+
+    E and F `[N, size]` are the operator's own parameters, S_ij the weight of the edge j → i. With
+    `largest`, row i keeps its largest scores e_i · f_j alone, and its softmax is over these (MTGNN,
+    Wu et al. 2020): memory grows with N · largest, not with N². With `given` that operator over the
+    given graph is added, and has the term in x itself.
+
+    The nodes are fixed, so that it cannot be used on a graph of other nodes.
+
+    Parameters
+    ----------
+    nodes : int
+        N.
+    k : int
+        Powers of S.
+    size : int
+        Numbers of a node's vector.
+    largest : int
+        Edges into each node; 0: from all nodes.
+    given : Operator
+        Over the given graph, such as `Diffusion(2)`; None: the learnt graph alone.
+
+    Shapes
+    ------
+    x : `[..., N, inputs]`; y : `[..., N, outputs]`
+
+    weight : `[outputs, k + 1, inputs]`; with `given` its weights, and learnt : `[outputs, k,
+    inputs]`
+
+    Raises
+    ------
+    ValueError
+        For sizes below 1, for `largest` above N, and for x of other nodes.
+
+    Example
+    -------
+    >>> import torch
+    >>> from plait import GRU, Adaptive, Recurrent
+    >>> layer = Recurrent(GRU(), 1, 8, operator=Adaptive(nodes=50, k=2, largest=5))
+    >>> y, h = layer(torch.randn(12, 4, 50, 1))                           # no graph is needed
+    >>> y.shape, layer.operator.shift()[1].shape
+    (torch.Size([12, 4, 50, 8]), torch.Size([50, 5]))
+    """
+
+    def __init__(
+        self,
+        nodes: int,
+        k: int = 2,
+        size: int = 10,
+        largest: int = 0,
+        given: Operator | None = None,
+    ) -> None:
+        super().__init__()
+        for name, value in (("nodes", nodes), ("k", k), ("size", size)):
+            if value < 1:
+                raise ValueError(f"Adaptive needs {name} of at least 1, not {value}")
+        if not 0 <= largest <= nodes:
+            raise ValueError(f"largest must be from 0 to the {nodes} nodes, not {largest}")
+        self.nodes, self.k, self.size, self.largest, self.given = nodes, k, size, largest, given
+        self.targets = nn.Parameter(torch.randn(nodes, size))
+        self.sources = nn.Parameter(torch.randn(nodes, size))
+        self._found: tuple[Tensor, Tensor, tuple[int, int], Tensor] | None = None
+
+    def weight_shapes(self, inputs: int, outputs: int) -> Mapping[str, tuple[int, ...]]:
+        """Return the shapes of the matrices of the terms."""
+        if self.given is None:
+            return {"weight": (outputs, self.k + 1, inputs)}
+        shapes = dict(self.given.weight_shapes(inputs, outputs))
+        return {**shapes, "learnt": (outputs, self.k, inputs)}
+
+    def check(self, x: Tensor, graph: Any) -> None:
+        """Refuse features of other nodes, and what the given graph's operator refuses."""
+        if x.ndim < 2 or x.shape[-2] != self.nodes:
+            raise ValueError(
+                f"x must be [..., {self.nodes}, F], for the {self.nodes} nodes of Adaptive; got "
+                f"shape {list(x.shape)}"
+            )
+        check = getattr(self.given, "check", None)
+        if check is not None:
+            check(x, graph)
+
+    def shift(self) -> tuple[Tensor | None, Tensor]:
+        """Return the learnt edges: sources and weights, `[N, largest]`; or None and S, `[N, N]`."""
+        if not self.largest:
+            return None, torch.softmax(torch.relu(self.targets @ self.sources.T), -1)
+        source = self._largest_sources()
+        scores = torch.einsum("nd,nkd->nk", self.targets, self.sources[source])
+        return source, torch.softmax(torch.relu(scores), -1)
+
+    @torch.no_grad()
+    def _largest_sources(self) -> Tensor:
+        """Return the sources of the largest scores, `[N, largest]`."""
+        E, F = self.targets, self.sources
+        if self._found is None or not (
+            self._found[0] is E and self._found[1] is F
+            and self._found[2] == (E._version, F._version)
+        ):  # fmt: skip
+            rows = [(part @ F.T).topk(self.largest, -1).indices for part in E.split(ROWS)]
+            self._found = E, F, (E._version, F._version), torch.cat(rows)
+        return self._found[3]
+
+    def apply(self, x: Tensor, weights: Mapping[str, Tensor], graph: Any) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return the terms of x, each by its matrix, summed."""
+        self.check(x, graph)
+        source, S = self.shift()
+        S, terms = S.to(x.dtype), [x]
+        if source is not None and self.nodes <= WHOLE:
+            S, source = S.new_zeros(self.nodes, self.nodes).scatter(1, source, S), None
+        for _ in range(self.k):
+            last = terms[-1]
+            if source is None:
+                terms.append(S @ last)
+            else:
+                terms.append(torch.einsum("nk,...nkf->...nf", S, last[..., source, :]))
+        if self.given is None:
+            return F.linear(torch.cat(terms, -1), weights["weight"].flatten(1))
+        own = {name: weight for name, weight in weights.items() if name != "learnt"}
+        learnt = F.linear(torch.cat(terms[1:], -1), weights["learnt"].flatten(1))
+        return self.given.apply(x, own, graph) + learnt
+
+    @torch.no_grad()
+    def edges(self, most: int) -> tuple[Tensor, Tensor]:
+        """Return the strongest learnt edges into each node: `edge_index [2, E]` and weights `[E]`.
+
+        Parameters
+        ----------
+        most : int
+            Edges into a node; the node itself is left out.
+        """
+        source, S = self.shift()
+        if source is None:
+            source = torch.arange(self.nodes, device=S.device).expand_as(S)
+        target = torch.arange(self.nodes, device=S.device)[:, None].expand_as(S)
+        order = S.masked_fill(source == target, -1.0).sort(dim=-1, descending=True, stable=True)
+        weight, place = order.values[:, :most], order.indices[:, :most]
+        kept = weight >= 0
+        index = torch.stack([source.gather(1, place)[kept], target.gather(1, place)[kept]])
+        return index, weight[kept]
+
+    def explain(self, inputs: int, outputs: int, graph: Any = None) -> str:
+        """Return in words what is learnt."""
+        edges = f"{self.largest} edges into each" if self.largest else "edges between all"
+        text = f"a graph learnt from vectors of {self.size}: {self.nodes} nodes, {edges}"
+        return text if self.given is None else f"{text}; next to {self.given!r}"
+
+    def __repr__(self) -> str:
+        more = f", largest={self.largest}" * bool(self.largest)
+        more += f", given={self.given!r}" * (self.given is not None)
+        return f"Adaptive({self.nodes}, k={self.k}, size={self.size}{more})"

@@ -1,0 +1,55 @@
+"""The other forms of input that `torch.nn.LSTM` takes: packed sequences, one sequence alone."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
+
+
+@torch.compiler.disable
+def run_packed(layer: Any, packed: PackedSequence, state: Any, lengths: Any) -> tuple[Any, Any]:
+    """Run padded sequences with their lengths, and pack the outputs as the inputs were.
+
+    States stand in the order of the batch before it was packed. A compiler leaves this out, as it
+    does torch's own: lengths of a padded batch compile.
+    """
+    if lengths is not None:
+        raise ValueError("a packed sequence knows its lengths; leave out lengths=")
+    if packed.data.ndim != 2 or aggregates(layer.operator):
+        raise ValueError(
+            "packed sequences have no nodes; pass the padded batch [T, B, N, F] and lengths="
+        )
+    first = layer.batch_first
+    x, ends = pad_packed_sequence(packed, batch_first=first)
+    y, final = layer(x, state, lengths=ends.to(x.device))
+    y = y.transpose(0, 1) if first else y  # [T, B, D·H]
+    if packed.sorted_indices is not None:
+        y = y.index_select(1, packed.sorted_indices)
+    sizes = packed.batch_sizes.to(y.device)
+    there = torch.arange(y.shape[1], device=y.device) < sizes[:, None]  # [T, B]
+    return packed._replace(data=y[there]), final
+
+
+def run_alone(layer: Any, x: Tensor, state: Any, lengths: Any) -> tuple[Tensor, Any]:
+    """Run one sequence `[T, F]` from states `[layers·D, H]`."""
+    if lengths is not None:
+        raise ValueError("one sequence [T, F] has no lengths=; cut it where it ends")
+    given = (state,) if isinstance(state, Tensor) else state
+    for s in given or ():
+        if s.ndim != 2:
+            raise ValueError(
+                "the states of one sequence [T, F] are [layers·directions, H]; got shape "
+                f"{list(s.shape)}"
+            )
+    batch = 0 if layer.batch_first else 1
+    started = None if given is None else tuple(s.unsqueeze(1) for s in given)
+    y, final = layer(x.unsqueeze(batch), started)
+    if isinstance(final, Tensor):
+        return y.squeeze(batch), final.squeeze(1)
+    return y.squeeze(batch), tuple(f.squeeze(1) for f in final)
+
+
+def aggregates(operator: Any) -> bool:
+    """Return whether an operator aggregates neighbours, so that its input has nodes."""
+    return getattr(operator, "check", None) is not None

@@ -1,0 +1,90 @@
+"""The graph of the nodes task and what it shares with the links task: reading, features, fit."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from plait.errors import InputError
+from plait.graph_data import LabelledGraph, named_labelled_graph, read_labelled_graph
+from plait.graph_data.folder import GraphFolder, is_graph_folder
+from plait.nn.filters import Chebyshev, Filter
+from plait.tasks.nodes.config import NetworkConfig, NodesConfig
+
+AnyGraph = LabelledGraph | GraphFolder
+
+SPARSE = 0.05
+"""Share of features that are not 0 below which they are kept sparse."""
+
+
+def labelled_graph(config: NodesConfig) -> AnyGraph:
+    """Read the graph that a configuration names.
+
+    Raises `InputError` where it cannot be learnt from.
+    """
+    network = read_graph(config, label=config.label, directed=config.directed)
+    if not config.edges and network.labels is None:
+        raise InputError(f"the network {config.data!r} has no labels; plait train links takes it")
+    if len(network.classes) < 2:
+        only = f"only the class {network.classes[0]!r}" if network.classes else "no labels"
+        raise InputError(
+            f"{config.nodes}: the column {config.label!r} has {only}; two classes at least are "
+            "needed to classify"
+        )
+    require_fitting(config, network)
+    return network
+
+
+def read_graph(config: NetworkConfig, **own: Any) -> AnyGraph:
+    """Read a graph by name, from a folder, or from tables, whose further arguments are `own`."""
+    if not config.edges:
+        folder = is_graph_folder(config.data)
+        return GraphFolder(Path(config.data)) if folder else named_labelled_graph(config.data)
+    return read_labelled_graph(config.edges, config.nodes or None, **own, **config.reading)
+
+
+def features_of(network: AnyGraph, device: torch.device) -> Tensor | None:
+    """Put features on a device, sparse where nearly all are 0."""
+    x = network.features
+    if x is None or isinstance(network, GraphFolder):  # mapped: read where it is used
+        return x
+    return (x.to_sparse() if x.count_nonzero() < SPARSE * x.numel() else x).to(device)
+
+
+def count_features(network: AnyGraph) -> int:
+    """Return the number of features of a node."""
+    return 0 if network.features is None else network.features.shape[1]
+
+
+def require_fitting(config: NetworkConfig, network: AnyGraph) -> None:
+    """Refuse a graph that the operator cannot take, by the ids of an edge."""
+    operator = config.graph_options.make()
+    if not isinstance(operator, Filter):
+        return
+    edge = network.negative_edge
+    if edge is not None:
+        raise InputError(
+            f"{network.source}: --operator {config.operator} wants weights of at least 0, and that "
+            f"of {_named(network, edge)} is less; drop such edges, or take --operator attention, "
+            "which goes without weights"
+        )
+    edge = network.asymmetric_edge
+    if isinstance(operator, Chebyshev) and edge is not None:
+        raise InputError(
+            f"{network.source}: --operator {config.operator} wants an undirected graph, and "
+            f"{_named(network, edge)} has no way back; leave --directed out, or take another"
+        )
+
+
+def describe_graph(network: AnyGraph, *more: str) -> dict[str, str]:
+    """Return what a summary says of a graph, by headings."""
+    features = count_features(network)
+    sizes = [f"{network.num_nodes:,} nodes", f"{network.num_edges:,} edges"]
+    sizes += [f"{features:,} features" if features else "no features", *more]
+    text = {"network": f"{network.source}: {', '.join(sizes)}"}
+    return text | ({"columns": network.columns} if network.columns else {})
+
+
+def _named(network: AnyGraph, edge: tuple[int, int]) -> str:
+    return " → ".join(repr(network.ids[node]) for node in edge)

@@ -1,0 +1,66 @@
+"""Training on samples of neighbours, of the nodes task and of the links task."""
+
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from plait.nn.graph import Graph
+from plait.nn.neighbours import NeighbourSampler, Sample
+from plait.tasks.nodes.config import NetworkConfig
+from plait.tasks.nodes.model import NodesModel
+from plait.training.task import device_of
+
+SAMPLING = 7
+"""The stream of random numbers that nodes to train on are drawn from."""
+
+
+class Batch(NamedTuple):
+    """Nodes whose outputs are wanted, and a sample of their neighbours; None: the whole graph."""
+
+    seeds: Tensor
+    sample: Sample | None
+
+
+def sampler_of(config: NetworkConfig, network: Any) -> NeighbourSampler | None:
+    """Return what draws neighbours; None where every step is over the whole graph.
+
+    `network` has `edges`, or is a graph.
+    """
+    if not config.sample:
+        return None
+    edges = network if isinstance(network, Graph) else network.edges
+    return NeighbourSampler(edges, config.fanouts, seed=config.seed)
+
+
+def describe_sampling(config: NetworkConfig, units: str) -> dict[str, str]:
+    """Return what a summary says of samples."""
+    if not config.sample:
+        return {}
+    hops = f"up to {config.sample} neighbours by hop" if config.fanouts else "no neighbours"
+    return {"sampling": f"{config.batch_size:,} {units} a step, {hops}; scored with all of them"}
+
+
+def outputs(model: NodesModel, task: Any, batch: Batch) -> Tensor:
+    """Return the outputs of a batch's nodes, from the whole graph or from their sample.
+
+    Of the task it takes `x`, `graph`, and in the others `sampler`.
+    """
+    if batch.sample is None:
+        return model(task.x, task.graph)[batch.seeds]
+    nodes, part = batch.sample
+    return model(task.x, part.to(device_of(model)), nodes)[: len(batch.seeds)]
+
+
+def exact_outputs(model: NodesModel, task: Any, nodes: Tensor | None = None) -> Tensor:
+    """Return the outputs of some nodes, or of all, each from all its neighbours."""
+    if task.sampler is None:
+        y = model(task.x, task.graph)
+        return y if nodes is None else y[nodes]
+    return model.in_slices(task.x, task.sampler.adjacency, nodes)
+
+
+def representations(model: NodesModel, task: Any) -> Tensor:
+    """Return the last layer's inputs of all nodes, each from all its neighbours."""
+    if task.sampler is None:
+        return model.represent(task.x, task.graph)
+    return model.in_slices(task.x, task.sampler.adjacency, to_last=True)

@@ -1,0 +1,143 @@
+"""`plait generate`: what is asked for, checked, and the texts."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from plait.errors import InputError
+from plait.generation import AT_ONCE
+from plait.kernels.cpu.rounding import Kind
+from plait.tasks.text.config import TextConfig
+from plait.tasks.text.inference import cost_of_rounding
+from plait.tasks.text.listing import listing
+from plait.tasks.text.model import TextModel
+from plait.training.run import Run
+
+LONG = 100_000
+"""Symbols beyond which a text is printed while it is generated."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextRequest:
+    """What `plait generate` is asked to write.
+
+    Attributes
+    ----------
+    prompts : sequence of str
+    length : int
+        Symbols after each prompt.
+    count : int
+        Texts for each prompt.
+    stop : sequence of str
+        A text ends before the first of these strings in it.
+    beams : int or None
+        Beam search with so many beams, in place of sampling.
+    stream : bool
+        Write one text, symbol by symbol.
+    listing : bool
+        Write the report's listing.
+    weights : "float32", "bfloat16" or "int8"
+    seed : int
+    skip_unknown : bool
+    sampling : mapping
+        `temperature`, `beta`, `greedy`, `top_k`, `top_p`, `min_p`; see `plait.sampling.Sampling`.
+
+    Raises
+    ------
+    InputError
+        For options that exclude each other.
+
+    Example
+    -------
+    >>> from plait.tasks.text.config import TextConfig
+    >>> from plait.tasks.text.model import TextModel
+    >>> from plait.tasks.text.vocabulary import Characters
+    >>> from plait.tasks.text.writing import TextRequest
+    >>> model = TextModel(Characters.of("ab"), TextConfig(hidden_size=4))
+    >>> [len(piece) for piece in TextRequest(prompts=["a", "b"], length=3).write(model)]
+    [6, 5, 6, 5]
+    """
+
+    prompts: Sequence[str]
+    length: int = 300
+    count: int = 1
+    stop: Sequence[str] = ()
+    beams: int | None = None
+    stream: bool = False
+    listing: bool = False
+    weights: Kind = "float32"
+    seed: int = 0
+    skip_unknown: bool = False
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        ways = {
+            "--stream": self.stream, "--listing": self.listing, "--beams": self.beams is not None,
+        }  # fmt: skip
+        chosen = [flag for flag, on in ways.items() if on]
+        if len(chosen) > 1:
+            raise InputError(f"give one of {' and '.join(chosen)}")
+        several = self.stream and len(self.prompts) > 1
+        if chosen and (self.count != 1 or self.stop or several):
+            raise InputError(
+                f"{chosen[0]} writes one text to its end; leave out --count and --stop"
+            )
+        if self.listing and self.weights != "float32":
+            raise InputError(
+                "--listing shows the weights as they were trained; leave out --weights"
+            )
+        if self.beams is not None and any(v not in (None, False) for v in self.sampling.values()):
+            raise InputError(
+                "--beams finds one likely text; it cannot be combined with sampling options"
+            )
+
+    def rounded(self, model: TextModel, run: Run) -> tuple[TextModel, str]:
+        """Return the model with its weights rounded as asked, and what that costs, in words."""
+        if self.weights == "float32":
+            return model, ""
+        rounded = model.with_weights(self.weights)
+        config = TextConfig.from_dict(run.config)
+        return rounded, cost_of_rounding(model, rounded, config, run.facts)
+
+    def list_thirds(self, models: Mapping[int, TextModel], run: Run) -> Iterator[str]:
+        """Yield the lines of the report's listing, by the models of several steps."""
+        accuracy = [record["accuracy"] for record in run.records("train")]
+        for line in listing(models, accuracy, self.prompts, self.length, **self._drawn):
+            yield f"{line}\n"
+
+    def write(self, model: TextModel) -> Iterator[str]:
+        """Yield the texts in pieces, prompts included, a line end after each text."""
+        alone = len(self.prompts) == 1 and self.count == 1
+        if self.stream:
+            yield from self._write_at_once(model, 1)
+        elif alone and self.length > LONG and not self.stop and self.beams is None:
+            yield from self._write_at_once(model, AT_ONCE)
+        else:
+            for prompt in self.prompts:
+                for k, text in enumerate(self._texts(model, prompt)):
+                    if not alone:
+                        yield f"--- {k}\n"
+                    yield f"{text}\n"
+
+    @property
+    def _drawn(self) -> dict[str, Any]:
+        return {"seed": self.seed, "skip_unknown": self.skip_unknown, **self.sampling}
+
+    def _texts(self, model: TextModel, prompt: str) -> list[str]:
+        if self.beams is None:
+            return model.generate(
+                prompt, self.length, count=self.count, stop=self.stop, **self._drawn
+            )
+        return [
+            model.beam_search(prompt, self.length, beams=self.beams, skip_unknown=self.skip_unknown)
+        ]
+
+    def _write_at_once(self, model: TextModel, at_once: int) -> Iterator[str]:
+        """Yield one text while it is generated, so many symbols at a time."""
+        (prompt,) = self.prompts
+        symbols = model.stream(prompt, self.length, at_once=at_once, **self._drawn)
+        yield model.clean_prompt(prompt, skip_unknown=self.skip_unknown)
+        while pieces := list(islice(symbols, at_once)):
+            yield "".join(pieces)
+        yield "\n"
