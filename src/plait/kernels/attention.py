@@ -190,7 +190,7 @@ def attend_packed(
         )[0]  # fmt: skip
     with exactly(values):
         if transformed(values, left, right, vector):
-            masks = values.new_ones(len(values), len(hood.sources), lay.heads)
+            masks = values.new_ones(values.shape[0], len(hood.sources), lay.heads)
             masks = _spread(F.dropout(masks, dropout), lay) if dropout else masks[:0]
             return formula(values, left, right, vector, hood, masks)
         seed = int(torch.randint(2**62, ())) if dropout else 0
