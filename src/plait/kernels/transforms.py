@@ -81,6 +81,7 @@ def differentiable() -> Iterator[None]:
 
 
 def _outside(make: Callable[[], Made]) -> Made:
-    with _disable_current_modes(), torch._C._DisableFuncTorch(), torch.inference_mode(False):  # noqa: SIM117
-        with torch.no_grad():
+    # torch.export notes in its program whatever switches gradients off, unless no mode sees it
+    with torch._C.DisableTorchFunction(), _disable_current_modes(), torch._C._DisableFuncTorch():  # noqa: SIM117
+        with torch.inference_mode(False), torch.no_grad():
             return make()
