@@ -52,6 +52,7 @@ _HOME = {
     "score": "plait.api",
     "load": "plait.api",
     "predict": "plait.api",
+    "export": "plait.exporting",
     "compare": "plait.comparison",
     "inspect": "plait.inspection",
 }
@@ -78,6 +79,7 @@ __all__ = [
     "MinimalGatedUnit",
     "Recurrent",
     "compare",
+    "export",
     "inspect",
     "load",
     "predict",

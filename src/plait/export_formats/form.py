@@ -1,6 +1,8 @@
 """`Form`: what of a model is exported, by the names of its inputs and outputs; traced, checked."""
 
 import copy
+import logging
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -69,11 +71,13 @@ class Form:
         """Return the module as `torch.export` traces it, made of torch's operations alone."""
         from torch.fx.experimental import _config
 
+        settings: Any = _config
         free = torch.export.Dim.DYNAMIC
         axes = [dict.fromkeys(self.free.get(name, {}), free) for name in self.inputs]
         example = tuple(self.sized(0).values())
         # with gradients, or torch notes in the program where they are off
-        with _evaluated(self.module, grad=True) as module, _config.patch(backed_size_oblivious=True):
+        patch = settings.patch(backed_size_oblivious=True)
+        with _evaluated(self.module, grad=True) as module, patch, quiet():
             try:
                 return torch.export.export(
                     _Positional(module), example, dynamic_shapes=(tuple(axes),)
@@ -155,3 +159,20 @@ class _Positional(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Any:
         return self.module(*inputs)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what torch logs and warns of its own inside to itself."""
+    names = "torch.onnx", "torch._export", "onnxscript", "onnx_ir"
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

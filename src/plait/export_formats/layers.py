@@ -15,7 +15,7 @@ from plait.nn.graph import Graph
 from plait.nn.recurrent import Recurrent
 
 
-def layer_form(layer: nn.Module, graph: Graph | None = None, *, step: bool = False) -> Form:
+def layer_form(layer: Any, graph: Graph | None = None, *, step: bool = False) -> Form:
     """Return a `Recurrent` or `GraphConv` as a form, with the graph in it.
 
     Raises `InputError` for other modules, and for a layer over a graph without one.
@@ -47,7 +47,7 @@ def layer_form(layer: nn.Module, graph: Graph | None = None, *, step: bool = Fal
         {"x": x, **states},
         ["y", *state_outputs(layer.cell)],
         {"x": free, **axes},
-        {"layer": repr(layer), **graph_facts(graph)},
+        {"layer": repr(layer), "state_shapes": state_shapes(states), **graph_facts(graph)},
     )
 
 
@@ -72,6 +72,11 @@ def state_outputs(cell: Cell) -> list[str]:
     ['next_h', 'next_c']
     """
     return [f"next_{name}" for name in cell.states]
+
+
+def state_shapes(states: Mapping[str, Tensor]) -> Mapping[str, list[int]]:
+    """Return the shape of each state without its batch, which is the second axis."""
+    return {name: [*s.shape[:1], *s.shape[2:]] for name, s in states.items()}
 
 
 def graph_facts(graph: Graph | None) -> Mapping[str, Any]:

@@ -1,26 +1,24 @@
 """A form as an ONNX file, checked in ONNX Runtime."""
 
 import json
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
 from plait.errors import InputError
-from plait.export_formats.form import Form
+from plait.export_formats.form import Form, quiet
 
 LARGEST = 2**31 - 1
 """Bytes of a protocol buffer."""
 
 
-def onnx_file(form: Form) -> tuple[bytes, float]:
+def onnx_file(form: Form, about: Mapping[str, Any]) -> tuple[bytes, float]:
     """Return the content of a file, and by how much its outputs differ from the model's.
 
-    Each value of the metadata is JSON under its own name in `metadata_props`.
+    Each value of the metadata, with what `about` adds, is JSON under its own name in
+    `metadata_props`.
 
     Raises
     ------
@@ -28,9 +26,9 @@ def onnx_file(form: Form) -> tuple[bytes, float]:
         Without the packages, for what ONNX cannot express, and where ONNX Runtime computes
         something else.
     """
-    onnxruntime = _runtime()
+    onnxruntime = require_onnx()
     program = form.trace()
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         try:
             found: Any = torch.onnx.export(
                 program, dynamo=True, verbose=False, input_names=list(form.inputs),
@@ -42,9 +40,9 @@ def onnx_file(form: Form) -> tuple[bytes, float]:
             raise InputError(
                 f"ONNX cannot express this model: {reason}; try --format torch"
             ) from error
-    del model.graph.value_info[:]  # sizes within, by torch's names of them
     _name_sizes(model.graph, form)
-    for name, value in form.metadata.items():
+    _forget_places(model.graph)
+    for name, value in {**about, **form.metadata}.items():
         model.metadata_props.add(key=name, value=json.dumps(value, ensure_ascii=False))
     if model.ByteSize() > LARGEST:
         raise InputError("an ONNX file holds at most 2 GB, and this model more; --format torch")
@@ -62,7 +60,8 @@ def onnx_file(form: Form) -> tuple[bytes, float]:
     return content, form.compare(run, "ONNX Runtime")
 
 
-def _runtime() -> Any:
+def require_onnx() -> Any:
+    """Return ONNX Runtime, or refuse, with `InputError`, where a package is missing."""
     try:
         import onnx  # noqa: F401
         import onnxruntime
@@ -73,6 +72,17 @@ def _runtime() -> Any:
             "torch"
         ) from None
     return onnxruntime
+
+
+def _forget_places(graph: Any) -> None:
+    """Drop what torch notes of the code that each node came from: files of this machine."""
+    for node in graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                _forget_places(attribute.g)
+    del graph.value_info[:]  # sizes within, by torch's names of them
 
 
 def _name_sizes(graph: Any, form: Form) -> None:
@@ -94,17 +104,3 @@ def _reason(error: BaseException) -> str:
         error = error.__cause__
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep what torch's exporter logs of its own inside to itself."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
