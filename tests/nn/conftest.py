@@ -62,7 +62,7 @@ def pyg() -> ModuleType:
 
 @pytest.fixture(scope="session")
 def permuted() -> Callable[[Graph, Tensor], Graph]:
-    """Give the graph with node n called place[n]."""
+    """Return the graph with node n called place[n]."""
 
     def permute(graph: Graph, place: Tensor) -> Graph:
         return Graph(place[graph.edge_index], graph.edge_weight, graph.num_nodes)
@@ -159,7 +159,7 @@ def by_formula() -> Callable[..., Tensor]:
 
 @pytest.fixture(scope="session")
 def answers_of() -> Callable[..., tuple[Tensor, tuple[Tensor, ...]]]:
-    """Give a layer's output, and the gradients of a fixed weighting of it by x and the weights."""
+    """Return a layer's output, and gradients of a fixed weighting of it by x and weights."""
 
     def run(module, x: Tensor, *rest) -> tuple[Tensor, tuple[Tensor, ...]]:
         x = x.clone().requires_grad_()

@@ -130,7 +130,7 @@ class TrainingConfig:
         return {max(1, self.steps * k // parts) for k in range(1, parts + 1)}
 
     def converged(self, scores: Mapping[str, float]) -> bool:
-        """Say whether these validation scores leave nothing to learn; no task needs to know."""
+        """Return whether these validation scores leave nothing to learn; no task needs to know."""
         return False
 
     @classmethod
