@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
+from plait.errors import InputError
 from plait.kernels import library
 from plait.kernels.kernel import Call, Choice, Kernel, choose
 from plait.kernels.preference import KERNELS
@@ -18,6 +19,7 @@ from plait.nn.cell import Cell, State
 from plait.nn.explanation import explain, kernel_of
 from plait.nn.forms import aggregates, run_alone, run_packed
 from plait.nn.graph import Graph
+from plait.nn.keras_weights import cell_of, copy_keras, read_keras
 from plait.nn.layer import Init, Layer
 from plait.nn.lengths import keep_mask, run_reversed
 from plait.nn.operators import Dense, Operator, OperatorLayer, checked_operator
@@ -285,6 +287,56 @@ class Recurrent(OperatorLayer):
         """
         layer = quietly(cls, **options_of(module))
         copy_weights(module, layer)
+        return layer
+
+    @classmethod
+    def from_keras(
+        cls, weights: Sequence[Any], *, nonlinearity: str = "tanh", reset_after: bool = True
+    ) -> "Recurrent":
+        """Make the layer that computes what a Keras `LSTM`, `GRU` or `SimpleRNN` does.
+
+        What it is follows from the shapes of the arrays; a `Bidirectional` has twice as many. The
+        layer has `batch_first`, as in Keras, returns whole sequences, and the type of the arrays.
+        Keras' activations other than its defaults, and dropout, are not in the weights.
+
+        Parameters
+        ----------
+        weights : sequence of arrays, or of sequences of arrays
+            `layer.get_weights()`: kernel `[F, gates·H]`, recurrent_kernel `[H, gates·H]` and bias,
+            `[gates·H]`, of a GRU with reset_after `[2, gates·H]`. A list of several such lists is a
+            stack of layers.
+        nonlinearity : "tanh" or "relu"
+            Of a SimpleRNN.
+        reset_after : bool
+            Of a GRU without bias, where the arrays do not show it.
+
+        Raises
+        ------
+        InputError
+            For arrays that do not fit each other.
+
+        Example
+        -------
+        >>> import numpy as np
+        >>> from plait import Recurrent
+        >>> kernel, recurrent_kernel, bias = np.ones((3, 15)), np.ones((5, 15)), np.ones((2, 15))
+        >>> Recurrent.from_keras([kernel, recurrent_kernel, bias]).cell
+        GRU(reset='after')
+        """
+        if nonlinearity not in ("tanh", "relu"):
+            raise InputError(f"nonlinearity must be 'tanh' or 'relu', not {nonlinearity!r}")
+        layers = read_keras(weights)
+        first = layers[0][0]
+        features, hidden = first.kernel.shape[0], first.recurrent_kernel.shape[0]
+        layer = quietly(
+            cls, cell=cell_of(first, nonlinearity, reset_after=reset_after), input_size=features,
+            hidden_size=hidden, layers=len(layers), bidirectional=len(layers[0]) == 2,
+            batch_first=True,
+        )  # fmt: skip
+        layer.to(first.kernel.dtype)
+        given = [one for directions in layers for one in directions]
+        for one, ours in zip(given, layer.directions, strict=True):
+            copy_keras(one, ours)
         return layer
 
     def to_torch(self) -> nn.RNN | nn.LSTM | nn.GRU:
