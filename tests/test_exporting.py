@@ -60,6 +60,7 @@ def test_a_text_run_steps_in_onnx_runtime_to_the_same_text(
     assert written == plait.load(text).generate("The ", 60, seed=5)
 
 
+@pytest.mark.slow
 def test_a_text_run_is_a_program_of_torch_on_whole_sequences(text: Path, tmp_path: Path) -> None:
     path = plait.export(text, tmp_path / "model.pt2", format="torch")
     extra = {"metadata.json": ""}
@@ -90,7 +91,7 @@ def table(folder: Path) -> str:
 def test_a_forecast_run_forecasts_in_onnx_runtime_what_predict_does(tmp_path: Path) -> None:
     data = table(tmp_path)
     run = plait.train(
-        "forecast", data=data, graph=str(tmp_path / "edges.csv"), operator="diffusion", cell="gru",
+        "forecast", data=data, graph=str(tmp_path / "edges.csv"), operator="gcn", cell="rnn",
         time="time", coverage=0.8, out=tmp_path / "run", **SMALL,
     )  # fmt: skip
     session, facts = opened(plait.export(run))
@@ -154,7 +155,7 @@ def test_a_forecast_run_streams_in_onnx_runtime_as_its_step_does(
         np.testing.assert_allclose(found["forecast"][:, 0], ours, rtol=0, atol=1e-4)
 
 
-def test_nodes_and_links_run_in_onnx_runtime_as_predict_says(tmp_path: Path) -> None:
+def test_a_nodes_run_labels_in_onnx_runtime_as_predict_does(tmp_path: Path) -> None:
     run = plait.train("nodes", data="karate", steps=3, hidden_size=4, out=tmp_path / "nodes")
     session, facts = opened(plait.export(run))
     ours = plait.api.predictions(run)
@@ -163,6 +164,9 @@ def test_nodes_and_links_run_in_onnx_runtime_as_predict_says(tmp_path: Path) -> 
     assert facts["ids"] == list(ours["id"])
     np.testing.assert_allclose(found.max(1), ours["probability"], rtol=0, atol=1e-5)
 
+
+@pytest.mark.slow
+def test_a_links_run_scores_in_onnx_runtime_as_predict_does(tmp_path: Path) -> None:
     run = plait.train("links", data="karate", steps=3, hidden_size=4, out=tmp_path / "links")
     session, facts = opened(plait.export(run, tmp_path / "links.onnx"))
     ours = plait.api.predictions(run, node="33", top=5)
@@ -172,6 +176,7 @@ def test_nodes_and_links_run_in_onnx_runtime_as_predict_says(tmp_path: Path) -> 
     np.testing.assert_allclose(found, ours["score"], rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_features_of_nodes_are_an_input(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     nodes = pd.DataFrame({"id": range(8), "x": rng.random(8), "y": rng.random(8)})
