@@ -18,7 +18,7 @@ from plait.nn.arguments import checked_input, checked_lengths, checked_state
 from plait.nn.cell import Cell, State
 from plait.nn.explanation import explain, kernel_of
 from plait.nn.forms import aggregates, run_alone, run_packed
-from plait.nn.graph import Graph
+from plait.nn.graph import Graph, as_graph
 from plait.nn.keras_weights import cell_of, copy_keras, read_keras
 from plait.nn.layer import Init, Layer
 from plait.nn.lengths import keep_mask, run_reversed
@@ -191,8 +191,9 @@ class Recurrent(OperatorLayer):
         state : Tensor or tuple of Tensor `[layers·D, B, (N,) H]`
             Where each layer starts; None: zeros.
         graph : Graph, or a list of T of them, one per step
-            For operators that aggregate neighbours. The graphs of a list have the same nodes; the
-            step from h_{t−1} to h_t uses the t-th for x_t and h_{t−1}.
+            For operators that aggregate neighbours; also a `Data` or `Batch` of PyTorch Geometric,
+            whose weights are `edge_weight` or an `edge_attr` of one column. The graphs of a list
+            have the same nodes; the step from h_{t−1} to h_t uses the t-th for x_t and h_{t−1}.
         lengths : integer Tensor `[B]`
             Steps of each sequence, 0 to T. After its end a sequence's state does not change, its
             outputs are zero, and the padding is ignored. The reversed direction starts at each
@@ -251,7 +252,7 @@ class Recurrent(OperatorLayer):
           not oneDNN: torch has no GRU(reset='before') × Dense()
           not cuDNN: x lies on cpu
         """
-        return explain(self, graph, source=source)
+        return explain(self, as_graph(graph), source=source)
 
     def kernel(self) -> str:
         """Return the kernel of the first layer in a line, as `explain` has it.
@@ -380,6 +381,7 @@ class Recurrent(OperatorLayer):
     ) -> tuple[Tensor, Tensor | State, Tensor | State]:  # fmt: skip
         """Return outputs, final states, and with `unroll` the states of every step (else empty)."""
         self.run_weight_hooks()
+        graph = as_graph(graph)
         x = checked_input(
             x, self, self.operator, self.input_size, graph, batch_first=self.batch_first
         )  # [T, B, (N,) F]
