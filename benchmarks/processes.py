@@ -68,8 +68,7 @@ def train(name: str, batch_size: int, out: str) -> None:
             shares.append(0.0)
             began = time.process_time()
             loop.step()
-            ranks.largest(began)
-            ranks.largest(False, False)
+            ranks.largest(False, False, began)
             steps.append(time.process_time() - began)
         sent = sent_bytes() - sent
         if ranks.is_first:
@@ -148,16 +147,17 @@ def simulate() -> None:
     figures = json.loads(FIGURES.read_text())
     random = np.random.default_rng(0)
     for name in BATCHES:
-        one = next(f for f in figures["training"] if (f["task"], f["processes"]) == (name, 1))
+        one, _, two = (f for f in figures["training"] if f["task"] == name)
         step, size = statistics.median(one["steps"]), 4.0 * one["parameters"]
+        packing = statistics.median(two["shares"])
         print(f"\n{name}: {1000 * step:.1f} ms a step, {size / 1e6:.2f} MB of gradients")
         print("| workers | " + " | ".join(NETWORKS) + " |")
         for workers in (2, 4, 8, 16, 32, 64, 128, 256, 512, 1024):
             slowest = step * np.exp(SPREAD * random.standard_normal((200, workers))).max(1)
             row = []
             for rate, latency in NETWORKS.values():
-                spent = all_reduce(size, workers, rate, latency)
-                spent += 2 * all_reduce(16, workers, rate, latency)
+                spent = packing + all_reduce(size, workers, rate, latency)
+                spent += all_reduce(24, workers, rate, latency)
                 row.append(f"{step / float((slowest + spent).mean()):.0%}")
             print(f"| {workers} | " + " | ".join(row) + " |")
 
