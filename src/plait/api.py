@@ -23,6 +23,7 @@ from plait.news import messages_to
 from plait.tasks import (
     TASKS,
     config_class,
+    draw_function,
     model_class,
     predict_trained,
     require_predictions,
@@ -56,7 +57,8 @@ def train(
     Parameters
     ----------
     task : str
-        "text", "memory", "nodes", "forecast", "links", "digits", "scenes", "structure", "visits",
+        "text", "memory", "nodes", "links", "communities", "forecast", "digits", "scenes",
+        "structure", "visits",
         or one of an installed package.
     out : path
         The run folder, new. None: `runs/TASK-DATA` (or TASK-PROBLEM), with a number behind it if
@@ -366,6 +368,9 @@ def predict(
 ) -> Path:
     """Write what the trained model of a run predicts to a CSV or a JSON file.
 
+    With an option that asks for reasons, `why` of "nodes" and "links", a picture of them is written
+    next to it, of the same name with the ending .png.
+
     Parameters
     ----------
     run : path or Run
@@ -403,9 +408,15 @@ def predict(
         raise InputError(f"{path} exists already; give another --out")
     if not path.parent.is_dir():
         raise InputError(f"{path.parent} is no folder to write {path.name} in")
+    draw, drawn = draw_function(run.task, options), path.with_suffix(".png")
+    if draw is not None and drawn.exists():
+        raise InputError(f"{drawn} exists already; give another --out")
     table = predictions(run, data, device=device, **options)
     as_json = path.suffix == ".json"
     text = table.to_json(orient="records", indent=1) if as_json else table.to_csv(index=False)
+    if draw is not None and len(table):
+        with torch.no_grad():
+            draw(load(run, device), _config_of(run), run.facts, table, drawn)
     write_aside(path, text.encode())
     return path
 
