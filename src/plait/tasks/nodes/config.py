@@ -171,6 +171,20 @@ class NodesConfig(NetworkConfig):
     )
     layers: int = option(2, "Layers, the last of which gives the classes.", least=1, below=1001)
     activation: Literal["relu", "elu"] = option("relu", "Activation between the layers.")
+    skip: Literal["none", "residual", "linear", "initial"] = option(
+        "none", "Added to a hidden layer's output: its input, where it is as wide; a matrix times "
+        "it; or, from the second on, a tenth of the first's output.",
+    )  # fmt: skip
+    norm: Literal["none", "layer", "batch"] = option(
+        "none", "Normalisation of the hidden layers, before the activation."
+    )
+    readout: Literal["convolution", "linear", "cat", "max"] = option(
+        "convolution", "What gives the classes: the last layer; or a matrix times the last layer's "
+        "output, those of all side by side, or the largest of them.",
+    )  # fmt: skip
+    edge_dropout: float = option(
+        0.0, "Share of the edges left out of a training step.", least=0, below=1
+    )
     coefficient_dropout: float = option(
         0.0, "Dropout rate of attention's coefficients.", least=0, below=1
     )
