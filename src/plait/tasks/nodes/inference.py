@@ -27,8 +27,8 @@ def predict_nodes(
     Returns
     -------
     DataFrame
-        A row for every node: `id`, `label` (the likeliest class), `probability` (of it, by the
-        softmax).
+        A row for every node: `id`, `label` (the likeliest class), `probability` (of it, in
+        the mixture).
 
     Raises
     ------
@@ -37,7 +37,7 @@ def predict_nodes(
     """
     task = NodesTask.restore(model, config, facts)
     remark("read", task.notes)
-    probability, label = task.logits().double().softmax(-1).max(-1)
+    probability, label = task.answers().exp().max(-1)
     return pd.DataFrame(
         {
             "id": task.network.ids,

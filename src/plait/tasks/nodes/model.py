@@ -31,9 +31,9 @@ class NodesModel(nn.Module):
 
     `skip` adds to z_l = W_l * drop(h_{l−1}) + b_l before the norm: "residual" h_{l−1}, where it is
     as wide; "linear" V_l h_{l−1}; "initial" makes it 0.9 z_l + 0.1 h_1 from the second layer on
-    (the initial residual of GCNII). With another `readout` than "convolution" all L layers have hidden
-    outputs, and p = softmax(W drop(r) + b) with r = h_L ("linear"), all h_l side by side ("cat") or
-    the largest of them ("max"; jumping knowledge).
+    (the initial residual of GCNII). With another `readout` than "convolution" all L layers have
+    hidden outputs, and p = softmax(W drop(r) + b) with r = h_L ("linear"), all h_l side by side
+    ("cat") or the largest of them ("max"; jumping knowledge).
 
     Source: Kipf & Welling (2017); Chen et al. (2020), equation 3, without the identity mapping;
     Xu et al. (2018); Rong et al. (2020) for `edge_dropout`.
