@@ -97,8 +97,8 @@ def test_train_predict_score_inspect_resume(tables, tmp_path, capsys):
                                  Run.open(Path(run)).facts)  # fmt: skip
     weights = restored.mixture()
     assert sum(weights.values()) == pytest.approx(1)
-    others = {name: q for name, q in restored._candidates(p.double()).items() if name in weights}
-    expected = sum(weights[name] * q for name, q in others.items()).max(-1).values.tolist()
+    candidates = restored._candidates(p.detach().double())
+    expected = sum(w * candidates[name] for name, w in weights.items()).max(-1).values.tolist()
     assert [float(r["probability"]) for r in rows] == pytest.approx(expected, abs=1e-6)
     assert run_command(["predict", run]) == 2
     assert capsys.readouterr().err == f"plait: {written} exists already; give another --out\n"

@@ -176,8 +176,8 @@ class NodesTask(Task):
         if not self.mixes:
             return logits.log_softmax(-1)
         candidates = self._candidates(logits.softmax(-1).cpu())
-        mixed = sum(weight * candidates[name] for name, weight in self.mixture().items())
-        assert isinstance(mixed, Tensor)
+        weights = choose_mixture(candidates, self.labels.cpu(), self.splits.valid)
+        mixed = torch.stack([w * candidates[name] for name, w in weights.items()]).sum(0)
         return mixed.clamp(min=1e-12).log().to(logits.device)
 
     @torch.no_grad()
