@@ -21,6 +21,11 @@ TASK = TaskEntry(
             "unknown word otherwise.",
         ),
         TaskOption(
+            "mix",
+            bool,
+            "Score the network and the n-gram mixed too, by weights fitted on the validation part.",
+        ),
+        TaskOption(
             "dynamic", bool, "Score also with the weights learning on from what was scored."
         ),
         TaskOption("encoding", str, "That of --data. Default: that of the run's own text."),

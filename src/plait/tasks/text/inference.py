@@ -9,10 +9,11 @@ from torch import Tensor
 from plait.data import read_text
 from plait.errors import InputError
 from plait.tasks.splits import Splits
-from plait.tasks.text.baselines import ngram_baseline
+from plait.tasks.text.baselines import choose_ngram, ngram_scores
 from plait.tasks.text.batches import Windows
 from plait.tasks.text.config import TextConfig
 from plait.tasks.text.dynamic import score_dynamic
+from plait.tasks.text.mixture import MixedModel, Mixture
 from plait.tasks.text.model import TextModel
 from plait.tasks.text.scores import score_stream, unknown_share
 from plait.tasks.text.task import TextTask
@@ -33,6 +34,7 @@ def score_text(
     data: str | None = None,
     *,
     skip_unknown: bool = False,
+    mix: bool = False,
     dynamic: bool = False,
     encoding: str | None = None,
 ) -> dict[str, float]:
@@ -48,6 +50,8 @@ def score_text(
     skip_unknown : bool
         Leave characters or words out that the model has never seen, and say how many; words are
         `<unk>` otherwise.
+    mix : bool
+        Score the network and the n-gram mixed too, by weights fitted on the validation part.
     dynamic : bool
         Score with dynamic evaluation too, its learning rate chosen on the validation part.
     encoding : str
@@ -57,21 +61,21 @@ def score_text(
     -------
     dict
         The scores of `score_stream`; those of the n-gram, where the training text is still there;
-        with `dynamic`, `dynamic_bits_per_character` (of words `dynamic_perplexity`) and
-        `dynamic_rate`; for words `unknown_share`, of those scored.
+        with `mix`, those of `Mixture.score`; with `dynamic`, `dynamic_bits_per_character` (of words
+        `dynamic_perplexity`) and `dynamic_rate`; for words `unknown_share`, of those scored.
 
     Raises
     ------
     InputError
-        For a text that cannot be read, is too short, or has characters never seen; for `dynamic`
-        or no `data` when the training text is gone.
+        For a text that cannot be read, is too short, or has characters never seen; for `mix`,
+        `dynamic` or no `data` when the training text is gone.
     """
     scores: dict[str, float] = {}
     try:
         splits = splits_of(model, config, facts)
         numbers = splits.test
     except InputError:
-        if data is None or dynamic:
+        if data is None or mix or dynamic:
             raise
         splits = None
     if data is not None:
@@ -90,13 +94,27 @@ def score_text(
     scores |= score_stream(model, numbers.to(device))
     if splits is None:
         return scores
-    scores |= ngram_baseline(splits.train, splits.valid, numbers, model.vocabulary)
+    ngram = choose_ngram(splits.train, splits.valid, model.vocabulary)
+    scores |= ngram_scores(ngram, numbers, model.vocabulary)
+    if mix:
+        mixture = Mixture.fit(model, ngram, splits.valid.to(device))
+        scores |= mixture.score(model, numbers.to(device))
     if dynamic:
         chosen_on = splits.valid[:CHOOSING].to(device)
         bits = {lr: score_dynamic(model, chosen_on, lr) for lr in RATES}
         scores["dynamic_rate"] = lr = min(bits, key=lambda rate: bits[rate])
         scores[f"dynamic_{config.monitor}"] = score_dynamic(model, numbers.to(device), lr)
     return scores
+
+
+def mixed_model(model: TextModel, config: TextConfig, facts: Mapping[str, Any]) -> MixedModel:
+    """Mix a run's network with the n-gram of its text, to generate text with.
+
+    Raises `InputError` when the training text is gone.
+    """
+    splits = splits_of(model, config, facts)
+    ngram = choose_ngram(splits.train, splits.valid, model.vocabulary)
+    return MixedModel(model, Mixture.fit(model, ngram, splits.valid.to(device_of(model))))
 
 
 def cost_of_rounding(

@@ -1,6 +1,7 @@
 """How well a model predicts a text that it has not seen."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -40,6 +41,38 @@ def score_stream(model: TextModel, numbers: Tensor) -> dict[str, float]:
         characters, for bytes too; not for words, of which those unknown are all `<unk>`),
         `perplexity` (e^loss), `accuracy` (share of symbols where the likeliest one is right).
     """
+    nats = torch.zeros((), dtype=torch.float64, device=numbers.device)
+    right = torch.zeros((), dtype=torch.long, device=numbers.device)
+    for _, logits, targets in read_stream(model, numbers):
+        nats += F.cross_entropy(logits, targets, reduction="none").double().sum()
+        right += (logits.argmax(-1) == targets).sum()
+    predictions = len(numbers) - 1
+    loss = nats.item() / predictions
+    return {
+        "loss": loss,
+        **in_reported_units(model.vocabulary, loss, numbers),
+        "perplexity": perplexity(loss),
+        "accuracy": right.item() / predictions,
+    }
+
+
+@torch.no_grad()
+def log_probabilities(model: TextModel, numbers: Tensor) -> Tensor:
+    """Return ln p of every symbol of a text but the first, `[n − 1]` in float64.
+
+    The text is read as by `score_stream`, whose loss is the mean of these, negated.
+    """
+    log_p = torch.zeros(len(numbers) - 1, dtype=torch.float64, device=numbers.device)
+    for places, logits, targets in read_stream(model, numbers):
+        log_p[places] = -F.cross_entropy(logits, targets, reduction="none").double()
+    return log_p
+
+
+def read_stream(model: TextModel, numbers: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield places `[n]` of a text, the logits `[n, V]` after each, and the symbols `[n]` there.
+
+    Every place but the last occurs once; in lanes, see `score_stream`.
+    """
     predictions = len(numbers) - 1
     lanes = max(1, min(LANES, predictions // WARM_UP))
     stretch = math.ceil(predictions / lanes)
@@ -54,25 +87,14 @@ def score_stream(model: TextModel, numbers: Tensor) -> dict[str, float]:
             _, warm = model(piece, warm)
         warm = warm if isinstance(warm, tuple) else (warm,)
         state = tuple(F.pad(s, (0, 0, 1, 0)) for s in warm)  # lane 0 starts from zero
-    nats = torch.zeros((), dtype=torch.float64, device=numbers.device)
-    right = torch.zeros((), dtype=torch.long, device=numbers.device)
     for begin in range(0, stretch, chunk):
         steps = torch.arange(begin, min(begin + chunk, stretch), device=numbers.device)
         places = steps[:, None] + starts  # [T, L]
         scored = places < predictions  # the last lane may end early
         places = places.clamp(max=predictions - 1)
         logits, state = model(numbers[places], state)
-        targets = numbers[places + 1][scored]
-        logits = logits[scored]
-        nats += F.cross_entropy(logits, targets, reduction="none").double().sum()
-        right += (logits.argmax(-1) == targets).sum()
-    loss = nats.item() / predictions
-    return {
-        "loss": loss,
-        **in_reported_units(model.vocabulary, loss, numbers),
-        "perplexity": perplexity(loss),
-        "accuracy": right.item() / predictions,
-    }
+        places = places[scored]
+        yield places, logits[scored], numbers[places + 1]
 
 
 def in_reported_units(vocabulary: Vocabulary, loss: float, numbers: Tensor) -> dict[str, float]:
