@@ -26,7 +26,14 @@ TASK = TaskEntry(
             "Score the network and the n-gram mixed too, by weights fitted on the validation part.",
         ),
         TaskOption(
-            "dynamic", bool, "Score also with the weights learning on from what was scored."
+            "cache",
+            bool,
+            "Score also with a neural cache of the states before, fitted on the validation part.",
+        ),
+        TaskOption(
+            "dynamic",
+            bool,
+            "Score also with the weights learning on from what was scored, plain and in RMS form.",
         ),
         TaskOption("encoding", str, "That of --data. Default: that of the run's own text."),
     ),
