@@ -16,7 +16,7 @@ from plait.tasks.text.scores import LOGITS, in_reported_units
 WINDOW = 2000
 """States that are remembered."""
 
-SHARPNESS = (0.1, 0.2, 0.4, 0.8, 1.6)
+SHARPNESS = (0.2, 0.4, 0.8, 1.6, 3.2)
 """Values of θ among which the fit chooses."""
 
 BLOCK = 500
