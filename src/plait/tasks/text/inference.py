@@ -23,7 +23,7 @@ from plait.training.task import device_of
 RATES = (0.01, 0.02, 0.05, 0.1, 0.2)
 """Learning rates among which dynamic evaluation chooses."""
 
-RMS_RATES, DECAYS = (2e-4, 4e-4, 8e-4), (1e-2, 1e-3)
+RMS_RATES, DECAYS = (2e-4, 4e-4, 8e-4, 1.6e-3), (1e-2, 1e-3)
 """Those of its RMS form; then decays, the first of which each rate is tried with."""
 
 CHOOSING = 20_000
