@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from plait.tasks.text.model import TextModel
 from plait.tasks.text.vocabulary import Bytes, Characters, Vocabulary
 from plait.tasks.text.words import UNKNOWN, Words
+from plait.training.ranks import current_ranks
 
 LANES = 32
 WARM_UP = 256
@@ -41,18 +42,19 @@ def score_stream(model: TextModel, numbers: Tensor) -> dict[str, float]:
         characters, for bytes too; not for words, of which those unknown are all `<unk>`),
         `perplexity` (e^loss), `accuracy` (share of symbols where the likeliest one is right).
     """
-    nats = torch.zeros((), dtype=torch.float64, device=numbers.device)
-    right = torch.zeros((), dtype=torch.long, device=numbers.device)
-    for _, logits, targets in read_stream(model, numbers):
-        nats += F.cross_entropy(logits, targets, reduction="none").double().sum()
-        right += (logits.argmax(-1) == targets).sum()
+    starts, stretch = _lanes(numbers)
+    ranks = current_ranks()
+    found = ranks.map(
+        lambda some: _score_lanes(model, numbers, some, stretch), starts.chunk(ranks.count)
+    )
+    nats, right = (torch.stack(part).sum().item() for part in zip(*found, strict=True))
     predictions = len(numbers) - 1
-    loss = nats.item() / predictions
+    loss = nats / predictions
     return {
         "loss": loss,
         **in_reported_units(model.vocabulary, loss, numbers),
         "perplexity": perplexity(loss),
-        "accuracy": right.item() / predictions,
+        "accuracy": right / predictions,
     }
 
 
@@ -63,30 +65,52 @@ def log_probabilities(model: TextModel, numbers: Tensor) -> Tensor:
     The text is read as by `score_stream`, whose loss is the mean of these, negated.
     """
     log_p = torch.zeros(len(numbers) - 1, dtype=torch.float64, device=numbers.device)
-    for places, logits, targets in read_stream(model, numbers):
+    for places, logits, targets in _read_lanes(model, numbers, *_lanes(numbers)):
         log_p[places] = -F.cross_entropy(logits, targets, reduction="none").double()
     return log_p
 
 
-def read_stream(model: TextModel, numbers: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield places `[n]` of a text, the logits `[n, V]` after each, and the symbols `[n]` there.
-
-    Every place but the last occurs once; in lanes, see `score_stream`.
-    """
+def _lanes(numbers: Tensor) -> tuple[Tensor, int]:
+    """Return where each lane of a text begins, and the length of all of them."""
     predictions = len(numbers) - 1
     lanes = max(1, min(LANES, predictions // WARM_UP))
     stretch = math.ceil(predictions / lanes)
     lanes = math.ceil(predictions / stretch)
-    starts = torch.arange(lanes, device=numbers.device) * stretch  # [L]
-    chunk = max(1, min(CHUNK, LOGITS // (lanes * len(model.vocabulary))))
+    return torch.arange(lanes, device=numbers.device) * stretch, stretch  # [L]
+
+
+def _score_lanes(
+    model: TextModel, numbers: Tensor, starts: Tensor, stretch: int
+) -> tuple[Tensor, Tensor]:
+    """Return the nats of some lanes, and in how many places the likeliest symbol is right."""
+    nats = torch.zeros((), dtype=torch.float64, device=numbers.device)
+    right = torch.zeros((), dtype=torch.long, device=numbers.device)
+    for _, logits, targets in _read_lanes(model, numbers, starts, stretch):
+        nats += F.cross_entropy(logits, targets, reduction="none").double().sum()
+        right += (logits.argmax(-1) == targets).sum()
+    return nats, right
+
+
+def _read_lanes(
+    model: TextModel, numbers: Tensor, starts: Tensor, stretch: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield places `[n]` in some lanes, the logits `[n, V]` after them, and the symbols there.
+
+    Every place occurs once, but for the last of the text.
+    """
+    predictions = len(numbers) - 1
+    lanes, _ = _lanes(numbers)
+    chunk = max(1, min(CHUNK, LOGITS // (len(lanes) * len(model.vocabulary))))
+    warmed = starts[starts > 0]
     state = None
-    if lanes > 1:
+    if len(warmed):
         before = torch.arange(-WARM_UP, 0, device=numbers.device)[:, None]
         warm: Any = None
-        for piece in numbers[before + starts[1:]].split(chunk):  # lanes 1 …: [WARM_UP, L − 1]
+        for piece in numbers[before + warmed].split(chunk):  # [WARM_UP, L], or one lane fewer
             _, warm = model(piece, warm)
         warm = warm if isinstance(warm, tuple) else (warm,)
-        state = tuple(F.pad(s, (0, 0, 1, 0)) for s in warm)  # lane 0 starts from zero
+        first = len(starts) - len(warmed)
+        state = tuple(F.pad(s, (0, 0, first, 0)) for s in warm)  # lane 0 starts from zero
     for begin in range(0, stretch, chunk):
         steps = torch.arange(begin, min(begin + chunk, stretch), device=numbers.device)
         places = steps[:, None] + starts  # [T, L]
