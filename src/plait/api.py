@@ -25,6 +25,7 @@ from plait.tasks import (
     task_class,
 )
 from plait.text_files import require_path
+from plait.training.budget import planned
 from plait.training.checkpoint import load_tensors, load_weights
 from plait.training.config import TrainingConfig
 from plait.training.files import write_aside
@@ -111,8 +112,12 @@ def _train(
     Run.require_free(path)
     with as_files(given, path / GIVEN, _encoding_of(config)) if given else nullcontext({}) as files:
         config = kind.of(options | files, recipe)
-        problem = make_task(task, config, None if earlier is None else earlier.facts)
-        facts = dict(problem.facts())
+        known = None if earlier is None else earlier.facts
+        fixed = {*options, *(["steps"] if recipe in kind.exact_recipes else [])}
+        problem = planned(
+            make_task(task, config, known), fixed, partial(make_task, task, known=known)
+        )
+        config, facts = problem.config, dict(problem.facts())
         if earlier is not None:
             problem.load_pretrained(load(earlier, _device_of(problem)))
             facts["began_with"] = str(earlier.path.absolute())

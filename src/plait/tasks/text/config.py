@@ -27,6 +27,8 @@ class TextConfig(TrainingConfig):
     milestones: ClassVar[int] = 6
     """Sixths, which the report's listing 6 shows; listings 1 to 5 show every second one."""
 
+    exact_recipes: ClassVar[Sequence[str]] = ("report",)
+
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "report": {"batches": "windows", "keep_boilerplate": True},
         "good": {
@@ -89,7 +91,12 @@ class TextConfig(TrainingConfig):
         0.0, "Recurrent dropout rate, of the states.", least=0, below=1
     )
     init: Literal["orthogonal", "torch", "kaiming"] = option("orthogonal", "Initial weights.")
-    steps: int = option(3000, "Weight updates.", least=1)
+    steps: int = option(
+        3000,
+        "Weight updates. Where none are given, a training part of more than a million symbols has "
+        "in proportion more of them.",
+        least=1,
+    )
     lr: float = option(0.002, "Learning rate.", least=0)
 
     def __post_init__(self) -> None:

@@ -92,6 +92,10 @@ class TextTask(Task):
             fix += ", or --units bytes"
         require_memory(weights + logits, f"{self.source}, of {symbols:,} symbols,", fix)
 
+    def default_steps(self) -> int:
+        """Return the configured steps, in proportion more for more than a million symbols."""
+        return round(self.config.steps * max(1.0, len(self.training) / 1e6))
+
     def load_pretrained(self, model: TextModel) -> None:
         """Take over the weights of a model trained before; new symbols keep initial weights.
 
