@@ -8,6 +8,9 @@ from plait.errors import InputError
 from plait.nn.registry import cell_names
 from plait.training.config import TrainingConfig, option
 
+VOCABULARY_OPTIONS = {"vocabulary": ("words", "bpe"), "word_graph": ("words",), "k": ("words",)}
+"""Options, and the units that have them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TextConfig(TrainingConfig):
@@ -48,14 +51,15 @@ class TextConfig(TrainingConfig):
         "A text, a folder of them, or: democracy, grimm, presidents, python-docs, ptb.",
     )
     encoding: str = option("utf-8", "That of your own text: utf-8, cp1252, latin-1, utf-16, ….")
-    units: Literal["chars", "bytes", "words"] = option(
+    units: Literal["chars", "bytes", "bpe", "words"] = option(
         "chars",
-        "Symbols: characters, bytes (never out of vocabulary), or words and punctuation.",
+        "Symbols: characters, bytes (never out of vocabulary), bpe (byte-pair encoding: frequent "
+        "strings of bytes), or words and punctuation.",
     )
     vocabulary: int = option(
         10_000,
         "Of words: how many are known, the commonest of the training part; all others are one "
-        "unknown word, which counts among them.",
+        "unknown word, which counts among them. Of byte pairs: how many symbols at most.",
         least=2,
     )
     word_graph: int = option(
@@ -101,9 +105,11 @@ class TextConfig(TrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("vocabulary", "word_graph", "k"):
-            if self.units != "words" and getattr(self, name) != getattr(TextConfig, name):
-                raise InputError(f"--{name.replace('_', '-')} is for --units words alone")
+        for name, units in VOCABULARY_OPTIONS.items():
+            if self.units not in units and getattr(self, name) != getattr(TextConfig, name):
+                raise InputError(
+                    f"--{name.replace('_', '-')} is for --units {' or '.join(units)} alone"
+                )
         if self.tied and self.embedding_size != self.hidden_size:
             raise InputError(
                 f"--tied needs --embedding-size ({self.embedding_size}) and --hidden-size "

@@ -90,6 +90,8 @@ class TextTask(Task):
         fix = "give a smaller --batch-size, --length or --hidden-size"
         if config.units == "chars":
             fix += ", or --units bytes"
+        if config.units in ("bpe", "words"):
+            fix += ", or a smaller --vocabulary"
         require_memory(weights + logits, f"{self.source}, of {symbols:,} symbols,", fix)
 
     def default_steps(self) -> int:
