@@ -5,6 +5,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,8 @@ def _train(
     with as_files(given, path / GIVEN, _encoding_of(config)) if given else nullcontext({}) as files:
         config = kind.of(options | files, recipe)
         known = None if earlier is None else earlier.facts
-        fixed = {*options, *(["steps"] if recipe in kind.exact_recipes else [])}
+        exact = [f.name for f in fields(kind)] if recipe in kind.exact_recipes else []
+        fixed = {*options, *exact} - {"minutes"}
         problem = planned(
             make_task(task, config, known), fixed, partial(make_task, task, known=known)
         )

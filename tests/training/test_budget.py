@@ -31,12 +31,19 @@ def book(tmp_path):
         (Pace(0.1, 30.0, 0.0), {}, (300, 300)),  # one there is always
         (Pace(0.1, 5.0, 0.0), {"validate_every": 50}, (300, 50)),
         (Pace(0.1, 0.0, 0.0), {}, (600, 60)),
+        (Pace(0.1, 0.6, 0.0), {"warmup": 1000}, (540, 54)),
         (Pace(100.0, 100.0, 0.0), {}, (1, 1)),
     ],
 )
 def test_a_minute_is_filled_with_steps_and_validations(pace, options, expected):
     config = pace.plan(60, TrainingConfig(**options), fixed=options)
     assert (config.steps, config.validate_every) == expected
+    assert config.warmup == options.get("warmup", 0)
+
+
+def test_few_steps_have_little_warm_up():
+    config = Pace(0.1, 0.6, 0.0).plan(6, TrainingConfig(warmup=100))
+    assert (config.steps, config.warmup) == (54, 10)
 
 
 def test_a_measurement_leaves_the_task_as_it_was():
@@ -100,3 +107,34 @@ def test_longer_texts_have_more_steps(book):
     assert planned(task, set(), make_task).config.steps == 2250
     task.config = replace(task.config, steps=900)
     assert planned(task, {"steps"}, make_task).config.steps == 900
+
+
+def text_task(book: str, **options):
+    return make_task("text", TextConfig(data=book, threads=1, **options))
+
+
+def test_the_width_follows_from_time_and_speed(book):
+    task = text_task(book, hidden_size=16, layers=1)
+    wide = [task.sizes_for(1.0, seconds)["hidden_size"] for seconds in (1e9, 1e-3, 1e-9)]
+    assert wide == sorted(set(wide))
+    assert task.sizes_for(2.0, 1e-3) == task.sizes_for(1.0, 5e-4)
+    larger = text_task(book, hidden_size=64, layers=2)
+    assert larger.sizes_for(1.0, 1e-3)["hidden_size"] > wide[1]  # a step of it is more work
+
+
+def test_what_is_given_is_kept(book, monkeypatch):
+    monkeypatch.setattr("plait.training.budget.measure", lambda *_: Pace(0.01, 0.0, 0.0))
+    config = TextConfig(data=book, threads=1, minutes=0.1, lr=0.5, hidden_size=8, batch_size=2)
+    given = {"lr", "hidden_size", "batch_size"}
+    chosen = planned(make_task("text", config), given, lambda c: make_task("text", c)).config
+    assert (chosen.lr, chosen.hidden_size, chosen.batch_size) == (0.5, 8, 2)
+    assert (chosen.schedule, chosen.length, chosen.steps) == ("cosine", 60, 600)
+
+
+def test_an_exact_recipe_keeps_its_options(book, monkeypatch, tmp_path):
+    monkeypatch.setattr("plait.training.budget.measure", lambda *_: Pace(0.03, 0.0, 0.0))
+    run = plait.train("text", data=book, recipe="report", minutes=0.002, out=tmp_path / "run")
+    expected = TextConfig.of({"data": book}, "report")
+    names = ("hidden_size", "lr", "schedule", "length", "batch_size", "warmup")
+    assert [run.config[name] for name in names] == [getattr(expected, name) for name in names]
+    assert run.config["steps"] == 4

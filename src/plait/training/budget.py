@@ -47,6 +47,8 @@ class Pace:
     def plan(self, seconds: float, config: Any, *, fixed: Collection[str] = ()) -> Any:
         """Return the configuration with the steps, and validations, that fit in this time.
 
+        Of few steps at most a fifth are warm-up.
+
         >>> from plait.training.budget import Pace
         >>> from plait.training.config import TrainingConfig
         >>> config = Pace(step=0.1, validation=0.6, milestone=0.0).plan(60, TrainingConfig())
@@ -56,11 +58,17 @@ class Pace:
         left = max(0.0, seconds - self.milestone * config.milestones)
         if "validate_every" in fixed and config.validate_every:
             each = self.step + self.validation / config.validate_every
-            return replace(config, steps=max(1, round(left / each)))
+            return self._with_steps(config, left / each, fixed)
         allowed = int(SHARE_VALIDATED * left / max(self.validation, 1e-9))
         count = max(1, min(VALIDATIONS, allowed))
-        steps = max(1, round((left - count * self.validation) / self.step))
-        return replace(config, steps=steps, validate_every=math.ceil(steps / count))
+        config = self._with_steps(config, (left - count * self.validation) / self.step, fixed)
+        return replace(config, validate_every=math.ceil(config.steps / count))
+
+    @staticmethod
+    def _with_steps(config: Any, count: float, fixed: Collection[str]) -> Any:
+        steps = max(1, round(count))
+        warmup = config.warmup if "warmup" in fixed else min(config.warmup, steps // 5)
+        return replace(config, steps=steps, warmup=warmup)
 
 
 def measure(task: "Task", seconds: float) -> Pace:

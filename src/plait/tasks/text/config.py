@@ -50,7 +50,7 @@ class TextConfig(TrainingConfig):
         "presidents",
         "A text, a folder of them, or: democracy, grimm, presidents, python-docs, ptb.",
     )
-    encoding: str = option("utf-8", "That of your own text: utf-8, cp1252, latin-1, utf-16, ….")
+    encoding: str = option("utf-8", "Encoding of your text: utf-8, cp1252, latin-1, utf-16, ….")
     units: Literal["chars", "bytes", "bpe", "words"] = option(
         "chars",
         "Symbols: characters, bytes (never out of vocabulary), bpe (byte-pair encoding: frequent "
@@ -97,7 +97,7 @@ class TextConfig(TrainingConfig):
     init: Literal["orthogonal", "torch", "kaiming"] = option("orthogonal", "Initial weights.")
     steps: int = option(
         3000,
-        "Weight updates. Where none are given, a training part of more than a million symbols has "
+        "Training steps. Where none are given, a training part of more than a million symbols has "
         "in proportion more of them.",
         least=1,
     )
