@@ -31,6 +31,7 @@ from plait.training.checkpoint import load_tensors, load_weights
 from plait.training.config import TrainingConfig
 from plait.training.files import write_aside
 from plait.training.loop import train as run_loop
+from plait.training.optimizer import require_optimizer
 from plait.training.progress import Progress
 from plait.training.random import seed_all
 from plait.training.run import GIVEN, Run, next_free
@@ -461,7 +462,9 @@ def make_task(task: str, config: TrainingConfig, known: Mapping[str, Any] | None
     device = choose_device(config.device)
     with torch.random.fork_rng(devices=[]):
         seed_all(config.seed, 0)
-        return task_class(task)(config, device, known)
+        problem = task_class(task)(config, device, known)
+    require_optimizer(problem.model, config)
+    return problem
 
 
 def _device_of(problem: Any) -> str:

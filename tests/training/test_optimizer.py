@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+import plait
 from plait import LSTM, RNN, Attention, Recurrent
 from plait.errors import InputError
 from plait.training.checkpoint import pack_optimizer, unpack_optimizer
@@ -154,10 +155,13 @@ def test_vectors_that_score_edges_are_not_orthogonalised():
     assert set(model.operator.score_weights) <= left
 
 
-def test_a_model_without_recurrent_layers_is_refused():
+def test_a_model_without_recurrent_layers_is_refused(tmp_path):
     message = (
         "^--optimizer muon is for the matrices of recurrent layers, and this model has none; "
         "use --optimizer adamw$"
     )
     with pytest.raises(InputError, match=message):
         make_optimizer(nn.Linear(2, 2), TrainingConfig(optimizer="muon"))
+    with pytest.raises(InputError, match=message):
+        plait.train("nodes", data="karate", optimizer="muon", out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -35,13 +35,9 @@ def make_optimizer(model: nn.Module, config: TrainingConfig) -> AdamW:
     >>> [(len(g["params"]), g["weight_decay"]) for g in optimizer.param_groups]
     [(1, 0.1), (1, 0.0)]
     """
+    require_optimizer(model, config)
     parameters = [p for p in model.parameters() if p.requires_grad]
     gates = gate_matrices(model) if config.optimizer == "muon" else []
-    if config.optimizer == "muon" and not gates:
-        raise InputError(
-            "--optimizer muon is for the matrices of recurrent layers, and this model has none; "
-            "use --optimizer adamw"
-        )
     taken = {id(p) for p, _ in gates}
     decayed = bool(config.weight_decay)  # one group is faster than two
     rest = [p for p in parameters if id(p) not in taken]
@@ -52,6 +48,15 @@ def make_optimizer(model: nn.Module, config: TrainingConfig) -> AdamW:
     if not gates:
         return AdamW(adam, lr=config.lr, fused=True)
     return Muon(gates, adam, lr=config.lr, weight_decay=config.weight_decay)
+
+
+def require_optimizer(model: nn.Module, config: TrainingConfig) -> None:
+    """Refuse, with `InputError`, Muon where the model has no matrices for it."""
+    if config.optimizer == "muon" and not gate_matrices(model):
+        raise InputError(
+            "--optimizer muon is for the matrices of recurrent layers, and this model has none; "
+            "use --optimizer adamw"
+        )
 
 
 def gate_matrices(model: nn.Module) -> list[tuple[Parameter, int]]:
