@@ -51,7 +51,8 @@ def test_a_measurement_leaves_the_task_as_it_was():
     before = {k: v.clone() for k, v in task.model.state_dict().items()}
     config, random = task.config, torch.random.get_rng_state()
     pace = measure(task, 0.02)
-    assert pace.measuring >= 0.02 > pace.step > 0
+    assert pace.measuring >= max(0.02, 5 * pace.step)  # five steps at least
+    assert pace.step > 0
     assert pace.validation > 0
     assert task.config is config
     assert torch.equal(torch.random.get_rng_state(), random)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from plait.news import LOGGER
+from plait.training.followed import create_run
 from plait.training.loop import Loop
 from plait.training.progress import Progress
-from plait.training.run import Run
+from plait.training.ranks import current_ranks
 
 if TYPE_CHECKING:
     from plait.training.task import Task
@@ -81,7 +82,7 @@ def measure(task: "Task", seconds: float) -> Pace:
     own, task.config = task.config, long
     try:
         with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
-            run = Run.create(Path(folder) / "run", task.name, long, task.facts())
+            run = create_run(Path(folder) / "run", task.name, long, task.facts())
             loop = Loop(task, run, Progress())
             loop.progress.start(0, 0.0, [])
             for _ in range(WARM_UP):
@@ -102,7 +103,7 @@ def _time(call: Callable[[], None], seconds: float = 0.0) -> tuple[int, float]:
     while calls == 0 or (seconds and (taken < seconds or calls < LEAST_TIMED)):
         call()
         calls += 1
-        taken = time.perf_counter() - began
+        [taken] = current_ranks().largest(time.perf_counter() - began)  # all processes stop alike
     return calls, taken / calls
 
 
