@@ -27,6 +27,7 @@ from plait.tasks import (
 from plait.text_files import require_path
 from plait.training.checkpoint import load_tensors, load_weights
 from plait.training.config import TrainingConfig
+from plait.training.events import require_log
 from plait.training.files import write_aside
 from plait.training.loop import train as run_loop
 from plait.training.progress import Progress
@@ -450,6 +451,7 @@ def _require_same_sizes(
 def make_task(task: str, config: TrainingConfig, known: Mapping[str, Any] | None = None) -> Any:
     """Make a task with its data and its model, the initial weights drawn from the seed."""
     require_sizes(config)
+    require_log(config)
     set_threads(config.threads)
     device = choose_device(config.device)
     with torch.random.fork_rng(devices=[]):

@@ -21,6 +21,7 @@ from plait.training.checkpoint import (
     pack_optimizer,
     unpack_optimizer,
 )
+from plait.training.events import events_of
 from plait.training.optimizer import make_optimizer
 from plait.training.progress import Progress
 from plait.training.random import seed_all
@@ -92,7 +93,7 @@ class Loop:
         if resume and not run.is_unbegun:
             self._restore()
         self.progress.start(now.step, now.seconds, run.records())
-        with self.progress:
+        with self.progress, events_of(run, self.config, now.step):
             self.learn(stop)
             if not run.records("test"):
                 self._test()
@@ -160,6 +161,8 @@ class Loop:
         with self._in_precision():
             loss, scores, now.carry = self.task.loss(self.model, batch, now.carry)
         loss.backward()
+        if self.run_folder.events is not None and now.step % self.validate_every == 0:
+            self.run_folder.events.log_gradients(now.step, self.model)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.config.max_norm or math.inf)
         values = torch.stack([loss.detach(), norm, *scores.values()]).tolist()
         record = dict(zip(("loss", "gradient_norm", *scores), values, strict=True))

@@ -7,6 +7,7 @@ kept/               the weights at 1/3, 2/3 and 3/3 of the training; of a text a
 metrics.jsonl       a line per step, validation, sample and test
 samples.txt         the samples in the log, to read
 curves.png          the learning curves
+events.out.…        the log for TensorBoard, with --log tensorboard
 given/              data that was given in memory, as files
 """
 
@@ -33,6 +34,8 @@ from plait.training.files import write_aside, write_json
 if TYPE_CHECKING:
     import pandas as pd
 
+    from plait.training.events import Events
+
 FORMAT = 1
 CHECKPOINTS_KEPT = 2
 GIVEN = "given"
@@ -58,6 +61,7 @@ class Run:
     ) -> None:
         self.path, self.task, self.config, self.facts = path, task, config, facts
         self._pending: list[str] = []
+        self.events: Events | None = None  # set while they are asked for
 
     @classmethod
     def create(
@@ -136,6 +140,8 @@ class Run:
     def log(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
         """Add a line to the log; it reaches the disk with the next `flush`."""
         self._pending.append(json.dumps({"step": step, "kind": kind, **values}) + "\n")
+        if self.events is not None:
+            self.events.log(kind, step, values)
 
     def flush(self, *, to_disk: bool = False) -> None:
         """Write out the lines of `log`; `to_disk` waits until the disk has them."""
@@ -147,6 +153,8 @@ class Run:
             if to_disk:
                 file.flush()
                 os.fsync(file.fileno())
+        if self.events is not None:
+            self.events.flush()
 
     def records(self, kind: str | None = None) -> list[dict[str, Any]]:
         """Read the log; a last line that was cut short by a crash is passed over."""
