@@ -30,6 +30,7 @@ from plait.training.config import TrainingConfig
 from plait.training.events import require_log
 from plait.training.files import write_aside
 from plait.training.loop import train as run_loop
+from plait.training.notebook import default_progress
 from plait.training.progress import Progress
 from plait.training.random import seed_all
 from plait.training.run import GIVEN, Run, next_free
@@ -60,7 +61,7 @@ def train(
     from_run : path or Run
         Initialise the weights from this run; its sizes are taken over.
     progress : Progress
-        Receives progress; None: silent.
+        Receives progress; None: a notebook shows it, all else is silent.
     **options
         The fields of the task's configuration, as on the command line: `data`, `cell`, `steps`, …
         Those that name a file also take what it would hold, a DataFrame or a text of several
@@ -84,7 +85,7 @@ def train(
     >>> len(plait.load(run).generate("The ", 20))
     24
     """
-    progress = Progress() if progress is None else progress
+    progress = default_progress() if progress is None else progress
     with messages_to(progress.working):
         return _train(task, out, recipe, from_run, progress, options)
 
@@ -134,7 +135,7 @@ def resume(run: str | os.PathLike[str] | Run, progress: Progress | None = None) 
     ----------
     run : path or Run
     progress : Progress
-        Receives progress; None: silent.
+        Receives progress; None: a notebook shows it, all else is silent.
 
     Raises
     ------
@@ -150,7 +151,7 @@ def resume(run: str | os.PathLike[str] | Run, progress: Progress | None = None) 
     >>> run.records("test") == before
     True
     """
-    progress = Progress() if progress is None else progress
+    progress = default_progress() if progress is None else progress
     with messages_to(progress.working):
         return _resume(_opened(run), progress)
 

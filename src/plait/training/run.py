@@ -33,6 +33,7 @@ from plait.training.files import write_aside, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from plait.training.events import Events
 
@@ -206,6 +207,25 @@ class Run:
                     if type(value) in (int, float) and name not in ("step", "seconds")
                 }
         return pd.DataFrame.from_dict(rows, orient="index").sort_index().rename_axis("step")
+
+    def plot(self) -> "Figure":
+        """Return a matplotlib figure: the learning curves, and the pictures of the task.
+
+        Example
+        -------
+        >>> import plait, tempfile
+        >>> run = plait.train("nodes", data="karate", steps=5, out=tempfile.mkdtemp() + "/run")
+        >>> run.plot().savefig(run.path / "figure.pdf")
+        """
+        from plait.training.notebook import run_figure  # brings matplotlib
+
+        return run_figure(self)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows of it."""
+        from plait.training.notebook import run_html
+
+        return run_html(self)
 
     def truncate_log(self, step: int) -> None:
         """Drop from the log, and from the samples, whatever came after this step."""
