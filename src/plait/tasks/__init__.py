@@ -153,6 +153,12 @@ def probe_batch(
     return _entry(task).part("probe", without)(model, config, facts)
 
 
+def page_of(task: str, model: Any, config: TrainingConfig, facts: Mapping[str, Any]) -> Any:
+    """Return the `plait.pages.Page` of a task's run; None for a task without one of its own."""
+    entry = _entry(task)
+    return entry.part("page")(model, config, facts) if entry.page else None
+
+
 def repetition_function(task: str) -> Any:
     """Return what measures how much a task's model repeats itself; `InputError` for most tasks."""
     return _entry(task).part(

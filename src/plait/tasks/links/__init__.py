@@ -9,6 +9,7 @@ TASK = TaskEntry(
     config="plait.tasks.links.config:LinksConfig",
     task="plait.tasks.links.task:LinksTask",
     model="plait.tasks.links.model:LinksModel",
+    page="plait.tasks.links.page:page",
     predict="plait.tasks.links.inference:suggest_links",
     predicts="connections of each node that are not there yet, the best first",
     predict_options=(

@@ -9,6 +9,7 @@ TASK = TaskEntry(
     config="plait.tasks.nodes.config:NodesConfig",
     task="plait.tasks.nodes.task:NodesTask",
     model="plait.tasks.nodes.model:NodesModel",
+    page="plait.tasks.nodes.page:page",
     predict="plait.tasks.nodes.inference:predict_nodes",
     predicts="the label of every node, with its probability",
 )
