@@ -57,7 +57,7 @@ def test_a_figure_has_the_learning_curves_and_the_pictures_of_the_task(run: Run)
 def test_a_notebook_without_a_backend_shows_the_figure(run: Run) -> None:
     figure = run.plot()
     shown = imread(io.BytesIO(figure._repr_png_()))
-    assert shown.shape[1] == round(figure.get_figwidth() * 110)
+    assert shown.shape[1] == round(figure.get_figwidth() * 80)
 
 
 def test_a_run_shows_its_scores_and_its_curves(run: Run) -> None:

@@ -14,6 +14,10 @@ export function element(name, properties = {}, ...children) {
   return made;
 }
 
+// The width of a picture in its own units: on a phone they are as large as elsewhere.
+const narrow = () => innerWidth < 600;
+const width = () => (narrow() ? 340 : 540);
+
 function shape(name, attributes = {}, text = null) {
   const made = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
@@ -23,7 +27,7 @@ function shape(name, attributes = {}, text = null) {
 
 export function number(value) {
   if (value === null || value === undefined) return "–";
-  if (Number.isInteger(value)) return value.toLocaleString("en");
+  if (Number.isInteger(value)) return (value || 0).toLocaleString("en"); // −0 is 0
   const size = Math.abs(value);
   return size >= 0.001 && size < 1e6 ? String(Number(value.toPrecision(4))) : value.toExponential(2);
 }
@@ -46,7 +50,7 @@ function decades(low, high) {
 }
 
 export function chart(block) {
-  const [W, H, left, right, top, bottom] = [640, 300, 62, 12, 12, 42];
+  const [W, H, left, right, top, bottom] = [width(), 280, 62, 12, 12, 42];
   const scale = block.log ? (v) => (v > 0 ? Math.log10(v) : null) : (v) => v;
   const known = (v) => v !== null && v !== undefined && scale(v) !== null;
   const all = block.lines.flatMap((line) => line.values);
@@ -71,7 +75,7 @@ export function chart(block) {
   const names = new Map(block.x.map((v, k) => [v, block.x_names[k]]));
   const wide = block.x_names.length > 0;
   const across = wide ? [0, 1, 2].map((k) => block.x[Math.round((k * (block.x.length - 1)) / 2)])
-    : ticks(first, last, 6).filter((v) => Number.isInteger(v));
+    : ticks(first, last, narrow() ? 4 : 6).filter((v) => Number.isInteger(v));
   across.forEach((v, k) => {
     const anchor = wide && k === 0 ? "start" : wide && k === 2 ? "end" : "middle";
     const text = wide ? names.get(v) ?? "" : number(v);
@@ -123,7 +127,7 @@ export function chart(block) {
 }
 
 export function graph(block, tip) {
-  const [W, H, edge] = [640, 460, 26];
+  const [W, H, edge] = [width(), narrow() ? 340 : 420, 26];
   const [xs, ys] = [0, 1].map((k) => block.places.map((place) => place[k]));
   const range = (v) => [Math.min(...v), Math.max(...v)];
   const [[x0, x1], [y0, y1]] = [range(xs), range(ys)];

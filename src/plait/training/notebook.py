@@ -50,7 +50,7 @@ def run_figure(run: "Run") -> "Figure":
 
         def _repr_png_(self) -> bytes:
             content = io.BytesIO()
-            self.savefig(content, format="png", dpi=110)
+            self.savefig(content, format="png", dpi=80)
             return content.getvalue()
 
     records = run.records()

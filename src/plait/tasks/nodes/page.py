@@ -72,7 +72,9 @@ def page(model: NodesModel, config: NodesConfig, facts: Mapping[str, Any]) -> Pa
                 f"Only {ASKED} of the {adjacency[[asked]].nnz} neighbours were tried.", "few"
             )
 
-    controls = [Control("node", "Node", "text", ids[0], choices=ids[:SUGGESTED])]
+    tested = task.splits.test
+    first = ids[int(tested[0])] if len(tested) else ids[0]
+    controls = [Control("node", "Node", "text", first, choices=ids[:SUGGESTED])]
     return Page("Choose a node: its label, and which neighbours speak for it.", controls, answer)
 
 
