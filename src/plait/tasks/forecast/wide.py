@@ -13,7 +13,7 @@ from plait.columns import as_numbers, read_numbers
 from plait.errors import InputError
 from plait.memory import require_memory
 from plait.tasks.forecast.sources import Table, read_csv, read_parquet
-from plait.times import tell_time
+from plait.times import time_text
 
 ID_NAMES = (
     "id", "node", "node_id", "sensor", "sensor_id", "station", "station_id", "unique_id",
@@ -53,7 +53,7 @@ def read_wide(
     table = read_parquet(path, time) if parquet else read_csv(path, time, encoding)
     twice = next((name for name, n in Counter(table.names).items() if n > 1), None)
     if twice is not None:
-        raise InputError(f"{path}: the column {twice!r} stands twice")
+        raise InputError(f"{path}: the column {twice!r} occurs twice")
     extra = [_column(table, name, "--covariates or --known") for name in covariates]
     own = _column(table, value, "--value") if value else None
     if (found := _long(table, own, extra)) is not None:
@@ -136,7 +136,7 @@ def _long(table: Table, value: int | None, extra: Sequence[int]) -> tuple[int, i
         return ids[0], rest[1] if ids[0] == rest[0] else rest[0]
     row = int(np.flatnonzero(times.duplicated())[0])
     raise InputError(
-        f"{table.where(row)}: {tell_time(times[row])} stands twice, as in a table with a row for "
+        f"{table.where(row)}: {time_text(times[row])} occurs twice, as in a table with a row for "
         f"each time and {table.names[ids[0]]!r}; give one row a time, a column a node, or name the "
         "column of values with --value, and those of further inputs with --covariates"
     )
@@ -158,7 +158,7 @@ def _pivoted(
         first = int(np.flatnonzero(place == place[row])[0])
         raise InputError(
             f"{table.where(row)}: {of[row]!r} has a second value at "
-            f"{tell_time(table.times[row])}, after {table.where(first).split(', ')[-1]}; keep one"
+            f"{time_text(table.times[row])}, after {table.where(first).split(', ')[-1]}; keep one"
         )
     require_memory(
         16 * len(times) * len(names) * values.shape[1],
