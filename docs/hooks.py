@@ -75,8 +75,8 @@ def _output(output: dict[str, Any]) -> str:
         return f'<img alt="" src="data:image/png;base64,{"".join(data["image/png"]).strip()}">'
     if "text/html" in data:
         html = re.sub(r"<style.*?</style>", "", "".join(data["text/html"]), flags=re.S)
-        lines = "".join(line.strip() for line in html.splitlines())
-        return f'<div class="output">{lines}</div>'
+        one_line = html.strip().replace("\n", "&#10;")
+        return f'<div class="output">{one_line}</div>'
     text = "".join(output.get("text", data.get("text/plain", "")))
     return f"```text\n{text.rstrip()}\n```" if text.strip() else ""
 

@@ -6,6 +6,7 @@ block that writes example files is titled make_….py; the README's commands fin
 cannot be run so stands under a comment `<!-- not run: the reason -->`.
 """
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -260,6 +261,18 @@ def test_help_is_that_of_the_command() -> None:
     assert all(
         flag in said for flag in ("--beta", "--top-p", "--listing", "Example: plait generate")
     )
+
+
+def test_a_notebook_is_shown_with_what_it_put_out() -> None:
+    said = hooks().on_page_markdown("<!-- notebook: notebook.ipynb -->\n")
+    cells = json.loads((DOCS / "howto" / "notebook.ipynb").read_text("utf-8"))["cells"]
+    for cell in cells:
+        lines = "".join(cell["source"]).splitlines()
+        assert all(line.lstrip("# ") in said for line in lines)
+    assert said.count("```python\n") == sum(cell["cell_type"] == "code" for cell in cells)
+    assert said.count("data:image/png;base64,") >= 2
+    assert "<table" in said
+    assert "<style" not in said
 
 
 class OwnCell(Cell):

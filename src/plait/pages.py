@@ -13,6 +13,7 @@ import networkx
 import numpy as np
 
 from plait.errors import InputError
+from plait.terminal import printable
 
 Block = dict[str, Any]
 """What is shown: its `kind`, the place `to` go to, and JSON values that the kind needs."""
@@ -120,8 +121,12 @@ class Page:
         return {name: c.read(values.get(name, c.default)) for name, c in known.items()}
 
     def described(self) -> dict[str, Any]:
-        """Return the page as JSON values, without the function."""
-        controls = [asdict(control) for control in self.controls]
+        """Return the page as JSON values, without the function.
+
+        Names from data are there as they are, to be sent back, and as they are `shown`.
+        """
+        controls = [{**asdict(c), "shown": [printable(name) for name in c.choices]}
+                    for c in self.controls]  # fmt: skip
         return {"about": self.about, "controls": controls, "action": self.action}
 
 

@@ -1,8 +1,9 @@
 """The page in headless Chromium, by clicking."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 import plait
 from plait.training.run import Run
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
 MISSING = "chromium is not installed" if BROWSER is None else ""
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING)
@@ -110,20 +112,22 @@ TASKS: dict[str, tuple[dict[str, Any], list[str]]] = {
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory) -> dict[str, Run]:
+def run_of(tmp_path_factory) -> Callable[[str], Run]:
     folder = tmp_path_factory.mktemp("tasks")
-    return {
-        task: plait.train(task, steps=3, out=folder / task, **options)
-        for task, (options, _) in TASKS.items()
-    }
+
+    @cache
+    def train(task: str) -> Run:
+        return plait.train(task, steps=3, out=folder / task, **TASKS[task][0])
+
+    return train
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_task_has_a_page(browser, runs, serving, task, size, scheme) -> None:
-    with serving(runs[task]) as port, opened(browser, port, size, scheme) as page:
+def test_every_task_has_a_page(browser, run_of, serving, task, size, scheme) -> None:
+    with serving(run_of(task)) as port, opened(browser, port, size, scheme) as page:
         shown = page.inner_text("#answer").replace("'", "’")
         for text in TASKS[task][1]:
             assert text in shown

@@ -56,7 +56,7 @@ def make_app(run: Run, page: Page | None, reason: str = "", *, hosts: tuple[str,
     """
     worker = ThreadPoolExecutor(1, thread_name_prefix="model")
     pictures = [path.read_bytes() for path in pictures_of(run)]
-    about = _safe({**overview(run), "page": page and page.described(), "reason": reason})
+    about = _safe({**overview(run), "reason": reason}) | {"page": page and page.described()}
 
     async def show(request: Request) -> Response:
         name, kind = FILES[request.url.path]

@@ -178,14 +178,14 @@ function control(spec) {
     field = element("input", { type: "text", maxLength: spec.most, value: spec.default, dir: "auto", autocomplete: "off" });
     if (spec.choices.length) {
       field.setAttribute("list", `${id}-list`);
-      parts.push(element("datalist", { id: `${id}-list` }, ...spec.choices.map((c) => element("option", { value: c }))));
+      parts.push(element("datalist", { id: `${id}-list` }, ...spec.choices.map((c, k) => element("option", { value: c, label: spec.shown[k] }))));
     }
     read = () => field.value;
   } else {
     const several = spec.kind === "several";
     const chosen = several ? spec.default : [spec.default];
     field = element("select", { multiple: several, size: several ? Math.min(6, spec.choices.length) : 0 },
-      ...spec.choices.map((c) => element("option", { value: c, selected: chosen.includes(c) }, c)));
+      ...spec.choices.map((c, k) => element("option", { value: c, selected: chosen.includes(c) }, spec.shown[k])));
     read = () => (several ? [...field.selectedOptions].map((o) => o.value) : field.value);
   }
   field.id = id;

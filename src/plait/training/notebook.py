@@ -212,7 +212,7 @@ class NotebookProgress(Progress):
             f"{_shown(' · '.join(state))}"
             + (f"<table><tr><th></th>{head}</tr>{rows}</table>" if averages else "")
             + (f"<pre>{_shown(self.text)}</pre>" if self.text else "")
-            + "".join(f"<p>{_shown(text)}</p>" for text in self.notices)
+            + "".join(f"<pre>{_shown(text)}</pre>" for text in self.notices)
             + "</div>"
         )
 

@@ -72,7 +72,7 @@ def page(model: Forecaster, config: ForecastConfig, facts: Mapping[str, Any]) ->
                           "high": high}  # fmt: skip
             came = np.concatenate([[measured[-1]], found.truth[:, k, n]])
             yield chart(
-                f"{name}", steps,
+                f"{series.name}: {name}", steps,
                 [line("history", np.concatenate([measured, np.full(horizon, np.nan)])),
                  line("what came", np.concatenate([gaps[1:], came]), "dots"),
                  line("forecast", np.concatenate([gaps, found.middle[:, k, n]])),
