@@ -12,6 +12,7 @@ from typing import Any, Literal
 import networkx
 import numpy as np
 
+from plait.diagnostics.gradients import GradientFlow
 from plait.errors import InputError
 from plait.terminal import printable
 
@@ -224,6 +225,18 @@ def graph(
         "groups": [int(g) for g in groups], "group_names": list(group_names),
         "marked": [int(k) for k in marked], "hints": list(hints),
     }  # fmt: skip
+
+
+def flow_blocks(flow: GradientFlow) -> Blocks:
+    """Yield how the gradient flows back through time, layer by layer, and what that means."""
+    for layer in flow.layers:
+        lines = [line(f"by {state}", norms) for state, norms in layer.norms.items()]
+        yield chart(
+            f"The gradient's flow in {layer.name}: {layer.verdict}",
+            range(1, len(layer.flow) + 1), lines, f"flow {layer.name}",
+            x_label="step of the sequence", y_label="norm of the last loss's gradient", log=True,
+        )  # fmt: skip
+        yield note(layer.explain(), f"why {layer.name}")
 
 
 def as_json(value: Any) -> Any:

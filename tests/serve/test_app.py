@@ -213,6 +213,30 @@ def test_an_answer_ends_when_nobody_reads_it(text_run, serving) -> None:
     assert ended == [True]
 
 
+@pytest.mark.parametrize(
+    ("task", "options", "places"),
+    [
+        ("memory", {"problem": "recall", "length": 4, "hidden_size": 4}, ["flow layer 0"]),
+        ("links", {"data": "karate"}, ["predictions"]),
+        ("structure", {}, []),
+    ],
+)
+def test_a_task_without_a_page_shows_what_any_has(
+    tmp_path, monkeypatch, task, options, places
+) -> None:
+    from plait.serve import overview
+
+    monkeypatch.setattr(overview, "page_of", lambda *_: None)
+    run = plait.train(task, steps=1, out=tmp_path / "run", **options)
+    page, reason = overview.page(run)
+    assert (page.controls, reason) == ((), "")
+    app = make_app(run, page)
+    found = {b["to"]: b for b in blocks_of(asyncio.run(call(app, b"{}"))[1])}
+    assert {*places, "weights"} <= set(found)
+    rows = {name: count for name, _, count, _ in found["weights"]["rows"]}
+    assert rows == {n: p.numel() for n, p in plait.load(run).named_parameters()}
+
+
 # ---- launching
 
 

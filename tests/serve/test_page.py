@@ -103,10 +103,10 @@ TASKS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "nodes": ({"data": "karate"}, ["surroundings", "Labels of", "Neighbours that count"]),
     "links": ({"data": "karate"}, ["dashed: suggested", "Suggested for"]),
     "forecast": ({"data": "waves", "coverage": 0.9, "batch_size": 4}, ["0", "The graph, on a map"]),
-    "visits": ({"data": "generated"}, []),
-    "digits": ({"hidden_size": 4, "batch_size": 2}, []),
-    "scenes": ({"data": "generated"}, []),
-    "structure": ({}, []),
+    "visits": ({"data": "generated"}, ["Weights"]),
+    "digits": ({"hidden_size": 4, "batch_size": 2}, ["Weights"]),
+    "scenes": ({"data": "generated"}, ["Weights"]),
+    "structure": ({}, ["Weights"]),
     "text": ({"data": "python-docs", "hidden_size": 16, "layers": 1}, ["Sampled", "Greedy"]),
 }
 

@@ -3,11 +3,12 @@
 from typing import Any
 
 import numpy as np
+import torch
 
 from plait.api import load
 from plait.diagnostics import gradient_flow
 from plait.errors import InputError
-from plait.pages import Block, Page, chart, line, note, table
+from plait.pages import Block, Page, chart, flow_blocks, line, note, table
 from plait.tasks import TASKS, config_class, page_of, probe_batch
 from plait.training.notebook import SHARED, pictures_of, title_of
 from plait.training.run import Run
@@ -67,39 +68,30 @@ def page(run: Run) -> tuple[Page | None, str]:
         model = load(run)
         config = config_class(run.task).from_dict(run.config)
         own = page_of(run.task, model, config, run.facts)
-        return own or _of_any(run, model, config), ""
+        return (own or _of_any(run, model, config)), ""
     except InputError as error:
         return None, str(error)
 
 
-def _of_any(run: Run, model: Any, config: Any) -> Page | None:
-    """Return a page for a task that has none of its own: predictions, and the gradient's flow."""
+def _of_any(run: Run, model: Any, config: Any) -> Page:
+    """Return a page for a task without one: predictions, the gradient's flow, the weights."""
     entry = TASKS[run.task]
-    if not entry.probe and not entry.predict:
-        return None
 
     def answer() -> Any:
-        if entry.predict:
-            frame = entry.part("predict")(model, config, run.facts, None)
-            yield table("Predictions", list(frame.columns), frame.values.tolist(), "predictions")
-        if entry.probe:
-            try:
-                yield from flow_blocks(model, probe_batch(run.task, model, config, run.facts))
-            except ValueError as error:
-                yield note(str(error))
+        try:
+            if entry.predict:
+                frame = entry.part("predict")(model, config, run.facts, None)
+                rows = frame.values.tolist()
+                yield table("Predictions", list(frame.columns), rows, "predictions")
+            if entry.probe:
+                batch = probe_batch(run.task, model, config, run.facts)
+                with torch.enable_grad():
+                    flow = gradient_flow(model, batch)
+                yield from flow_blocks(flow)
+        except ValueError as error:  # an InputError is one
+            yield note(str(error))
+        rows = [[name, " × ".join(map(str, p.shape)), p.numel(), float(p.norm())]
+                for name, p in model.named_parameters()]  # fmt: skip
+        yield table("Weights", ["name", "shape", "numbers", "norm"], rows, "weights")
 
-    return Page("What the trained model predicts, and how its gradient flows.", (), answer)
-
-
-def flow_blocks(model: Any, batch: Any) -> Any:
-    """Yield the flow of the last step's gradient back through time, layer by layer."""
-    flow = gradient_flow(model, batch)
-    for layer in flow.layers:
-        lines = [line(f"by {state}", norms.tolist()) for state, norms in layer.norms.items()]
-        steps = list(range(1, len(layer.flow) + 1))
-        yield chart(
-            f"The gradient's flow in {layer.name}: {layer.verdict}", steps, lines,
-            f"flow {layer.name}", x_label="step of the sequence",
-            y_label="norm of the last loss's gradient", log=True,
-        )  # fmt: skip
-        yield note(layer.explain(), f"why {layer.name}")
+    return Page("What the trained model predicts and is made of.", (), answer)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from plait.diagnostics import gradient_flow
-from plait.pages import Blocks, Control, Page, chart, line, note, table
+from plait.pages import Blocks, Control, Page, flow_blocks, table
 from plait.tasks.memory.config import MemoryConfig
 from plait.tasks.memory.model import MemoryModel
 from plait.tasks.memory.problems import problem_named
@@ -36,15 +36,7 @@ def page(model: MemoryModel, config: MemoryConfig, facts: Mapping[str, Any]) -> 
         )  # fmt: skip
         with torch.enable_grad():
             flow = gradient_flow(model, (x, y), lambda out, target: loss_of(problem, out, target))
-        for layer in flow.layers:
-            lines = [line(f"by {state}", norms) for state, norms in layer.norms.items()]
-            yield chart(
-                f"The gradient's flow in {layer.name}: {layer.verdict}",
-                range(1, problem.steps + 1), lines, f"flow {layer.name}",
-                x_label="step of the sequence", y_label="norm of the last loss's gradient",
-                log=True,
-            )  # fmt: skip
-            yield note(layer.explain(), f"why {layer.name}")
+        yield from flow_blocks(flow)
 
     controls = [Control("seed", "Seed of the sequences", "number", 0, most=9999)]
     about = "Sequences that the model was not trained on, and how far back its gradient reaches."
