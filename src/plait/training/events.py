@@ -10,6 +10,7 @@ from torch import nn
 
 from plait.errors import InputError
 from plait.terminal import printable
+from plait.training.ranks import current_ranks
 
 NAMES = {"train": "train", "valid": "validation", "test": "test"}
 """The group in TensorBoard of each kind of record that has scores."""
@@ -87,6 +88,8 @@ def require_log(config: Any) -> None:
 def events_of(run: Any, config: Any, step: int) -> Iterator[None]:
     """Let a run's log go to TensorBoard as well for a block of code, where options ask for it.
 
+    Of several processes that train one model the first writes.
+
     Parameters
     ----------
     run : Run
@@ -94,7 +97,7 @@ def events_of(run: Any, config: Any, step: int) -> Iterator[None]:
     step : int
         The step from which training goes on.
     """
-    if config.log != "tensorboard":
+    if config.log != "tensorboard" or not current_ranks().is_first:
         yield
         return
     require_log(config)
