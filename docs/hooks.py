@@ -2,13 +2,16 @@
 
 In a page, `<!-- help: generate -->` becomes what `plait generate --help` prints, and `<!-- options:
 text -->` a table of the options that `plait train text` has in addition to those of every training
-(`<!-- options: training -->`).
+(`<!-- options: training -->`); `<!-- notebook: notebook.ipynb -->` the cells of a notebook in
+docs/howto, with their outputs.
 """
 
 import io
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import Field, fields
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -17,12 +20,12 @@ from plait.cli import app
 from plait.tasks import config_class
 from plait.training.config import TrainingConfig, choices_of
 
-MARK = re.compile(r"^<!-- (help|options): (.+) -->$", re.M)
+MARK = re.compile(r"^<!-- (help|options|notebook): (.+) -->$", re.M)
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Fill in the marks of a page; MkDocs calls it."""
-    fill = {"help": _help, "options": _options}
+    fill = {"help": _help, "options": _options, "notebook": _notebook}
     return MARK.sub(lambda mark: fill[mark[1]](mark[2]), markdown)
 
 
@@ -49,6 +52,33 @@ def _options(task: str) -> str:
     if config.recipes:
         table += f"\n\nRecipes: {', '.join(f'`{name}`' for name in config.recipes)}."
     return table
+
+
+def _notebook(name: str) -> str:
+    """Return the cells of a notebook as Markdown, each with what it put out."""
+    content = (Path(__file__).parent / "howto" / name).read_text("utf-8")
+    parts = []
+    for cell in json.loads(content)["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            parts.append(source.replace("# ", "## ", 1) if source.startswith("#") else source)
+            continue
+        parts.append(f"```python\n{source}\n```")
+        parts += [_output(output) for output in cell["outputs"]]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _output(output: dict[str, Any]) -> str:
+    """Return an output of a cell as Markdown."""
+    data = output.get("data", {})
+    if "image/png" in data:
+        return f'<img alt="" src="data:image/png;base64,{"".join(data["image/png"]).strip()}">'
+    if "text/html" in data:
+        html = re.sub(r"<style.*?</style>", "", "".join(data["text/html"]), flags=re.S)
+        one_line = html.strip().replace("\n", "&#10;")
+        return f'<div class="output">{one_line}</div>'
+    text = "".join(output.get("text", data.get("text/plain", "")))
+    return f"```text\n{text.rstrip()}\n```" if text.strip() else ""
 
 
 def _table(options: Iterable[Field[Any]]) -> str:

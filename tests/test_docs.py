@@ -6,6 +6,7 @@ block that writes example files is titled make_….py; the README's commands fin
 cannot be run so stands under a comment `<!-- not run: the reason -->`.
 """
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -132,7 +133,9 @@ def flags_of(words: list[str]) -> tuple[set[str], list[str]]:
 
 @cache
 def all_flags() -> set[str]:
-    commands = [[name] for name in ("score", "predict", "generate", "export", "inspect", "resume")]
+    commands = [
+        [name] for name in ("score", "predict", "generate", "export", "inspect", "resume", "serve")
+    ]
     commands += [[kind, task] for kind in ("train", "compare") for task in TASKS]
     return set[str]().union(*(flags_of(words)[0] for words in commands))
 
@@ -260,6 +263,18 @@ def test_help_is_that_of_the_command() -> None:
     assert all(
         flag in said for flag in ("--beta", "--top-p", "--listing", "Example: plait generate")
     )
+
+
+def test_a_notebook_is_shown_with_what_it_put_out() -> None:
+    said = hooks().on_page_markdown("<!-- notebook: notebook.ipynb -->\n")
+    cells = json.loads((DOCS / "howto" / "notebook.ipynb").read_text("utf-8"))["cells"]
+    for cell in cells:
+        lines = "".join(cell["source"]).splitlines()
+        assert all(line.lstrip("# ") in said for line in lines)
+    assert said.count("```python\n") == sum(cell["cell_type"] == "code" for cell in cells)
+    assert said.count("data:image/png;base64,") >= 2
+    assert "<table" in said
+    assert "<style" not in said
 
 
 class OwnCell(Cell):

@@ -34,9 +34,11 @@ from plait.text_files import require_path
 from plait.training.budget import planned
 from plait.training.checkpoint import load_tensors, load_weights
 from plait.training.config import TrainingConfig
+from plait.training.events import require_log
 from plait.training.files import write_aside
 from plait.training.followed import create_run, open_run
 from plait.training.loop import train as run_loop
+from plait.training.notebook import default_progress
 from plait.training.optimizer import require_optimizer
 from plait.training.progress import Progress
 from plait.training.random import seed_all
@@ -70,7 +72,7 @@ def train(
     from_run : path or Run
         Initialise the weights from this run; its sizes are taken over.
     progress : Progress
-        Receives progress; None: silent.
+        Receives progress; None: a notebook shows it, all else is silent.
     **options
         The fields of the task's configuration, as on the command line: `data`, `cell`, `steps`, …
         Those that name a file also take what it would hold, a DataFrame or a text of several
@@ -95,9 +97,16 @@ def train(
     24
     """
     with launched() as ranks:
-        progress = progress if progress is not None and ranks.is_first else Progress()
+        progress = _shown_by(ranks, progress)
         with messages_to(progress.working):
             return _train(ranks, task, out, recipe, from_run, progress, options)
+
+
+def _shown_by(ranks: Ranks, progress: Progress | None) -> Progress:
+    """Return who receives progress: of several processes the first one's alone."""
+    if not ranks.is_first:
+        return Progress()
+    return default_progress() if progress is None else progress
 
 
 def _train(
@@ -179,7 +188,7 @@ def resume(run: str | os.PathLike[str] | Run, progress: Progress | None = None) 
     ----------
     run : path or Run
     progress : Progress
-        Receives progress; None: silent.
+        Receives progress; None: a notebook shows it, all else is silent.
 
     Raises
     ------
@@ -196,7 +205,7 @@ def resume(run: str | os.PathLike[str] | Run, progress: Progress | None = None) 
     True
     """
     with launched() as ranks:
-        progress = progress if progress is not None and ranks.is_first else Progress()
+        progress = _shown_by(ranks, progress)
         with messages_to(progress.working):
             return _resume(ranks, run, progress)
 
@@ -528,6 +537,7 @@ def _require_same_sizes(
 def make_task(task: str, config: TrainingConfig, known: Mapping[str, Any] | None = None) -> Any:
     """Make a task with its data and its model, the initial weights drawn from the seed."""
     require_sizes(config)
+    require_log(config)
     set_threads(config.threads)
     device = choose_device(config.device)
     with torch.random.fork_rng(devices=[]):

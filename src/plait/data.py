@@ -9,15 +9,18 @@ package.
 import hashlib
 import os
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import pooch
-
 from plait.errors import InputError
 from plait.memory import bytes_text, require_memory
 from plait.text_files import read_text_file, require_encoding
+
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", "IProgress not found")  # of tqdm, in a notebook
+    import pooch
 
 MEMORY = 16.0
 """Bytes of memory per byte of a text: itself, its number, and the n-gram counts."""

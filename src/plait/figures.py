@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cbook import strip_math
 from matplotlib.colors import to_rgba_array
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.font_manager import fontManager
 from matplotlib.ticker import LogFormatterSciNotation, MaxNLocator
 from matplotlib.transforms import Bbox
@@ -101,12 +101,19 @@ def picture(path: Path, width: float, height: float, *, grid: bool = True) -> It
     >>> path.read_bytes()[:4]
     b'\x89PNG'
     """
-    with rc_context({**STYLE, "axes.grid": grid}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+    with styled(), rc_context({"axes.grid": grid}):
         figure = Figure(figsize=(width, height))
         FigureCanvasAgg(figure)
         yield figure
         save_figure(figure, path)
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw in the common style for a block of code, without a warning about glyphs."""
+    with rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        yield
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -257,6 +264,14 @@ class Curve:
 def draw_curves(
     records: Sequence[dict[str, Any]], curves: Sequence[Curve], path: Path, *, title: str
 ) -> None:
+    """Write a PNG of scores over training steps, as `plot_curves` draws them."""
+    with picture(path, 5 * len(curves), 3.6) as figure:
+        plot_curves(figure, records, curves, title=title)
+
+
+def plot_curves(
+    figure: FigureBase, records: Sequence[dict[str, Any]], curves: Sequence[Curve], *, title: str
+) -> None:
     """Draw scores over training steps: every step in pale, a running mean, validation as dots.
 
     The running mean is over a fiftieth of the training; the legend states its number of steps.
@@ -264,33 +279,32 @@ def draw_curves(
     train = [r for r in records if r["kind"] == "train"]
     valid = [r for r in records if r["kind"] == "valid"]
     window = max(1, len(train) // 50)
-    with picture(path, 5 * len(curves), 3.6) as figure:
-        figure.suptitle(label(title, 60 * len(curves)))
-        for axes, curve in zip(figure.subplots(1, len(curves), squeeze=False)[0], curves,
-                               strict=True):  # fmt: skip
-            steps = np.array([r["step"] for r in train])
-            values = drawable([r[curve.score] for r in train])
-            held_out = [(r["step"], r[curve.score]) for r in valid if curve.score in r]
-            held_out = [(step, value) for step, value in held_out if abs(value) < LIMIT]
-            level = curve.baseline
-            if level and not abs(level[0]) < LIMIT:
-                level = None
-            if len(values):
-                axes.plot(steps, values, color=COLOURS[0], alpha=0.2, linewidth=0.6)
-                mean = np.convolve(values, np.full(window, 1 / window), mode="valid")
-                name = f"training, mean of {window} steps" if window > 1 else "training"
-                axes.plot(steps[window - 1 :], mean, color=COLOURS[0], label=name)
-                _limit(axes, values[len(values) // 50 :],
-                       [*(v for _, v in held_out[1:]), *(level[:1] if level else ())])  # fmt: skip
-            if held_out:
-                axes.plot(*zip(*held_out, strict=True), "o-", color=COLOURS[1], label="validation")
-            if level:
-                axes.axhline(level[0], color=COLOURS[5], linestyle="--", label=label(level[1], 60))
-            axes.set_xlabel("training step")
-            axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
-            axes.set_ylabel(curve.label)
-            if axes.get_legend_handles_labels()[0]:
-                axes.legend()
+    figure.suptitle(label(title, 60 * len(curves)))
+    for axes, curve in zip(figure.subplots(1, len(curves), squeeze=False)[0], curves,
+                           strict=True):  # fmt: skip
+        steps = np.array([r["step"] for r in train])
+        values = drawable([r[curve.score] for r in train])
+        held_out = [(r["step"], r[curve.score]) for r in valid if curve.score in r]
+        held_out = [(step, value) for step, value in held_out if abs(value) < LIMIT]
+        level = curve.baseline
+        if level and not abs(level[0]) < LIMIT:
+            level = None
+        if len(values):
+            axes.plot(steps, values, color=COLOURS[0], alpha=0.2, linewidth=0.6)
+            mean = np.convolve(values, np.full(window, 1 / window), mode="valid")
+            name = f"training, mean of {window} steps" if window > 1 else "training"
+            axes.plot(steps[window - 1 :], mean, color=COLOURS[0], label=name)
+            _limit(axes, values[len(values) // 50 :],
+                   [*(v for _, v in held_out[1:]), *(level[:1] if level else ())])  # fmt: skip
+        if held_out:
+            axes.plot(*zip(*held_out, strict=True), "o-", color=COLOURS[1], label="validation")
+        if level:
+            axes.axhline(level[0], color=COLOURS[5], linestyle="--", label=label(level[1], 60))
+        axes.set_xlabel("training step")
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+        axes.set_ylabel(curve.label)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend()
 
 
 def _limit(axes: Axes, values: np.ndarray, levels: Sequence[float]) -> None:

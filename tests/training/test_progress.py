@@ -88,7 +88,7 @@ def test_validations_that_follow_fast_have_ten_lines(clock):
      (90061, "25:01:01")],
 )  # fmt: skip
 def test_a_time_to_read(seconds, shown):
-    assert module._clock(seconds) == shown
+    assert module.as_clock(seconds) == shown
 
 
 @pytest.fixture

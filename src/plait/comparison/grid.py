@@ -19,7 +19,11 @@ from plait.training.files import write_json
 FORMAT = 1
 MOST = 100_000
 """Runs that a grid may have."""
-NOT_VARIED = {"seed": "give --seeds", "threads": "give --threads and --jobs"}
+NOT_VARIED = {
+    "seed": "give --seeds",
+    "threads": "give --threads and --jobs",
+    "log": "it changes no score; give --log",
+}
 YES, NO = ("true", "yes", "1"), ("false", "no", "0")
 
 
@@ -121,10 +125,10 @@ class Grid:
             raise InputError(f"{self.path} holds another grid: {differs}; give another --out")
 
     def _settings(self) -> dict[str, Any]:
-        """Return the settings that must be equal to continue a grid; threads may differ."""
+        """Return the settings that must be equal to continue a grid; no score depends on others."""
         runs = {plan.path.name: asdict(plan.config) for plan in self.plans}
         for config in runs.values():
-            del config["threads"]
+            del config["threads"], config["log"]
         settings = {"task": self.task, "vary": dict(self.vary), "seeds": self.seeds}
         return {"format": FORMAT, **settings, "runs": runs}
 

@@ -174,6 +174,12 @@ def exported_form(
     return _entry(task).part("export", without)(model, config, facts, step=step)
 
 
+def page_of(task: str, model: Any, config: TrainingConfig, facts: Mapping[str, Any]) -> Any:
+    """Return the `plait.pages.Page` of a task's run; None for a task without one of its own."""
+    entry = _entry(task)
+    return entry.part("page")(model, config, facts) if entry.page else None
+
+
 def repetition_function(task: str) -> Any:
     """Return what measures how much a task's model repeats itself; `InputError` for most tasks."""
     return _entry(task).part(

@@ -68,6 +68,9 @@ class TaskEntry:
         A function (config) for `plait compare`: the steps that others needed, by source.
     repetition : str
         A function (model, config, facts) for `plait inspect --repetition`.
+    page : str
+        A function (model, config, facts) for `plait serve`, returning a `plait.pages.Page`. Empty:
+        the page of any task.
     score_data, predict_data : str
         What `--data` may be; empty: the run's own data alone.
     predicts : str
@@ -87,6 +90,7 @@ class TaskEntry:
     export: str = ""
     published: str = ""
     repetition: str = ""
+    page: str = ""
     score_data: str = ""
     predict_data: str = ""
     predicts: str = ""

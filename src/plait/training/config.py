@@ -114,6 +114,9 @@ class TrainingConfig:
         "Type of products in training: bfloat16 under autocast, states and sums in float32.",
     )
     threads: int = option(0, "CPU threads; 0: torch's choice.", least=0, below=1025)
+    log: Literal["none", "tensorboard"] = option(
+        "none", "Write curves, samples and gradient norms into the run folder for TensorBoard too."
+    )
 
     def __post_init__(self) -> None:
         for f in fields(self):

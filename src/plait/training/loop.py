@@ -21,6 +21,7 @@ from plait.training.checkpoint import (
     pack_optimizer,
     unpack_optimizer,
 )
+from plait.training.events import events_of
 from plait.training.optimizer import make_optimizer
 from plait.training.progress import Progress
 from plait.training.random import seed_all
@@ -94,7 +95,7 @@ class Loop:
         if resume and not first(lambda: run.is_unbegun):
             self._restore()
         self.progress.start(now.step, now.seconds, run.records())
-        with self.progress:
+        with self.progress, events_of(run, self.config, now.step):
             self.learn(stop)
             if not first(self._tested):
                 self._test()
@@ -176,6 +177,8 @@ class Loop:
         if self.ranks.count > 1:
             terms = self.task.terms(batch)
             means = self.ranks.average_gradients(self.parameters, means, terms)
+        if self.run_folder.events is not None and now.step % self.validate_every == 0:
+            self.run_folder.events.log_gradients(now.step, self.model)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.config.max_norm or math.inf)
         values = torch.cat([means[:1], norm[None], means[1:]]).tolist()
         record = dict(zip(("loss", "gradient_norm", *scores), values, strict=True))

@@ -117,7 +117,7 @@ class PlainProgress(Progress):
         mark = " (best)" if best else ""
         self._print(
             f"step {step}/{self.steps}: training {train}; validation {valid}{mark}; "
-            f"{self.speed():,.0f} {self.unit}/s, {_clock(self.seconds_left())} left"
+            f"{self.speed():,.0f} {self.unit}/s, {as_clock(self.seconds_left())} left"
         )
 
     def sampled(self, step: int, text: str) -> None:
@@ -210,7 +210,9 @@ class LiveProgress(Progress):
     def _render(self) -> Group:
         head = Table.grid(padding=(0, 1))
         bar = ProgressBar(total=self.steps, completed=self.step_now, width=32)
-        time_left = f"{_clock(self.seconds_left())} left" if self.step_now > self.first_step else ""
+        time_left = (
+            f"{as_clock(self.seconds_left())} left" if self.step_now > self.first_step else ""
+        )
         speed = f"{self.speed():,.0f} {self.unit}/s"
         steps = f"{self.step_now:,}/{self.steps:,} steps"
         work = Text(self._plain(f"{self.work} …"))
@@ -226,7 +228,7 @@ class LiveProgress(Progress):
         averages = {k: v for k, v in self.averages().items() if k != "gradient_norm"}
         rows = [["", *(name.replace("_", " ") for name in averages)]]
         rows.append(
-            [f"training, mean of {len(self.recent)} steps", *map(_number, averages.values())]
+            [f"training, mean of {len(self.recent)} steps", *map(as_number, averages.values())]
         )
         for part, step, held_out in (
             ("validation, step", self.validation_step, self.validation),
@@ -234,7 +236,7 @@ class LiveProgress(Progress):
         ):
             if held_out:
                 values = (held_out.get(n) for n in averages)
-                cells = ("" if v is None else _number(v) for v in values)
+                cells = ("" if v is None else as_number(v) for v in values)
                 rows.append([f"{part} {step:,}", *cells])
         wide = _table(rows)
         endless = self.console.options.update(max_width=10_000)
@@ -261,14 +263,16 @@ def progress_for(stream: TextIO) -> Progress:
 def _scores(scores: Mapping[str, float], skip: tuple[str, ...] = ()) -> str:
     numbers = ((k, v) for k, v in scores.items() if isinstance(v, int | float))
     named = ((k, v) for k, v in numbers if k not in skip)
-    return ", ".join(f"{k.replace('_', ' ')} {_number(v)}" for k, v in named)
+    return ", ".join(f"{k.replace('_', ' ')} {as_number(v)}" for k, v in named)
 
 
-def _number(value: float) -> str:
+def as_number(value: float) -> str:
+    """Return a number as it is shown: whole ones with commas, others with four digits."""
     return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
 
 
-def _clock(seconds: float) -> str:
+def as_clock(seconds: float) -> str:
+    """Return a duration as minutes and seconds, with hours where there are any."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

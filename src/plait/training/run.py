@@ -7,6 +7,7 @@ kept/               the weights at 1/3, 2/3 and 3/3 of the training; of a text a
 metrics.jsonl       a line per step, validation, sample and test
 samples.txt         the samples in the log, to read
 curves.png          the learning curves
+events.out.…        the log for TensorBoard, with --log tensorboard
 given/              data that was given in memory, as files
 """
 
@@ -32,6 +33,9 @@ from plait.training.files import write_aside, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
+
+    from plait.training.events import Events
 
 FORMAT = 1
 CHECKPOINTS_KEPT = 2
@@ -58,6 +62,7 @@ class Run:
     ) -> None:
         self.path, self.task, self.config, self.facts = path, task, config, facts
         self._pending: list[str] = []
+        self.events: Events | None = None  # set while they are asked for
 
     @classmethod
     def create(
@@ -136,6 +141,8 @@ class Run:
     def log(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
         """Add a line to the log; it reaches the disk with the next `flush`."""
         self._pending.append(json.dumps({"step": step, "kind": kind, **values}) + "\n")
+        if self.events is not None:
+            self.events.log(kind, step, values)
 
     def flush(self, *, to_disk: bool = False) -> None:
         """Write out the lines of `log`; `to_disk` waits until the disk has them."""
@@ -147,6 +154,8 @@ class Run:
             if to_disk:
                 file.flush()
                 os.fsync(file.fileno())
+        if self.events is not None:
+            self.events.flush()
 
     def records(self, kind: str | None = None) -> list[dict[str, Any]]:
         """Read the log; a last line that was cut short by a crash is passed over."""
@@ -198,6 +207,25 @@ class Run:
                     if type(value) in (int, float) and name not in ("step", "seconds")
                 }
         return pd.DataFrame.from_dict(rows, orient="index").sort_index().rename_axis("step")
+
+    def plot(self) -> "Figure":
+        """Return a matplotlib figure: the learning curves, and the pictures of the task.
+
+        Example
+        -------
+        >>> import plait, tempfile
+        >>> run = plait.train("nodes", data="karate", steps=5, out=tempfile.mkdtemp() + "/run")
+        >>> run.plot().savefig(run.path / "figure.pdf")
+        """
+        from plait.training.notebook import run_figure  # brings matplotlib
+
+        return run_figure(self)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows of it."""
+        from plait.training.notebook import run_html
+
+        return run_html(self)
 
     def truncate_log(self, step: int) -> None:
         """Drop from the log, and from the samples, whatever came after this step."""

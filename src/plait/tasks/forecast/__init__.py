@@ -11,6 +11,7 @@ TASK = TaskEntry(
     config="plait.tasks.forecast.config:ForecastConfig",
     task="plait.tasks.forecast.task:ForecastTask",
     model="plait.tasks.forecast.model:Forecaster",
+    page="plait.tasks.forecast.page:page",
     score="plait.tasks.forecast.inference:score_forecast",
     predict="plait.tasks.forecast.inference:predict_forecast",
     export="plait.tasks.forecast.export:forecast_form",

@@ -9,6 +9,7 @@ TASK = TaskEntry(
     config="plait.tasks.memory.config:MemoryConfig",
     task="plait.tasks.memory.task:MemoryTask",
     model="plait.tasks.memory.model:MemoryModel",
+    page="plait.tasks.memory.page:page",
     score="plait.tasks.memory.inference:score_memory",
     probe="plait.tasks.memory.inference:probe",
     published="plait.tasks.memory.published:published_steps",

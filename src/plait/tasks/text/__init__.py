@@ -9,6 +9,7 @@ TASK = TaskEntry(
     config="plait.tasks.text.config:TextConfig",
     task="plait.tasks.text.task:TextTask",
     model="plait.tasks.text.model:TextModel",
+    page="plait.tasks.text.page:page",
     score="plait.tasks.text.inference:score_text",
     export="plait.tasks.text.export:text_form",
     probe="plait.tasks.text.inference:probe",
