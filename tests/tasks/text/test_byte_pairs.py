@@ -27,13 +27,13 @@ SMALL = {"units": "bpe", "hidden_size": 16, "layers": 1, "length": 8, "batch_siz
 
 @pytest.fixture(scope="module")
 def tokens() -> BytePairs:
-    return BytePairs.of(SENTENCE * 60, most=280)
+    return BytePairs.of(SENTENCE * 120, most=280)
 
 
 @pytest.fixture
 def book(tmp_path) -> str:
     path = tmp_path / "book.txt"
-    path.write_text(SENTENCE * 80 + "zyzzyva zyzzyva " * 55, encoding="utf-8")
+    path.write_text(SENTENCE * 200 + "zyzzyva zyzzyva " * 110, encoding="utf-8")
     return str(path)
 
 
@@ -47,8 +47,8 @@ def test_the_symbols_are_bytes_and_the_most_frequent_pairs(tokens):
 
 
 def test_rare_pairs_are_no_symbols():
-    assert len(BytePairs.of("abcdef " * 49, most=1000)) == 256
-    assert b"abcdef" in BytePairs.of("abcdef " * 50, most=1000).symbols
+    assert len(BytePairs.of("abcdef " * 99, most=1000)) == 256
+    assert b"abcdef" in BytePairs.of("abcdef " * 100, most=1000).symbols
 
 
 @pytest.mark.parametrize("text", ["", "the cat", " ", "\n\n\t x", "猫 naïve 🙂 \0", SENTENCE * 3])
