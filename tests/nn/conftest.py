@@ -129,9 +129,9 @@ def attention(operator: Attention, x: Tensor, weights: dict[str, Tensor], graph:
         own = (x @ weights["target"].T).unflatten(-1, (gates, K, -1))
         both = F.leaky_relu(z[..., None, :, :, :, :] + own[..., :, None, :, :, :], 0.2)
         e = (both * weights["vector"].unflatten(0, (gates, K))).sum((-3, -1))
-    hears = torch.eye(N, dtype=torch.bool)  # [i, j]
-    hears[tuple(graph.edge_index.flip(0))] = True
-    alpha = torch.softmax(e.masked_fill(~hears[..., None], -torch.inf), -2)  # [..., i, j, K]
+    joined = torch.eye(N, dtype=torch.bool)  # [i, j]
+    joined[tuple(graph.edge_index.flip(0))] = True
+    alpha = torch.softmax(e.masked_fill(~joined[..., None], -torch.inf), -2)  # [..., i, j, K]
     return torch.einsum("...ijk,...jgkc->...igkc", alpha, z).flatten(-3)
 
 

@@ -26,21 +26,27 @@ Device = Annotated[
     Literal["auto", "cpu", "cuda"], Parameter(help="Device; auto: a GPU if available.")
 ]
 Threads = Annotated[int, Parameter(help="CPU threads; 0: torch's choice.", converter=whole_number)]
-OPTIONAL_VALUES = {"--equations": ("text", "latex")}
+OPTIONAL_VALUES = {"--equations": ("text", "latex"), "--ray": ("auto",)}
 """Options whose value may be left out, and their values: the first is what is then meant."""
 
 
 def with_values(arguments: Sequence[str]) -> list[str]:
-    """Write the values of `OPTIONAL_VALUES` that are left out before a file or a folder.
+    """Write the values of `OPTIONAL_VALUES` that are left out.
+
+    They are before a file or a folder, before another option, and at the end.
 
     >>> from plait.cli.flags import with_values
     >>> with_values(["inspect", "--equations", "."])
     ['inspect', '--equations=text', '.']
+    >>> with_values(["compare", "memory", "--ray", "--seeds", "3"])
+    ['compare', 'memory', '--ray=auto', '--seeds', '3']
     """
     words = list(arguments)
     for k, word in enumerate(words):
         values, after = OPTIONAL_VALUES.get(word, ()), "".join(words[k + 1 : k + 2])
-        if values and after not in ("", *values) and "\0" not in after and Path(after).exists():
+        if not values or after in values or "\0" in after:
+            continue
+        if not after or after.startswith("-") or Path(after).exists():
             words[k] = f"{word}={values[0]}"
     return words
 
@@ -70,16 +76,15 @@ def with_options(
     run = Annotated[Path, Parameter(help="The run folder.")]
     parameters = [inspect.Parameter("run", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=run)]
     parameters += [_parameter(name, kind, help_) for name, (kind, help_) in own.items()]
-    helps: dict[TaskOption, list[str]] = {}
+    helps: dict[TaskOption, dict[str, list[str]]] = {}  # of an option each text, and whose it is
     for task, options in of_tasks.items():
         for option in options:
             same = next((known for known in helps if known.name == option.name), option)
-            helps.setdefault(same, []).append(f"For {task}: {option.help}")
-    for option, lines in helps.items():
+            helps.setdefault(same, {}).setdefault(option.help, []).append(task)
+    for option, texts in helps.items():
         looks = {"negative": ""} if option.kind is bool else {}
-        parameters.append(
-            _parameter(option.name, option.kind, " ".join(lines), name=option.written, **looks)
-        )
+        lines = " ".join(f"For {', '.join(tasks)}: {help_}" for help_, tasks in texts.items())
+        parameters.append(_parameter(option.name, option.kind, lines, name=option.written, **looks))
     keyword = inspect.Parameter.KEYWORD_ONLY
     parameters += [
         inspect.Parameter("device", keyword, default="auto", annotation=Device),
@@ -108,7 +113,7 @@ def _flags(config: type[TrainingConfig]) -> list[inspect.Parameter]:
             _kind(f),
             f.metadata["help"],
             group=shared_group if f.name in shared else own_group,
-            show_default=lambda _, default=f.default: default,
+            show_default=f.default != "" and (lambda _, default=f.default: default),
         )
         for f in fields(config)
     ]

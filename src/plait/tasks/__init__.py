@@ -21,7 +21,10 @@ __all__ = ["TASKS", "TaskEntry", "TaskOption", "config_class", "model_class", "t
 GROUP = "plait.tasks"
 """The group of entry points by which a package names tasks of its own."""
 
-FIRST = ("text", "memory", "nodes", "visits", "forecast", "digits", "links", "scenes", "structure")
+FIRST = (
+    "text", "memory", "nodes", "visits", "forecast", "digits", "links", "communities", "scenes",
+    "structure",
+)  # fmt: skip
 """The order in which help lists Plait's own; others follow by name."""
 
 
@@ -128,6 +131,13 @@ def predict_trained(
     if data is not None and not entry.predict_data:
         raise InputError(f"a {task} run predicts for its own data alone; leave --data out")
     return entry.part("predict")(model, config, facts, data, **options)
+
+
+def draw_function(task: str, options: Mapping[str, Any]) -> Any:
+    """Return what draws a task's predictions with these options as a PNG; None: nothing does."""
+    entry = _entry(task)
+    asked = any(option.draws and options.get(option.name) for option in entry.predict_options)
+    return entry.part("draw") if asked else None
 
 
 def require_predictions(task: str) -> None:

@@ -23,6 +23,8 @@ class TaskOption:
         On the command line, without the dashes; empty: the name.
     prints : bool
         Whether `plait predict` with it prints the table, unless --out is given.
+    draws : bool
+        Whether `plait predict` with it draws the table too, by the task's `draw`.
     """
 
     name: str
@@ -30,6 +32,7 @@ class TaskOption:
     help: str
     flag: str = ""
     prints: bool = False
+    draws: bool = False
 
     @property
     def written(self) -> str:
@@ -52,6 +55,9 @@ class TaskEntry:
         on their own test part alone.
     predict : str
         A function of the same arguments for `plait predict`, returning a DataFrame. Empty: none.
+    draw : str
+        A function (model, config, facts, table, path) that draws a table of `predict` as a PNG, for
+        options that ask for it.
     probe : str
         A function (model, config, facts) for `plait inspect`: arguments of the model, and targets,
         that it was not trained on. Empty: none.
@@ -76,6 +82,7 @@ class TaskEntry:
     model: str
     score: str = ""
     predict: str = ""
+    draw: str = ""
     probe: str = ""
     export: str = ""
     published: str = ""

@@ -2,7 +2,7 @@
 
 from plait.tasks.entry import TaskEntry, TaskOption
 
-ENCODING = TaskOption("encoding", str, "That of --data. Default: that of the run's own table.")
+ENCODING = TaskOption("encoding", str, "Encoding of --data. Default: the run's own.")
 
 TASK = TaskEntry(
     name="forecast",

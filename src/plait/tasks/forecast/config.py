@@ -93,7 +93,7 @@ class ForecastConfig(GraphConfig):
     missing: str = option(
         "", "Values that mean missing, beside empty cells, such as -9999 or -9999,999."
     )
-    encoding: str = option("utf-8", "That of your own tables: utf-8, cp1252, latin-1, utf-16, ….")
+    encoding: str = option("utf-8", "Encoding of your tables: utf-8, cp1252, latin-1, utf-16, ….")
     missing_rows: Literal["refuse", "empty"] = option(
         "refuse", "Steps without a row: refused, or read as rows of missing values."
     )
@@ -179,7 +179,7 @@ class ForecastConfig(GraphConfig):
     error: Literal["absolute", "huber", "squared"] = option(
         "squared", "Loss where one number is forecast."
     )
-    batch_size: int = option(32, "Windows of a batch.", least=1)
+    batch_size: int = option(32, "Windows of a batch, per process.", least=1)
     steps: int = option(1500, "Weight updates.", least=1)
     lr: float = option(0.003, "Learning rate.", least=0)
     schedule: Literal["constant", "cosine"] = option(

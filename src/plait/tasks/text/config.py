@@ -45,7 +45,7 @@ class TextConfig(TrainingConfig):
         "presidents",
         "A text, a folder of them, or: democracy, grimm, presidents, python-docs, ptb.",
     )
-    encoding: str = option("utf-8", "That of your own text: utf-8, cp1252, latin-1, utf-16, ….")
+    encoding: str = option("utf-8", "Encoding of your text: utf-8, cp1252, latin-1, utf-16, ….")
     units: Literal["chars", "bytes", "words"] = option(
         "chars",
         "Symbols: characters, bytes (never out of vocabulary), or words and punctuation.",
@@ -76,7 +76,7 @@ class TextConfig(TrainingConfig):
         False, "One matrix for embedding and output (embedding size = hidden size)."
     )
     length: int = option(30, "Symbols of a training sequence.", least=1)
-    batch_size: int = option(64, "Sequences of a batch.", least=1)
+    batch_size: int = option(64, "Sequences of a batch, per process.", least=1)
     batches: Literal["lanes", "windows"] = option(
         "lanes",
         "lanes: each sequence of a batch is a stream of the text that carries its state on; "

@@ -48,7 +48,7 @@ class VisitsConfig(TrainingConfig):
         "generated: histories by known rules. Else a CSV table of events (patient, time or visit, "
         "kind, code; end and birth if known), a folder with MIMIC-III's own files, or mimic3demo.",
     )
-    encoding: str = option("utf-8", "That of your own tables: utf-8, cp1252, latin-1, utf-16, ….")
+    encoding: str = option("utf-8", "Encoding of your tables: utf-8, cp1252, latin-1, utf-16, ….")
     patients: int = option(1000, "Patients to generate.", least=20, below=1_000_001)
     period_hours: float = option(
         24.0, "Length of a period, where the events have times; 0: a visit.", least=0,
@@ -76,7 +76,7 @@ class VisitsConfig(TrainingConfig):
     graph_layers: int = option(2, "Layers over the graph of events.", least=1, below=1001)
     window: int = option(2, "Periods that the graph of events reaches back.", least=1, below=1001)
     dropout: float = option(0.1, "Dropout rate of inputs.", least=0, below=1)
-    batch_size: int = option(16, "Patients of a batch.", least=1)
+    batch_size: int = option(16, "Patients of a batch, per process.", least=1)
     k: int = option(10, "Drugs of recall@k.", least=1)
     steps: int = option(800, "Weight updates.", least=1)
     lr: float = option(0.005, "Learning rate.", least=0)
