@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from plait import __version__
-from plait.api import config_of, load, opened
+from plait.api import config_of, load
 from plait.errors import InputError
 from plait.export_formats import Form
 from plait.export_formats.layers import layer_form
@@ -84,7 +84,9 @@ def export_checked(
     """Return also the largest difference of the file's output from the model's."""
     if format not in SUFFIXES:
         raise InputError(f"format must be onnx or torch, not {format!r}")
-    run = opened(model) if isinstance(model, (str, os.PathLike, Run)) else None
+    run = model if isinstance(model, Run) else None
+    if isinstance(model, str | os.PathLike):
+        run = Run.open(Path(model))
     path = _free(out, format, run, step=step)
     if format == "onnx":
         require_onnx()

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -77,16 +78,24 @@ class Form:
         example = tuple(self.sized(0).values())
         # with gradients, or torch notes in the program where they are off
         patch = settings.patch(backed_size_oblivious=True)
-        with _evaluated(self.module, grad=True) as module, patch, quiet():
+        with torch.enable_grad(), patch, quiet():
             try:
                 return torch.export.export(
-                    _Positional(module), example, dynamic_shapes=(tuple(axes),)
+                    _Positional(self.evaluated), example, dynamic_shapes=(tuple(axes),)
                 )
             except InputError:
                 raise
             except Exception as error:  # whatever torch says of what a module does
                 reason = str(error).strip().splitlines() or [type(error).__name__]
                 raise InputError(f"torch cannot export this model: {reason[0]}") from error
+
+    @cached_property
+    def evaluated(self) -> nn.Module:
+        """The module in evaluation, on the CPU; a copy where it is not so itself."""
+        module = self.module
+        if module.training or any(p.device.type != "cpu" for p in module.parameters()):
+            module = copy.deepcopy(module).cpu().eval()
+        return module
 
     def sized(self, turn: int) -> dict[str, Tensor]:
         """Return the inputs at other sizes of the free axes, made of the example's numbers."""
@@ -108,8 +117,8 @@ class Form:
         worst = 0.0
         for turn in range(len(SIZES)):
             given = self.sized(turn)
-            with _evaluated(self.module) as module:
-                ours = module(*given.values())
+            with torch.no_grad():
+                ours = self.evaluated(*given.values())
             found = run({name: x.numpy() for name, x in given.items()})
             ours = (ours,) if isinstance(ours, Tensor) else ours
             for name, own, other in zip(self.outputs, ours, found, strict=True):
@@ -133,15 +142,6 @@ def _difference(own: np.ndarray, other: np.ndarray, name: str, what: str) -> flo
             "nothing is written"
         )
     return apart
-
-
-@contextmanager
-def _evaluated(module: nn.Module, *, grad: bool = False) -> Iterator[nn.Module]:
-    """Call a module in evaluation, on the CPU; it stays as it is."""
-    if module.training or any(p.device.type != "cpu" for p in module.parameters()):
-        module = copy.deepcopy(module).cpu().eval()
-    with torch.set_grad_enabled(grad):
-        yield module
 
 
 def _resized(x: Tensor, sizes: Mapping[int, int]) -> Tensor:

@@ -11,7 +11,7 @@ from plait.export_formats.form import Form
 from plait.nn.cell import Cell
 from plait.nn.convolution import GraphConv
 from plait.nn.forms import aggregates
-from plait.nn.graph import Graph
+from plait.nn.graph import Graph, as_graph
 from plait.nn.recurrent import Recurrent
 
 
@@ -20,6 +20,8 @@ def layer_form(layer: Any, graph: Graph | None = None, *, step: bool = False) ->
 
     Raises `InputError` for other modules, and for a layer over a graph without one.
     """
+    graph = as_graph(graph)
+    graph = None if graph is None else graph.to("cpu")
     if isinstance(layer, GraphConv):
         if step:
             raise InputError("a GraphConv has no steps; leave out step=True")

@@ -41,7 +41,7 @@ def onnx_file(form: Form, about: Mapping[str, Any]) -> tuple[bytes, float]:
                 f"ONNX cannot express this model: {reason}; try --format torch"
             ) from error
     _name_sizes(model.graph, form)
-    _forget_places(model.graph)
+    _tidy(model.graph)
     for name, value in {**about, **form.metadata}.items():
         model.metadata_props.add(key=name, value=json.dumps(value, ensure_ascii=False))
     if model.ByteSize() > LARGEST:
@@ -74,15 +74,24 @@ def require_onnx() -> Any:
     return onnxruntime
 
 
-def _forget_places(graph: Any) -> None:
-    """Drop what torch notes of the code that each node came from: files of this machine."""
+def _tidy(graph: Any) -> set[str]:
+    """Drop numbers that nothing uses, and what torch notes of files of this machine.
+
+    Returns the names that are used.
+    """
+    used = {value.name for value in graph.output}
     for node in graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
+        used.update(node.input)
         for attribute in node.attribute:
             if attribute.HasField("g"):
-                _forget_places(attribute.g)
+                used |= _tidy(attribute.g)
+    for k in reversed(range(len(graph.initializer))):
+        if graph.initializer[k].name not in used:
+            del graph.initializer[k]
     del graph.value_info[:]  # sizes within, by torch's names of them
+    return used
 
 
 def _name_sizes(graph: Any, form: Form) -> None:

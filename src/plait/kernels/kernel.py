@@ -5,8 +5,6 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
-from plait.kernels.transforms import exporting
-
 State = tuple[Tensor, ...]
 
 
@@ -66,12 +64,7 @@ class Choice(NamedTuple):
 
 
 def choose(kernels: Sequence[Kernel], layer: Any, call: Call) -> Choice:
-    """Choose the first kernel that accepts a call; the last one takes all.
-
-    While `torch.export` traces, that one runs: what is exported is made of torch's operations.
-    """
-    if exporting():
-        return Choice(kernels[-1], ())
+    """Choose the first kernel that accepts a call; the last one takes all."""
     passed: list[tuple[str, str]] = []
     for kernel in kernels:
         reason = kernel.accepts(layer, call)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from plait.errors import InputError
 from plait.kernels.sparse import Shift, TracedShift, propagate
-from plait.kernels.transforms import compiling
+from plait.kernels.transforms import compiling, exporting
 from plait.nn import shifts
 from plait.nn.graph import Graph, checked_graph
 from plait.nn.operators import Basis, operator_key
@@ -79,6 +79,8 @@ class Filter:
             self.check(x, graph)
             shifts = self.shifts(graph, x.dtype)
         folded = x.movedim(-2, 0)  # [N, ..., F]: all dimensions after the nodes are one width
+        if exporting():  # laid anew: a product on strides asks for sizes, which are free there
+            folded = folded.clone(memory_format=torch.contiguous_format)
         combine = self._product_first if outputs < inputs else self._shift_first
         return combine(folded, weight, shifts).movedim(0, -2)
 

@@ -13,7 +13,8 @@ from plait.errors import InputError
 from plait.kernels import library
 from plait.kernels.kernel import Call, Choice, Kernel, choose
 from plait.kernels.preference import KERNELS
-from plait.kernels.transforms import compiling
+from plait.kernels.reference import Reference
+from plait.kernels.transforms import compiling, exporting
 from plait.nn.arguments import checked_input, checked_lengths, checked_state
 from plait.nn.cell import Cell, State
 from plait.nn.explanation import explain, kernel_of
@@ -430,6 +431,8 @@ class Recurrent(OperatorLayer):
         self, layer: int, x: Tensor, graph: Any, lengths: Tensor | None, unroll: bool
     ) -> Any:
         """Choose the kernel of a layer; under a compiler one that it takes as it is."""
+        if exporting():  # made of torch's operations alone
+            return Reference()
         if not compiling():
             return self.choice(layer, x, graph=graph, lengths=lengths, unroll=unroll).kernel
         one: Layer = self.directions[layer * self.num_directions]  # pyright: ignore[reportAssignmentType]

@@ -25,7 +25,8 @@ def text_form(
     """Return the form of a run's model.
 
     `symbols [T, B]` and the states to `logits [T, B, V]` and the next states; with `step`
-    `symbols [B]` to `logits [B, V]`. Start from states of zeros; `vocabulary[k]` is symbol k.
+    `symbols [B]` to `logits [B, V]`. Start from states of zeros; `vocabulary[k]` is symbol k, of
+    byte pairs a list of bytes.
     """
     layer = model.recurrent
     states, axes = state_inputs(layer.cell, (layer.layers, 2, layer.hidden_size))
@@ -37,7 +38,9 @@ def text_form(
         {"symbols": {0: "batch"} if step else {0: "time", 1: "batch"}, **axes},
         {
             "unit": model.vocabulary.unit,
-            "vocabulary": list(model.vocabulary.symbols),
+            "vocabulary": [
+                list(s) if isinstance(s, bytes) else s for s in model.vocabulary.symbols
+            ],
             "prepared": getattr(model.vocabulary, "prepared", None),
             "state_shapes": state_shapes(states),
         },
