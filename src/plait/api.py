@@ -1,10 +1,14 @@
 """Every command as one call: `train`, `resume`, `load`, `score`, `predict`."""
 
+import hashlib
+import json
 import os
+import shlex
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,7 @@ from typing import Any
 import torch
 from threadpoolctl import threadpool_limits
 
+from plait import launch
 from plait.errors import InputError
 from plait.in_memory import as_files, in_memory
 from plait.news import messages_to
@@ -29,9 +34,11 @@ from plait.text_files import require_path
 from plait.training.checkpoint import load_tensors, load_weights
 from plait.training.config import TrainingConfig
 from plait.training.files import write_aside
+from plait.training.followed import create_run, open_run
 from plait.training.loop import train as run_loop
 from plait.training.progress import Progress
 from plait.training.random import seed_all
+from plait.training.ranks import Ranks, current_ranks, launched
 from plait.training.run import GIVEN, Run, next_free
 from plait.training.sizes import require_sizes
 
@@ -85,12 +92,14 @@ def train(
     >>> len(plait.load(run).generate("The ", 20))
     24
     """
-    progress = Progress() if progress is None else progress
-    with messages_to(progress.working):
-        return _train(task, out, recipe, from_run, progress, options)
+    with launched() as ranks:
+        progress = progress if progress is not None and ranks.is_first else Progress()
+        with messages_to(progress.working):
+            return _train(ranks, task, out, recipe, from_run, progress, options)
 
 
 def _train(
+    ranks: Ranks,
     task: str,
     out: str | os.PathLike[str] | None,
     recipe: str | None,
@@ -99,28 +108,53 @@ def _train(
     options: dict[str, Any],
 ) -> Run:
     """Train; news goes to whoever receives it."""
-    kind = config_class(task)
-    earlier = None if from_run is None else _opened(from_run)
-    if earlier is not None:
-        _require_same_sizes(task, kind, earlier, options)
-        options = {name: earlier.config[name] for name in kind.architecture} | options
-    given = {name: options[name] for name in kind.paths if in_memory(options.get(name))}
-    config = kind.of(options | {name: name for name in given}, recipe)
-    if out is None:
-        path = next_free(Path("runs"), f"{task}-{config.subject_name}".rstrip("-"))
-    else:
-        path = Path(out)
-    Run.require_free(path)
-    with as_files(given, path / GIVEN, _encoding_of(config)) if given else nullcontext({}) as files:
-        config = kind.of(options | files, recipe)
-        problem = make_task(task, config, None if earlier is None else earlier.facts)
-        facts = dict(problem.facts())
+    with ranks.together():
+        kind = config_class(task)
+        earlier = None if from_run is None else _opened(from_run)
         if earlier is not None:
-            problem.load_pretrained(load(earlier, _device_of(problem)))
-            facts["began_with"] = str(earlier.path.absolute())
-        run = Run.create(path, task, config, facts)
-    _go(problem, run, progress, resume=False)
+            _require_same_sizes(task, kind, earlier, options)
+            options = {name: earlier.config[name] for name in kind.architecture} | options
+        given = {name: options[name] for name in kind.paths if in_memory(options.get(name))}
+        config = kind.of(options | {name: name for name in given}, recipe)
+    path = Path(ranks.first(lambda: str(_free_place(task, config, out))))
+    with ExitStack() as stack:
+        given_in = path / GIVEN
+        if not ranks.is_first:
+            given_in = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        with as_files(given, given_in, _encoding_of(config)) if given else nullcontext({}) as files:
+            with ranks.together():
+                config = kind.of(options | files, recipe)
+                problem = make_task(task, config, None if earlier is None else earlier.facts)
+                facts = dict(problem.facts())
+                if earlier is not None:
+                    problem.load_pretrained(load(earlier, _device_of(problem)))
+                    facts["began_with"] = str(earlier.path.absolute())
+            _require_agreement(ranks, run=str(path), task=task, config=config, facts=facts)
+            if ranks.count > 1:
+                facts["processes"] = ranks.count
+            run = create_run(path, task, config, facts)
+        _go(problem, run, progress, resume=False)
     return run
+
+
+def _free_place(task: str, config: TrainingConfig, out: str | os.PathLike[str] | None) -> Path:
+    """Return the path of a new run folder."""
+    if out is None:
+        return next_free(Path("runs"), f"{task}-{config.subject_name}".rstrip("-"))
+    Run.require_free(Path(out))
+    return Path(out)
+
+
+def _require_agreement(
+    ranks: Ranks, *, task: str, config: TrainingConfig, facts: Mapping[str, Any], **others: str
+) -> None:
+    """Refuse processes with other options or other data; where the data lies may differ."""
+    given = {n: v for n, v in asdict(config).items() if n not in config.paths}
+    flags = {f"--{name.replace('_', '-')}": value for name, value in given.items()}
+    ranks.require_same({"task": task, **flags, **others}, "options")
+    texts = {name: json.dumps(value, sort_keys=True) for name, value in facts.items()}
+    digests = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
+    ranks.require_same(digests, "data")
 
 
 def resume(run: str | os.PathLike[str] | Run, progress: Progress | None = None) -> Run:
@@ -151,19 +185,30 @@ def resume(run: str | os.PathLike[str] | Run, progress: Progress | None = None) 
     >>> run.records("test") == before
     True
     """
-    progress = Progress() if progress is None else progress
-    with messages_to(progress.working):
-        return _resume(_opened(run), progress)
+    with launched() as ranks:
+        progress = progress if progress is not None and ranks.is_first else Progress()
+        with messages_to(progress.working):
+            return _resume(ranks, run, progress)
 
 
-def _resume(run: Run, progress: Progress) -> Run:
+def _resume(ranks: Ranks, given: str | os.PathLike[str] | Run, progress: Progress) -> Run:
     """Resume; news goes to whoever receives it."""
-    config = _config_of(run)
-    with _of_usable_facts(run):
-        problem = make_task(run.task, config, run.facts)
-    problem.require_same(run.facts)
-    if run.is_unbegun and "began_with" in run.facts:
-        problem.load_pretrained(load(run.facts["began_with"], _device_of(problem)))
+    run = open_run(lambda: _opened(given))
+    before, quoted = run.facts.get("processes", 1), shlex.quote(str(run.path))
+    if before != ranks.count:
+        launcher = f"torchrun --nproc-per-node {before} -m plait" if before > 1 else "plait"
+        raise InputError(
+            f"{run.path} was trained by {before} processes and goes on with as many, not with "
+            f"{ranks.count}: {launcher} resume {quoted}"
+        )
+    unbegun = ranks.first(lambda: run.is_unbegun)
+    with ranks.together():
+        config = _config_of(run)
+        with _of_usable_facts(run):
+            problem = make_task(run.task, config, run.facts)
+        problem.require_same(run.facts)
+        if unbegun and "began_with" in run.facts:
+            problem.load_pretrained(load(run.facts["began_with"], _device_of(problem)))
     _go(problem, run, progress, resume=True)
     return run
 
@@ -429,7 +474,18 @@ def choose_device(name: str) -> torch.device:
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         raise InputError("--device cuda: torch finds no GPU here; use --device cpu")
-    return torch.device("cuda" if name != "cpu" and available else "cpu")
+    if name == "cpu" or not available:
+        return torch.device("cpu")
+    if current_ranks().count == 1:
+        return torch.device("cuda")
+    local, count = launch.local_rank(), torch.cuda.device_count()
+    if local >= count:
+        raise InputError(
+            f"this machine has {count} GPUs, too few for one per process; start it with "
+            f"torchrun --nproc-per-node {count}, or give --device cpu"
+        )
+    torch.cuda.set_device(local)
+    return torch.device("cuda", local)
 
 
 def set_threads(count: int) -> None:
@@ -473,9 +529,13 @@ def _device_of(problem: Any) -> str:
 
 
 def _go(problem: Any, run: Run, progress: Progress, *, resume: bool) -> None:
+    lines = {"run folder": str(run.path)}
+    if (count := problem.ranks.count) > 1:
+        same = "" if problem.splits_batches else "; all make the same step, so nothing is gained"
+        lines["processes"] = f"{count}{same}"
     progress.announce(
         f"plait {run.task}",
-        problem.summary() | {"run folder": str(run.path)},
+        problem.summary() | lines,
         steps=problem.config.steps,
         rate=problem.units_per_step,
         unit=problem.unit,

@@ -21,12 +21,7 @@ from plait.tasks.forecast.loss import pointwise, sampling
 from plait.tasks.forecast.model import Forecaster
 from plait.tasks.forecast.profile import Profile
 from plait.tasks.forecast.report import in_words, summary_of
-from plait.tasks.forecast.scores import (
-    Errors,
-    Forecasts,
-    band_scores,
-    quantile_scores,
-)
+from plait.tasks.forecast.scores import Errors, Forecasts, band_scores, quantile_scores
 from plait.tasks.forecast.series import Series, season_of
 from plait.tasks.forecast.splits import TimeSplits
 from plait.tasks.forecast.windows import (
@@ -38,6 +33,7 @@ from plait.tasks.forecast.windows import (
     windows_of,
 )
 from plait.times import clock_of
+from plait.training.ranks import current_ranks
 from plait.training.streams import random_generator
 from plait.training.task import Carry, Task
 
@@ -51,6 +47,7 @@ class ForecastTask(Task):
     name: ClassVar[str] = "forecast"
     model_class: ClassVar[type[Forecaster]] = Forecaster
     unit: str = "windows"
+    splits_batches = True
     cut_to: ClassVar[TimeSplits | None] = None  # of a fold of a back-test, which ends there
 
     def read_data(self, known: Mapping[str, Any]) -> None:
@@ -73,7 +70,7 @@ class ForecastTask(Task):
         self.windows = windows_of(
             config, series, self.mean, self.scale, self.device, covariates=self.covariates
         )
-        self.units_per_step = config.batch_size
+        self.units_per_step = config.batch_size * self.ranks.count
 
     def make_model(self) -> Forecaster:
         """Make the model and try it once, which refuses a graph that the operator cannot use."""
@@ -131,7 +128,8 @@ class ForecastTask(Task):
         """Draw windows of the training part; with them how often the decoder is fed the truth."""
         splits, config = self.splits, self.config
         generator = random_generator(config.seed, step)
-        first = generator.integers(splits.history, splits.valid, config.batch_size)
+        first = generator.integers(splits.history, splits.valid, self.units_per_step)
+        first = first[self.ranks.part(len(first))]
         window = self.windows.at(torch.from_numpy(first), splits.valid)
         return window, sampling(step, config.sampling) if config.decoder == "recurrent" else 0.0
 
@@ -145,6 +143,10 @@ class ForecastTask(Task):
         e = torch.where(seen, y, 0.0).unsqueeze(-1) - answer.view(*y.shape, -1)  # [H, B, N, Q]
         error = (pointwise(e, self.config).mean(-1) * seen).sum() / seen.sum().clamp(min=1)
         return error, {}, ()
+
+    def terms(self, batch: tuple[Window, float]) -> Tensor:
+        """Return how many values were measured."""
+        return (~batch[0][1].isnan()).sum()
 
     def validate(self) -> Mapping[str, float]:
         """Return loss and errors over the validation part, which the bands are fitted to."""
@@ -166,6 +168,9 @@ class ForecastTask(Task):
         `table` holds the errors step by step, of the model and of each baseline.
         """
         found = self.tested
+        return self.ranks.first(lambda: self._compare_all(found))
+
+    def _compare_all(self, found: Forecasts) -> dict[str, Any]:
         scores = self._compare(found, self.data.series, self.splits, found.first, self.season)
         if self.data.waves is not None:
             best = Errors.of(self._best_possible(found.first), found.truth)
@@ -237,11 +242,14 @@ class ForecastTask(Task):
         hold them scaled, in float32, where 0 is not 0 any more.
         """
         first = np.arange(begin, end)
-        values = []
-        for part in torch.from_numpy(first).split(SCORED):
+
+        def forecast(part: Tensor) -> tuple[Tensor]:
             window = windows.at(part, end)
-            values.append(self.model.unscaled(self.model(window.x, window.calendar)))
-        horizon, found = self.config.horizon, np.concatenate(values, 1)
+            values = self.model.unscaled(self.model(window.x, window.calendar))
+            return (torch.from_numpy(values),)
+
+        values = current_ranks().map(forecast, torch.from_numpy(first).split(SCORED))
+        horizon, found = self.config.horizon, torch.cat([v for (v,) in values], 1).numpy()
         if self.profile is not None:
             found += self.profile.ahead_of(measured, first, found)
         truth = truth_of(measured.values, first, horizon, end)

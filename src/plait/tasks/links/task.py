@@ -113,8 +113,10 @@ class LinksTask(Task):
         self.hidden = min(round(config.hide * count), count - 1) if hides else 0
         self.units_per_step = self.hidden or count
         self.sampler = sampler_of(config, self.splits.graph)
-        if self.sampler is not None:
-            self.units_per_step = min(config.batch_size, self.pairs.shape[1])
+        self.splits_batches = self.sampler is not None
+        if self.splits_batches:
+            size = config.batch_size * self.ranks.count
+            self.units_per_step = min(size, self.pairs.shape[1])
 
     def facts(self) -> Mapping[str, Any]:
         """Return the model's sizes, and what identifies the graph."""
@@ -136,16 +138,13 @@ class LinksTask(Task):
             "are none",
             "model": f"{config.operator}, {config.layers} layers, {config.hidden_size} wide, "
             f"scored by {config.scorer}, {count_weights(self.model):,} parameters",
-            "answer": self._describe_answer(),
+            "answer": f"the network's and {len(self.measures)} baselines', weighed on validation"
+            if self.mixed
+            else "the network's",
             "first layer": first.explain(self.graph),
             **describe_sampling(config, "connections"),
         }
         return text | ({"read": "; ".join(network.notes)} if network.notes else {})
-
-    def _describe_answer(self) -> str:
-        if not self.mixed:
-            return "the network's"
-        return f"the network's and {len(self.measures)} baselines', weighed on validation"
 
     def batch(self, step: int) -> PairBatch:
         """Return connections to train on, then as many pairs drawn anew, `[2, 2 n]`.
@@ -164,19 +163,27 @@ class LinksTask(Task):
             weights = self.train_weights[seen]
             graph = Graph(self.splits.train[:, seen], weights, N).to_undirected().to(self.device)
             pairs = pairs[:, order[:n].to(self.device)]
-        others = torch.from_numpy(non_edges(generator, n, N, self.taken))
-        pairs = torch.cat([pairs, others.to(self.device)], 1)
-        shared = self.model.shared(graph, pairs)
+        others = torch.from_numpy(non_edges(generator, n, N, self.taken)).to(self.device)
+        every = torch.cat([pairs, others], 1)
         if self.sampler is None:
-            return PairBatch(pairs, Batch(torch.arange(N, device=self.device), None), graph, shared)
-        wanted = (
-            pairs if shared is None else torch.cat([pairs.flatten(), shared[1].to(self.device)])
-        )
-        seeds, numbers = wanted.unique(return_inverse=True)
+            nodes = Batch(torch.arange(N, device=self.device), None)
+            return PairBatch(every, nodes, graph, self.model.shared(graph, every))
+        part = self.ranks.part(n, self.unit)
+        own = torch.cat([pairs[:, part], others[:, part]], 1)
+        shared = self.model.shared(graph, own)
+        seeds, numbers = self._read(own, shared).unique(return_inverse=True)
         if shared is not None:
-            numbers, near = numbers.split([pairs.numel(), len(shared[1])])
-            numbers, shared = numbers.view_as(pairs), (shared[0], near)
-        return PairBatch(numbers, Batch(seeds, self.sampler.sample(seeds, step)), None, shared)
+            numbers, near = numbers.split([own.numel(), len(shared[1])])
+            shared = shared[0], near
+        alone = self.ranks.count == 1
+        among = None if alone else self._read(every, self.model.shared(graph, every)).unique()
+        nodes = Batch(seeds, self.sampler.sample(seeds, step, among=among))
+        return PairBatch(numbers.view_as(own), nodes, None, shared)
+
+    def _read(self, pairs: Tensor, shared: tuple[Tensor, Tensor] | None) -> Tensor:
+        """Return the nodes that scores of pairs are computed from: theirs, and what they share."""
+        near = [] if shared is None else [shared[1].to(self.device)]
+        return torch.cat([pairs.flatten(), *near])
 
     @cached_property
     def train_weights(self) -> Tensor:
@@ -191,6 +198,10 @@ class LinksTask(Task):
         z = outputs(model.encoder, self, nodes) if graph is None else model.encoder(self.x, graph)
         there, not_there = model.score(z, pairs, shared).split(pairs.shape[1] // 2)
         return nats(there, not_there), {"auc": area(there, not_there).float()}, ()
+
+    def terms(self, batch: PairBatch) -> float:
+        """Return the number of pairs."""
+        return float(batch.pairs.shape[1])
 
     def validate(self) -> Mapping[str, float]:
         """Return the network's scores of the connections held out to choose weights."""
