@@ -117,13 +117,13 @@ class Loop:
         earlier = now.seconds
         while not self._over():
             self.step()
-            [now.seconds] = self.ranks.largest(earlier + time.monotonic() - began)
+            now.seconds = earlier + time.monotonic() - began
             if now.step % self.validate_every == 0 or now.step == self.config.steps:
                 self._validate()
             if now.step in self.milestones or self._over():
                 self._show_milestone()
             due = time.monotonic() - saved >= self.config.save_every
-            due, stopped = self.ranks.largest(due, stop.is_set())
+            due, stopped, now.seconds = self.ranks.largest(due, stop.is_set(), now.seconds)
             if due or stopped or self._over():
                 self._save()
                 saved = time.monotonic()
