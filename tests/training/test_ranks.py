@@ -50,6 +50,7 @@ CASES = {
         **SMALL, "data": "karate", "split": "most", "sample": "3,2,2", "layers": 3, "dropout": 0.0,
     },
     "links, samples": {**SMALL, "data": "karate", "sample": "3,2", "dropout": 0.0},
+    "communities": {**SMALL, "data": "karate", "dropout": 0.0},
     "visits": {**SMALL, "patients": 30, "dropout": 0.0},
     "forecast": {**SMALL, "history": 4, "horizon": 3},
     "digits": {**SMALL, "frame": 16, "history": 4, "horizon": 3},
