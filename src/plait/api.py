@@ -110,7 +110,7 @@ def _train(
     """Train; news goes to whoever receives it."""
     with ranks.together():
         kind = config_class(task)
-        earlier = None if from_run is None else _opened(from_run)
+        earlier = None if from_run is None else opened(from_run)
         if earlier is not None:
             _require_same_sizes(task, kind, earlier, options)
             options = {name: earlier.config[name] for name in kind.architecture} | options
@@ -193,7 +193,7 @@ def resume(run: str | os.PathLike[str] | Run, progress: Progress | None = None) 
 
 def _resume(ranks: Ranks, given: str | os.PathLike[str] | Run, progress: Progress) -> Run:
     """Resume; news goes to whoever receives it."""
-    run = open_run(lambda: _opened(given))
+    run = open_run(lambda: opened(given))
     before, quoted = run.facts.get("processes", 1), shlex.quote(str(run.path))
     if before != ranks.count:
         launcher = f"torchrun --nproc-per-node {before} -m plait" if before > 1 else "plait"
@@ -203,7 +203,7 @@ def _resume(ranks: Ranks, given: str | os.PathLike[str] | Run, progress: Progres
         )
     unbegun = ranks.first(lambda: run.is_unbegun)
     with ranks.together():
-        config = _config_of(run)
+        config = config_of(run)
         with _of_usable_facts(run):
             problem = make_task(run.task, config, run.facts)
         problem.require_same(run.facts)
@@ -240,7 +240,7 @@ def load(run: str | os.PathLike[str] | Run, device: str = "cpu") -> Any:
     >>> plait.load(run.path).training
     False
     """
-    run = _opened(run)
+    run = opened(run)
     model = _loaded(run, run.model_path, device)
     if TASKS[run.task].predict:
         model.predict = partial(_predicted, run, model)
@@ -255,7 +255,7 @@ def load_kept(
     Runs of texts keep sixths, others thirds; of those asked for, a run has what it kept.
     Raises `InputError` when it has not come that far.
     """
-    run = _opened(run)
+    run = opened(run)
     config, kept = config_class(run.task).from_dict(run.config), run.kept_steps()
     between = config.ends_of_parts(config.milestones) - config.ends_of_parts(parts)
     chosen = [step for step in kept if step not in between] or kept[-1:]
@@ -302,8 +302,8 @@ def score(
     >>> 0 <= plait.score(run)["accuracy"] <= 1
     True
     """
-    run = _opened(run)
-    config = _config_of(run)
+    run = opened(run)
+    config = config_of(run)
     encoding = options.get("encoding") or _encoding_of(config)
     with torch.no_grad(), _as_path(data, encoding) as path:
         return score_trained(run.task, load(run, device), config, run.facts, path, **options)
@@ -327,14 +327,14 @@ def predictions(
     >>> plait.api.predictions(run, node="33", top=3).shape
     (3, 5)
     """
-    run = _opened(run)
+    run = opened(run)
     require_predictions(run.task)
     return _predicted(run, load(run, device), data, **options)
 
 
 def _predicted(run: Run, model: Any, data: Any = None, **options: Any) -> Any:
     """Return a model's predictions; `load` makes it the `predict` of the model."""
-    config = _config_of(run)
+    config = config_of(run)
     encoding = options.get("encoding") or _encoding_of(config)
     with torch.no_grad(), _as_path(data, encoding) as path:
         return predict_trained(run.task, model, config, run.facts, path, **options)
@@ -401,7 +401,7 @@ def predict(
     >>> plait.predict(run).read_text().splitlines()[0]
     'id,label,probability'
     """
-    run = _opened(run)
+    run = opened(run)
     path = run.path / "predictions.csv" if out is None else Path(out)
     require_path(path)
     if path.exists():
@@ -416,14 +416,14 @@ def predict(
     text = table.to_json(orient="records", indent=1) if as_json else table.to_csv(index=False)
     if draw is not None and len(table):
         with torch.no_grad():
-            draw(load(run, device), _config_of(run), run.facts, table, drawn)
+            draw(load(run, device), config_of(run), run.facts, table, drawn)
     write_aside(path, text.encode())
     return path
 
 
 def _loaded(run: Run, path: Path, device: str) -> Any:
     """Load a run's model with the weights of one of its files."""
-    config = _config_of(run)
+    config = config_of(run)
     require_sizes(config)
     with _of_usable_facts(run):
         model = model_class(run.task).from_facts(config, run.facts)
@@ -434,7 +434,7 @@ def _loaded(run: Run, path: Path, device: str) -> Any:
     return model.to(device).eval()
 
 
-def _config_of(run: Run) -> Any:
+def config_of(run: Run) -> Any:
     """Return a run's configuration; `InputError` names the file where a value cannot be.
 
     Data that was given in memory lies in the run folder, also where the folder has been moved.
@@ -497,7 +497,8 @@ def set_threads(count: int) -> None:
         threadpool_limits(count, user_api="blas")  # its threads spin while they wait
 
 
-def _opened(run: str | os.PathLike[str] | Run) -> Run:
+def opened(run: str | os.PathLike[str] | Run) -> Run:
+    """Return a run by its folder."""
     return run if isinstance(run, Run) else Run.open(Path(run))
 
 

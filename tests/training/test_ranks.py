@@ -220,6 +220,24 @@ def test_gradients_are_averaged_over_terms() -> None:
         assert (some.tolist(), float(mean)) == ([2.0], 0.25)
 
 
+def test_running_statistics_are_those_of_the_first_process(tmp_path, monkeypatch) -> None:
+    seen = []
+
+    def go(ranks):
+        task = tasks[ranks.rank]
+        task.ranks = ranks
+        loop = Recording(task)
+        task.model.norm.running_mean.fill_(ranks.rank + 1.0)
+        loop._share_buffers()
+        seen.append(task.model.norm.running_mean.tolist())
+
+    tasks = [text_task(tmp_path, Ranks(rank, 2)) for rank in range(2)]
+    for task in tasks:
+        task.model.norm = torch.nn.BatchNorm1d(2)
+    assert side_by_side(2, go) == [None, None]
+    assert seen == [[1.0, 1.0]] * 2
+
+
 def test_what_the_first_process_finds_all_have() -> None:
     weights = torch.arange(3.0)
 

@@ -55,6 +55,7 @@ class GraphFolder:
         For a folder that is none, or whose files do not have the sizes that `graph.json` gives.
     """
 
+    in_memory = False
     notes: Sequence[str] = ()
 
     def __init__(self, path: Path) -> None:

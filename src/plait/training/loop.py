@@ -98,9 +98,12 @@ class Loop:
             self.learn(stop)
             if not first(self._tested):
                 self._test()
-            for scores in run.records("test"):
-                self.progress.notice(self.task.interpret(scores))
+            first(self._interpret)
         self._draw()
+
+    def _interpret(self) -> None:
+        for scores in self.run_folder.records("test"):
+            self.progress.notice(self.task.interpret(scores))
 
     def _tested(self) -> bool:
         return bool(self.run_folder.records("test"))
@@ -240,6 +243,8 @@ class Loop:
 
     def _validate(self) -> None:
         now, task = self.now, self.task
+        if self.ranks.count > 1:
+            self._share_buffers()
         with self._evaluating():
             scores = self._scores(task.validate)
             score = scores[task.monitor]
@@ -254,6 +259,14 @@ class Loop:
         if not now.converged_step and self.config.converged(scores):
             now.converged_step = now.step
             self.progress.notice(f"converged at step {now.step}")
+
+    def _share_buffers(self) -> None:
+        """Take over the first process's buffers: running statistics are of a process's batches."""
+        own = dict(self.model.named_buffers())
+        if own:
+            found, _ = self.ranks.first_with_tensors(lambda: (own, None))
+            for name, buffer in own.items():
+                buffer.copy_(found[name])
 
     def _show_milestone(self) -> None:
         now, run = self.now, self.run_folder

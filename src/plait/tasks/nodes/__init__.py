@@ -9,6 +9,7 @@ TASK = TaskEntry(
     config="plait.tasks.nodes.config:NodesConfig",
     task="plait.tasks.nodes.task:NodesTask",
     model="plait.tasks.nodes.model:NodesModel",
+    export="plait.tasks.nodes.export:nodes_form",
     predict="plait.tasks.nodes.inference:predict_nodes",
     draw="plait.tasks.nodes.inference:draw_predictions",
     predicts="the label of every node, with its probability",
