@@ -64,7 +64,8 @@ class CommunitiesTask(Task):
         """Read the graph."""
         config, device = self.config, self.device
         own = {"label": config.label} if config.label else {}
-        self.network = network = read_graph(config, **own)
+        network: Any = read_graph(config, **own)
+        self.network = network
         self.source, self.notes = network.source, network.notes
         require_fitting(config, network)
         self.pairs, self.weights = connections(network.graph)

@@ -12,9 +12,10 @@ from torch.nn import functional as F
 from plait.errors import InputError
 from plait.figures import Curve
 from plait.memory import require_memory
-from plait.tasks.text.baselines import ngram_baseline
+from plait.tasks.text.baselines import choose_ngram, ngram_scores
 from plait.tasks.text.batches import StatefulStreams, Windows
 from plait.tasks.text.data import encode_splits, text_of, vocabulary_of
+from plait.tasks.text.mixture import Mixture
 from plait.tasks.text.model import TextModel
 from plait.tasks.text.scores import score_stream, symbols_per_character, unknown_share
 from plait.tasks.text.words import Words
@@ -161,20 +162,33 @@ class TextTask(Task):
         return score_stream(self.model, self.testing) | unknown
 
     def baselines(self) -> Mapping[str, float]:
-        """Return the scores of the n-gram on the text's end."""
-        return ngram_baseline(self.training, self.validation, self.testing, self.vocabulary)
+        """Return the scores of the n-gram, and of its mixture with the model, on the text's end."""
+        ngram = choose_ngram(self.training, self.validation, self.vocabulary)
+        mixture = Mixture.fit(self.model, ngram, self.validation)
+        scores = ngram_scores(ngram, self.testing, self.vocabulary)
+        return scores | mixture.score(self.model, self.testing)
 
     def interpret(self, scores: Mapping[str, float]) -> str:
-        """Return which predicts better, the model or the n-gram."""
-        ngram = scores[f"ngram_{self.monitor}"]
+        """Return which predicts best, the model, the n-gram or their mixture."""
+        ngram, mix = scores[f"ngram_{self.monitor}"], scores.get(f"mix_{self.monitor}")
         gain = ngram - scores[self.monitor]
-        has = f"{ngram:.4f} bits per character"
-        if self.monitor == "perplexity":
-            has = f"a perplexity of {ngram:.2f}"
-        text = f"an interpolated {scores['ngram_order']}-gram has {has}"
+        text = f"an interpolated {scores['ngram_order']}-gram has {self._has(ngram)}"
         if gain < 0:
-            return f"{text} and wins by {-gain:.3f}: train longer, or a larger network"
-        return f"{text}; the network wins by {gain:.3f}"
+            text += f" and wins by {-gain:.3f}: train longer, or a larger network"
+        else:
+            text += f"; the network wins by {gain:.3f}"
+        if mix is None:  # of a run that 0.1.0 tested
+            return text
+        best = "the network" if gain > 0 else f"the {scores['ngram_order']}-gram"
+        if mix < min(ngram, scores[self.monitor]):
+            best = "the mixture (--mix)"
+        return f"{text}. Mixed, they have {self._has(mix)}. Best: {best}"
+
+    def _has(self, score: float) -> str:
+        """Return a score in words."""
+        if self.monitor == "perplexity":
+            return f"a perplexity of {score:.2f}"
+        return f"{score:.4f} bits per character"
 
     def sample(self, step: int) -> str:
         """Write some text, at β = 2."""
