@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from plait.tasks.text.model import TextModel
-from plait.tasks.text.vocabulary import Bytes, Characters, Vocabulary
+from plait.tasks.text.vocabulary import BytePairs, Bytes, Characters, Vocabulary
 from plait.tasks.text.words import UNKNOWN, Words
 from plait.training.ranks import current_ranks
 
@@ -147,7 +147,7 @@ def perplexity(loss: float) -> float:
     return math.exp(min(loss, 700))
 
 
-def symbols_per_character(vocabulary: Characters | Bytes, numbers: Tensor) -> float:
-    """Return the mean number of symbols of a character of this text: 1, but for bytes."""
+def symbols_per_character(vocabulary: Characters | Bytes | BytePairs, numbers: Tensor) -> float:
+    """Return the mean number of symbols of a character of this text; of characters 1."""
     characters = vocabulary.count_characters(numbers[1:].cpu().numpy())
     return (len(numbers) - 1) / max(characters, 1)

@@ -25,6 +25,12 @@ SAMPLE_PROMPT = "The "
 SAMPLE_LENGTH = 200
 SAMPLE_BETA = 2.0
 
+WORK = 854_016e6
+"""A million characters × the recurrent weights of two layers of 256."""
+
+WIDTHS = ((0.0, 128), (0.2, 192), (0.5, 256), (8.0, 384))
+"""The width that scores best, from so much work on."""
+
 
 class TextTask(Task):
     """Learn a text: the first 90 % to train on, 5 % to choose weights, the last 5 % to test.
@@ -92,7 +98,26 @@ class TextTask(Task):
         fix = "give a smaller --batch-size, --length or --hidden-size"
         if config.units == "chars":
             fix += ", or --units bytes"
+        if config.units in ("bpe", "words"):
+            fix += ", or a smaller --vocabulary"
         require_memory(weights + logits, f"{self.source}, of {symbols:,} symbols,", fix)
+
+    def default_steps(self) -> int:
+        """Return the configured steps, in proportion more for more than a million symbols."""
+        return round(self.config.steps * max(1.0, len(self.training) / 1e6))
+
+    def sizes_for(self, minutes: float, seconds_per_step: float) -> Mapping[str, Any]:
+        """Return the recipe "good" for this time: the faster the machine, the wider the layers.
+
+        For words, whose output is most of the work, only the schedule.
+        """
+        if self.config.units == "words":
+            return {"schedule": "cosine"}
+        chosen = {name: v for name, v in self.config.recipes["good"].items() if name != "steps"}
+        read = 60 * minutes / seconds_per_step * self.units_per_step
+        work = read * sum(p.numel() for p in self.model.recurrent.parameters())
+        width = max(width for least, width in WIDTHS if work >= least * WORK)
+        return {**chosen, "hidden_size": width}
 
     def load_pretrained(self, model: TextModel) -> None:
         """Take over the weights of a model trained before; new symbols keep initial weights.
