@@ -50,6 +50,7 @@ CASES = {
         **SMALL, "data": "karate", "split": "most", "sample": "3,2,2", "layers": 3, "dropout": 0.0,
     },
     "links, samples": {**SMALL, "data": "karate", "sample": "3,2", "dropout": 0.0},
+    "communities": {**SMALL, "data": "karate", "dropout": 0.0},
     "visits": {**SMALL, "patients": 30, "dropout": 0.0},
     "forecast": {**SMALL, "history": 4, "horizon": 3},
     "digits": {**SMALL, "frame": 16, "history": 4, "horizon": 3},
@@ -217,6 +218,24 @@ def test_gradients_are_averaged_over_terms() -> None:
         assert seen.tolist() == [2.0, 1.25]
         assert unseen is None
         assert (some.tolist(), float(mean)) == ([2.0], 0.25)
+
+
+def test_running_statistics_are_those_of_the_first_process(tmp_path, monkeypatch) -> None:
+    seen = []
+
+    def go(ranks):
+        task = tasks[ranks.rank]
+        task.ranks = ranks
+        loop = Recording(task)
+        task.model.norm.running_mean.fill_(ranks.rank + 1.0)
+        loop._share_buffers()
+        seen.append(task.model.norm.running_mean.tolist())
+
+    tasks = [text_task(tmp_path, Ranks(rank, 2)) for rank in range(2)]
+    for task in tasks:
+        task.model.norm = torch.nn.BatchNorm1d(2)
+    assert side_by_side(2, go) == [None, None]
+    assert seen == [[1.0, 1.0]] * 2
 
 
 def test_what_the_first_process_finds_all_have() -> None:

@@ -32,7 +32,7 @@ def import_graph(
     ----------
     edges : Path
         The edges: CSV, tabs or spaces (also .gz), Parquet, .npy [2, E], or .npz. Nodes are whole
-        numbers from 0.
+        numbers from 0. Or an unpacked folder of the Open Graph Benchmark, with all it has.
     out : Path
         The folder, new.
     features : Path

@@ -40,7 +40,8 @@ class GraphFolder:
 
     The files are NumPy's: `pointer.npy`, `source.npy`, `weight.npy`, `in_degree.npy`,
     `out_degree.npy` and `loops.npy` of `plait.nn.Adjacency`, `features.npy` `[N, F]` and
-    `labels.npy` `[N]` if there are any, and `graph.json`. They are mapped: what is used is read,
+    `labels.npy` `[N]` if there are any, `train.npy`, `valid.npy` and `test.npy` of a published
+    split, and `graph.json`. They are mapped: what is used is read,
     and the system may drop it again. Graphs of one folder share the mapping. `graph`, made at first
     use, holds all edges in memory.
 
@@ -55,7 +56,6 @@ class GraphFolder:
     """
 
     in_memory = False
-    split: NodeSplit | None = None
     notes: Sequence[str] = ()
 
     def __init__(self, path: Path) -> None:
@@ -82,6 +82,9 @@ class GraphFolder:
         labels = self._mapped("labels", nodes) if self.classes else None
         self.labels = None if labels is None else torch.from_numpy(labels).long()
         self.ids = Numbers(nodes)
+        parts = zip(NodeSplit._fields, self.about.get("split") or (), strict=False)
+        found = [torch.from_numpy(self._mapped(name, size)).long() for name, size in parts]
+        self.split = NodeSplit(*found) if found else None
 
     @property
     def name(self) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 from plait.errors import InputError
 from plait.graph_data.edge_files import EdgeChunk, edge_chunks, label_column, matrix_file
 from plait.graph_data.folder import ABOUT, FORMAT, GraphFolder
+from plait.graph_data.ogb import ogb_folder, read_split
 from plait.kernels.cpu.neighbours import first_asymmetric
 
 IN_MEMORY = 2**23
@@ -52,7 +53,8 @@ def import_graph(
     ----------
     edges : Path
         CSV, tabs or spaces, also gzipped; Parquet; `.npy` `[2, E]`; `.npz` with `edge_index`, or
-        scipy's CSR matrix. Nodes are whole numbers from 0.
+        scipy's CSR matrix. Nodes are whole numbers from 0. Or a folder of the Open Graph Benchmark,
+        which has features, labels and a published split too.
     out : Path
         The folder, new.
     features : Path
@@ -72,6 +74,11 @@ def import_graph(
     InputError
         For a bad row, by file and line; the folder is not there then.
     """
+    split = None
+    if edges.is_dir():
+        found = ogb_folder(edges)
+        edges, split = found.edges, found.split
+        features, labels = features or found.features, labels or found.labels
     if out.exists():
         raise InputError(f"{out} exists already; give another --out")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +86,7 @@ def import_graph(
         with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as aside:
             folder = Path(aside) / "graph"
             folder.mkdir()
-            about = _write(edges, folder, features, labels, columns or {}, directed, report)
+            about = _write(edges, folder, features, labels, columns or {}, directed, report, split)
             (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n", "utf-8")
             folder.rename(out)
     except OSError as error:
@@ -92,6 +99,7 @@ def import_graph(
 def _write(
     edges: Path, folder: Path, features: Path | None, labels: Path | None,
     columns: Mapping[str, str], directed: bool, report: Callable[[str], None],
+    split: Path | None,
 ) -> dict[str, Any]:  # fmt: skip
     x = None if features is None else matrix_file(features)
     y, classes = (None, ()) if labels is None else label_column(labels)
@@ -112,6 +120,9 @@ def _write(
         x.save(folder / "features.npy")
     if y is not None:
         np.save(folder / "labels.npy", y)
+    parts = {} if split is None else read_split(split, nodes)
+    for name, part in parts.items():
+        np.save(folder / f"{name}.npy", part)
     hashed = hashlib.sha256()
     for file in sorted(folder.iterdir()):
         hashed.update(file.name.encode())
@@ -120,8 +131,8 @@ def _write(
                 hashed.update(block)
     return {
         "format": FORMAT, "nodes": nodes, "features": 0 if x is None else x.width,
-        "classes": list(classes), "columns": f"edges: {edges}", **about,
-        "sha256": hashed.hexdigest(),
+        "split": [len(part) for part in parts.values()], "classes": list(classes),
+        "columns": f"edges: {edges}", **about, "sha256": hashed.hexdigest(),
     }  # fmt: skip
 
 

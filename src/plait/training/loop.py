@@ -99,9 +99,12 @@ class Loop:
             self.learn(stop)
             if not first(self._tested):
                 self._test()
-            for scores in run.records("test"):
-                self.progress.notice(self.task.interpret(scores))
+            first(self._interpret)
         self._draw()
+
+    def _interpret(self) -> None:
+        for scores in self.run_folder.records("test"):
+            self.progress.notice(self.task.interpret(scores))
 
     def _tested(self) -> bool:
         return bool(self.run_folder.records("test"))
@@ -244,6 +247,8 @@ class Loop:
     def validate(self) -> None:
         """Score the validation part, and keep the weights if they are the best so far."""
         now, task = self.now, self.task
+        if self.ranks.count > 1:
+            self._share_buffers()
         with self._evaluating():
             scores = self._scores(task.validate)
             score = scores[task.monitor]
@@ -258,6 +263,14 @@ class Loop:
         if not now.converged_step and self.config.converged(scores):
             now.converged_step = now.step
             self.progress.notice(f"converged at step {now.step}")
+
+    def _share_buffers(self) -> None:
+        """Take over the first process's buffers: running statistics are of a process's batches."""
+        own = dict(self.model.named_buffers())
+        if own:
+            found, _ = self.ranks.first_with_tensors(lambda: (own, None))
+            for name, buffer in own.items():
+                buffer.copy_(found[name])
 
     def milestone(self) -> None:
         """Keep the weights, and show a sample where one is due."""
