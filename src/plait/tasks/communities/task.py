@@ -211,10 +211,11 @@ class CommunitiesTask(Task):
 
     def draw_tested(self, test: Mapping[str, Any], folder: Path) -> None:
         """Draw the graph with its communities, where it is in memory."""
-        if not self.network.in_memory:
+        network: Any = self.network
+        if not network.in_memory:
             return
         path = folder / "communities.png"
         embedding = self.embedding().cpu()
         draw_communities(
-            self.network, embedding, self.communities(), self.louvain, path, title=self.title(test)
+            network, embedding, self.communities(), self.louvain, path, title=self.title(test)
         )

@@ -15,6 +15,9 @@ from plait.tasks.nodes.linear import average_features, ridge_scores
 RARE = 0.5
 """Share of the nodes, at most, that a mark is on; its column's other nodes have the least value."""
 
+ENOUGH = 2000
+"""Training nodes, at most, that linear models are fitted to in order to choose."""
+
 
 def counts_and_numbers(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return features in which counts start at 0 and count by 1, and which columns are counts.
@@ -31,13 +34,17 @@ def counts_and_numbers(x: Tensor) -> tuple[Tensor, Tensor]:
             [1.0000, 2.0000],
             [0.0000, 7.1000]]), tensor([ True, False]))
     """
-    above = x.double() - x.double().amin(0)
-    step = above.masked_fill(above <= 0, torch.inf).amin(0)
-    step = torch.where(step.isfinite(), step, 1.0)
-    counted = (above / step).round()
-    whole = ((above / step - counted).abs() <= 1e-3).all(0) & (counted <= 1000).all(0)
-    counts = whole & ((above == 0).double().mean(0) > 1 - RARE)
-    return torch.where(counts, counted, x.double()).to(x.dtype), counts
+    found = x.clone()
+    counts = torch.zeros(x.shape[1], dtype=torch.bool)
+    for k, column in enumerate(x.double().unbind(1)):
+        above = column - column.min()
+        if (above == 0).double().mean() <= 1 - RARE or not above.any():
+            continue
+        steps = above / above[above > 0].min()
+        counted = steps.round()
+        if counted.max() <= 1000 and (steps - counted).abs().max() <= 1e-3:
+            found[:, k], counts[k] = counted, True
+    return found, counts
 
 
 def as_read(x: Tensor) -> Tensor:
@@ -80,13 +87,15 @@ def choose_preparation(network: LabelledGraph, splits: NodeSplit) -> str:
     """Return the name of the preparation whose linear models label the validation nodes best.
 
     The models are ridge regressions on a node's own features and on those averaged twice over
-    neighbours, each with its best penalty. Without validation nodes the features stay as read.
+    neighbours, each with its best penalty, fitted to `ENOUGH` training nodes at most. Without
+    validation nodes the features stay as read.
     """
     assert network.features is not None
     assert network.labels is not None
     if not len(splits.valid):
         return "as-read"
     labels, valid, classes = network.labels, splits.valid, len(network.classes)
+    train = splits.train[:: max(1, -(-len(splits.train) // ENOUGH))]
     right = {}
     for name, prepare in PREPARATIONS.items():
         x = prepare(network.features)
@@ -94,7 +103,7 @@ def choose_preparation(network: LabelledGraph, splits: NodeSplit) -> str:
             max(
                 (z[valid].argmax(1) == labels[valid]).sum().item()
                 for z in ridge_scores(
-                    average_features(network.graph, x, hops), labels, splits.train, classes
+                    average_features(network.graph, x, hops), labels, train, classes
                 )
             )
             for hops in (0, 2)
