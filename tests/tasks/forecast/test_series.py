@@ -108,7 +108,7 @@ DAYS = "time,a,b\n2024-01-01,1,2\n2024-01-02,3,4\n2024-01-03,5,6\n2024-01-04,7,8
             DAYS.replace("2024-01-03", "2023-01-03"),
             "line 4: 2023-01-03 00:00:00 comes after 2024-01-02 00:00:00; sort the rows by time",
         ),
-        (DAYS.replace("01-03", "01-02"), "line 4: 2024-01-02 00:00:00 stands twice"),
+        (DAYS.replace("01-03", "01-02"), "line 4: 2024-01-02 00:00:00 occurs twice"),
         (
             DAYS.replace("01-04", "01-06"),
             "line 5: 2024-01-04 is missing before 2024-01-06, and 1 more after it (steps of 1 "
@@ -217,9 +217,9 @@ def test_a_long_table_is_read_as_a_column_a_node(write, tmp_path):
         (
             LONG.replace("value", "value,more").replace("\n2", ",1\n2").replace("3\n", "3,1\n")
             .replace("more,1", "more"),
-            "stands twice, as in a table with a row for each time and 'id'; give one row a time, a",
+            "occurs twice, as in a table with a row for each time and 'id'; give one row a time, a",
         ),
-        (LONG.replace("id", "to").replace("n", ""), "stands twice; give one row a time, a col"),
+        (LONG.replace("id", "to").replace("n", ""), "occurs twice; give one row a time, a col"),
     ],
     ids=["twice", "no id", "two values", "numbers only"],
 )  # fmt: skip
@@ -343,7 +343,7 @@ def test_a_wide_table_has_covariates_that_all_nodes_share(write):
         ({"covariates": ("snow",)}, "no column 'snow', which --covariates or --known names; its "
          "columns are sensor, speed, rain, holiday, note"),
         ({"value": "flow"}, "no column 'flow', which --value names"),
-        ({}, "stands twice, as in a table with a row for each time and 'sensor'; give one row"),
+        ({}, "occurs twice, as in a table with a row for each time and 'sensor'; give one row"),
     ],
 )  # fmt: skip
 def test_columns_that_are_not_there_are_named(write, options, message):

@@ -56,7 +56,7 @@ def test_a_clock_put_back_or_forward_an_hour():
     for begin, message in (
         (
             "2024-10-26",
-            "line 29: 2024-10-27 02:00:00 stands twice, as where a clock is put back an ",
+            "line 29: 2024-10-27 02:00:00 occurs twice, as where a clock is put back an ",
         ),
         (
             "2024-03-30",

@@ -38,7 +38,7 @@ def baselines(
     - "gradient boosting", if asked for: trees on the same and the historical mean
       (`plait.tasks.forecast.boosting`).
 
-    Where nothing was measured, the last value that was stands in.
+    Where nothing was measured, the last value that was is used.
 
     Parameters
     ----------

@@ -91,7 +91,7 @@ class ForecastConfig(GraphConfig):
     )
     time: str = option("", "The column of times. Default: time, timestamp, date or datetime.")
     missing: str = option(
-        "", "Values that mean missing, beside empty cells, such as -9999 or -9999,999."
+        "", "Values that mean missing, as empty cells do, such as -9999 or -9999,999."
     )
     encoding: str = option("utf-8", "That of your own tables: utf-8, cp1252, latin-1, utf-16, ….")
     missing_rows: Literal["refuse", "empty"] = option(

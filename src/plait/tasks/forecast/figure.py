@@ -1,4 +1,4 @@
-"""Forecasts beside what came, and every node's error on the graph."""
+"""Forecasts next to what came, and every node's error on the graph."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ SHOWN = 300
 """Steps of the test part, its last, that are drawn."""
 
 NAMED = 40
-"""Nodes up to which their ids are written beside them."""
+"""Nodes up to which their ids are written next to them."""
 
 LEARNT = 3
 """Edges into each node of a learnt graph that are drawn and listed."""
@@ -44,7 +44,7 @@ def draw_forecasts(
     Each forecast is the one made as many steps before as the horizon has. Around it the band that
     was fitted; without one the outermost quantiles, or, where one number is forecast, the middle
     80 % of the node's own errors on the test part. The axis is named for the table and the node,
-    which is where a unit would stand. Nothing is drawn where no node has a value in the test part.
+    where a unit would be. Nothing is drawn where no node has a value in the test part.
     """
     H, errors = len(forecasts.truth), node_errors(forecasts.middle, forecasts.truth)
     order = np.argsort(np.where(np.isnan(errors), -1, errors))[np.isnan(errors).sum() :]
@@ -87,7 +87,7 @@ def draw_forecasts(
 
 
 def _interval(forecasts: Forecasts, n: int, at: slice) -> tuple[np.ndarray, np.ndarray, str]:
-    """Give the lower and upper end around a node's last step ahead, and what they are."""
+    """Return the lower and upper end around a node's last step ahead, and what they are."""
     if forecasts.levels:
         band = f"quantiles {forecasts.levels[0]:g} to {forecasts.levels[-1]:g}"
         low, high = forecasts.values[-1, at, n, 0], forecasts.values[-1, at, n, -1]
@@ -102,7 +102,7 @@ def _interval(forecasts: Forecasts, n: int, at: slice) -> tuple[np.ndarray, np.n
 def draw_nodes(forecasts: Forecasts, measured: Measured, path: Path) -> None:
     """Draw the graph, every node coloured by its root mean squared error on the test part.
 
-    Nodes stand at their places where these are known, else by springs (Fruchterman & Reingold
+    Nodes are drawn at their places where these are known, else by springs (Fruchterman & Reingold
     1991), and there is no picture of more than `LAID_OUT` nodes, whose springs would take minutes.
     """
     series, joined = measured.series, measured.joined
@@ -139,7 +139,7 @@ def draw_nodes(forecasts: Forecasts, measured: Measured, path: Path) -> None:
 def draw_learnt(measured: Measured, index: np.ndarray, weight: np.ndarray, path: Path) -> None:
     """Draw learnt edges as arrows, `index [2, E]`, the darker the larger the weight.
 
-    Nodes stand where `draw_nodes` puts them; there is no picture where it has none.
+    Nodes are where `draw_nodes` draws them; there is no picture where it has none.
     """
     ids, places, edges = measured.series.ids, measured.joined.places, index.T
     if places is None and len(ids) > LAID_OUT:

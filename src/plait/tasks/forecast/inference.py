@@ -58,7 +58,7 @@ def predict_forecast(
         data), `id`, `forecast` (with quantiles the median, and a column for each, such as `q0.1`),
         with --coverage the ends of the band, `low` and `high`,
         and `missing`: how many of the node's values in the input were missing, so that the
-        last one before stood in.
+        last one before was used.
 
     Raises
     ------

@@ -78,12 +78,12 @@ class Errors:
         return cls(at, upto)
 
     def overall(self) -> dict[str, float]:
-        """Give each metric over all steps; those that there is nothing for are left out."""
+        """Return each metric over all steps; those that there is nothing for are left out."""
         found = {name: float(values[-1]) for name, values in self.upto.items()}
         return {name: value for name, value in found.items() if np.isfinite(value)}
 
     def record(self) -> dict[str, list[float | None]]:
-        """Give all of it as JSON values: `mae_at`, `mae_to`, …, a number a step."""
+        """Return all of it as JSON values: `mae_at`, `mae_to`, …, a number a step."""
         both = {"at": self.at, "to": self.upto}
         return {
             f"{name}_{kind}": [float(v) if np.isfinite(v) else None for v in values[name]]
@@ -204,7 +204,7 @@ def _cell(value: float | None, metric: str) -> str:
 
 
 def gain(ours: float, theirs: float) -> str:
-    """Say who has the smaller error, and by how much: as a share, or else as a difference.
+    """State who has the smaller error, and by how much: as a share, or else as a difference.
 
     >>> from plait.tasks.forecast.scores import gain
     >>> gain(3.0, 4.0)

@@ -174,7 +174,7 @@ def _frame(path: Path) -> Any:
 
 
 def _index_of_times(index: pd.Index) -> Any:
-    """Give an index of times, of whatever type; None for another."""
+    """Return an index of times, of whatever type; None for another."""
     if isinstance(index, (pd.DatetimeIndex, pd.PeriodIndex)):
         return index
     return index if index.dtype == object and _are_times(map(str, index)) else None
@@ -205,7 +205,7 @@ def _times(values: Any, where: Callable[[int], str], name: str) -> tuple[pd.Date
 
 
 def _cells(frame: Any) -> np.ndarray:
-    """Give numbers as they are where all columns hold numbers; else all as texts."""
+    """Return numbers as they are where all columns hold numbers; else all as texts."""
     if all(
         pd.api.types.is_numeric_dtype(frame[n].dtype)
         and not pd.api.types.is_complex_dtype(frame[n].dtype)

@@ -307,6 +307,6 @@ class ForecastTask(Task):
     def _best_possible(self, first: np.ndarray) -> np.ndarray:
         waves = self.data.waves
         assert waves is not None
-        heard = first[:, None] + np.arange(-self.config.history, 0)
-        best = waves.best_forecast(waves.values[heard], self.config.horizon)  # [W, H, N]
+        past = first[:, None] + np.arange(-self.config.history, 0)
+        best = waves.best_forecast(waves.values[past], self.config.horizon)  # [W, H, N]
         return best.transpose(1, 0, 2)

@@ -53,7 +53,7 @@ def read_wide(
     table = read_parquet(path, time) if parquet else read_csv(path, time, encoding)
     twice = next((name for name, n in Counter(table.names).items() if n > 1), None)
     if twice is not None:
-        raise InputError(f"{path}: the column {twice!r} stands twice")
+        raise InputError(f"{path}: the column {twice!r} occurs twice")
     extra = [_column(table, name, "--covariates or --known") for name in covariates]
     own = _column(table, value, "--value") if value else None
     if (found := _long(table, own, extra)) is not None:
@@ -88,7 +88,7 @@ def _column(table: Table, name: str, option: str) -> int:
 
 
 def _counts(column: np.ndarray) -> bool:
-    """Say whether numbers are 0, 1, 2, … or 1, 2, 3, …, from a length that is no chance."""
+    """Return whether numbers are 0, 1, 2, … or 1, 2, 3, …, from a length that is no chance."""
     return len(column) > 9 and column[0] in (0, 1) and bool((np.diff(column) == 1).all())
 
 
@@ -136,7 +136,7 @@ def _long(table: Table, value: int | None, extra: Sequence[int]) -> tuple[int, i
         return ids[0], rest[1] if ids[0] == rest[0] else rest[0]
     row = int(np.flatnonzero(times.duplicated())[0])
     raise InputError(
-        f"{table.where(row)}: {tell_time(times[row])} stands twice, as in a table with a row for "
+        f"{table.where(row)}: {tell_time(times[row])} occurs twice, as in a table with a row for "
         f"each time and {table.names[ids[0]]!r}; give one row a time, a column a node, or name the "
         "column of values with --value, and those of further inputs with --covariates"
     )
@@ -145,7 +145,7 @@ def _long(table: Table, value: int | None, extra: Sequence[int]) -> tuple[int, i
 def _pivoted(
     table: Table, ids: int, value: int, extra: Sequence[int], missing: Collection[str]
 ) -> Wide:
-    """Give a long table a column for each node, in the order of their first rows."""
+    """Reshape a long table to a column for each node, in the order of their first rows."""
     assert table.times is not None
     of = [_plain(cell) for cell in table.cells[:, ids]]
     for row in (r for r, name in enumerate(of) if not name):

@@ -1,4 +1,4 @@
-"""Windows of a series as tensors: what is heard, and what is to be forecast."""
+"""Windows of a series as tensors: the input, and what is to be forecast."""
 
 from typing import NamedTuple
 
@@ -13,13 +13,13 @@ from plait.tasks.forecast.series import Series
 from plait.tasks.forecast.steps import DAY, steps_from
 
 CALENDAR = {"none": 0, "day": 2, "week": 9}
-"""Numbers that tell a step's place in time."""
+"""Numbers for a step's place in time."""
 
 
 class Window(NamedTuple):
     """A batch of windows, in scaled units, NaN where nothing was measured.
 
-    x : Tensor `[P, B, N]`, heard
+    x : Tensor `[P, B, N]`, the input
 
     y : Tensor `[H, B, N]`, to be forecast
 
@@ -67,12 +67,12 @@ class Windows:
     def at(self, first: Tensor, end: int) -> Window:
         """Cut the windows whose forecasts begin at the steps `first [B]` and stop before `end`."""
         first = first.to(self.values.device)
-        heard = first - torch.arange(self.history, 0, -1, device=first.device)[:, None]  # [P, B]
+        past = first - torch.arange(self.history, 0, -1, device=first.device)[:, None]  # [P, B]
         ahead = first + torch.arange(self.horizon, device=first.device)[:, None]  # [H, B]
         y = self.values[ahead].masked_fill((ahead >= end)[..., None], torch.nan)
-        calendar = self.calendar[torch.cat([heard, ahead])]
+        calendar = self.calendar[torch.cat([past, ahead])]
         calendar[self.history :, ..., self.hidden] = 0
-        return Window(self.values[heard], y, calendar)
+        return Window(self.values[past], y, calendar)
 
 
 def truth_of(values: np.ndarray, first: np.ndarray, horizon: int, end: int) -> np.ndarray:
@@ -90,7 +90,7 @@ def truth_of(values: np.ndarray, first: np.ndarray, horizon: int, end: int) -> n
 
 
 def scaling(values: np.ndarray, how: str, series: Series) -> tuple[np.ndarray, np.ndarray]:
-    """Give mean and standard deviation `[N]` of what was measured in the training part.
+    """Return mean and standard deviation `[N]` of what was measured in the training part.
 
     Raises `InputError` for a node where nothing was, or always the same.
     """
@@ -123,7 +123,7 @@ def scaling(values: np.ndarray, how: str, series: Series) -> tuple[np.ndarray, n
 
 
 def calendar_of(times: pd.DatetimeIndex | None, steps: int, kind: str) -> np.ndarray:
-    """Tell the place of every step in the day (sine, cosine) and the week (one of seven).
+    """Return the place of every step in the day (sine, cosine) and the week (one of seven).
 
     >>> import pandas as pd
     >>> from plait.tasks.forecast.windows import calendar_of
@@ -169,8 +169,8 @@ def windows_of(
 ) -> Windows:
     """Make the windows of a series, whose calendar goes on over the horizon.
 
-    `frequency` is the length of a step, where the series is too short to tell; `covariates [2, K]`
-    are the means and standard deviations that covariates are scaled by.
+    `frequency` is the length of a step, where the series is too short to find it;
+    `covariates [2, K]` are the means and standard deviations that covariates are scaled by.
     """
     T, H, times = len(series.values), config.horizon, series.times
     if times is not None:
