@@ -33,8 +33,10 @@ def baselines(
       season.
     - "autoregression": a constant and the node's last P values, the weights shared by the nodes,
       each step ahead fitted by itself, by least squares.
-    - "linear, neighbours": the same with the neighbours' weighted mean of the last P steps too.
-
+    - "seasonal autoregression": the same of what differs from the historical mean, which is added
+      again.
+    - "linear, neighbours": an autoregression with the neighbours' weighted mean of the last P steps
+      too.
     - "gradient boosting", if asked for: trees on the same and the historical mean
       (`plait.tasks.forecast.boosting`).
 
@@ -70,9 +72,14 @@ def baselines(
     x = (filled - mean) / scale
     y = (series.values - mean) / scale
     yield "autoregression", _linear(x[..., None], y, splits, first, H) * scale + mean
+    if season:
+        left = ((filled - means[:T]) / scale)[..., None]
+        deviation = (series.values - means[:T]) / scale
+        found = _linear(left, deviation, splits, first, H) * scale
+        yield "seasonal autoregression", means[ahead] + found
     around = x[..., None]
     if graph.num_edges:
-        around = np.stack([x, x @ _neighbours(graph).T], -1)
+        around = np.stack([x, x @ neighbours(graph).T], -1)
         yield "linear, neighbours", _linear(around, y, splits, first, H) * scale + mean
     if boosting:
         from plait.tasks.forecast.boosting import boosted  # scikit-learn takes a second
@@ -105,8 +112,8 @@ def historical_mean(past: np.ndarray, season: int, steps: int) -> np.ndarray:
     return means[np.arange(steps) % season]
 
 
-def _neighbours(graph: Graph) -> np.ndarray:
-    """The weighted mean of each node's neighbours, itself left out, as a matrix."""
+def neighbours(graph: Graph) -> np.ndarray:
+    """Return the weighted mean of each node's neighbours, itself left out, as a matrix."""
     source, target = graph.edge_index.cpu().numpy()
     weights = np.zeros((graph.num_nodes, graph.num_nodes))
     weights[target, source] = graph.edge_weight.cpu().numpy()
@@ -115,27 +122,35 @@ def _neighbours(graph: Graph) -> np.ndarray:
     return np.divide(weights, total, out=np.zeros_like(weights), where=total != 0)
 
 
-def _linear(
-    x: np.ndarray, y: np.ndarray, splits: TimeSplits, first: np.ndarray, H: int
-) -> np.ndarray:
-    """Fit by least squares from `x [T, N, K]` to each step ahead, and forecast `[H, W, N]`."""
-    P = splits.history
+def fit_linear(x: np.ndarray, y: np.ndarray, P: int, end: int, H: int) -> np.ndarray:
+    """Fit each step ahead by least squares to P steps of `x [T, N, K]`, all before the step `end`.
+
+    Returns the weights `[H, 1 + P·K]`: a constant, then K for each step, the latest first.
+    """
     size = P * x.shape[2] + 1
     gram, cross = np.zeros((H, size, size)), np.zeros((H, size))
-    before = np.arange(P, splits.test)
+    before = np.arange(P, end)
     for begin in range(0, len(before), CHUNK):
         steps = before[begin : begin + CHUNK]
         rows = _rows(x, steps, P)  # [W, N, size]
         for h in range(H):
-            of = rows[steps + h < splits.test]
-            target = y[steps[steps + h < splits.test] + h]
+            of = rows[steps + h < end]
+            target = y[steps[steps + h < end] + h]
             seen = ~np.isnan(target)
             A, b = of[seen], target[seen]
             gram[h] += A.T @ A
             cross[h] += A.T @ b
-    weights = np.stack(
+    return np.stack(
         [np.linalg.lstsq(g, c, rcond=None)[0] for g, c in zip(gram, cross, strict=True)]
     )
+
+
+def _linear(
+    x: np.ndarray, y: np.ndarray, splits: TimeSplits, first: np.ndarray, H: int
+) -> np.ndarray:
+    """Fit to what is before the test, and forecast `[H, W, N]`."""
+    P = splits.history
+    weights = fit_linear(x, y, P, splits.test, H)
     parts = [
         _rows(x, part, P) @ weights.T for part in np.split(first, range(CHUNK, len(first), CHUNK))
     ]

@@ -162,10 +162,10 @@ class ForecastConfig(GraphConfig):
         "s / (s + exp(step / s)), else its own forecast; 0: always its own.",
         least=0,
     )
-    skip: Literal["linear", "last", "none"] = option(
-        "linear",
-        "What the model's output is added to: a linear model of the node's own history, its last "
-        "value, or nothing.",
+    skip: Literal["best", "linear", "last", "none"] = option(
+        "best",
+        "What the network's output is added to: the best simple forecast on the validation part; a "
+        "linear model of the node's own history; its last value; or nothing.",
     )
     quantiles: str = option(
         "", "Forecast these quantiles, such as 0.1,0.5,0.9. Default: one number, by --error."

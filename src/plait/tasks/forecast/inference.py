@@ -68,7 +68,9 @@ def predict_forecast(
     """
     series = _recent(model, config, facts, data, encoding)
     P, H = config.history, config.horizon
-    recent = series.rows(slice(len(series.values) - P, None))
+    season = 0 if model.season is None else model.season.steps
+    steps = min(len(series.values), max(P, season))  # a season before the steps that are forecast
+    recent = series.rows(slice(len(series.values) - steps, None))
     to_come: Any = range(1, H + 1)
     if recent.times is not None:
         assert model.frequency is not None
@@ -79,12 +81,12 @@ def predict_forecast(
     windows = windows_of(
         config, recent if profile is None else profile.removed(recent),
         model.mean.cpu().numpy(), model.scale.cpu().numpy(), model.output.weight.device,
-        model.frequency, covariates,
+        model.frequency, covariates, model.season,
     )  # fmt: skip
-    window = windows.at(torch.tensor([P]), P)
-    answer = model.unscaled(model(window.x, window.calendar))  # [H, 1, N, (Q)]
+    window = windows.at(torch.tensor([steps]), steps)
+    answer = model.unscaled(model.predict_windows(window.x, window.calendar))  # [H, 1, N, (Q)]
     if profile is not None:
-        answer += profile.ahead_of(recent, np.array([P]), answer)
+        answer += profile.ahead_of(recent, np.array([steps]), answer)
     answer = answer[:, 0]
     columns: dict[str, Any] = {
         "step" if recent.times is None else "time": pd.Index(to_come).repeat(len(model.ids)),
@@ -98,7 +100,7 @@ def predict_forecast(
         margin = (model.margin * model.scale).cpu().numpy()
         low, high = bands(answer, levels, margin)
         columns |= {"low": low.reshape(-1), "high": high.reshape(-1)}
-    columns["missing"] = np.tile(np.isnan(recent.values).sum(0), H)
+    columns["missing"] = np.tile(np.isnan(recent.values[-P:]).sum(0), H)
     return pd.DataFrame(columns)
 
 
@@ -207,7 +209,7 @@ def score_forecast(
     other = None if data is None else _recent(model, config, facts, data, encoding)
     scores = dict(task.test() if other is None else task.score_other(other))
     records = scores.pop("table")
-    ours = records.pop("network")
+    ours = records.pop("combination" if "combination" in records else "network")
     for metric in METRICS:
         values = {h: ours[f"{metric}_at"][h - 1] for h in config.shown}
         scores |= {f"{metric}_at_{h}": v for h, v in values.items() if v is not None}

@@ -14,30 +14,43 @@ from plait.nn.recurrent import Recurrent
 from plait.nn.registry import cell_named
 from plait.tasks.forecast import inputs
 from plait.tasks.forecast.config import ForecastConfig
-from plait.tasks.forecast.profile import Profile
+from plait.tasks.forecast.profile import Profile, Season
+from plait.tasks.forecast.simple import Simple
 from plait.tasks.forecast.windows import CALENDAR
 
 
 class Streamed(NamedTuple):
-    """What `Forecaster.step` hands on: the recurrent states, and the last P values."""
+    """What `Forecaster.step` hands on: the recurrent states, and the last values.
+
+    window : Tensor `[P, 1, N]`, what is missing replaced by the value before
+
+    season : Tensor `[S, 1, N]`, of a season as they were measured
+    """
 
     states: tuple[Tensor, ...]
     window: Tensor
+    season: Tensor
 
 
 class Forecaster(nn.Module):
     r"""Takes P steps at every node of a graph and forecasts H.
 
-    h_t = Recurrent(x_t, h_{t−1}; graph),  ŷ_{t+k} = Σ_p a_{k,p} x_{t−p} + (V h_t + b)_k
+    h_t = Recurrent(x_t, h_{t−1}; graph),  ŷ_{t+k} = s_{t+k} + Σ_p a_{k,p} x_{t−p} + (V h_t + b)_k
+
+    s is a simple forecast, the best on the validation part (`plait.tasks.forecast.simple`), and the
+    network learns what to add to it. The answer is `combined`: Σ_m w_{k,m} s^m_{t+k} + w_k ŷ_{t+k}
+    over all simple forecasts s^m, with weights that are fitted on the validation part.
 
     x_t is the scaled value (where nothing was measured the last one that was, and in a network
     that was trained with gaps a flag), with the calendar's numbers, the covariates, the node's
     features that do not change, and a learnt vector of the node (`node_embedding`; Shao et al.
     2022, STID). With covariates that are known ahead, z, the decoder "direct" adds
-    W relu(V [h_t, z_{t+k}]), z with the calendar's numbers. The first sum, shared by the nodes, is
-    the skip "linear", and begins as the last value, a_{k,0} = 1; "last" leaves it that; "none"
-    leaves it out. With the decoder "recurrent" a second network goes on from h_t step by step and
-    is fed its own last forecast (Sutskever et al. 2014; DCRNN of Li et al. 2018).
+    W relu(V [h_t, z_{t+k}]), z with the calendar's numbers. The sum, shared by the nodes, begins
+    as 0; where steps have a place in the season it is over, and an input too, what differs from the
+    mean at that place. That is the skip "best"; with "linear" there is no s, and the sum begins as
+    the last value, a_{k,0} = 1; "last" leaves it that; "none" leaves it out. With the decoder
+    "recurrent" a second network goes on from h_t step by step and is fed its own last forecast
+    (Sutskever et al. 2014; DCRNN of Li et al. 2018).
 
     With quantiles, every step has as many answers, in rising order (Chernozhukov et al. 2010).
 
@@ -66,13 +79,25 @@ class Forecaster(nn.Module):
         static: int = 0,
         season: int = 0,
         season_start: str = "",
+        simple: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.config, self.ids, self.gaps = config, tuple(ids), gaps
         self.frequency, self.clock = frequency, clock
-        H, Q = config.hidden_size, len(config.levels) or 1
+        H, Q, N = config.hidden_size, len(config.levels) or 1, len(self.ids)
+        self.simple = self.early = None
+        self.base, self.placed = "", False
+        if simple is not None:
+            self.base, rhythm = simple["base"], Season(simple["steps"], simple["start"])
+            sizes = N, config.history, config.horizon, rhythm, edges > 0
+            self.simple, self.early = Simple(*sizes), Simple(*sizes)
+            self.placed = rhythm.placed
+            weights = torch.zeros(config.horizon, 1 + len(self.simple.names), dtype=torch.float64)
+            weights[:, 0] = 1
+            self.register_buffer("weights", weights)
+            self.weights: Tensor  # of the network, then of each simple forecast
         places, K = CALENDAR[config.calendar], len(config.covariate_names)
-        C = places + K + static + config.node_embedding
+        C = self.placed + places + K + static + config.node_embedding
         direct = config.decoder == "direct"
         options: dict[str, Any] = {
             "operator": config.make_operator(len(self.ids)),
@@ -86,11 +111,10 @@ class Forecaster(nn.Module):
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
         self.skip = None
-        if config.skip == "linear":
+        if config.skip in ("linear", "best"):
             latest = torch.zeros(config.horizon, config.history)
-            latest[:, -1] = 1
+            latest[:, -1] = config.skip == "linear" or simple is None
             self.skip = nn.Parameter(latest)
-        N = len(self.ids)
         self.node_embedding = None
         if config.node_embedding:
             self.node_embedding = nn.Parameter(torch.empty(N, config.node_embedding))
@@ -120,7 +144,7 @@ class Forecaster(nn.Module):
     @classmethod
     def from_facts(cls, config: ForecastConfig, facts: Mapping[str, Any]) -> Self:
         """Rebuild the model that a run folder describes, without its weights."""
-        later = ("clock", "static", "season", "season_start")
+        later = ("clock", "static", "season", "season_start", "simple")
         return cls(
             config, facts["ids"], facts["edges"], gaps=facts["gaps"],
             frequency=facts["frequency"], **{name: facts[name] for name in later if name in facts},
@@ -134,11 +158,15 @@ class Forecaster(nn.Module):
         static: np.ndarray | None = None,
         covariates: np.ndarray | None = None,
         profile: Profile | None = None,
+        simple: tuple[Simple, Simple] | None = None,
     ) -> None:
         """Set the graph, the scale, and what covariates are scaled by, `[2, K]`.
 
-        `static [N, S]` are the nodes' features that do not change.
+        `static [N, S]` are the nodes' features that do not change; `simple` the simple forecasts,
+        fitted to all before the test part and to the training part.
         """
+        if simple is not None:
+            self.simple, self.early = simple
         if profile is not None:
             self.seasonal = torch.from_numpy(profile.values)
         if covariates is not None and covariates.size:
@@ -188,12 +216,68 @@ class Forecaster(nn.Module):
         -------
         Tensor `[H, B, N]`; with quantiles `[H, B, N, Q]`
         """
-        filled = inputs.carried_forward(x)
+        filled = inputs.carried_forward(x[-self.config.history :])
         if calendar is None:
-            calendar = x.new_zeros(len(x) + self.config.horizon, x.shape[1], 0)
-        given = self._features(filled, calendar[: len(x)], x.isnan() if self.gaps else None)
-        _, state = self.recurrent(given, graph=self.graph)
-        return self._answer(_tuple(state), filled, calendar[len(x) :], truth, teach)
+            calendar = x.new_zeros(len(filled) + self.config.horizon, x.shape[1], 0)
+        P, means = len(filled), self._means(calendar)
+        base = self._base(x, calendar, filled, means[:P])
+        given = calendar[..., self.placed :]
+        missing = x[-P:].isnan() if self.gaps else None
+        features = self._features(filled, given[:P], means[:P], missing)
+        _, state = self.recurrent(features, graph=self.graph)
+        steps = given[P:], means[P:]
+        return self._answer(_tuple(state), base, filled[-1], steps, truth, teach)
+
+    @property
+    def season(self) -> Season | None:
+        """The season that windows need to know; see `plait.tasks.forecast.windows.windows_of`."""
+        return None if self.simple is None else self.simple.season
+
+    def combined(self, answer: Tensor, simple: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Combine what the network answers with simple forecasts for the same windows.
+
+        Quantiles are moved by the difference of the combination from the middle one.
+
+        Parameters
+        ----------
+        answer : Tensor `[H, B, N, (Q)]`
+        simple : Tensor `[M, H, B, N]`
+        weights : Tensor `[H, 1 + M]`
+            None: the model's.
+        """
+        network = self.middle(answer).double()
+        parts = torch.cat([network[None], simple])  # [1 + M, H, B, N]
+        weights = self.weights if weights is None else weights
+        moved = torch.einsum("hm,mhbn->hbn", weights, parts) - network
+        return answer + (moved[..., None] if self.config.levels else moved)
+
+    def predict_windows(self, x: Tensor, calendar: Tensor | None = None) -> Tensor:
+        """Return what is forecast from windows: the combination, scaled, `[H, B, N, (Q)]`.
+
+        A network of version 0.1.0 knows no simple forecasts: its answer.
+        """
+        answer = self(x, calendar)
+        if self.simple is None:
+            return answer
+        return self.combined(answer, self.simple_forecasts(x, calendar))
+
+    def simple_forecasts(
+        self, x: Tensor, calendar: Tensor | None = None, *, early: bool = False
+    ) -> Tensor:
+        """Return the simple forecasts for windows, `[M, H, B, N]`, named `simple.names`.
+
+        They are fitted to all that is before the test part; with `early` to the training part.
+        """
+        which = self.early if early else self.simple
+        assert which is not None
+        if calendar is None:
+            calendar = x.new_zeros(self.config.history + self.config.horizon, x.shape[1], 0)
+        return which(x, calendar, self.graph)
+
+    def middle(self, answer: Tensor) -> Tensor:
+        """Return one number for each answer: the median, where there are quantiles."""
+        levels = self.config.levels
+        return answer[..., levels.index(0.5)] if levels else answer
 
     @torch.no_grad()
     def step(
@@ -216,7 +300,7 @@ class Forecaster(nn.Module):
         state : Streamed
             What the step before gave; None: this is the first step.
         time : Timestamp or text
-            When it was measured; needed with --calendar.
+            When it was measured; needed with --calendar and with a season.
         covariates : mapping of arrays
             Of each covariate its value at this step, of all nodes or of each, `[]` or `[N]`; of one
             that is known ahead also those of the H steps to come, `[1 + H]` or `[1 + H, N]`.
@@ -237,7 +321,7 @@ class Forecaster(nn.Module):
         >>> forecast.shape
         (12, 48)
         """
-        P = self.config.history
+        P, H = self.config.history, self.config.horizon
         values = torch.as_tensor(np.asarray(observation, dtype=np.float64), device=self.mean.device)
         if values.shape != self.mean.shape:
             raise ValueError(f"an observation has {len(self.ids)} numbers, not {values.shape}")
@@ -250,30 +334,63 @@ class Forecaster(nn.Module):
         filled = torch.where(x.isnan(), before, x)
         window = filled.expand(P, -1, -1) if state is None else state.window
         window = torch.cat([window[1:], filled])
+        season = 0 if self.season is None else self.season.steps
+        past = x.new_full((season, *x.shape[1:]), torch.nan) if state is None else state.season
+        past = torch.cat([past, x])[1:] if season else past
         calendar = inputs.calendar_after(time, self.config, self.frequency, self.clock).to(x)
         if self.covariates is not None:
             given = inputs.covariates_after(covariates, self.config, self.ids, self.covariates)
             places = calendar[:, :, None].expand(*given.shape[:3], -1)
             calendar = torch.cat([places, given.to(x)], -1)
+        long = torch.cat([past[torch.arange(H) % season], window]) if season else window
+        places = self._places(time).to(x)  # [P + H, 1, 0 or 1]
+        means = self._means(places)
+        base = self._base(long, places, window, means[:P])
         _, new = self.recurrent(
-            self._features(filled, calendar[:1], x.isnan() if self.gaps else None),
+            self._features(
+                filled, calendar[:1], means[P - 1 : P], x.isnan() if self.gaps else None
+            ),
             None if state is None else _state(state.states), graph=self.graph,
         )  # fmt: skip
-        answer = self._answer(_tuple(new), window, calendar[1:], None, 0.0)
+        steps = calendar[1:], means[P:]
+        answer = self._answer(_tuple(new), base, filled[0], steps, None, 0.0)
+        if self.simple is not None:
+            answer = self.combined(answer, self.simple_forecasts(long, places))
         found = self.unscaled(answer)[:, 0]
         ahead = profile[1:, :, None] if self.config.levels else profile[1:]
-        return found + ahead, Streamed(_tuple(new), window)
+        return found + ahead, Streamed(_tuple(new), window, past)
+
+    def _places(self, time: Any) -> Tensor:
+        """Return the places in the season of P steps to a time and H after it, `[P + H, 1, 1]`."""
+        P, H = self.config.history, self.config.horizon
+        if self.simple is None or not self.placed:
+            return torch.zeros(P + H, 1, 0)
+        assert self.frequency is not None
+        season = self.simple.season
+        now = inputs.times_after(time, "a season", self.frequency, self.clock, 1)
+        steps = torch.arange(1 - P, H + 1) + int(season.places(now, self.frequency)[0])
+        return (steps % season.steps)[:, None, None]
 
     def unscaled(self, answer: Tensor) -> np.ndarray:
-        """Bring forecasts `[H, B, N, (Q)]` into the units of the data, in float64."""
+        """Return forecasts `[H, B, N, (Q)]` into the units of the data, in float64."""
         shape = (-1, 1) if self.config.levels else (-1,)
         return (answer.double() * self.scale.view(shape) + self.mean.view(shape)).cpu().numpy()
 
-    def _features(self, x: Tensor, calendar: Tensor, missing: Tensor | None = None) -> Tensor:
+    def _means(self, calendar: Tensor) -> Tensor:
+        """Return the means at the steps' places in the season, `[P + H, B, N]`; else no nodes."""
+        if self.early is None or not self.placed:
+            return calendar.new_zeros(*calendar.shape[:2], 0)
+        return self.early.profile(calendar).to(self.output.weight.dtype)
+
+    def _features(
+        self, x: Tensor, calendar: Tensor, means: Tensor, missing: Tensor | None = None
+    ) -> Tensor:
         """Return the input, `[T, B, N, F]`."""
         parts = [x[..., None]]
         if missing is not None:
             parts.append(missing.to(x)[..., None])
+        if means.shape[-1]:
+            parts.append((x - means)[..., None])
         if calendar.shape[-1]:
             of_nodes = calendar if calendar.dim() == 4 else calendar[:, :, None]
             parts.append(of_nodes.expand(*x.shape, -1))
@@ -284,27 +401,33 @@ class Forecaster(nn.Module):
     def _answer(
         self,
         states: tuple[Tensor, ...],
-        window: Tensor,
-        calendar: Tensor,
+        base: Tensor,
+        last: Tensor,
+        steps: tuple[Tensor, Tensor],
         truth: Tensor | None,
         teach: float,
     ) -> Tensor:
-        """Forecast from the states after the last step, the last P values, and what is to come."""
-        base = self._base(window)[..., None]  # [H, B, N, 1]
+        """Return the forecast `[H, B, N, (Q)]`; `steps` are the calendar and means ahead."""
+        base = base[..., None]  # [H, B, N, 1]
         if self.decoder is None:
             h = F.dropout(states[0][-1], self.config.dropout, self.training)
             y = self.output(h).unflatten(-1, (self.config.horizon, -1))  # [B, N, H, Q]
             y = base + y.permute(2, 0, 1, 3)
             if self.ahead is not None:
-                y = y + self.ahead(h, calendar)
+                y = y + self.ahead(h, steps[0])
         else:
-            y = self._decoded(states, base, window[-1], calendar, truth, teach)
+            y = self._decoded(states, base, last, steps, truth, teach)
         return y.sort(-1).values if self.config.levels else y[..., 0]
 
-    def _base(self, window: Tensor) -> Tensor:
+    def _base(self, x: Tensor, calendar: Tensor, window: Tensor, means: Tensor) -> Tensor:
         """Return what the output is added to, `[H, B, N]`."""
+        simple = None
+        if self.early is not None and self.config.skip == "best":
+            simple = self.early(x, calendar, self.graph, self.base)[0].to(window)
+            window = window - means if means.shape[-1] else window
         if self.skip is not None:
-            return torch.tensordot(self.skip, window, 1)
+            learnt = torch.tensordot(self.skip, window, 1)
+            return learnt if simple is None else simple + learnt
         last = window[-1] if self.config.skip == "last" else torch.zeros_like(window[-1])
         return last.expand(self.config.horizon, *last.shape)
 
@@ -313,7 +436,7 @@ class Forecaster(nn.Module):
         states: tuple[Tensor, ...],
         base: Tensor,
         given: Tensor,
-        calendar: Tensor,
+        steps: tuple[Tensor, Tensor],
         truth: Tensor | None,
         teach: float,
     ) -> Tensor:
@@ -324,7 +447,7 @@ class Forecaster(nn.Module):
         state: Any = _state(states)
         answers = []
         for k in range(self.config.horizon):
-            x = self._features(given[None], calendar[k : k + 1])
+            x = self._features(given[None], *(part[k : k + 1] for part in steps))
             h, state = self.decoder(x, state, graph=self.graph)
             h = F.dropout(h[0], self.config.dropout, self.training)
             answers.append(base[k] + self.output(h))

@@ -13,11 +13,13 @@ from plait.training.task import count_weights
 def in_words(scores: Mapping[str, Any], config: ForecastConfig) -> str:
     """Return the table of errors, and who has the smaller one."""
     records = scores["table"]
-    plain = {n: r for n, r in records.items() if n not in ("network", "best possible")}
+    ours = ("combination", "network", "best possible")
+    plain = {n: r for n, r in records.items() if n not in ours}
     name = min(plain, key=lambda n: plain[n]["rmse_to"][-1])
     ours, theirs = scores["rmse"], plain[name]["rmse_to"][-1]
     who = f"RMSE over all steps {ours:.4g}; the best without a network, {name!r}, {theirs:.4g}"
-    text = f"{table(records, config.shown)}\n{who}: {gain(ours, theirs)}"
+    subject = "the combination" if "combination" in records else "the network"
+    text = f"{table(records, config.shown)}\n{who}: {gain(ours, theirs, subject)}"
     if "zeros" in scores:
         text += f"\nMAPE leaves out {scores['zeros']:,} measurements of 0"
     if "coverage" in scores:
@@ -33,8 +35,8 @@ def in_words(scores: Mapping[str, Any], config: ForecastConfig) -> str:
         )
     if "best_rmse" in scores:
         text += (
-            f"\nthe best possible forecast has {scores['best_rmse']:.4g} on these steps: the "
-            f"network is {above(ours, scores['best_rmse'])} above it"
+            f"\nthe best possible forecast has {scores['best_rmse']:.4g} on these steps: "
+            f"{subject} is {above(ours, scores['best_rmse'])} above it"
         )
     return text
 

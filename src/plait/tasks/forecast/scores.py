@@ -1,7 +1,7 @@
 """How far forecasts are from what came, step by step ahead; missing values count nowhere."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,12 +19,20 @@ class Forecasts:
     values : float array `[H, W, N]`, with quantiles `[H, W, N, Q]`
     truth : float array `[H, W, N]`
         NaN where nothing was measured or the part is at its end.
+    network : float array as `values`, or None
+        What the network itself forecast, where `values` are its combination with simple forecasts.
     """
 
     first: np.ndarray
     values: np.ndarray
     truth: np.ndarray
     levels: tuple[float, ...] = ()
+    network: np.ndarray | None = None
+
+    @property
+    def own(self) -> "Forecasts":
+        """The forecasts of the network itself."""
+        return self if self.network is None else replace(self, values=self.network, network=None)
 
     @property
     def middle(self) -> np.ndarray:
@@ -203,7 +211,7 @@ def _cell(value: float | None, metric: str) -> str:
     return f"{next((text for text in texts if len(text) < CELL), 'huge'):>{CELL}}"
 
 
-def gain(ours: float, theirs: float) -> str:
+def gain(ours: float, theirs: float, name: str = "the network") -> str:
     """State who has the smaller error, and by how much: as a share, or else as a difference.
 
     >>> from plait.tasks.forecast.scores import gain
@@ -219,7 +227,7 @@ def gain(ours: float, theirs: float) -> str:
     if ours == theirs:
         return "neither makes an error" if ours == 0 else "both are as good"
     if ours < theirs:
-        return f"the network wins by {1 - ours / theirs:.1%}"
+        return f"{name} wins by {1 - ours / theirs:.1%}"
     return f"it wins by {above(ours, theirs)}: take it, or train longer, or try another --operator"
 
 

@@ -15,11 +15,12 @@ from plait.errors import InputError
 from plait.figures import Curve
 from plait.tasks.forecast.bands import bands, ends, margins, outside
 from plait.tasks.forecast.baselines import baselines
+from plait.tasks.forecast.combination import fit_weights, gram
 from plait.tasks.forecast.data import read_data
 from plait.tasks.forecast.figure import LEARNT, Band, draw_forecasts, draw_learnt, draw_nodes
 from plait.tasks.forecast.loss import pointwise, sampling
 from plait.tasks.forecast.model import Forecaster
-from plait.tasks.forecast.profile import Profile
+from plait.tasks.forecast.profile import Profile, Season
 from plait.tasks.forecast.report import in_words, summary_of
 from plait.tasks.forecast.scores import (
     Errors,
@@ -28,6 +29,7 @@ from plait.tasks.forecast.scores import (
     quantile_scores,
 )
 from plait.tasks.forecast.series import Series, season_of
+from plait.tasks.forecast.simple import Simple
 from plait.tasks.forecast.splits import TimeSplits
 from plait.tasks.forecast.windows import (
     Window,
@@ -43,6 +45,10 @@ from plait.training.task import Carry, Task
 
 SCORED = 64
 """Windows that are forecast at a time where nothing is learnt."""
+
+
+def _chunks(windows: int) -> list[slice]:
+    return [slice(begin, begin + SCORED) for begin in range(0, windows, SCORED)]
 
 
 class ForecastTask(Task):
@@ -64,23 +70,50 @@ class ForecastTask(Task):
         self.data, series = measured, measured.series
         self.source, self.splits = series.source, measured.splits
         self.season = config.season or season_of(series.times)
+        season = Season.of(series, self.season, self.splits.valid)
         self.profile = None
         if config.seasonal:
             self.profile = Profile.of(series, self.splits.valid, self.season)
             series = self.profile.removed(series)
         self.mean, self.scale = scaling(series.values[: self.splits.valid], config.scale, series)
         self.covariates = covariate_scaling(series, config.covariate_names, self.splits.valid)
+        self.simple, self.base = None, ""
+        if not known or "simple" in known:
+            self.simple = self._fitted(series, season, self.splits.test)
+            self.early = self._fitted(series, season, self.splits.valid)
         self.windows = windows_of(
-            config, series, self.mean, self.scale, self.device, covariates=self.covariates
-        )
+            config, series, self.mean, self.scale, self.device, covariates=self.covariates,
+            season=season if self.simple else None,
+        )  # fmt: skip
+        if self.simple is not None:
+            self.base = self._best_simple()
         self.units_per_step = config.batch_size
+
+    def _fitted(self, series: Series, season: Season, end: int) -> Simple:
+        """Fit simple forecasts to the steps before `end`."""
+        config, graph = self.config, self.data.joined.graph
+        simple = Simple(
+            len(series.ids), config.history, config.horizon, season, graph.num_edges > 0
+        )
+        return simple.fit((series.values[:end] - self.mean) / self.scale, graph)
+
+    def _best_simple(self) -> str:
+        """Return the name of the simple forecast with the smallest error on validation, scaled."""
+        splits, total = self.splits, 0.0
+        graph = self.data.joined.graph
+        first = torch.arange(splits.valid, splits.test)
+        for part in first.split(SCORED):
+            x, y, calendar = self.windows.at(part, splits.test)
+            errors = self.early(x.cpu(), calendar.cpu(), graph) - y.cpu()
+            total = total + errors.nan_to_num().square().sum((1, 2, 3))
+        return self.early.names[int(torch.as_tensor(total).argmin())]
 
     def make_model(self) -> Forecaster:
         """Make the model and try it once, which refuses a graph that the operator cannot use."""
         model = super().make_model()
         model.place(
             self.data.joined.graph, self.mean, self.scale, self.data.static, self.covariates,
-            self.profile,
+            self.profile, None if self.simple is None else (self.simple, self.early),
         )  # fmt: skip
         model.to(self.device)
         first = torch.tensor([self.config.history])
@@ -100,6 +133,7 @@ class ForecastTask(Task):
             "clock": None if series.times is None else clock_of(series.times),
             "sha256": series.sha256,
             **({} if self.profile is None else self.profile.facts()),
+            **({} if self.simple is None else {"simple": self.simple.facts(self.base)}),
             **({} if self.data.static is None else {"static": self.data.static.shape[1]}),
         }
 
@@ -118,7 +152,10 @@ class ForecastTask(Task):
         ):
             raise InputError("that run was trained with other columns of --nodes")
         if any(own[name].shape != other[name].shape for name in own):
-            raise InputError("one of the two series has values missing and the other none")
+            raise InputError(
+                "that run's network has other inputs: one of the two series has values missing and "
+                "the other none, or a season; train anew"
+            )
         with torch.no_grad():
             for name, p in own.items():
                 p.copy_(other[name])
@@ -147,14 +184,52 @@ class ForecastTask(Task):
         return error, {}, ()
 
     def validate(self) -> Mapping[str, float]:
-        """Return loss and errors over the validation part, which the bands are fitted to."""
-        splits = self.splits
-        found = self.forecasts(self.windows, self.data.series, splits.valid, splits.test)
-        if self.model.margin is not None:
+        """Return loss and errors over the validation part, and fit to it.
+
+        What is fitted are the weights of the combination, and the bands. So that neither the
+        scores nor the bands are of forecasts whose weights have seen them, the forecasts of each
+        half of the part are combined with weights that are fitted to the other half; the weights
+        that are kept are fitted to both.
+        """
+        splits, model = self.splits, self.model
+        first = np.arange(splits.valid, splits.test)
+        answer = self._answers(self.windows, first, splits.test)
+        network = values = self._in_units(answer, self.data.series, first)
+        if model.simple is not None:
+            half = len(first) // 2
+            halves = [slice(0, half), slice(half, None)] if half else [slice(None)]
+            products = [self._products(answer[:, part], first[part]) for part in halves]
+            model.weights.copy_(self._weights(np.sum(products, 0), len(first)))
+            parts = []
+            for part, other in zip(halves, products[::-1], strict=True):
+                weights = self._weights(other, max(half, 1))
+                parts.append(
+                    self._combined(answer[:, part], self.windows, first[part], weights, early=True)
+                )
+            values = self._in_units(torch.cat(parts, 1), self.data.series, first)
+        truth = truth_of(self.data.series.values, first, self.config.horizon, splits.test)
+        found = Forecasts(first, values, truth, self.config.levels, network)
+        if model.margin is not None:
             low, _, high = ends(found.values, found.levels)
             scores = outside(found.truth, low, high) / self.scale
-            self.model.margin.copy_(torch.from_numpy(margins(scores, self.config.coverage)))
+            model.margin.copy_(torch.from_numpy(margins(scores, self.config.coverage)))
         return self._scores(found)[0]
+
+    def _weights(self, products: np.ndarray, steps: int) -> Tensor:
+        return torch.from_numpy(fit_weights(products, steps)).to(self.device)
+
+    def _products(self, answer: Tensor, first: np.ndarray) -> np.ndarray:
+        """Return the products of errors on validation, of the network and each simple forecast.
+
+        `[H, 1 + M, 1 + M]`, of errors in the units of the data.
+        """
+        model, products = self.model, []
+        for chunk in _chunks(len(first)):
+            window = self.windows.at(torch.from_numpy(first[chunk]), self.splits.test)
+            simple = model.simple_forecasts(window.x, window.calendar, early=True)
+            parts = torch.cat([model.middle(answer[:, chunk])[None].double(), simple])
+            products.append(gram(((parts - window.y) * model.scale).cpu().numpy()))
+        return np.sum(products, 0)
 
     def own_scores(self) -> dict[str, Any]:
         """Return loss and errors over the test part."""
@@ -185,7 +260,7 @@ class ForecastTask(Task):
         plain = other if self.profile is None else self.profile.removed(other)
         windows = windows_of(
             self.config, plain, self.mean, self.scale, self.device, self.data.series.frequency,
-            self.covariates,
+            self.covariates, self.model.season,
         )  # fmt: skip
         if steps < self.config.history + self.config.horizon:
             raise InputError(
@@ -226,7 +301,10 @@ class ForecastTask(Task):
             scores[f"baseline_{metric}"] = min(e.overall()[metric] for e in plain.values())
         if zeros := int((forecasts.truth[0] == 0).sum()):
             scores["zeros"] = zeros
-        found = {"network": errors, **plain}
+        network = {"network": Errors.of(forecasts.own.middle, forecasts.truth)}
+        found = {"combination": errors, **network, **plain}
+        if self.model.simple is None:
+            del found["combination"]
         return {**scores, "table": {name: e.record() for name, e in found.items()}}
 
     @torch.no_grad()
@@ -237,15 +315,40 @@ class ForecastTask(Task):
         hold them scaled, in float32, where 0 is not 0 any more.
         """
         first = np.arange(begin, end)
-        values = []
+        answer = self._answers(windows, first, end)
+        truth = truth_of(measured.values, first, self.config.horizon, end)
+        network = values = self._in_units(answer, measured, first)
+        if self.model.simple is not None:
+            combined = self._combined(answer, windows, first, self.model.weights)
+            values = self._in_units(combined, measured, first)
+        return Forecasts(first, values, truth, self.config.levels, network)
+
+    def _answers(self, windows: Windows, first: np.ndarray, end: int) -> Tensor:
+        """Return what the network answers to windows, scaled, `[H, W, N, (Q)]`."""
+        answers = []
         for part in torch.from_numpy(first).split(SCORED):
             window = windows.at(part, end)
-            values.append(self.model.unscaled(self.model(window.x, window.calendar)))
-        horizon, found = self.config.horizon, np.concatenate(values, 1)
-        if self.profile is not None:
-            found += self.profile.ahead_of(measured, first, found)
-        truth = truth_of(measured.values, first, horizon, end)
-        return Forecasts(first, found, truth, self.config.levels)
+            answers.append(self.model(window.x, window.calendar))
+        return torch.cat(answers, 1)
+
+    def _combined(
+        self, answer: Tensor, windows: Windows, first: np.ndarray, weights: Tensor,
+        *, early: bool = False,
+    ) -> Tensor:  # fmt: skip
+        """Combine the network's answers with the simple forecasts for the same windows."""
+        model, parts = self.model, []
+        for chunk in _chunks(len(first)):
+            window = windows.at(torch.from_numpy(first[chunk]), int(first[-1]) + 1)
+            simple = model.simple_forecasts(window.x, window.calendar, early=early)
+            parts.append(model.combined(answer[:, chunk], simple, weights))
+        return torch.cat(parts, 1)
+
+    def _in_units(self, answer: Tensor, measured: Series, first: np.ndarray) -> np.ndarray:
+        """Bring answers into the units of the data, with the seasonal profile added again."""
+        found = self.model.unscaled(answer)
+        return found if self.profile is None else found + self.profile.ahead_of(
+            measured, first, found
+        )  # fmt: skip
 
     def interpret(self, scores: Mapping[str, Any]) -> str:
         """Return the errors next to the baselines', and which is smaller."""
@@ -279,10 +382,11 @@ class ForecastTask(Task):
             pd.DataFrame(columns).to_csv(folder / "learnt.csv", index=False)
 
     def _scores(self, forecasts: Forecasts) -> tuple[dict[str, float], Errors]:
+        """Return the loss, which is that of the network itself, and the errors of the forecasts."""
         errors = Errors.of(forecasts.middle, forecasts.truth)
         seen = ~np.isnan(forecasts.truth)
         shape = (-1, 1) if forecasts.levels else (-1,)
-        values = forecasts.values / self.scale.reshape(shape)
+        values = forecasts.own.values / self.scale.reshape(shape)
         e = (np.where(seen, forecasts.truth, 0.0) / self.scale)[..., None]
         e = torch.from_numpy(e - values.reshape(*forecasts.truth.shape, -1))
         loss = pointwise(e, self.config).mean(-1)[torch.from_numpy(seen)].mean()
