@@ -45,7 +45,7 @@ def task() -> ForecastTask:
 def test_folds_are_the_test_part_and_baselines_know_what_is_before_each():
     own = task()
     table = backtest(own, 4)
-    assert [len(rows) for _, rows in table.groupby("fold")] == [8 * 2 * 2] * 4  # methods, N, H
+    assert [len(rows) for _, rows in table.groupby("fold")] == [9 * 2 * 2] * 4  # methods, N, H
     assert list(table["begin"].unique()) == [own.data.series.times[63 + 10 * k] for k in range(4)]
     for fold, begin in ((1, 63), (3, 83)):
         splits = TimeSplits(3, own.splits.valid, begin, begin + 10)
@@ -139,7 +139,7 @@ def test_the_command_prints_and_writes(capsys):
         assert name in out
     table = pd.read_csv("folds.csv")
     assert list(table) == ["fold", "begin", "method", "id", "step", "count", "mae", "rmse"]
-    assert len(table) == 2 * 8 * 2 * 2
+    assert len(table) == 2 * 9 * 2 * 2
     scores = plait.score("run", backtest=2)
     network = table[table["method"] == "network"]
     rmse = np.sqrt((network["rmse"] ** 2 * network["count"]).sum() / network["count"].sum())

@@ -8,7 +8,7 @@ from plait.tasks.forecast.combination import CAUTION, fit_weights, gram
 random = np.random.default_rng(0)
 H, K = 2, 3
 ERRORS = random.standard_normal((K, H, 40, 2)) * np.array([1.0, 1.5, 4.0])[:, None, None, None]
-ERRORS[1] += 0.8 * ERRORS[0]
+ERRORS[1] += 2 * ERRORS[0]
 ERRORS[:, 0, :5, 1] = np.nan
 
 
@@ -41,7 +41,7 @@ def test_with_many_steps_the_weights_are_the_best_of_each_step():
 def test_with_few_steps_they_are_by_the_errors_of_all():
     square = np.trace(gram(ERRORS), axis1=1, axis2=2)
     assert (square > 0).all()
-    guess = np.diagonal(gram(ERRORS).sum(0)) ** -2.0
+    guess = np.diagonal(gram(ERRORS).sum(0)) ** -1.0
     found = fit_weights(gram(ERRORS), CAUTION * 1e-9)
     np.testing.assert_allclose(found, np.tile(guess / guess.sum(), (H, 1)), rtol=1e-4)
 

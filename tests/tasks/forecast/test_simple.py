@@ -13,6 +13,7 @@ from plait.errors import InputError
 from plait.tasks.forecast.baselines import baselines
 from plait.tasks.forecast.config import ForecastConfig
 from plait.tasks.forecast.profile import Season, place_of
+from plait.tasks.forecast.rolling import answers, error_products
 from plait.tasks.forecast.series import Series
 from plait.tasks.forecast.simple import Simple
 from plait.tasks.forecast.splits import TimeSplits
@@ -62,6 +63,7 @@ def test_a_season_without_times_has_no_places():
     found = forecasts(series(timed=False), Season(7, ""), np.array([70]))
     assert set(found) == {
         "last value", "seasonal value", "historical mean", "autoregression", "linear, neighbours",
+        "differenced autoregression",
     }  # fmt: skip
     assert np.ptp(found["historical mean"], axis=0).max() == 0
     np.testing.assert_allclose(
@@ -153,6 +155,7 @@ def test_what_is_predicted_is_the_combination(run):
         model.step([0.0] * 3)
 
 
+@torch.no_grad()
 def test_weights_and_bands_are_fitted_to_halves_that_do_not_see_them(run):
     config = ForecastConfig.from_dict({**run.config, "coverage": 0.8, "validation": 0.4})
     task = ForecastTask(config, torch.device("cpu"))
@@ -160,8 +163,8 @@ def test_weights_and_bands_are_fitted_to_halves_that_do_not_see_them(run):
     kept, margin = task.model.weights.clone(), task.model.margin.clone()
     calls = []
     weights_of = task._weights
-    task._weights = lambda products, steps: calls.append((products, steps)) or weights_of(
-        products, steps
+    task._weights = lambda products, steps: (
+        calls.append((products, steps)) or weights_of(products, steps)
     )
     assert task.validate() == found
     (whole, n), (second, a), (first, b) = calls
@@ -170,7 +173,9 @@ def test_weights_and_bands_are_fitted_to_halves_that_do_not_see_them(run):
     assert a == b == n // 2
     assert torch.equal(task.model.weights, kept)
     assert torch.equal(task.model.margin, margin)
-    half = slice(0, n // 2)
-    answer = task._answers(task.windows, np.arange(task.splits.valid, task.splits.test), 10**6)
-    products = task._products(answer[:, half], np.arange(task.splits.valid, task.splits.test)[half])
+    half, first_of = slice(0, n // 2), np.arange(task.splits.valid, task.splits.test)
+    answer = answers(task.model, task.windows, first_of, task.splits.test)
+    products = error_products(
+        task.model, task.windows, answer[:, half], first_of[half], task.splits.test
+    )  # fmt: skip
     np.testing.assert_allclose(products, first, rtol=1e-9)

@@ -35,6 +35,7 @@ def baselines(
       each step ahead fitted by itself, by least squares.
     - "seasonal autoregression": the same of what differs from the historical mean, which is added
       again.
+    - "differenced autoregression": the change from the last value, by the P − 1 changes before.
     - "linear, neighbours": an autoregression with the neighbours' weighted mean of the last P steps
       too.
     - "gradient boosting", if asked for: trees on the same and the historical mean
@@ -60,7 +61,7 @@ def baselines(
     ------
     str, float array `[H, W, N]`
     """
-    H, T = horizon, len(series.values)
+    P, H, T = splits.history, horizon, len(series.values)
     filled = _carried(series.values, mean)
     ahead = first + np.arange(H)[:, None]  # [H, W]
     yield "last value", np.broadcast_to(filled[first - 1], (H, *filled[first].shape))
@@ -77,6 +78,10 @@ def baselines(
         deviation = (series.values - means[:T]) / scale
         found = _linear(left, deviation, splits, first, H) * scale
         yield "seasonal autoregression", means[ahead] + found
+    changes = np.diff(x, axis=0, prepend=x[:1])[..., None]
+    weights = fit_linear(changes, y, P, splits.test, H, P - 1, x)
+    found = _apply(weights, changes, first, P - 1) + x[first - 1]
+    yield "differenced autoregression", found * scale + mean
     around = x[..., None]
     if graph.num_edges:
         around = np.stack([x, x @ neighbours(graph).T], -1)
@@ -122,22 +127,34 @@ def neighbours(graph: Graph) -> np.ndarray:
     return np.divide(weights, total, out=np.zeros_like(weights), where=total != 0)
 
 
-def fit_linear(x: np.ndarray, y: np.ndarray, P: int, end: int, H: int) -> np.ndarray:
-    """Fit each step ahead by least squares to P steps of `x [T, N, K]`, all before the step `end`.
+def fit_linear(
+    x: np.ndarray,
+    y: np.ndarray,
+    begin: int,
+    end: int,
+    H: int,
+    lags: int,
+    origin: np.ndarray | None = None,
+) -> np.ndarray:
+    """Fit each step ahead by least squares to the last `lags` steps of `x [T, N, K]`.
 
-    Returns the weights `[H, 1 + P·K]`: a constant, then K for each step, the latest first.
+    To the steps of `y [T, N]` from `begin` on and before `end`; with `origin [T, N]`, to what they
+    differ from its last step. Returns the weights `[H, 1 + lags·K]`: a constant, then K for each
+    step, the latest first.
     """
-    size = P * x.shape[2] + 1
+    size = lags * x.shape[2] + 1
     gram, cross = np.zeros((H, size, size)), np.zeros((H, size))
-    before = np.arange(P, end)
-    for begin in range(0, len(before), CHUNK):
-        steps = before[begin : begin + CHUNK]
-        rows = _rows(x, steps, P)  # [W, N, size]
+    before = np.arange(begin, end)
+    for start in range(0, len(before), CHUNK):
+        steps = before[start : start + CHUNK]
+        rows = _rows(x, steps, lags)  # [W, N, size]
         for h in range(H):
-            of = rows[steps + h < end]
-            target = y[steps[steps + h < end] + h]
+            within = steps + h < end
+            target = y[steps[within] + h]
+            if origin is not None:
+                target = target - origin[steps[within] - 1]
             seen = ~np.isnan(target)
-            A, b = of[seen], target[seen]
+            A, b = rows[within][seen], target[seen]
             gram[h] += A.T @ A
             cross[h] += A.T @ b
     return np.stack(
@@ -150,15 +167,19 @@ def _linear(
 ) -> np.ndarray:
     """Fit to what is before the test, and forecast `[H, W, N]`."""
     P = splits.history
-    weights = fit_linear(x, y, P, splits.test, H)
-    parts = [
-        _rows(x, part, P) @ weights.T for part in np.split(first, range(CHUNK, len(first), CHUNK))
-    ]
+    return _apply(fit_linear(x, y, P, splits.test, H, P), x, first, P)
+
+
+def _apply(weights: np.ndarray, x: np.ndarray, first: np.ndarray, lags: int) -> np.ndarray:
+    """Forecast with the weights of `fit_linear`, `[H, W, N]`."""
+    chunks = np.split(first, range(CHUNK, len(first), CHUNK))
+    parts = [_rows(x, part, lags) @ weights.T for part in chunks]
     return np.concatenate(parts).transpose(2, 0, 1)
 
 
-def _rows(x: np.ndarray, first: np.ndarray, P: int) -> np.ndarray:
-    """A constant and the P steps before each, `[W, N, 1 + P·K]`."""
-    windows = x[first[:, None] - np.arange(1, P + 1)]  # [W, P, N, K]
-    flat = windows.transpose(0, 2, 1, 3).reshape(len(first), x.shape[1], -1)
+def _rows(x: np.ndarray, first: np.ndarray, lags: int) -> np.ndarray:
+    """Return a constant and the steps before each, `[W, N, 1 + lags·K]`."""
+    windows = x[first[:, None] - np.arange(1, lags + 1)]  # [W, lags, N, K]
+    size = lags * x.shape[2]
+    flat = windows.transpose(0, 2, 1, 3).reshape(len(first), x.shape[1], size)
     return np.concatenate([np.ones((*flat.shape[:2], 1)), flat], -1)

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.optimize import nnls
 
-CAUTION = 4.0
+CAUTION = 0.5
 """Validation steps that count as much as the belief that the weights are like the first guess."""
 
 
@@ -31,8 +31,8 @@ def fit_weights(products: np.ndarray, steps: int) -> np.ndarray:
     r"""Fit the weights of forecasts at every step ahead, `[H, K]`, not negative and with sum 1.
 
     At every step ahead, w = argmin wᵀ G w / min_k G_kk + CAUTION / n · ‖w − v‖²; v is the same
-    of all steps ahead together, towards weights as G_kk⁻² (after Bates & Granger 1969). So with few
-    steps n the weights are near those, and with many the best for each step.
+    of all steps ahead together, towards weights as 1 / G_kk (Bates & Granger 1969). So with
+    few steps n the weights are near those, and with many the best for each step.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def fit_weights(products: np.ndarray, steps: int) -> np.ndarray:
     if smallest == 0:
         guess = (square == 0).astype(float)
         return np.broadcast_to(guess / guess.sum(), (len(products), len(guess))).copy()
-    guess = (smallest / square) ** 2
+    guess = smallest / square
     pooled = _simplex(whole / smallest, guess / guess.sum(), CAUTION / steps)
     found = []
     for of_step in products:

@@ -1,7 +1,7 @@
 """The model of the forecast task: what was measured at every node, and what comes next."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -15,21 +15,9 @@ from plait.nn.registry import cell_named
 from plait.tasks.forecast import inputs
 from plait.tasks.forecast.config import ForecastConfig
 from plait.tasks.forecast.profile import Profile, Season
-from plait.tasks.forecast.simple import Simple
+from plait.tasks.forecast.simple import DIFFERENCED, Simple
+from plait.tasks.forecast.streaming import Streamed, as_state, as_tuple, step
 from plait.tasks.forecast.windows import CALENDAR
-
-
-class Streamed(NamedTuple):
-    """What `Forecaster.step` hands on: the recurrent states, and the last values.
-
-    window : Tensor `[P, 1, N]`, what is missing replaced by the value before
-
-    season : Tensor `[S, 1, N]`, of a season as they were measured
-    """
-
-    states: tuple[Tensor, ...]
-    window: Tensor
-    season: Tensor
 
 
 class Forecaster(nn.Module):
@@ -47,10 +35,12 @@ class Forecaster(nn.Module):
     2022, STID). With covariates that are known ahead, z, the decoder "direct" adds
     W relu(V [h_t, z_{t+k}]), z with the calendar's numbers. The sum, shared by the nodes, begins
     as 0; where steps have a place in the season it is over, and an input too, what differs from the
-    mean at that place. That is the skip "best"; with "linear" there is no s, and the sum begins as
-    the last value, a_{k,0} = 1; "last" leaves it that; "none" leaves it out. With the decoder
-    "recurrent" a second network goes on from h_t step by step and is fed its own last forecast
-    (Sutskever et al. 2014; DCRNN of Li et al. 2018).
+    mean at that place. Where s begins with the last value, the sum is over what differs from that,
+    and the input is the change from step to step in place of x_t, so that no level is learnt. That
+    is the skip "best"; with "linear" there is no s, and the sum begins as the last value,
+    a_{k,0} = 1; "last" leaves it that; "none" leaves it out. With the decoder "recurrent" a second
+    network goes on from h_t step by step and is fed its own last forecast (Sutskever et al. 2014;
+    DCRNN of Li et al. 2018).
 
     With quantiles, every step has as many answers, in rising order (Chernozhukov et al. 2010).
 
@@ -86,12 +76,13 @@ class Forecaster(nn.Module):
         self.frequency, self.clock = frequency, clock
         H, Q, N = config.hidden_size, len(config.levels) or 1, len(self.ids)
         self.simple = self.early = None
-        self.base, self.placed = "", False
+        self.base, self.placed, self.differenced = "", False, False
         if simple is not None:
             self.base, rhythm = simple["base"], Season(simple["steps"], simple["start"])
             sizes = N, config.history, config.horizon, rhythm, edges > 0
             self.simple, self.early = Simple(*sizes), Simple(*sizes)
             self.placed = rhythm.placed
+            self.differenced = config.skip == "best" and self.base in DIFFERENCED
             weights = torch.zeros(config.horizon, 1 + len(self.simple.names), dtype=torch.float64)
             weights[:, 0] = 1
             self.register_buffer("weights", weights)
@@ -219,14 +210,15 @@ class Forecaster(nn.Module):
         filled = inputs.carried_forward(x[-self.config.history :])
         if calendar is None:
             calendar = x.new_zeros(len(filled) + self.config.horizon, x.shape[1], 0)
-        P, means = len(filled), self._means(calendar)
-        base = self._base(x, calendar, filled, means[:P])
+        P, means = len(filled), self.means_at(calendar)
+        base = self.base_of(x, calendar, filled, means[:P])
         given = calendar[..., self.placed :]
         missing = x[-P:].isnan() if self.gaps else None
-        features = self._features(filled, given[:P], means[:P], missing)
+        before = torch.cat([filled[:1], filled[:-1]])
+        features = self.features(filled, before, given[:P], means[:P], missing)
         _, state = self.recurrent(features, graph=self.graph)
         steps = given[P:], means[P:]
-        return self._answer(_tuple(state), base, filled[-1], steps, truth, teach)
+        return self.answer_of(as_tuple(state), base, filled[-1], steps, truth, teach)
 
     @property
     def season(self) -> Season | None:
@@ -321,76 +313,29 @@ class Forecaster(nn.Module):
         >>> forecast.shape
         (12, 48)
         """
-        P, H = self.config.history, self.config.horizon
-        values = torch.as_tensor(np.asarray(observation, dtype=np.float64), device=self.mean.device)
-        if values.shape != self.mean.shape:
-            raise ValueError(f"an observation has {len(self.ids)} numbers, not {values.shape}")
-        profile = inputs.profile_after(time, self.profile, self.config, self.clock)  # [1 + H, N]
-        values = values - torch.from_numpy(profile[0]).to(values)
-        x = ((values - self.mean) / self.scale).to(self.output.weight.dtype)[
-            None, None
-        ]  # [1, 1, N]
-        before = torch.zeros_like(x) if state is None else state.window[-1:]
-        filled = torch.where(x.isnan(), before, x)
-        window = filled.expand(P, -1, -1) if state is None else state.window
-        window = torch.cat([window[1:], filled])
-        season = 0 if self.season is None else self.season.steps
-        past = x.new_full((season, *x.shape[1:]), torch.nan) if state is None else state.season
-        past = torch.cat([past, x])[1:] if season else past
-        calendar = inputs.calendar_after(time, self.config, self.frequency, self.clock).to(x)
-        if self.covariates is not None:
-            given = inputs.covariates_after(covariates, self.config, self.ids, self.covariates)
-            places = calendar[:, :, None].expand(*given.shape[:3], -1)
-            calendar = torch.cat([places, given.to(x)], -1)
-        long = torch.cat([past[torch.arange(H) % season], window]) if season else window
-        places = self._places(time).to(x)  # [P + H, 1, 0 or 1]
-        means = self._means(places)
-        base = self._base(long, places, window, means[:P])
-        _, new = self.recurrent(
-            self._features(
-                filled, calendar[:1], means[P - 1 : P], x.isnan() if self.gaps else None
-            ),
-            None if state is None else _state(state.states), graph=self.graph,
-        )  # fmt: skip
-        steps = calendar[1:], means[P:]
-        answer = self._answer(_tuple(new), base, filled[0], steps, None, 0.0)
-        if self.simple is not None:
-            answer = self.combined(answer, self.simple_forecasts(long, places))
-        found = self.unscaled(answer)[:, 0]
-        ahead = profile[1:, :, None] if self.config.levels else profile[1:]
-        return found + ahead, Streamed(_tuple(new), window, past)
-
-    def _places(self, time: Any) -> Tensor:
-        """Return the places in the season of P steps to a time and H after it, `[P + H, 1, 1]`."""
-        P, H = self.config.history, self.config.horizon
-        if self.simple is None or not self.placed:
-            return torch.zeros(P + H, 1, 0)
-        assert self.frequency is not None
-        season = self.simple.season
-        now = inputs.times_after(time, "a season", self.frequency, self.clock, 1)
-        steps = torch.arange(1 - P, H + 1) + int(season.places(now, self.frequency)[0])
-        return (steps % season.steps)[:, None, None]
+        return step(self, observation, state, time, covariates)
 
     def unscaled(self, answer: Tensor) -> np.ndarray:
         """Return forecasts `[H, B, N, (Q)]` into the units of the data, in float64."""
         shape = (-1, 1) if self.config.levels else (-1,)
         return (answer.double() * self.scale.view(shape) + self.mean.view(shape)).cpu().numpy()
 
-    def _means(self, calendar: Tensor) -> Tensor:
+    def means_at(self, calendar: Tensor) -> Tensor:
         """Return the means at the steps' places in the season, `[P + H, B, N]`; else no nodes."""
         if self.early is None or not self.placed:
             return calendar.new_zeros(*calendar.shape[:2], 0)
         return self.early.profile(calendar).to(self.output.weight.dtype)
 
-    def _features(
-        self, x: Tensor, calendar: Tensor, means: Tensor, missing: Tensor | None = None
-    ) -> Tensor:
-        """Return the input, `[T, B, N, F]`."""
-        parts = [x[..., None]]
+    def features(
+        self, x: Tensor, before: Tensor, calendar: Tensor, means: Tensor,
+        missing: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Return the input, `[T, B, N, F]`, of values and those a step before."""
+        parts = [(x - before if self.differenced else x)[..., None]]
         if missing is not None:
             parts.append(missing.to(x)[..., None])
         if means.shape[-1]:
-            parts.append((x - means)[..., None])
+            parts.append((means if self.differenced else x - means)[..., None])
         if calendar.shape[-1]:
             of_nodes = calendar if calendar.dim() == 4 else calendar[:, :, None]
             parts.append(of_nodes.expand(*x.shape, -1))
@@ -398,7 +343,7 @@ class Forecaster(nn.Module):
         parts += [part.expand(*x.shape, -1) for part in own]
         return torch.cat(parts, -1) if len(parts) > 1 else parts[0]
 
-    def _answer(
+    def answer_of(
         self,
         states: tuple[Tensor, ...],
         base: Tensor,
@@ -419,12 +364,15 @@ class Forecaster(nn.Module):
             y = self._decoded(states, base, last, steps, truth, teach)
         return y.sort(-1).values if self.config.levels else y[..., 0]
 
-    def _base(self, x: Tensor, calendar: Tensor, window: Tensor, means: Tensor) -> Tensor:
+    def base_of(self, x: Tensor, calendar: Tensor, window: Tensor, means: Tensor) -> Tensor:
         """Return what the output is added to, `[H, B, N]`."""
         simple = None
         if self.early is not None and self.config.skip == "best":
             simple = self.early(x, calendar, self.graph, self.base)[0].to(window)
-            window = window - means if means.shape[-1] else window
+            if self.differenced:
+                window = window - window[-1]
+            elif means.shape[-1]:
+                window = window - means
         if self.skip is not None:
             learnt = torch.tensordot(self.skip, window, 1)
             return learnt if simple is None else simple + learnt
@@ -444,14 +392,14 @@ class Forecaster(nn.Module):
         assert self.decoder is not None
         levels = self.config.levels
         middle = levels.index(0.5) if levels else 0
-        state: Any = _state(states)
-        answers = []
+        state: Any = as_state(states)
+        answers, before = [], given
         for k in range(self.config.horizon):
-            x = self._features(given[None], *(part[k : k + 1] for part in steps))
+            x = self.features(given[None], before[None], *(part[k : k + 1] for part in steps))
             h, state = self.decoder(x, state, graph=self.graph)
             h = F.dropout(h[0], self.config.dropout, self.training)
             answers.append(base[k] + self.output(h))
-            given = answers[-1][..., middle]
+            before, given = given, answers[-1][..., middle]
             if truth is not None and teach > 0 and float(torch.rand(())) < teach:
                 given = torch.where(truth[k].isnan(), given, truth[k])
         return torch.stack(answers)
@@ -464,11 +412,3 @@ class Forecaster(nn.Module):
     @staticmethod
     def _forget_graph(model: Any, _: Any) -> None:
         model._graph = None
-
-
-def _tuple(state: Any) -> tuple[Tensor, ...]:
-    return state if isinstance(state, tuple) else (state,)
-
-
-def _state(states: Sequence[Tensor]) -> Any:
-    return tuple(states) if len(states) > 1 else states[0]

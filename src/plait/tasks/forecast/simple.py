@@ -11,6 +11,9 @@ from plait.tasks.forecast.baselines import fit_linear, historical_mean, neighbou
 from plait.tasks.forecast.inputs import carried_forward
 from plait.tasks.forecast.profile import Season
 
+DIFFERENCED = ("last value", "differenced autoregression")
+"""Forecasts of the change from the last value."""
+
 
 class Simple(nn.Module):
     r"""Forecasts without a network, from the windows that the network takes, in scaled units.
@@ -20,6 +23,7 @@ class Simple(nn.Module):
     - "historical mean": m_{t+k}, of the node at the place in the season; of the node without one
     - "autoregression": a_k + Σ_p a_{k,p} x_{t−p}
     - "seasonal autoregression": m_{t+k} + b_k + Σ_p b_{k,p} (x_{t−p} − m_{t−p})
+    - "differenced autoregression": x_t + e_k + Σ_p e_{k,p} (x_{t−p} − x_{t−p−1})
     - "linear, neighbours": c_k + Σ_p c_{k,p} x_{t−p} + d_{k,p} (A x)_{t−p}, A the weighted mean of
       the neighbours
 
@@ -37,16 +41,20 @@ class Simple(nn.Module):
         super().__init__()
         self.history, self.horizon, self.season = history, horizon, season
         self.placed = season.placed
-        names = ["last value", "historical mean", "autoregression"]
+        names = ["last value", "historical mean", "autoregression", "differenced autoregression"]
         names[1:1] = ["seasonal value"] * bool(season.steps)
         names += ["seasonal autoregression"] * self.placed + ["linear, neighbours"] * edges
         self.names = tuple(names)
-        for name, count in (("own", 1), ("left", self.placed), ("around", 2 * edges)):
-            weights = torch.zeros(horizon, 1 + count * history, dtype=torch.float64)
-            self.register_buffer(name, weights if count else None)
+        P = history
+        for name, count in (
+            ("own", P), ("changes", P - 1), ("left", P * self.placed), ("around", 2 * P * edges)
+        ):  # fmt: skip
+            weights = torch.zeros(horizon, 1 + count, dtype=torch.float64)
+            self.register_buffer(name, weights if count or name == "changes" else None)
         steps = season.steps if self.placed else 1
         self.register_buffer("means", torch.zeros(steps, nodes, dtype=torch.float64))
         self.own: Tensor
+        self.changes: Tensor
         self.left: Tensor
         self.around: Tensor
         self.means: Tensor
@@ -58,14 +66,17 @@ class Simple(nn.Module):
         means = historical_mean(values, season, max(T, season or 1))
         self.means.copy_(torch.from_numpy(means[: len(self.means)].copy()))
         filled = carried_forward(torch.from_numpy(values)).numpy()
-        self.own.copy_(torch.from_numpy(fit_linear(filled[..., None], values, P, T, H)))
+        self.own.copy_(torch.from_numpy(fit_linear(filled[..., None], values, P, T, H, P)))
+        changes = np.diff(filled, axis=0, prepend=filled[:1])[..., None]
+        weights = fit_linear(changes, values, P, T, H, P - 1, filled)
+        self.changes.copy_(torch.from_numpy(weights))
         if self.placed:
             left = filled - means[:T]
-            weights = fit_linear(left[..., None], values - means[:T], P, T, H)
+            weights = fit_linear(left[..., None], values - means[:T], P, T, H, P)
             self.left.copy_(torch.from_numpy(weights))
         if "linear, neighbours" in self.names:
             both = np.stack([filled, filled @ neighbours(graph).T], -1)
-            self.around.copy_(torch.from_numpy(fit_linear(both, values, P, T, H)))
+            self.around.copy_(torch.from_numpy(fit_linear(both, values, P, T, H, P)))
         return self
 
     def facts(self, base: str) -> dict[str, Any]:
@@ -108,6 +119,8 @@ class Simple(nn.Module):
             return ahead
         if name == "autoregression":
             return _linear(self.own, window[None])
+        if name == "differenced autoregression":
+            return last + _linear(self.changes, window.diff(dim=0)[None])
         if name == "seasonal autoregression":
             return ahead + _linear(self.left, (window - means[:P])[None])
         return _linear(self.around, torch.stack([window, _aggregated(window, graph)]))

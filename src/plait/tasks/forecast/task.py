@@ -15,13 +15,14 @@ from plait.errors import InputError
 from plait.figures import Curve
 from plait.tasks.forecast.bands import bands, ends, margins, outside
 from plait.tasks.forecast.baselines import baselines
-from plait.tasks.forecast.combination import fit_weights, gram
+from plait.tasks.forecast.combination import fit_weights
 from plait.tasks.forecast.data import read_data
 from plait.tasks.forecast.figure import LEARNT, Band, draw_forecasts, draw_learnt, draw_nodes
 from plait.tasks.forecast.loss import pointwise, sampling
 from plait.tasks.forecast.model import Forecaster
 from plait.tasks.forecast.profile import Profile, Season
 from plait.tasks.forecast.report import in_words, summary_of
+from plait.tasks.forecast.rolling import answers, best_simple, combined, error_products
 from plait.tasks.forecast.scores import (
     Errors,
     Forecasts,
@@ -42,13 +43,6 @@ from plait.tasks.forecast.windows import (
 from plait.times import clock_of
 from plait.training.streams import random_generator
 from plait.training.task import Carry, Task
-
-SCORED = 64
-"""Windows that are forecast at a time where nothing is learnt."""
-
-
-def _chunks(windows: int) -> list[slice]:
-    return [slice(begin, begin + SCORED) for begin in range(0, windows, SCORED)]
 
 
 class ForecastTask(Task):
@@ -86,7 +80,8 @@ class ForecastTask(Task):
             season=season if self.simple else None,
         )  # fmt: skip
         if self.simple is not None:
-            self.base = self._best_simple()
+            first, graph = np.arange(self.splits.valid, self.splits.test), measured.joined.graph
+            self.base = best_simple(self.early, self.windows, graph, first, self.splits.test)
         self.units_per_step = config.batch_size
 
     def _fitted(self, series: Series, season: Season, end: int) -> Simple:
@@ -96,17 +91,6 @@ class ForecastTask(Task):
             len(series.ids), config.history, config.horizon, season, graph.num_edges > 0
         )
         return simple.fit((series.values[:end] - self.mean) / self.scale, graph)
-
-    def _best_simple(self) -> str:
-        """Return the name of the simple forecast with the smallest error on validation, scaled."""
-        splits, total = self.splits, 0.0
-        graph = self.data.joined.graph
-        first = torch.arange(splits.valid, splits.test)
-        for part in first.split(SCORED):
-            x, y, calendar = self.windows.at(part, splits.test)
-            errors = self.early(x.cpu(), calendar.cpu(), graph) - y.cpu()
-            total = total + errors.nan_to_num().square().sum((1, 2, 3))
-        return self.early.names[int(torch.as_tensor(total).argmin())]
 
     def make_model(self) -> Forecaster:
         """Make the model and try it once, which refuses a graph that the operator cannot use."""
@@ -193,19 +177,21 @@ class ForecastTask(Task):
         """
         splits, model = self.splits, self.model
         first = np.arange(splits.valid, splits.test)
-        answer = self._answers(self.windows, first, splits.test)
+        answer = answers(model, self.windows, first, splits.test)
         network = values = self._in_units(answer, self.data.series, first)
         if model.simple is not None:
             half = len(first) // 2
             halves = [slice(0, half), slice(half, None)] if half else [slice(None)]
-            products = [self._products(answer[:, part], first[part]) for part in halves]
+            products = [
+                error_products(model, self.windows, answer[:, part], first[part], splits.test)
+                for part in halves
+            ]
             model.weights.copy_(self._weights(np.sum(products, 0), len(first)))
             parts = []
             for part, other in zip(halves, products[::-1], strict=True):
                 weights = self._weights(other, max(half, 1))
-                parts.append(
-                    self._combined(answer[:, part], self.windows, first[part], weights, early=True)
-                )
+                own = answer[:, part], first[part]
+                parts.append(combined(model, self.windows, *own, weights, early=True))
             values = self._in_units(torch.cat(parts, 1), self.data.series, first)
         truth = truth_of(self.data.series.values, first, self.config.horizon, splits.test)
         found = Forecasts(first, values, truth, self.config.levels, network)
@@ -217,19 +203,6 @@ class ForecastTask(Task):
 
     def _weights(self, products: np.ndarray, steps: int) -> Tensor:
         return torch.from_numpy(fit_weights(products, steps)).to(self.device)
-
-    def _products(self, answer: Tensor, first: np.ndarray) -> np.ndarray:
-        """Return the products of errors on validation, of the network and each simple forecast.
-
-        `[H, 1 + M, 1 + M]`, of errors in the units of the data.
-        """
-        model, products = self.model, []
-        for chunk in _chunks(len(first)):
-            window = self.windows.at(torch.from_numpy(first[chunk]), self.splits.test)
-            simple = model.simple_forecasts(window.x, window.calendar, early=True)
-            parts = torch.cat([model.middle(answer[:, chunk])[None].double(), simple])
-            products.append(gram(((parts - window.y) * model.scale).cpu().numpy()))
-        return np.sum(products, 0)
 
     def own_scores(self) -> dict[str, Any]:
         """Return loss and errors over the test part."""
@@ -315,33 +288,13 @@ class ForecastTask(Task):
         hold them scaled, in float32, where 0 is not 0 any more.
         """
         first = np.arange(begin, end)
-        answer = self._answers(windows, first, end)
+        answer = answers(self.model, windows, first, end)
         truth = truth_of(measured.values, first, self.config.horizon, end)
         network = values = self._in_units(answer, measured, first)
         if self.model.simple is not None:
-            combined = self._combined(answer, windows, first, self.model.weights)
-            values = self._in_units(combined, measured, first)
+            values = combined(self.model, windows, answer, first, self.model.weights)
+            values = self._in_units(values, measured, first)
         return Forecasts(first, values, truth, self.config.levels, network)
-
-    def _answers(self, windows: Windows, first: np.ndarray, end: int) -> Tensor:
-        """Return what the network answers to windows, scaled, `[H, W, N, (Q)]`."""
-        answers = []
-        for part in torch.from_numpy(first).split(SCORED):
-            window = windows.at(part, end)
-            answers.append(self.model(window.x, window.calendar))
-        return torch.cat(answers, 1)
-
-    def _combined(
-        self, answer: Tensor, windows: Windows, first: np.ndarray, weights: Tensor,
-        *, early: bool = False,
-    ) -> Tensor:  # fmt: skip
-        """Combine the network's answers with the simple forecasts for the same windows."""
-        model, parts = self.model, []
-        for chunk in _chunks(len(first)):
-            window = windows.at(torch.from_numpy(first[chunk]), int(first[-1]) + 1)
-            simple = model.simple_forecasts(window.x, window.calendar, early=early)
-            parts.append(model.combined(answer[:, chunk], simple, weights))
-        return torch.cat(parts, 1)
 
     def _in_units(self, answer: Tensor, measured: Series, first: np.ndarray) -> np.ndarray:
         """Bring answers into the units of the data, with the seasonal profile added again."""
