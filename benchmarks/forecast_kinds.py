@@ -147,7 +147,7 @@ def measured(kind: str, seed: int, folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description="Kinds of series.")
     real = ["chickenpox", "los-loop"] if os.environ.get("PLAIT_DATA") else []
     every = [*GENERATED, "waves", *real]
     parser.add_argument("kinds", nargs="*", default=every, help=f"of {', '.join(every)}")

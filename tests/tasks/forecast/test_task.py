@@ -14,7 +14,8 @@ from plait.cli import run as run_command
 from plait.errors import InputError
 from plait.tasks.forecast.config import ForecastConfig
 from plait.tasks.forecast.data import read_data
-from plait.tasks.forecast.task import ForecastTask, pointwise, sampling
+from plait.tasks.forecast.loss import pointwise, sampling
+from plait.tasks.forecast.task import ForecastTask
 from plait.training.checkpoint import load_tensors
 
 TINY = {"hidden_size": 4, "k": 2, "history": 4, "horizon": 3, "batch_size": 8, "threads": 1}

@@ -26,7 +26,7 @@ class ForecastConfig(GraphConfig):
 
     architecture: ClassVar[Sequence[str]] = (
         "cell", "operator", "k", "heads", "hidden_size", "layers", "history", "horizon", "decoder",
-        "skip", "quantiles", "calendar", "node_embedding",
+        "skip", "quantiles", "likelihood", "calendar", "node_embedding",
         "adaptive_edges", "adaptive_size", "adaptive_given", "coverage", "seasonal",
         "covariates", "known",
     )  # fmt: skip
@@ -176,6 +176,11 @@ class ForecastConfig(GraphConfig):
         "errors on the validation part. 0: none.",
         least=0, below=1,
     )  # fmt: skip
+    likelihood: Literal["none", "gaussian", "poisson", "negative-binomial"] = option(
+        "none",
+        "A distribution to forecast, of counts poisson or negative-binomial. Its mean is written, "
+        "with the quantiles of --quantiles, by default 0.1,0.5,0.9.",
+    )
     error: Literal["absolute", "huber", "squared"] = option(
         "squared", "Loss where one number is forecast."
     )
@@ -194,6 +199,11 @@ class ForecastConfig(GraphConfig):
                 f"--quantiles must rise and have 0.5 among them, as 0.1,0.5,0.9; not "
                 f"{self.quantiles!r}"
             )
+        if self.likelihood in ("poisson", "negative-binomial") and self.seasonal:
+            raise InputError(
+                f"--seasonal and --likelihood {self.likelihood} cannot be combined: what is left "
+                "of counts is no count; leave --seasonal out, the default knows the season"
+            )
         names = (*self.covariate_names, *([self.value] if self.value else []))
         for name in names:
             if names.count(name) > 1:
@@ -207,16 +217,24 @@ class ForecastConfig(GraphConfig):
     @property
     def levels(self) -> tuple[float, ...]:
         """The quantiles; none where one number is forecast."""
+        given = self.quantiles or ("" if self.likelihood == "none" else "0.1,0.5,0.9")
         try:
-            found = tuple(float(part) for part in self.quantiles.split(",")) * bool(self.quantiles)
+            found = tuple(float(part) for part in given.split(",")) if given else ()
         except ValueError:
-            found = (2.0,) if self.quantiles else ()
+            found = (2.0,)
         if not all(0 < level < 1 for level in found):
             raise InputError(
                 f"--quantiles must be numbers between 0 and 1, such as 0.1,0.5,0.9, not "
                 f"{self.quantiles!r}"
             )
         return found
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that the network answers for each step and node."""
+        if self.likelihood == "none":
+            return len(self.levels) or 1
+        return 1 if self.likelihood == "poisson" else 2
 
     @property
     def over_graph(self) -> str:

@@ -90,7 +90,7 @@ def _interval(forecasts: Forecasts, n: int, at: slice) -> tuple[np.ndarray, np.n
     """Return the lower and upper end around a node's last step ahead, and what they are."""
     if forecasts.levels:
         band = f"quantiles {forecasts.levels[0]:g} to {forecasts.levels[-1]:g}"
-        low, high = forecasts.values[-1, at, n, 0], forecasts.values[-1, at, n, -1]
+        low, high = forecasts.quantiles[-1, at, n, 0], forecasts.quantiles[-1, at, n, -1]
         return drawable(low), drawable(high), band
     off = drawable(forecasts.truth[-1, :, n]) - drawable(forecasts.values[-1, :, n])
     off = off[~np.isnan(off)]

@@ -19,7 +19,7 @@ from plait.tasks.forecast.config import ForecastConfig
 from plait.tasks.forecast.data import NAMED, own_series, read_data
 from plait.tasks.forecast.inputs import carried_forward
 from plait.tasks.forecast.model import Forecaster
-from plait.tasks.forecast.scores import METRICS
+from plait.tasks.forecast.scores import METRICS, Forecasts
 from plait.tasks.forecast.series import Series, following, listed, same_ids
 from plait.tasks.forecast.task import ForecastTask
 from plait.tasks.forecast.windows import windows_of
@@ -55,7 +55,8 @@ def predict_forecast(
     -------
     DataFrame
         A row for each step ahead and node: `time` (without times `step`, 1 the first after the
-        data), `id`, `forecast` (with quantiles the median, and a column for each, such as `q0.1`),
+        data), `id`, `forecast` (with quantiles the median, with a likelihood the mean, and a column
+        for each quantile, such as `q0.1`),
         with --coverage the ends of the band, `low` and `high`,
         and `missing`: how many of the node's values in the input were missing, so that the
         last one before was used.
@@ -93,12 +94,13 @@ def predict_forecast(
         "id": np.tile(np.array(model.ids, dtype=object), H),
     }
     levels = config.levels
-    middle = answer[..., levels.index(0.5)] if levels else answer
-    columns["forecast"] = middle.reshape(-1)
-    columns |= {f"q{level:g}": answer[..., k].reshape(-1) for k, level in enumerate(levels)}
+    found = Forecasts(np.array([steps]), answer, np.empty(0), levels)
+    columns["forecast"] = found.middle.reshape(-1)
+    quantiles = found.quantiles
+    columns |= {f"q{level:g}": quantiles[..., k].reshape(-1) for k, level in enumerate(levels)}
     if model.margin is not None:
         margin = (model.margin * model.scale).cpu().numpy()
-        low, high = bands(answer, levels, margin)
+        low, high = bands(quantiles, levels, margin)
         columns |= {"low": low.reshape(-1), "high": high.reshape(-1)}
     columns["missing"] = np.tile(np.isnan(recent.values[-P:]).sum(0), H)
     return pd.DataFrame(columns)
@@ -242,5 +244,5 @@ def probe(
     first = torch.arange(task.splits.valid, task.splits.test - config.horizon + 1)[:PROBED]
     x, y, calendar = task.windows.at(first, task.splits.test)
     y = carried_forward(torch.cat([x, y]))[len(x) :]  # a loss needs a number everywhere
-    levels = len(config.levels)
-    return x, calendar, y[..., None].expand(*y.shape, levels) if levels else y
+    several = bool(config.levels)
+    return x, calendar, y[..., None].expand(*y.shape, config.outputs) if several else y

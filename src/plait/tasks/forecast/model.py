@@ -14,6 +14,7 @@ from plait.nn.recurrent import Recurrent
 from plait.nn.registry import cell_named
 from plait.tasks.forecast import inputs
 from plait.tasks.forecast.config import ForecastConfig
+from plait.tasks.forecast.likelihood import columns
 from plait.tasks.forecast.profile import Profile, Season
 from plait.tasks.forecast.simple import DIFFERENCED, Simple
 from plait.tasks.forecast.streaming import Streamed, as_state, as_tuple, step
@@ -42,7 +43,8 @@ class Forecaster(nn.Module):
     network goes on from h_t step by step and is fed its own last forecast (Sutskever et al. 2014;
     DCRNN of Li et al. 2018).
 
-    With quantiles, every step has as many answers, in rising order (Chernozhukov et al. 2010).
+    With quantiles, every step has as many answers, in rising order (Chernozhukov et al. 2010); with
+    a likelihood, the parameters of a distribution (`plait.tasks.forecast.likelihood`).
 
     Weights, graph and scale are what a run folder keeps; `plait.load(run)` gives them.
 
@@ -74,7 +76,7 @@ class Forecaster(nn.Module):
         super().__init__()
         self.config, self.ids, self.gaps = config, tuple(ids), gaps
         self.frequency, self.clock = frequency, clock
-        H, Q, N = config.hidden_size, len(config.levels) or 1, len(self.ids)
+        H, Q, N = config.hidden_size, config.outputs, len(self.ids)
         self.simple = self.early = None
         self.base, self.placed, self.differenced = "", False, False
         if simple is not None:
@@ -205,7 +207,7 @@ class Forecaster(nn.Module):
 
         Returns
         -------
-        Tensor `[H, B, N]`; with quantiles `[H, B, N, Q]`
+        Tensor `[H, B, N]`; with quantiles or a likelihood `[H, B, N, Q]`
         """
         filled = inputs.carried_forward(x[-self.config.history :])
         if calendar is None:
@@ -241,6 +243,8 @@ class Forecaster(nn.Module):
         parts = torch.cat([network[None], simple])  # [1 + M, H, B, N]
         weights = self.weights if weights is None else weights
         moved = torch.einsum("hm,mhbn->hbn", weights, parts) - network
+        if self.config.likelihood != "none":  # the mean alone
+            return answer + F.pad(moved[..., None], (0, self.config.outputs - 1))
         return answer + (moved[..., None] if self.config.levels else moved)
 
     def predict_windows(self, x: Tensor, calendar: Tensor | None = None) -> Tensor:
@@ -267,7 +271,9 @@ class Forecaster(nn.Module):
         return which(x, calendar, self.graph)
 
     def middle(self, answer: Tensor) -> Tensor:
-        """Return one number for each answer: the median, where there are quantiles."""
+        """Return one number for each answer: a distribution's mean, the median of quantiles."""
+        if self.config.likelihood != "none":
+            return answer[..., 0]
         levels = self.config.levels
         return answer[..., levels.index(0.5)] if levels else answer
 
@@ -299,7 +305,7 @@ class Forecaster(nn.Module):
 
         Returns
         -------
-        forecast : array `[H, N]`, with quantiles `[H, N, Q]`
+        forecast : array `[H, N]`, with quantiles `[H, N, Q]`, with a likelihood `[H, N, 1 + Q]`
             In the units of the data.
         state : Streamed
 
@@ -316,8 +322,14 @@ class Forecaster(nn.Module):
         return step(self, observation, state, time, covariates)
 
     def unscaled(self, answer: Tensor) -> np.ndarray:
-        """Return forecasts `[H, B, N, (Q)]` into the units of the data, in float64."""
-        shape = (-1, 1) if self.config.levels else (-1,)
+        """Return forecasts `[H, B, N, (Q)]` in the units of the data, in float64.
+
+        Of a distribution its mean, then its quantiles, `[H, B, N, 1 + Q]`.
+        """
+        config = self.config
+        if config.likelihood != "none":
+            return columns(config.likelihood, answer, config.levels, self.mean, self.scale)
+        shape = (-1, 1) if config.levels else (-1,)
         return (answer.double() * self.scale.view(shape) + self.mean.view(shape)).cpu().numpy()
 
     def means_at(self, calendar: Tensor) -> Tensor:
@@ -354,6 +366,8 @@ class Forecaster(nn.Module):
     ) -> Tensor:
         """Return the forecast `[H, B, N, (Q)]`; `steps` are the calendar and means ahead."""
         base = base[..., None]  # [H, B, N, 1]
+        if self.config.likelihood != "none":
+            base = F.pad(base, (0, self.config.outputs - 1))  # of the mean alone
         if self.decoder is None:
             h = F.dropout(states[0][-1], self.config.dropout, self.training)
             y = self.output(h).unflatten(-1, (self.config.horizon, -1))  # [B, N, H, Q]
@@ -362,6 +376,8 @@ class Forecaster(nn.Module):
                 y = y + self.ahead(h, steps[0])
         else:
             y = self._decoded(states, base, last, steps, truth, teach)
+        if self.config.likelihood != "none":
+            return y
         return y.sort(-1).values if self.config.levels else y[..., 0]
 
     def base_of(self, x: Tensor, calendar: Tensor, window: Tensor, means: Tensor) -> Tensor:
@@ -390,7 +406,7 @@ class Forecaster(nn.Module):
     ) -> Tensor:
         """Go on step by step, fed with the last forecast or, at times in training, the truth."""
         assert self.decoder is not None
-        levels = self.config.levels
+        levels = self.config.levels if self.config.likelihood == "none" else ()
         middle = levels.index(0.5) if levels else 0
         state: Any = as_state(states)
         answers, before = [], given

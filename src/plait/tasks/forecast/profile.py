@@ -94,7 +94,8 @@ class Season:
     @classmethod
     def of(cls, series: Series, steps: int, training: int) -> "Season":
         """Return that of a series; none where it does not fit twice into the training part."""
-        start = "" if series.times is None else series.times[0].isoformat()
+        first: Any = None if series.times is None else series.times[0]
+        start = "" if first is None else first.isoformat()
         return cls(steps, start) if 2 * steps <= training else cls(0, start)
 
     @property

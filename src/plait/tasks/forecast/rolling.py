@@ -6,6 +6,7 @@ from torch import Tensor
 
 from plait.nn.graph import Graph
 from plait.tasks.forecast.combination import gram
+from plait.tasks.forecast.loss import losses
 from plait.tasks.forecast.model import Forecaster
 from plait.tasks.forecast.simple import Simple
 from plait.tasks.forecast.windows import Windows
@@ -21,6 +22,19 @@ def answers(model: Forecaster, windows: Windows, first: np.ndarray, end: int) ->
         window = windows.at(part, end)
         found.append(model(window.x, window.calendar))
     return torch.cat(found, 1)
+
+
+def mean_loss(
+    model: Forecaster, windows: Windows, answer: Tensor, first: np.ndarray, end: int
+) -> float:
+    """Return the mean loss of answers to windows over what was measured."""
+    total, count = 0.0, 0
+    for chunk in _chunks(len(first)):
+        y = windows.at(torch.from_numpy(first[chunk]), end).y.double()
+        own = answer[:, chunk].double()
+        total += float(losses(own, y, model.config, model.mean, model.scale).sum())
+        count += int((~y.isnan()).sum())
+    return total / count if count else float("nan")
 
 
 def error_products(

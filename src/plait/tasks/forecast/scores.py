@@ -17,10 +17,13 @@ class Forecasts:
     first : integer array `[W]`
         The step at which each forecast begins.
     values : float array `[H, W, N]`, with quantiles `[H, W, N, Q]`
+        Of a distribution its mean, then its quantiles, `[H, W, N, 1 + Q]`.
     truth : float array `[H, W, N]`
         NaN where nothing was measured or the part is at its end.
     network : float array as `values`, or None
         What the network itself forecast, where `values` are its combination with simple forecasts.
+    loss : float
+        The network's mean loss.
     """
 
     first: np.ndarray
@@ -28,6 +31,7 @@ class Forecasts:
     truth: np.ndarray
     levels: tuple[float, ...] = ()
     network: np.ndarray | None = None
+    loss: float = float("nan")
 
     @property
     def own(self) -> "Forecasts":
@@ -36,8 +40,15 @@ class Forecasts:
 
     @property
     def middle(self) -> np.ndarray:
-        """One number for each: the median, where there are quantiles."""
+        """One number for each: a distribution's mean, or the median of quantiles."""
+        if self.levels and self.values.shape[-1] > len(self.levels):
+            return self.values[..., 0]
         return self.values[..., self.levels.index(0.5)] if self.levels else self.values
+
+    @property
+    def quantiles(self) -> np.ndarray:
+        """The quantiles; without any, the values."""
+        return self.values[..., -len(self.levels) :] if self.levels else self.values
 
 
 @dataclass(frozen=True)

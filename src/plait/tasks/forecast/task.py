@@ -18,11 +18,18 @@ from plait.tasks.forecast.baselines import baselines
 from plait.tasks.forecast.combination import fit_weights
 from plait.tasks.forecast.data import read_data
 from plait.tasks.forecast.figure import LEARNT, Band, draw_forecasts, draw_learnt, draw_nodes
-from plait.tasks.forecast.loss import pointwise, sampling
+from plait.tasks.forecast.likelihood import COUNTS, require_counts
+from plait.tasks.forecast.loss import losses, sampling
 from plait.tasks.forecast.model import Forecaster
 from plait.tasks.forecast.profile import Profile, Season
 from plait.tasks.forecast.report import in_words, summary_of
-from plait.tasks.forecast.rolling import answers, best_simple, combined, error_products
+from plait.tasks.forecast.rolling import (
+    answers,
+    best_simple,
+    combined,
+    error_products,
+    mean_loss,
+)
 from plait.tasks.forecast.scores import (
     Errors,
     Forecasts,
@@ -64,6 +71,8 @@ class ForecastTask(Task):
         self.data, series = measured, measured.series
         self.source, self.splits = series.source, measured.splits
         self.season = config.season or season_of(series.times)
+        if config.likelihood in COUNTS:
+            require_counts(series, config.likelihood)
         season = Season.of(series, self.season, self.splits.valid)
         self.profile = None
         if config.seasonal:
@@ -159,13 +168,11 @@ class ForecastTask(Task):
     def loss(
         self, model: Forecaster, batch: tuple[Window, float], carry: Carry
     ) -> tuple[Tensor, Mapping[str, Tensor], Carry]:
-        """Return the mean error over what was measured, in scaled units."""
+        """Return the mean loss over what was measured."""
         (x, y, calendar), teach = batch
         answer = model(x, calendar, y, teach)
-        seen = ~y.isnan()
-        e = torch.where(seen, y, 0.0).unsqueeze(-1) - answer.view(*y.shape, -1)  # [H, B, N, Q]
-        error = (pointwise(e, self.config).mean(-1) * seen).sum() / seen.sum().clamp(min=1)
-        return error, {}, ()
+        error = losses(answer, y, self.config, self.model.mean, self.model.scale)
+        return error.sum() / (~y.isnan()).sum().clamp(min=1), {}, ()
 
     def validate(self) -> Mapping[str, float]:
         """Return loss and errors over the validation part, and fit to it.
@@ -194,9 +201,10 @@ class ForecastTask(Task):
                 parts.append(combined(model, self.windows, *own, weights, early=True))
             values = self._in_units(torch.cat(parts, 1), self.data.series, first)
         truth = truth_of(self.data.series.values, first, self.config.horizon, splits.test)
-        found = Forecasts(first, values, truth, self.config.levels, network)
+        loss = mean_loss(model, self.windows, answer, first, splits.test)
+        found = Forecasts(first, values, truth, self.config.levels, network, loss)
         if model.margin is not None:
-            low, _, high = ends(found.values, found.levels)
+            low, _, high = ends(found.quantiles, found.levels)
             scores = outside(found.truth, low, high) / self.scale
             model.margin.copy_(torch.from_numpy(margins(scores, self.config.coverage)))
         return self._scores(found)[0]
@@ -294,7 +302,8 @@ class ForecastTask(Task):
         if self.model.simple is not None:
             values = combined(self.model, windows, answer, first, self.model.weights)
             values = self._in_units(values, measured, first)
-        return Forecasts(first, values, truth, self.config.levels, network)
+        loss = mean_loss(self.model, windows, answer, first, end)
+        return Forecasts(first, values, truth, self.config.levels, network, loss)
 
     def _in_units(self, answer: Tensor, measured: Series, first: np.ndarray) -> np.ndarray:
         """Bring answers into the units of the data, with the seasonal profile added again."""
@@ -317,6 +326,8 @@ class ForecastTask(Task):
 
     def curves(self, test: Mapping[str, Any] | None) -> Sequence[Curve]:
         """Return the loss."""
+        if self.config.likelihood != "none":
+            return [Curve("loss", "−log likelihood, nats")]
         label = "pinball loss" if self.config.levels else f"{self.config.error} error"
         return [Curve("loss", f"{label}, scaled")]
 
@@ -337,15 +348,9 @@ class ForecastTask(Task):
     def _scores(self, forecasts: Forecasts) -> tuple[dict[str, float], Errors]:
         """Return the loss, which is that of the network itself, and the errors of the forecasts."""
         errors = Errors.of(forecasts.middle, forecasts.truth)
-        seen = ~np.isnan(forecasts.truth)
-        shape = (-1, 1) if forecasts.levels else (-1,)
-        values = forecasts.own.values / self.scale.reshape(shape)
-        e = (np.where(seen, forecasts.truth, 0.0) / self.scale)[..., None]
-        e = torch.from_numpy(e - values.reshape(*forecasts.truth.shape, -1))
-        loss = pointwise(e, self.config).mean(-1)[torch.from_numpy(seen)].mean()
-        scores = {"loss": float(loss), **errors.overall()}
+        scores = {"loss": forecasts.loss, **errors.overall()}
         if forecasts.levels:
-            scores |= quantile_scores(forecasts.values, forecasts.truth, forecasts.levels)
+            scores |= quantile_scores(forecasts.quantiles, forecasts.truth, forecasts.levels)
         return scores, errors
 
     def _band_scores(self, forecasts: Forecasts) -> dict[str, float]:
@@ -359,7 +364,7 @@ class ForecastTask(Task):
         if self.model.margin is None:
             return None
         margin = self.model.margin.cpu().numpy() * self.scale
-        return bands(forecasts.values, forecasts.levels, margin)
+        return bands(forecasts.quantiles, forecasts.levels, margin)
 
     def _best_possible(self, first: np.ndarray) -> np.ndarray:
         waves = self.data.waves
