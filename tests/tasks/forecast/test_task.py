@@ -93,6 +93,25 @@ def test_train_predict_score_and_go_on(capsys, here):
     assert plait.inspect("run")[0].without_flow == ""
 
 
+def test_the_size_of_the_state_is_that_of_the_data_and_stays_with_the_run(here):
+    options = {k: v for k, v in OWN.items() if k != "hidden_size"}
+    run = plait.train("forecast", out="run", **options)
+    assert run.facts["hidden_size"] == plait.load(run).recurrent.hidden_size == 4
+    assert plait.score(run)["rmse"] == pytest.approx(run.records("test")[0]["rmse"], rel=1e-6)
+    many = pd.concat([pd.read_csv("speeds.csv")] * 40, ignore_index=True)
+    many["time"] = pd.date_range("2024-03-01", periods=len(many), freq="h")
+    many.to_csv("many.csv", index=False)
+    longer = {**options, "data": "many.csv", "steps": 1}
+    config = ForecastConfig(**longer)
+    assert ForecastTask(config, torch.device("cpu")).model.recurrent.hidden_size == 16
+    further = plait.train("forecast", out="further", from_run=run, **longer)
+    assert further.facts["hidden_size"] == 4  # that of the weights it begins with
+    heads = ForecastConfig(**{**options, "operator": "attention", "heads": 3})
+    assert heads.with_size(100).hidden_size == 6
+    with pytest.raises(InputError, match="--heads 4 must divide --hidden-size 6"):
+        ForecastConfig(**{**options, "operator": "attention", "hidden_size": 6})
+
+
 def test_a_resumed_run_ends_where_an_unbroken_one_does():
     options = {**OWN, "validate_every": 2, "decoder": "recurrent", "sampling": 5.0, "dropout": 0.2}
     whole = plait.train("forecast", out="whole", **options)

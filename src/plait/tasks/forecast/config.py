@@ -1,13 +1,16 @@
 """The configuration of the forecast task."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from plait.errors import InputError
 from plait.nn.registry import GraphOptions, cell_names, load, operator_names
 from plait.tasks.graph_config import GraphConfig
 from plait.training.config import option
+
+SIZES, LARGEST = ((4, 3_000), (8, 10_000), (16, 30_000)), 32
+"""Channels of a state, each below so many values to train on; with more, the largest."""
 
 EDGES = "Of an edge list as --graph, the column, by name or from 1 by number without a header:"
 
@@ -146,7 +149,11 @@ class ForecastConfig(GraphConfig):
         "different; 0: none.",
         least=0, below=2**20,
     )  # fmt: skip
-    hidden_size: int = option(32, "Channels of every layer's state.", least=1, below=2**20)
+    hidden_size: int = option(
+        0,
+        "Channels of every layer's state. 0: 4 to 32, by the number of values to train on.",
+        least=0, below=2**20,
+    )  # fmt: skip
     layers: int = option(1, "Recurrent layers, one on another.", least=1, below=1001)
     dropout: float = option(
         0.0, "Dropout rate of the last state and between layers.", least=0, below=1
@@ -228,6 +235,23 @@ class ForecastConfig(GraphConfig):
                 f"{self.quantiles!r}"
             )
         return found
+
+    def with_size(self, values: int, known: int = 0) -> "ForecastConfig":
+        """Return the configuration with a size of the state, chosen by the values to train on.
+
+        `known` is the size of a run that was trained before; 0: there is none.
+
+        >>> from plait.tasks.forecast.config import ForecastConfig
+        >>> [ForecastConfig().with_size(values).hidden_size for values in (500, 9_000, 10**6)]
+        [4, 8, 32]
+        """
+        if self.hidden_size:
+            return self
+        size = next((size for size, most in SIZES if values < most), LARGEST)
+        size = known or size
+        if self.operator == "attention":
+            size = -(-size // self.heads) * self.heads
+        return replace(self, hidden_size=size)
 
     @property
     def outputs(self) -> int:

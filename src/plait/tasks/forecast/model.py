@@ -139,8 +139,9 @@ class Forecaster(nn.Module):
         """Rebuild the model that a run folder describes, without its weights."""
         later = ("clock", "static", "season", "season_start", "simple")
         return cls(
-            config, facts["ids"], facts["edges"], gaps=facts["gaps"],
-            frequency=facts["frequency"], **{name: facts[name] for name in later if name in facts},
+            config.with_size(0, facts.get("hidden_size", 0)), facts["ids"], facts["edges"],
+            gaps=facts["gaps"], frequency=facts["frequency"],
+            **{name: facts[name] for name in later if name in facts},
         )  # fmt: skip
 
     def place(

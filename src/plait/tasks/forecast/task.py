@@ -69,6 +69,9 @@ class ForecastTask(Task):
         if self.cut_to is not None:
             measured = measured.cut(self.cut_to)
         self.data, series = measured, measured.series
+        self.sized = config.hidden_size == 0
+        values = int((~np.isnan(measured.training)).sum())
+        self.config = config = config.with_size(values, known.get("hidden_size", 0))
         self.source, self.splits = series.source, measured.splits
         self.season = config.season or season_of(series.times)
         if config.likelihood in COUNTS:
@@ -121,6 +124,7 @@ class ForecastTask(Task):
         return {
             "ids": list(series.ids),
             "edges": graph.num_edges,
+            **({"hidden_size": self.config.hidden_size} if self.sized else {}),
             "gaps": bool(np.isnan(series.values).any()),
             "frequency": series.frequency,
             "clock": None if series.times is None else clock_of(series.times),
