@@ -1,6 +1,7 @@
 """Every command as one call: `train`, `resume`, `load`, `score`, `predict`."""
 
 import os
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
@@ -18,12 +19,14 @@ from plait.news import messages_to
 from plait.tasks import (
     TASKS,
     config_class,
+    follow_trained,
     model_class,
     predict_trained,
     require_predictions,
     score_trained,
     task_class,
 )
+from plait.terminal import show
 from plait.text_files import require_path
 from plait.training.checkpoint import load_tensors, load_weights
 from plait.training.config import TrainingConfig
@@ -32,6 +35,7 @@ from plait.training.loop import train as run_loop
 from plait.training.progress import Progress
 from plait.training.random import seed_all
 from plait.training.run import GIVEN, Run, next_free
+from plait.training.signals import stop_signals
 from plait.training.sizes import require_sizes
 
 
@@ -363,6 +367,43 @@ def predict(
     text = table.to_json(orient="records", indent=1) if as_json else table.to_csv(index=False)
     write_aside(path, text.encode())
     return path
+
+
+def follow(
+    run: str | os.PathLike[str] | Run,
+    source: str,
+    data: str | None = None,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    device: str = "cpu",
+    **options: Any,
+) -> None:
+    """Write what a trained model predicts from each row when it arrives, as lines of CSV.
+
+    Until Ctrl-C, or the end of the standard input.
+
+    Parameters
+    ----------
+    run : path or Run
+    source : str
+        A file that may grow, or "-", the standard input.
+    data : str
+        What comes before its first row. None: nothing.
+    out : path
+        A new file. None: the standard output.
+    device : str
+    **options
+        As those of `predict`.
+    """
+    run = _opened(run)
+    if out is not None and Path(out).exists():
+        raise InputError(f"{out} exists already; give another --out")
+    config, model = _config_of(run), load(run, device)
+    with torch.no_grad(), stop_signals() as stop:
+        lines = follow_trained(run.task, model, config, run.facts, source, stop, data, **options)
+        with nullcontext(sys.stdout) if out is None else Path(out).open("x") as file:
+            for line in lines:
+                show(line, file)
 
 
 def _loaded(run: Run, path: Path, device: str) -> Any:

@@ -52,6 +52,9 @@ class TaskEntry:
         on their own test part alone.
     predict : str
         A function of the same arguments for `plait predict`, returning a DataFrame. Empty: none.
+    follow : str
+        A function (model, config, facts, source, stop, data, **options) for `plait predict
+        --follow`, yielding lines of text until the event `stop` is set. Empty: none.
     probe : str
         A function (model, config, facts) for `plait inspect`: arguments of the model, and targets,
         that it was not trained on. Empty: none.
@@ -73,6 +76,7 @@ class TaskEntry:
     model: str
     score: str = ""
     predict: str = ""
+    follow: str = ""
     probe: str = ""
     published: str = ""
     repetition: str = ""

@@ -13,6 +13,7 @@ TASK = TaskEntry(
     model="plait.tasks.forecast.model:Forecaster",
     score="plait.tasks.forecast.inference:score_forecast",
     predict="plait.tasks.forecast.inference:predict_forecast",
+    follow="plait.tasks.forecast.following:follow_rows",
     probe="plait.tasks.forecast.inference:probe",
     score_data="a table of the same nodes",
     predict_data="a table that ends with the latest measurements of the same nodes",
@@ -32,5 +33,13 @@ TASK = TaskEntry(
             "With --backtest: a new CSV file of every fold's, method's, node's and step's error.",
         ),
     ),
-    predict_options=(ENCODING,),
+    predict_options=(
+        ENCODING,
+        TaskOption(
+            "follow",
+            str,
+            "A CSV file that grows, or - for the standard input: forecasts are written from each "
+            "row when it arrives, until Ctrl-C; --data is what comes before it.",
+        ),
+    ),
 )

@@ -33,9 +33,9 @@ def baselines(
       season.
     - "autoregression": a constant and the node's last P values, the weights shared by the nodes,
       each step ahead fitted by itself, by least squares.
-    - "seasonal autoregression": the same of what differs from the historical mean, which is added
+    - "seasonal AR": the same of what differs from the historical mean, which is added
       again.
-    - "differenced autoregression": the change from the last value, by the P − 1 changes before.
+    - "differenced AR": the change from the last value, by the P − 1 changes before.
     - "linear, neighbours": an autoregression with the neighbours' weighted mean of the last P steps
       too.
     - "gradient boosting", if asked for: trees on the same and the historical mean
@@ -77,11 +77,11 @@ def baselines(
         left = ((filled - means[:T]) / scale)[..., None]
         deviation = (series.values - means[:T]) / scale
         found = _linear(left, deviation, splits, first, H) * scale
-        yield "seasonal autoregression", means[ahead] + found
+        yield "seasonal AR", means[ahead] + found
     changes = np.diff(x, axis=0, prepend=x[:1])[..., None]
     weights = fit_linear(changes, y, P, splits.test, H, P - 1, x)
     found = _apply(weights, changes, first, P - 1) + x[first - 1]
-    yield "differenced autoregression", found * scale + mean
+    yield "differenced AR", found * scale + mean
     around = x[..., None]
     if graph.num_edges:
         around = np.stack([x, x @ neighbours(graph).T], -1)

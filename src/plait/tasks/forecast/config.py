@@ -42,6 +42,17 @@ class ForecastConfig(GraphConfig):
             "data": "los-loop", "calendar": "day", "scale": "all", "batch_size": 8, "steps": 400,
             "operator": "adaptive", "adaptive_given": "chebyshev", "node_embedding": 8,
         },
+        **{
+            name: {
+                "data": name, "calendar": "week", "test": 0.2, "validation": validation,
+                "error": "absolute", "operator": "adaptive", "adaptive_given": given,
+                "node_embedding": 8, "batch_size": 16, "steps": 4000,
+            }
+            for name, validation, given in (
+                ("metr-la", 0.125, "diffusion"), ("pems-bay", 0.125, "diffusion"),
+                ("pems04", 0.25, "chebyshev"), ("pems08", 0.25, "chebyshev"),
+            )
+        },
         "chickenpox": {
             "data": "chickenpox", "history": 4, "horizon": 1, "test": 0.1, "hidden_size": 4,
             "dropout": 0.5, "steps": 400, "lr": 0.02, "validate_every": 20,
@@ -54,8 +65,8 @@ class ForecastConfig(GraphConfig):
 
     data: str = option(
         "waves",
-        "A table (CSV or Parquet), a column a node and a row a time; or: waves, chickenpox, "
-        "los-loop.",
+        "A table (CSV, Parquet or HDF5), a column a node and a row a time; or: waves, chickenpox, "
+        "los-loop, metr-la, pems-bay, pems04, pems08.",
     )
     graph: str = option(
         "",

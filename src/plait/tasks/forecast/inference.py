@@ -67,7 +67,7 @@ def predict_forecast(
         For a table that cannot be read, has too few steps, steps of another length, or other
         nodes.
     """
-    series = _recent(model, config, facts, data, encoding)
+    series = recent_series(model, config, facts, data, encoding)
     P, H = config.history, config.horizon
     season = 0 if model.season is None else model.season.steps
     steps = min(len(series.values), max(P, season))  # a season before the steps that are forecast
@@ -122,14 +122,14 @@ def _require_known(series: Series, config: ForecastConfig) -> None:
             )
 
 
-def _recent(
+def recent_series(
     model: Forecaster,
     config: ForecastConfig,
     facts: Mapping[str, Any],
     data: str | None,
     encoding: str | None,
 ) -> Series:
-    """Read the series to go on from, its columns in the order of the model's nodes."""
+    """Read the series to continue, its columns in the order of the model's nodes."""
     if data is None or data in NAMED:
         series = read_data(replace(config, data=data or config.data)).series
     elif Path(data).exists():
@@ -208,7 +208,7 @@ def score_forecast(
     task = ForecastTask.restore(model, config, facts)
     if backtest:
         return _backtest(task, backtest, refit, table)
-    other = None if data is None else _recent(model, config, facts, data, encoding)
+    other = None if data is None else recent_series(model, config, facts, data, encoding)
     scores = dict(task.test() if other is None else task.score_other(other))
     records = scores.pop("table")
     ours = records.pop("combination" if "combination" in records else "network")

@@ -73,6 +73,8 @@ def times_after(
     now = pd.DatetimeIndex([time])
     if now.tz is not None and clock is not None:
         now = now.tz_convert(clock)
+    if steps == 1:
+        return now
     return pd.DatetimeIndex([*now, *following(now, frequency, steps - 1)])
 
 

@@ -11,7 +11,7 @@ from plait.tasks.forecast.baselines import fit_linear, historical_mean, neighbou
 from plait.tasks.forecast.inputs import carried_forward
 from plait.tasks.forecast.profile import Season
 
-DIFFERENCED = ("last value", "differenced autoregression")
+DIFFERENCED = ("last value", "differenced AR")
 """Forecasts of the change from the last value."""
 
 
@@ -22,8 +22,8 @@ class Simple(nn.Module):
     - "seasonal value": the value a season before the step that is forecast
     - "historical mean": m_{t+k}, of the node at the place in the season; of the node without one
     - "autoregression": a_k + Σ_p a_{k,p} x_{t−p}
-    - "seasonal autoregression": m_{t+k} + b_k + Σ_p b_{k,p} (x_{t−p} − m_{t−p})
-    - "differenced autoregression": x_t + e_k + Σ_p e_{k,p} (x_{t−p} − x_{t−p−1})
+    - "seasonal AR": m_{t+k} + b_k + Σ_p b_{k,p} (x_{t−p} − m_{t−p})
+    - "differenced AR": x_t + e_k + Σ_p e_{k,p} (x_{t−p} − x_{t−p−1})
     - "linear, neighbours": c_k + Σ_p c_{k,p} x_{t−p} + d_{k,p} (A x)_{t−p}, A the weighted mean of
       the neighbours
 
@@ -41,9 +41,9 @@ class Simple(nn.Module):
         super().__init__()
         self.history, self.horizon, self.season = history, horizon, season
         self.placed = season.placed
-        names = ["last value", "historical mean", "autoregression", "differenced autoregression"]
+        names = ["last value", "historical mean", "autoregression", "differenced AR"]
         names[1:1] = ["seasonal value"] * bool(season.steps)
-        names += ["seasonal autoregression"] * self.placed + ["linear, neighbours"] * edges
+        names += ["seasonal AR"] * self.placed + ["linear, neighbours"] * edges
         self.names = tuple(names)
         P = history
         for name, count in (
@@ -119,9 +119,9 @@ class Simple(nn.Module):
             return ahead
         if name == "autoregression":
             return _linear(self.own, window[None])
-        if name == "differenced autoregression":
+        if name == "differenced AR":
             return last + _linear(self.changes, window.diff(dim=0)[None])
-        if name == "seasonal autoregression":
+        if name == "seasonal AR":
             return ahead + _linear(self.left, (window - means[:P])[None])
         return _linear(self.around, torch.stack([window, _aggregated(window, graph)]))
 

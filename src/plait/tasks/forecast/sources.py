@@ -12,6 +12,7 @@ from plait.columns import counts_rows
 from plait.errors import InputError
 from plait.memory import require_memory
 from plait.tables import read_cells
+from plait.tasks.forecast.hdf5 import ENDINGS, read_hdf5
 from plait.times import read_times
 
 TIME_NAMES = ("time", "timestamp", "date", "datetime")
@@ -142,6 +143,8 @@ def read_parquet(path: Path, time: str) -> Table:
 
 
 def _frame(path: Path) -> Any:
+    if path.suffix in ENDINGS:
+        return read_hdf5(path)
     try:
         from pyarrow.parquet import read_metadata
 

@@ -290,7 +290,12 @@ class ForecastTask(Task):
         found = {"combination": errors, **network, **plain}
         if self.model.simple is None:
             del found["combination"]
-        return {**scores, "table": {name: e.record() for name, e in found.items()}}
+        table: dict[str, Any] = {name: e.record() for name, e in found.items()}
+        if self.model.simple is not None:
+            names = ("network", *self.model.simple.names)
+            weights = self.model.weights.T.tolist()
+            table["combination"]["weights"] = dict(zip(names, weights, strict=True))
+        return {**scores, "table": table}
 
     @torch.no_grad()
     def forecasts(self, windows: Windows, measured: Series, begin: int, end: int) -> Forecasts:

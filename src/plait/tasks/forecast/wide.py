@@ -12,6 +12,7 @@ import pandas as pd
 from plait.columns import as_numbers, read_numbers
 from plait.errors import InputError
 from plait.memory import require_memory
+from plait.tasks.forecast.hdf5 import ENDINGS
 from plait.tasks.forecast.sources import Table, read_csv, read_parquet
 from plait.times import tell_time
 
@@ -49,8 +50,8 @@ def read_wide(
     covariates: Sequence[str] = (),
 ) -> Wide:
     """Read a table as `plait.tasks.forecast.series.read_series` says, its steps unchecked."""
-    parquet = path.suffix == ".parquet"
-    table = read_parquet(path, time) if parquet else read_csv(path, time, encoding)
+    typed = path.suffix in (".parquet", *ENDINGS)
+    table = read_parquet(path, time) if typed else read_csv(path, time, encoding)
     twice = next((name for name, n in Counter(table.names).items() if n > 1), None)
     if twice is not None:
         raise InputError(f"{path}: the column {twice!r} occurs twice")
