@@ -74,7 +74,7 @@ def on_reference() -> Callable[[Recurrent], Recurrent]:
 
 @pytest.fixture(scope="session")
 def answers() -> Callable[..., tuple[tuple[Tensor, ...], dict[str, Tensor]]]:
-    """Give outputs and final states, and the gradients of a fixed weighting of all of them.
+    """Return outputs and final states, and the gradients of a fixed weighting of all of them.
 
     The gradients are with respect to the input, the initial states and the weights, by name.
     """

@@ -37,7 +37,7 @@ def test_rows_without_anything_keep_their_place_until_they_are_left_out(tmp_path
     [
         (b"", "line 1: there must be the names of the columns"),
         (b",,\n1,2,3\n", "line 1: there must be the names of the columns"),
-        (b"a,b, a\n", "line 1: the column 'a' stands twice"),
+        (b"a,b, a\n", "line 1: the column 'a' occurs twice"),
         (b"a,b\n1,2\n\n1\n", "line 4 has 1 columns, and line 1 names 2"),
         (b"a,b\n1,2,3\n", "line 2 has 3 columns, and line 1 names 2"),
         (b'a,b\n1,2\n"1,2\n', "line 3: no table: unexpected end of data"),
@@ -46,7 +46,7 @@ def test_rows_without_anything_keep_their_place_until_they_are_left_out(tmp_path
         (b"a,c\n1,2\n", "has no column 'b'; its first line says a, c"),
     ],
 )
-def test_what_is_no_table_is_told_by_its_line(tmp_path, content, message):
+def test_what_is_no_table_is_refused_by_its_line(tmp_path, content, message):
     path = tmp_path / "table.csv"
     path.write_bytes(content)
     with pytest.raises(InputError) as caught:
@@ -100,7 +100,7 @@ def test_names_are_the_same_however_their_characters_are_composed(tmp_path):
     path.write_text("cafe\u0301,a\nx,1\n")
     assert read_cells(path).column("caf\u00e9") == read_cells(path).column("cafe\u0301") == 0
     path.write_text("caf\u00e9,cafe\u0301\nx,1\n")
-    with pytest.raises(InputError, match="line 1: the column 'café' stands twice"):
+    with pytest.raises(InputError, match="line 1: the column 'café' occurs twice"):
         read_cells(path)
 
 

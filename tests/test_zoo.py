@@ -49,9 +49,9 @@ def drawn(module: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def carry_over(theirs: nn.Module, gates: str, ours) -> None:
-    """Put the weights of their gates, one convolution each and side, into our one strand."""
-    (strand,) = ours.directions
-    for side, weight in (("x", strand.inputs["weight"]), ("h", strand.recurrent["weight"])):
+    """Put the weights of their gates, one convolution each and side, into our one direction."""
+    (direction,) = ours.directions
+    for side, weight in (("x", direction.inputs["weight"]), ("h", direction.recurrent["weight"])):
         convolutions = [getattr(theirs, f"conv_{side}_{gate}") for gate in gates]
         terms = [torch.stack([lin.weight for lin in c.lins], 1) for c in convolutions]
         weight.copy_(torch.cat(terms))  # [G·H, K, F]
@@ -59,7 +59,7 @@ def carry_over(theirs: nn.Module, gates: str, ours) -> None:
         getattr(theirs, f"conv_x_{gate}").bias + getattr(theirs, f"conv_h_{gate}").bias
         for gate in gates
     ]
-    strand.bias.copy_(torch.cat(biases))
+    direction.bias.copy_(torch.cat(biases))
 
 
 def over_time(theirs: nn.Module, x: torch.Tensor, net: Graph, state: tuple) -> list[torch.Tensor]:
@@ -77,11 +77,11 @@ def test_gcrn_is_their_gconv_lstm(temporal, net, steps, assert_near):
     theirs = drawn(temporal.GConvLSTM(F, H, K))
     ours = gcrn(F, H, K).double()
     carry_over(theirs, "ifco", ours)
-    (strand,) = ours.directions
+    (direction,) = ours.directions
     with torch.no_grad():
-        strand.bias.add_(torch.cat([getattr(theirs, f"b_{g}")[0] for g in "ifco"]))
+        direction.bias.add_(torch.cat([getattr(theirs, f"b_{g}")[0] for g in "ifco"]))
         for g in "ifo":
-            strand.vectors[f"p_{g}"].copy_(getattr(theirs, f"w_c_{g}")[0])
+            direction.vectors[f"p_{g}"].copy_(getattr(theirs, f"w_c_{g}")[0])
     x = torch.randn(steps, B, N, F).double()
     h, c = torch.randn(2, B, N, H).double()
     y, (last_h, _) = ours(x, (h[None], c[None]), graph=net)
@@ -92,7 +92,7 @@ def test_gcrn_is_their_gconv_lstm(temporal, net, steps, assert_near):
     weighting = torch.randn(steps, N, H).double()
     expected = torch.stack(over_time(theirs, x[:, 0], net, (h[0], c[0])))
     (their_gradient,) = torch.autograd.grad((expected * weighting).sum(), theirs.w_c_o)
-    (our_gradient,) = torch.autograd.grad((y[:, 0] * weighting).sum(), strand.vectors["p_o"])
+    (our_gradient,) = torch.autograd.grad((y[:, 0] * weighting).sum(), direction.vectors["p_o"])
     assert_near(our_gradient, their_gradient[0], 1e-11)
 
 
@@ -118,12 +118,12 @@ def test_model_1_filters_and_then_forgets_the_graph(net, assert_near):
     x = torch.randn(T, B, N, F).double()
     weight = model.filter.weights["weight"]  # [F, K, F]
     filtered = sum(M @ x @ weight[:, k].T for k, M in enumerate(terms)) + model.filter.bias
-    (strand,) = model.recurrent.directions
-    W, U = strand.inputs["weight"], strand.recurrent["weight"]
-    p = strand.vectors
+    (direction,) = model.recurrent.directions
+    W, U = direction.inputs["weight"], direction.recurrent["weight"]
+    p = direction.vectors
     h = c = torch.zeros(B, H).double()
     for x_t in filtered.flatten(-2):
-        i, f, g, o = (x_t @ W.T + h @ U.T + strand.bias).chunk(4, -1)
+        i, f, g, o = (x_t @ W.T + h @ U.T + direction.bias).chunk(4, -1)
         i, f = torch.sigmoid(i + p["p_i"] * c), torch.sigmoid(f + p["p_f"] * c)
         c = f * c + i * g.tanh()
         h = torch.sigmoid(o + p["p_o"] * c) * c.tanh()
@@ -133,8 +133,8 @@ def test_model_1_filters_and_then_forgets_the_graph(net, assert_near):
 
 
 def by_gates(ours, gates: str) -> tuple[dict, dict, dict]:
-    (strand,) = ours.directions
-    sides = (strand.inputs["weight"], strand.recurrent["weight"], strand.bias)
+    (direction,) = ours.directions
+    sides = (direction.inputs["weight"], direction.recurrent["weight"], direction.bias)
     return tuple(dict(zip(gates, side.chunk(len(gates)), strict=True)) for side in sides)
 
 
@@ -195,8 +195,8 @@ def test_tgcn_by_its_formula(net, assert_near):
 
 @pytest.mark.parametrize("layer", [dcrnn(2, 8), tgcn(2, 8)], ids=["dcrnn", "tgcn"])
 def test_the_gates_of_dcrnn_and_tgcn_begin_open(layer):
-    (strand,) = layer.directions
-    assert strand.bias.tolist() == [1.0] * 16 + [0.0] * 8
+    (direction,) = layer.directions
+    assert direction.bias.tolist() == [1.0] * 16 + [0.0] * 8
 
 
 def rgnn_batch(generator: torch.Generator):

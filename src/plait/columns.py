@@ -11,10 +11,10 @@ import pandas as pd
 from plait.errors import InputError
 
 MISSING = ("", "nan", "NaN", "NA", "N/A", "<NA>", "#N/A", "null", "NULL", "None")
-"""What stands for no number in a column of numbers."""
+"""What means no number in a column of numbers."""
 
 NO_TEXT = ("", "nan", "NaN", "NA", "N/A", "<NA>", "#N/A", "NULL")
-"""What stands for no text in a column of categories."""
+"""What means no text in a column of categories."""
 
 TRUTH = {"True": 1.0, "TRUE": 1.0, "true": 1.0, "False": 0.0, "FALSE": 0.0, "false": 0.0}
 
@@ -104,7 +104,7 @@ def read_numbers(
 
 
 def as_numbers(texts: Collection[str]) -> list[float]:
-    """Give those of some texts that are numbers.
+    """Return those of some texts that are numbers.
 
     >>> from plait.columns import as_numbers
     >>> as_numbers(["-9999", "unknown"])
@@ -115,7 +115,7 @@ def as_numbers(texts: Collection[str]) -> list[float]:
 
 
 def missing_texts(option: str) -> tuple[str, ...]:
-    """Give the values that an option lists, with commas or spaces between them.
+    """Return the values that an option lists, with commas or spaces between them.
 
     >>> from plait.columns import missing_texts
     >>> missing_texts("-9999, 999")
@@ -197,12 +197,12 @@ def refuse_large(values: np.ndarray, cell: Callable[[int, int], str]) -> None:
 
 
 def _fits(form: re.Pattern[str], texts: np.ndarray, having: str = "") -> bool:
-    """Say whether all texts have a form, of those that have some mark in them."""
+    """Return whether all texts have a form, of those that have some mark in them."""
     return all(form.fullmatch(text) for text in texts if having in text)
 
 
 def counts_rows(texts: np.ndarray) -> bool:
-    """Say whether a column only numbers its rows, from 0 or from 1.
+    """Return whether a column only numbers its rows, from 0 or from 1.
 
     >>> import numpy as np
     >>> from plait.columns import counts_rows
@@ -216,7 +216,7 @@ def counts_rows(texts: np.ndarray) -> bool:
 
 
 def is_category(texts: Collection[str]) -> bool:
-    """Say whether texts are of few kinds: at most ten, or each twice in the mean.
+    """Return whether texts are of few kinds: at most ten, or each twice in the mean.
 
     >>> from plait.columns import is_category
     >>> is_category(["a", "b", "a"]), is_category([f"person {k}" for k in range(30)])
@@ -228,7 +228,7 @@ def is_category(texts: Collection[str]) -> bool:
 def far_values(values: np.ndarray) -> dict[float, tuple[int, list[int]]]:
     """Find numbers that may mean a value that is missing: the same, far from all others.
 
-    Such is the smallest or largest number of a column, if it stands there twice at least (one of
+    Such is the smallest or largest number of a column, if it occurs there twice at least (one of
     `CODES`, or −1 where none else is below 0: once) and is farther from the next than all others
     lie apart.
 
@@ -240,7 +240,7 @@ def far_values(values: np.ndarray) -> dict[float, tuple[int, list[int]]]:
     Returns
     -------
     dict
-        For each such number: how often it stands there, and in which columns.
+        For each such number: how often it occurs there, and in which columns.
 
     Example
     -------
@@ -271,12 +271,12 @@ def far_values(values: np.ndarray) -> dict[float, tuple[int, list[int]]]:
     return found
 
 
-def tell_far(values: np.ndarray, names: Sequence[str]) -> list[str]:
+def describe_far(values: np.ndarray, names: Sequence[str]) -> list[str]:
     """Write what `far_values` finds, for a person, with what to do.
 
     >>> import numpy as np
-    >>> from plait.columns import tell_far
-    >>> tell_far(np.array([[12.0], [-9999.0], [15.0], [14.0], [-9999.0]]), ["heat"])
+    >>> from plait.columns import describe_far
+    >>> describe_far(np.array([[12.0], [-9999.0], [15.0], [14.0], [-9999.0]]), ["heat"])
     ["2 values are -9999 in 'heat', far from all others: if they mean missing, --missing=-9999"]
     """
     notes = []

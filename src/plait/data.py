@@ -199,7 +199,7 @@ def read_text(name: str, *, keep_boilerplate: bool = False, encoding: str = "utf
         Keep the byte-order mark and Project Gutenberg's header and licence, which are cut
         otherwise.
     encoding : str
-        That of the user's own files.
+        The character encoding of the user's own files.
 
     Raises
     ------

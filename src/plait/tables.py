@@ -111,7 +111,7 @@ def read_rows(
     comments : str
         Lines at the top that begin with one of these characters are passed over.
     spaces : bool
-        Whether spaces may stand between the columns, where nothing else does.
+        Whether spaces may separate the columns, where nothing else does.
     encoding : str
         Of the file.
 
@@ -156,7 +156,7 @@ def cells_of(path: Path, header: Row, rows: Iterable[Row]) -> Cells:
         raise InputError(f"{path}, line {line}: there must be the names of the columns")
     twice = next((name for name, count in Counter(names).items() if name and count > 1), None)
     if twice is not None:
-        raise InputError(f"{path}, line {line}: the column {twice!r} stands twice")
+        raise InputError(f"{path}, line {line}: the column {twice!r} occurs twice")
     found, lines = [], []
     for at, row in rows:
         if len(row) != len(names):
@@ -246,7 +246,7 @@ def read_table(
 
 
 def filled_rows(path: Path, table: Any, *names: str) -> Any:
-    """Give the rows that hold anything; `InputError` for no such row, or no such column."""
+    """Return the rows that hold anything; `InputError` for no such row, or no such column."""
     for name in names:
         if name not in table:
             raise InputError(
@@ -291,14 +291,14 @@ def _rows(path: Path, encoding: str, comments: str = "", spaces: bool = False) -
 
 
 def _cost(begin: bytes) -> float:
-    """Say how many bytes of memory a byte of a table takes, from how it begins."""
+    """Estimate how many bytes of memory a byte of a table takes, from how it begins."""
     first = begin.split(b"\n", 1)[0]
     separator = max(b",;\t", key=lambda byte: first.count(byte))
     return CHARACTER + CELL * (begin.count(separator) + begin.count(b"\n")) / len(begin)
 
 
 def _lines(text: str) -> Iterator[str]:
-    """Give the lines of a text one by one, so that it is not in memory twice."""
+    """Return the lines of a text one by one, so that it is not in memory twice."""
     begin = 0
     while (end := text.find("\n", begin)) >= 0:
         yield text[begin : end + 1]

@@ -27,7 +27,7 @@ SAMPLE = 2**16
 """Bytes from which an encoding is guessed."""
 
 FEW = 4
-"""Characters of a script that may stand in a text by chance."""
+"""Characters of a script that may occur in a text by chance."""
 
 KANA, CYRILLIC, IDEOGRAPHS = "ぁ-ヿ", "а-я", "一-鿿"
 SCRIPTS = {
@@ -215,7 +215,7 @@ def _cut_short(content: bytes, encoding: str) -> bool:
 def _share(sample: bytes, encoding: str, script: str) -> float:
     """Return the share of the characters beyond ASCII that are of a script, two or more in a row.
 
-    Alone between Latin letters stand those with accents, read in a wrong encoding.
+    Alone between Latin letters are those with accents, read in a wrong encoding.
     """
     text = sample.decode(encoding, errors="replace")
     beyond = sum(c > "\x7f" for c in text)

@@ -151,12 +151,12 @@ def clock_of(times: pd.DatetimeIndex) -> str | None:
     return name
 
 
-def tell_time(time: Any) -> str:
+def time_text(time: Any) -> str:
     """Write a time: at midnight the day alone, seconds only where there are any.
 
     >>> import pandas as pd
-    >>> from plait.times import tell_time
-    >>> [tell_time(pd.Timestamp(t)) for t in ("2024-01-10", "2024-01-10 08:00", "2024-01-10T08Z")]
+    >>> from plait.times import time_text
+    >>> [time_text(pd.Timestamp(t)) for t in ("2024-01-10", "2024-01-10 08:00", "2024-01-10T08Z")]
     ['2024-01-10', '2024-01-10 08:00', '2024-01-10 08:00+00:00']
     """
     if time.tz is None and time == time.normalize():

@@ -45,8 +45,8 @@ def batch():
     return torch.randn(T, B, FEATURES, dtype=torch.float64), torch.tensor([0, 1, 1, 0])
 
 
-def parts(strand) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    return strand.inputs["weight"], strand.recurrent["weight"], strand.bias
+def parts(direction) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    return direction.inputs["weight"], direction.recurrent["weight"], direction.bias
 
 
 def naive_rnn(w, u, b, x, h):
@@ -113,8 +113,8 @@ def test_the_steps_add_up_to_the_gradient_of_the_weights(cell, batch):
     model = Last(cell, layers=2).double()
     F.cross_entropy(model(batch[0]), batch[1]).backward()
     flow = gradient_flow(model, batch)
-    for strand, layer in zip(model.recurrent.directions, flow.layers, strict=True):
-        expected = strand.recurrent["weight"].grad.norm().item()
+    for direction, layer in zip(model.recurrent.directions, flow.layers, strict=True):
+        expected = direction.recurrent["weight"].grad.norm().item()
         assert layer.recurrent == pytest.approx(expected, rel=1e-11)
         assert float(layer.shares.sum()) == pytest.approx(1, rel=1e-13)
     assert [layer.name for layer in flow.layers] == ["layer 0", "layer 1"]
@@ -209,8 +209,8 @@ def test_both_directions_flow_back_to_their_own_beginnings(batch):
 
     model = Both().double()
     with torch.no_grad():
-        for k, strand in enumerate(model.recurrent.directions):
-            strand.recurrent["weight"].copy_((0.5, 2.0)[k] * torch.eye(H))
+        for k, direction in enumerate(model.recurrent.directions):
+            direction.recurrent["weight"].copy_((0.5, 2.0)[k] * torch.eye(H))
     forward, reverse = gradient_flow(model, batch).layers
     assert [forward.name, reverse.name] == ["layer 0", "layer 0 reversed"]
     back = torch.arange(T - 1, -1, -1, dtype=torch.float64)
@@ -232,11 +232,11 @@ def test_saturated_gates_are_counted(bias, closed, opened, batch):
             return (torch.tanh(sum(gates) * state[0] + gates[1]),)
 
     model = Last(Four())
-    strand = model.recurrent.directions[0]
+    direction = model.recurrent.directions[0]
     with torch.no_grad():
-        for p in strand.parameters():
+        for p in direction.parameters():
             p.zero_()
-        strand.bias[:H] = bias
+        direction.bias[:H] = bias
     (layer,) = gradient_flow(model, (batch[0].float(), batch[1])).layers
     assert (layer.closed, layer.opened) == (closed, opened)
 

@@ -62,7 +62,7 @@ def pyg() -> ModuleType:
 
 @pytest.fixture(scope="session")
 def permuted() -> Callable[[Graph, Tensor], Graph]:
-    """Give the graph with node n called place[n]."""
+    """Return the graph with node n called place[n]."""
 
     def permute(graph: Graph, place: Tensor) -> Graph:
         return Graph(place[graph.edge_index], graph.edge_weight, graph.num_nodes)
@@ -129,9 +129,9 @@ def attention(operator: Attention, x: Tensor, weights: dict[str, Tensor], graph:
         own = (x @ weights["target"].T).unflatten(-1, (gates, K, -1))
         both = F.leaky_relu(z[..., None, :, :, :, :] + own[..., :, None, :, :, :], 0.2)
         e = (both * weights["vector"].unflatten(0, (gates, K))).sum((-3, -1))
-    hears = torch.eye(N, dtype=torch.bool)  # [i, j]
-    hears[tuple(graph.edge_index.flip(0))] = True
-    alpha = torch.softmax(e.masked_fill(~hears[..., None], -torch.inf), -2)  # [..., i, j, K]
+    joined = torch.eye(N, dtype=torch.bool)  # [i, j]
+    joined[tuple(graph.edge_index.flip(0))] = True
+    alpha = torch.softmax(e.masked_fill(~joined[..., None], -torch.inf), -2)  # [..., i, j, K]
     return torch.einsum("...ijk,...jgkc->...igkc", alpha, z).flatten(-3)
 
 
@@ -159,7 +159,7 @@ def by_formula() -> Callable[..., Tensor]:
 
 @pytest.fixture(scope="session")
 def answers_of() -> Callable[..., tuple[Tensor, tuple[Tensor, ...]]]:
-    """Give a layer's output, and the gradients of a fixed weighting of it by x and the weights."""
+    """Return a layer's output, and gradients of a fixed weighting of it by x and weights."""
 
     def run(module, x: Tensor, *rest) -> tuple[Tensor, tuple[Tensor, ...]]:
         x = x.clone().requires_grad_()

@@ -134,9 +134,9 @@ def test_large_scores_do_not_overflow(version, make_graph):
     x = torch.arange(16.0).double()[:, None].expand(16, 3)
     y = operator.apply(x, weights, graph)
     # the score grows with the neighbour's number, so the last one takes it all
-    hears = torch.eye(16, dtype=torch.bool)
-    hears[tuple(graph.edge_index.flip(0))] = True
-    last = torch.where(hears, torch.arange(16), -1).amax(1)
+    joined = torch.eye(16, dtype=torch.bool)
+    joined[tuple(graph.edge_index.flip(0))] = True
+    last = torch.where(joined, torch.arange(16), -1).amax(1)
     assert torch.equal(y, (x @ weights["weight"].T)[last])
 
 

@@ -137,27 +137,29 @@ def loop_in_numpy(layer, equation, x, start, lengths):
     y = np.zeros((*x.shape[:2], D * H))
     final = [s.copy() for s in start]
     for b, length in enumerate(lengths):
-        heard = x[:length, b]
-        for index, strand in enumerate(layer.directions):
+        read = x[:length, b]
+        for index, direction in enumerate(layer.directions):
             weights = (
-                by_gate(strand.inputs["weight"], strand.cell.gates),
-                by_gate(strand.recurrent["weight"] if strand.recurrent else None, strand.gates),
-                by_gate(strand.bias, strand.cell.gates),
-                by_gate(strand.recurrent_bias, strand.cell.recurrent_bias_gates),
-                {name: v.detach().numpy() for name, v in strand.vectors.items()},
+                by_gate(direction.inputs["weight"], direction.cell.gates),
+                by_gate(
+                    direction.recurrent["weight"] if direction.recurrent else None, direction.gates
+                ),
+                by_gate(direction.bias, direction.cell.gates),
+                by_gate(direction.recurrent_bias, direction.cell.recurrent_bias_gates),
+                {name: v.detach().numpy() for name, v in direction.vectors.items()},
             )
             reverse = index % D == 1
             if not reverse:
                 outputs = np.zeros((length, D * H))
             state = [s[index, b] for s in start]
             for t in reversed(range(length)) if reverse else range(length):
-                state = equation(*weights, heard[t], *state)
+                state = equation(*weights, read[t], *state)
                 outputs[t, H * reverse : H * (reverse + 1)] = state[0]
             for whole, s in zip(final, state, strict=True):
                 whole[index, b] = s
             if index % D == D - 1:
-                heard = outputs
-        y[:length, b] = heard
+                read = outputs
+        y[:length, b] = read
     return y, final
 
 

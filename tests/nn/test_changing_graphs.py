@@ -1,4 +1,4 @@
-"""A graph for every step: what is heard at time t goes over the t-th."""
+"""A graph for every step: what is read at time t goes over the t-th."""
 
 import pytest
 import torch

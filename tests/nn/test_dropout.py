@@ -1,4 +1,4 @@
-"""Dropout between layers and on the heard state: what is dropped, when, and how much."""
+"""Dropout between layers and on the recurrent side: what is dropped, when, and how much."""
 
 import pytest
 import torch
@@ -15,8 +15,8 @@ def one_layer_of(layer: Recurrent, k: int) -> Recurrent:
     D, H = layer.num_directions, layer.hidden_size
     size = layer.input_size if k == 0 else D * H
     alone = Recurrent(layer.cell, size, H, bidirectional=layer.bidirectional).double()
-    for own, strand in zip(alone.directions, layer.directions[k * D : k * D + D], strict=True):
-        own.load_state_dict(strand.state_dict())
+    for own, direction in zip(alone.directions, layer.directions[k * D : k * D + D], strict=True):
+        own.load_state_dict(direction.state_dict())
     return alone
 
 
@@ -76,13 +76,13 @@ def test_in_evaluation_nothing_is_dropped(cell, make_layer):
 
 
 class Echo(Cell):
-    """The state becomes what is heard of it."""
+    """The state becomes what the recurrent side reads of it."""
 
     gates = "h"
     bias_gates = ()
 
-    def step(self, x_gates, hear, state, vectors):
-        return (hear(state[0]),)
+    def step(self, x_gates, recurrent, state, vectors):
+        return (recurrent(state[0]),)
 
 
 @pytest.mark.parametrize("nodes", [(), (3,)], ids=["sequences", "graph"])
@@ -90,16 +90,16 @@ def test_recurrent_dropout_drops_the_same_channels_at_every_step(nodes):
     p, T, B, H = 0.3, 4, 50, 60
     layer = Recurrent(Echo(), 0, H, layers=2, recurrent_dropout=p)
     with torch.no_grad():
-        for strand in layer.directions:
-            strand.recurrent["weight"].copy_(torch.eye(H))
+        for direction in layer.directions:
+            direction.recurrent["weight"].copy_(torch.eye(H))
     torch.manual_seed(0)
     states = layer.unroll(torch.empty(T, B, *nodes, 0), torch.ones(2, B, *nodes, H))
     first = states[0]  # [layers, B, (N,) H]
     dropped = first == 0
     deviation = (p * (1 - p) / dropped.numel()) ** 0.5
     assert abs(dropped.double().mean() - p) < 4 * deviation
-    for t, heard in enumerate(states, start=1):
-        assert torch.allclose(heard, ~dropped / (1 - p) ** t)
+    for t, state in enumerate(states, start=1):
+        assert torch.allclose(state, ~dropped / (1 - p) ** t)
     assert not torch.equal(dropped[0], dropped[1])  # every layer has a mask of its own
     assert not torch.equal(dropped[:, 0], dropped[:, 1])  # and so has every sequence
 
@@ -107,16 +107,16 @@ def test_recurrent_dropout_drops_the_same_channels_at_every_step(nodes):
 def test_recurrent_dropout_acts_on_whatever_is_heard(make_layer, assert_near):
     p = 0.4
     layer = make_layer(GRU("before"), 3, 4, recurrent_dropout=p)
-    (strand,) = layer.directions
+    (direction,) = layer.directions
     x = torch.randn(5, 2, 3).double()
     torch.manual_seed(0)
     y, _ = layer(x)
     torch.manual_seed(0)
     mask = F.dropout(torch.ones(2, 4).double(), p)
-    U_r, U_z, U_n = strand.recurrent["weight"].split(4)
+    U_r, U_z, U_n = direction.recurrent["weight"].split(4)
     h = torch.zeros(2, 4).double()
     for x_t, y_t in zip(x, y, strict=True):
-        x_r, x_z, x_n = (x_t @ strand.inputs["weight"].T + strand.bias).chunk(3, -1)
+        x_r, x_z, x_n = (x_t @ direction.inputs["weight"].T + direction.bias).chunk(3, -1)
         r = torch.sigmoid(x_r + (h * mask) @ U_r.T)
         z = torch.sigmoid(x_z + (h * mask) @ U_z.T)
         h = z * h + (1 - z) * torch.tanh(x_n + (r * h * mask) @ U_n.T)

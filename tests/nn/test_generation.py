@@ -104,7 +104,7 @@ def test_in_float64_the_model_itself_writes(model):
 
 
 @pytest.mark.parametrize("weights", ["bfloat16", "int8"])
-@pytest.mark.parametrize("cell", ["lstm", "gru-before"])  # once heard, and twice
+@pytest.mark.parametrize("cell", ["lstm", "gru-before"])  # once read, and twice
 def test_rounded_weights_write_what_the_rounded_model_does(cell, weights, model, by_the_model):
     one = model(cell)
     rounded = one.with_weights(weights)

@@ -37,13 +37,13 @@ def test_the_reports_adjacency_with_loops(report):
         ]
     )
     weights = {"weight": torch.eye(6).double()}
-    heard = GCN().apply(torch.eye(6).double(), weights, report)  # Â
-    assert torch.equal(heard != 0, expected == 1)
-    assert torch.allclose(heard, heard.T, rtol=1e-14)
+    reached = GCN().apply(torch.eye(6).double(), weights, report)  # Â
+    assert torch.equal(reached != 0, expected == 1)
+    assert torch.allclose(reached, reached.T, rtol=1e-14)
     # degrees with loops are A 4, B 3, C 2, D 4, E 2, F 3
-    assert heard[A, E].item() == pytest.approx(1 / np.sqrt(4 * 2), rel=1e-14)
-    assert heard[C, D].item() == pytest.approx(1 / np.sqrt(2 * 4), rel=1e-14)
-    assert heard[F_, F_].item() == pytest.approx(1 / 3, rel=1e-14)
+    assert reached[A, E].item() == pytest.approx(1 / np.sqrt(4 * 2), rel=1e-14)
+    assert reached[C, D].item() == pytest.approx(1 / np.sqrt(2 * 4), rel=1e-14)
+    assert reached[F_, F_].item() == pytest.approx(1 / 3, rel=1e-14)
 
 
 def test_from_c_to_e_takes_four_updates(report):
@@ -65,9 +65,9 @@ def test_a_network_of_gcns_hears_as_far_as_it_has_layers(report, layers):
     for _ in range(layers):
         h = torch.tanh(GraphConv(GCN(), 3, 3).double()(h, report))
     (gradient,) = torch.autograd.grad(h[E].sum(), x)
-    heard = gradient.abs().sum(1).nonzero().flatten()
-    assert heard.tolist() == report.receptive_field(E, layers).tolist()
-    assert (C in heard) == (layers == 4)
+    reached = gradient.abs().sum(1).nonzero().flatten()
+    assert reached.tolist() == report.receptive_field(E, layers).tolist()
+    assert (C in reached) == (layers == 4)
 
 
 def test_hops_follow_the_edges_and_not_their_weights():

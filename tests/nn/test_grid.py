@@ -66,7 +66,7 @@ def test_a_layer_is_its_cell_hearing_by_the_operators_formula(
 ):
     cell, operator = CELLS[cell], OPERATORS[operator]
     layer = make_layer(cell, inputs, H, operator=operator)
-    (strand,) = layer.directions
+    (direction,) = layer.directions
     x = torch.randn(T, B, N, inputs).double().requires_grad_()
     start = start_of(layer, B, N)
     y, final = layer(x, state_argument(start), graph=net)
@@ -76,20 +76,20 @@ def test_a_layer_is_its_cell_hearing_by_the_operators_formula(
             by_gate = dict(zip(cell.gates, weight.chunk(len(cell.gates)), strict=True))
             return torch.cat([by_gate[g] for g in gates])
 
-        return {name: pick(weight) for name, weight in strand.recurrent.items()}
+        return {name: pick(weight) for name, weight in direction.recurrent.items()}
 
-    def hear(tensor, gates=cell.gates):
-        heard = by_formula(operator, tensor, rows(gates), net)
-        if "n" in gates and strand.recurrent_bias is not None:  # GRU, reset after
-            heard = heard + nn.functional.pad(strand.recurrent_bias, (2 * H, 0))
-        return heard
+    def recurrent(tensor, gates=cell.gates):
+        side = by_formula(operator, tensor, rows(gates), net)
+        if "n" in gates and direction.recurrent_bias is not None:  # GRU, reset after
+            side = side + nn.functional.pad(direction.recurrent_bias, (2 * H, 0))
+        return side
 
     state, outputs = tuple(s[0] for s in start), []
     for x_t in x:
-        side = strand.bias.expand(B, N, -1)
+        side = direction.bias.expand(B, N, -1)
         if inputs:
-            side = side + by_formula(operator, x_t, dict(strand.inputs), net)
-        state = cell.step(side, hear, state, dict(strand.vectors))
+            side = side + by_formula(operator, x_t, dict(direction.inputs), net)
+        state = cell.step(side, recurrent, state, dict(direction.vectors))
         outputs.append(state[0])
     expected = torch.stack(outputs)
     assert_near(y, expected)
@@ -175,11 +175,11 @@ def test_gradients_are_the_numerical_ones(cell, operator, make_graph, make_layer
 class MyGRU(Cell):
     gates = "rzn"
 
-    def step(self, x_gates, hear, state, vectors):
+    def step(self, x_gates, recurrent, state, vectors):
         (h,) = state
         x_r, x_z, x_n = x_gates.chunk(3, -1)
-        r, z = torch.sigmoid(torch.stack([x_r, x_z]) + torch.stack(hear(h, "rz").chunk(2, -1)))
-        return (z * h + (1 - z) * torch.tanh(x_n + hear(r * h, "n")),)
+        r, z = torch.sigmoid(torch.stack([x_r, x_z]) + torch.stack(recurrent(h, "rz").chunk(2, -1)))
+        return (z * h + (1 - z) * torch.tanh(x_n + recurrent(r * h, "n")),)
 
 
 @every_operator
@@ -199,26 +199,26 @@ def test_an_own_cell_works_with_every_operator(operator, net, make_layer, answer
 
 @pytest.mark.parametrize("operator", [name for name in OPERATORS if name != "chebyshev"])
 def test_a_directed_graph_is_heard_along_its_edges(operator, make_layer):
-    """0 → 1 → 2: after one step 2 has not heard of 0, after the next it has."""
+    """0 → 1 → 2: after one step 2 has not read 0, after the next it has."""
     layer = make_layer(GRU(), F, H, operator=OPERATORS[operator])
     x = torch.randn(2, 1, 3, F).double().requires_grad_()
     y, _ = layer(x, graph=Graph([[0, 1], [1, 2]]))
 
-    def heard(t: int, node: int) -> list[list[int]]:
+    def reads(t: int, node: int) -> list[list[int]]:
         """The (time, node) pairs that reach an output."""
         (gradient,) = torch.autograd.grad(y[t, 0, node].sum(), x, retain_graph=True)
         return gradient[:, 0].abs().sum(-1).nonzero().tolist()
 
-    assert [0, 0] in heard(0, 0)
-    assert [0, 2] in heard(0, 2)
+    assert [0, 0] in reads(0, 0)
+    assert [0, 2] in reads(0, 2)
     if operator in ("gcn", "attention", "attention 2"):
-        assert heard(0, 2) == [[0, 1], [0, 2]]
-        assert heard(1, 2) == [[0, 0], [0, 1], [0, 2], [1, 1], [1, 2]]
-        assert heard(1, 0) == [[0, 0], [1, 0]]
+        assert reads(0, 2) == [[0, 1], [0, 2]]
+        assert reads(1, 2) == [[0, 0], [0, 1], [0, 2], [1, 1], [1, 2]]
+        assert reads(1, 0) == [[0, 0], [1, 0]]
     if operator == "dense":
-        assert heard(1, 2) == [[0, 2], [1, 2]]
+        assert reads(1, 2) == [[0, 2], [1, 2]]
     if operator == "diffusion":  # k = 2, both ways
-        assert heard(0, 0) == [[0, 0], [0, 1], [0, 2]]
+        assert reads(0, 0) == [[0, 0], [0, 1], [0, 2]]
 
 
 GCRN = {3: 1_629_712, 5: 2_711_056, 7: 3_792_400, 9: 4_873_744}
@@ -256,13 +256,13 @@ def test_with_nothing_to_hear_there_are_no_scores():
 @pytest.mark.parametrize("init", ["orthogonal", "kaiming"])
 def test_weights_that_score_start_by_glorot_gate_by_gate(init):
     layer = Recurrent(LSTM(), 40, 256, operator=Attention(8), init=init)
-    (strand,) = layer.directions
+    (direction,) = layer.directions
     bound = (6 / (8 + 32)) ** 0.5
-    for weights in (strand.inputs, strand.recurrent):
+    for weights in (direction.inputs, direction.recurrent):
         for name in ("source", "target"):
             assert 0.95 * bound < weights[name].abs().max() <= bound
     if init == "orthogonal":
-        for Q in strand.recurrent["weight"].double().split(256):
+        for Q in direction.recurrent["weight"].double().split(256):
             assert torch.allclose(Q.T @ Q, torch.eye(256).double(), atol=1e-5)
 
 

@@ -49,9 +49,9 @@ def test_input_matrices_are_uniform_with_gain_2_at_the_input_and_4_above(cell, o
     inputs, H = 24, 32
     options = {"operator": TwoTerms()} if operator_terms == 2 else {}
     layer = Recurrent(cell, inputs, H, layers=2, **options)
-    for strand, fan_in, gain in zip(layer.directions, (inputs, H), (2, 4), strict=True):
+    for direction, fan_in, gain in zip(layer.directions, (inputs, H), (2, 4), strict=True):
         bound = gain * math.sqrt(3 / (operator_terms * fan_in))  # variance gain² / fan-in
-        for gate in strand.inputs["weight"].split(H):
+        for gate in direction.inputs["weight"].split(H):
             assert 0.98 * bound < gate.abs().max() <= bound
             assert abs(gate.mean()) < 0.1 * bound
 
@@ -61,13 +61,13 @@ def test_input_matrices_are_uniform_with_gain_2_at_the_input_and_4_above(cell, o
 def test_biases_and_peepholes_start_at_zero_but_for_the_forget_gate(cell, init):
     H = 5
     layer = Recurrent(cell, 3, H, layers=2, init=init)
-    for strand in layer.directions:
+    for direction in layer.directions:
         expected = torch.zeros(len(cell.gates), H)
         if "f" in cell.gates:
             expected[cell.gates.index("f")] = 1
-        assert torch.equal(strand.bias.view(-1, H), expected)
-        assert strand.recurrent_bias is None or not strand.recurrent_bias.any()
-        assert not any(vector.any() for vector in strand.vectors.values())
+        assert torch.equal(direction.bias.view(-1, H), expected)
+        assert direction.recurrent_bias is None or not direction.recurrent_bias.any()
+        assert not any(vector.any() for vector in direction.vectors.values())
 
 
 def test_the_forget_bias_starts_where_the_cell_says():
@@ -89,8 +89,11 @@ def test_init_torch_fills_the_bound_of_torch(cell):
 def test_init_kaiming_has_variance_two_over_fan_in(cell):
     inputs, H = 150, 200
     layer = Recurrent(cell, inputs, H, init="kaiming")
-    (strand,) = layer.directions
-    for weight, fan_in in ((strand.inputs["weight"], inputs), (strand.recurrent["weight"], H)):
+    (direction,) = layer.directions
+    for weight, fan_in in (
+        (direction.inputs["weight"], inputs),
+        (direction.recurrent["weight"], H),
+    ):
         for gate in weight.split(H):
             deviation = math.sqrt(2 / gate.numel())  # of a variance, relative
             assert abs(gate.var() * fan_in / 2 - 1) < 5 * deviation

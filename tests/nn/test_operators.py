@@ -1,4 +1,4 @@
-"""Operators: how a unit hears the others."""
+"""Operators: how a node aggregates the others."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from plait import GRU, Dense, GraphConv, Recurrent
 
 
 class Ring:
-    """Each node hears itself and the node before it."""
+    """Each node takes itself and the node before it."""
 
     def weight_shapes(self, inputs, outputs):
         return {"weight": (outputs, 2 * inputs)}
@@ -28,25 +28,25 @@ def test_dense_is_the_matrix_product_whatever_stands_before(shape, assert_near):
 def test_the_operator_acts_on_both_sides_of_the_recurrence(make_layer, assert_near):
     T, B, N, F, H = 4, 2, 5, 3, 6
     layer = make_layer(GRU("before"), F, H, operator=Ring())
-    (strand,) = layer.directions
+    (direction,) = layer.directions
     x = torch.randn(T, B, N, F).double()
 
-    def hear(node, before, weight):  # W [x_v, x_{v−1}], node by node
+    def filtered(node, before, weight):  # W [x_v, x_{v−1}], node by node
         return torch.cat([node, before], -1) @ weight.T
 
-    U_r, U_z, U_n = strand.recurrent["weight"].split(H)
+    U_r, U_z, U_n = direction.recurrent["weight"].split(H)
     h = torch.zeros(B, N, H).double()
     y, _ = layer(x)
     for t in range(T):
         r, z, n = (torch.empty(B, N, H).double() for _ in range(3))
         for v in range(N):
-            side = hear(x[t, :, v], x[t, :, v - 1], strand.inputs["weight"]) + strand.bias
+            side = filtered(x[t, :, v], x[t, :, v - 1], direction.inputs["weight"]) + direction.bias
             x_r, x_z, n[:, v] = side.chunk(3, -1)
-            r[:, v] = torch.sigmoid(x_r + hear(h[:, v], h[:, v - 1], U_r))
-            z[:, v] = torch.sigmoid(x_z + hear(h[:, v], h[:, v - 1], U_z))
+            r[:, v] = torch.sigmoid(x_r + filtered(h[:, v], h[:, v - 1], U_r))
+            z[:, v] = torch.sigmoid(x_z + filtered(h[:, v], h[:, v - 1], U_z))
         for v in range(N):
-            heard = hear((r * h)[:, v], (r * h)[:, v - 1], U_n)
-            n[:, v] = torch.tanh(n[:, v] + heard)
+            candidate = filtered((r * h)[:, v], (r * h)[:, v - 1], U_n)
+            n[:, v] = torch.tanh(n[:, v] + candidate)
         h = z * h + (1 - z) * n
         assert_near(y[t], h)
 

@@ -8,7 +8,7 @@ from plait import GRU, LSTM, Cell, Dense, Recurrent
 
 
 class Ring:
-    """Each node hears itself and the node before it."""
+    """Each node takes itself and the node before it."""
 
     def weight_shapes(self, inputs, outputs):
         return {"weight": (outputs, 2 * inputs)}
@@ -35,9 +35,9 @@ class MyLSTM(Cell):
     gates = "ifgo"
     states = ("h", "c")
 
-    def step(self, x_gates, hear, state, vectors):
+    def step(self, x_gates, recurrent, state, vectors):
         h, c = state
-        i, f, g, o = (x_gates + hear(h)).chunk(4, -1)
+        i, f, g, o = (x_gates + recurrent(h)).chunk(4, -1)
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
         return torch.sigmoid(o) * torch.tanh(c), c
 
@@ -45,12 +45,12 @@ class MyLSTM(Cell):
 class MyGRU(Cell):
     gates = "rzn"
 
-    def step(self, x_gates, hear, state, vectors):
+    def step(self, x_gates, recurrent, state, vectors):
         (h,) = state
         x_r, x_z, x_n = x_gates.chunk(3, -1)
-        z = torch.sigmoid(x_z + hear(h, "z"))  # every gate heard by itself
-        r = torch.sigmoid(x_r + hear(h, "r"))
-        return (z * h + (1 - z) * torch.tanh(x_n + hear(r * h, "n")),)
+        z = torch.sigmoid(x_z + recurrent(h, "z"))  # every gate by itself
+        r = torch.sigmoid(x_r + recurrent(h, "r"))
+        return (z * h + (1 - z) * torch.tanh(x_n + recurrent(r * h, "n")),)
 
 
 @every_operator
@@ -74,7 +74,7 @@ def test_a_built_in_cell_written_again_answers_the_same(
 
 
 class Odd(Cell):
-    """All that a cell may declare: long names, a bias here and there, a gate that hears c."""
+    """All that a cell may declare: long names, a bias here and there, a gate that reads c."""
 
     gates = ("forget", "candidate", "leak")
     bias_gates = ("candidate", "forget")
@@ -84,19 +84,19 @@ class Odd(Cell):
     vectors = ("slope",)
     initial_bias = {"forget": 2.0}  # noqa: RUF012 - read only
 
-    def step(self, x_gates, hear, state, vectors):
+    def step(self, x_gates, recurrent, state, vectors):
         h, c = state
         forget, candidate, leak = x_gates.chunk(3, -1)
-        forget = torch.sigmoid(forget + hear(c, ("forget",)))
-        candidate = torch.tanh(candidate + hear(h, ("candidate",)))
+        forget = torch.sigmoid(forget + recurrent(c, ("forget",)))
+        candidate = torch.tanh(candidate + recurrent(h, ("candidate",)))
         c = forget * c + (1 - forget) * candidate
         return torch.tanh(c) * torch.sigmoid(leak) + vectors["slope"] * c, c
 
 
 def test_a_cell_gets_the_weights_it_declares_and_no_others(make_layer, assert_near):
     layer = make_layer(Odd(), 3, 4)
-    (strand,) = layer.directions
-    shapes = {name: tuple(p.shape) for name, p in strand.named_parameters()}
+    (direction,) = layer.directions
+    shapes = {name: tuple(p.shape) for name, p in direction.named_parameters()}
     assert shapes == {
         "inputs.weight": (3 * 4, 3),
         "recurrent.weight": (2 * 4, 4),
@@ -105,16 +105,16 @@ def test_a_cell_gets_the_weights_it_declares_and_no_others(make_layer, assert_ne
         "vectors.slope": (4,),
     }
     x, h, c = torch.randn(5, 2, 3).double(), *torch.randn(2, 2, 4).double()
-    W_forget, W_candidate, W_leak = strand.inputs["weight"].split(4)
-    U_candidate, U_forget = strand.recurrent["weight"].split(4)
-    b_candidate, b_forget = strand.bias.split(4)
+    W_forget, W_candidate, W_leak = direction.inputs["weight"].split(4)
+    U_candidate, U_forget = direction.recurrent["weight"].split(4)
+    b_candidate, b_forget = direction.bias.split(4)
     y, _ = layer(x, (h[None], c[None]))
     for t in range(5):
-        heard = c @ U_forget.T + strand.recurrent_bias
-        forget = torch.sigmoid(x[t] @ W_forget.T + b_forget + heard)
+        side = c @ U_forget.T + direction.recurrent_bias
+        forget = torch.sigmoid(x[t] @ W_forget.T + b_forget + side)
         candidate = torch.tanh(x[t] @ W_candidate.T + b_candidate + h @ U_candidate.T)
         c = forget * c + (1 - forget) * candidate
-        h = torch.tanh(c) * torch.sigmoid(x[t] @ W_leak.T) + strand.vectors["slope"] * c
+        h = torch.tanh(c) * torch.sigmoid(x[t] @ W_leak.T) + direction.vectors["slope"] * c
         assert_near(y[t], h)
 
 
@@ -141,8 +141,8 @@ def test_gradients_of_an_odd_cell_are_the_numerical_ones(operator, make_layer):
 
 def test_a_subclass_of_a_built_in_cell_runs_its_own_step(make_layer):
     class Doubled(LSTM):
-        def step(self, x_gates, hear, state, vectors):
-            h, c = super().step(x_gates, hear, state, vectors)
+        def step(self, x_gates, recurrent, state, vectors):
+            h, c = super().step(x_gates, recurrent, state, vectors)
             return 2 * h, c
 
     layer, plain = make_layer(Doubled(), 3, 4), make_layer(LSTM(), 3, 4)
@@ -158,7 +158,7 @@ class Deaf(Cell):
     recurrent_gates = ()
     bias_gates = ()
 
-    def step(self, x_gates, hear, state, vectors):
+    def step(self, x_gates, recurrent, state, vectors):
         return (0.5 * state[0] + x_gates,)
 
 
@@ -188,7 +188,7 @@ def test_gates_that_a_cell_does_not_have_are_refused(declared, message):
 
 
 @pytest.mark.parametrize(
-    ("declared", "hears", "message"),
+    ("declared", "asked", "message"),
     [
         (
             {"gates": "mn", "recurrent_gates": "m"},
@@ -203,9 +203,9 @@ def test_gates_that_a_cell_does_not_have_are_refused(declared, message):
         ({}, None, "those that have: none"),
     ],
 )
-def test_hearing_through_a_gate_without_recurrent_weights_is_refused(declared, hears, message):
-    def step(self, x_gates, hear, state, vectors):
-        return (hear(state[0], hears),)
+def test_a_gate_without_recurrent_weights_is_refused(declared, asked, message):
+    def step(self, x_gates, recurrent, state, vectors):
+        return (recurrent(state[0], asked),)
 
     layer = Recurrent(misdeclared(step=step, **declared), 3, 4)
     with pytest.raises(ValueError, match=message):

@@ -70,16 +70,15 @@ def with_options(
     run = Annotated[Path, Parameter(help="The run folder.")]
     parameters = [inspect.Parameter("run", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=run)]
     parameters += [_parameter(name, kind, help_) for name, (kind, help_) in own.items()]
-    helps: dict[TaskOption, list[str]] = {}
+    helps: dict[TaskOption, dict[str, list[str]]] = {}  # of an option each text, and whose it is
     for task, options in of_tasks.items():
         for option in options:
             same = next((known for known in helps if known.name == option.name), option)
-            helps.setdefault(same, []).append(f"For {task}: {option.help}")
-    for option, lines in helps.items():
+            helps.setdefault(same, {}).setdefault(option.help, []).append(task)
+    for option, texts in helps.items():
         looks = {"negative": ""} if option.kind is bool else {}
-        parameters.append(
-            _parameter(option.name, option.kind, " ".join(lines), name=option.written, **looks)
-        )
+        lines = " ".join(f"For {', '.join(tasks)}: {help_}" for help_, tasks in texts.items())
+        parameters.append(_parameter(option.name, option.kind, lines, name=option.written, **looks))
     keyword = inspect.Parameter.KEYWORD_ONLY
     parameters += [
         inspect.Parameter("device", keyword, default="auto", annotation=Device),
@@ -108,7 +107,7 @@ def _flags(config: type[TrainingConfig]) -> list[inspect.Parameter]:
             _kind(f),
             f.metadata["help"],
             group=shared_group if f.name in shared else own_group,
-            show_default=lambda _, default=f.default: default,
+            show_default=f.default != "" and (lambda _, default=f.default: default),
         )
         for f in fields(config)
     ]

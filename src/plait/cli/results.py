@@ -81,7 +81,7 @@ app.command(
             ),
         },
         {name: entry.predict_options for name, entry in TASKS.items()},
-        f"Write what a trained model predicts to a file. {_PREDICTS}."
+        f"Write what a trained model predicts to a file.\n\n{_PREDICTS}."
         "\n\nExample: plait predict runs/speeds --data recent.csv --out forecast.csv",
     ),
     name="predict",

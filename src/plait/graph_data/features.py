@@ -10,10 +10,10 @@ from torch import Tensor
 from plait.columns import (
     MISSING,
     counts_rows,
+    describe_far,
     is_category,
     read_numbers,
     refuse_large,
-    tell_far,
 )
 from plait.errors import InputError
 from plait.tables import Cells, read_cells
@@ -165,7 +165,7 @@ def features_of(
     used += ["decimal commas"] * read.comma
     if not parts:
         return None, used, notes
-    notes += tell_far(read.values, cells.names)
+    notes += describe_far(read.values, cells.names)
     return torch.from_numpy(np.concatenate(parts, 1, dtype=np.float32)), used, notes
 
 

@@ -320,7 +320,7 @@ def _spread(heads: Tensor, lay: Lanes) -> Tensor:
 
 
 def _in_memory(*tensors: Any) -> tuple[Any, ...]:
-    """Give tensors that are what their memory says."""
+    """Return tensors that are what their memory says."""
     return tuple(None if t is None else t.resolve_neg().contiguous() for t in tensors)
 
 

@@ -138,7 +138,7 @@ _FOLD = {
 
 @dataclass(frozen=True)
 class Product:
-    """What `recurrent` makes of one value: of these gates, in the order in which gates stand."""
+    """What `recurrent` makes of one value: of these gates, in the order of the gates."""
 
     value: Node
     gates: tuple[str, ...]

@@ -37,7 +37,7 @@ class Shift(NamedTuple):
         return self.matrix.layout == torch.strided
 
     def explain(self) -> str:
-        """Say whether the matrix is dense or sparse, and why.
+        """Return whether the matrix is dense or sparse, and why.
 
         >>> import torch
         >>> from plait.kernels.sparse import shift
@@ -90,7 +90,7 @@ def propagate(
     ----------
     shift : Shift `[N, N]`
     x, plus : Tensor `[N, ...]`
-        Whatever stands behind the nodes is one width: a batch costs one product. Half precision is
+        Whatever comes after the nodes is one width: a batch costs one product. Half precision is
         computed in float32.
 
     Raises
@@ -141,18 +141,18 @@ def _entries(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def csr(offsets: Tensor, columns: Tensor, values: Tensor, nodes: int) -> Tensor:
-    """Give a square CSR matrix of these parts."""
+    """Return a square CSR matrix of these parts."""
     return torch.sparse_csr_tensor(offsets, columns, values, (nodes, nodes))
 
 
 def offsets(rows: Tensor, nodes: int) -> Tensor:
-    """Give where each row begins, and where the last one ends: `[N + 1]`."""
+    """Return where each row begins, and where the last one ends: `[N + 1]`."""
     counts = torch.bincount(rows, minlength=nodes)
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
 
 
 def index_type(nodes: int, entries: int) -> torch.dtype:
-    """Give 32-bit indices where they fit."""
+    """Return 32-bit indices where they fit."""
     return torch.int32 if max(nodes, entries) < 2**31 else torch.int64
 
 

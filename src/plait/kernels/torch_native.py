@@ -11,7 +11,7 @@ that its weights stay one block.
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -62,7 +62,7 @@ class TorchRecurrence:
             return "the states of every step are asked for"
         if call.dropout:
             return "torch has no recurrent dropout"
-        if not layer.inputs["weight"].numel():
+        if not call.x.shape[-1]:
             return "torch takes no inputs of size 0"
         if call.compiling or transformed(call.x):
             return "torch.compile or torch.func traces the call"
@@ -86,7 +86,7 @@ class TorchRecurrence:
         weights = self._weights([layer], mode, 1, call.x)
         with _quietly(weights):
             h, final = run(mode, call.x, begin, weights, call.lengths, call.keep)
-        return h, tuple(f[0].to(s.dtype) for f, s in zip(final, call.start, strict=True)), ()
+        return h, _as_given(tuple(f[0] for f in final), call.start), ()
 
     def run_stack(
         self, layers: Sequence[Any], x: Tensor, starts: State, *, depth: int, dropout: float,
@@ -101,7 +101,7 @@ class TorchRecurrence:
                 mode, x, starts, weights, lengths, keep,
                 layers=depth, bidirectional=len(layers) > depth, dropout=dropout,
             )  # fmt: skip
-        return y, tuple(f.to(s.dtype) for f, s in zip(final, starts, strict=True))
+        return y, _as_given(final, starts)
 
     def _weights(self, layers: Sequence[Any], mode: str, depth: int, x: Tensor) -> list[Tensor]:
         """Return W, U and two biases of every layer, for cuDNN in one block if they can be."""
@@ -111,15 +111,26 @@ class TorchRecurrence:
             block = in_block(layers, flatten)
             if block is not None:
                 return block
-        return [w for layer in layers for w in weights_of(layer)]
+        zero = torch.zeros_like(layers[0].bias)
+        return [w for layer in layers for w in weights_of(layer, zero)]
+
+
+def _as_given(final: State, start: State) -> State:
+    """Return final states in the types of the start states."""
+    if all(f.dtype == s.dtype for f, s in zip(final, start, strict=True)):
+        return final
+    return tuple(f.to(s.dtype) for f, s in zip(final, start, strict=True))
+
+
+def _quietly(weights: Sequence[Tensor]) -> AbstractContextManager[Any]:
+    """Silence cuDNN's warning about weights that are computed at every call, and so in no block."""
+    if weights[0].device.type != "cuda" or weights[0].is_leaf:
+        return nullcontext()
+    return _no_warning()
 
 
 @contextmanager
-def _quietly(weights: Sequence[Tensor]) -> Iterator[None]:
-    """Say nothing of weights on a GPU that are computed at every call, and so in no block."""
-    if weights[0].device.type != "cuda" or weights[0].is_leaf:
-        yield
-        return
+def _no_warning() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="RNN module weights are not part of single")
         yield
@@ -137,15 +148,14 @@ def _taken(mode: str, call: Call) -> str:
 
 def torch_mode(layer: Any) -> str | None:
     """Name the mode of `torch.nn` that computes what a layer does, or None."""
-    basis = layer.basis_of
-    if basis is None or set(layer.inputs) != {"weight"} or layer.inputs["weight"].ndim != 2:
-        return None
-    if getattr(layer.operator, "check", None) is not None:  # it aggregates neighbours
-        return None
     program = layer.program(dropped=False)
-    if isinstance(program, str) or tuple(layer.recurrent_gates) != tuple(layer.gates):
+    if isinstance(program, str) or layer.recurrent_gates != layer.gates:
         return None
-    return _modes(layer.gates).get(program.key)
+    mode = _modes(layer.gates).get(program.key)
+    if mode is None or getattr(layer.operator, "check", None) is not None:  # it aggregates
+        return None
+    plain = layer.basis_of is not None and list(layer.inputs) == ["weight"]
+    return mode if plain and layer.inputs["weight"].ndim == 2 else None
 
 
 @cache
@@ -199,11 +209,14 @@ _EQUATIONS: dict[str, tuple[Any, int, tuple[str, ...], int]] = {
 }
 
 
-def weights_of(layer: Any) -> list[Tensor]:
-    """Return W, U and torch's two biases of a layer that torch has."""
-    second = torch.zeros_like(layer.bias)
-    if layer.recurrent_bias is not None:
-        second = layer.spread(layer.recurrent_bias, layer.recurrent_bias_gates, layer.gates)
+def weights_of(layer: Any, zero: Tensor | None = None) -> list[Tensor]:
+    """Return W, U and torch's two biases of a layer that torch has.
+
+    `zero`: a vector of zeros, the second bias of a layer that has none of its own.
+    """
+    own = layer.recurrent_bias
+    zero = torch.zeros_like(layer.bias) if zero is None else zero
+    second = zero if own is None else layer.spread(own, layer.recurrent_bias_gates, layer.gates)
     return [layer.inputs["weight"], layer.recurrent["weight"], layer.bias, second]
 
 
@@ -239,15 +252,17 @@ def run(
     outputs : Tensor `[T, B, (N,) D·H]`
     final state : tuple of Tensor `[layers·D, B, (N,) H]`
     """
-    stacked = start[0].shape  # [layers·D, B, (N,) H]
-    y_shape = (*x.shape[:-1], stacked[-1] * (2 if bidirectional else 1))
-    x = x.flatten(1, -2)  # [T, B·N, F]
-    hx = tuple(s.flatten(1, -2).contiguous() for s in start)  # [layers·D, B·N, H]
+    lead, stacked = x.shape[:-1], start[0].shape  # [layers·D, B, (N,) H]
+    on_nodes = len(stacked) == 4
+    if on_nodes:
+        x = x.flatten(1, -2)  # [T, B·N, F]
+        start = tuple(s.flatten(1, -2) for s in start)  # [layers·D, B·N, H]
+    hx = tuple(s.contiguous() for s in start)
     if lengths is None or x.shape[1] == 0:  # torch packs no empty batch
         y, final = _call(mode, x, hx, weights, layers, dropout, bidirectional)
     else:
         assert keep is not None
-        nodes = stacked[2] if len(stacked) == 4 else 1
+        nodes = stacked[2] if on_nodes else 1
         ends = lengths.repeat_interleave(nodes)  # [B·N]
         if mode in ("LSTM", "RNN_RELU") or len(weights) > 4:
             options = (layers, dropout, torch.is_grad_enabled() or dropout > 0, bidirectional)
@@ -256,10 +271,12 @@ def run(
             y, _ = _call(mode, x, hx, weights)
             last = y[(ends - 1).clamp(min=0), torch.arange(len(ends), device=y.device)]
             final = (torch.where((ends > 0)[:, None], last, hx[0][0])[None],)
-    y = y.view(y_shape)
+    if on_nodes:
+        y = y.view(*lead, y.shape[-1])
+        final = tuple(s.view(stacked) for s in final)
     if keep is not None:
         y = y.masked_fill(~keep, 0)
-    return y, tuple(s.view(stacked) for s in final)
+    return y, final
 
 
 def _call(

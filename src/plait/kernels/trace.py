@@ -46,7 +46,7 @@ def trace(
     Raises
     ------
     UntraceableError
-        With the operation and the line of the code that stands in the way.
+        With the operation and the line of the code that prevents it.
     """
     t = Tracer(H, RULES)
     leaf = t.nodes.leaf
@@ -116,7 +116,7 @@ def gate_names(gates: Sequence[str], of: Sequence[str]) -> tuple[str, ...]:
 
 
 def _with_line(error: Exception) -> str:
-    """Say what stands in the way, and in which line of the cell's code."""
+    """Describe what prevents tracing, and in which line of the cell's code."""
     reason = (
         str(error) if isinstance(error, UntraceableError) else f"{type(error).__name__}: {error}"
     )

@@ -270,7 +270,7 @@ def _layer_norm(
 
 def _last_axis(dim: Any) -> None:
     if dim != -1:
-        raise UntraceableError(f"axis {dim}; gates stand on the last one, -1")
+        raise UntraceableError(f"axis {dim}; gates lie along the last one, -1")
 
 
 def _row_axis(dim: Any, keepdim: bool) -> None:

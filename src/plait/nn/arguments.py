@@ -45,9 +45,15 @@ def checked_input(
 
 def _check_type(x: Tensor, weights: nn.Module) -> None:
     held: Any = weights
-    own = [p for module in held.weight_modules() for p in module._parameters.values()]
-    if all(p is None or (p.dtype == x.dtype and p.device == x.device) for p in own):
-        return
+    dtype, device = x.dtype, x.device
+    for module in held.weight_modules():
+        for p in module._parameters.values():
+            if p is not None and (p.dtype != dtype or p.device != device):
+                return _refuse_type(x, weights)
+    return None
+
+
+def _refuse_type(x: Tensor, weights: nn.Module) -> None:
     for name, weight in weights.named_parameters():
         if weight.device != x.device:
             raise ValueError(

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 def run_packed(layer: Any, packed: PackedSequence, state: Any, lengths: Any) -> tuple[Any, Any]:
     """Run padded sequences with their lengths, and pack the outputs as the inputs were.
 
-    States stand in the order of the batch before it was packed. A compiler leaves this out, as it
+    States are in the order of the batch before it was packed. A compiler leaves this out, as it
     does torch's own: lengths of a padded batch compile.
     """
     if lengths is not None:

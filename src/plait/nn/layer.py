@@ -90,7 +90,8 @@ class Layer(OperatorLayer, BoundCell):
 
     def weight_modules(self) -> tuple[nn.Module, ...]:
         """Return itself, and the modules that hold its weights."""
-        return self, self.inputs, self.recurrent, self.vectors
+        own = self._modules  # read at every call: `self.inputs` takes longer
+        return self, own["inputs"], own["recurrent"], own["vectors"]  # pyright: ignore[reportReturnType]
 
 
 def _checked_gates(cell: Cell) -> tuple[str, ...]:

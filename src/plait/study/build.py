@@ -88,7 +88,7 @@ def _rendered(
 
 
 def seeds_note(runs: Collection[FinishedRuns]) -> str:
-    """State how many seeds stand behind a section's numbers, and where it is only one."""
+    """State how many seeds are behind a section's numbers, and where it is only one."""
     counts: dict[str, int] = {}
     for one in runs:
         subject = one.results[0].plan.config.subject_name

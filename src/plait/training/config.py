@@ -73,7 +73,7 @@ class TrainingConfig:
     """Validations in a row whose mean score decides which weights are kept, those of the last of
     them; 1 where a single one is no matter of chance."""
 
-    steps: int = option(1000, "Weight updates.", least=1)
+    steps: int = option(1000, "Training steps, a weight update each.", least=1)
     lr: float = option(0.001, "Learning rate (of Adam).", least=0)
     schedule: Literal["constant", "cosine"] = option(
         "constant", "Learning rate over time: as it is, or falling to 0 along a half cosine."
@@ -83,7 +83,7 @@ class TrainingConfig:
         0.0, "Decoupled weight decay (AdamW) of the matrices, per step and unit of lr.", least=0
     )
     max_norm: float = option(
-        5.0, "Gradients of a larger norm are scaled down to it; 0: not.", least=0
+        5.0, "Gradient clipping: the largest norm of all gradients; 0: none.", least=0
     )
     average: float = option(
         0.0,
@@ -130,7 +130,7 @@ class TrainingConfig:
         return {max(1, self.steps * k // parts) for k in range(1, parts + 1)}
 
     def converged(self, scores: Mapping[str, float]) -> bool:
-        """Say whether these validation scores leave nothing to learn; no task needs to know."""
+        """Return whether these validation scores leave nothing to learn; no task needs to know."""
         return False
 
     @classmethod

@@ -27,13 +27,13 @@ validation has a line however many there were."""
 
 
 class Progress:
-    """Says nothing; the base of the two that do, and what a program uses that wants silence."""
+    """Print nothing; the base of the two that do, and what a program uses that wants silence."""
 
     steps = 0
 
     def announce(self, title: str, lines: Mapping[str, str], *, steps: int, rate: float,
                  unit: str) -> None:  # fmt: skip
-        """Say what is going to be done: `rate` units of `unit` a step."""
+        """Show what will be done: `rate` units of `unit` a step."""
         self.title, self.lines, self.steps = title, lines, steps
         self.rate, self.unit = rate, unit
 

@@ -278,7 +278,7 @@ def _is_content(file: Path) -> bool:
 
 
 def next_free(folder: Path, name: str) -> Path:
-    """Give `folder/name`, or `name-2`, `name-3`, …: the first that is not there.
+    """Return `folder/name`, or `name-2`, `name-3`, …: the first that is not there.
 
     >>> from pathlib import Path
     >>> from plait.training.run import next_free

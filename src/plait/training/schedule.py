@@ -6,7 +6,7 @@ from plait.training.config import TrainingConfig
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:
-    """Give the learning rate of a step; the first is step 1.
+    """Return the learning rate of a step; the first is step 1.
 
     With warm-up w and n steps in all: lr · step / w while step < w; after that lr ("constant"),
     or lr · (1 + cos(π (step − w) / (n − w))) / 2 ("cosine").

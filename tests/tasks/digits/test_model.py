@@ -29,18 +29,18 @@ def filtered(weight: torch.Tensor, x: torch.Tensor, graph: Graph) -> torch.Tenso
     return functional_call(conv, {"weights.weight": weight}, (x, graph))
 
 
-def step(strand, x, h, c, graph):
+def step(direction, x, h, c, graph):
     """One step of the paper's equations, a convolution for every gate and side."""
     H = h.shape[-1]
     gates = {}
     sides = [("recurrent", h)] if x is None else [("inputs", x), ("recurrent", h)]
     for side, heard in sides:
-        weights = getattr(strand, side)["weight"].split(H)
+        weights = getattr(direction, side)["weight"].split(H)
         for gate, weight in zip("ifgo", weights, strict=True):
             told = filtered(weight, heard, graph)
             gates[gate] = gates.get(gate, 0) + told
-    bias = dict(zip("ifgo", strand.bias.split(H), strict=True))
-    p_i, p_f, p_o = (strand.vectors[name] for name in ("p_i", "p_f", "p_o"))
+    bias = dict(zip("ifgo", direction.bias.split(H), strict=True))
+    p_i, p_f, p_o = (direction.vectors[name] for name in ("p_i", "p_f", "p_o"))
     i = torch.sigmoid(gates["i"] + p_i * c + bias["i"])
     f = torch.sigmoid(gates["f"] + p_f * c + bias["f"])
     c = f * c + i * torch.tanh(gates["g"] + bias["g"])
@@ -93,20 +93,20 @@ def test_the_fully_connected_network_is_two_layers_of_lstm(assert_near):
     model = redrawn(config)
     with torch.no_grad():
         for layer in (model.encoder, model.decoder):
-            for strand in layer.directions:
-                for vector in strand.vectors.values():
+            for direction in layer.directions:
+                for vector in direction.vectors.values():
                     vector.zero_()
     lstms = []
     for layer, inputs in ((model.encoder, 256), (model.decoder, 1)):
         lstm = nn.LSTM(inputs, 6, num_layers=2).double()
         with torch.no_grad():
-            for k, strand in enumerate(layer.directions):
-                heard = dict(strand.inputs).get("weight")
+            for k, direction in enumerate(layer.directions):
+                heard = dict(direction.inputs).get("weight")
                 told = torch.zeros(24, inputs) if heard is None or not heard.numel() else heard
                 getattr(lstm, f"weight_ih_l{k}").copy_(told.reshape(24, -1))
-                recurrent = strand.recurrent["weight"].reshape(24, 6)
+                recurrent = direction.recurrent["weight"].reshape(24, 6)
                 getattr(lstm, f"weight_hh_l{k}").copy_(recurrent)
-                getattr(lstm, f"bias_ih_l{k}").copy_(strand.bias)
+                getattr(lstm, f"bias_ih_l{k}").copy_(direction.bias)
                 getattr(lstm, f"bias_hh_l{k}").zero_()
         lstms.append(lstm)
     frames = torch.rand(3, 2, 16, 16, dtype=torch.float64)

@@ -1,6 +1,7 @@
 """Back-testing: what each fold knows, its sums, and the baseline of trees."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -140,6 +141,9 @@ def test_the_command_prints_and_writes(capsys):
     table = pd.read_csv("folds.csv")
     assert list(table) == ["fold", "begin", "method", "id", "step", "count", "mae", "rmse"]
     assert len(table) == 2 * 9 * 2 * 2
+    assert Path("folds.png").stat().st_size > 10_000
+    with pytest.raises(InputError, match=r"its picture folds\.png exists; name a new CSV"):
+        plait.score("run", backtest=2, table="folds.txt")
     scores = plait.score("run", backtest=2)
     network = table[table["method"] == "network"]
     rmse = np.sqrt((network["rmse"] ** 2 * network["count"]).sum() / network["count"].sum())

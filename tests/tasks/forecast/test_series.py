@@ -96,7 +96,7 @@ DAYS = "time,a,b\n2024-01-01,1,2\n2024-01-02,3,4\n2024-01-03,5,6\n2024-01-04,7,8
         ("a,,b\n1,2,3\n", "line 1: a column has no name; give it the node's"),
         ("a,b\n", "speeds.csv has no measurements"),
         ("time\n2024-01-01\n", "speeds.csv has no measurements"),
-        ("a,b,a\n1,2,3\n", "line 1: the column 'a' stands twice"),
+        ("a,b,a\n1,2,3\n", "line 1: the column 'a' occurs twice"),
         ("a,b\n1,2\n3\n", "line 3 has 1 columns, and line 1 names 2"),
         ("a,b\n1,2\n3,4,5\n", "line 3 has 3 columns, and line 1 names 2"),
         (DAYS.replace("6", "six"), "line 4, column 'b': 'six' is no number"),

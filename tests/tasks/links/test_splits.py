@@ -39,7 +39,7 @@ def test_every_connection_is_in_one_part_and_held_out_ones_are_not_in_the_graph(
     assert sum(map(len, parts)) == len(every)
     others = [pairs_of(part) for part in (links.valid_non, links.test_non)]
     assert [len(part) for part in others] == [len(part) for part in parts[1:]]
-    assert links.valid_non.shape == links.valid.shape  # none stands twice
+    assert links.valid_non.shape == links.valid.shape  # none occurs twice
     assert not others[0] & others[1]
     assert not every & (others[0] | others[1])
     heard = links.graph.edge_index

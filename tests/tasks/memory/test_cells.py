@@ -16,15 +16,15 @@ def sigma(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-x))
 
 
-def gates(strand) -> tuple[dict[str, np.ndarray], ...]:
+def gates(direction) -> tuple[dict[str, np.ndarray], ...]:
     """Input weights, recurrent weights and biases, each by the gate's name."""
     found = []
     for tensor, names in (
-        (strand.inputs["weight"], strand.gates),
-        (strand.recurrent["weight"], strand.recurrent_gates),
-        (strand.bias, strand.bias_gates),
+        (direction.inputs["weight"], direction.gates),
+        (direction.recurrent["weight"], direction.recurrent_gates),
+        (direction.bias, direction.bias_gates),
     ):
-        parts = () if tensor is None else tensor.detach().split(strand.hidden_size)
+        parts = () if tensor is None else tensor.detach().split(direction.hidden_size)
         found.append(dict(zip(names, (p.numpy() for p in parts), strict=True)))
     return tuple(found)
 

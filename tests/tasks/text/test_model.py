@@ -145,12 +145,12 @@ def smoothed() -> TextModel:
 
 def test_over_a_graph_of_words_it_is_model_1_of_gcrn_on_one_hot_signals(smoothed):
     theirs = gcrn_m1(1, 6, num_nodes=8).double()
-    strand, mine = smoothed.recurrent.directions[0], smoothed.state_dict()
+    direction, mine = smoothed.recurrent.directions[0], smoothed.state_dict()
     weights = theirs.state_dict()
     weights["filter.weights.weight"] = mine["filter.weights.weight"]
     weights["filter.bias"].zero_()
     weights |= {k: v for k, v in mine.items() if k.startswith("recurrent.")}
-    W = strand.inputs["weight"].detach() @ smoothed.embedding.weight.detach().T  # [4H, V]
+    W = direction.inputs["weight"].detach() @ smoothed.embedding.weight.detach().T  # [4H, V]
     weights["recurrent.directions.0.inputs.weight"] = W
     theirs.load_state_dict(weights)
     numbers = torch.randint(8, (9, 3))

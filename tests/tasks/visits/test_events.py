@@ -113,7 +113,7 @@ BAD = {
     ),
     "twice but for a letter": (
         "patient,Patient,visit,kind,code\na,a,0,drug,x\n",
-        "line 1: the column 'patient' stands twice but for large letters",
+        "line 1: the column 'patient' occurs twice but for large letters",
     ),
     "half a visit": (HEAD + "a,1.5,drug,x\n", "line 2: visit '1.5' is not a whole number"),
     "code": (HEAD + "a,0,drug,\n", "line 2: the code is missing"),
@@ -223,10 +223,10 @@ def test_mimic_with_what_is_missing_or_before_birth(tmp_path):
     with pytest.raises(InputError, match=r"patient 7 has 'aspirin' on 2099-01-05 .* before birth"):
         read_mimic(folder)
     mimic(folder, PATIENTS="SUBJECT_ID,DOB\n7,2050-01-01\n7,2050-01-01\n")
-    with pytest.raises(InputError, match=r"PATIENTS.csv.gz, line 3: subject_id 7 stands twice"):
+    with pytest.raises(InputError, match=r"PATIENTS.csv.gz, line 3: subject_id 7 occurs twice"):
         read_mimic(folder)
     mimic(folder, ADMISSIONS=FILES["ADMISSIONS"] + "3,7,70,2099-01-05,2099-01-09\n")
-    with pytest.raises(InputError, match=r"ADMISSIONS.csv.gz, line 4: hadm_id 70 stands twice"):
+    with pytest.raises(InputError, match=r"ADMISSIONS.csv.gz, line 4: hadm_id 70 occurs twice"):
         read_mimic(folder)
     mimic(folder, PRESCRIPTIONS=FILES["PRESCRIPTIONS"].replace(":00,", ":00Z,"))
     assert len(read_mimic(folder)) == 6

@@ -116,7 +116,7 @@ REFUSED = {
     ),
     "the same admission": (
         {"ADMISSIONS": FILES["ADMISSIONS"] + f"1,10.0,{STAY.format(1, 4)}\n"},
-        "ADMISSIONS.csv, line 5: hadm_id 10 stands twice",
+        "ADMISSIONS.csv, line 5: hadm_id 10 occurs twice",
     ),
     "nothing left": (
         {

@@ -37,7 +37,7 @@ class Stream:
 class Effect:
     """Write a value to block `block` of a stream.
 
-    `adds`: it is added to what stands there. `optional`: only where the stream is wanted. `last`:
+    `adds`: it is added to what is there. `optional`: only where the stream is wanted. `last`:
     not before all else of the phase was read.
     """
 
@@ -53,7 +53,7 @@ LOADS, OPERATIONS = 2, 4
 """With no more, a later pass computes a vector again rather than that an earlier one stores it."""
 
 Loads = Callable[[Node], Sequence[tuple[str, int]]]
-"""Where a leaf stands: streams and their blocks, which are summed."""
+"""Where a leaf is: streams and their blocks, which are summed."""
 
 
 @dataclass

@@ -242,7 +242,7 @@ _held: list[CFunc] = []  # their code must stay where it is
 
 
 def _pool() -> ThreadPoolExecutor:
-    """Give this process's threads; those of a parent are not in its child."""
+    """Return this process's threads; those of a parent are not in its child."""
     process = os.getpid()
     if process not in _pools:
         _pools[process] = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="plait")

@@ -1,7 +1,7 @@
 """The loops over time, forward and backward: one for all cells and all linear operators.
 
 A block of sequences runs through all its steps in one thread. With a graph, the N nodes of one
-member of the batch are N rows, one below the other, and the basis of a filter stands side by side
+member of the batch are N rows, one below the other, and the basis of a filter lies side by side
 in a row, the value itself first. What a cell computes between products are its phases (`emit`),
 called by address; a table says where their streams lie.
 """
@@ -35,8 +35,9 @@ block; room for one row; the states before a step, which are found anew at each.
 class Loop(NamedTuple):
     """Sizes, and the addresses of tables of int64.
 
-    The sequences stand by falling lengths, and only steps within them have rows: P in all, those
-    of the first step, of the second, and so on; on a graph N a sequence. R are those of the first.
+    The sequences are ordered by falling lengths, and only steps within them have rows: P in all,
+    those of the first step, of the second, and so on; on a graph N a sequence. R are those of the
+    first.
     """
 
     T: int
@@ -130,13 +131,13 @@ def place(loop, first, count, block, live):
 
 @njit
 def address_of(live, slot):
-    """Give the address of a block's stream."""
+    """Return the address of a block's stream."""
     return load_i64(live, 1 + 2 * slot)
 
 
 @njit
 def width_of(live, slot):
-    """Give the numbers in a row of a block's stream."""
+    """Return the numbers in a row of a block's stream."""
     return load_i64(live, 2 + 2 * slot)
 
 

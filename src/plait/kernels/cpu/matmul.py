@@ -23,11 +23,11 @@ from plait.kernels.cpu.simd import LANES, ROWS, WIDTH, intrinsic, load, row_addr
 ROWS_AT_ONCE = 256
 """Of a large product, what stays in the cache while all panels pass."""
 
-GRADIENT_ROWS = 256
-"""Rows of a weights' gradient that are summed at a time."""
+GRADIENT_ROWS = 128
+"""Rows of a weights' gradient that are summed at a time: a panel of them stays in the cache."""
 
 COLUMNS = 64
-"""Of a weights' gradient that one thread takes at a time."""
+"""Of a weights' gradient that one thread takes at a time, at most."""
 
 PARALLEL_THRESHOLD = 2**20
 """Multiplications from which a thread's help with it is worth waking it, as measured."""
@@ -102,16 +102,23 @@ product = _products[Float32]
 def outer(a, a_stride, K, b, b_stride, columns, rows, out, out_stride, scratch):
     """Add aᵀ b, summed over the rows of a [rows, K] and b [rows, columns], to out [K, columns].
 
-    `scratch` is room for a panel of b: rows · PANEL numbers.
+    `scratch` is room for a panel of b and for a, rows · (PANEL + K) numbers: the rows of what a
+    tile reads lie one below the other, in a few lines of the cache, however far apart they were.
     """
-    k = K - K % ROWS
+    k, tiles = K - K % ROWS, row_address(scratch, rows, PANEL)
+    for i in range(0, k, ROWS):
+        for row in range(rows):
+            for w in range(0, ROWS, LANES):
+                value = load(row_address(a, row, a_stride), i + w, ROWS - w)
+                store(tiles, i * rows + row * ROWS + w, ROWS - w, value)
     for j in range(0, columns, PANEL):
-        for row in range(rows):  # a panel's rows one below the other, in a few lines of the cache
+        for row in range(rows):
             for w in range(0, PANEL, LANES):
                 value = load(row_address(b, row, b_stride), j + w, columns - j - w)
                 store(row_address(scratch, row, PANEL), w, LANES, value)
         for i in range(0, k, ROWS):
-            _outer_tile(ROWS, a, a_stride, i, scratch, j, columns, rows, out, out_stride)
+            tile = row_address(tiles, i, rows) - 4 * i
+            _outer_tile(ROWS, tile, ROWS, i, scratch, j, columns, rows, out, out_stride)
         i = k
         if i + 4 <= K:
             _outer_tile(4, a, a_stride, i, scratch, j, columns, rows, out, out_stride)
@@ -170,10 +177,18 @@ def summed_outer(a: Tensor, b: Tensor) -> Tensor:
     """
     (rows, K), columns = a.shape, b.shape[1]
     a, b, out = plain(a), plain(b), a.new_zeros(K, columns)
-    each = max(1, K if rows * K * columns < PARALLEL_THRESHOLD else COLUMNS)
-    _outer_of_columns(-(-K // each), GRADIENT_ROWS * PANEL, a.data_ptr(), K, each, b.data_ptr(),
-                      columns, rows, out.data_ptr())  # fmt: skip
+    each = max(1, K if rows * K * columns < PARALLEL_THRESHOLD else columns_each(K))
+    room = GRADIENT_ROWS * (PANEL + each)
+    _outer_of_columns(-(-K // each), room, a.data_ptr(), K, each, b.data_ptr(), columns, rows,
+                      out.data_ptr())  # fmt: skip
     return out
+
+
+def columns_each(count: int) -> int:
+    """Return how many columns of a weights' gradient a thread takes at a time: as many for all."""
+    threads = get_num_threads()
+    parts = threads * max(1, -(-count // (threads * COLUMNS)))
+    return -(-count // (parts * ROWS)) * ROWS
 
 
 @intrinsic(prefer_literal=True)

@@ -16,7 +16,7 @@ class Packing(NamedTuple):
     starts: Tensor  # int32 [T + 1], the rows before those of each step
     order: Tensor | None  # [B]; None: all are of length T
     back: Tensor | None  # [B], the order undone
-    index: Tensor | None  # [P], where the rows stand among T · B
+    index: Tensor | None  # [P], where the rows lie among T · B
 
     @classmethod
     def of(cls, lengths: Tensor | None, T: int, B: int) -> "Packing":

@@ -15,7 +15,7 @@ from torch.autograd import Function
 from plait.kernels.cpu import loops
 from plait.kernels.cpu.filtering import Filters, members
 from plait.kernels.cpu.jit import empty_f32, plain
-from plait.kernels.cpu.matmul import COLUMNS, GRADIENT_ROWS, PARALLEL_THRESHOLD
+from plait.kernels.cpu.matmul import GRADIENT_ROWS, PARALLEL_THRESHOLD, columns_each
 from plait.kernels.cpu.packing import Packing
 from plait.kernels.cpu.parts import Parts
 from plait.kernels.cpu.rounding import pack
@@ -216,7 +216,7 @@ def _gradient_of_weights(
         which = len(compiled.written.backward.effects) + product.index
         for first, place, count in _runs(product.gates, layer.gates):
             columns = count * H
-            each = columns if small or basis.width > 1 else COLUMNS
+            each = columns if small or basis.width > 1 else columns_each(columns)
             loops.weights(
                 len(grads) * -(-columns // each), layout.room(most * basis.nodes), address, which,
                 layout.slots[f"value {product.index}"], layout.slots[name], (begin + first) * H, T,
@@ -228,7 +228,7 @@ def _gradient_of_weights(
 
 
 def _runs(gates: Sequence[str], of: Sequence[str]) -> list[tuple[int, int, int]]:
-    """Cut gates into runs that stand so in `of` too: where in both each begins, and its length."""
+    """Cut gates into runs that are contiguous in `of` too: both beginnings, and the length."""
     places = [of.index(gate) for gate in gates]
     cuts = [k for k, p in enumerate(places) if k == 0 or p != places[k - 1] + 1]
     return [(k, places[k], end - k) for k, end in zip(cuts, [*cuts[1:], len(gates)], strict=True)]

@@ -73,7 +73,7 @@ def constant(builder: Any, value: Any) -> Any:
 
 
 def multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
-    """Give a · b + c, fused where the machine can."""
+    """Return a · b + c, fused where the machine can."""
     kind = ir.FunctionType(FLOATS, [FLOATS] * 3)
     return builder.call(declared(builder, f"llvm.fmuladd.v{LANES}f32", kind), [a, b, c])
 
@@ -247,7 +247,7 @@ def broadcast(typing: Any, value: Any) -> Any:
 
 @intrinsic
 def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
-    """Give a · b + c."""
+    """Return a · b + c."""
 
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return multiply_add(builder, *args)
@@ -257,7 +257,7 @@ def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
 
 @intrinsic
 def where_positive(typing: Any, condition: Any, value: Any) -> Any:
-    """Give the value where the condition is above 0 or no number, else 0."""
+    """Return the value where the condition is above 0 or no number, else 0."""
 
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return builder.select(builder.fcmp_unordered(">", args[0], ZERO), args[1], ZERO)
@@ -293,7 +293,7 @@ def reduce_add(typing: Any, a: Any) -> Any:
 
 @njit
 def row_address(address, row, width):
-    """Give the address of a row of a matrix of float32."""
+    """Return the address of a row of a matrix of float32."""
     return address + 4 * row * width
 
 

@@ -110,7 +110,7 @@ def relu(typing: Any, a: Any) -> Any:
 
 
 def _exp(builder: Any, x: Any) -> tuple[Any, Any]:
-    """Give e^r − 1 and 2^n, with e^x = 2^n e^r and |r| ≤ ln 2 / 2.
+    """Return e^r − 1 and 2^n, with e^x = 2^n e^r and |r| ≤ ln 2 / 2.
 
     x is cut to ±87, and what is no number stays so.
     """
@@ -131,7 +131,7 @@ def _exp(builder: Any, x: Any) -> tuple[Any, Any]:
 
 
 def _expm1(builder: Any, x: Any) -> Any:
-    """Give e^x − 1, relative error a few ulp."""
+    """Return e^x − 1, relative error a few ulp."""
     q, power = _exp(builder, x)
     return multiply_add(builder, q, power, builder.fsub(power, number(1.0)))
 
@@ -192,7 +192,7 @@ def log(typing: Any, x: Any) -> Any:
 
 @intrinsic
 def sigmoid(typing: Any, x: Any) -> Any:
-    """Give σ(x) = 1 / (2 + (e^−x − 1))."""
+    """Return σ(x) = 1 / (2 + (e^−x − 1))."""
 
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         below = builder.fadd(_expm1(builder, builder.fneg(args[0])), number(2.0))
@@ -203,7 +203,7 @@ def sigmoid(typing: Any, x: Any) -> Any:
 
 @intrinsic
 def tanh(typing: Any, x: Any) -> Any:
-    """Give tanh x = (e^2x − 1) / ((e^2x − 1) + 2)."""
+    """Return tanh x = (e^2x − 1) / ((e^2x − 1) + 2)."""
 
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         e = _expm1(builder, builder.fadd(args[0], args[0]))

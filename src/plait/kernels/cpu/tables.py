@@ -211,12 +211,13 @@ def _phases(compiled: CompiledProgram, kind: str, H: int, basis: Basis, index: i
 
 
 def _weights(compiled: CompiledProgram, kind: str, H: int, basis: Basis, index: int) -> Layout:
-    """Of a block there are a product's value, and a panel of what its gradient is multiplied by."""
+    """Of a block there are a product's value, and the room that `matmul.outer` needs."""
     streams = _streams(compiled.written.backward, H, basis)
     for name, (_, rows) in streams.items():
         if rows == loops.BLOCK and name != f"value {index}":
             streams[name] = 0, rows
-    streams["panel"] = PANEL, loops.BLOCK
+    gates = next(p.gates for p in compiled.program.products if p.index == index)
+    streams["panel"] = PANEL + len(gates) * H, loops.BLOCK  # see `matmul.outer`
     states = [
         (f"value {index}", f"before {k}" if ("state", k) in compiled.gradient.leaves else None)
         for k in range(len(compiled.program.states))

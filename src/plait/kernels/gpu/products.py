@@ -1,7 +1,7 @@
 """What an operator makes of a value at a step, and its gradient: one library product or a few.
 
 A linear operator's terms, such as 2 S² − 1, are matrices over the nodes computed beforehand; where
-they are dense enough, one product makes them all. Nodes lead, `[N, B, H]`, so that whatever stands
+they are dense enough, one product makes them all. Nodes lead, `[N, B, H]`, so that whatever comes
 behind them is one width. Any other operator runs in torch, with the gradient that it has there.
 """
 

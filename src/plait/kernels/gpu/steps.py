@@ -1,6 +1,6 @@
 """A layer over time on a GPU, a step at a time: library products, and one kernel a phase.
 
-The phases are written from the cell's equations (`emit`); between them stand the operator's
+The phases are written from the cell's equations (`emit`); between them run the operator's
 products (`products`). Nothing in a pass waits for the GPU.
 """
 

@@ -2,7 +2,7 @@
 
 from plait.tasks.entry import TaskEntry, TaskOption
 
-ENCODING = TaskOption("encoding", str, "That of --data. Default: that of the run's own table.")
+ENCODING = TaskOption("encoding", str, "Encoding of --data. Default: the run's own.")
 
 TASK = TaskEntry(
     name="forecast",
@@ -30,7 +30,8 @@ TASK = TaskEntry(
         TaskOption(
             "table",
             str,
-            "With --backtest: a new CSV file of every fold's, method's, node's and step's error.",
+            "With --backtest: a new CSV file of every fold's, method's, node's and step's error; a "
+            "picture lies next to it.",
         ),
     ),
     predict_options=(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from plait.nn.graph import Graph
 from plait.tasks.forecast.series import Series
@@ -84,7 +85,7 @@ def baselines(
     yield "differenced AR", found * scale + mean
     around = x[..., None]
     if graph.num_edges:
-        around = np.stack([x, x @ neighbours(graph).T], -1)
+        around = np.stack([x, aggregated(x, graph)], -1)
         yield "linear, neighbours", _linear(around, y, splits, first, H) * scale + mean
     if boosting:
         from plait.tasks.forecast.boosting import boosted  # scikit-learn takes a second
@@ -117,14 +118,14 @@ def historical_mean(past: np.ndarray, season: int, steps: int) -> np.ndarray:
     return means[np.arange(steps) % season]
 
 
-def neighbours(graph: Graph) -> np.ndarray:
-    """Return the weighted mean of each node's neighbours, itself left out, as a matrix."""
+def aggregated(x: np.ndarray, graph: Graph) -> np.ndarray:
+    """Return the weighted mean of each node's neighbours, itself left out, of `x [T, N]`."""
     source, target = graph.edge_index.cpu().numpy()
-    weights = np.zeros((graph.num_nodes, graph.num_nodes))
-    weights[target, source] = graph.edge_weight.cpu().numpy()
-    np.fill_diagonal(weights, 0.0)
-    total = weights.sum(1, keepdims=True)
-    return np.divide(weights, total, out=np.zeros_like(weights), where=total != 0)
+    weight = np.where(source == target, 0.0, graph.edge_weight.cpu().numpy())
+    N = graph.num_nodes
+    total = np.bincount(target, weight, N)
+    weight = weight / np.where(total == 0, 1.0, total)[target]
+    return csr_array((weight, (target, source)), shape=(N, N)).dot(x.T).T
 
 
 def fit_linear(

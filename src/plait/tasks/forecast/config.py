@@ -107,7 +107,7 @@ class ForecastConfig(GraphConfig):
     missing: str = option(
         "", "Values that mean missing, as empty cells do, such as -9999 or -9999,999."
     )
-    encoding: str = option("utf-8", "That of your own tables: utf-8, cp1252, latin-1, utf-16, ….")
+    encoding: str = option("utf-8", "Encoding of your tables: utf-8, cp1252, latin-1, utf-16, ….")
     missing_rows: Literal["refuse", "empty"] = option(
         "refuse", "Steps without a row: refused, or read as rows of missing values."
     )

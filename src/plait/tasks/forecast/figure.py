@@ -136,6 +136,37 @@ def draw_nodes(forecasts: Forecasts, measured: Measured, path: Path) -> None:
                 name_places(axes, series.ids, places, size=7)
 
 
+def draw_backtest(table: Any, path: Path) -> None:
+    """Draw the root mean squared error of each method by steps ahead and by fold.
+
+    `table` is what `plait.tasks.forecast.backtest.backtest` returns. Methods that are more than
+    three times as far off as the best are left out of the picture, and named in its title.
+    """
+    sums = table.groupby("method", sort=False)[["count", "squared"]].sum()
+    overall = np.sqrt(sums["squared"] / sums["count"])
+    methods = [m for m in overall.index if overall[m] <= 3 * overall.min()]
+    left_out = [m for m in overall.index if m not in methods]
+    with picture(path, 10, 4.4) as figure:
+        panels = figure.subplots(1, 2)
+        for axes, by, name in zip(panels, ("step", "fold"), ("steps ahead", "fold"), strict=True):
+            sums = table.groupby(["method", by])[["count", "squared"]].sum()
+            for k, method in enumerate(methods):
+                own = sums.loc[method]
+                own = own[own["count"] > 0]
+                strong = method in ("combination", "network")
+                axes.plot(
+                    own.index, np.sqrt(own["squared"] / own["count"]), marker="o", markersize=3,
+                    linewidth=2 if strong else 1, color=COLOURS[k % len(COLOURS)],
+                    linestyle="-" if k < len(COLOURS) else "--", label=method,
+                )  # fmt: skip
+            axes.set_xlabel(name)
+            axes.xaxis.get_major_locator().set_params(integer=True)
+        panels[0].set_ylabel("RMSE, in the data's units")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+        more = f"; not shown: {', '.join(left_out)}" if left_out else ""
+        figure.suptitle(f"rolling origins, {table['fold'].nunique()} folds{more}")
+
+
 def draw_learnt(measured: Measured, index: np.ndarray, weight: np.ndarray, path: Path) -> None:
     """Draw learnt edges as arrows, `index [2, E]`, the darker the larger the weight.
 

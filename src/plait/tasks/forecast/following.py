@@ -24,7 +24,7 @@ from plait.tasks.forecast.scores import Forecasts
 from plait.tasks.forecast.series import Series, following, listed, same_ids
 from plait.tasks.forecast.sources import TIME_NAMES
 from plait.tasks.forecast.streaming import Streamed
-from plait.times import read_times, tell_time
+from plait.times import read_times, time_text
 
 POLL = 0.1
 """Seconds between two looks at a file that may grow."""
@@ -189,8 +189,8 @@ class Feed:
             return time
         if time <= self.time:
             LOGGER.warning(
-                "%s: %s does not come after %s; left out", self._where(), tell_time(time),
-                tell_time(self.time),
+                "%s: %s does not come after %s; left out", self._where(), time_text(time),
+                time_text(self.time),
             )  # fmt: skip
             return None
         between = pd.DatetimeIndex([self.time])
@@ -199,8 +199,8 @@ class Feed:
             steps = steps.append(following(steps, frequency, 1))
         if steps[-1] != time:
             raise InputError(
-                f"{self._where()}: {tell_time(time)} is no step of {frequency} after "
-                f"{tell_time(self.time)}; round the times"
+                f"{self._where()}: {time_text(time)} is no step of {frequency} after "
+                f"{time_text(self.time)}; round the times"
             )
         if len(steps) > 1:
             LOGGER.warning(

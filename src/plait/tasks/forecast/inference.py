@@ -17,6 +17,7 @@ from plait.tasks.forecast.backtest import summary
 from plait.tasks.forecast.bands import bands
 from plait.tasks.forecast.config import ForecastConfig
 from plait.tasks.forecast.data import NAMED, own_series, read_data
+from plait.tasks.forecast.figure import draw_backtest
 from plait.tasks.forecast.inputs import carried_forward
 from plait.tasks.forecast.model import Forecaster
 from plait.tasks.forecast.scores import METRICS, Forecasts
@@ -189,7 +190,8 @@ def score_forecast(
     refit : bool
         Whether a back-test also trains the network anew for each fold.
     table : str
-        A new file for the errors of every fold, method, node and step ahead, as CSV.
+        A new file for the errors of every fold, method, node and step ahead, as CSV; next to it a
+        picture of the same name, `.png`.
 
     Returns
     -------
@@ -227,12 +229,17 @@ def _backtest(task: ForecastTask, folds: int, refit: bool, table: str | None) ->
         raise InputError(f"--table {table} exists already; name a new file")
     if table is not None and not Path(table).parent.is_dir():
         raise InputError(f"--table {table}: {Path(table).parent} is no folder; name one that is")
+    drawn = None if table is None else Path(table).with_suffix(".png")
+    if drawn is not None and (drawn.exists() or drawn == Path(table)):
+        raise InputError(f"--table {table}: its picture {drawn} exists; name a new CSV file")
     found: Any = backtest_folds(task, folds, refit)
     if table is not None:
         found["mae"] = found["absolute"] / found["count"].where(found["count"] > 0)
         found["rmse"] = (found["squared"] / found["count"].where(found["count"] > 0)) ** 0.5
         text = found.drop(columns=["absolute", "squared"]).to_csv(index=False)
         write_aside(Path(table), text.encode())
+        assert drawn is not None
+        draw_backtest(found, drawn)
     return summary(found)
 
 

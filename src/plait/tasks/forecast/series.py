@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from plait.columns import refuse_large, tell_far
+from plait.columns import describe_far, refuse_large
 from plait.errors import InputError
 from plait.tasks.forecast.steps import (
     best_calendar,
@@ -21,7 +21,7 @@ from plait.tasks.forecast.steps import (
     words,
 )
 from plait.tasks.forecast.wide import Wide, read_wide
-from plait.times import clock_of, tell_time
+from plait.times import clock_of, time_text
 
 __all__ = ["Series", "following", "listed", "read_series", "same_ids", "season_of"]
 
@@ -202,7 +202,7 @@ def read_series(
         parts += f"; covariates, {shared}: {listed(covariates)}"
     return Series(
         path.stem, wide.source, wide.names, values[:T], times, parts,
-        (*notes, *tell_far(values, wide.names)), _carried(extra, T) if covariates else None,
+        (*notes, *describe_far(values, wide.names)), _carried(extra, T) if covariates else None,
     )  # fmt: skip
 
 
@@ -238,7 +238,7 @@ def _described(wide: Wide, times: pd.DatetimeIndex | None) -> str:
         step = f"a step of {words(length)}, " if length else ""
         parts = [
             f"time = {repr(wide.time_name) if wide.time_name else 'what has no name'} ({step}"
-            f"{tell_time(times[0])} to {tell_time(times[-1])})"
+            f"{time_text(times[0])} to {time_text(times[-1])})"
         ]
     N = len(wide.names)
     parts.append(f"{N:,} node{'s' * (N != 1)}: {listed(wide.names)}")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from plait.nn.graph import Graph
-from plait.tasks.forecast.baselines import fit_linear, historical_mean, neighbours
+from plait.tasks.forecast.baselines import aggregated, fit_linear, historical_mean
 from plait.tasks.forecast.inputs import carried_forward
 from plait.tasks.forecast.profile import Season
 
@@ -75,7 +75,7 @@ class Simple(nn.Module):
             weights = fit_linear(left[..., None], values - means[:T], P, T, H, P)
             self.left.copy_(torch.from_numpy(weights))
         if "linear, neighbours" in self.names:
-            both = np.stack([filled, filled @ neighbours(graph).T], -1)
+            both = np.stack([filled, aggregated(filled, graph)], -1)
             self.around.copy_(torch.from_numpy(fit_linear(both, values, P, T, H, P)))
         return self
 

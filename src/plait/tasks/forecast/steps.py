@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from plait.errors import InputError
-from plait.times import tell_time
+from plait.times import time_text
 
 DAY = 24 * 60 * 60
 SEASONS = ((1, 1, 7), (7, 7, 52), (28, 31, 12), (89, 92, 4))
@@ -74,7 +74,7 @@ def steps_from(first: Any, count: int, length: str) -> pd.DatetimeIndex:
         return pd.DatetimeIndex([first + pd.DateOffset(months=n * k) for k in range(count)])
     except (pd.errors.OutOfBoundsDatetime, OverflowError, ValueError):
         raise InputError(
-            f"{count} steps of {words(length)} from {tell_time(first)} leave the calendar; correct "
+            f"{count} steps of {words(length)} from {time_text(first)} leave the calendar; correct "
             "the times"
         ) from None
 
@@ -262,7 +262,7 @@ def _missing(
     put = "give the times with their offsets, such as +02:00, or in UTC, if a clock was put forward"
     fix = f"{put}; else {FILL}" if _clock_put(times, row - 1) > 0 else FILL
     return (
-        f"{where(row)}: {tell_time(missing[0])} is missing before {tell_time(times[row])}{more} "
+        f"{where(row)}: {time_text(missing[0])} is missing before {time_text(times[row])}{more} "
         f"(steps of {words(length)}); {fix}"
     )
 
@@ -294,14 +294,14 @@ def _irregular(times: pd.DatetimeIndex, where: Callable[[int], str]) -> str:
         row = int(np.abs(off).argmax())
         unit = next(f"{meant // s}{u}" for u, s in UNITS if meant % s == 0)
         return (
-            f"{where(row)}: {tell_time(times[row])} is {abs(off[row]):g} seconds off steps of "
+            f"{where(row)}: {time_text(times[row])} is {abs(off[row]):g} seconds off steps of "
             f"{plain(meant)}; round the times, as pandas' dt.round('{unit}') does"
         )
     lengths, counts = np.unique(steps, return_counts=True)
     usual = float(lengths[counts.argmax()])
     row = int(np.flatnonzero(steps != usual)[0])
     return (
-        f"{where(row + 1)}: {tell_time(times[row + 1])} comes {plain(float(steps[row]))} after the "
+        f"{where(row + 1)}: {time_text(times[row + 1])} comes {plain(float(steps[row]))} after the "
         f"row before, others {plain(usual)}; the times must rise in equal steps, or those of a "
         "calendar (business days, months): resample them"
     )

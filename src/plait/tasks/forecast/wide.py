@@ -14,7 +14,7 @@ from plait.errors import InputError
 from plait.memory import require_memory
 from plait.tasks.forecast.hdf5 import ENDINGS
 from plait.tasks.forecast.sources import Table, read_csv, read_parquet
-from plait.times import tell_time
+from plait.times import time_text
 
 ID_NAMES = (
     "id", "node", "node_id", "sensor", "sensor_id", "station", "station_id", "unique_id",
@@ -137,7 +137,7 @@ def _long(table: Table, value: int | None, extra: Sequence[int]) -> tuple[int, i
         return ids[0], rest[1] if ids[0] == rest[0] else rest[0]
     row = int(np.flatnonzero(times.duplicated())[0])
     raise InputError(
-        f"{table.where(row)}: {tell_time(times[row])} occurs twice, as in a table with a row for "
+        f"{table.where(row)}: {time_text(times[row])} occurs twice, as in a table with a row for "
         f"each time and {table.names[ids[0]]!r}; give one row a time, a column a node, or name the "
         "column of values with --value, and those of further inputs with --covariates"
     )
@@ -159,7 +159,7 @@ def _pivoted(
         first = int(np.flatnonzero(place == place[row])[0])
         raise InputError(
             f"{table.where(row)}: {of[row]!r} has a second value at "
-            f"{tell_time(table.times[row])}, after {table.where(first).split(', ')[-1]}; keep one"
+            f"{time_text(table.times[row])}, after {table.where(first).split(', ')[-1]}; keep one"
         )
     require_memory(
         16 * len(times) * len(names) * values.shape[1],

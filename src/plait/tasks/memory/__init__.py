@@ -4,7 +4,7 @@ from plait.tasks.entry import TaskEntry
 
 TASK = TaskEntry(
     name="memory",
-    help="Learn to answer a question about a sequence after having read it.\n\n"
+    help="Answer a question about a sequence after reading it: how well do cells remember?\n\n"
     "Example: plait train memory --problem recall --length 50 --cell gru --until-converged",
     config="plait.tasks.memory.config:MemoryConfig",
     task="plait.tasks.memory.task:MemoryTask",

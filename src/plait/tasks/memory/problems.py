@@ -120,7 +120,7 @@ class BaumSweet(_Classes):
 
 
 def is_baum_sweet(n: np.ndarray) -> np.ndarray:
-    """Say of whole numbers from 1 to 2^61 whether all their runs of zeros have even length.
+    """Return of whole numbers from 1 to 2^61 whether all their runs of zeros have even length.
 
     All runs at once, by addition: a one added at the first place of a run of ones carries to the
     place behind its last, whose parity then depends on the length.

@@ -29,7 +29,7 @@ RANDOM_COMBINATIONS = {
 
 
 def published_steps(config: MemoryConfig) -> Mapping[str, int]:
-    """Give the published steps for this problem, length and kind of cell, by source.
+    """Return the published steps for this problem, length and kind of cell, by source.
 
     >>> from plait.tasks.memory.config import MemoryConfig
     >>> from plait.tasks.memory.published import published_steps

@@ -42,9 +42,9 @@ class NetworkConfig(GraphConfig):
     nodes: str = option("", "Its nodes: a CSV file with an id and features.")
     missing: str = option(
         "", "Values in --nodes that mean missing, such as -9999 or -9999,999; the mean of the "
-        "others stands in.",
+        "others is used.",
     )  # fmt: skip
-    encoding: str = option("utf-8", "That of your own tables: utf-8, cp1252, latin-1, utf-16, ….")
+    encoding: str = option("utf-8", "Encoding of your tables: utf-8, cp1252, latin-1, utf-16, ….")
     hidden_size: int = option(64, "Features of a node between the layers.", least=1, below=2**20)
     layers: int = option(2, "Layers, one on another.", least=1, below=1001)
     sample: str = option(
@@ -161,7 +161,7 @@ class NodesConfig(NetworkConfig):
         "karate, unless --edges is given.",
     )
     nodes: str = option("", "Its nodes: a CSV file with an id, features and the label.")
-    label: str = option("", "The column of --nodes that is learnt; where it is empty it is sought.")
+    label: str = option("", "The column of --nodes to learn; it is predicted where it is empty.")
     directed: bool = option(False, "Messages go along --edges only from source to target.")
     split: Literal["auto", "published", "few", "most"] = option(
         "auto",

@@ -18,7 +18,7 @@ from plait.tasks.nodes.config import NodesConfig
 
 
 class NodesModel(nn.Module):
-    """Gives every node the logits of its class.
+    """Computes for every node the logits of its class.
 
     h_0 = x,  h_l = σ(W_l * drop(h_{l−1}) + b_l),  p = softmax(W_L * drop(h_{L−1}) + b_L)
 
@@ -137,7 +137,7 @@ def convolve_sparse(conv: GraphConv, x: Tensor, graph: Graph) -> Tensor:
 
 
 def sparse(indices: Tensor, values: Tensor, shape: torch.Size) -> Tensor:
-    """Make a sparse matrix of entries that stand in order, each once."""
+    """Make a sparse matrix of entries that are in order, each once."""
     return torch.sparse_coo_tensor(
         indices, values, shape, is_coalesced=True, check_invariants=False
     )

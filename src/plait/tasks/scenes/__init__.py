@@ -4,7 +4,7 @@ from plait.tasks.entry import TaskEntry
 
 TASK = TaskEntry(
     name="scenes",
-    help="Say how the objects that a detector found in pictures are related.\n\n"
+    help="Predict how the objects that a detector found in pictures are related.\n\n"
     "Example: plait train scenes --data scenes.json --operator attention",
     config="plait.tasks.scenes.config:ScenesConfig",
     task="plait.tasks.scenes.task:ScenesTask",

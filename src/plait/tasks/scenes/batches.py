@@ -65,7 +65,7 @@ class Batch:
 
 
 def describe(scene: Scene) -> np.ndarray:
-    """Say what is seen of each object alone: score, centre, size, features; `[N, 5 + F]`."""
+    """Return what is seen of each object alone: score, centre, size, features; `[N, 5 + F]`."""
     size = np.array(scene.size)
     centre = (scene.boxes[:, :2] + scene.boxes[:, 2:] / 2) / size
     return np.column_stack([scene.scores, centre, scene.boxes[:, 2:] / size, scene.features])

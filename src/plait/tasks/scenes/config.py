@@ -12,7 +12,7 @@ from plait.training.config import option
 
 @dataclass(frozen=True, kw_only=True)
 class ScenesConfig(GraphConfig):
-    """Say how the objects of a picture are related.
+    """Predict how the objects of a picture are related.
 
     Example
     -------

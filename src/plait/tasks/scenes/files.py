@@ -129,7 +129,7 @@ def write_scenes(path: Path, scenes: Scenes) -> None:
 
 
 def encode(scenes: Scenes) -> bytes:
-    """Give the JSON document of scenes."""
+    """Return the JSON document of scenes."""
     document = Document(
         [Image(s.image, *s.size, s.picture) for s in scenes.scenes],
         [Named(k, name) for k, name in enumerate(scenes.classes)],

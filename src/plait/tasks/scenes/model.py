@@ -17,7 +17,7 @@ SEEN = 5
 
 
 class ScenesModel(nn.Module):
-    r"""Gives every ordered pair of objects the logits of the predicates.
+    r"""Computes for every ordered pair of objects the logits of the predicates.
 
     An object i is x_i: its class, one of C, and what `describe` says, standardised. A pair (i, j)
     is e_ij = MLP[x_i, x_j, |x_i − x_j|, geometry_ij].

@@ -4,7 +4,7 @@ from plait.tasks.entry import TaskEntry, TaskOption
 
 TASK = TaskEntry(
     name="text",
-    help="Learn a text, by characters, bytes or words, to write on in its voice.\n\n"
+    help="Train a language model on a text, of characters, bytes or words, to generate more.\n\n"
     "Example: plait train text --data book.txt --out runs/book",
     config="plait.tasks.text.config:TextConfig",
     task="plait.tasks.text.task:TextTask",
@@ -23,6 +23,6 @@ TASK = TaskEntry(
         TaskOption(
             "dynamic", bool, "Score also with the weights learning on from what was scored."
         ),
-        TaskOption("encoding", str, "That of --data. Default: that of the run's own text."),
+        TaskOption("encoding", str, "Encoding of --data. Default: the run's own."),
     ),
 )

@@ -45,7 +45,7 @@ class TextConfig(TrainingConfig):
         "presidents",
         "A text, a folder of them, or: democracy, grimm, presidents, python-docs, ptb.",
     )
-    encoding: str = option("utf-8", "That of your own text: utf-8, cp1252, latin-1, utf-16, ….")
+    encoding: str = option("utf-8", "Encoding of your text: utf-8, cp1252, latin-1, utf-16, ….")
     units: Literal["chars", "bytes", "words"] = option(
         "chars",
         "Symbols: characters, bytes (never out of vocabulary), or words and punctuation.",

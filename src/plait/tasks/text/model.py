@@ -88,7 +88,7 @@ class TextModel(TextGenerator):
         return cls(vocabulary_from(config, facts), config, facts.get("edges", 0))
 
     def place(self, graph: Graph) -> None:
-        """Give the model its graph of words."""
+        """Set the model's graph of words."""
         self.edge_index, self.edge_weight = graph.edge_index, graph.edge_weight.float()
         self._graph = None
 
@@ -100,7 +100,7 @@ class TextModel(TextGenerator):
         return self._graph
 
     def table(self) -> Tensor:
-        """What stands for each symbol, `[V, E]`: the embedding, filtered where there is a graph."""
+        """What represents each symbol, `[V, E]`: the embedding, filtered where there is a graph."""
         if self.filter is None:
             return self.embedding.weight
         signals = self.embedding.weight.T[..., None]  # [E, V, 1]: each number a signal on the graph
@@ -116,7 +116,7 @@ class TextModel(TextGenerator):
         return self.output(h), final  # [T, B, V]
 
     def compiled(self, state: Tensor | State | None, count: int) -> CompiledGenerator | None:
-        """Give the compiled loop that writes on, where there is one for the cell and the device."""
+        """Return the compiled loop that writes on, if there is one for the cell and device."""
         if not CompiledGenerator.can_run(self.recurrent):
             return None
         if state is None:

@@ -70,7 +70,7 @@ class Characters:
     """Number a text that is learnt from or scored."""
 
     def decode(self, numbers: Iterable[int], after: str = "") -> str:
-        """Give the text of these numbers, which is the same after any other."""
+        """Return the text of these numbers, which is the same after any other."""
         return "".join(self.characters[n] for n in numbers)
 
     def decoder(self, after: str = "") -> Callable[[int], str]:
@@ -102,11 +102,11 @@ class Bytes:
         return 256
 
     def unknown(self, text: str) -> list[str]:
-        """Give nothing: every text is bytes."""
+        """Return nothing: every text is bytes."""
         return []
 
     def known(self, text: str) -> str:
-        """Give the text: every one is bytes."""
+        """Return the text: every one is bytes."""
         return text
 
     def encode(self, text: str) -> np.ndarray:
@@ -121,7 +121,7 @@ class Bytes:
     """Number a text that is learnt from or scored."""
 
     def decode(self, numbers: Iterable[int], after: str = "") -> str:
-        """Give the text of these bytes, with U+FFFD for what is not UTF-8."""
+        """Return the text of these bytes, with U+FFFD for what is not UTF-8."""
         return bytes(numbers).decode("utf-8", errors="replace")
 
     def decoder(self, after: str = "") -> Callable[[int], str]:

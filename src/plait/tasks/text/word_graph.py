@@ -53,11 +53,11 @@ def word_graph(numbers: np.ndarray, words: int, neighbours: int) -> Graph:
 
 
 def word_vectors(numbers: np.ndarray, words: int) -> np.ndarray:
-    r"""Make word vectors `[words, D]` from which words stand near which in a text.
+    r"""Make word vectors `[words, D]` from which words occur near which in a text.
 
     M_ij = max(0, ln(N_ij Σ_k N_k^¾ / (N_i N_j^¾))),  M ≈ U Σ Vᵀ,  vectors U Σ^½
 
-    N_ij counts how often j stands within 5 words of i, N_i all that do (positive pointwise mutual
+    N_ij counts how often j occurs within 5 words of i, N_i all that do (positive pointwise mutual
     information with smoothed contexts, factorised: Levy, Goldberg & Dagan 2015).
     """
     near = scipy.sparse.csr_array((words, words))

@@ -10,7 +10,7 @@ import numpy as np
 from plait.errors import InputError
 
 UNKNOWN = "<unk>"
-"""What stands for every word that is not in the vocabulary."""
+"""What replaces every word that is not in the vocabulary."""
 
 RUNNING = re.compile(
     r"(?P<word><unk>|\w+(?:['’-]\w+)*)|(?P<gap>(?<=[\w>]) (?=\w|<unk>|\Z))| ?[^\w\s] ?|\s+"
@@ -23,10 +23,10 @@ class Words:
 
     A symbol is a word (letters and digits, with hyphens and apostrophes within) or what stands
     between words: a mark with the spaces around it, or white space such as the end of a line. One
-    space between two words is no symbol; so a word is the same wherever it stands, and symbols give
+    space between two words is no symbol; so a word is the same wherever it occurs, and symbols give
     their text back as it was.
 
-    A text in which `<unk>` stands was prepared by others: its words are what stands between white
+    A text that contains `<unk>` was prepared by others: its words are what lies between white
     space, and the ends of its lines are its only other symbol.
 
     Example
@@ -97,7 +97,7 @@ class Words:
         return len(self.symbols)
 
     def number(self, word: str) -> int:
-        """Give the number of a word, which is that of `<unk>` where it is not in the vocabulary."""
+        """Return the number of a word; that of `<unk>` where it is not in the vocabulary."""
         return self._numbers.get(word, self._numbers[UNKNOWN])
 
     def unknown(self, text: str) -> list[str]:
@@ -131,7 +131,7 @@ class Words:
         return np.fromiter(map(self.number, split_words(text, self.prepared)), np.int64)
 
     def decode(self, numbers: Iterable[int], after: str = "") -> str:
-        """Give the text of these numbers, as it goes on after another."""
+        """Return the text of these numbers, as it goes on after another."""
         return "".join(map(self.decoder(after), numbers))
 
     def decoder(self, after: str = "") -> Callable[[int], str]:
@@ -148,7 +148,7 @@ class Words:
 
 
 def is_prepared(text: str) -> bool:
-    """Say whether `<unk>` stands in a text.
+    """Return whether `<unk>` occurs in a text.
 
     >>> from plait.tasks.text.words import is_prepared
     >>> is_prepared("mr. <unk> is chairman"), is_prepared("<unknown> is not")
@@ -158,7 +158,7 @@ def is_prepared(text: str) -> bool:
 
 
 def split_words(text: str, prepared: bool = False) -> list[str]:
-    """Cut a text into words and what stands between them.
+    """Cut a text into words and what lies between them.
 
     >>> from plait.tasks.text.words import split_words
     >>> split_words("Yes, the well-known cat's “meow” (loud).")

@@ -4,7 +4,7 @@ from plait.tasks.entry import TaskEntry, TaskOption
 
 NOT_ADVICE = "a research tool, not medical advice"
 
-ENCODING = TaskOption("encoding", str, "That of --data. Default: that of the run's own table.")
+ENCODING = TaskOption("encoding", str, "Encoding of --data. Default: the run's own.")
 
 TASK = TaskEntry(
     name="visits",

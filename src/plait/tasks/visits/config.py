@@ -48,7 +48,7 @@ class VisitsConfig(TrainingConfig):
         "generated: histories by known rules. Else a CSV table of events (patient, time or visit, "
         "kind, code; end and birth if known), a folder with MIMIC-III's own files, or mimic3demo.",
     )
-    encoding: str = option("utf-8", "That of your own tables: utf-8, cp1252, latin-1, utf-16, ….")
+    encoding: str = option("utf-8", "Encoding of your tables: utf-8, cp1252, latin-1, utf-16, ….")
     patients: int = option(1000, "Patients to generate.", least=20, below=1_000_001)
     period_hours: float = option(
         24.0, "Length of a period, where the events have times; 0: a visit.", least=0,

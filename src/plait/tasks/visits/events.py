@@ -162,11 +162,11 @@ def into_periods(path: Path, table: Any, hours: float) -> pd.DataFrame:
 
 
 def named_small(path: Path, table: Any) -> Any:
-    """Give the columns their names in small letters; `InputError` where two are then the same."""
+    """Rename the columns in small letters; `InputError` where two are then the same."""
     names = [name.lower() for name in table]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise InputError(f"{path}, line 1: the column {twice!r} stands twice but for large letters")
+        raise InputError(f"{path}, line 1: the column {twice!r} occurs twice but for large letters")
     return table.set_axis(names, axis=1)
 
 

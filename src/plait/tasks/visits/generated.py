@@ -77,7 +77,7 @@ class Hospital:
         self.interactions = [(self.drugs[a], self.drugs[b]) for a, b in np.argwhere(drawn)]
 
     def chances(self, history: Sequence[Sequence[tuple[str, str]]]) -> np.ndarray:
-        """Give every drug's probability in the next period, `[drugs]`.
+        """Return every drug's probability in the next period, `[drugs]`.
 
         Parameters
         ----------
@@ -135,7 +135,7 @@ RESULTS = "test-{:02} negative", "test-{:02} positive"
 
 
 def _line(a: int, codes: Sequence[set[str]]) -> int:
-    """Say by the last test which drug an acute condition is treated with: 0 or 1."""
+    """Return by the last test which drug an acute condition is treated with: 0 or 1."""
     negative, positive = (result.format(a) for result in RESULTS)
     last = next((period for period in reversed(codes) if period & {negative, positive}), set())
     return int(positive in last)

@@ -29,7 +29,7 @@ HARDLY_ANY = 0.01
 
 
 def is_mimic(folder: Path) -> bool:
-    """Say whether a folder has MIMIC's admissions."""
+    """Return whether a folder has MIMIC's admissions."""
     return _found(folder, "ADMISSIONS") is not None
 
 
@@ -51,7 +51,7 @@ def join_mimic(folder: Path, hours: float = 24.0, encoding: str = "utf-8") -> Ev
     A drug (of `drug_type` MAIN, by its name in small letters) lasts from its start to its end,
     but not beyond the discharge; what it is dissolved in is left out, and so are drugs without a
     start. Diagnoses and procedures are written down at the discharge, so that is when they are
-    known: they stand in the admission's last period, and the model receives them in the next one.
+    known: they belong to the admission's last period, and the model receives them in the next one.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def join_mimic(folder: Path, hours: float = 24.0, encoding: str = "utf-8") -> Ev
 
 
 def _join(folder: Path, name: str, table: Any, stays: Any) -> tuple[Any, list[str]]:
-    """Give each row its admission; count those that have none, refuse where hardly any has one."""
+    """Find each row's admission; count those that have none, refuse where hardly any has one."""
     path, admissions = _found(folder, name), _found(folder, "ADMISSIONS")
     assert path is not None
     found = table["hadm_id"].isin(stays.index)
@@ -183,7 +183,7 @@ def _births(folder: Path, encoding: str, events: Any) -> list[str]:
 
 
 def _counted(name: str, left_out: Any, why: str) -> list[str]:
-    """Say how many rows of a file are left out, if any are."""
+    """Report how many rows of a file are left out, if any are."""
     count = int(left_out.sum())
     return [f"{name}: {count:,} of {len(left_out):,} {why}, left out"] if count else []
 
@@ -199,7 +199,7 @@ def _table(folder: Path, encoding: str, name: str, *columns: str, once: str = ""
     refuse(path, table, table["subject_id"] == "", lambda row: "the subject_id is missing")
     table = table.assign(**{n: table[n].map(as_id) for n in IDS if n in table})
     if once:
-        say = "stands twice, and must stand once"
+        say = "occurs twice, and must occur once"
         refuse(path, table, table[once].duplicated(), lambda row: f"{once} {row[once]} {say}")
     times = [column for column in columns if column in TIMES]
     table = table.assign(**by_one_clock(path, table, times))
