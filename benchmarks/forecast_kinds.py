@@ -48,7 +48,7 @@ def season(random: np.random.Generator) -> pd.DataFrame:
 
 
 def counts(random: np.random.Generator) -> pd.DataFrame:
-    """80 stops × 31 days of hours: counts by the hour of the day, three in four of them 0."""
+    """80 stops × 31 days of hours: counts by the hour of the day, 88 % of them 0."""
     t = np.arange(744)[:, None]
     rush = np.exp(3 * np.cos(2 * np.pi * (t / 24 - random.normal(0.4, 0.1, 80))) - 4.5)
     return dated(random.poisson(random.gamma(2, 1.5, 80) * rush).astype(float), "h")

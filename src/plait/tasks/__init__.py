@@ -126,9 +126,7 @@ def predict_trained(
     require_predictions(task)
     _require_known(entry, entry.predict_options, options)
     if options.get("follow") is not None:
-        raise InputError(
-            "a table has no rows that arrive; call plait.api.follow, or leave follow out"
-        )
+        raise InputError("follow is of plait.api.follow; call that, or leave it out")
     if data is not None and not entry.predict_data:
         raise InputError(f"a {task} run predicts for its own data alone; leave --data out")
     return entry.part("predict")(model, config, facts, data, **options)

@@ -193,10 +193,9 @@ class Feed:
                 time_text(self.time),
             )  # fmt: skip
             return None
-        between = pd.DatetimeIndex([self.time])
-        steps = following(between, frequency, 1)
+        steps = [following(pd.DatetimeIndex([self.time]), frequency, 1)[0]]
         while steps[-1] < time:
-            steps = steps.append(following(steps, frequency, 1))
+            steps.append(following(pd.DatetimeIndex([steps[-1]]), frequency, 1)[0])
         if steps[-1] != time:
             raise InputError(
                 f"{self._where()}: {time_text(time)} is no step of {frequency} after "

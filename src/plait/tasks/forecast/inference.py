@@ -225,20 +225,20 @@ def score_forecast(
 
 def _backtest(task: ForecastTask, folds: int, refit: bool, table: str | None) -> dict[str, Any]:
     """Test from rolling origins, and write the table."""
-    if table is not None and Path(table).exists():
+    path = None if table is None else Path(table)
+    drawn = None if path is None else path.with_suffix(".png")
+    if path is not None and path.exists():
         raise InputError(f"--table {table} exists already; name a new file")
-    if table is not None and not Path(table).parent.is_dir():
-        raise InputError(f"--table {table}: {Path(table).parent} is no folder; name one that is")
-    drawn = None if table is None else Path(table).with_suffix(".png")
-    if drawn is not None and (drawn.exists() or drawn == Path(table)):
+    if path is not None and not path.parent.is_dir():
+        raise InputError(f"--table {table}: {path.parent} is no folder; name one that is")
+    if drawn is not None and (drawn.exists() or drawn == path):
         raise InputError(f"--table {table}: its picture {drawn} exists; name a new CSV file")
     found: Any = backtest_folds(task, folds, refit)
-    if table is not None:
+    if path is not None and drawn is not None:
         found["mae"] = found["absolute"] / found["count"].where(found["count"] > 0)
         found["rmse"] = (found["squared"] / found["count"].where(found["count"] > 0)) ** 0.5
         text = found.drop(columns=["absolute", "squared"]).to_csv(index=False)
-        write_aside(Path(table), text.encode())
-        assert drawn is not None
+        write_aside(path, text.encode())
         draw_backtest(found, drawn)
     return summary(found)
 
