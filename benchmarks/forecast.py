@@ -163,7 +163,7 @@ class Theirs(nn.Module):
             for gate, bias in zip("rzh", layer.bias.chunk(3), strict=True):
                 getattr(self.cell, f"conv_x_{gate}").bias.copy_(bias)
 
-    def forward(self, x: torch.Tensor, *, graph: plait.Graph) -> tuple[None, torch.Tensor]:  # noqa: D102
+    def forward(self, x: torch.Tensor, *, graph: plait.Graph) -> tuple[None, torch.Tensor]:
         if self.joined is None or self.joined.num_nodes != x[0, ..., 0].numel():
             self.joined = plait.Graph.join([graph] * x.shape[1])  # faster than a batch of features
         h = None

@@ -23,7 +23,7 @@ class Stack(torch.nn.Module):
         super().__init__()
         self.layers = torch.nn.ModuleList(layers)
 
-    def forward(self, x: torch.Tensor, graph: Any) -> torch.Tensor:  # noqa: D102
+    def forward(self, x: torch.Tensor, graph: Any) -> torch.Tensor:
         first, *others = self.layers
         x = first(x, graph)
         for layer in others:

@@ -167,7 +167,7 @@ class PlainLoop(nn.Module):
         super().__init__()
         self.parts, self.formula = copy.deepcopy(layer.directions), formula
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, x: Tensor) -> Tensor:
         for part in self.parts:
             x = self.one(part, x)
         return x

@@ -35,7 +35,7 @@ class Loop(nn.Module):
         self.hidden = nn.ModuleList(nn.Linear(H, gates * H, bias=False) for _ in widths)
         self.peepholes = nn.Parameter(torch.zeros(LAYERS, 3, H))
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, x: Tensor) -> Tensor:
         for k, (inputs, hidden) in enumerate(zip(self.inputs, self.hidden, strict=True)):
             h = c = x.new_zeros(x.shape[1], H)
             steps = []
@@ -69,7 +69,7 @@ class GConvLSTM(nn.Module):
         self.h = nn.ModuleList(ChebConv(GRAPH_H, GRAPH_H, 3) for _ in range(4))
         self.peepholes = nn.Parameter(torch.zeros(3, GRAPH_H))
 
-    def forward(self, x: Tensor, graph: Graph) -> Tensor:  # noqa: D102
+    def forward(self, x: Tensor, graph: Graph) -> Tensor:
         edges, weight = graph.edge_index, graph.edge_weight
         h = c = x.new_zeros(*x.shape[1:-1], GRAPH_H)
         p_i, p_f, p_o = self.peepholes
@@ -110,7 +110,7 @@ class DCRNN(nn.Module):
         stacked = torch.stack(found).view(5, nodes, width, batch)
         return stacked.permute(3, 1, 2, 0).reshape(batch, nodes, -1)
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, x: Tensor) -> Tensor:
         h = x.new_zeros(*x.shape[1:-1], GRAPH_H)
         steps = []
         for x_t in x:

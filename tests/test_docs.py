@@ -132,7 +132,7 @@ def flags_of(words: list[str]) -> tuple[set[str], list[str]]:
 
 @cache
 def all_flags() -> set[str]:
-    commands = [[name] for name in ("score", "predict", "generate", "inspect", "resume")]
+    commands = [[name] for name in ("score", "predict", "generate", "export", "inspect", "resume")]
     commands += [[kind, task] for kind in ("train", "compare") for task in TASKS]
     return set[str]().union(*(flags_of(words)[0] for words in commands))
 

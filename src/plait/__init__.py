@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from plait.api import load, predict, resume, score, train
     from plait.comparison import compare
     from plait.errors import InputError
+    from plait.exporting import export
     from plait.inspection import inspect
     from plait.nn.adaptive import Adaptive
     from plait.nn.attention import Attention
@@ -52,6 +53,7 @@ _HOME = {
     "score": "plait.api",
     "load": "plait.api",
     "predict": "plait.api",
+    "export": "plait.exporting",
     "compare": "plait.comparison",
     "inspect": "plait.inspection",
 }
@@ -78,6 +80,7 @@ __all__ = [
     "MinimalGatedUnit",
     "Recurrent",
     "compare",
+    "export",
     "inspect",
     "load",
     "predict",

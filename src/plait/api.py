@@ -1,11 +1,15 @@
 """Every command as one call: `train`, `resume`, `load`, `score`, `predict`."""
 
+import hashlib
+import json
 import os
+import shlex
 import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,12 +17,14 @@ from typing import Any
 import torch
 from threadpoolctl import threadpool_limits
 
+from plait import launch
 from plait.errors import InputError
 from plait.in_memory import as_files, in_memory
 from plait.news import messages_to
 from plait.tasks import (
     TASKS,
     config_class,
+    draw_function,
     follow_trained,
     model_class,
     predict_trained,
@@ -31,9 +37,11 @@ from plait.text_files import require_path
 from plait.training.checkpoint import load_tensors, load_weights
 from plait.training.config import TrainingConfig
 from plait.training.files import write_aside
+from plait.training.followed import create_run, open_run
 from plait.training.loop import train as run_loop
 from plait.training.progress import Progress
 from plait.training.random import seed_all
+from plait.training.ranks import Ranks, current_ranks, launched
 from plait.training.run import GIVEN, Run, next_free
 from plait.training.signals import stop_signals
 from plait.training.sizes import require_sizes
@@ -53,7 +61,8 @@ def train(
     Parameters
     ----------
     task : str
-        "text", "memory", "nodes", "forecast", "links", "digits", "scenes", "structure", "visits",
+        "text", "memory", "nodes", "links", "communities", "forecast", "digits", "scenes",
+        "structure", "visits",
         or one of an installed package.
     out : path
         The run folder, new. None: `runs/TASK-DATA` (or TASK-PROBLEM), with a number behind it if
@@ -87,12 +96,14 @@ def train(
     >>> len(plait.load(run).generate("The ", 20))
     24
     """
-    progress = Progress() if progress is None else progress
-    with messages_to(progress.working):
-        return _train(task, out, recipe, from_run, progress, options)
+    with launched() as ranks:
+        progress = progress if progress is not None and ranks.is_first else Progress()
+        with messages_to(progress.working):
+            return _train(ranks, task, out, recipe, from_run, progress, options)
 
 
 def _train(
+    ranks: Ranks,
     task: str,
     out: str | os.PathLike[str] | None,
     recipe: str | None,
@@ -101,28 +112,53 @@ def _train(
     options: dict[str, Any],
 ) -> Run:
     """Train; news goes to whoever receives it."""
-    kind = config_class(task)
-    earlier = None if from_run is None else _opened(from_run)
-    if earlier is not None:
-        _require_same_sizes(task, kind, earlier, options)
-        options = {name: earlier.config[name] for name in kind.architecture} | options
-    given = {name: options[name] for name in kind.paths if in_memory(options.get(name))}
-    config = kind.of(options | {name: name for name in given}, recipe)
-    if out is None:
-        path = next_free(Path("runs"), f"{task}-{config.subject_name}".rstrip("-"))
-    else:
-        path = Path(out)
-    Run.require_free(path)
-    with as_files(given, path / GIVEN, _encoding_of(config)) if given else nullcontext({}) as files:
-        config = kind.of(options | files, recipe)
-        problem = make_task(task, config, None if earlier is None else earlier.facts)
-        facts = dict(problem.facts())
+    with ranks.together():
+        kind = config_class(task)
+        earlier = None if from_run is None else opened(from_run)
         if earlier is not None:
-            problem.load_pretrained(load(earlier, _device_of(problem)))
-            facts["began_with"] = str(earlier.path.absolute())
-        run = Run.create(path, task, config, facts)
-    _go(problem, run, progress, resume=False)
+            _require_same_sizes(task, kind, earlier, options)
+            options = {name: earlier.config[name] for name in kind.architecture} | options
+        given = {name: options[name] for name in kind.paths if in_memory(options.get(name))}
+        config = kind.of(options | {name: name for name in given}, recipe)
+    path = Path(ranks.first(lambda: str(_free_place(task, config, out))))
+    with ExitStack() as stack:
+        given_in = path / GIVEN
+        if not ranks.is_first:
+            given_in = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        with as_files(given, given_in, _encoding_of(config)) if given else nullcontext({}) as files:
+            with ranks.together():
+                config = kind.of(options | files, recipe)
+                problem = make_task(task, config, None if earlier is None else earlier.facts)
+                facts = dict(problem.facts())
+                if earlier is not None:
+                    problem.load_pretrained(load(earlier, _device_of(problem)))
+                    facts["began_with"] = str(earlier.path.absolute())
+            _require_agreement(ranks, run=str(path), task=task, config=config, facts=facts)
+            if ranks.count > 1:
+                facts["processes"] = ranks.count
+            run = create_run(path, task, config, facts)
+        _go(problem, run, progress, resume=False)
     return run
+
+
+def _free_place(task: str, config: TrainingConfig, out: str | os.PathLike[str] | None) -> Path:
+    """Return the path of a new run folder."""
+    if out is None:
+        return next_free(Path("runs"), f"{task}-{config.subject_name}".rstrip("-"))
+    Run.require_free(Path(out))
+    return Path(out)
+
+
+def _require_agreement(
+    ranks: Ranks, *, task: str, config: TrainingConfig, facts: Mapping[str, Any], **others: str
+) -> None:
+    """Refuse processes with other options or other data; where the data lies may differ."""
+    given = {n: v for n, v in asdict(config).items() if n not in config.paths}
+    flags = {f"--{name.replace('_', '-')}": value for name, value in given.items()}
+    ranks.require_same({"task": task, **flags, **others}, "options")
+    texts = {name: json.dumps(value, sort_keys=True) for name, value in facts.items()}
+    digests = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
+    ranks.require_same(digests, "data")
 
 
 def resume(run: str | os.PathLike[str] | Run, progress: Progress | None = None) -> Run:
@@ -153,19 +189,30 @@ def resume(run: str | os.PathLike[str] | Run, progress: Progress | None = None) 
     >>> run.records("test") == before
     True
     """
-    progress = Progress() if progress is None else progress
-    with messages_to(progress.working):
-        return _resume(_opened(run), progress)
+    with launched() as ranks:
+        progress = progress if progress is not None and ranks.is_first else Progress()
+        with messages_to(progress.working):
+            return _resume(ranks, run, progress)
 
 
-def _resume(run: Run, progress: Progress) -> Run:
+def _resume(ranks: Ranks, given: str | os.PathLike[str] | Run, progress: Progress) -> Run:
     """Resume; news goes to whoever receives it."""
-    config = _config_of(run)
-    with _of_usable_facts(run):
-        problem = make_task(run.task, config, run.facts)
-    problem.require_same(run.facts)
-    if run.is_unbegun and "began_with" in run.facts:
-        problem.load_pretrained(load(run.facts["began_with"], _device_of(problem)))
+    run = open_run(lambda: opened(given))
+    before, quoted = run.facts.get("processes", 1), shlex.quote(str(run.path))
+    if before != ranks.count:
+        launcher = f"torchrun --nproc-per-node {before} -m plait" if before > 1 else "plait"
+        raise InputError(
+            f"{run.path} was trained by {before} processes and goes on with as many, not with "
+            f"{ranks.count}: {launcher} resume {quoted}"
+        )
+    unbegun = ranks.first(lambda: run.is_unbegun)
+    with ranks.together():
+        config = config_of(run)
+        with _of_usable_facts(run):
+            problem = make_task(run.task, config, run.facts)
+        problem.require_same(run.facts)
+        if unbegun and "began_with" in run.facts:
+            problem.load_pretrained(load(run.facts["began_with"], _device_of(problem)))
     _go(problem, run, progress, resume=True)
     return run
 
@@ -197,7 +244,7 @@ def load(run: str | os.PathLike[str] | Run, device: str = "cpu") -> Any:
     >>> plait.load(run.path).training
     False
     """
-    run = _opened(run)
+    run = opened(run)
     model = _loaded(run, run.model_path, device)
     if TASKS[run.task].predict:
         model.predict = partial(_predicted, run, model)
@@ -212,7 +259,7 @@ def load_kept(
     Runs of texts keep sixths, others thirds; of those asked for, a run has what it kept.
     Raises `InputError` when it has not come that far.
     """
-    run = _opened(run)
+    run = opened(run)
     config, kept = config_class(run.task).from_dict(run.config), run.kept_steps()
     between = config.ends_of_parts(config.milestones) - config.ends_of_parts(parts)
     chosen = [step for step in kept if step not in between] or kept[-1:]
@@ -259,8 +306,8 @@ def score(
     >>> 0 <= plait.score(run)["accuracy"] <= 1
     True
     """
-    run = _opened(run)
-    config = _config_of(run)
+    run = opened(run)
+    config = config_of(run)
     encoding = options.get("encoding") or _encoding_of(config)
     with torch.no_grad(), _as_path(data, encoding) as path:
         return score_trained(run.task, load(run, device), config, run.facts, path, **options)
@@ -284,14 +331,14 @@ def predictions(
     >>> plait.api.predictions(run, node="33", top=3).shape
     (3, 5)
     """
-    run = _opened(run)
+    run = opened(run)
     require_predictions(run.task)
     return _predicted(run, load(run, device), data, **options)
 
 
 def _predicted(run: Run, model: Any, data: Any = None, **options: Any) -> Any:
     """Return a model's predictions; `load` makes it the `predict` of the model."""
-    config = _config_of(run)
+    config = config_of(run)
     encoding = options.get("encoding") or _encoding_of(config)
     with torch.no_grad(), _as_path(data, encoding) as path:
         return predict_trained(run.task, model, config, run.facts, path, **options)
@@ -325,6 +372,9 @@ def predict(
 ) -> Path:
     """Write what the trained model of a run predicts to a CSV or a JSON file.
 
+    With an option that asks for reasons, `why` of "nodes" and "links", a picture of them is written
+    next to it, of the same name with the ending .png.
+
     Parameters
     ----------
     run : path or Run
@@ -355,16 +405,22 @@ def predict(
     >>> plait.predict(run).read_text().splitlines()[0]
     'id,label,probability'
     """
-    run = _opened(run)
+    run = opened(run)
     path = run.path / "predictions.csv" if out is None else Path(out)
     require_path(path)
     if path.exists():
         raise InputError(f"{path} exists already; give another --out")
     if not path.parent.is_dir():
         raise InputError(f"{path.parent} is no folder to write {path.name} in")
+    draw, drawn = draw_function(run.task, options), path.with_suffix(".png")
+    if draw is not None and drawn.exists():
+        raise InputError(f"{drawn} exists already; give another --out")
     table = predictions(run, data, device=device, **options)
     as_json = path.suffix == ".json"
     text = table.to_json(orient="records", indent=1) if as_json else table.to_csv(index=False)
+    if draw is not None and len(table):
+        with torch.no_grad():
+            draw(load(run, device), config_of(run), run.facts, table, drawn)
     write_aside(path, text.encode())
     return path
 
@@ -395,10 +451,10 @@ def follow(
     **options
         As those of `predict`.
     """
-    run = _opened(run)
+    run = opened(run)
     if out is not None and Path(out).exists():
         raise InputError(f"{out} exists already; give another --out")
-    config, model = _config_of(run), load(run, device)
+    config, model = config_of(run), load(run, device)
     with torch.no_grad(), stop_signals() as stop:
         lines = follow_trained(run.task, model, config, run.facts, source, stop, data, **options)
         with nullcontext(sys.stdout) if out is None else Path(out).open("x") as file:
@@ -408,7 +464,7 @@ def follow(
 
 def _loaded(run: Run, path: Path, device: str) -> Any:
     """Load a run's model with the weights of one of its files."""
-    config = _config_of(run)
+    config = config_of(run)
     require_sizes(config)
     with _of_usable_facts(run):
         model = model_class(run.task).from_facts(config, run.facts)
@@ -419,7 +475,7 @@ def _loaded(run: Run, path: Path, device: str) -> Any:
     return model.to(device).eval()
 
 
-def _config_of(run: Run) -> Any:
+def config_of(run: Run) -> Any:
     """Return a run's configuration; `InputError` names the file where a value cannot be.
 
     Data that was given in memory lies in the run folder, also where the folder has been moved.
@@ -459,7 +515,18 @@ def choose_device(name: str) -> torch.device:
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         raise InputError("--device cuda: torch finds no GPU here; use --device cpu")
-    return torch.device("cuda" if name != "cpu" and available else "cpu")
+    if name == "cpu" or not available:
+        return torch.device("cpu")
+    if current_ranks().count == 1:
+        return torch.device("cuda")
+    local, count = launch.local_rank(), torch.cuda.device_count()
+    if local >= count:
+        raise InputError(
+            f"this machine has {count} GPUs, too few for one per process; start it with "
+            f"torchrun --nproc-per-node {count}, or give --device cpu"
+        )
+    torch.cuda.set_device(local)
+    return torch.device("cuda", local)
 
 
 def set_threads(count: int) -> None:
@@ -471,7 +538,8 @@ def set_threads(count: int) -> None:
         threadpool_limits(count, user_api="blas")  # its threads spin while they wait
 
 
-def _opened(run: str | os.PathLike[str] | Run) -> Run:
+def opened(run: str | os.PathLike[str] | Run) -> Run:
+    """Return a run by its folder."""
     return run if isinstance(run, Run) else Run.open(Path(run))
 
 
@@ -503,9 +571,13 @@ def _device_of(problem: Any) -> str:
 
 
 def _go(problem: Any, run: Run, progress: Progress, *, resume: bool) -> None:
+    lines = {"run folder": str(run.path)}
+    if (count := problem.ranks.count) > 1:
+        same = "" if problem.splits_batches else "; all make the same step, so nothing is gained"
+        lines["processes"] = f"{count}{same}"
     progress.announce(
         f"plait {run.task}",
-        problem.summary() | {"run folder": str(run.path)},
+        problem.summary() | lines,
         steps=problem.config.steps,
         rate=problem.units_per_step,
         unit=problem.unit,

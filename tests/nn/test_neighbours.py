@@ -179,3 +179,29 @@ def test_what_cannot_be_is_refused(directed):
     _, part = NeighbourSampler(directed.to_undirected(), [-1, -1]).sample([3])
     with pytest.raises(InputError, match="a sample of a graph does not know λmax of the whole"):
         GraphConv(Chebyshev(2, "exact"), 2, 2)(torch.randn(part.num_nodes, 2), part)
+
+
+@pytest.mark.parametrize("replace", [False, True])
+@pytest.mark.parametrize("fanouts", [(2,), (3, 2), (2, 3, 2), (-1, 2, 1)])
+def test_parts_of_a_sample_draw_what_the_whole_does(fanouts, replace, directed) -> None:
+    graph = directed
+    sampler = NeighbourSampler(graph, fanouts, replace=replace, seed=3)
+    seeds = torch.arange(0, graph.num_nodes, 3)
+
+    def rows(sample):
+        """The weighted sources of the edges into each node."""
+        index = sample.nodes[sample.graph.edge_index]
+        found: dict[int, dict[int, float]] = {}
+        for (source, target), weight in zip(
+            index.T.tolist(), sample.graph.edge_weight.tolist(), strict=True
+        ):
+            found.setdefault(target, {})[source] = weight
+        return found
+
+    whole = rows(sampler.sample(seeds, 5))
+    met: dict[int, dict[int, float]] = {}
+    for part in seeds.split(4):
+        own = rows(sampler.sample(part, 5, among=seeds))
+        assert all(own[node] == whole[node] for node in own)
+        met |= own
+    assert met == whole

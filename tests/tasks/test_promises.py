@@ -48,6 +48,10 @@ def no_links(task, monkeypatch) -> None:
     task.splits.test[:], task.splits.test_non[:] = 0, 0
 
 
+def no_classes(task, monkeypatch) -> None:
+    task.network.labels[:] = 0
+
+
 def no_histories(task, monkeypatch) -> None:
     for patient in task.splits.test:
         task.histories.periods[patient] = [np.array([0])] * len(task.histories.periods[patient])
@@ -82,6 +86,7 @@ CASES = {
     "memory": (no_strings, {**SMALL, "embedding_size": 4, "length": 4}),
     "nodes": (no_labels, {"data": "karate", "hidden_size": 8}),
     "links": (no_links, {"data": "karate", "hidden_size": 8, "embedding_size": 8}),
+    "communities": (no_classes, {"data": "karate", "hidden_size": 8}),
     "visits": (no_histories, {**SMALL, "patients": 30}),
     "forecast": (no_measurements, {**SMALL, "history": 4, "horizon": 3}),
     "digits": (no_images, {**SMALL, "frame": 16, "history": 4, "horizon": 3}),

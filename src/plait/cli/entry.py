@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from cyclopts import App, CycloptsError
 from plait import __version__
 from plait.cli.mistakes import explain_mistake
 from plait.errors import InputError
+from plait.launch import is_first, process_count
 from plait.terminal import printable, show, tolerate_encodings
 
 DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
@@ -39,6 +41,10 @@ def run(arguments: list[str]) -> int:
 
     try:
         arguments = with_values(arguments)
+        if process_count() > 1 and arguments[:1] not in (["train"], ["resume"]):
+            raise InputError(
+                "torchrun is for plait train and plait resume; start other commands without it"
+            )
         with _show_news():
             app(arguments, exit_on_error=False, print_error=False)
         sys.stdout.flush()
@@ -48,7 +54,8 @@ def run(arguments: list[str]) -> int:
     except InputError as error:
         return _complain(str(error))
     except KeyboardInterrupt as error:
-        show(f"plait: {str(error) or 'interrupted'}", sys.stderr)
+        if _speaks():
+            show(f"plait: {str(error) or 'interrupted'}", sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the last flush
@@ -64,8 +71,19 @@ def run(arguments: list[str]) -> int:
 
 
 def _complain(message: str) -> int:
-    print(f"plait: {printable(' '.join(message.split()))}", file=sys.stderr)
+    if _speaks():
+        print(f"plait: {printable(' '.join(message.split()))}", file=sys.stderr)
     return BAD_INPUT
+
+
+def _speaks() -> bool:
+    """Return whether this process is the one, of several that train together, that says why."""
+    if process_count() == 1:
+        return True
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun ends all of them: the reason first
+    from plait.training.ranks import is_first_to_fail
+
+    return is_first_to_fail()
 
 
 @contextmanager
@@ -74,5 +92,6 @@ def _show_news() -> Iterator[None]:
     from plait.news import messages_to
 
     level = logging.INFO if sys.stderr.isatty() else logging.WARNING
+    level = level if is_first() else logging.CRITICAL
     with messages_to(lambda text: show(f"plait: {text}", sys.stderr), level):
         yield

@@ -26,21 +26,27 @@ Device = Annotated[
     Literal["auto", "cpu", "cuda"], Parameter(help="Device; auto: a GPU if available.")
 ]
 Threads = Annotated[int, Parameter(help="CPU threads; 0: torch's choice.", converter=whole_number)]
-OPTIONAL_VALUES = {"--equations": ("text", "latex")}
+OPTIONAL_VALUES = {"--equations": ("text", "latex"), "--ray": ("auto",)}
 """Options whose value may be left out, and their values: the first is what is then meant."""
 
 
 def with_values(arguments: Sequence[str]) -> list[str]:
-    """Write the values of `OPTIONAL_VALUES` that are left out before a file or a folder.
+    """Write the values of `OPTIONAL_VALUES` that are left out.
+
+    They are before a file or a folder, before another option, and at the end.
 
     >>> from plait.cli.flags import with_values
     >>> with_values(["inspect", "--equations", "."])
     ['inspect', '--equations=text', '.']
+    >>> with_values(["compare", "memory", "--ray", "--seeds", "3"])
+    ['compare', 'memory', '--ray=auto', '--seeds', '3']
     """
     words = list(arguments)
     for k, word in enumerate(words):
         values, after = OPTIONAL_VALUES.get(word, ()), "".join(words[k + 1 : k + 2])
-        if values and after not in ("", *values) and "\0" not in after and Path(after).exists():
+        if not values or after in values or "\0" in after:
+            continue
+        if not after or after.startswith("-") or Path(after).exists():
             words[k] = f"{word}={values[0]}"
     return words
 

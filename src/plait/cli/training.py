@@ -11,6 +11,7 @@ from cyclopts import App
 from plait.cli.entry import app
 from plait.cli.flags import with_flags
 from plait.errors import InputError
+from plait.launch import is_first
 from plait.tasks import TASKS, config_class
 from plait.terminal import show
 
@@ -38,7 +39,8 @@ def _train_command(task: str) -> Callable[..., None]:
         run = train_task(
             task, out=out, from_run=from_run, recipe=recipe, progress=progress, **options
         )
-        show(f"kept in {run.path}")
+        if is_first():
+            show(f"kept in {run.path}")
 
     subject = config_class(task).subject.upper()
     own = {
@@ -58,6 +60,7 @@ def _compare_command(task: str) -> Callable[..., None]:
         seeds: str | None = None,
         out: Path | None = None,
         jobs: int | None = None,
+        ray: str | None = None,
         recipe: str | None = None,
         score: str | None = None,
         reach: float | None = None,
@@ -72,7 +75,7 @@ def _compare_command(task: str) -> Callable[..., None]:
         options = {name: value for name, value in given.items() if value is not None}
         grid = compare_grid(
             task, read_vary(vary or (), task), out=out, seeds=read_seeds(seeds or "3"),
-            jobs=1 if jobs is None else jobs, recipe=recipe, score=score, reach=reach,
+            jobs=1 if jobs is None else jobs, ray=ray, recipe=recipe, score=score, reach=reach,
             progress=progress_for(sys.stdout), **options,
         )  # fmt: skip
         show(str(grid))
@@ -88,6 +91,12 @@ def _compare_command(task: str) -> Callable[..., None]:
         "seeds": (str, "seeds", "How many, from --seed on, or a list: 2019,2020. Default: 3."),
         "out": (Path, "out", "The grid's folder; a stopped grid resumes in it."),
         "jobs": (int, "jobs", "Parallel runs; they share the threads. Default: 1."),
+        "ray": (
+            str,
+            "ray",
+            "Train on the Ray cluster at this address; without one: on a cluster that runs "
+            "already, or else on this machine.",
+        ),
         **_recipe(task),
         "score": (
             str,

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from plait.api import make_task
+from plait.comparison.cluster import require_cluster
 from plait.comparison.figure import draw_grid
 from plait.comparison.grid import Grid, PlannedRun
 from plait.comparison.results import (
@@ -117,6 +118,7 @@ def compare(
     out: str | os.PathLike[str],
     seeds: int | Sequence[int] = 3,
     jobs: int = 1,
+    ray: str | None = None,
     recipe: str | None = None,
     score: str | None = None,
     reach: float | None = None,
@@ -143,6 +145,11 @@ def compare(
     jobs : int
         Runs at a time, in spawned processes that divide the threads among them. A script that
         asks for more than one guards itself with `if __name__ == "__main__":`.
+    ray : str
+        The address of a Ray cluster, whose machines train the runs; "auto": a cluster that runs
+        already, or else one on this machine. Each run takes the CPUs of its `threads`, at least
+        one, and a GPU where `device` is "cuda", or "auto" and the cluster has one. The folders
+        are written where they are if the machines see them, and fetched otherwise.
     recipe : str
         A named set of options of the task.
     score : str
@@ -175,6 +182,10 @@ def compare(
     """
     if jobs < 1:
         raise InputError(f"--jobs must be at least 1, not {jobs}")
+    if ray is not None and jobs > 1:
+        raise InputError("--jobs is for this machine; with --ray the cluster decides: leave it out")
+    if ray is not None:
+        require_cluster(ray)
     grid = Grid.of(task, Path(out), vary, seeds, recipe, options)
     for plan in grid.plans[: len(grid.plans) // len(grid.seeds)]:  # the first seed's
         make_task(task, plan.config)  # invalid settings are refused before anything is written
@@ -182,7 +193,7 @@ def compare(
         _require_score(task, grid.plans[0], score)
     grid.claim()
     progress = Progress() if progress is None else progress
-    failures = make_runs(grid, jobs, progress.notice)
+    failures = make_runs(grid, jobs, progress.notice, ray)
     measure = _measure(task, grid, score, reach)
     results = [read_result(plan, measure) for plan in grid.plans if finished(plan)]
     published = [

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from plait.api import resume, train
+from plait.comparison.cluster import make_on_cluster
 from plait.comparison.grid import Grid, PlannedRun
 from plait.errors import InputError
 from plait.training.run import Run
@@ -30,7 +31,7 @@ def finished(plan: PlannedRun) -> bool:
         return False
 
 
-def make_runs(grid: Grid, jobs: int, notice: Notice) -> dict[Path, str]:
+def make_runs(grid: Grid, jobs: int, notice: Notice, ray: str | None = None) -> dict[Path, str]:
     """Train the runs that are not finished; resume those that were interrupted.
 
     Parameters
@@ -41,6 +42,8 @@ def make_runs(grid: Grid, jobs: int, notice: Notice) -> dict[Path, str]:
         them.
     notice : callable
         Called with a line for every run that ends.
+    ray : str
+        The address of a Ray cluster to train on; None: on this machine.
 
     Returns
     -------
@@ -66,7 +69,10 @@ def make_runs(grid: Grid, jobs: int, notice: Notice) -> dict[Path, str]:
         end = f"failed: {failure}" if failure is not None else _summary(plan)
         notice(f"{ends}/{len(grid.plans)} {plan.path.name}: {end}")
 
-    if jobs == 1:
+    if ray is not None:
+        if make_on_cluster(grid.task, todo, ray, _make, ended):
+            raise Interrupted(STOPPED)
+    elif jobs == 1:
         with stop_signals() as stop:
             for plan in todo:
                 if stop.is_set():  # it came when the run before had nothing left but its test

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -40,7 +41,8 @@ class GraphFolder:
     The files are NumPy's: `pointer.npy`, `source.npy`, `weight.npy`, `in_degree.npy`,
     `out_degree.npy` and `loops.npy` of `plait.nn.Adjacency`, `features.npy` `[N, F]` and
     `labels.npy` `[N]` if there are any, and `graph.json`. They are mapped: what is used is read,
-    and the system may drop it again. `graph`, made at first use, holds all edges in memory.
+    and the system may drop it again. Graphs of one folder share the mapping. `graph`, made at first
+    use, holds all edges in memory.
 
     Parameters
     ----------
@@ -120,7 +122,7 @@ class GraphFolder:
             return np.zeros(shape, np.float32)
         file = self.path / f"{name}.npy"
         try:
-            found = np.load(file, mmap_mode="c", allow_pickle=False)
+            found = _map(file)
         except (OSError, ValueError) as error:
             raise InputError(f"{file} is missing or cut short ({error}); import it again") from None
         if found.shape != shape:
@@ -129,6 +131,19 @@ class GraphFolder:
                 "again"
             )
         return np.asarray(found)
+
+
+_MAPPED: WeakValueDictionary[tuple[Any, ...], np.ndarray] = WeakValueDictionary()
+
+
+def _map(file: Path) -> np.ndarray:
+    """Map a file, once however often it is asked for: each mapping's pages count as memory."""
+    stat = file.stat()
+    key = (str(file.resolve()), stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+    found = _MAPPED.get(key)
+    if found is None:
+        found = _MAPPED[key] = np.load(file, mmap_mode="c", allow_pickle=False)
+    return found
 
 
 def is_graph_folder(path: str | Path) -> bool:

@@ -164,7 +164,13 @@ class NeighbourSampler:
         self.adjacency = Adjacency.of(edges) if isinstance(edges, Graph) else edges
         self.fanouts, self.replace, self.seed = tuple(fanouts), replace, seed
 
-    def sample(self, seeds: Iterable[int] | Tensor | np.ndarray, number: int = 0) -> Sample:
+    def sample(
+        self,
+        seeds: Iterable[int] | Tensor | np.ndarray,
+        number: int = 0,
+        *,
+        among: Iterable[int] | Tensor | np.ndarray | None = None,
+    ) -> Sample:
         """Return the part of the graph that the outputs of `seeds` need.
 
         Parameters
@@ -172,20 +178,20 @@ class NeighbourSampler:
         seeds : nodes, each once
         number : int
             Samples of other numbers draw other edges.
+        among : nodes, each once
+            Of which `seeds` are some. What is drawn is then that of a sample for all of these, so
+            that processes may each have a part of a sample. None: the seeds themselves.
         """
-        adjacency = self.adjacency
+        hops = self._hops(among, number)
         numbering = Numbering()
         numbering.of(self._checked(seeds))
         if numbering.count != numbering.given:
             raise InputError("the nodes to sample for hold one of them twice; give each once")
         parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         first = 0
-        for hop, fanout in enumerate(self.fanouts):
+        for hop in range(len(self.fanouts)):
             nodes = numbering.nodes[first:].copy()
-            ends, sources, weights = draw_rows(
-                adjacency.pointer, adjacency.source, adjacency.weight, nodes, fanout, self.replace,
-                _key(self.seed, number, hop),
-            )  # fmt: skip
+            ends, sources, weights = self._drawn(nodes, number, hop, hops)
             sources = numbering.of(sources)
             sort_rows(ends, sources, weights)
             parts.append((np.repeat(np.arange(first, first + len(nodes)), np.diff(ends)),
@@ -198,6 +204,49 @@ class NeighbourSampler:
         )
         nodes = numbering.nodes.copy()
         return Sample(torch.from_numpy(nodes), self._graph(nodes, source, target, weight))
+
+    def _hops(self, among: Any, number: int) -> list[np.ndarray]:
+        """Return the nodes that a sample for `among` meets first at each hop but the last."""
+        if among is None:
+            return []
+        numbering, found, first = Numbering(), [], 0
+        numbering.of(self._checked(among))
+        for hop in range(len(self.fanouts) - 1):
+            found.append(numbering.nodes[first:].copy())
+            first += len(found[-1])
+            if hop < len(self.fanouts) - 2:
+                numbering.of(self._rows(found[-1], number, hop)[1])
+        return found
+
+    def _drawn(
+        self, nodes: np.ndarray, number: int, hop: int, hops: Sequence[np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Draw edges into nodes that are met at a hop, or in a larger sample at an earlier one."""
+        met = np.full(len(nodes), hop)
+        for earlier, others in enumerate(hops[:hop]):
+            met[np.isin(nodes, others)] = earlier
+        if (met == hop).all():
+            return self._rows(nodes, number, hop)
+        rows, parts = [], []
+        for at in np.unique(met):
+            of = np.flatnonzero(met == at)
+            ends, *columns = self._rows(nodes[of], number, int(at))
+            rows.append(np.repeat(of, np.diff(ends)))
+            parts.append(columns)
+        row = np.concatenate(rows)
+        order = np.argsort(row, kind="stable")
+        sources, weights = (np.concatenate(part)[order] for part in zip(*parts, strict=True))
+        ends = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(nodes)))])
+        return ends, sources, weights
+
+    def _rows(
+        self, nodes: np.ndarray, number: int, hop: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        edges = self.adjacency
+        return draw_rows(
+            edges.pointer, edges.source, edges.weight, nodes, self.fanouts[hop], self.replace,
+            _key(self.seed, number, hop),
+        )  # fmt: skip
 
     def _graph(self, nodes: Any, source: Any, target: Any, weight: Any) -> Graph:
         whole = self.adjacency

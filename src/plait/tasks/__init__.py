@@ -21,7 +21,10 @@ __all__ = ["TASKS", "TaskEntry", "TaskOption", "config_class", "model_class", "t
 GROUP = "plait.tasks"
 """The group of entry points by which a package names tasks of its own."""
 
-FIRST = ("text", "memory", "nodes", "visits", "forecast", "digits", "links", "scenes", "structure")
+FIRST = (
+    "text", "memory", "nodes", "visits", "forecast", "digits", "links", "communities", "scenes",
+    "structure",
+)  # fmt: skip
 """The order in which help lists Plait's own; others follow by name."""
 
 
@@ -150,6 +153,13 @@ def follow_trained(
     return function(model, config, facts, source, stop, data, **options)
 
 
+def draw_function(task: str, options: Mapping[str, Any]) -> Any:
+    """Return what draws a task's predictions with these options as a PNG; None: nothing does."""
+    entry = _entry(task)
+    asked = any(option.draws and options.get(option.name) for option in entry.predict_options)
+    return entry.part("draw") if asked else None
+
+
 def require_predictions(task: str) -> None:
     """Refuse, with `InputError`, a task whose runs predict no table."""
     if not _entry(task).predict:
@@ -171,6 +181,17 @@ def probe_batch(
     """
     without = f"{task} runs have no sequences to try them on"
     return _entry(task).part("probe", without)(model, config, facts)
+
+
+def exported_form(
+    task: str, model: Any, config: TrainingConfig, facts: Mapping[str, Any], *, step: bool
+) -> Any:
+    """Return a trained model as a `plait.export_formats.Form`; `InputError` where there is none."""
+    able = ", ".join(name for name, entry in TASKS.items() if entry.export)
+    without = (
+        f"{task} runs are not exported, those of {able} are; plait.export writes their layers alone"
+    )
+    return _entry(task).part("export", without)(model, config, facts, step=step)
 
 
 def repetition_function(task: str) -> Any:

@@ -23,6 +23,8 @@ class TaskOption:
         On the command line, without the dashes; empty: the name.
     prints : bool
         Whether `plait predict` with it prints the table, unless --out is given.
+    draws : bool
+        Whether `plait predict` with it draws the table too, by the task's `draw`.
     """
 
     name: str
@@ -30,6 +32,7 @@ class TaskOption:
     help: str
     flag: str = ""
     prints: bool = False
+    draws: bool = False
 
     @property
     def written(self) -> str:
@@ -55,9 +58,15 @@ class TaskEntry:
     follow : str
         A function (model, config, facts, source, stop, data, **options) for `plait predict
         --follow`, yielding lines of text until the event `stop` is set. Empty: none.
+    draw : str
+        A function (model, config, facts, table, path) that draws a table of `predict` as a PNG, for
+        options that ask for it.
     probe : str
         A function (model, config, facts) for `plait inspect`: arguments of the model, and targets,
         that it was not trained on. Empty: none.
+    export : str
+        A function (model, config, facts, step) for `plait export`, returning a
+        `plait.export_formats.Form`: of a whole sequence, or of one step. Empty: none.
     published : str
         A function (config) for `plait compare`: the steps that others needed, by source.
     repetition : str
@@ -77,7 +86,9 @@ class TaskEntry:
     score: str = ""
     predict: str = ""
     follow: str = ""
+    draw: str = ""
     probe: str = ""
+    export: str = ""
     published: str = ""
     repetition: str = ""
     score_data: str = ""

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from plait.news import LOGGER
+from plait.training.followed import create_run
 from plait.training.loop import Loop
 from plait.training.progress import Progress
 from plait.training.random import seed_all
-from plait.training.run import Run
 from plait.training.signals import stop_signals
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def train_alone(kind: type["Task"], config: Any, device: torch.device) -> dict[s
     ):  # fmt: skip
         seed_all(config.seed, 0)
         task = kind(config, device)
-        run = Run.create(Path(folder) / "run", task.name, config, task.facts())
+        run = create_run(Path(folder) / "run", task.name, config, task.facts())
         loop = Loop(task, run, Progress())
         loop.progress.start(0, 0.0, [])
         loop.learn(stop)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from plait.errors import InputError
 from plait.training.checkpoint import (
@@ -24,6 +24,7 @@ from plait.training.checkpoint import (
 from plait.training.optimizer import make_optimizer
 from plait.training.progress import Progress
 from plait.training.random import seed_all
+from plait.training.ranks import current_ranks
 from plait.training.run import Run
 from plait.training.schedule import learning_rate
 from plait.training.selection import BestWeights
@@ -69,6 +70,7 @@ class Loop:
 
     def __init__(self, task: "Task", run: Run, progress: Progress) -> None:
         self.task, self.run_folder, self.progress = task, run, progress
+        self.ranks = current_ranks()
         self.config = config = task.config
         self.model = task.model
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
@@ -83,27 +85,33 @@ class Loop:
 
     def run(self, stop: threading.Event, resume: bool) -> None:
         """Train and test, from the start or a checkpoint; end early where `stop` is set."""
-        run, now = self.run_folder, self.now
-        if resume and run.records("test"):
-            self.progress.notice(self._finished())
+        run, now, first = self.run_folder, self.now, self.ranks.first
+        if resume and first(self._tested):
+            self.progress.notice(first(self._finished))
             self.load_best()
             self._draw()  # it may have been stopped right before
             return
-        if resume and not run.is_unbegun:
+        if resume and not first(lambda: run.is_unbegun):
             self._restore()
         self.progress.start(now.step, now.seconds, run.records())
         with self.progress:
             self.learn(stop)
-            if not run.records("test"):
+            if not first(self._tested):
                 self._test()
             for scores in run.records("test"):
                 self.progress.notice(self.task.interpret(scores))
         self._draw()
 
+    def _tested(self) -> bool:
+        return bool(self.run_folder.records("test"))
+
     def learn(self, stop: threading.Event) -> None:
         """Train to the last step, or until `stop` is set, which raises `Interrupted`."""
         now = self.now
         if not now.step:
+            if self.ranks.count > 1:  # other processors may have rounded initial weights otherwise
+                weights, _ = self.ranks.first_with_tensors(lambda: (self.model.state_dict(), None))
+                self.model.load_state_dict(weights)
             self._save()  # so that a run can be resumed whatever stops it, and whenever
         began = saved = time.monotonic()
         earlier = now.seconds
@@ -115,10 +123,11 @@ class Loop:
             if now.step in self.milestones or self._over():
                 self._show_milestone()
             due = time.monotonic() - saved >= self.config.save_every
-            if due or stop.is_set() or self._over():
+            due, stopped, now.seconds = self.ranks.largest(due, stop.is_set(), now.seconds)
+            if due or stopped or self._over():
                 self._save()
                 saved = time.monotonic()
-            if stop.is_set() and not self._over():
+            if stopped and not self._over():
                 self._draw()
                 raise Interrupted(self._stopped(f"at step {now.step}"))
 
@@ -132,8 +141,10 @@ class Loop:
 
     def _stopped(self, where: str) -> str:
         """Return where a run was stopped, and how to resume it."""
-        path = self.run_folder.path
-        return f"stopped {where}, saved in {path}; plait resume {shlex.quote(str(path))} goes on"
+        path, count = self.run_folder.path, self.ranks.count
+        how = f", in {count} processes again," if count > 1 else ""
+        resume = f"plait resume {shlex.quote(str(path))}"
+        return f"stopped {where}, saved in {path}; {resume}{how} goes on"
 
     def _finished(self) -> str:
         """Return at which step a run ended."""
@@ -150,7 +161,8 @@ class Loop:
         """Make one weight update."""
         now = self.now
         now.step += 1
-        seed_all(self.config.seed, now.step)
+        rank = self.ranks.rank if self.ranks.count > 1 and self.task.splits_batches else 0
+        seed_all(self.config.seed, now.step, rank)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, now.step)
         if not self.model.training:
@@ -160,8 +172,12 @@ class Loop:
         with self._in_precision():
             loss, scores, now.carry = self.task.loss(self.model, batch, now.carry)
         loss.backward()
+        means = torch.stack([loss.detach(), *scores.values()])
+        if self.ranks.count > 1:
+            terms = self.task.terms(batch)
+            means = self.ranks.average_gradients(self.parameters, means, terms)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.config.max_norm or math.inf)
-        values = torch.stack([loss.detach(), norm, *scores.values()]).tolist()
+        values = torch.cat([means[:1], norm[None], means[1:]]).tolist()
         record = dict(zip(("loss", "gradient_norm", *scores), values, strict=True))
         for name in ("loss", "gradient_norm"):
             self._require_finite(name, record[name])
@@ -200,7 +216,8 @@ class Loop:
             if not p.isfinite().all():
                 raise self._breakdown(f"a weight of {name} is not a finite number")
         try:
-            return score()
+            scores = score()
+            return self.ranks.first(lambda: scores)
         except ValueError as error:  # of scikit-learn, which takes no such scores
             if isinstance(error, InputError) or not re.search(r"NaN|infinity", str(error)):
                 raise
@@ -243,39 +260,46 @@ class Loop:
         with self._evaluating():
             run.save_model(run.kept_path(now.step), self.model.state_dict(), now.step)
             shown = now.step in self.samples or self._over()
-            text = self.task.sample(now.step) if shown else ""
+            text = self.ranks.first(lambda: self.task.sample(now.step)) if shown else ""
         if text:
             run.log("sample", now.step, {"text": text})
             run.write_samples()
             self.progress.sampled(now.step, text)
 
     def _draw(self) -> None:
-        self.task.draw(self.run_folder.records(), self.run_folder.path / "curves.png")
+        path = self.run_folder.path / "curves.png"
+        self.ranks.first(lambda: self.task.draw(self.run_folder.records(), path))
 
     def _save(self) -> None:
         """Write a checkpoint; the log is on the disk before it."""
         now, run = self.now, self.run_folder
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"optimizer.{k}": v for k, v in pack_optimizer(self.optimizer).items()}
-        tensors |= {f"carry.{i}": v for i, v in enumerate(now.carry)}
+        for rank, carry in enumerate(self.ranks.gather_tensors(now.carry)):
+            tensors |= {f"{_carry(rank)}.{i}": v for i, v in enumerate(carry)}
         tensors |= {f"average.{i}": v for i, v in enumerate(self.average)}
         run.flush(to_disk=True)
         run.save_checkpoint(tensors, now.facts())
 
     def _restore(self) -> None:
         now, run = self.now, self.run_folder
-        tensors, facts, damaged = run.load_checkpoint()
+        tensors, (facts, damaged) = self.ranks.first_with_tensors(self._checkpoint)
         for notice in damaged:
             self.progress.notice(f"{notice}; going on from the checkpoint of step {facts['step']}")
         load_weights(self.model, named_part(tensors, "model"), run.path / "checkpoint")
         unpack_optimizer(self.optimizer, named_part(tensors, "optimizer"))
         device = self.parameters[0].device
-        now.carry = tuple(t.to(device) for t in numbered_part(tensors, "carry"))
+        now.carry = tuple(t.to(device) for t in numbered_part(tensors, _carry(self.ranks.rank)))
         self.average = [t.to(device) for t in numbered_part(tensors, "average")]
         now.update(facts)
         run.truncate_log(now.step)
-        for record in run.records("valid"):
+        valid = self.ranks.first(lambda: run.records("valid")[-self.best.count :])
+        for record in valid:
             self.best.remember(record[self.task.monitor], record.get("loss", math.inf))
+
+    def _checkpoint(self) -> tuple[dict[str, Tensor], tuple[dict[str, Any], list[str]]]:
+        tensors, facts, damaged = self.run_folder.load_checkpoint()
+        return tensors, (facts, damaged)
 
     def _test(self) -> None:
         run, best_step = self.run_folder, self.load_best()
@@ -295,7 +319,12 @@ class Loop:
     def load_best(self) -> int:
         """Load the weights that did best on validation; return their step."""
         path = self.run_folder.model_path
-        weights, facts = load_tensors(path)
+        weights, facts = self.ranks.first_with_tensors(lambda: load_tensors(path))
         load_weights(self.model, weights, path)
         self.model.eval()
         return facts["step"]
+
+
+def _carry(rank: int) -> str:
+    """Return what the states of a process are called in a checkpoint."""
+    return f"carry-{rank}" if rank else "carry"

@@ -3,12 +3,15 @@
 import torch
 
 
-def seed_all(seed: int, step: int) -> None:
-    """Set torch's generators to a value that depends on the seed and the step alone.
+def seed_all(seed: int, step: int, rank: int = 0) -> None:
+    """Set torch's generators to a value that depends on the seed, the step and the rank alone.
 
-    The value is that of SplitMix64 (Steele et al. 2014), the seed's output being the second start.
+    The value is that of SplitMix64 (Steele et al. 2014), the seed's output being the second start,
+    and the step's the third of every process but the first.
     """
     number = _split_mix(_split_mix(seed) + step)
+    if rank:
+        number = _split_mix(number + rank)
     torch.default_generator.manual_seed(number)  # torch.manual_seed looks for every backend
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed_all(number)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from plait.errors import InputError
 from plait.training.ablation import score_ablation
+from plait.training.ranks import current_ranks
 
 Carry = tuple[Tensor, ...]
 """What one batch hands to the next, such as a recurrent state; empty where there is nothing."""
@@ -55,6 +56,11 @@ class Task(ABC):
         error message.
     unlike : str
         What differs where the weights of another run do not fit: an error message.
+    ranks : Ranks
+        The processes that train together.
+    splits_batches : bool
+        Whether each of them has a part of the batch of its own; otherwise all have the same batch
+        and make the same step.
     """
 
     name: ClassVar[str]
@@ -67,6 +73,7 @@ class Task(ABC):
     unlike: str = "that run's model has other sizes"
     source: str = "the data"
     notes: Sequence[str] = ()
+    splits_batches: bool = False
     units_per_step: int
     config: Any
     model: Any
@@ -78,7 +85,7 @@ class Task(ABC):
         known: Mapping[str, Any] | None = None,
         model: Any = None,
     ) -> None:
-        self.config, self.device = config, device
+        self.config, self.device, self.ranks = config, device, current_ranks()
         self.read_data(known or {})
         self.model = (self.make_model() if model is None else model).to(device)
 
@@ -134,13 +141,23 @@ class Task(ABC):
 
     @abstractmethod
     def batch(self, step: int) -> Any:
-        """Return the examples of batch `step` (1, 2, …), a function of the seed and the step."""
+        """Return the examples of batch `step` (1, 2, …), a function of the seed and the step.
+
+        With `splits_batches` it is this process's part of the batch of all: `self.ranks.part`.
+        """
 
     @abstractmethod
     def loss(
         self, model: Any, batch: Any, carry: Carry
     ) -> tuple[Tensor, Mapping[str, Tensor], Carry]:
         """Return the loss of a batch, scores of it, and the next carry."""
+
+    def terms(self, batch: Any) -> Tensor | float:
+        """Return how many terms the loss of a batch is a mean of.
+
+        It is the weight of a process's gradient; equal parts may have any number in common.
+        """
+        return 1.0
 
     @abstractmethod
     def validate(self) -> Mapping[str, float]:
@@ -162,7 +179,7 @@ class Task(ABC):
         scores = dict(self.own_scores())
         if any(getattr(self.config, name) != v for name, v in self.without_graph.items()):
             scores |= score_ablation(self)
-        return {**scores, **self.baselines()}
+        return {**scores, **self.ranks.first(self.baselines)}
 
     def interpret(self, scores: Mapping[str, Any]) -> str:
         """Return in plain words what the test scores mean next to the baselines'."""

@@ -73,10 +73,10 @@ def test_bad_input_is_one_line(run, capsys, words, message):
     assert errors.startswith(f"plait: {message}")
 
 
-def test_only_links_are_suggested_for_somebody(tmp_path, capsys):
+def test_only_links_are_suggested_with_somebody(tmp_path, capsys):
     nodes = plait.train("nodes", data="karate", steps=2, out=tmp_path / "nodes")
-    assert run_command(["predict", str(nodes.path), "--for", "1"]) == 2
-    assert capsys.readouterr().err == "plait: --for is not for 'nodes' runs\n"
+    assert run_command(["predict", str(nodes.path), "--with", "1"]) == 2
+    assert capsys.readouterr().err == "plait: --with is not for 'nodes' runs\n"
 
 
 def test_another_network_is_not_what_the_run_knows(tmp_path):

@@ -1,5 +1,6 @@
 """What scores a pair, against the formula in NumPy."""
 
+import networkx
 import numpy as np
 import pytest
 import torch
@@ -22,12 +23,18 @@ def made(features: int = 0, **options) -> LinksModel:
     return model
 
 
-@pytest.mark.parametrize("scorer", ["dot", "mlp"])
+@pytest.mark.parametrize("scorer", ["dot", "mlp", "ncn"])
 def test_a_pair_s_score_is_the_formula_s(scorer):
     model, graph = made(scorer=scorer), named_labelled_graph("karate").graph
     z = model.encoder(None, graph).detach().numpy()
     u, v = PAIRS.numpy()
     product = z[u] * z[v]
+    if scorer == "ncn":
+        club = networkx.karate_club_graph()
+        shared = [sum(z[w] for w in networkx.common_neighbors(club, a, b)) + np.zeros(6)
+                  for a, b in zip(u, v, strict=True) if a != b]  # fmt: skip
+        shared.insert(1, sum(z[w] for w in club[5]))
+        product = np.concatenate([product, np.stack(shared)], 1)
     if scorer == "dot":
         expected = product.sum(1) + model.scorer.bias.item()
     else:
@@ -38,7 +45,7 @@ def test_a_pair_s_score_is_the_formula_s(scorer):
     assert torch.equal(model(None, graph, PAIRS.flip(0)), found)
 
 
-@pytest.mark.parametrize("scorer", ["dot", "mlp"])
+@pytest.mark.parametrize("scorer", ["dot", "mlp", "ncn"])
 @pytest.mark.parametrize("operator", ["gcn", "attention", "chebyshev", "diffusion", "dense"])
 def test_other_numbers_for_the_nodes_change_nothing(operator, scorer):
     graph = named_labelled_graph("karate").graph
@@ -54,7 +61,7 @@ def test_other_numbers_for_the_nodes_change_nothing(operator, scorer):
     assert torch.equal(alone, model(x, graph, PAIRS)) == (operator == "dense")
 
 
-@pytest.mark.parametrize("scorer", ["dot", "mlp"])
+@pytest.mark.parametrize("scorer", ["dot", "mlp", "ncn"])
 def test_gradients(scorer):
     model, graph = made(3, scorer=scorer), named_labelled_graph("karate").graph
     x = torch.randn(34, 3, dtype=torch.float64, requires_grad=True)

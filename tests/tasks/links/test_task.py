@@ -13,7 +13,7 @@ from plait.data import find_data
 from plait.graph_data import named_labelled_graph
 from plait.tasks.links import task as links_task
 from plait.tasks.links.config import LinksConfig
-from plait.tasks.links.scores import score_pairs
+from plait.tasks.links.scores import score_hard, score_pairs
 from plait.tasks.links.splits import TRAINING, non_edges, split_edges
 from plait.tasks.links.task import LinksTask
 from plait.tasks.nodes.sampling import outputs
@@ -76,7 +76,7 @@ def test_held_out_connections_are_drawn_as_often_as_any_other_pair():
 
 
 def test_the_loss_is_the_mean_of_minus_the_logarithms():
-    task = made(dropout=0.0)
+    task = made(dropout=0.0, hide=0.0)
     loss, scores, _ = task.loss(task.model, task.batch(3), ())
     others = non_edges(random_generator(0, 3, TRAINING), 54, 34, task.taken)
     logits = [
@@ -87,6 +87,26 @@ def test_the_loss_is_the_mean_of_minus_the_logarithms():
     expected = -(p.log().sum() + (1 - q).log().sum()) / 108
     assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
     assert scores["auc"].item() == pytest.approx(score_pairs(*logits, 5)["auc"], rel=1e-6)
+
+
+@pytest.mark.parametrize("scorer", ["mlp", "ncn"])
+def test_a_step_learns_what_it_hides_from_the_layers(scorer):
+    task = made(dropout=0.0, scorer=scorer)
+    assert (task.hidden, task.units_per_step) == (16, 16)  # 30 % of 54
+    pairs, _, graph, shared = task.batch(1)
+    own = {tuple(pair) for pair in task.pairs.T.tolist()}
+    hidden = {tuple(pair) for pair in pairs[:, :16].T.tolist()}
+    seen = {(u, v) for u, v in graph.edge_index.T.tolist() if u < v}
+    assert len(hidden) == 16
+    assert hidden | seen == own
+    assert not hidden & seen
+    whole, part = (one.to_networkx().edges(data="weight") for one in (task.graph, graph))
+    assert set(part) < set(whole)
+    loss, _, _ = task.loss(task.model, task.batch(1), ())
+    logits = task.model(None, graph, pairs)
+    expected = torch.nn.functional.softplus(torch.cat([-logits[:16], logits[16:]])).mean()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    assert (shared is None) == (scorer == "mlp")
 
 
 def test_it_learns_who_belongs_together(tmp_path):
@@ -122,7 +142,7 @@ def test_the_scores_beside_it(tmp_path):
     (test,) = run.records("test")
     dense = train(tmp_path / "dense", scorer="mlp", operator="dense")
     (alone,) = dense.records("test")
-    for name in ("loss", "auc", "average_precision", "hits_at_20"):
+    for name in ("loss", "auc", "average_precision", "hits_at_20", "mrr", "hard_hits_at_20"):
         assert test[f"dense_{name}"] == alone[name]
     assert "dense_auc" not in alone
     again = plait.score(run)
@@ -135,7 +155,55 @@ def test_the_scores_beside_it(tmp_path):
     with torch.no_grad():
         logits = [model(None, links.graph, part) for part in (links.test, links.test_non)]
     for name, value in score_pairs(*logits, 20).items():
-        assert test[name] == pytest.approx(value, abs=1e-12)
+        assert test[f"network_{name}"] == pytest.approx(value, abs=1e-12)
+
+
+def test_the_answer_is_the_mixture_of_network_and_heuristics(tmp_path):
+    run = train(tmp_path / "run", steps=20)
+    task = LinksTask.restore(plait.load(run), LinksConfig.from_dict(run.config), run.facts)
+    (test,) = run.records("test")
+    with torch.no_grad():
+        trial, mixture = task.tested, task.mixture()
+        scores = {"network": task.network_logits(trial.pairs)}
+    scores |= {name: measure(trial.pairs) for name, measure in task.measures.items()}
+    there, others, hard, hard_others = trial.split(mixture.logits(scores))
+    right = score_pairs(there, others, 20) | score_hard(hard, hard_others, trial.hard.of, 20)
+    assert {name: test[name] for name in right} == pytest.approx(right, abs=1e-12)
+    for name, found in scores.items():
+        there, others, hard, hard_others = trial.split(found)
+        right = score_pairs(there, others, 20) | score_hard(hard, hard_others, trial.hard.of, 20)
+        assert {k: test[f"{name}_{k}"] for k in right} == pytest.approx(right, abs=1e-12)
+
+
+def test_the_weights_of_the_mixture_do_not_depend_on_the_part_to_test_on():
+    task = made()
+    task.model.eval()
+    with torch.no_grad():
+        before = task.mixture().weights
+        task.splits.test[:] = 0
+        task.splits.test_non[:] = 1
+        assert (task.mixture().weights == before).all()
+
+
+def test_where_features_tell_more_the_mixture_is_no_worse(tmp_path):
+    """Neighbours by chance, features by group: the network over the graph alone would fail."""
+    generator = np.random.default_rng(0)
+    group = np.arange(60) % 3
+    pairs = [(u, v) for u in range(60) for v in range(u) if group[u] == group[v]]
+    chosen = generator.choice(len(pairs), 90, replace=False)
+    lines = [f"n{pairs[k][0]},n{pairs[k][1]}" for k in chosen]
+    (tmp_path / "edges.csv").write_text("\n".join(["source,target", *lines]))
+    x = np.eye(3)[group] + generator.normal(size=(60, 3)) / 5
+    rows = [f"n{k},{a:.3f},{b:.3f},{c:.3f}" for k, (a, b, c) in enumerate(x)]
+    (tmp_path / "nodes.csv").write_text("\n".join(["id,a,b,c", *rows]))
+    run = train(
+        tmp_path / "run", edges=str(tmp_path / "edges.csv"), nodes=str(tmp_path / "nodes.csv"),
+        steps=20,
+    )  # fmt: skip
+    (test,) = run.records("test")
+    assert test["auc"] > test["network_auc"]
+    assert test["auc"] > max(test["katz_auc"], test["pagerank_auc"]) + 0.05
+    assert test["auc"] > test["features_auc"] - 0.05
 
 
 def test_the_remark_says_who_wins(tmp_path):
@@ -148,6 +216,11 @@ def test_the_remark_says_who_wins(tmp_path):
         "Adamic–Adar does as well or better: the model does not beat this baseline"
     )
     assert "84.0%" in worse
+    both = task.interpret(scores | {"mrr": 0.2, "katz_mrr": 0.25, "network_mrr": 0.1})
+    assert both.splitlines()[1] == (
+        "Among hard pairs, mean reciprocal rank: 0.200; the network alone: 0.100; Katz's walks: "
+        "0.250. Katz's walks does as well or better: the model does not beat this baseline"
+    )
 
 
 @pytest.mark.parametrize(
@@ -206,7 +279,8 @@ def test_samples_of_all_neighbours_are_the_whole_graph(operator):
     options = {**TINY, "data": "les-miserables", "operator": operator, "dropout": 0.0}
     config = LinksConfig(**options, sample="all,all", batch_size=20)
     ours = LinksTask(config, torch.device("cpu"))
-    numbers, nodes = ours.batch(1)
+    batch = ours.batch(1)
+    numbers, nodes = batch.pairs, batch.nodes
     assert numbers.shape == (2, 40)
     connected = nodes.seeds[numbers[:, :20]].T.tolist()
     assert all(pair in ours.pairs.T.tolist() for pair in connected)

@@ -59,7 +59,7 @@ class DigitsConfig(TrainingConfig):
     layers: int = option(0, f"Recurrent layers, one on another. {OF_SIZE}", least=0, below=1001)
     history: int = option(10, "Input frames.", least=1, below=10_001)
     horizon: int = option(10, "Frames that are predicted.", least=1, below=10_001)
-    batch_size: int = option(8, "Sequences of a batch.", least=1)
+    batch_size: int = option(8, "Sequences of a batch, per process.", least=1)
     steps: int = option(3000, "Weight updates.", least=1)
     lr: float = option(0.0, f"Learning rate (of Adam). {OF_SIZE}", least=0)
     schedule: Literal["constant", "cosine"] = option(

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from plait.tasks.digits.model import DigitsModel
+from plait.training.ranks import current_ranks
 
 
 @torch.no_grad()
@@ -19,11 +20,13 @@ def score(model: DigitsModel, tested: Iterable[Tensor]) -> dict[str, float]:
         `loss`, in nats per pixel, and `cross_entropy`, in nats per sequence: binary cross-entropy
         −Σ y ln p + (1 − y) ln(1 − p) with grey levels y, over the pixels of all H frames.
     """
-    config, nats, count = model.config, 0.0, 0
-    for frames in tested:
+    config, batches = model.config, list(tested)
+
+    def nats_of(frames: Tensor) -> tuple[Tensor]:
         given, truth = frames.split([config.history, config.horizon])
-        logits = model(given)
-        nats += F.binary_cross_entropy_with_logits(logits, truth, reduction="sum").item()
-        count += truth.shape[1]
+        return (F.binary_cross_entropy_with_logits(model(given), truth, reduction="sum"),)
+
+    nats = sum(total.item() for (total,) in current_ranks().map(nats_of, batches))
+    count = sum(frames.shape[1] for frames in batches)
     pixels = config.horizon * config.frame**2
     return {"loss": nats / count / pixels, "cross_entropy": nats / count}

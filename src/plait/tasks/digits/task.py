@@ -41,6 +41,7 @@ class DigitsTask(Task):
     name: ClassVar[str] = "digits"
     model_class: ClassVar[type[DigitsModel]] = DigitsModel
     unit: str = "sequences"
+    splits_batches = True
 
     def read_data(self, known: Mapping[str, Any]) -> None:
         """Read the images of digits and split them."""
@@ -52,7 +53,7 @@ class DigitsTask(Task):
             split_images(len(self.digits.images)),
         )
         self.training, self.validation, self.testing = (scaled[part] for part in self.splits)
-        self.units_per_step = config.batch_size
+        self.units_per_step = config.batch_size * self.ranks.count
         self.to_validate = list(batches(self.validation, config, VALIDATION, self.device))
         self.unlike = (
             f"that run's frames are not {config.frame} × {config.frame}, and a fully connected "
@@ -83,7 +84,8 @@ class DigitsTask(Task):
 
     def batch(self, step: int) -> Sequence[Tensor]:
         """Return frames `[P, B, S, S]` and those that follow, `[H, B, S, S]`."""
-        frames = sequences(self.training, self.config, step, TRAINING, self.config.batch_size)
+        frames = sequences(self.training, self.config, step, TRAINING, self.units_per_step)
+        frames = frames[:, self.ranks.part(self.units_per_step)]
         return frames.to(self.device).split([self.config.history, self.config.horizon])
 
     def loss(

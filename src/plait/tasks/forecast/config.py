@@ -202,7 +202,7 @@ class ForecastConfig(GraphConfig):
     error: Literal["absolute", "huber", "squared"] = option(
         "squared", "Loss where one number is forecast."
     )
-    batch_size: int = option(32, "Windows of a batch.", least=1)
+    batch_size: int = option(32, "Windows of a batch, per process.", least=1)
     steps: int = option(1500, "Weight updates.", least=1)
     lr: float = option(0.003, "Learning rate.", least=0)
     schedule: Literal["constant", "cosine"] = option(

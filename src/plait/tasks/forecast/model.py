@@ -322,6 +322,39 @@ class Forecaster(nn.Module):
         """
         return step(self, observation, state, time, covariates)
 
+    def advance(
+        self,
+        x: Tensor,
+        before: Tensor,
+        missing: Tensor,
+        window: Tensor,
+        calendar: Tensor,
+        state: Any,
+        *,
+        long: Tensor,
+        places: Tensor,
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Take one more step: what is forecast from it, scaled, and the states.
+
+        Shapes
+        ------
+        x, before, missing : `[1, B, N]`, the scaled value, that of the step before, whether it was
+        measured; window : `[P, B, N]`; calendar : `[1 + H, B, (N,) C]`; long : the window with the
+        values a season before, as in `forward`; places : `[P + H, B, 0 or 1]`
+        """
+        P = self.config.history
+        means = self.means_at(places)
+        base = self.base_of(long, places, window, means[:P])
+        given = self.features(
+            x, before, calendar[:1], means[P - 1 : P], missing if self.gaps else None
+        )
+        _, new = self.recurrent(given, state, graph=self.graph)
+        ahead = calendar[1:], means[P:]
+        answer = self.answer_of(as_tuple(new), base, x[0], ahead, None, 0.0)
+        if self.simple is not None:
+            answer = self.combined(answer, self.simple_forecasts(long, places))
+        return answer, as_tuple(new)
+
     def unscaled(self, answer: Tensor) -> np.ndarray:
         """Return forecasts `[H, B, N, (Q)]` in the units of the data, in float64.
 

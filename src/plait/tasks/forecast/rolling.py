@@ -10,6 +10,7 @@ from plait.tasks.forecast.loss import losses
 from plait.tasks.forecast.model import Forecaster
 from plait.tasks.forecast.simple import Simple
 from plait.tasks.forecast.windows import Windows
+from plait.training.ranks import current_ranks
 
 SCORED = 64
 """Windows that are forecast at a time where nothing is learnt."""
@@ -17,11 +18,13 @@ SCORED = 64
 
 def answers(model: Forecaster, windows: Windows, first: np.ndarray, end: int) -> Tensor:
     """Return what the network answers to the windows at the steps `first`, `[H, W, N, (Q)]`."""
-    found = []
-    for part in torch.from_numpy(first).split(SCORED):
+
+    def answered(part: Tensor) -> tuple[Tensor]:
         window = windows.at(part, end)
-        found.append(model(window.x, window.calendar))
-    return torch.cat(found, 1)
+        return (model(window.x, window.calendar),)
+
+    found = current_ranks().map(answered, torch.from_numpy(first).split(SCORED))
+    return torch.cat([answer for (answer,) in found], 1)
 
 
 def mean_loss(

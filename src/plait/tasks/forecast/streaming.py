@@ -57,21 +57,13 @@ def step(
         calendar = torch.cat([places, given.to(x)], -1)
     long = torch.cat([past[torch.arange(H) % season], window]) if season else window
     places = _places(model, time).to(x)  # [P + H, 1, 0 or 1]
-    means = model.means_at(places)
-    base = model.base_of(long, places, window, means[:P])
-    missing = x.isnan() if model.gaps else None
-    _, new = model.recurrent(
-        model.features(filled, before, calendar[:1], means[P - 1 : P], missing),
-        None if state is None else as_state(state.states),
-        graph=model.graph,
+    states = None if state is None else as_state(state.states)
+    answer, new = model.advance(
+        filled, before, x.isnan(), window, calendar, states, long=long, places=places
     )
-    ahead = calendar[1:], means[P:]
-    answer = model.answer_of(as_tuple(new), base, filled[0], ahead, None, 0.0)
-    if model.simple is not None:
-        answer = model.combined(answer, model.simple_forecasts(long, places))
     found = model.unscaled(answer)[:, 0]
     added = profile[1:, :, None] if config.levels else profile[1:]
-    return found + added, Streamed(as_tuple(new), window, past)
+    return found + added, Streamed(new, window, past)
 
 
 def _places(model: "Forecaster", time: Any) -> Tensor:

@@ -30,12 +30,7 @@ from plait.tasks.forecast.rolling import (
     error_products,
     mean_loss,
 )
-from plait.tasks.forecast.scores import (
-    Errors,
-    Forecasts,
-    band_scores,
-    quantile_scores,
-)
+from plait.tasks.forecast.scores import Errors, Forecasts, band_scores, quantile_scores
 from plait.tasks.forecast.series import Series, season_of
 from plait.tasks.forecast.simple import Simple
 from plait.tasks.forecast.splits import TimeSplits
@@ -58,6 +53,7 @@ class ForecastTask(Task):
     name: ClassVar[str] = "forecast"
     model_class: ClassVar[type[Forecaster]] = Forecaster
     unit: str = "windows"
+    splits_batches = True
     cut_to: ClassVar[TimeSplits | None] = None  # of a fold of a back-test, which ends there
 
     def read_data(self, known: Mapping[str, Any]) -> None:
@@ -94,7 +90,7 @@ class ForecastTask(Task):
         if self.simple is not None:
             first, graph = np.arange(self.splits.valid, self.splits.test), measured.joined.graph
             self.base = best_simple(self.early, self.windows, graph, first, self.splits.test)
-        self.units_per_step = config.batch_size
+        self.units_per_step = config.batch_size * self.ranks.count
 
     def _fitted(self, series: Series, season: Season, end: int) -> Simple:
         """Fit simple forecasts to the steps before `end`."""
@@ -165,7 +161,8 @@ class ForecastTask(Task):
         """Draw windows of the training part; with them how often the decoder is fed the truth."""
         splits, config = self.splits, self.config
         generator = random_generator(config.seed, step)
-        first = generator.integers(splits.history, splits.valid, config.batch_size)
+        first = generator.integers(splits.history, splits.valid, self.units_per_step)
+        first = first[self.ranks.part(len(first))]
         window = self.windows.at(torch.from_numpy(first), splits.valid)
         return window, sampling(step, config.sampling) if config.decoder == "recurrent" else 0.0
 
@@ -177,6 +174,10 @@ class ForecastTask(Task):
         answer = model(x, calendar, y, teach)
         error = losses(answer, y, self.config, self.model.mean, self.model.scale)
         return error.sum() / (~y.isnan()).sum().clamp(min=1), {}, ()
+
+    def terms(self, batch: tuple[Window, float]) -> Tensor:
+        """Return how many values were measured."""
+        return (~batch[0][1].isnan()).sum()
 
     def validate(self) -> Mapping[str, float]:
         """Return loss and errors over the validation part, and fit to it.
@@ -226,6 +227,9 @@ class ForecastTask(Task):
         `table` holds the errors step by step, of the model and of each baseline.
         """
         found = self.tested
+        return self.ranks.first(lambda: self._compare_all(found))
+
+    def _compare_all(self, found: Forecasts) -> dict[str, Any]:
         scores = self._compare(found, self.data.series, self.splits, found.first, self.season)
         if self.data.waves is not None:
             best = Errors.of(self._best_possible(found.first), found.truth)

@@ -9,7 +9,9 @@ TASK = TaskEntry(
     config="plait.tasks.links.config:LinksConfig",
     task="plait.tasks.links.task:LinksTask",
     model="plait.tasks.links.model:LinksModel",
+    export="plait.tasks.links.export:links_form",
     predict="plait.tasks.links.inference:suggest_links",
+    draw="plait.tasks.links.inference:draw_suggestions",
     predicts="connections of each node that are not there yet, the best first",
     predict_options=(
         TaskOption(
@@ -20,6 +22,19 @@ TASK = TaskEntry(
             flag="for",
             prints=True,
         ),
-        TaskOption("top", int, "Suggestions for a node. Default: 10."),
+        TaskOption(
+            "other",
+            str,
+            "The only node to score a connection with --for's node with, which may be there.",
+            flag="with",
+        ),
+        TaskOption("top", int, "Suggestions for a node, or with --why reasons. Default: 10."),
+        TaskOption(
+            "why",
+            bool,
+            "The paths and features whose removal changes the score most, of the connection "
+            "between --for and --with, or of the best suggestion.",
+            draws=True,
+        ),
     ),
 )

@@ -28,6 +28,8 @@ class LinksConfig(NetworkConfig):
             "hidden_size": 32,
             "embedding_size": 16,
             "dropout": 0.0,
+            "scorer": "dot",
+            "hide": 0.0,
             "valid_share": 0.05,
             "test_share": 0.1,
             "steps": 200,
@@ -50,9 +52,14 @@ class LinksConfig(NetworkConfig):
     )
     embedding_size: int = option(32, "Embedding dimension of a node.", least=1, below=2**20)
     layers: int = option(2, "Layers, the last of which gives the embedding.", least=1, below=1001)
-    scorer: Literal["dot", "mlp"] = option(
-        "dot", "What scores a pair: the inner product of both, or a small network on their product."
-    )
+    scorer: Literal["dot", "mlp", "ncn"] = option(
+        "mlp", "What scores a pair: the inner product of both, a small network on their product, "
+        "or one on their product and the sum of their common neighbours.",
+    )  # fmt: skip
+    hide: float = option(
+        0.3, "Share of the connections that each step hides from the layers and learns to score; "
+        "0: the layers have all of them. Steps on samples hide none.", least=0, below=1,
+    )  # fmt: skip
     hits: int = option(20, "The k of hits@k.", least=1)
     steps: int = option(500, "Weight updates, each over all connections.", least=1)
 

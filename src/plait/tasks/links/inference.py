@@ -1,6 +1,7 @@
 """`plait predict` of a trained model: suggested connections."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,12 @@ from plait.news import remark
 from plait.nn.graph import Graph
 from plait.tasks.links.baselines import adjacency_of
 from plait.tasks.links.config import LinksConfig
+from plait.tasks.links.judge import Judge
 from plait.tasks.links.model import LinksModel
+from plait.tasks.links.reasons import draw_link_reasons, explain_link
 from plait.tasks.links.splits import connections
 from plait.tasks.links.task import LinksTask
 from plait.tasks.nodes.data import AnyGraph
-from plait.tasks.nodes.sampling import sampler_of
 
 
 def suggest_links(
@@ -26,9 +28,11 @@ def suggest_links(
     data: str | None = None,
     *,
     node: str | None = None,
+    other: str | None = None,
     top: int = 10,
+    why: bool = False,
 ) -> pd.DataFrame:
-    """Suggest connections that are not there yet.
+    """Suggest connections that are not there yet, or say why one is likely.
 
     The model is given all connections of the graph now, those held out in training too.
 
@@ -41,8 +45,13 @@ def suggest_links(
         A run knows its own graph alone.
     node : str
         The id of the node to suggest connections for. None: each of them.
+    other : str
+        The id of the only node to score a connection with, which may be there already.
     top : int
-        Suggestions for a node; fewer where there are not so many nodes left.
+        Suggestions for a node; fewer where there are not so many nodes left. With `why`, reasons.
+    why : bool
+        Return the reasons for the connection with `other`, None: for the best suggestion; see
+        `explain_link`.
 
     Returns
     -------
@@ -59,32 +68,51 @@ def suggest_links(
     """
     if top < 1:
         raise InputError(f"--top must be at least 1, not {top}")
+    if node is None and (why or other is not None):
+        raise InputError(f"{'--why' if why else '--with'} is about one node; name it by --for")
+    if node is not None and node == other:
+        raise InputError(f"--for and --with are the same node, {node!r}; give two")
     task = LinksTask.restore(model, config, facts)
     remark("read", task.notes)
-    network, device = task.network, task.device
-    number = {name: k for k, name in enumerate(network.ids)}
-    if node is not None and node not in number:
-        raise InputError(f"there is no node {node!r} in {network.source}; {_examples(network)}")
-    asked = range(len(network.ids)) if node is None else [number[node]]
+    network = task.network
+    asked = range(len(network.ids)) if node is None else [number_of(network, node)]
     graph = Graph(*connections(network.graph), len(network.ids)).to_undirected()
-    sampler = sampler_of(config, graph)
-    encoder, edges = model.encoder, graph.to(device)
-    z = encoder.in_slices(task.x, sampler.adjacency) if sampler else encoder(task.x, edges)
-    adjacency = adjacency_of(graph)
+    only = None if other is None else number_of(network, other)
+    judge = Judge(task, graph)
+    adjacency: Any = adjacency_of(graph)
     rows = []
     for u in asked:
         joined = adjacency[[u]].indices
-        others = np.setdiff1d(np.arange(len(network.ids)), [*joined, u])
-        ends = torch.from_numpy(others).to(device)
-        logits = model.score(z, torch.stack([torch.full_like(ends, u), ends])).double().cpu()
+        others = judge.candidates(u) if only is None else np.array([only])
+        logits = judge.logits(torch.from_numpy(np.stack([np.full_like(others, u), others])))
         shared = (adjacency[[u]] @ adjacency).toarray()[0, others]
         best = np.lexsort((-shared, -logits.numpy()))[:top]  # by the last, equals by the one before
+        if why and len(best):
+            return explain_link(task, judge, u, int(others[best[0]]), top)
         for v, score in zip(others[best], logits.sigmoid().numpy()[best], strict=True):
             through = np.intersect1d(joined, adjacency[[v]].indices)
             names = " ".join(network.ids[w] for w in through)
             rows.append((network.ids[u], network.ids[v], score, len(through), names))
     names = ["node", "suggestion", "score", "common_neighbours", "through"]
     return pd.DataFrame(rows, columns=pd.Index(names))
+
+
+def draw_suggestions(
+    model: LinksModel,
+    config: LinksConfig,
+    facts: Mapping[str, Any],
+    table: pd.DataFrame,
+    path: Path,
+) -> None:
+    """Draw the reasons that `suggest_links` returned as a PNG."""
+    draw_link_reasons(LinksTask.restore(model, config, facts), table, path)
+
+
+def number_of(network: AnyGraph, node: str) -> int:
+    """Return the number of a node by its id; `InputError` where there is none."""
+    if node not in network.ids:
+        raise InputError(f"there is no node {node!r} in {network.source}; {_examples(network)}")
+    return network.ids.index(node)
 
 
 def _examples(network: AnyGraph) -> str:

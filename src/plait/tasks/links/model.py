@@ -7,12 +7,16 @@ import torch
 from torch import Tensor, nn
 
 from plait.nn.graph import Graph
+from plait.tasks.links.baselines import shared_neighbours
 from plait.tasks.links.config import LinksConfig
 from plait.tasks.nodes.config import NodesConfig
 from plait.tasks.nodes.model import NodesModel
 
 SHARED = ("operator", "hidden_size", "layers", "heads", "k", "dropout")
 """Options that the encoder has in common with the nodes task."""
+
+Shared = tuple[Tensor, Tensor] | None
+"""Common neighbours of pairs, as `shared_neighbours` returns them; None: the scorer takes none."""
 
 
 class LinksModel(nn.Module):
@@ -22,12 +26,15 @@ class LinksModel(nn.Module):
 
     "dot":  s = z_uᵀ z_v + b
     "mlp":  s = w₂ᵀ relu(W₁ (z_u ⊙ z_v) + b₁) + b₂
+    "ncn":  s = w₂ᵀ relu(W₁ [z_u ⊙ z_v, Σ_{w ∈ Γ(u) ∩ Γ(v)} z_w] + b₁) + b₂
 
-    and σ(s) is the probability of a connection. The order of u and v makes no difference.
+    and σ(s) is the probability of a connection. The order of u and v makes no difference. "ncn"
+    without the graph is "mlp".
 
     Shapes: features `[N, F]` (or None), a graph and pairs `[2, n]` to logits `[n]`.
 
-    Source: Kipf & Welling (2016), Variational graph auto-encoders (there b = 0).
+    Source: Kipf & Welling (2016), Variational graph auto-encoders (there b = 0); "ncn": Wang et al.
+    (2024), Neural common neighbor with completion for link prediction, equation 4.
 
     Example
     -------
@@ -46,8 +53,10 @@ class LinksModel(nn.Module):
         layers = NodesConfig(**{name: getattr(config, name) for name in SHARED})
         D = config.embedding_size
         self.encoder = NodesModel(layers, nodes=nodes, features=features, classes=D)
-        mlp = nn.Sequential(nn.Linear(D, D), nn.ReLU(), nn.Linear(D, 1))
-        self.scorer = mlp if config.scorer == "mlp" else _Sum()
+        self.by_neighbours = config.scorer == "ncn" and config.operator != "dense"
+        inputs = 2 * D if self.by_neighbours else D
+        mlp = nn.Sequential(nn.Linear(inputs, D), nn.ReLU(), nn.Linear(D, 1))
+        self.scorer = _Sum() if config.scorer == "dot" else mlp
 
     @classmethod
     def from_facts(cls, config: LinksConfig, facts: Mapping[str, Any]) -> Self:
@@ -56,11 +65,20 @@ class LinksModel(nn.Module):
 
     def forward(self, x: Tensor | None, graph: Graph, pairs: Tensor) -> Tensor:
         """Logits of the pairs, `[n]`."""
-        return self.score(self.encoder(x, graph), pairs)
+        return self.score(self.encoder(x, graph), pairs, self.shared(graph, pairs))
 
-    def score(self, z: Tensor, pairs: Tensor) -> Tensor:
+    def shared(self, graph: Graph, pairs: Tensor) -> Shared:
+        """Return the common neighbours of pairs where the scorer takes them."""
+        return shared_neighbours(graph, pairs) if self.by_neighbours else None
+
+    def score(self, z: Tensor, pairs: Tensor, shared: Shared = None) -> Tensor:
         """Return the logits of pairs, from the embeddings of the nodes, `[N, D]`."""
-        return self.scorer(z[pairs[0]] * z[pairs[1]])[:, 0]  # of [n, D]
+        product = z[pairs[0]] * z[pairs[1]]  # [n, D]
+        if shared is not None:
+            pair, node = (part.to(z.device) for part in shared)
+            total = torch.zeros_like(product).index_add(0, pair, z[node])
+            product = torch.cat([product, total], 1)  # [n, 2 D]
+        return self.scorer(product)[:, 0]
 
 
 class _Sum(nn.Module):

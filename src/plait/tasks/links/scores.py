@@ -8,17 +8,6 @@ from sklearn.metrics import average_precision_score
 from torch import Tensor
 from torch.nn import functional as F
 
-from plait.tasks.links.model import LinksModel
-
-
-def score_held_out(
-    model: LinksModel, z: Tensor, there: Tensor, not_there: Tensor, k: int
-) -> dict[str, float]:
-    """Score held-out pairs by the nodes' embeddings: `loss` and those of `score_pairs`."""
-    pairs = torch.cat([there, not_there], 1).to(z.device)
-    a, b = model.score(z, pairs).double().split([there.shape[1], not_there.shape[1]])
-    return {"loss": nats(a, b).item(), **score_pairs(a, b, k)}
-
 
 def nats(there: Tensor, not_there: Tensor) -> Tensor:
     """Return the mean of −ln p, half of it over the connections and half over the other pairs."""
@@ -69,3 +58,40 @@ def area(there: Tensor, not_there: Tensor) -> Tensor:
     there = there.detach().contiguous()
     lower = torch.searchsorted(others, there) + torch.searchsorted(others, there, right=True)
     return lower.double().mean() / (2 * len(others))
+
+
+def score_hard(scores: Tensor, others: Tensor, of: Tensor, k: int) -> dict[str, float]:
+    """Score how high connections rank, each among its own hard negatives.
+
+    With r the place of a connection among these, from 1, equals sharing their places:
+
+    mrr = mean 1/r,  hard_hits_at_k = mean [r ≤ k]
+
+    Parameters
+    ----------
+    scores : Tensor `[n]`
+        Of the connections.
+    others : Tensor `[m]`
+        Of the pairs that are none.
+    of : Tensor `[m]`
+        Which connection each of these belongs to.
+    k : int
+
+    Example
+    -------
+    >>> import torch
+    >>> from plait.tasks.links.scores import score_hard
+    >>> of = torch.tensor([0, 0, 1])
+    >>> score_hard(torch.tensor([2.0, 3.0]), torch.tensor([3.0, 1.0, 1.0]), of, k=1)
+    {'mrr': 0.75, 'hard_hits_at_1': 0.5}
+    """
+    if not (scores.isfinite().all() and others.isfinite().all()):
+        return dict.fromkeys(("mrr", f"hard_hits_at_{k}"), math.nan)
+    scores, others, of = scores.cpu().double(), others.cpu().double(), of.cpu()
+    own = scores[of]
+    above = (others > own).double() + (others == own).double() / 2
+    rank = 1 + torch.zeros_like(scores).index_add_(0, of, above)
+    return {
+        "mrr": (1 / rank).mean().item(),
+        f"hard_hits_at_{k}": (rank <= k).double().mean().item(),
+    }

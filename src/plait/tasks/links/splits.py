@@ -12,7 +12,7 @@ from plait.graph_data.folder import GraphFolder
 from plait.nn.graph import Graph
 from plait.training.streams import random_generator
 
-TRAINING, SPLIT = 0, 1
+TRAINING, SPLIT, HARD = 0, 1, 2
 """Streams of random numbers, which never meet."""
 
 

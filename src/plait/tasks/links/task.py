@@ -1,17 +1,29 @@
 """The links task: its data, batches, loss and scores."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from plait.figures import Curve
+from plait.nn.graph import Graph
 from plait.tasks.baseline_report import baseline_scores, list_scores, verdict
-from plait.tasks.links.baselines import baselines
-from plait.tasks.links.model import LinksModel
-from plait.tasks.links.scores import area, nats, score_held_out
-from plait.tasks.links.splits import TRAINING, non_edges, numbers_of, split_edges
+from plait.tasks.links.baselines import measures_of
+from plait.tasks.links.hard import hard_pairs
+from plait.tasks.links.mixture import Mixture
+from plait.tasks.links.model import LinksModel, Shared
+from plait.tasks.links.scores import area, nats, score_pairs
+from plait.tasks.links.splits import (
+    HARD,
+    TRAINING,
+    connections,
+    non_edges,
+    numbers_of,
+    split_edges,
+)
+from plait.tasks.links.trial import Trial
 from plait.tasks.nodes.data import (
     count_features,
     describe_graph,
@@ -31,21 +43,47 @@ from plait.training.task import Carry, Task, count_weights
 
 BASELINES = {
     "dense": "the same network without the graph",
+    "network": "the network alone",
     "common_neighbours": "common neighbours",
     "adamic_adar": "Adamic–Adar",
     "resource_allocation": "resource allocation",
     "katz": "Katz's walks",
+    "pagerank": "personalised PageRank",
     "degree": "product of degrees",
+    "embedding": "embedding by random walks",
+    "features": "cosine of features",
 }
-"""What a model is compared with, by the beginning of the scores' names."""
+"""What the answer is compared with, by the beginning of the scores' names."""
+
+Scored = Mapping[str, Tensor]
+"""Scores of pairs by name: the network's and those of what is not trained."""
+
+PAIRS = 2**16
+"""Pairs that are scored at once."""
+
+
+class PairBatch(NamedTuple):
+    """Pairs of a step, half of them connections, by their places among the nodes.
+
+    `graph` is what the layers see, None: a sample; `shared` are the pairs' common neighbours.
+    """
+
+    pairs: Tensor
+    nodes: Batch
+    graph: Graph | None
+    shared: Shared
 
 
 class LinksTask(Task):
     """Classify pairs as connected or not, over a graph that has no held-out connection.
 
-    A step is over all connections to train on and as many pairs drawn anew, which are none of
-    these. Whether a pair is held out is not known in training: neither the encoder nor what is
-    drawn depends on it.
+    A step hides a share of the connections to train on from the layers, and is over these and as
+    many pairs drawn anew, which are no connections to train on. Whether a pair is held out is not
+    known in training: neither the encoder nor what is drawn depends on it.
+
+    The answer is a `Mixture` of the network's logit and the scores of `measures_of`, weighed on the
+    connections that are held out to validate on, among pairs drawn by chance and hard ones. Runs
+    without the graph, and those of version 0.1.0, answer with the network alone.
     """
 
     name: ClassVar[str] = "links"
@@ -64,13 +102,21 @@ class LinksTask(Task):
         require_fitting(config, network)
         self.splits = split_edges(network, config.valid_share, config.test_share, config.seed)
         self.x, self.graph = features_of(network, device), self.splits.graph.to(device)
+        self.earlier = bool(known) and "mixed" not in known  # a run of version 0.1.0
+        self.mixed = config.operator != "dense" and not self.earlier
+        self.x = self.x if self.x is None or self.earlier else of_length_one(self.x)
         self.pairs = self.splits.train.to(device)
         self.taken = numbers_of(self.splits.train, self.graph.num_nodes)
         self.taken.sort()
-        self.units_per_step = self.pairs.shape[1]
+        count = self.pairs.shape[1]
+        hides = self.mixed and not config.sample
+        self.hidden = min(round(config.hide * count), count - 1) if hides else 0
+        self.units_per_step = self.hidden or count
         self.sampler = sampler_of(config, self.splits.graph)
-        if self.sampler is not None:
-            self.units_per_step = min(config.batch_size, self.pairs.shape[1])
+        self.splits_batches = self.sampler is not None
+        if self.splits_batches:
+            size = config.batch_size * self.ranks.count
+            self.units_per_step = min(size, self.pairs.shape[1])
 
     def facts(self) -> Mapping[str, Any]:
         """Return the model's sizes, and what identifies the graph."""
@@ -78,6 +124,7 @@ class LinksTask(Task):
             "nodes": self.network.num_nodes,
             "features": count_features(self.network),
             "sha256": self.network.sha256,
+            **({} if self.earlier else {"mixed": self.mixed}),
         }
 
     def summary(self) -> dict[str, str]:
@@ -91,55 +138,151 @@ class LinksTask(Task):
             "are none",
             "model": f"{config.operator}, {config.layers} layers, {config.hidden_size} wide, "
             f"scored by {config.scorer}, {count_weights(self.model):,} parameters",
+            "answer": f"the network's and {len(self.measures)} baselines', weighed on validation"
+            if self.mixed
+            else "the network's",
             "first layer": first.explain(self.graph),
             **describe_sampling(config, "connections"),
         }
         return text | ({"read": "; ".join(network.notes)} if network.notes else {})
 
-    def batch(self, step: int) -> tuple[Tensor, Batch]:
-        """Return connections to train on, then as many pairs drawn anew, `[2, 2 n]`; their nodes.
+    def batch(self, step: int) -> PairBatch:
+        """Return connections to train on, then as many pairs drawn anew, `[2, 2 n]`.
 
-        Pairs count by the order of the nodes. Without samples these are all connections and nodes.
+        Pairs count by the order of the nodes. Without samples these are all nodes, and the
+        connections are those that are hidden from the layers, or all.
         """
-        n, N, pairs = self.units_per_step, self.graph.num_nodes, self.pairs
+        n, N, pairs, graph = self.units_per_step, self.graph.num_nodes, self.pairs, self.graph
         generator = random_generator(self.config.seed, step, TRAINING)
         if self.sampler is not None:
             chosen = generator.choice(pairs.shape[1], n, replace=False)
             pairs = pairs[:, torch.from_numpy(chosen).to(self.device)]
-        others = torch.from_numpy(non_edges(generator, n, N, self.taken))
-        pairs = torch.cat([pairs, others.to(self.device)], 1)
+        elif self.hidden:
+            order = torch.from_numpy(generator.permutation(pairs.shape[1]))
+            seen = order[n:].sort().values
+            weights = self.train_weights[seen]
+            graph = Graph(self.splits.train[:, seen], weights, N).to_undirected().to(self.device)
+            pairs = pairs[:, order[:n].to(self.device)]
+        others = torch.from_numpy(non_edges(generator, n, N, self.taken)).to(self.device)
+        every = torch.cat([pairs, others], 1)
         if self.sampler is None:
-            return pairs, Batch(torch.arange(N, device=self.device), None)
-        seeds, numbers = pairs.unique(return_inverse=True)
-        return numbers, Batch(seeds, self.sampler.sample(seeds, step))
+            nodes = Batch(torch.arange(N, device=self.device), None)
+            return PairBatch(every, nodes, graph, self.model.shared(graph, every))
+        part = self.ranks.part(n, self.unit)
+        own = torch.cat([pairs[:, part], others[:, part]], 1)
+        shared = self.model.shared(graph, own)
+        seeds, numbers = self._read(own, shared).unique(return_inverse=True)
+        if shared is not None:
+            numbers, near = numbers.split([own.numel(), len(shared[1])])
+            shared = shared[0], near
+        alone = self.ranks.count == 1
+        among = None if alone else self._read(every, self.model.shared(graph, every)).unique()
+        nodes = Batch(seeds, self.sampler.sample(seeds, step, among=among))
+        return PairBatch(numbers.view_as(own), nodes, None, shared)
+
+    def _read(self, pairs: Tensor, shared: tuple[Tensor, Tensor] | None) -> Tensor:
+        """Return the nodes that scores of pairs are computed from: theirs, and what they share."""
+        near = [] if shared is None else [shared[1].to(self.device)]
+        return torch.cat([pairs.flatten(), *near])
+
+    @cached_property
+    def train_weights(self) -> Tensor:
+        """The weights of the connections to train on, `[n]`."""
+        return connections(self.splits.graph)[1]
 
     def loss(
-        self, model: LinksModel, batch: tuple[Tensor, Batch], carry: Carry
+        self, model: LinksModel, batch: PairBatch, carry: Carry
     ) -> tuple[Tensor, Mapping[str, Tensor], Carry]:
         """Return the mean of −ln p over both kinds of pairs, and the area under the curve."""
-        pairs, nodes = batch
-        z = outputs(model.encoder, self, nodes)
-        there, not_there = model.score(z, pairs).split(pairs.shape[1] // 2)
+        pairs, nodes, graph, shared = batch
+        z = outputs(model.encoder, self, nodes) if graph is None else model.encoder(self.x, graph)
+        there, not_there = model.score(z, pairs, shared).split(pairs.shape[1] // 2)
         return nats(there, not_there), {"auc": area(there, not_there).float()}, ()
 
+    def terms(self, batch: PairBatch) -> float:
+        """Return the number of pairs."""
+        return float(batch.pairs.shape[1])
+
     def validate(self) -> Mapping[str, float]:
-        """Return the scores of the connections held out to choose weights."""
-        return self._score(self.splits.valid, self.splits.valid_non)
+        """Return the network's scores of the connections held out to choose weights."""
+        s, k = self.splits, self.config.hits
+        logits = self.network_logits(torch.cat([s.valid, s.valid_non], 1))
+        a, b = logits.split([s.valid.shape[1], s.valid_non.shape[1]])
+        return {"loss": nats(a, b).item(), **score_pairs(a, b, k)}
 
     def own_scores(self) -> Mapping[str, float]:
-        """Return the scores of the connections held out to test on."""
-        return self._score(self.splits.test, self.splits.test_non)
+        """Return the scores of the connections held out to test on: the answer's, the network's."""
+        trial, k = self.tested, self.config.hits
+        network = self.network_logits(trial.pairs)
+        if not self.mixed:
+            return trial.score(network, k)
+        answer = self.mixture().logits({"network": network, **self.measured})
+        alone = {f"network_{name}": value for name, value in trial.score(network, k).items()}
+        return trial.score(answer, k) | alone
 
     def baselines(self) -> Mapping[str, float]:
-        """Return the scores of what learns nothing."""
-        s = self.splits
-        return baselines(s.graph, s.test, s.test_non, self.config.hits)
+        """Return the scores of what is not trained."""
+        return {
+            f"{name}_{score}": value
+            for name, scores in self.measured.items()
+            for score, value in self.tested.score(scores, self.config.hits).items()
+            if score != "loss"
+        }
+
+    def mixture(self) -> Mixture:
+        """Weigh the network and what is not trained, on the connections held out to validate on."""
+        trial = self.trial(self.splits.valid, self.splits.valid_non)
+        measured = {name: rule(trial.pairs) for name, rule in self.measures.items()}
+        scores: Scored = {"network": self.network_logits(trial.pairs), **measured}
+        return Mixture.fit(scores, trial)
+
+    @property
+    def measures(self) -> Mapping[str, Any]:
+        """What scores pairs by the connections to train on, without training."""
+        return measures_of(self.splits.graph, self.x)
+
+    def trial(self, there: Tensor, others: Tensor) -> Trial:
+        """Return a part that is held out with hard pairs."""
+        whole = Graph(*connections(self.network.graph), self.graph.num_nodes).to_undirected()
+        generator = random_generator(self.config.seed, int(there is self.splits.test), HARD)
+        return Trial(there, others, hard_pairs(self.splits.graph, self.x, whole, there, generator))
+
+    @cached_property
+    def tested(self) -> Trial:
+        """The part to test on."""
+        return self.trial(self.splits.test, self.splits.test_non)
+
+    @cached_property
+    def measured(self) -> Scored:
+        """The scores of what is not trained on the part to test on."""
+        return {name: rule(self.tested.pairs) for name, rule in self.measures.items()}
+
+    def network_logits(self, pairs: Tensor) -> Tensor:
+        """Return the network's logits of pairs by the connections to train on, float64 `[n]`."""
+        model, z = self.model, exact_outputs(self.model.encoder, self)
+        found = [
+            model.score(z, part.to(z.device), model.shared(self.graph, part)).double().cpu()
+            for part in pairs.split(PAIRS, 1)
+        ]
+        return torch.cat(found)
+
+    def embed(self, graph: Graph, x: Tensor | None) -> Tensor:
+        """Return the embeddings of all nodes over another graph and features, `[N, D]`."""
+        encoder, sampler = self.model.encoder, sampler_of(self.config, graph)
+        if sampler is not None:
+            return encoder.in_slices(x, sampler.adjacency)
+        return encoder(x, graph.to(self.device))
 
     def interpret(self, scores: Mapping[str, float]) -> str:
-        """Return what the area under the curve means next to the baselines'."""
+        """Return what the scores mean next to the baselines'."""
         others = baseline_scores(scores, BASELINES, "auc")
         text = f"a connection scores higher than another pair in {scores['auc']:.1%} of cases"
-        return text + list_scores(others) + verdict(scores["auc"], others)
+        text += list_scores(others) + verdict(scores["auc"], others)
+        if "mrr" not in scores:
+            return text
+        others = baseline_scores(scores, BASELINES, "mrr")
+        text += f".\nAmong hard pairs, mean reciprocal rank: {scores['mrr']:.3f}"
+        return text + list_scores(others, ".3f") + verdict(scores["mrr"], others)
 
     def title(self, test: Mapping[str, Any] | None) -> str:
         """Return graph, operator and sizes."""
@@ -160,6 +303,18 @@ class LinksTask(Task):
             Curve("loss", "loss, nats per pair"), Curve("auc", "area under the ROC curve", level)
         ]  # fmt: skip
 
-    def _score(self, there: Tensor, not_there: Tensor) -> dict[str, float]:
-        z = exact_outputs(self.model.encoder, self)
-        return score_held_out(self.model, z, there, not_there, self.config.hits)
+
+def of_length_one(x: Tensor) -> Tensor:
+    """Scale features up, all by the same, until their rows have a length of 1 in the mean square.
+
+    Features that are larger stay as they are. Small ones, such as shares of many words, would be
+    learnt slowly.
+
+    >>> import torch
+    >>> from plait.tasks.links.task import of_length_one
+    >>> of_length_one(torch.tensor([[0.5, 0.0], [0.0, 0.5]])).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+    values = x.coalesce().values() if x.is_sparse else x
+    length = (values.double().square().sum() / max(1, x.shape[0])).sqrt().item()
+    return x / length if 0 < length < 1 else x

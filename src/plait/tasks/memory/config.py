@@ -58,7 +58,7 @@ class MemoryConfig(TrainingConfig):
     hidden_size: int = option(128, "Channels of every layer's state.", least=1)
     layers: int = option(1, "Recurrent layers, one on another.", least=1, below=1001)
     embedding_size: int = option(64, "Embedding dimension.", least=1)
-    batch_size: int = option(128, "Sequences of a batch.", least=1)
+    batch_size: int = option(128, "Sequences of a batch, per process.", least=1)
     eval_lengths: str = option(
         "", "Test on these lengths too, e.g. 8,10,12, never having trained on them."
     )

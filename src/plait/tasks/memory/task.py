@@ -33,12 +33,13 @@ class MemoryTask(Task):
     name: ClassVar[str] = "memory"
     model_class: ClassVar[type[MemoryModel]] = MemoryModel
     unit: str = "sequences"
+    splits_batches = True
 
     def read_data(self, known: Mapping[str, Any]) -> None:
         """Find the problem."""
         self.problem = problem_named(self.config.problem, self.config.length)
         self.source = f"the problem {self.config.problem}"
-        self.units_per_step = self.config.batch_size
+        self.units_per_step = self.config.batch_size * self.ranks.count
         self.unlike = f"--length {self.config.length} has other tokens than that run's"
         self.trained = 0
         """The last batch drawn: validations are numbered by it, so that each is fresh."""
@@ -63,7 +64,9 @@ class MemoryTask(Task):
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Return sequences `[T, B]` (reals: `[T, B, F]`) and answers `[B]`."""
         self.trained = step
-        return self._draw(step, TRAINING)
+        x, y = self._draw(step, TRAINING)
+        part = self.ranks.part(self.units_per_step)
+        return x[:, part], y[part]
 
     def loss(
         self, model: MemoryModel, batch: tuple[Tensor, Tensor], carry: Carry
@@ -121,8 +124,8 @@ class MemoryTask(Task):
         ]
 
     def _draw(self, number: int, stream: int) -> tuple[Tensor, Tensor]:
-        config = self.config
-        return draw(self.problem, config.seed, number, stream, config.batch_size, self.device)
+        count = self.units_per_step
+        return draw(self.problem, self.config.seed, number, stream, count, self.device)
 
 
 def _without_looking(level: float) -> tuple[float, str]:

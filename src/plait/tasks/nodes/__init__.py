@@ -1,6 +1,6 @@
 """Labels for the nodes of one graph, from the labels of a few."""
 
-from plait.tasks.entry import TaskEntry
+from plait.tasks.entry import TaskEntry, TaskOption
 
 TASK = TaskEntry(
     name="nodes",
@@ -9,6 +9,24 @@ TASK = TaskEntry(
     config="plait.tasks.nodes.config:NodesConfig",
     task="plait.tasks.nodes.task:NodesTask",
     model="plait.tasks.nodes.model:NodesModel",
+    export="plait.tasks.nodes.export:nodes_form",
     predict="plait.tasks.nodes.inference:predict_nodes",
+    draw="plait.tasks.nodes.inference:draw_predictions",
     predicts="the label of every node, with its probability",
+    predict_options=(
+        TaskOption(
+            "node",
+            str,
+            "The only node to label, which is printed, unless --out is given. Default: all nodes.",
+            flag="for",
+            prints=True,
+        ),
+        TaskOption("top", int, "With --why: reasons. Default: 10."),
+        TaskOption(
+            "why",
+            bool,
+            "The neighbours and features of --for's node whose removal changes its answer most.",
+            draws=True,
+        ),
+    ),
 )

@@ -52,7 +52,7 @@ class NetworkConfig(GraphConfig):
         "Default: the whole graph in every step.",
     )  # fmt: skip
     batch_size: int = option(
-        1024, "With --sample: nodes, or connections, of a step.", least=1, below=2**31
+        1024, "With --sample: nodes, or connections, of a step, per process.", least=1, below=2**31
     )
     heads: int = option(8, "Heads of attention, between the layers.", least=1)
     dropout: float = option(0.5, "Dropout rate of each layer's inputs.", least=0, below=1)

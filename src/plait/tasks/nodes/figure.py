@@ -69,7 +69,7 @@ def draw_network(
     N = network.graph.num_nodes
     whole = N <= WHOLE
     nodes = np.arange(N) if whole else _sample(parts, N)
-    xy = _by_springs(network) if whole else _by_likeness(represented.numpy()[nodes])
+    xy = by_springs(network) if whole else by_likeness(represented.numpy()[nodes])
     how = f"all {N:,} nodes" if whole else f"{len(nodes):,} of {N:,} nodes, where t-SNE puts them"
     given, predicted = network.labels.numpy()[nodes], logits.argmax(1).numpy()[nodes]
     tested, trained = (np.isin(nodes, part.numpy()) for part in (parts.test, parts.train))
@@ -80,7 +80,7 @@ def draw_network(
         left, right = panels = figure.subplots(1, 2)
         for axes in panels:
             lines = LineCollection(
-                list(_edges_among(network, nodes, xy)), colors="0.5", linewidths=0.4
+                list(edges_among(network, nodes, xy)), colors="0.5", linewidths=0.4
             )
             lines.set_alpha(0.6 if whole else 0.25)
             axes.add_collection(lines)
@@ -104,7 +104,7 @@ def draw_network(
             name_places(axes, names, xy[shown], size=8, apart=math.sqrt(size))
 
 
-def _look(k: int) -> dict[str, Any]:
+def look_of(k: int) -> dict[str, Any]:
     """Return the colour and the mark of a class, or of a node of which none is known."""
     if k == UNKNOWN:
         return {"color": PALE, "marker": "o"}
@@ -117,7 +117,7 @@ def _look(k: int) -> dict[str, Any]:
 def _colour(axes: Axes, labels: np.ndarray, xy: np.ndarray, size: float) -> None:
     """Draw the nodes by their labels."""
     for k in np.unique(labels):
-        axes.scatter(*xy[labels == k].T, s=size, linewidths=0, zorder=2, **_look(int(k)))
+        axes.scatter(*xy[labels == k].T, s=size, linewidths=0, zorder=2, **look_of(int(k)))
 
 
 def _classes(network: LabelledGraph, labels: Sequence[int]) -> list[Line2D]:
@@ -125,7 +125,7 @@ def _classes(network: LabelledGraph, labels: Sequence[int]) -> list[Line2D]:
     count = Counter(int(k) for k in labels)
     listed = sorted(k for k, _ in count.most_common(LISTED))
     names = ["no label given" if k == UNKNOWN else label(network.classes[k], NAME) for k in listed]
-    entries = [_entry(name, **_look(k)) for k, name in zip(listed, names, strict=True)]
+    entries = [_entry(name, **look_of(k)) for k, name in zip(listed, names, strict=True)]
     if len(count) > LISTED:
         entries.append(_entry(f"and {len(count) - LISTED:,} more classes", marker=""))
     return entries
@@ -156,7 +156,7 @@ def _sample(parts: NodeSplit, N: int) -> np.ndarray:
     return drawn[np.argsort(~np.isin(drawn, parts.test.numpy()), kind="stable")][:SHOWN]
 
 
-def _by_springs(network: LabelledGraph) -> np.ndarray:
+def by_springs(network: LabelledGraph) -> np.ndarray:
     """Return places `[N, 2]` where joined nodes pull one another."""
     graph = networkx.Graph()
     graph.add_nodes_from(range(network.graph.num_nodes))
@@ -165,14 +165,14 @@ def _by_springs(network: LabelledGraph) -> np.ndarray:
     return np.array([places[node] for node in graph])
 
 
-def _by_likeness(represented: np.ndarray) -> np.ndarray:
+def by_likeness(represented: np.ndarray) -> np.ndarray:
     """Return places `[n, 2]` where alike nodes are near."""
     from sklearn.manifold import TSNE
 
     return TSNE(init="random", max_iter=500, random_state=0).fit_transform(represented)
 
 
-def _edges_among(network: LabelledGraph, nodes: np.ndarray, xy: np.ndarray) -> np.ndarray:
+def edges_among(network: LabelledGraph, nodes: np.ndarray, xy: np.ndarray) -> np.ndarray:
     """Return the edges whose two ends are shown, as lines `[E, 2, 2]`."""
     place = np.full(network.graph.num_nodes, -1)
     place[nodes] = np.arange(len(nodes))

@@ -1,20 +1,30 @@
 """`plait predict` of a trained model: a label for every node."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from plait.errors import InputError
 from plait.news import remark
 from plait.tasks.nodes.config import NodesConfig
 from plait.tasks.nodes.model import NodesModel
+from plait.tasks.nodes.reasons import draw_node_reasons, explain_node
 from plait.tasks.nodes.task import NodesTask
 
 
 def predict_nodes(
-    model: NodesModel, config: NodesConfig, facts: Mapping[str, Any], data: str | None = None
+    model: NodesModel,
+    config: NodesConfig,
+    facts: Mapping[str, Any],
+    data: str | None = None,
+    *,
+    node: str | None = None,
+    top: int = 10,
+    why: bool = False,
 ) -> pd.DataFrame:
-    """Label every node of the run's own graph, those without a label too.
+    """Label every node of the run's own graph, those without a label too, or say why.
 
     Parameters
     ----------
@@ -23,6 +33,12 @@ def predict_nodes(
         Of its run folder.
     data : None
         A run knows its own graph alone.
+    node : str
+        The id of the only node to label. None: every node.
+    top : int
+        With `why`, the number of reasons.
+    why : bool
+        Return the reasons for the label of `node` instead; see `explain_node`.
 
     Returns
     -------
@@ -33,15 +49,37 @@ def predict_nodes(
     Raises
     ------
     InputError
-        Where the graph is gone or is another by now.
+        Where the graph is gone or is another by now, and for an id that is not there.
     """
+    if why and node is None:
+        raise InputError("--why is about one node; name it by --for")
+    if top < 1:
+        raise InputError(f"--top must be at least 1, not {top}")
     task = NodesTask.restore(model, config, facts)
     remark("read", task.notes)
+    ids = task.network.ids
+    if node is not None and node not in ids:
+        some = f"{', '.join(ids[:3])}, …, {ids[-1]}" if len(ids) > 3 else f"{ids}"
+        raise InputError(f"there is no node {node!r} in {task.network.source}; ids are {some}")
+    if why:
+        return explain_node(task, ids.index(node), top)
     probability, label = task.logits().double().softmax(-1).max(-1)
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
-            "id": task.network.ids,
+            "id": ids,
             "label": [task.network.classes[k] for k in label],
             "probability": probability.cpu().numpy(),
         }
     )
+    return table if node is None else table.iloc[[ids.index(node)]].reset_index(drop=True)
+
+
+def draw_predictions(
+    model: NodesModel,
+    config: NodesConfig,
+    facts: Mapping[str, Any],
+    table: pd.DataFrame,
+    path: Path,
+) -> None:
+    """Draw the reasons that `predict_nodes` returned as a PNG."""
+    draw_node_reasons(NodesTask.restore(model, config, facts), table, path)

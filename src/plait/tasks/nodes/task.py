@@ -64,8 +64,10 @@ class NodesTask(Task):
         self.x, self.labels = features_of(network, self.device), network.labels.to(self.device)
         self.units_per_step = network.num_nodes
         self.sampler = sampler_of(self.config, network)
-        if self.sampler is not None:
-            self.units_per_step = min(self.config.batch_size, len(self.splits.train))
+        self.splits_batches = self.sampler is not None
+        if self.splits_batches:
+            size = self.config.batch_size * self.ranks.count
+            self.units_per_step = min(size, len(self.splits.train))
 
     @cached_property
     def graph(self) -> Graph:
@@ -106,7 +108,9 @@ class NodesTask(Task):
         random = random_generator(self.config.seed, step, SAMPLING)
         chosen = random.choice(len(self.splits.train), self.units_per_step, replace=False)
         seeds = self.splits.train[torch.from_numpy(chosen)]
-        return Batch(seeds, self.sampler.sample(seeds, step))
+        own = seeds[self.ranks.part(len(seeds), self.unit)]
+        among = seeds if self.ranks.count > 1 else None
+        return Batch(own, self.sampler.sample(own, step, among=among))
 
     def loss(
         self, model: NodesModel, batch: Batch, carry: Carry
@@ -115,6 +119,10 @@ class NodesTask(Task):
         logits, labels = outputs(model, self, batch), self.labels[batch.seeds]
         accuracy = (logits.detach().argmax(-1) == labels).float().mean()
         return F.cross_entropy(logits, labels) + model.penalty(), {"accuracy": accuracy}, ()
+
+    def terms(self, batch: Batch) -> float:
+        """Return the number of nodes."""
+        return float(len(batch.seeds))
 
     def validate(self) -> Mapping[str, float]:
         """Return the scores of the validation nodes."""
@@ -130,7 +138,11 @@ class NodesTask(Task):
         return self._score(self.splits.test)
 
     def _score(self, nodes: Tensor) -> dict[str, float]:
-        return score_nodes(self.logits(nodes), self.labels[nodes])
+        if self.sampler is None:
+            return score_nodes(self.logits(nodes), self.labels[nodes])
+        parts = nodes.chunk(self.ranks.count)
+        found = self.ranks.map(lambda some: (self.logits(some),), parts)
+        return score_nodes(torch.cat([y for (y,) in found]), self.labels[nodes])
 
     def baselines(self) -> Mapping[str, float]:
         """Return the accuracies of what has no neural network."""

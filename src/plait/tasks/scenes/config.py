@@ -36,7 +36,7 @@ class ScenesConfig(GraphConfig):
     )
     hidden_size: int = option(64, "Features of an object and of a pair.", least=1, below=2**20)
     layers: int = option(2, "Rounds of messages.", least=1, below=1001)
-    batch_size: int = option(16, "Scenes of a batch.", least=1)
+    batch_size: int = option(16, "Scenes of a batch, per process.", least=1)
     steps: int = option(400, "Weight updates.", least=1)
     lr: float = option(0.003, "Learning rate (of Adam).", least=0)
     schedule: Literal["constant", "cosine"] = option(

@@ -1,6 +1,6 @@
 """How well relations are found: recall among the likeliest."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor
 from plait.tasks.scenes.batches import Batch
 from plait.tasks.scenes.model import ScenesModel
 from plait.tasks.scenes.scene import Scenes
+from plait.training.ranks import current_ranks
 
 KS = (20, 50)
 """How many of the likeliest relations are looked at."""
@@ -86,9 +87,14 @@ def score_relations(
 
 
 @torch.no_grad()
-def probabilities(model: ScenesModel, batches: Iterable[Batch]) -> list[np.ndarray]:
+def probabilities(model: ScenesModel, batches: Sequence[Batch]) -> list[np.ndarray]:
     """Return the model's probabilities, `[P, predicates]` for each scene."""
-    return [q for batch in batches for q in split(model(batch), batch)]
+    found = current_ranks().map(
+        lambda batch: (torch.cat([torch.from_numpy(q) for q in split(model(batch), batch)]),),
+        batches,
+    )
+    pairs = zip(found, batches, strict=True)
+    return [q.numpy() for (p,), batch in pairs for q in p.split(batch.sizes)]
 
 
 def split(logits: Tensor, batch: Batch) -> list[np.ndarray]:

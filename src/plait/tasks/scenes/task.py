@@ -57,6 +57,7 @@ class ScenesTask(Task):
     name: ClassVar[str] = "scenes"
     model_class: ClassVar[type[ScenesModel]] = ScenesModel
     unit: str = "scenes"
+    splits_batches = True
     instead: ClassVar[str] = "give --data"
     monitor: str = f"recall_at_{KS[0]}"
     lower_is_better: ClassVar[bool] = False
@@ -67,7 +68,8 @@ class ScenesTask(Task):
         """Read the scenes and split them."""
         self.source, self.scenes = self.config.data, scenes_of(self.config)
         self.splits = split_scenes(self.scenes, self.config.seed)
-        self.units_per_step = self.config.batch_size
+        size = self.config.batch_size * self.ranks.count
+        self.units_per_step = min(size, len(self.splits.train))
         self.to_validate = batched(self.splits.valid, self.device)
 
     def make_model(self) -> ScenesModel:
@@ -111,8 +113,9 @@ class ScenesTask(Task):
         """Draw scenes of the training part."""
         training = self.splits.train
         random = random_generator(self.config.seed, step, TRAINING)
-        size = min(self.config.batch_size, len(training))
-        scenes = training.part(random.choice(len(training), size, replace=False))
+        size = self.units_per_step
+        chosen = random.choice(len(training), size, replace=False)[self.ranks.part(size, self.unit)]
+        scenes = training.part(chosen)
         return Batch.of(scenes.scenes, len(scenes.predicates), self.device)
 
     def loss(
@@ -129,6 +132,10 @@ class ScenesTask(Task):
         found = torch.tensor(shares).mean() if shares else torch.tensor(1.0)
         scores = {self.monitor: found.to(self.device)}
         return F.binary_cross_entropy_with_logits(logits, batch.labels), scores, ()
+
+    def terms(self, batch: Batch) -> float:
+        """Return the number of pairs."""
+        return float(len(batch.labels))
 
     def validate(self) -> Mapping[str, float]:
         """Return the scores of the validation scenes."""

@@ -42,7 +42,7 @@ class StructureConfig(TrainingConfig):
     layers: int = option(2, "Layers, one on another.", least=1, below=1001)
     heads: int = option(4, "Heads of attention.", least=1)
     k: int = option(2, "Terms of diffusion in each direction.", least=1, below=1001)
-    batch_size: int = option(32, "Graphs of a batch.", least=1)
+    batch_size: int = option(32, "Graphs of a batch, per process.", least=1)
     steps: int = option(600, "Weight updates.", least=1)
     lr: float = option(0.003, "Learning rate (of Adam).", least=0)
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from typing import Any, ClassVar
 
 import torch
@@ -11,7 +12,8 @@ from torch.nn import functional as F
 from plait.figures import Curve
 from plait.tasks.structure.config import StructureConfig
 from plait.tasks.structure.model import Batch, StructureModel
-from plait.tasks.structure.problems import DRAW
+from plait.tasks.structure.problems import DRAW, Drawn
+from plait.training.ranks import current_ranks
 from plait.training.streams import random_generator
 from plait.training.task import Carry, Task, count_weights
 
@@ -31,10 +33,11 @@ class StructureTask(Task):
     name: ClassVar[str] = "structure"
     model_class: ClassVar[type[StructureModel]] = StructureModel
     unit: str = "graphs"
+    splits_batches = True
 
     def read_data(self, known: Mapping[str, Any]) -> None:
         """Draw the graphs to validate on."""
-        self.units_per_step = self.config.batch_size
+        self.units_per_step = self.config.batch_size * self.ranks.count
         self.to_validate = batches(self.config, VALIDATION, VALIDATION_BATCHES, self.device)
 
     def summary(self) -> dict[str, str]:
@@ -49,7 +52,8 @@ class StructureTask(Task):
 
     def batch(self, step: int) -> Batch:
         """Draw the graphs of a step."""
-        return drawn(self.config, step, TRAINING, self.config.batch_size, self.device)
+        size = self.units_per_step
+        return drawn(self.config, step, TRAINING, size, self.device, self.ranks.part(size))
 
     def loss(
         self, model: StructureModel, batch: Batch, carry: Carry
@@ -95,7 +99,7 @@ class StructureTask(Task):
 @torch.no_grad()
 def score_batches(model: StructureModel, batches: Iterable[Batch]) -> dict[str, float]:
     """Return `loss` (nats), `accuracy`, and what can be had without looking."""
-    found = [(model(batch).double(), batch.answers) for batch in batches]
+    found = current_ranks().map(lambda b: (model(b).double(), b.answers), list(batches))
     logits, answers = (torch.cat(parts) for parts in zip(*found, strict=True))
     return {
         "loss": F.cross_entropy(logits, answers).item(),
@@ -110,8 +114,15 @@ def batches(config: StructureConfig, stream: int, count: int, device: torch.devi
 
 
 def drawn(
-    config: StructureConfig, number: int, stream: int, count: int, device: torch.device
+    config: StructureConfig,
+    number: int,
+    stream: int,
+    count: int,
+    device: torch.device,
+    part: slice = slice(None),
 ) -> Batch:
-    """Draw a batch by its number."""
+    """Draw a batch by its number, and return a part of it."""
     random = random_generator(config.seed, number, stream)
-    return Batch.of(DRAW[config.problem](random, count, config.nodes), config.search, device)
+    whole = DRAW[config.problem](random, count, config.nodes)
+    own = Drawn(*(getattr(whole, f.name)[part] for f in fields(Drawn)))
+    return Batch.of(own, config.search, device)

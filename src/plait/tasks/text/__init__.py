@@ -10,6 +10,7 @@ TASK = TaskEntry(
     task="plait.tasks.text.task:TextTask",
     model="plait.tasks.text.model:TextModel",
     score="plait.tasks.text.inference:score_text",
+    export="plait.tasks.text.export:text_form",
     probe="plait.tasks.text.inference:probe",
     repetition="plait.tasks.text.repetition:measure_repetition",
     score_data="a text by path or name, all of it",

@@ -1,9 +1,10 @@
-"""Which characters make batch t: a pure function of the seed and t."""
+"""Which characters make batch t: a pure function of the seed and t, and of the process."""
 
 import torch
 from torch import Tensor
 
 from plait.errors import InputError
+from plait.training.ranks import ALONE, Ranks
 from plait.training.streams import random_generator
 
 
@@ -20,19 +21,20 @@ class Windows:
     """
 
     def __init__(self, numbers: Tensor, *, length: int, batch_size: int, seed: int,
-                 unit: str = "characters") -> None:  # fmt: skip
+                 unit: str = "characters", ranks: Ranks = ALONE) -> None:  # fmt: skip
         if len(numbers) < length + 1:
             raise InputError(
                 f"the training part has {len(numbers)} {unit}, fewer than a sequence of "
                 f"length {length} and the one after it; give a longer text or a smaller --length"
             )
-        self.numbers, self.batch_size, self.seed = numbers, batch_size, seed
+        self.numbers, self.batch_size, self.seed = numbers, batch_size * ranks.count, seed
         self.offsets = torch.arange(length + 1, device=numbers.device)[:, None]  # [T + 1, 1]
+        self.part = ranks.part(self.batch_size)
 
     def batch(self, step: int) -> tuple[Tensor, Tensor, bool]:
         """Return symbols `[T, B]`, those that follow them, and whether the state starts anew."""
         places = len(self.numbers) - len(self.offsets) + 1
-        starts = random_generator(self.seed, step).integers(places, size=self.batch_size)
+        starts = random_generator(self.seed, step).integers(places, size=self.batch_size)[self.part]
         window = self.numbers[self.offsets + torch.from_numpy(starts).to(self.offsets.device)]
         return window[:-1], window[1:], True
 
@@ -54,7 +56,8 @@ class StatefulStreams:
     """
 
     def __init__(self, numbers: Tensor, *, length: int, batch_size: int, seed: int,
-                 unit: str = "characters") -> None:  # fmt: skip
+                 unit: str = "characters", ranks: Ranks = ALONE) -> None:  # fmt: skip
+        batch_size *= ranks.count
         self.stretch = len(numbers) // batch_size
         self.steps = self.stretch // length
         if self.steps == 0:
@@ -64,7 +67,7 @@ class StatefulStreams:
             )
         self.numbers, self.length, self.batch_size, self.seed = numbers, length, batch_size, seed
         offsets = torch.arange(length + 1)[:, None] + self.stretch * torch.arange(batch_size)
-        self.offsets = offsets.to(numbers.device)  # [T + 1, B]
+        self.offsets = offsets[:, ranks.part(batch_size)].to(numbers.device)  # [T + 1, B]
 
     def batch(self, step: int) -> tuple[Tensor, Tensor, bool]:
         """Return symbols `[T, B]`, those that follow them, and whether the state starts anew."""

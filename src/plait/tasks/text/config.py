@@ -76,7 +76,7 @@ class TextConfig(TrainingConfig):
         False, "One matrix for embedding and output (embedding size = hidden size)."
     )
     length: int = option(30, "Symbols of a training sequence.", least=1)
-    batch_size: int = option(64, "Sequences of a batch.", least=1)
+    batch_size: int = option(64, "Sequences of a batch, per process.", least=1)
     batches: Literal["lanes", "windows"] = option(
         "lanes",
         "lanes: each sequence of a batch is a stream of the text that carries its state on; "

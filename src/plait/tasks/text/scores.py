@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from plait.tasks.text.model import TextModel
 from plait.tasks.text.vocabulary import Bytes, Characters, Vocabulary
 from plait.tasks.text.words import UNKNOWN, Words
+from plait.training.ranks import current_ranks
 
 LANES = 32
 WARM_UP = 256
@@ -46,14 +47,35 @@ def score_stream(model: TextModel, numbers: Tensor) -> dict[str, float]:
     lanes = math.ceil(predictions / stretch)
     starts = torch.arange(lanes, device=numbers.device) * stretch  # [L]
     chunk = max(1, min(CHUNK, LOGITS // (lanes * len(model.vocabulary))))
+    ranks = current_ranks()
+    found = ranks.map(
+        lambda some: _score_lanes(model, numbers, some, stretch, chunk), starts.chunk(ranks.count)
+    )
+    nats, right = (torch.stack(part).sum().item() for part in zip(*found, strict=True))
+    loss = nats / predictions
+    return {
+        "loss": loss,
+        **in_reported_units(model.vocabulary, loss, numbers),
+        "perplexity": perplexity(loss),
+        "accuracy": right / predictions,
+    }
+
+
+def _score_lanes(
+    model: TextModel, numbers: Tensor, starts: Tensor, stretch: int, chunk: int
+) -> tuple[Tensor, Tensor]:
+    """Return the nats of some lanes, and in how many places the likeliest symbol is right."""
+    predictions = len(numbers) - 1
+    warmed = starts[starts > 0]
     state = None
-    if lanes > 1:
+    if len(warmed):
         before = torch.arange(-WARM_UP, 0, device=numbers.device)[:, None]
         warm: Any = None
-        for piece in numbers[before + starts[1:]].split(chunk):  # lanes 1 …: [WARM_UP, L − 1]
+        for piece in numbers[before + warmed].split(chunk):  # [WARM_UP, L], or one lane fewer
             _, warm = model(piece, warm)
         warm = warm if isinstance(warm, tuple) else (warm,)
-        state = tuple(F.pad(s, (0, 0, 1, 0)) for s in warm)  # lane 0 starts from zero
+        first = len(starts) - len(warmed)
+        state = tuple(F.pad(s, (0, 0, first, 0)) for s in warm)  # lane 0 starts from zero
     nats = torch.zeros((), dtype=torch.float64, device=numbers.device)
     right = torch.zeros((), dtype=torch.long, device=numbers.device)
     for begin in range(0, stretch, chunk):
@@ -66,13 +88,7 @@ def score_stream(model: TextModel, numbers: Tensor) -> dict[str, float]:
         logits = logits[scored]
         nats += F.cross_entropy(logits, targets, reduction="none").double().sum()
         right += (logits.argmax(-1) == targets).sum()
-    loss = nats.item() / predictions
-    return {
-        "loss": loss,
-        **in_reported_units(model.vocabulary, loss, numbers),
-        "perplexity": perplexity(loss),
-        "accuracy": right.item() / predictions,
-    }
+    return nats, right
 
 
 def in_reported_units(vocabulary: Vocabulary, loss: float, numbers: Tensor) -> dict[str, float]:

@@ -33,6 +33,7 @@ class TextTask(Task):
 
     name: ClassVar[str] = "text"
     model_class: ClassVar[type[TextModel]] = TextModel
+    splits_batches = True
 
     def read_data(self, known: Mapping[str, Any]) -> None:
         """Read the text and number its symbols."""
@@ -52,13 +53,13 @@ class TextTask(Task):
         streams = {"lanes": StatefulStreams, "windows": Windows}[config.batches]
         self.batches = streams(
             self.training, length=config.length, batch_size=config.batch_size, seed=config.seed,
-            unit=self.unit,
+            unit=self.unit, ranks=self.ranks,
         )  # fmt: skip
         self.loss_to_metric: Callable[[Tensor], Tensor] = torch.exp
         if not isinstance(self.vocabulary, Words):
             symbols = symbols_per_character(self.vocabulary, torch.cat(splits))
             self.loss_to_metric = partial(torch.mul, other=symbols / math.log(2))
-        self.units_per_step = config.length * config.batch_size
+        self.units_per_step = config.length * config.batch_size * self.ranks.count
 
     def make_model(self) -> TextModel:
         """Make the model, with a graph of words from the training part where one is asked for."""

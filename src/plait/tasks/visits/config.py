@@ -76,7 +76,7 @@ class VisitsConfig(TrainingConfig):
     graph_layers: int = option(2, "Layers over the graph of events.", least=1, below=1001)
     window: int = option(2, "Periods that the graph of events reaches back.", least=1, below=1001)
     dropout: float = option(0.1, "Dropout rate of inputs.", least=0, below=1)
-    batch_size: int = option(16, "Patients of a batch.", least=1)
+    batch_size: int = option(16, "Patients of a batch, per process.", least=1)
     k: int = option(10, "Drugs of recall@k.", least=1)
     steps: int = option(800, "Weight updates.", least=1)
     lr: float = option(0.005, "Learning rate.", least=0)

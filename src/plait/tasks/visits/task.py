@@ -22,6 +22,7 @@ from plait.tasks.visits.figure import draw_scores
 from plait.tasks.visits.histories import Histories
 from plait.tasks.visits.model import VisitsModel
 from plait.tasks.visits.scores import best_threshold, interacting_share, named, score_drugs
+from plait.training.ranks import current_ranks
 from plait.training.streams import random_generator
 from plait.training.task import Carry, Task, count_weights
 
@@ -44,6 +45,7 @@ class VisitsTask(Task):
     name: ClassVar[str] = "visits"
     model_class: ClassVar[type[VisitsModel]] = VisitsModel
     unit: str = "patients"
+    splits_batches = True
     instead: ClassVar[str] = "give --data"
     monitor: str = "jaccard"
     lower_is_better: ClassVar[bool] = False
@@ -52,7 +54,8 @@ class VisitsTask(Task):
         """Read the histories and split the patients."""
         self.histories, self.splits, self._facts = source_of(self.config)
         self.source, self.notes = self.histories.source, self.histories.notes
-        self.units_per_step = min(self.config.batch_size, len(self.splits.train))
+        size = self.config.batch_size * self.ranks.count
+        self.units_per_step = min(size, len(self.splits.train))
 
     @cached_property
     def views(self) -> Views:
@@ -105,7 +108,7 @@ class VisitsTask(Task):
         """Draw patients of the training part."""
         random = random_generator(self.config.seed, step)
         patients = random.choice(self.splits.train, self.units_per_step, replace=False)
-        return self.views.batch(patients)
+        return self.views.batch(patients[self.ranks.part(len(patients), self.unit)])
 
     def loss(
         self, model: VisitsModel, batch: Batch, carry: Carry
@@ -117,6 +120,10 @@ class VisitsTask(Task):
             predicted, given = logits.sigmoid() >= model.threshold, batch.targets > 0
             jaccard = (predicted & given).sum(1) / (predicted | given).sum(1)
         return each.sum(1).mean(), {"jaccard": jaccard.mean()}, ()
+
+    def terms(self, batch: Batch) -> float:
+        """Return the number of periods."""
+        return float(len(batch.targets))
 
     def validate(self) -> Mapping[str, float]:
         """Return the scores of the validation patients, at the threshold that is best there."""
@@ -197,9 +204,17 @@ FEW = 100
 
 def chances_of(model: VisitsModel, views: Views, patients: Sequence[int]) -> np.ndarray:
     """Return probabilities of next drugs, `[Q, drugs]`, patient after patient."""
-    return model.chances(in_batches(views.batch, patients)).numpy()
+    found = current_ranks().map(
+        lambda some: (model.chances([views.batch(some)]),), parts_of(patients)
+    )
+    return torch.cat([chances for (chances,) in found]).numpy()
 
 
 def in_batches(batch: Any, patients: Sequence[int]) -> list[Batch]:
     """Make batches of as many patients as are scored at once."""
-    return [batch(patients[k : k + AT_ONCE]) for k in range(0, len(patients), AT_ONCE)]
+    return [batch(part) for part in parts_of(patients)]
+
+
+def parts_of(patients: Sequence[int]) -> list[Sequence[int]]:
+    """Return as many patients at a time as are scored at once."""
+    return [patients[k : k + AT_ONCE] for k in range(0, len(patients), AT_ONCE)]
