@@ -128,12 +128,13 @@ class _Forecast(nn.Module):
             values, ahead = values - profile[:P], profile[P:]
         x, past = ((values - model.mean) / model.scale).float(), values.new_zeros(0, B, N).float()
         if model.season is not None and model.season.steps:
-            past = ((given.pop(0) - model.mean) / model.scale).float()  # [H, B, N]
+            before = given.pop(0) if ahead is None else given.pop(0) - ahead
+            past = ((before - model.mean) / model.scale).float()  # [H, B, N]
         places = values.new_zeros(config.history + config.horizon, B, 0).float()
-        if model.placed:
+        if model.season is not None and model.placed:
             first = given.pop(0) - (config.history - 1 if self.step else 0)
             steps = first + torch.arange(config.history + config.horizon)[:, None]
-            places = (steps % model.early.means.shape[0]).float()[..., None]  # [P + H, B, 1]
+            places = (steps % model.season.steps).float()[..., None]  # [P + H, B, 1]
         if not self.step:
             column = places if calendar.dim() == 3 else places[:, :, None].expand(-1, -1, N, -1)
             calendar = torch.cat([column, calendar], -1)
