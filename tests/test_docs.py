@@ -303,6 +303,8 @@ def needed(words: list[str]) -> str | None:
 def shortened(words: list[str]) -> list[str]:
     """The same command with three training steps, and of a grid one seed."""
     fewer = {"train": {"--steps": "3"}, "compare": {"--steps": "3", "--seeds": "1"}}
+    if "--minutes" in words:
+        fewer["train"] = {"--minutes": "0.001"}
     for flag, value in fewer.get(words[0], {}).items():
         if flag in words:
             at = words.index(flag)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from plait.nn.minimal_cells import IndRNN, MinGRU, MinimalGatedUnit, MinLSTM
     from plait.nn.operators import Dense
     from plait.nn.recurrent import Recurrent
+    from plait.nn.sums import GIN, SAGE, SAGEMax
 
 __version__ = "0.1.0"
 
@@ -47,6 +48,9 @@ _HOME = {
     "Graph": "plait.nn.graph",
     "GraphConv": "plait.nn.convolution",
     "Recurrent": "plait.nn.recurrent",
+    "SAGE": "plait.nn.sums",
+    "SAGEMax": "plait.nn.sums",
+    "GIN": "plait.nn.sums",
     "InputError": "plait.errors",
     "train": "plait.api",
     "resume": "plait.api",
@@ -60,9 +64,11 @@ _HOME = {
 
 __all__ = [
     "GCN",
+    "GIN",
     "GRU",
     "LSTM",
     "RNN",
+    "SAGE",
     "Adaptive",
     "Attention",
     "Cell",
@@ -79,6 +85,7 @@ __all__ = [
     "MinLSTM",
     "MinimalGatedUnit",
     "Recurrent",
+    "SAGEMax",
     "compare",
     "export",
     "inspect",

@@ -9,7 +9,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,13 @@ from plait.tasks import (
 )
 from plait.terminal import show
 from plait.text_files import require_path
+from plait.training.budget import planned
 from plait.training.checkpoint import load_tensors, load_weights
 from plait.training.config import TrainingConfig
 from plait.training.files import write_aside
 from plait.training.followed import create_run, open_run
 from plait.training.loop import train as run_loop
+from plait.training.optimizer import require_optimizer
 from plait.training.progress import Progress
 from plait.training.random import seed_all
 from plait.training.ranks import Ranks, current_ranks, launched
@@ -128,12 +130,20 @@ def _train(
         with as_files(given, given_in, _encoding_of(config)) if given else nullcontext({}) as files:
             with ranks.together():
                 config = kind.of(options | files, recipe)
-                problem = make_task(task, config, None if earlier is None else earlier.facts)
+                known = None if earlier is None else earlier.facts
+                problem = make_task(task, config, known)
                 facts = dict(problem.facts())
                 if earlier is not None:
-                    problem.load_pretrained(load(earlier, _device_of(problem)))
                     facts["began_with"] = str(earlier.path.absolute())
             _require_agreement(ranks, run=str(path), task=task, config=config, facts=facts)
+            exact = [f.name for f in fields(kind)] if recipe in kind.exact_recipes else []
+            with ranks.together():
+                problem = planned(
+                    problem, {*options, *exact}, partial(make_task, task, known=known)
+                )
+                config = problem.config
+                if earlier is not None:
+                    problem.load_pretrained(load(earlier, _device_of(problem)))
             if ranks.count > 1:
                 facts["processes"] = ranks.count
             run = create_run(path, task, config, facts)
@@ -563,7 +573,9 @@ def make_task(task: str, config: TrainingConfig, known: Mapping[str, Any] | None
     device = choose_device(config.device)
     with torch.random.fork_rng(devices=[]):
         seed_all(config.seed, 0)
-        return task_class(task)(config, device, known)
+        problem = task_class(task)(config, device, known)
+    require_optimizer(problem.model, config)
+    return problem
 
 
 def _device_of(problem: Any) -> str:

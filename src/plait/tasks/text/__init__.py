@@ -22,7 +22,19 @@ TASK = TaskEntry(
             "unknown word otherwise.",
         ),
         TaskOption(
-            "dynamic", bool, "Score also with the weights learning on from what was scored."
+            "mix",
+            bool,
+            "Score the network and the n-gram mixed too, by weights fitted on the validation part.",
+        ),
+        TaskOption(
+            "cache",
+            bool,
+            "Score also with a neural cache of the states before, fitted on the validation part.",
+        ),
+        TaskOption(
+            "dynamic",
+            bool,
+            "Score also with the weights learning on from what was scored, plain and in RMS form.",
         ),
         TaskOption("encoding", str, "Encoding of --data. Default: the run's own."),
     ),
