@@ -70,7 +70,7 @@ def los_loop(folder: Path) -> None:
         task = ForecastTask(config, torch.device("cpu"))
         task.model = plait.load(run)
         values, begin = task.data.series.values, int(0.8 * len(task.data.series.values)) + 12
-        forecasts = task.forecasts(task.windows, begin, len(values))
+        forecasts = task.forecasts(task.windows, task.data.series, begin, len(values))
         last = np.broadcast_to(values[forecasts.first - 1], forecasts.values.shape)
         for name, found in (("plait", forecasts.values), ("last value", last)):
             for h in shown:
@@ -99,7 +99,7 @@ def chickenpox(folder: Path) -> None:
             run = trained(folder, name, "chickenpox", operator=operator, seed=seed)
             errors.append(test_of(run)["rmse"] ** 2)
         table = test_of(run)["table"]
-        plain = {n: r["rmse_to"][-1] ** 2 for n, r in table.items() if n != "network"}
+        plain = {n: r["rmse_to"][-1] ** 2 for n, r in table.items()}
         print(f"squared error, {operator}: {mean_and_spread(errors)}")
     print("without a network: " + ", ".join(f"{n} {v:.3f}" for n, v in plain.items()))
 

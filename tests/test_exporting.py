@@ -95,8 +95,10 @@ def test_a_forecast_run_forecasts_in_onnx_runtime_what_predict_does(tmp_path: Pa
         time="time", coverage=0.8, out=tmp_path / "run", **SMALL,
     )  # fmt: skip
     session, facts = opened(plait.export(run))
-    values = pd.read_csv(data)[facts["ids"]].to_numpy()[-4:, None]  # [P, B, N]
-    forecast, low, high = session.run(None, {"values": values})
+    whole = pd.read_csv(data)[facts["ids"]].to_numpy()
+    values, T = whole[-4:, None], len(whole)  # [P, B, N]
+    given = {"values": values, "before": whole[T - 24 : T - 21, None], "season_place": [T - 4]}
+    forecast, low, high = session.run(None, {k: np.array(v) for k, v in given.items()})
     ours = plait.api.predictions(run)
     for name, found in (("forecast", forecast), ("low", low), ("high", high)):
         expected = ours[name].to_numpy().reshape(3, 3)
@@ -134,7 +136,9 @@ def test_a_forecast_run_streams_in_onnx_runtime_as_its_step_does(
         name: np.zeros((depth, 1, *rest), np.float32)
         for name, (depth, *rest) in facts["state_shapes"].items()
     }
-    for _, row in frame.iterrows():
+    series = pd.read_csv(data)[facts["ids"]].to_numpy()
+    begin, T = len(series) - 6, len(series)
+    for t, (_, row) in zip(range(begin, T), frame.iterrows(), strict=True):
         values = row[facts["ids"]].to_numpy(float)
         ours, state = model.step(values, state, row["time"])
         more: dict[str, Any] = {}
@@ -146,6 +150,8 @@ def test_a_forecast_run_streams_in_onnx_runtime_as_its_step_does(
             more["calendar"] = calendar.astype(np.float32)
             since = row["time"] - pd.Timestamp(facts["season_start"])
             more["place"] = np.array([since // pd.Timedelta("1h")])
+        before = np.full((3, 1, 3), np.nan)  # a season before: the stream began later
+        more |= {"before": before, "season_place": np.array([t])}
         given = {"values": values[None], "window": window, **states, **more}
         found = dict(
             zip([o.name for o in session.get_outputs()], session.run(None, given), strict=True)

@@ -36,6 +36,7 @@ LONGER = {
     "study/sections/sequences_over_graphs.py": "one section of the report",
     "study/sections/text.py": "one section of the report",
     "tasks/forecast/model.py": "one model, encoder and decoders",
+    "tasks/forecast/task.py": "one task: data, model, loss, scores and pictures",
     "training/loop.py": "one training, alone or in several processes",
     "tasks/memory/problems.py": "a list of problems, one function each",
 }

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shlex
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
@@ -24,12 +25,14 @@ from plait.tasks import (
     TASKS,
     config_class,
     draw_function,
+    follow_trained,
     model_class,
     predict_trained,
     require_predictions,
     score_trained,
     task_class,
 )
+from plait.terminal import show
 from plait.text_files import require_path
 from plait.training.budget import planned
 from plait.training.checkpoint import load_tensors, load_weights
@@ -44,6 +47,7 @@ from plait.training.progress import Progress
 from plait.training.random import seed_all
 from plait.training.ranks import Ranks, current_ranks, launched
 from plait.training.run import GIVEN, Run, next_free
+from plait.training.signals import stop_signals
 from plait.training.sizes import require_sizes
 
 
@@ -438,6 +442,43 @@ def predict(
             draw(load(run, device), config_of(run), run.facts, table, drawn)
     write_aside(path, text.encode())
     return path
+
+
+def follow(
+    run: str | os.PathLike[str] | Run,
+    source: str,
+    data: str | None = None,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    device: str = "cpu",
+    **options: Any,
+) -> None:
+    """Write what a trained model predicts from each row when it arrives, as lines of CSV.
+
+    Until Ctrl-C, or the end of the standard input.
+
+    Parameters
+    ----------
+    run : path or Run
+    source : str
+        A file that may grow, or "-", the standard input.
+    data : str
+        What comes before its first row. None: nothing.
+    out : path
+        A new file. None: the standard output.
+    device : str
+    **options
+        As those of `predict`.
+    """
+    run = opened(run)
+    if out is not None and Path(out).exists():
+        raise InputError(f"{out} exists already; give another --out")
+    config, model = config_of(run), load(run, device)
+    with torch.no_grad(), stop_signals() as stop:
+        lines = follow_trained(run.task, model, config, run.facts, source, stop, data, **options)
+        with nullcontext(sys.stdout) if out is None else Path(out).open("x") as file:
+            for line in lines:
+                show(line, file)
 
 
 def _loaded(run: Run, path: Path, device: str) -> Any:

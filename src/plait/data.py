@@ -60,6 +60,40 @@ DATA_SETS = {
     )
 }
 
+DCRNN = "https://raw.githubusercontent.com/liyaguang/DCRNN/master/data/sensor_graph"
+ASTGCN = "https://raw.githubusercontent.com/guoshnBJTU/ASTGCN-2019-pytorch/master/data"
+ZENODO = "https://zenodo.org/records/5146275/files"
+
+
+def _traffic(name: str, values: str, file: str, roads: str, terms: str) -> tuple[DataSet, DataSet]:
+    """Return the measurements and the road distances of a traffic data set."""
+    return (
+        DataSet(name, f"series/{file}", values, "", 0, terms),
+        DataSet(f"{name}-distances", f"series/{name}-distances.csv", roads, "", 0, terms),
+    )
+
+
+TRAFFIC = {
+    "metr-la": _traffic(
+        "metr-la", f"{ZENODO}/METR-LA.csv", "metr-la.csv", f"{DCRNN}/distances_la_2012.csv",
+        "207 speeds of Los Angeles, 2012; Jagadish et al. (2014), Li et al. (2018)",
+    ),
+    "pems-bay": _traffic(
+        "pems-bay", f"{ZENODO}/PEMS-BAY.csv", "pems-bay.csv", f"{DCRNN}/distances_bay_2017.csv",
+        "325 speeds of the Bay Area, 2017; Caltrans PeMS, Li et al. (2018)",
+    ),
+    "pems04": _traffic(
+        "pems04", f"{ASTGCN}/PEMS04/PEMS04.npz", "pems04.npz", f"{ASTGCN}/PEMS04/distance.csv",
+        "307 flows of the Bay Area, 2018; Caltrans PeMS, Guo et al. (2019)",
+    ),
+    "pems08": _traffic(
+        "pems08", f"{ASTGCN}/PEMS08/PEMS08.npz", "pems08.npz", f"{ASTGCN}/PEMS08/distance.csv",
+        "170 flows of San Bernardino, 2016; Caltrans PeMS, Guo et al. (2019)",
+    ),
+}  # fmt: skip
+"""Traffic data sets: measurements and distances; their checksums and sizes are not known here, and
+so not verified. Terms: those of the pages that they come from."""
+
 LICENSED = {
     "ptb": "the Penn Treebank as prepared by Mikolov et al. (2010), 10,000 words; for those who "
     "have its licence from the Linguistic Data Consortium",
@@ -103,14 +137,27 @@ def get_data(name: str) -> Path:
     """
     if name in LICENSED:
         raise InputError(f"{name} needs a licence: {_by_hand(name)}")
+    if name in TRAFFIC:
+        place, _ = (_fetched(data) for data in TRAFFIC[name])
+        return place
     if name not in DATA_SETS:
-        raise InputError(f"no data set named {name!r}; there are {', '.join(DATA_SETS)}")
-    data = DATA_SETS[name]
+        every = ", ".join([*DATA_SETS, *TRAFFIC])
+        raise InputError(f"no data set named {name!r}; there are {every}")
+    return _fetched(DATA_SETS[name])
+
+
+def get_data_hint(name: str) -> str:
+    """Return how a data set gets onto this machine, for a message."""
+    return f"plait data get {name} downloads it, or put it under a folder that PLAIT_DATA names"
+
+
+def _fetched(data: DataSet) -> Path:
+    """Download a file unless it is there; return its path."""
     place = cache_folder() / data.file
     pooch.get_logger().setLevel("ERROR")  # our own message says what is wrong
     by_hand = f"download it yourself and put it at {place}"
     try:
-        pooch.retrieve(data.url, data.sha256, fname=place.name, path=place.parent)
+        pooch.retrieve(data.url, data.sha256 or None, fname=place.name, path=place.parent)
     except ValueError:  # the checksum
         raise InputError(
             f"{data.url} no longer has the expected file; give your own with --data"

@@ -26,7 +26,7 @@ GRAPHS = "nodes, links, communities"
 
 def known_names() -> tuple[Named, ...]:
     """Return all names, by task."""
-    from plait.data import DATA_SETS, LICENSED
+    from plait.data import DATA_SETS, LICENSED, TRAFFIC
 
     return (
         *(Named(d.name, "text", d.terms, d.file) for d in DATA_SETS.values()),
@@ -46,6 +46,7 @@ def known_names() -> tuple[Named, ...]:
               "series/chickenpox.json"),
         Named("los-loop", "forecast", "road speeds; Zhao et al. (2019)",
               "series/los_speed.csv"),
+        *(Named(n, "forecast", parts[0].terms, parts[0].file) for n, parts in TRAFFIC.items()),
         Named("scikit-learn", "digits", "scikit-learn's images of digits"),
         Named("mnist", "digits", "MNIST's images of digits", "digits/train-images-idx3-ubyte.gz"),
         Named("generated", "scenes, visits", "by known rules; the best possible score is known"),
@@ -73,8 +74,10 @@ def list_data() -> None:
 
 
 def _how_to_get(known: Named) -> str:
-    from plait.data import DATA_SETS
+    from plait.data import DATA_SETS, TRAFFIC
 
+    if known.name in TRAFFIC:
+        return f"not downloaded; plait data get {known.name}, without a checksum"
     if known.name in DATA_SETS:
         return f"not downloaded; plait data get {known.name}"
     return f"not downloadable; put {known.file} under a folder that PLAIT_DATA names"

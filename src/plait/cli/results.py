@@ -35,14 +35,16 @@ def _predict(
     threads: int = 0,
     **given: Any,
 ) -> None:
-    from plait.api import choose_device, predictions, set_threads
+    from plait.api import choose_device, follow, predictions, set_threads
     from plait.api import predict as predict_table
 
     set_threads(threads)
     options = {k: v for k, v in given.items() if v is not None and v is not False}
     printing = {o.name for entry in TASKS.values() for o in entry.predict_options if o.prints}
     options["device"] = str(choose_device(device))
-    if printing & options.keys() and out is None:
+    if (source := options.pop("follow", None)) is not None:
+        follow(run, source, data, out=out, **options)
+    elif printing & options.keys() and out is None:
         show(predictions(run, data, **options).to_string(index=False))
     else:
         show(f"kept in {predict_table(run, data, out=out, **options)}")

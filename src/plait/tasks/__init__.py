@@ -128,9 +128,29 @@ def predict_trained(
     entry = _entry(task)
     require_predictions(task)
     _require_known(entry, entry.predict_options, options)
+    if options.get("follow") is not None:
+        raise InputError("follow is of plait.api.follow; call that, or leave it out")
     if data is not None and not entry.predict_data:
         raise InputError(f"a {task} run predicts for its own data alone; leave --data out")
     return entry.part("predict")(model, config, facts, data, **options)
+
+
+def follow_trained(
+    task: str,
+    model: Any,
+    config: TrainingConfig,
+    facts: Mapping[str, Any],
+    source: str,
+    stop: Any,
+    data: str | None = None,
+    **options: Any,
+) -> Any:
+    """Return an iterator over lines, what a model predicts from each row that arrives."""
+    entry = _entry(task)
+    without = f"{task} runs follow no rows that arrive; leave --follow out"
+    function = entry.part("follow", without)
+    _require_known(entry, entry.predict_options, options)
+    return function(model, config, facts, source, stop, data, **options)
 
 
 def draw_function(task: str, options: Mapping[str, Any]) -> Any:

@@ -55,6 +55,9 @@ class TaskEntry:
         on their own test part alone.
     predict : str
         A function of the same arguments for `plait predict`, returning a DataFrame. Empty: none.
+    follow : str
+        A function (model, config, facts, source, stop, data, **options) for `plait predict
+        --follow`, yielding lines of text until the event `stop` is set. Empty: none.
     draw : str
         A function (model, config, facts, table, path) that draws a table of `predict` as a PNG, for
         options that ask for it.
@@ -85,6 +88,7 @@ class TaskEntry:
     model: str
     score: str = ""
     predict: str = ""
+    follow: str = ""
     draw: str = ""
     probe: str = ""
     export: str = ""

@@ -1,6 +1,7 @@
 """Back-testing: what each fold knows, its sums, and the baseline of trees."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -45,7 +46,7 @@ def task() -> ForecastTask:
 def test_folds_are_the_test_part_and_baselines_know_what_is_before_each():
     own = task()
     table = backtest(own, 4)
-    assert [len(rows) for _, rows in table.groupby("fold")] == [6 * 2 * 2] * 4  # methods, N, H
+    assert [len(rows) for _, rows in table.groupby("fold")] == [9 * 2 * 2] * 4  # methods, N, H
     assert list(table["begin"].unique()) == [own.data.series.times[63 + 10 * k] for k in range(4)]
     for fold, begin in ((1, 63), (3, 83)):
         splits = TimeSplits(3, own.splits.valid, begin, begin + 10)
@@ -55,7 +56,7 @@ def test_folds_are_the_test_part_and_baselines_know_what_is_before_each():
             own.data.series, own.data.joined.graph, splits, first, horizon=2, season=own.season,
             mean=own.mean, scale=own.scale,
         ))  # fmt: skip
-        expected["network"] = network.values
+        expected |= {"combination": network.values, "network": network.own.values}
         for method, values in expected.items():
             rows = table[(table["fold"] == fold) & (table["method"] == method)]
             errors = Errors.of(values, network.truth)
@@ -65,7 +66,7 @@ def test_folds_are_the_test_part_and_baselines_know_what_is_before_each():
                 np.sqrt(by_step["squared"] / by_step["count"]), errors.at["rmse"]
             )
     one = backtest(own, 1)
-    network = one[one["method"] == "network"]
+    network = one[one["method"] == "combination"]
     rmse = np.sqrt(network["squared"].sum() / network["count"].sum())
     assert rmse == pytest.approx(own.own_scores()["rmse"], rel=1e-12)
 
@@ -85,7 +86,7 @@ def test_a_fold_is_trained_on_what_is_before_it(monkeypatch):
     assert set(seen) == {(83, 57, 63), (103, 75, 83)}  # its end, 9 / 10 of what is before, begin
     ours, theirs = (t[t["method"] == "network"]["squared"].to_numpy() for t in (table, kept))
     assert not np.allclose(ours, theirs)
-    others = table["method"] != "network"
+    others = ~table["method"].isin(["network", "combination"])
     pd.testing.assert_frame_equal(table[others], kept[others])
     again = backtest(own, 2, refit=True)
     pd.testing.assert_frame_equal(again, table)
@@ -139,7 +140,10 @@ def test_the_command_prints_and_writes(capsys):
         assert name in out
     table = pd.read_csv("folds.csv")
     assert list(table) == ["fold", "begin", "method", "id", "step", "count", "mae", "rmse"]
-    assert len(table) == 2 * 6 * 2 * 2
+    assert len(table) == 2 * 9 * 2 * 2
+    assert Path("folds.png").stat().st_size > 10_000
+    with pytest.raises(InputError, match=r"its picture folds\.png exists; name a new CSV"):
+        plait.score("run", backtest=2, table="folds.txt")
     scores = plait.score("run", backtest=2)
     network = table[table["method"] == "network"]
     rmse = np.sqrt((network["rmse"] ** 2 * network["count"]).sum() / network["count"].sum())

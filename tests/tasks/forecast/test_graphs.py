@@ -98,7 +98,7 @@ def test_each_node_keeps_its_nearest_only():
         ("source,target\na,b\n", "roads.csv does not name 'c', which the series has"),
         ("id,x,y\na,0,0\nb,1,1\n", "roads.csv does not name 'c', which the series has"),
         ("id,x,y\na,0,0\nb,1,1\nc,2,2\nd,3,3\n", "roads.csv names 'd', which the series has no"),
-        ("id,x,y\na,0,0\nb,1,1\nc,2,2\na,3,3\n", "roads.csv: node 'a' stands there twice"),
+        ("id,x,y\na,0,0\nb,1,1\nc,2,2\na,3,3\n", "roads.csv: node 'a' occurs twice"),
         ("id,x,y\na,0,0\nb,1,\nc,2,2\n", "line 3: '' is no finite number"),
         ("id,a,b,d\na,0,1,0\nb,1,0,0\nd,0,0,0\n", "roads.csv names 'd', which the series has no"),
         ("0,1\n1,0\n", "roads.csv has 2 rows and 2 columns, and the series 3 nodes"),
@@ -107,7 +107,7 @@ def test_each_node_keeps_its_nearest_only():
         ("", "roads.csv has 0 rows and 0 columns, and the series 3 nodes"),
         (
             "id\na\nb\nc\n",
-            "roads.csv has no coordinates beside the id; give lat and lon, or x and y",
+            "roads.csv has no coordinates next to the id; give lat and lon, or x and y",
         ),
         (
             "id,lat,lon\na,-118.3,34.1\nb,-118.2,34.2\nc,-118.1,34.3\n",

@@ -1,6 +1,7 @@
 """The whole way, as a user goes it: train, read the table, predict, go on, and every mistake."""
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from plait.cli import run as run_command
 from plait.errors import InputError
 from plait.tasks.forecast.config import ForecastConfig
 from plait.tasks.forecast.data import read_data
-from plait.tasks.forecast.task import ForecastTask, pointwise, sampling
+from plait.tasks.forecast.loss import pointwise, sampling
+from plait.tasks.forecast.task import ForecastTask
 from plait.training.checkpoint import load_tensors
 
 TINY = {"hidden_size": 4, "k": 2, "history": 4, "horizon": 3, "batch_size": 8, "threads": 1}
@@ -55,9 +57,10 @@ def test_train_predict_score_and_go_on(capsys, here):
         assert (here / "run" / f"{picture}.png").stat().st_size > 10_000
     (test,) = plait.training.run.Run.open(here / "run").records("test")
     assert len(test["table"]["network"]["rmse_at"]) == 3
-    assert test["rmse"] == test["table"]["network"]["rmse_to"][-1]
+    assert test["rmse"] == test["table"]["combination"]["rmse_to"][-1]
+    assert said.count("  network ") == said.count("  combination ") == 3
 
-    recent = pd.read_csv("speeds.csv").iloc[-9:, [0, 3, 1, 2]]  # the columns in another order
+    recent = pd.read_csv("speeds.csv").iloc[-24:, [0, 3, 1, 2]]  # the columns in another order
     recent.to_csv("recent.csv", index=False)
     assert run_command(["predict", "run", "--data", "recent.csv", "--out", "next.csv"]) == 0
     assert run_command(["predict", "run"]) == 0  # of the series itself: the same
@@ -69,11 +72,13 @@ def test_train_predict_score_and_go_on(capsys, here):
         pd.date_range("2024-03-09 08:00", periods=3, freq="h")
     )
     assert (table["forecast"] == table["q0.5"]).all()
-    heard = recent.iloc[-4:]
-    assert list(table["missing"][:3]) == [heard[n].isna().sum() for n in ("n1", "n2", "n3")]
+    last = recent.iloc[-4:]
+    assert list(table["missing"][:3]) == [last[n].isna().sum() for n in ("n1", "n2", "n3")]
 
+    last.to_csv("last.csv", index=False)  # without a season before it
+    table = pd.read_csv(plait.predict("run", "last.csv", out="last-next.csv"))
     model, state = plait.load("run"), None
-    for time, *row in heard[["time", "n1", "n2", "n3"]].itertuples(index=False):
+    for time, *row in last[["time", "n1", "n2", "n3"]].itertuples(index=False):
         forecast, state = model.step(row, state, time)
     shown = table[["q0.1", "q0.5", "q0.9"]].to_numpy().reshape(3, 3, 3)
     np.testing.assert_allclose(forecast, shown, rtol=1e-5)
@@ -86,6 +91,25 @@ def test_train_predict_score_and_go_on(capsys, here):
     assert {"mae_at_1", "linear_with_neighbours_mae", "historical_mean_rmse"} <= set(other)
     assert "seasonal_value_mae" not in other
     assert plait.inspect("run")[0].without_flow == ""
+
+
+def test_the_size_of_the_state_is_that_of_the_data_and_stays_with_the_run(here):
+    options = {k: v for k, v in OWN.items() if k != "hidden_size"}
+    run = plait.train("forecast", out="run", **options)
+    assert run.facts["hidden_size"] == plait.load(run).recurrent.hidden_size == 4
+    assert plait.score(run)["rmse"] == pytest.approx(run.records("test")[0]["rmse"], rel=1e-6)
+    many = pd.concat([pd.read_csv("speeds.csv")] * 40, ignore_index=True)
+    many["time"] = pd.date_range("2024-03-01", periods=len(many), freq="h")
+    many.to_csv("many.csv", index=False)
+    longer = {**options, "data": "many.csv", "steps": 1}
+    config = ForecastConfig(**longer)
+    assert ForecastTask(config, torch.device("cpu")).model.recurrent.hidden_size == 16
+    further = plait.train("forecast", out="further", from_run=run, **longer)
+    assert further.facts["hidden_size"] == 4  # that of the weights it begins with
+    heads = ForecastConfig(**{**options, "operator": "attention", "heads": 3})
+    assert heads.with_size(100).hidden_size == 6
+    with pytest.raises(InputError, match="--heads 4 must divide --hidden-size 6"):
+        ForecastConfig(**{**options, "operator": "attention", "hidden_size": 6})
 
 
 def test_a_resumed_run_ends_where_an_unbroken_one_does():
@@ -120,7 +144,9 @@ def test_weights_go_on_over_another_graph():
 
 
 def test_scale_and_correlations_know_the_training_part_only():
-    options = {**OWN, "graph": "correlation", "neighbours": 2, "threshold": 0.0}
+    options = {
+        **OWN, "graph": "correlation", "neighbours": 2, "threshold": 0.0, "skip": "linear",
+    }  # fmt: skip
     task = ForecastTask(ForecastConfig(**options), torch.device("cpu"))
     frame = pd.read_csv("speeds.csv")
     frame.iloc[task.splits.valid :, 1:] = np.random.default_rng(1).random(
@@ -131,6 +157,8 @@ def test_scale_and_correlations_know_the_training_part_only():
     assert torch.equal(task.model.scale, other.model.scale)
     assert torch.equal(task.model.mean, other.model.mean)
     assert torch.equal(task.model.edge_weight, other.model.edge_weight)
+    early, others = task.model.early.state_dict(), other.model.early.state_dict()
+    assert all(torch.equal(value, others[name]) for name, value in early.items())
     assert not np.array_equal(task.data.series.values, other.data.series.values)
     for step in range(1, 5):  # and what is trained on lies there too
         assert (
@@ -503,7 +531,8 @@ def test_a_baseline_without_error_has_a_verdict(capsys):
     frame.to_csv("own.csv", index=False)
     args = [w for n, v in DENSE.items() for w in (f"--{n.replace('_', '-')}", str(v))]
     assert run_command(["train", "forecast", *args, "--out", "run"]) == 0
-    assert "without a network, 'last value', 0: it wins by 0." in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert re.search(r"without a network, 'last value', 0: it wins by [\d.e-]+: take it", out)
 
 
 def test_times_are_written_back_by_their_own_clock(capsys):
@@ -517,7 +546,7 @@ def test_times_are_written_back_by_their_own_clock(capsys):
     naive = plait.train("forecast", out="naive", **{**options, "data": "speeds.csv"})
     same = pd.read_csv(plait.predict(naive))["forecast"]
     np.testing.assert_array_equal(table["forecast"], same)
-    recent = frame.iloc[-9:].assign(time=lambda f: pd.to_datetime(f["time"]).dt.tz_convert("UTC"))
+    recent = frame.iloc[-24:].assign(time=lambda f: pd.to_datetime(f["time"]).dt.tz_convert("UTC"))
     recent.to_csv("recent.csv", index=False)
     assert pd.read_csv(plait.predict(run, "recent.csv", out="again.csv")).equals(table)
     with pytest.raises(InputError, match=r"speeds.csv has times with none as their offset"):

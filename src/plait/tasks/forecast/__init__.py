@@ -14,6 +14,7 @@ TASK = TaskEntry(
     page="plait.tasks.forecast.page:page",
     score="plait.tasks.forecast.inference:score_forecast",
     predict="plait.tasks.forecast.inference:predict_forecast",
+    follow="plait.tasks.forecast.following:follow_rows",
     export="plait.tasks.forecast.export:forecast_form",
     probe="plait.tasks.forecast.inference:probe",
     score_data="a table of the same nodes",
@@ -31,8 +32,17 @@ TASK = TaskEntry(
         TaskOption(
             "table",
             str,
-            "With --backtest: a new CSV file of every fold's, method's, node's and step's error.",
+            "With --backtest: a new CSV file of every fold's, method's, node's and step's error; a "
+            "picture lies next to it.",
         ),
     ),
-    predict_options=(ENCODING,),
+    predict_options=(
+        ENCODING,
+        TaskOption(
+            "follow",
+            str,
+            "A CSV file that grows, or - for the standard input: forecasts are written from each "
+            "row when it arrives, until Ctrl-C; --data is what comes before it.",
+        ),
+    ),
 )

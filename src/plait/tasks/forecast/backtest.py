@@ -60,7 +60,10 @@ def backtest(task: ForecastTask, folds: int, refit: bool = False) -> pd.DataFram
             season=task.season, mean=task.mean, scale=task.scale, boosting=True,
         )  # fmt: skip
         start = begin + 1 if series.times is None else series.times[begin]
-        for method, values in [("network", network.middle), *plain]:
+        ours = [("network", network.own.middle)]
+        if task.model.simple is not None:
+            ours.insert(0, ("combination", network.middle))
+        for method, values in [*ours, *plain]:
             tables.append(_errors(values, network.truth, series.ids, (fold, start, method)))
     return pd.concat(tables, ignore_index=True)
 

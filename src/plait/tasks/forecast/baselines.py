@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from plait.nn.graph import Graph
 from plait.tasks.forecast.series import Series
@@ -33,12 +34,15 @@ def baselines(
       season.
     - "autoregression": a constant and the node's last P values, the weights shared by the nodes,
       each step ahead fitted by itself, by least squares.
-    - "linear, neighbours": the same with the neighbours' weighted mean of the last P steps too.
-
+    - "seasonal AR": the same of what differs from the historical mean, which is added
+      again.
+    - "differenced AR": the change from the last value, by the P − 1 changes before.
+    - "linear, neighbours": an autoregression with the neighbours' weighted mean of the last P steps
+      too.
     - "gradient boosting", if asked for: trees on the same and the historical mean
       (`plait.tasks.forecast.boosting`).
 
-    Where nothing was measured, the last value that was stands in.
+    Where nothing was measured, the last value that was is used.
 
     Parameters
     ----------
@@ -58,7 +62,7 @@ def baselines(
     ------
     str, float array `[H, W, N]`
     """
-    H, T = horizon, len(series.values)
+    P, H, T = splits.history, horizon, len(series.values)
     filled = _carried(series.values, mean)
     ahead = first + np.arange(H)[:, None]  # [H, W]
     yield "last value", np.broadcast_to(filled[first - 1], (H, *filled[first].shape))
@@ -70,9 +74,18 @@ def baselines(
     x = (filled - mean) / scale
     y = (series.values - mean) / scale
     yield "autoregression", _linear(x[..., None], y, splits, first, H) * scale + mean
+    if season:
+        left = ((filled - means[:T]) / scale)[..., None]
+        deviation = (series.values - means[:T]) / scale
+        found = _linear(left, deviation, splits, first, H) * scale
+        yield "seasonal AR", means[ahead] + found
+    changes = np.diff(x, axis=0, prepend=x[:1])[..., None]
+    weights = fit_linear(changes, y, P, splits.test, H, P - 1, x)
+    found = _apply(weights, changes, first, P - 1) + x[first - 1]
+    yield "differenced AR", found * scale + mean
     around = x[..., None]
     if graph.num_edges:
-        around = np.stack([x, x @ _neighbours(graph).T], -1)
+        around = np.stack([x, aggregated(x, graph)], -1)
         yield "linear, neighbours", _linear(around, y, splits, first, H) * scale + mean
     if boosting:
         from plait.tasks.forecast.boosting import boosted  # scikit-learn takes a second
@@ -105,45 +118,69 @@ def historical_mean(past: np.ndarray, season: int, steps: int) -> np.ndarray:
     return means[np.arange(steps) % season]
 
 
-def _neighbours(graph: Graph) -> np.ndarray:
-    """The weighted mean of each node's neighbours, itself left out, as a matrix."""
+def aggregated(x: np.ndarray, graph: Graph) -> np.ndarray:
+    """Return the weighted mean of each node's neighbours, itself left out, of `x [T, N]`."""
     source, target = graph.edge_index.cpu().numpy()
-    weights = np.zeros((graph.num_nodes, graph.num_nodes))
-    weights[target, source] = graph.edge_weight.cpu().numpy()
-    np.fill_diagonal(weights, 0.0)
-    total = weights.sum(1, keepdims=True)
-    return np.divide(weights, total, out=np.zeros_like(weights), where=total != 0)
+    weight = np.where(source == target, 0.0, graph.edge_weight.cpu().numpy())
+    N = graph.num_nodes
+    total = np.bincount(target, weight, N)
+    weight = weight / np.where(total == 0, 1.0, total)[target]
+    return csr_array((weight, (target, source)), shape=(N, N)).dot(x.T).T
+
+
+def fit_linear(
+    x: np.ndarray,
+    y: np.ndarray,
+    begin: int,
+    end: int,
+    H: int,
+    lags: int,
+    origin: np.ndarray | None = None,
+) -> np.ndarray:
+    """Fit each step ahead by least squares to the last `lags` steps of `x [T, N, K]`.
+
+    To the steps of `y [T, N]` from `begin` on and before `end`; with `origin [T, N]`, to what they
+    differ from its last step. Returns the weights `[H, 1 + lags·K]`: a constant, then K for each
+    step, the latest first.
+    """
+    size = lags * x.shape[2] + 1
+    gram, cross = np.zeros((H, size, size)), np.zeros((H, size))
+    before = np.arange(begin, end)
+    for start in range(0, len(before), CHUNK):
+        steps = before[start : start + CHUNK]
+        rows = _rows(x, steps, lags)  # [W, N, size]
+        for h in range(H):
+            within = steps + h < end
+            target = y[steps[within] + h]
+            if origin is not None:
+                target = target - origin[steps[within] - 1]
+            seen = ~np.isnan(target)
+            A, b = rows[within][seen], target[seen]
+            gram[h] += A.T @ A
+            cross[h] += A.T @ b
+    return np.stack(
+        [np.linalg.lstsq(g, c, rcond=None)[0] for g, c in zip(gram, cross, strict=True)]
+    )
 
 
 def _linear(
     x: np.ndarray, y: np.ndarray, splits: TimeSplits, first: np.ndarray, H: int
 ) -> np.ndarray:
-    """Fit by least squares from `x [T, N, K]` to each step ahead, and forecast `[H, W, N]`."""
+    """Fit to what is before the test, and forecast `[H, W, N]`."""
     P = splits.history
-    size = P * x.shape[2] + 1
-    gram, cross = np.zeros((H, size, size)), np.zeros((H, size))
-    before = np.arange(P, splits.test)
-    for begin in range(0, len(before), CHUNK):
-        steps = before[begin : begin + CHUNK]
-        rows = _rows(x, steps, P)  # [W, N, size]
-        for h in range(H):
-            of = rows[steps + h < splits.test]
-            target = y[steps[steps + h < splits.test] + h]
-            seen = ~np.isnan(target)
-            A, b = of[seen], target[seen]
-            gram[h] += A.T @ A
-            cross[h] += A.T @ b
-    weights = np.stack(
-        [np.linalg.lstsq(g, c, rcond=None)[0] for g, c in zip(gram, cross, strict=True)]
-    )
-    parts = [
-        _rows(x, part, P) @ weights.T for part in np.split(first, range(CHUNK, len(first), CHUNK))
-    ]
+    return _apply(fit_linear(x, y, P, splits.test, H, P), x, first, P)
+
+
+def _apply(weights: np.ndarray, x: np.ndarray, first: np.ndarray, lags: int) -> np.ndarray:
+    """Forecast with the weights of `fit_linear`, `[H, W, N]`."""
+    chunks = np.split(first, range(CHUNK, len(first), CHUNK))
+    parts = [_rows(x, part, lags) @ weights.T for part in chunks]
     return np.concatenate(parts).transpose(2, 0, 1)
 
 
-def _rows(x: np.ndarray, first: np.ndarray, P: int) -> np.ndarray:
-    """A constant and the P steps before each, `[W, N, 1 + P·K]`."""
-    windows = x[first[:, None] - np.arange(1, P + 1)]  # [W, P, N, K]
-    flat = windows.transpose(0, 2, 1, 3).reshape(len(first), x.shape[1], -1)
+def _rows(x: np.ndarray, first: np.ndarray, lags: int) -> np.ndarray:
+    """Return a constant and the steps before each, `[W, N, 1 + lags·K]`."""
+    windows = x[first[:, None] - np.arange(1, lags + 1)]  # [W, lags, N, K]
+    size = lags * x.shape[2]
+    flat = windows.transpose(0, 2, 1, 3).reshape(len(first), x.shape[1], size)
     return np.concatenate([np.ones((*flat.shape[:2], 1)), flat], -1)

@@ -1,13 +1,16 @@
 """The configuration of the forecast task."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from plait.errors import InputError
 from plait.nn.registry import GraphOptions, cell_names, load, operator_names
 from plait.tasks.graph_config import GraphConfig
 from plait.training.config import option
+
+SIZES, LARGEST = ((4, 3_000), (8, 10_000), (16, 30_000)), 32
+"""Channels of a state, each below so many values to train on; with more, the largest."""
 
 EDGES = "Of an edge list as --graph, the column, by name or from 1 by number without a header:"
 
@@ -26,7 +29,7 @@ class ForecastConfig(GraphConfig):
 
     architecture: ClassVar[Sequence[str]] = (
         "cell", "operator", "k", "heads", "hidden_size", "layers", "history", "horizon", "decoder",
-        "skip", "quantiles", "calendar", "node_embedding",
+        "skip", "quantiles", "likelihood", "calendar", "node_embedding",
         "adaptive_edges", "adaptive_size", "adaptive_given", "coverage", "seasonal",
         "covariates", "known",
     )  # fmt: skip
@@ -38,6 +41,17 @@ class ForecastConfig(GraphConfig):
         "los-loop-learnt": {
             "data": "los-loop", "calendar": "day", "scale": "all", "batch_size": 8, "steps": 400,
             "operator": "adaptive", "adaptive_given": "chebyshev", "node_embedding": 8,
+        },
+        **{
+            name: {
+                "data": name, "calendar": "week", "test": 0.2, "validation": validation,
+                "error": "absolute", "operator": "adaptive", "adaptive_given": given,
+                "node_embedding": 8, "batch_size": 16, "steps": 4000,
+            }
+            for name, validation, given in (
+                ("metr-la", 0.125, "diffusion"), ("pems-bay", 0.125, "diffusion"),
+                ("pems04", 0.25, "chebyshev"), ("pems08", 0.25, "chebyshev"),
+            )
         },
         "chickenpox": {
             "data": "chickenpox", "history": 4, "horizon": 1, "test": 0.1, "hidden_size": 4,
@@ -51,8 +65,8 @@ class ForecastConfig(GraphConfig):
 
     data: str = option(
         "waves",
-        "A table (CSV or Parquet), a column a node and a row a time; or: waves, chickenpox, "
-        "los-loop.",
+        "A table (CSV, Parquet or HDF5), a column a node and a row a time; or: waves, chickenpox, "
+        "los-loop, metr-la, pems-bay, pems04, pems08.",
     )
     graph: str = option(
         "",
@@ -91,7 +105,7 @@ class ForecastConfig(GraphConfig):
     )
     time: str = option("", "The column of times. Default: time, timestamp, date or datetime.")
     missing: str = option(
-        "", "Values that mean missing, beside empty cells, such as -9999 or -9999,999."
+        "", "Values that mean missing, as empty cells do, such as -9999 or -9999,999."
     )
     encoding: str = option("utf-8", "Encoding of your tables: utf-8, cp1252, latin-1, utf-16, ….")
     missing_rows: Literal["refuse", "empty"] = option(
@@ -146,7 +160,11 @@ class ForecastConfig(GraphConfig):
         "different; 0: none.",
         least=0, below=2**20,
     )  # fmt: skip
-    hidden_size: int = option(32, "Channels of every layer's state.", least=1, below=2**20)
+    hidden_size: int = option(
+        0,
+        "Channels of every layer's state. 0: 4 to 32, by the number of values to train on.",
+        least=0, below=2**20,
+    )  # fmt: skip
     layers: int = option(1, "Recurrent layers, one on another.", least=1, below=1001)
     dropout: float = option(
         0.0, "Dropout rate of the last state and between layers.", least=0, below=1
@@ -162,10 +180,10 @@ class ForecastConfig(GraphConfig):
         "s / (s + exp(step / s)), else its own forecast; 0: always its own.",
         least=0,
     )
-    skip: Literal["linear", "last", "none"] = option(
-        "linear",
-        "What the model's output is added to: a linear model of the node's own history, its last "
-        "value, or nothing.",
+    skip: Literal["best", "linear", "last", "none"] = option(
+        "best",
+        "What the network's output is added to: the best simple forecast on the validation part; a "
+        "linear model of the node's own history; its last value; or nothing.",
     )
     quantiles: str = option(
         "", "Forecast these quantiles, such as 0.1,0.5,0.9. Default: one number, by --error."
@@ -176,6 +194,11 @@ class ForecastConfig(GraphConfig):
         "errors on the validation part. 0: none.",
         least=0, below=1,
     )  # fmt: skip
+    likelihood: Literal["none", "gaussian", "poisson", "negative-binomial"] = option(
+        "none",
+        "A distribution to forecast, of counts poisson or negative-binomial. Its mean is written, "
+        "with the quantiles of --quantiles, by default 0.1,0.5,0.9.",
+    )
     error: Literal["absolute", "huber", "squared"] = option(
         "squared", "Loss where one number is forecast."
     )
@@ -194,6 +217,11 @@ class ForecastConfig(GraphConfig):
                 f"--quantiles must rise and have 0.5 among them, as 0.1,0.5,0.9; not "
                 f"{self.quantiles!r}"
             )
+        if self.likelihood in ("poisson", "negative-binomial") and self.seasonal:
+            raise InputError(
+                f"--seasonal and --likelihood {self.likelihood} cannot be combined: what is left "
+                "of counts is no count; leave --seasonal out, the default knows the season"
+            )
         names = (*self.covariate_names, *([self.value] if self.value else []))
         for name in names:
             if names.count(name) > 1:
@@ -207,16 +235,41 @@ class ForecastConfig(GraphConfig):
     @property
     def levels(self) -> tuple[float, ...]:
         """The quantiles; none where one number is forecast."""
+        given = self.quantiles or ("" if self.likelihood == "none" else "0.1,0.5,0.9")
         try:
-            found = tuple(float(part) for part in self.quantiles.split(",")) * bool(self.quantiles)
+            found = tuple(float(part) for part in given.split(",")) if given else ()
         except ValueError:
-            found = (2.0,) if self.quantiles else ()
+            found = (2.0,)
         if not all(0 < level < 1 for level in found):
             raise InputError(
                 f"--quantiles must be numbers between 0 and 1, such as 0.1,0.5,0.9, not "
                 f"{self.quantiles!r}"
             )
         return found
+
+    def with_size(self, values: int, known: int = 0) -> "ForecastConfig":
+        """Return the configuration with a size of the state, chosen by the values to train on.
+
+        `known` is the size of a run that was trained before; 0: there is none.
+
+        >>> from plait.tasks.forecast.config import ForecastConfig
+        >>> [ForecastConfig().with_size(values).hidden_size for values in (500, 9_000, 10**6)]
+        [4, 8, 32]
+        """
+        if self.hidden_size:
+            return self
+        size = next((size for size, most in SIZES if values < most), LARGEST)
+        size = known or size
+        if self.operator == "attention":
+            size = -(-size // self.heads) * self.heads
+        return replace(self, hidden_size=size)
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that the network answers for each step and node."""
+        if self.likelihood == "none":
+            return len(self.levels) or 1
+        return 1 if self.likelihood == "poisson" else 2
 
     @property
     def over_graph(self) -> str:

@@ -1,6 +1,7 @@
 """What a forecast is learnt from: a series, its graph, and which steps are for what."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,10 @@ from plait.tasks.forecast.config import ForecastConfig
 from plait.tasks.forecast.graphs import Joined, correlated, read_graph
 from plait.tasks.forecast.series import Series, read_series
 from plait.tasks.forecast.splits import TimeSplits
+from plait.tasks.forecast.traffic import KNOWN, read_traffic
 from plait.tasks.forecast.waves import Waves
 
-NAMED = ("waves", "chickenpox", "los-loop")
+NAMED = ("waves", "chickenpox", "los-loop", *KNOWN)
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,9 @@ def _series(config: ForecastConfig, waves: Waves | None) -> tuple[Series, Joined
             waves.graph, "nearest 4 of 48 places", waves.places
         )  # fmt: skip
     elif config.data in NAMED:
-        series, own = {"chickenpox": _chickenpox, "los-loop": _los_loop}[config.data]()
+        named = {"chickenpox": _chickenpox, "los-loop": _los_loop}
+        read = named.get(config.data, partial(read_traffic, config.data))
+        series, own = read()
     else:
         path = Path(config.data)
         if not path.exists():

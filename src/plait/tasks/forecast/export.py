@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from plait.errors import InputError
 from plait.export_formats.form import Form
 from plait.export_formats.layers import (
     graph_facts,
@@ -15,6 +16,7 @@ from plait.export_formats.layers import (
     state_shapes,
 )
 from plait.tasks.forecast.config import ForecastConfig
+from plait.tasks.forecast.likelihood import COUNTS, positive
 from plait.tasks.forecast.model import Forecaster
 from plait.tasks.forecast.windows import CALENDAR
 
@@ -32,8 +34,15 @@ def forecast_form(
     Further inputs, where the run has them, of these steps and the H that follow: `calendar [P + H,
     B, C]`, the sine and cosine of the time of day and with "week" seven numbers, 1 for the day of
     the week from Monday; `covariates [P + H, B, N, K]`; `place [B]`, the steps of the first value
-    since `season_start`.
+    since `season_start`. With a season that the simple forecasts know: `before [H, B, N]`, the
+    values a season before each step ahead, NaN where they are not known; and with times
+    `season_place [B]`, the place of the first value in it, steps since `season_start`.
     """
+    if config.likelihood != "none" and model.margin is not None:
+        raise InputError(
+            "a run with --likelihood and --coverage cannot be exported: its bands lie around "
+            "quantiles that are counted; train without --coverage"
+        )
     N, K = len(model.ids), len(config.covariate_names)
     steps = (1 if step else config.history) + config.horizon
     generator = torch.Generator().manual_seed(0)
@@ -50,7 +59,11 @@ def forecast_form(
         inputs["covariates"] = drawn(steps, 2, N, K) * model.covariates[1] + model.covariates[0]
     if model.seasonal is not None:
         inputs["place"], free["place"] = torch.tensor([0, 5]), {0: "batch"}
-    for name in ("calendar", "covariates"):
+    if model.season is not None and model.season.steps:
+        inputs["before"] = model.mean + model.scale * drawn(config.horizon, 2, N)
+    if model.placed:
+        inputs["season_place"], free["season_place"] = torch.tensor([0, 5]), {0: "batch"}
+    for name in ("calendar", "covariates", "before"):
         free[name] = {1: "batch"}
     outputs = ["forecast"] + ["low", "high"] * (model.margin is not None)
     states: dict[str, Tensor] = {}
@@ -70,7 +83,11 @@ def forecast_form(
 def _metadata(
     model: Forecaster, config: ForecastConfig, states: Mapping[str, Tensor]
 ) -> Mapping[str, Any]:
-    season = {} if model.seasonal is None else {"season_start": model.season_start}
+    season: dict[str, Any] = {} if model.seasonal is None else {"season_start": model.season_start}
+    if model.season is not None and model.season.steps:
+        season |= {"season": model.season.steps}
+    if model.placed and model.season is not None:
+        season |= {"season_start": model.season.start}
     return {
         "ids": list(model.ids),
         "frequency": model.frequency,
@@ -109,20 +126,38 @@ class _Forecast(nn.Module):
             place = given.pop(0) + torch.arange(steps)[:, None]  # [P + H, B]
             profile = model.seasonal[place % len(model.seasonal)]
             values, ahead = values - profile[:P], profile[P:]
-        x = ((values - model.mean) / model.scale).float()
+        x, past = ((values - model.mean) / model.scale).float(), values.new_zeros(0, B, N).float()
+        if model.season is not None and model.season.steps:
+            before = given.pop(0) if ahead is None else given.pop(0) - ahead
+            past = ((before - model.mean) / model.scale).float()  # [H, B, N]
+        places = values.new_zeros(config.history + config.horizon, B, 0).float()
+        if model.season is not None and model.placed:
+            first = given.pop(0) - (config.history - 1 if self.step else 0)
+            steps = first + torch.arange(config.history + config.horizon)[:, None]
+            places = (steps % model.season.steps).float()[..., None]  # [P + H, B, 1]
         if not self.step:
-            return self._in_units(model(x, calendar), ahead)
+            column = places if calendar.dim() == 3 else places[:, :, None].expand(-1, -1, N, -1)
+            calendar = torch.cat([column, calendar], -1)
+            return self._in_units(model.predict_windows(torch.cat([past, x]), calendar), ahead)
         window, *states = given
+        begins = window[-1:].isnan()
         before = torch.where(window[-1:].isnan(), 0.0, window[-1:])
         filled = torch.where(x.isnan(), before, x)
         window = torch.cat([torch.where(window.isnan(), filled, window)[1:], filled])
-        answer, new = model.advance(filled, x.isnan(), window, calendar, one_state(states))
+        answer, new = model.advance(
+            filled, torch.where(begins, filled, before), x.isnan(), window, calendar,
+            one_state(states), long=torch.cat([past, window]), places=places,
+        )  # fmt: skip
         return *self._in_units(answer, ahead), window, *new
 
     def _in_units(self, answer: Tensor, ahead: Tensor | None) -> tuple[Tensor, ...]:
         model, levels = self.model, self.model.config.levels
+        if model.config.likelihood != "none":
+            answer, levels = model.middle(answer), ()
         by_node = (-1, 1) if levels else (-1,)
         found = answer.double() * model.scale.view(by_node) + model.mean.view(by_node)
+        if model.config.likelihood in COUNTS:
+            found = positive(found, model.scale)
         if ahead is not None:
             found = found + (ahead[..., None] if levels else ahead)
         if model.margin is None:

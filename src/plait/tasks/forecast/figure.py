@@ -1,4 +1,4 @@
-"""Forecasts beside what came, and every node's error on the graph."""
+"""Forecasts next to what came, and every node's error on the graph."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ SHOWN = 300
 """Steps of the test part, its last, that are drawn."""
 
 NAMED = 40
-"""Nodes up to which their ids are written beside them."""
+"""Nodes up to which their ids are written next to them."""
 
 LEARNT = 3
 """Edges into each node of a learnt graph that are drawn and listed."""
@@ -44,7 +44,7 @@ def draw_forecasts(
     Each forecast is the one made as many steps before as the horizon has. Around it the band that
     was fitted; without one the outermost quantiles, or, where one number is forecast, the middle
     80 % of the node's own errors on the test part. The axis is named for the table and the node,
-    which is where a unit would stand. Nothing is drawn where no node has a value in the test part.
+    where a unit would be. Nothing is drawn where no node has a value in the test part.
     """
     H, errors = len(forecasts.truth), node_errors(forecasts.middle, forecasts.truth)
     order = np.argsort(np.where(np.isnan(errors), -1, errors))[np.isnan(errors).sum() :]
@@ -87,10 +87,10 @@ def draw_forecasts(
 
 
 def _interval(forecasts: Forecasts, n: int, at: slice) -> tuple[np.ndarray, np.ndarray, str]:
-    """Give the lower and upper end around a node's last step ahead, and what they are."""
+    """Return the lower and upper end around a node's last step ahead, and what they are."""
     if forecasts.levels:
         band = f"quantiles {forecasts.levels[0]:g} to {forecasts.levels[-1]:g}"
-        low, high = forecasts.values[-1, at, n, 0], forecasts.values[-1, at, n, -1]
+        low, high = forecasts.quantiles[-1, at, n, 0], forecasts.quantiles[-1, at, n, -1]
         return drawable(low), drawable(high), band
     off = drawable(forecasts.truth[-1, :, n]) - drawable(forecasts.values[-1, :, n])
     off = off[~np.isnan(off)]
@@ -102,7 +102,7 @@ def _interval(forecasts: Forecasts, n: int, at: slice) -> tuple[np.ndarray, np.n
 def draw_nodes(forecasts: Forecasts, measured: Measured, path: Path) -> None:
     """Draw the graph, every node coloured by its root mean squared error on the test part.
 
-    Nodes stand at their places where these are known, else by springs (Fruchterman & Reingold
+    Nodes are drawn at their places where these are known, else by springs (Fruchterman & Reingold
     1991), and there is no picture of more than `LAID_OUT` nodes, whose springs would take minutes.
     """
     series, joined = measured.series, measured.joined
@@ -136,10 +136,41 @@ def draw_nodes(forecasts: Forecasts, measured: Measured, path: Path) -> None:
                 name_places(axes, series.ids, places, size=7)
 
 
+def draw_backtest(table: Any, path: Path) -> None:
+    """Draw the root mean squared error of each method by steps ahead and by fold.
+
+    `table` is what `plait.tasks.forecast.backtest.backtest` returns. Methods that are more than
+    three times as far off as the best are left out of the picture, and named in its title.
+    """
+    sums = table.groupby("method", sort=False)[["count", "squared"]].sum()
+    overall = np.sqrt(sums["squared"] / sums["count"])
+    methods = [m for m in overall.index if overall[m] <= 3 * overall.min()]
+    left_out = [m for m in overall.index if m not in methods]
+    with picture(path, 10, 4.4) as figure:
+        panels = figure.subplots(1, 2)
+        for axes, by, name in zip(panels, ("step", "fold"), ("steps ahead", "fold"), strict=True):
+            sums = table.groupby(["method", by])[["count", "squared"]].sum()
+            for k, method in enumerate(methods):
+                own = sums.loc[method]
+                own = own[own["count"] > 0]
+                strong = method in ("combination", "network")
+                axes.plot(
+                    own.index, np.sqrt(own["squared"] / own["count"]), marker="o", markersize=3,
+                    linewidth=2 if strong else 1, color=COLOURS[k % len(COLOURS)],
+                    linestyle="-" if k < len(COLOURS) else "--", label=method,
+                )  # fmt: skip
+            axes.set_xlabel(name)
+            axes.xaxis.get_major_locator().set_params(integer=True)
+        panels[0].set_ylabel("RMSE, in the data's units")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+        more = f"; not shown: {', '.join(left_out)}" if left_out else ""
+        figure.suptitle(f"rolling origins, {table['fold'].nunique()} folds{more}")
+
+
 def draw_learnt(measured: Measured, index: np.ndarray, weight: np.ndarray, path: Path) -> None:
     """Draw learnt edges as arrows, `index [2, E]`, the darker the larger the weight.
 
-    Nodes stand where `draw_nodes` puts them; there is no picture where it has none.
+    Nodes are where `draw_nodes` draws them; there is no picture where it has none.
     """
     ids, places, edges = measured.series.ids, measured.joined.places, index.T
     if places is None and len(ids) > LAID_OUT:

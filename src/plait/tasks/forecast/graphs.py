@@ -143,7 +143,7 @@ def _places(path: Path, rows: list[Row], ids: Sequence[str], neighbours: int) ->
     place = {name: row for row, name in enumerate(found)}
     if len(place) < len(found):
         twice = next(name for row, name in enumerate(found) if place[name] != row)
-        raise InputError(f"{path}: node {twice!r} stands there twice")
+        raise InputError(f"{path}: node {twice!r} occurs twice")
     _require_same(path, found, ids)
     names = [name.lower() for name in cells.names]
     north = next((k for k, name in enumerate(names) if name in LATITUDE), None)
@@ -154,7 +154,7 @@ def _places(path: Path, rows: list[Row], ids: Sequence[str], neighbours: int) ->
     if north is not None and east is not None:
         kept = [east, north]
     if not kept:
-        raise InputError(f"{path} has no coordinates beside the id; give lat and lon, or x and y")
+        raise InputError(f"{path} has no coordinates next to the id; give lat and lon, or x and y")
     if neighbours >= len(ids):
         raise InputError(f"--neighbours {neighbours} must be less than the {len(ids)} nodes")
     numbers = _numbers(cells.keep(slice(None), kept))

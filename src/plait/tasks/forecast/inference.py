@@ -17,9 +17,10 @@ from plait.tasks.forecast.backtest import summary
 from plait.tasks.forecast.bands import bands
 from plait.tasks.forecast.config import ForecastConfig
 from plait.tasks.forecast.data import NAMED, own_series, read_data
+from plait.tasks.forecast.figure import draw_backtest
 from plait.tasks.forecast.inputs import carried_forward
 from plait.tasks.forecast.model import Forecaster
-from plait.tasks.forecast.scores import METRICS
+from plait.tasks.forecast.scores import METRICS, Forecasts
 from plait.tasks.forecast.series import Series, following, listed, same_ids
 from plait.tasks.forecast.task import ForecastTask
 from plait.tasks.forecast.windows import windows_of
@@ -55,10 +56,11 @@ def predict_forecast(
     -------
     DataFrame
         A row for each step ahead and node: `time` (without times `step`, 1 the first after the
-        data), `id`, `forecast` (with quantiles the median, and a column for each, such as `q0.1`),
+        data), `id`, `forecast` (with quantiles the median, with a likelihood the mean, and a column
+        for each quantile, such as `q0.1`),
         with --coverage the ends of the band, `low` and `high`,
         and `missing`: how many of the node's values in the input were missing, so that the
-        last one before stood in.
+        last one before was used.
 
     Raises
     ------
@@ -66,9 +68,11 @@ def predict_forecast(
         For a table that cannot be read, has too few steps, steps of another length, or other
         nodes.
     """
-    series = _recent(model, config, facts, data, encoding)
+    series = recent_series(model, config, facts, data, encoding)
     P, H = config.history, config.horizon
-    recent = series.rows(slice(len(series.values) - P, None))
+    season = 0 if model.season is None else model.season.steps
+    steps = min(len(series.values), max(P, season))  # a season before the steps that are forecast
+    recent = series.rows(slice(len(series.values) - steps, None))
     to_come: Any = range(1, H + 1)
     if recent.times is not None:
         assert model.frequency is not None
@@ -79,26 +83,27 @@ def predict_forecast(
     windows = windows_of(
         config, recent if profile is None else profile.removed(recent),
         model.mean.cpu().numpy(), model.scale.cpu().numpy(), model.output.weight.device,
-        model.frequency, covariates,
+        model.frequency, covariates, model.season,
     )  # fmt: skip
-    window = windows.at(torch.tensor([P]), P)
-    answer = model.unscaled(model(window.x, window.calendar))  # [H, 1, N, (Q)]
+    window = windows.at(torch.tensor([steps]), steps)
+    answer = model.unscaled(model.predict_windows(window.x, window.calendar))  # [H, 1, N, (Q)]
     if profile is not None:
-        answer += profile.ahead_of(recent, np.array([P]), answer)
+        answer += profile.ahead_of(recent, np.array([steps]), answer)
     answer = answer[:, 0]
     columns: dict[str, Any] = {
         "step" if recent.times is None else "time": pd.Index(to_come).repeat(len(model.ids)),
         "id": np.tile(np.array(model.ids, dtype=object), H),
     }
     levels = config.levels
-    middle = answer[..., levels.index(0.5)] if levels else answer
-    columns["forecast"] = middle.reshape(-1)
-    columns |= {f"q{level:g}": answer[..., k].reshape(-1) for k, level in enumerate(levels)}
+    found = Forecasts(np.array([steps]), answer, np.empty(0), levels)
+    columns["forecast"] = found.middle.reshape(-1)
+    quantiles = found.quantiles
+    columns |= {f"q{level:g}": quantiles[..., k].reshape(-1) for k, level in enumerate(levels)}
     if model.margin is not None:
         margin = (model.margin * model.scale).cpu().numpy()
-        low, high = bands(answer, levels, margin)
+        low, high = bands(quantiles, levels, margin)
         columns |= {"low": low.reshape(-1), "high": high.reshape(-1)}
-    columns["missing"] = np.tile(np.isnan(recent.values).sum(0), H)
+    columns["missing"] = np.tile(np.isnan(recent.values[-P:]).sum(0), H)
     return pd.DataFrame(columns)
 
 
@@ -118,14 +123,14 @@ def _require_known(series: Series, config: ForecastConfig) -> None:
             )
 
 
-def _recent(
+def recent_series(
     model: Forecaster,
     config: ForecastConfig,
     facts: Mapping[str, Any],
     data: str | None,
     encoding: str | None,
 ) -> Series:
-    """Read the series to go on from, its columns in the order of the model's nodes."""
+    """Read the series to continue, its columns in the order of the model's nodes."""
     if data is None or data in NAMED:
         series = read_data(replace(config, data=data or config.data)).series
     elif Path(data).exists():
@@ -185,7 +190,8 @@ def score_forecast(
     refit : bool
         Whether a back-test also trains the network anew for each fold.
     table : str
-        A new file for the errors of every fold, method, node and step ahead, as CSV.
+        A new file for the errors of every fold, method, node and step ahead, as CSV; next to it a
+        picture of the same name, `.png`.
 
     Returns
     -------
@@ -204,10 +210,10 @@ def score_forecast(
     task = ForecastTask.restore(model, config, facts)
     if backtest:
         return _backtest(task, backtest, refit, table)
-    other = None if data is None else _recent(model, config, facts, data, encoding)
+    other = None if data is None else recent_series(model, config, facts, data, encoding)
     scores = dict(task.test() if other is None else task.score_other(other))
     records = scores.pop("table")
-    ours = records.pop("network")
+    ours = records.pop("combination" if "combination" in records else "network")
     for metric in METRICS:
         values = {h: ours[f"{metric}_at"][h - 1] for h in config.shown}
         scores |= {f"{metric}_at_{h}": v for h, v in values.items() if v is not None}
@@ -219,16 +225,21 @@ def score_forecast(
 
 def _backtest(task: ForecastTask, folds: int, refit: bool, table: str | None) -> dict[str, Any]:
     """Test from rolling origins, and write the table."""
-    if table is not None and Path(table).exists():
+    path = None if table is None else Path(table)
+    drawn = None if path is None else path.with_suffix(".png")
+    if path is not None and path.exists():
         raise InputError(f"--table {table} exists already; name a new file")
-    if table is not None and not Path(table).parent.is_dir():
-        raise InputError(f"--table {table}: {Path(table).parent} is no folder; name one that is")
+    if path is not None and not path.parent.is_dir():
+        raise InputError(f"--table {table}: {path.parent} is no folder; name one that is")
+    if drawn is not None and (drawn.exists() or drawn == path):
+        raise InputError(f"--table {table}: its picture {drawn} exists; name a new CSV file")
     found: Any = backtest_folds(task, folds, refit)
-    if table is not None:
+    if path is not None and drawn is not None:
         found["mae"] = found["absolute"] / found["count"].where(found["count"] > 0)
         found["rmse"] = (found["squared"] / found["count"].where(found["count"] > 0)) ** 0.5
         text = found.drop(columns=["absolute", "squared"]).to_csv(index=False)
-        write_aside(Path(table), text.encode())
+        write_aside(path, text.encode())
+        draw_backtest(found, drawn)
     return summary(found)
 
 
@@ -240,5 +251,5 @@ def probe(
     first = torch.arange(task.splits.valid, task.splits.test - config.horizon + 1)[:PROBED]
     x, y, calendar = task.windows.at(first, task.splits.test)
     y = carried_forward(torch.cat([x, y]))[len(x) :]  # a loss needs a number everywhere
-    levels = len(config.levels)
-    return x, calendar, y[..., None].expand(*y.shape, levels) if levels else y
+    several = bool(config.levels)
+    return x, calendar, y[..., None].expand(*y.shape, config.outputs) if several else y

@@ -51,7 +51,7 @@ def calendar_after(
     kind, steps = config.calendar, 1 + config.horizon
     if kind == "none":
         return torch.zeros(steps, 1, 0)
-    times = _times_after(time, f"--calendar {kind}", frequency, clock, steps)
+    times = times_after(time, f"--calendar {kind}", frequency, clock, steps)
     return torch.from_numpy(calendar_of(times, steps, kind))[:, None]
 
 
@@ -62,18 +62,21 @@ def profile_after(
     steps = 1 + config.horizon
     if profile is None:
         return np.zeros((steps, 1))
-    return profile.at(_times_after(time, "--seasonal", profile.frequency, clock, steps))
+    return profile.at(times_after(time, "--seasonal", profile.frequency, clock, steps))
 
 
-def _times_after(
+def times_after(
     time: Any, option: str, frequency: str | None, clock: str | None, steps: int
 ) -> pd.DatetimeIndex:
+    """Return a time and those of the steps after it; `option` is what needs them, for an error."""
     if time is None:
         raise InputError(f"the network was trained with {option}: give the time")
     assert frequency is not None
     now = pd.DatetimeIndex([time])
     if now.tz is not None and clock is not None:
         now = now.tz_convert(clock)
+    if steps == 1:
+        return now
     return pd.DatetimeIndex([*now, *following(now, frequency, steps - 1)])
 
 

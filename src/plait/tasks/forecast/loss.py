@@ -6,6 +6,26 @@ import torch
 from torch import Tensor
 
 from plait.tasks.forecast.config import ForecastConfig
+from plait.tasks.forecast.likelihood import negative_log_likelihood
+
+
+def losses(
+    answer: Tensor, y: Tensor, config: ForecastConfig, mean: Tensor, scale: Tensor
+) -> Tensor:
+    """Return the loss of each value; 0 where nothing was measured.
+
+    Shapes
+    ------
+    answer : `[H, B, N]`, with several numbers for each `[H, B, N, Q]`; y : `[H, B, N]`, scaled;
+    mean, scale : `[N]`
+    """
+    seen = ~y.isnan()
+    y = torch.where(seen, y, 0.0)
+    if config.likelihood != "none":
+        kind = config.likelihood
+        return negative_log_likelihood(kind, answer, y, mean.to(y), scale.to(y)) * seen
+    e = y.unsqueeze(-1) - answer.view(*y.shape, -1)  # [H, B, N, Q]
+    return pointwise(e, config).mean(-1) * seen
 
 
 def pointwise(e: Tensor, config: ForecastConfig) -> Tensor:

@@ -1,7 +1,7 @@
 """The model of the forecast task: what was measured at every node, and what comes next."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -14,32 +14,37 @@ from plait.nn.recurrent import Recurrent
 from plait.nn.registry import cell_named
 from plait.tasks.forecast import inputs
 from plait.tasks.forecast.config import ForecastConfig
-from plait.tasks.forecast.profile import Profile
+from plait.tasks.forecast.likelihood import columns
+from plait.tasks.forecast.profile import Profile, Season
+from plait.tasks.forecast.simple import DIFFERENCED, Simple
+from plait.tasks.forecast.streaming import Streamed, as_state, as_tuple, step
 from plait.tasks.forecast.windows import CALENDAR
-
-
-class Streamed(NamedTuple):
-    """What `Forecaster.step` hands on: the recurrent states, and the last P values."""
-
-    states: tuple[Tensor, ...]
-    window: Tensor
 
 
 class Forecaster(nn.Module):
     r"""Takes P steps at every node of a graph and forecasts H.
 
-    h_t = Recurrent(x_t, h_{t−1}; graph),  ŷ_{t+k} = Σ_p a_{k,p} x_{t−p} + (V h_t + b)_k
+    h_t = Recurrent(x_t, h_{t−1}; graph),  ŷ_{t+k} = s_{t+k} + Σ_p a_{k,p} x_{t−p} + (V h_t + b)_k
+
+    s is a simple forecast, the best on the validation part (`plait.tasks.forecast.simple`), and the
+    network learns what to add to it. The answer is `combined`: Σ_m w_{k,m} s^m_{t+k} + w_k ŷ_{t+k}
+    over all simple forecasts s^m, with weights that are fitted on the validation part.
 
     x_t is the scaled value (where nothing was measured the last one that was, and in a network
     that was trained with gaps a flag), with the calendar's numbers, the covariates, the node's
     features that do not change, and a learnt vector of the node (`node_embedding`; Shao et al.
     2022, STID). With covariates that are known ahead, z, the decoder "direct" adds
-    W relu(V [h_t, z_{t+k}]), z with the calendar's numbers. The first sum, shared by the nodes, is
-    the skip "linear", and begins as the last value, a_{k,0} = 1; "last" leaves it that; "none"
-    leaves it out. With the decoder "recurrent" a second network goes on from h_t step by step and
-    is fed its own last forecast (Sutskever et al. 2014; DCRNN of Li et al. 2018).
+    W relu(V [h_t, z_{t+k}]), z with the calendar's numbers. The sum, shared by the nodes, begins
+    as 0; where steps have a place in the season it is over, and an input too, what differs from the
+    mean at that place. Where s begins with the last value, the sum is over what differs from that,
+    and the input is the change from step to step in place of x_t, so that no level is learnt. That
+    is the skip "best"; with "linear" there is no s, and the sum begins as the last value,
+    a_{k,0} = 1; "last" leaves it that; "none" leaves it out. With the decoder "recurrent" a second
+    network goes on from h_t step by step and is fed its own last forecast (Sutskever et al. 2014;
+    DCRNN of Li et al. 2018).
 
-    With quantiles, every step has as many answers, in rising order (Chernozhukov et al. 2010).
+    With quantiles, every step has as many answers, in rising order (Chernozhukov et al. 2010); with
+    a likelihood, the parameters of a distribution (`plait.tasks.forecast.likelihood`).
 
     Weights, graph and scale are what a run folder keeps; `plait.load(run)` gives them.
 
@@ -66,13 +71,26 @@ class Forecaster(nn.Module):
         static: int = 0,
         season: int = 0,
         season_start: str = "",
+        simple: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.config, self.ids, self.gaps = config, tuple(ids), gaps
         self.frequency, self.clock = frequency, clock
-        H, Q = config.hidden_size, len(config.levels) or 1
+        H, Q, N = config.hidden_size, config.outputs, len(self.ids)
+        self.simple = self.early = None
+        self.base, self.placed, self.differenced = "", False, False
+        if simple is not None:
+            self.base, rhythm = simple["base"], Season(simple["steps"], simple["start"])
+            sizes = N, config.history, config.horizon, rhythm, edges > 0
+            self.simple, self.early = Simple(*sizes), Simple(*sizes)
+            self.placed = rhythm.placed
+            self.differenced = config.skip == "best" and self.base in DIFFERENCED
+            weights = torch.zeros(config.horizon, 1 + len(self.simple.names), dtype=torch.float64)
+            weights[:, 0] = 1
+            self.register_buffer("weights", weights)
+            self.weights: Tensor  # of the network, then of each simple forecast
         places, K = CALENDAR[config.calendar], len(config.covariate_names)
-        C = places + K + static + config.node_embedding
+        C = self.placed + places + K + static + config.node_embedding
         direct = config.decoder == "direct"
         options: dict[str, Any] = {
             "operator": config.make_operator(len(self.ids)),
@@ -86,11 +104,10 @@ class Forecaster(nn.Module):
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
         self.skip = None
-        if config.skip == "linear":
+        if config.skip in ("linear", "best"):
             latest = torch.zeros(config.horizon, config.history)
-            latest[:, -1] = 1
+            latest[:, -1] = config.skip == "linear" or simple is None
             self.skip = nn.Parameter(latest)
-        N = len(self.ids)
         self.node_embedding = None
         if config.node_embedding:
             self.node_embedding = nn.Parameter(torch.empty(N, config.node_embedding))
@@ -120,10 +137,11 @@ class Forecaster(nn.Module):
     @classmethod
     def from_facts(cls, config: ForecastConfig, facts: Mapping[str, Any]) -> Self:
         """Rebuild the model that a run folder describes, without its weights."""
-        later = ("clock", "static", "season", "season_start")
+        later = ("clock", "static", "season", "season_start", "simple")
         return cls(
-            config, facts["ids"], facts["edges"], gaps=facts["gaps"],
-            frequency=facts["frequency"], **{name: facts[name] for name in later if name in facts},
+            config.with_size(0, facts.get("hidden_size", 0)), facts["ids"], facts["edges"],
+            gaps=facts["gaps"], frequency=facts["frequency"],
+            **{name: facts[name] for name in later if name in facts},
         )  # fmt: skip
 
     def place(
@@ -134,11 +152,15 @@ class Forecaster(nn.Module):
         static: np.ndarray | None = None,
         covariates: np.ndarray | None = None,
         profile: Profile | None = None,
+        simple: tuple[Simple, Simple] | None = None,
     ) -> None:
         """Set the graph, the scale, and what covariates are scaled by, `[2, K]`.
 
-        `static [N, S]` are the nodes' features that do not change.
+        `static [N, S]` are the nodes' features that do not change; `simple` the simple forecasts,
+        fitted to all before the test part and to the training part.
         """
+        if simple is not None:
+            self.simple, self.early = simple
         if profile is not None:
             self.seasonal = torch.from_numpy(profile.values)
         if covariates is not None and covariates.size:
@@ -186,14 +208,75 @@ class Forecaster(nn.Module):
 
         Returns
         -------
-        Tensor `[H, B, N]`; with quantiles `[H, B, N, Q]`
+        Tensor `[H, B, N]`; with quantiles or a likelihood `[H, B, N, Q]`
         """
-        filled = inputs.carried_forward(x)
+        filled = inputs.carried_forward(x[-self.config.history :])
         if calendar is None:
-            calendar = x.new_zeros(len(x) + self.config.horizon, x.shape[1], 0)
-        given = self._features(filled, calendar[: len(x)], x.isnan() if self.gaps else None)
-        _, state = self.recurrent(given, graph=self.graph)
-        return self._answer(_tuple(state), filled, calendar[len(x) :], truth, teach)
+            calendar = x.new_zeros(len(filled) + self.config.horizon, x.shape[1], 0)
+        P, means = len(filled), self.means_at(calendar)
+        base = self.base_of(x, calendar, filled, means[:P])
+        given = calendar[..., self.placed :]
+        missing = x[-P:].isnan() if self.gaps else None
+        before = torch.cat([filled[:1], filled[:-1]])
+        features = self.features(filled, before, given[:P], means[:P], missing)
+        _, state = self.recurrent(features, graph=self.graph)
+        steps = given[P:], means[P:]
+        return self.answer_of(as_tuple(state), base, filled[-1], steps, truth, teach)
+
+    @property
+    def season(self) -> Season | None:
+        """The season that windows need to know; see `plait.tasks.forecast.windows.windows_of`."""
+        return None if self.simple is None else self.simple.season
+
+    def combined(self, answer: Tensor, simple: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Combine what the network answers with simple forecasts for the same windows.
+
+        Quantiles are moved by the difference of the combination from the middle one.
+
+        Parameters
+        ----------
+        answer : Tensor `[H, B, N, (Q)]`
+        simple : Tensor `[M, H, B, N]`
+        weights : Tensor `[H, 1 + M]`
+            None: the model's.
+        """
+        network = self.middle(answer).double()
+        parts = torch.cat([network[None], simple])  # [1 + M, H, B, N]
+        weights = self.weights if weights is None else weights
+        moved = torch.einsum("hm,mhbn->hbn", weights, parts) - network
+        if self.config.likelihood != "none":  # the mean alone
+            return answer + F.pad(moved[..., None], (0, self.config.outputs - 1))
+        return answer + (moved[..., None] if self.config.levels else moved)
+
+    def predict_windows(self, x: Tensor, calendar: Tensor | None = None) -> Tensor:
+        """Return what is forecast from windows: the combination, scaled, `[H, B, N, (Q)]`.
+
+        A network of version 0.1.0 knows no simple forecasts: its answer.
+        """
+        answer = self(x, calendar)
+        if self.simple is None:
+            return answer
+        return self.combined(answer, self.simple_forecasts(x, calendar))
+
+    def simple_forecasts(
+        self, x: Tensor, calendar: Tensor | None = None, *, early: bool = False
+    ) -> Tensor:
+        """Return the simple forecasts for windows, `[M, H, B, N]`, named `simple.names`.
+
+        They are fitted to all that is before the test part; with `early` to the training part.
+        """
+        which = self.early if early else self.simple
+        assert which is not None
+        if calendar is None:
+            calendar = x.new_zeros(self.config.history + self.config.horizon, x.shape[1], 0)
+        return which(x, calendar, self.graph)
+
+    def middle(self, answer: Tensor) -> Tensor:
+        """Return one number for each answer: a distribution's mean, the median of quantiles."""
+        if self.config.likelihood != "none":
+            return answer[..., 0]
+        levels = self.config.levels
+        return answer[..., levels.index(0.5)] if levels else answer
 
     @torch.no_grad()
     def step(
@@ -216,14 +299,14 @@ class Forecaster(nn.Module):
         state : Streamed
             What the step before gave; None: this is the first step.
         time : Timestamp or text
-            When it was measured; needed with --calendar.
+            When it was measured; needed with --calendar and with a season.
         covariates : mapping of arrays
             Of each covariate its value at this step, of all nodes or of each, `[]` or `[N]`; of one
             that is known ahead also those of the H steps to come, `[1 + H]` or `[1 + H, N]`.
 
         Returns
         -------
-        forecast : array `[H, N]`, with quantiles `[H, N, Q]`
+        forecast : array `[H, N]`, with quantiles `[H, N, Q]`, with a likelihood `[H, N, 1 + Q]`
             In the units of the data.
         state : Streamed
 
@@ -237,48 +320,68 @@ class Forecaster(nn.Module):
         >>> forecast.shape
         (12, 48)
         """
-        P = self.config.history
-        values = torch.as_tensor(np.asarray(observation, dtype=np.float64), device=self.mean.device)
-        if values.shape != self.mean.shape:
-            raise ValueError(f"an observation has {len(self.ids)} numbers, not {values.shape}")
-        profile = inputs.profile_after(time, self.profile, self.config, self.clock)  # [1 + H, N]
-        values = values - torch.from_numpy(profile[0]).to(values)
-        x = ((values - self.mean) / self.scale).to(self.output.weight.dtype)[
-            None, None
-        ]  # [1, 1, N]
-        before = torch.zeros_like(x) if state is None else state.window[-1:]
-        filled = torch.where(x.isnan(), before, x)
-        window = filled.expand(P, -1, -1) if state is None else state.window
-        window = torch.cat([window[1:], filled])
-        calendar = inputs.calendar_after(time, self.config, self.frequency, self.clock).to(x)
-        if self.covariates is not None:
-            given = inputs.covariates_after(covariates, self.config, self.ids, self.covariates)
-            places = calendar[:, :, None].expand(*given.shape[:3], -1)
-            calendar = torch.cat([places, given.to(x)], -1)
-        states = None if state is None else _state(state.states)
-        answer, new = self.advance(filled, x.isnan(), window, calendar, states)
-        found = self.unscaled(answer)[:, 0]
-        ahead = profile[1:, :, None] if self.config.levels else profile[1:]
-        return found + ahead, Streamed(new, window)
+        return step(self, observation, state, time, covariates)
 
     def advance(
-        self, x: Tensor, missing: Tensor, window: Tensor, calendar: Tensor, state: Any
+        self,
+        x: Tensor,
+        before: Tensor,
+        missing: Tensor,
+        window: Tensor,
+        calendar: Tensor,
+        state: Any,
+        *,
+        long: Tensor,
+        places: Tensor,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Take one more step `x [1, B, N]`, scaled: the forecast, scaled, and the states."""
-        given = self._features(x, calendar[:1], missing if self.gaps else None)
+        """Take one more step: what is forecast from it, scaled, and the states.
+
+        Shapes
+        ------
+        x, before, missing : `[1, B, N]`, the scaled value, that of the step before, whether it was
+        measured; window : `[P, B, N]`; calendar : `[1 + H, B, (N,) C]`; long : the window with the
+        values a season before, as in `forward`; places : `[P + H, B, 0 or 1]`
+        """
+        P = self.config.history
+        means = self.means_at(places)
+        base = self.base_of(long, places, window, means[:P])
+        given = self.features(
+            x, before, calendar[:1], means[P - 1 : P], missing if self.gaps else None
+        )
         _, new = self.recurrent(given, state, graph=self.graph)
-        return self._answer(_tuple(new), window, calendar[1:], None, 0.0), _tuple(new)
+        ahead = calendar[1:], means[P:]
+        answer = self.answer_of(as_tuple(new), base, x[0], ahead, None, 0.0)
+        if self.simple is not None:
+            answer = self.combined(answer, self.simple_forecasts(long, places))
+        return answer, as_tuple(new)
 
     def unscaled(self, answer: Tensor) -> np.ndarray:
-        """Bring forecasts `[H, B, N, (Q)]` into the units of the data, in float64."""
-        shape = (-1, 1) if self.config.levels else (-1,)
+        """Return forecasts `[H, B, N, (Q)]` in the units of the data, in float64.
+
+        Of a distribution its mean, then its quantiles, `[H, B, N, 1 + Q]`.
+        """
+        config = self.config
+        if config.likelihood != "none":
+            return columns(config.likelihood, answer, config.levels, self.mean, self.scale)
+        shape = (-1, 1) if config.levels else (-1,)
         return (answer.double() * self.scale.view(shape) + self.mean.view(shape)).cpu().numpy()
 
-    def _features(self, x: Tensor, calendar: Tensor, missing: Tensor | None = None) -> Tensor:
-        """Return the input, `[T, B, N, F]`."""
-        parts = [x[..., None]]
+    def means_at(self, calendar: Tensor) -> Tensor:
+        """Return the means at the steps' places in the season, `[P + H, B, N]`; else no nodes."""
+        if self.early is None or not self.placed:
+            return calendar.new_zeros(*calendar.shape[:2], 0)
+        return self.early.profile(calendar).to(self.output.weight.dtype)
+
+    def features(
+        self, x: Tensor, before: Tensor, calendar: Tensor, means: Tensor,
+        missing: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Return the input, `[T, B, N, F]`, of values and those a step before."""
+        parts = [(x - before if self.differenced else x)[..., None]]
         if missing is not None:
             parts.append(missing.to(x)[..., None])
+        if means.shape[-1]:
+            parts.append((means if self.differenced else x - means)[..., None])
         if calendar.shape[-1]:
             of_nodes = calendar if calendar.dim() == 4 else calendar[:, :, None]
             parts.append(of_nodes.expand(*x.shape, -1))
@@ -286,30 +389,43 @@ class Forecaster(nn.Module):
         parts += [part.expand(*x.shape, -1) for part in own]
         return torch.cat(parts, -1) if len(parts) > 1 else parts[0]
 
-    def _answer(
+    def answer_of(
         self,
         states: tuple[Tensor, ...],
-        window: Tensor,
-        calendar: Tensor,
+        base: Tensor,
+        last: Tensor,
+        steps: tuple[Tensor, Tensor],
         truth: Tensor | None,
         teach: float,
     ) -> Tensor:
-        """Forecast from the states after the last step, the last P values, and what is to come."""
-        base = self._base(window)[..., None]  # [H, B, N, 1]
+        """Return the forecast `[H, B, N, (Q)]`; `steps` are the calendar and means ahead."""
+        base = base[..., None]  # [H, B, N, 1]
+        if self.config.likelihood != "none":
+            base = F.pad(base, (0, self.config.outputs - 1))  # of the mean alone
         if self.decoder is None:
             h = F.dropout(states[0][-1], self.config.dropout, self.training)
             y = self.output(h).unflatten(-1, (self.config.horizon, -1))  # [B, N, H, Q]
             y = base + y.permute(2, 0, 1, 3)
             if self.ahead is not None:
-                y = y + self.ahead(h, calendar)
+                y = y + self.ahead(h, steps[0])
         else:
-            y = self._decoded(states, base, window[-1], calendar, truth, teach)
+            y = self._decoded(states, base, last, steps, truth, teach)
+        if self.config.likelihood != "none":
+            return y
         return y.sort(-1).values if self.config.levels else y[..., 0]
 
-    def _base(self, window: Tensor) -> Tensor:
+    def base_of(self, x: Tensor, calendar: Tensor, window: Tensor, means: Tensor) -> Tensor:
         """Return what the output is added to, `[H, B, N]`."""
+        simple = None
+        if self.early is not None and self.config.skip == "best":
+            simple = self.early(x, calendar, self.graph, self.base)[0].to(window)
+            if self.differenced:
+                window = window - window[-1]
+            elif means.shape[-1]:
+                window = window - means
         if self.skip is not None:
-            return torch.tensordot(self.skip, window, 1)
+            learnt = torch.tensordot(self.skip, window, 1)
+            return learnt if simple is None else simple + learnt
         last = window[-1] if self.config.skip == "last" else torch.zeros_like(window[-1])
         return last.expand(self.config.horizon, *last.shape)
 
@@ -318,22 +434,22 @@ class Forecaster(nn.Module):
         states: tuple[Tensor, ...],
         base: Tensor,
         given: Tensor,
-        calendar: Tensor,
+        steps: tuple[Tensor, Tensor],
         truth: Tensor | None,
         teach: float,
     ) -> Tensor:
         """Go on step by step, fed with the last forecast or, at times in training, the truth."""
         assert self.decoder is not None
-        levels = self.config.levels
+        levels = self.config.levels if self.config.likelihood == "none" else ()
         middle = levels.index(0.5) if levels else 0
-        state: Any = _state(states)
-        answers = []
+        state: Any = as_state(states)
+        answers, before = [], given
         for k in range(self.config.horizon):
-            x = self._features(given[None], calendar[k : k + 1])
+            x = self.features(given[None], before[None], *(part[k : k + 1] for part in steps))
             h, state = self.decoder(x, state, graph=self.graph)
             h = F.dropout(h[0], self.config.dropout, self.training)
             answers.append(base[k] + self.output(h))
-            given = answers[-1][..., middle]
+            before, given = given, answers[-1][..., middle]
             if truth is not None and teach > 0 and float(torch.rand(())) < teach:
                 given = torch.where(truth[k].isnan(), given, truth[k])
         return torch.stack(answers)
@@ -346,11 +462,3 @@ class Forecaster(nn.Module):
     @staticmethod
     def _forget_graph(model: Any, _: Any) -> None:
         model._graph = None
-
-
-def _tuple(state: Any) -> tuple[Tensor, ...]:
-    return state if isinstance(state, tuple) else (state,)
-
-
-def _state(states: Sequence[Tensor]) -> Any:
-    return tuple(states) if len(states) > 1 else states[0]

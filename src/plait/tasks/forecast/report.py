@@ -9,15 +9,25 @@ from plait.tasks.forecast.config import ForecastConfig
 from plait.tasks.forecast.scores import above, gain, table
 from plait.training.task import count_weights
 
+SHOWN = 0.005
+"""Weights of a combination that are printed, at least."""
+
 
 def in_words(scores: Mapping[str, Any], config: ForecastConfig) -> str:
     """Return the table of errors, and who has the smaller one."""
     records = scores["table"]
-    plain = {n: r for n, r in records.items() if n not in ("network", "best possible")}
+    ours = ("combination", "network", "best possible")
+    plain = {n: r for n, r in records.items() if n not in ours}
     name = min(plain, key=lambda n: plain[n]["rmse_to"][-1])
     ours, theirs = scores["rmse"], plain[name]["rmse_to"][-1]
     who = f"RMSE over all steps {ours:.4g}; the best without a network, {name!r}, {theirs:.4g}"
-    text = f"{table(records, config.shown)}\n{who}: {gain(ours, theirs)}"
+    subject = "the combination" if "combination" in records else "the network"
+    text = f"{table(records, config.shown)}\n{who}: {gain(ours, theirs, subject)}"
+    if "combination" in records:
+        weights = records["combination"]["weights"]
+        means = sorted(((float(np.mean(w)), n) for n, w in weights.items()), reverse=True)
+        parts = ", ".join(f"{n} {w:.0%}" for w, n in means if w >= SHOWN)
+        text += f"\nthe combination, fitted on validation, mean over the steps: {parts}"
     if "zeros" in scores:
         text += f"\nMAPE leaves out {scores['zeros']:,} measurements of 0"
     if "coverage" in scores:
@@ -33,8 +43,8 @@ def in_words(scores: Mapping[str, Any], config: ForecastConfig) -> str:
         )
     if "best_rmse" in scores:
         text += (
-            f"\nthe best possible forecast has {scores['best_rmse']:.4g} on these steps: the "
-            f"network is {above(ours, scores['best_rmse'])} above it"
+            f"\nthe best possible forecast has {scores['best_rmse']:.4g} on these steps: "
+            f"{subject} is {above(ours, scores['best_rmse'])} above it"
         )
     return text
 
@@ -46,7 +56,7 @@ def summary_of(task: Any) -> dict[str, str]:
     missing = np.isnan(series.values).mean()
     step = f", a step {series.frequency}" if series.frequency else ""
     gaps = f"; {missing:.2%} missing, filled with the last value, never scored" if missing else ""
-    joined = task.data.joined
+    joined, start = task.data.joined, task.base and config.skip == "best"
     edges = f"{joined.graph.num_edges:,} edges; {joined.source}"
     text = {
         "series": f"{series.source}: {T:,} steps × {N:,} nodes{step}{gaps}",
@@ -59,6 +69,7 @@ def summary_of(task: Any) -> dict[str, str]:
         "season": f"{task.season} steps" if task.season else "none known; --season",
         "model": f"{config.cell} × {task.model.recurrent.operator!r}, {config.layers} × "
         f"{config.hidden_size}, {count_weights(task.model):,} parameters",
+        **({"starts from": f"{task.base}, best on validation"} if start else {}),
         "kernels": task.model.recurrent.kernel(),
     }
     if task.data.waves is not None:

@@ -1,7 +1,7 @@
 """How far forecasts are from what came, step by step ahead; missing values count nowhere."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,19 +17,38 @@ class Forecasts:
     first : integer array `[W]`
         The step at which each forecast begins.
     values : float array `[H, W, N]`, with quantiles `[H, W, N, Q]`
+        Of a distribution its mean, then its quantiles, `[H, W, N, 1 + Q]`.
     truth : float array `[H, W, N]`
         NaN where nothing was measured or the part is at its end.
+    network : float array as `values`, or None
+        What the network itself forecast, where `values` are its combination with simple forecasts.
+    loss : float
+        The network's mean loss.
     """
 
     first: np.ndarray
     values: np.ndarray
     truth: np.ndarray
     levels: tuple[float, ...] = ()
+    network: np.ndarray | None = None
+    loss: float = float("nan")
+
+    @property
+    def own(self) -> "Forecasts":
+        """The forecasts of the network itself."""
+        return self if self.network is None else replace(self, values=self.network, network=None)
 
     @property
     def middle(self) -> np.ndarray:
-        """One number for each: the median, where there are quantiles."""
+        """One number for each: a distribution's mean, or the median of quantiles."""
+        if self.levels and self.values.shape[-1] > len(self.levels):
+            return self.values[..., 0]
         return self.values[..., self.levels.index(0.5)] if self.levels else self.values
+
+    @property
+    def quantiles(self) -> np.ndarray:
+        """The quantiles; without any, the values."""
+        return self.values[..., -len(self.levels) :] if self.levels else self.values
 
 
 @dataclass(frozen=True)
@@ -78,12 +97,12 @@ class Errors:
         return cls(at, upto)
 
     def overall(self) -> dict[str, float]:
-        """Give each metric over all steps; those that there is nothing for are left out."""
+        """Return each metric over all steps; those that there is nothing for are left out."""
         found = {name: float(values[-1]) for name, values in self.upto.items()}
         return {name: value for name, value in found.items() if np.isfinite(value)}
 
     def record(self) -> dict[str, list[float | None]]:
-        """Give all of it as JSON values: `mae_at`, `mae_to`, …, a number a step."""
+        """Return all of it as JSON values: `mae_at`, `mae_to`, …, a number a step."""
         both = {"at": self.at, "to": self.upto}
         return {
             f"{name}_{kind}": [float(v) if np.isfinite(v) else None for v in values[name]]
@@ -203,8 +222,8 @@ def _cell(value: float | None, metric: str) -> str:
     return f"{next((text for text in texts if len(text) < CELL), 'huge'):>{CELL}}"
 
 
-def gain(ours: float, theirs: float) -> str:
-    """Say who has the smaller error, and by how much: as a share, or else as a difference.
+def gain(ours: float, theirs: float, name: str = "the network") -> str:
+    """State who has the smaller error, and by how much: as a share, or else as a difference.
 
     >>> from plait.tasks.forecast.scores import gain
     >>> gain(3.0, 4.0)
@@ -219,7 +238,7 @@ def gain(ours: float, theirs: float) -> str:
     if ours == theirs:
         return "neither makes an error" if ours == 0 else "both are as good"
     if ours < theirs:
-        return f"the network wins by {1 - ours / theirs:.1%}"
+        return f"{name} wins by {1 - ours / theirs:.1%}"
     return f"it wins by {above(ours, theirs)}: take it, or train longer, or try another --operator"
 
 

@@ -61,7 +61,7 @@ class Series:
 
     @property
     def sha256(self) -> str:
-        """Tell whether two series are the same: nodes, values, times."""
+        """Return a hash by which two series are the same: nodes, values, times."""
         total = hashlib.sha256("\0".join(self.ids).encode())
         total.update(np.ascontiguousarray(self.values, dtype=np.float64).data)
         if self.times is not None:
@@ -131,7 +131,7 @@ def read_series(
     number the rows, as programs write them, are left out.
 
     Covariates are columns too: of a long table each node has its own, else all nodes share them.
-    Where one is missing, the last that was there stands in.
+    Where one is missing, the last one before it is used.
 
     Parameters
     ----------
@@ -195,13 +195,13 @@ def read_series(
     if known and (measured := np.flatnonzero(~np.isnan(values).all(1))).size:
         T = int(measured[-1]) + 1
     times = None if times is None else times[:T]
-    told = _told(wide, times)
+    parts = _described(wide, times)
     if covariates:
         own = extra[0].shape[0] == len(wide.names)
         shared = "by node" if own else "shared by all nodes"
-        told += f"; covariates, {shared}: {listed(covariates)}"
+        parts += f"; covariates, {shared}: {listed(covariates)}"
     return Series(
-        path.stem, wide.source, wide.names, values[:T], times, told,
+        path.stem, wide.source, wide.names, values[:T], times, parts,
         (*notes, *describe_far(values, wide.names)), _carried(extra, T) if covariates else None,
     )  # fmt: skip
 
@@ -230,21 +230,21 @@ def _filled(wide: Wide, expected: str | None) -> pd.DatetimeIndex | None:
     return steps if len(steps) > len(times) and times.isin(steps).all() else None
 
 
-def _told(wide: Wide, times: pd.DatetimeIndex | None) -> str:
+def _described(wide: Wide, times: pd.DatetimeIndex | None) -> str:
     """Write how each column was read."""
-    told = ["no times; the steps are numbered"]
+    parts = ["no times; the steps are numbered"]
     if times is not None and len(times):
         length = frequency(times)
         step = f"a step of {words(length)}, " if length else ""
-        told = [
+        parts = [
             f"time = {repr(wide.time_name) if wide.time_name else 'what has no name'} ({step}"
             f"{time_text(times[0])} to {time_text(times[-1])})"
         ]
     N = len(wide.names)
-    told.append(f"{N:,} node{'s' * (N != 1)}: {listed(wide.names)}")
+    parts.append(f"{N:,} node{'s' * (N != 1)}: {listed(wide.names)}")
     if wide.ignored:
-        told.append(f"left out: {', '.join(wide.ignored)}")
-    return "; ".join(told)
+        parts.append(f"left out: {', '.join(wide.ignored)}")
+    return "; ".join(parts)
 
 
 def same_ids(wanted: Iterable[str], found: Iterable[str]) -> tuple[list[str], list[str]]:

@@ -12,6 +12,7 @@ from plait.columns import counts_rows
 from plait.errors import InputError
 from plait.memory import require_memory
 from plait.tables import read_cells
+from plait.tasks.forecast.hdf5 import ENDINGS, read_hdf5
 from plait.times import read_times
 
 TIME_NAMES = ("time", "timestamp", "date", "datetime")
@@ -142,6 +143,8 @@ def read_parquet(path: Path, time: str) -> Table:
 
 
 def _frame(path: Path) -> Any:
+    if path.suffix in ENDINGS:
+        return read_hdf5(path)
     try:
         from pyarrow.parquet import read_metadata
 
@@ -174,7 +177,7 @@ def _frame(path: Path) -> Any:
 
 
 def _index_of_times(index: pd.Index) -> Any:
-    """Give an index of times, of whatever type; None for another."""
+    """Return an index of times, of whatever type; None for another."""
     if isinstance(index, (pd.DatetimeIndex, pd.PeriodIndex)):
         return index
     return index if index.dtype == object and _are_times(map(str, index)) else None
@@ -205,7 +208,7 @@ def _times(values: Any, where: Callable[[int], str], name: str) -> tuple[pd.Date
 
 
 def _cells(frame: Any) -> np.ndarray:
-    """Give numbers as they are where all columns hold numbers; else all as texts."""
+    """Return numbers as they are where all columns hold numbers; else all as texts."""
     if all(
         pd.api.types.is_numeric_dtype(frame[n].dtype)
         and not pd.api.types.is_complex_dtype(frame[n].dtype)

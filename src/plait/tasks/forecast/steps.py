@@ -93,7 +93,7 @@ def following(times: pd.DatetimeIndex, length: str, steps: int) -> pd.DatetimeIn
 
 
 def check_steps(times: pd.DatetimeIndex, expected: str | None, where: Callable[[int], str]) -> None:
-    """Refuse times that go back, stand twice, or do not rise in equal steps.
+    """Refuse times that go back, occur twice, or do not rise in equal steps.
 
     Parameters
     ----------
@@ -108,13 +108,13 @@ def check_steps(times: pd.DatetimeIndex, expected: str | None, where: Callable[[
         put_back = _clock_put(times, row) < 0
         if not put_back and not times.is_unique:
             row = int(np.flatnonzero(times.duplicated())[0]) - 1
-        what, mend = f"comes after {times[row]}", "sort the rows by time"
+        what, fix = f"comes after {times[row]}", "sort the rows by time"
         if not times.is_unique and (not put_back or steps[row] == 0):
-            what, mend = "occurs twice", "give one row a time, a column a node"
+            what, fix = "occurs twice", "give one row a time, a column a node"
         if put_back:
             what += ", as where a clock is put back an hour"
-            mend = "give the times with their offsets, such as +02:00, or in UTC"
-        raise InputError(f"{where(row + 1)}: {times[row + 1]} {what}; {mend}")
+            fix = "give the times with their offsets, such as +02:00, or in UTC"
+        raise InputError(f"{where(row + 1)}: {times[row + 1]} {what}; {fix}")
     length = frequency(times)
     if expected is not None and len(times) > 1:
         _require(times, expected, length, where)
@@ -160,7 +160,7 @@ def best_calendar(times: pd.DatetimeIndex) -> tuple[str, pd.DatetimeIndex] | Non
 def season_of(times: pd.DatetimeIndex | None) -> int:
     """Return the steps of a day; for steps of days, those of a week; for longer ones, a year's.
 
-    0 where there is none to tell.
+    0 where none is known.
 
     >>> import pandas as pd
     >>> from plait.tasks.forecast.steps import season_of
@@ -255,20 +255,20 @@ def _require(
 def _missing(
     times: pd.DatetimeIndex, length: str, steps: pd.DatetimeIndex, where: Callable[[int], str]
 ) -> str:
-    """Say which step is missing first, at the row behind it."""
+    """Describe which step is missing first, at the row behind it."""
     missing = steps[~steps.isin(times)]
     row = int(times.searchsorted(missing[0]))
     more = f", and {len(missing) - 1:,} more after it" if len(missing) > 1 else ""
     put = "give the times with their offsets, such as +02:00, or in UTC, if a clock was put forward"
-    mend = f"{put}; else {FILL}" if _clock_put(times, row - 1) > 0 else FILL
+    fix = f"{put}; else {FILL}" if _clock_put(times, row - 1) > 0 else FILL
     return (
         f"{where(row)}: {time_text(missing[0])} is missing before {time_text(times[row])}{more} "
-        f"(steps of {words(length)}); {mend}"
+        f"(steps of {words(length)}); {fix}"
     )
 
 
 def _clock_put(times: pd.DatetimeIndex, row: int) -> int:
-    """Say whether a clock may have been put forward (1) or back (−1) an hour after a row.
+    """Return whether a clock may have been put forward (1) or back (−1) an hour after a row.
 
     That happens on Sundays before dawn, in spring and in autumn.
     """
@@ -283,7 +283,7 @@ def _clock_put(times: pd.DatetimeIndex, row: int) -> int:
 
 
 def _irregular(times: pd.DatetimeIndex, where: Callable[[int], str]) -> str:
-    """Say what is wrong with times that rise on no calendar."""
+    """Describe what is wrong with times that rise on no calendar."""
     steps = seconds_between(times)
     usual = float(np.median(steps))
     meant = min(ROUND, key=lambda length: abs(length - usual) / length)

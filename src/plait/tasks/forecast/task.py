@@ -15,14 +15,24 @@ from plait.errors import InputError
 from plait.figures import Curve
 from plait.tasks.forecast.bands import bands, ends, margins, outside
 from plait.tasks.forecast.baselines import baselines
+from plait.tasks.forecast.combination import fit_weights
 from plait.tasks.forecast.data import read_data
 from plait.tasks.forecast.figure import LEARNT, Band, draw_forecasts, draw_learnt, draw_nodes
-from plait.tasks.forecast.loss import pointwise, sampling
+from plait.tasks.forecast.likelihood import COUNTS, require_counts
+from plait.tasks.forecast.loss import losses, sampling
 from plait.tasks.forecast.model import Forecaster
-from plait.tasks.forecast.profile import Profile
+from plait.tasks.forecast.profile import Profile, Season
 from plait.tasks.forecast.report import in_words, summary_of
+from plait.tasks.forecast.rolling import (
+    answers,
+    best_simple,
+    combined,
+    error_products,
+    mean_loss,
+)
 from plait.tasks.forecast.scores import Errors, Forecasts, band_scores, quantile_scores
 from plait.tasks.forecast.series import Series, season_of
+from plait.tasks.forecast.simple import Simple
 from plait.tasks.forecast.splits import TimeSplits
 from plait.tasks.forecast.windows import (
     Window,
@@ -33,12 +43,8 @@ from plait.tasks.forecast.windows import (
     windows_of,
 )
 from plait.times import clock_of
-from plait.training.ranks import current_ranks
 from plait.training.streams import random_generator
 from plait.training.task import Carry, Task
-
-SCORED = 64
-"""Windows that are forecast at a time where nothing is learnt."""
 
 
 class ForecastTask(Task):
@@ -59,25 +65,47 @@ class ForecastTask(Task):
         if self.cut_to is not None:
             measured = measured.cut(self.cut_to)
         self.data, series = measured, measured.series
+        self.sized = config.hidden_size == 0
+        values = int((~np.isnan(measured.training)).sum())
+        self.config = config = config.with_size(values, known.get("hidden_size", 0))
         self.source, self.splits = series.source, measured.splits
         self.season = config.season or season_of(series.times)
+        if config.likelihood in COUNTS:
+            require_counts(series, config.likelihood)
+        season = Season.of(series, self.season, self.splits.valid)
         self.profile = None
         if config.seasonal:
             self.profile = Profile.of(series, self.splits.valid, self.season)
             series = self.profile.removed(series)
         self.mean, self.scale = scaling(series.values[: self.splits.valid], config.scale, series)
         self.covariates = covariate_scaling(series, config.covariate_names, self.splits.valid)
+        self.simple, self.base = None, ""
+        if not known or "simple" in known:
+            self.simple = self._fitted(series, season, self.splits.test)
+            self.early = self._fitted(series, season, self.splits.valid)
         self.windows = windows_of(
-            config, series, self.mean, self.scale, self.device, covariates=self.covariates
-        )
+            config, series, self.mean, self.scale, self.device, covariates=self.covariates,
+            season=season if self.simple else None,
+        )  # fmt: skip
+        if self.simple is not None:
+            first, graph = np.arange(self.splits.valid, self.splits.test), measured.joined.graph
+            self.base = best_simple(self.early, self.windows, graph, first, self.splits.test)
         self.units_per_step = config.batch_size * self.ranks.count
+
+    def _fitted(self, series: Series, season: Season, end: int) -> Simple:
+        """Fit simple forecasts to the steps before `end`."""
+        config, graph = self.config, self.data.joined.graph
+        simple = Simple(
+            len(series.ids), config.history, config.horizon, season, graph.num_edges > 0
+        )
+        return simple.fit((series.values[:end] - self.mean) / self.scale, graph)
 
     def make_model(self) -> Forecaster:
         """Make the model and try it once, which refuses a graph that the operator cannot use."""
         model = super().make_model()
         model.place(
             self.data.joined.graph, self.mean, self.scale, self.data.static, self.covariates,
-            self.profile,
+            self.profile, None if self.simple is None else (self.simple, self.early),
         )  # fmt: skip
         model.to(self.device)
         first = torch.tensor([self.config.history])
@@ -92,11 +120,13 @@ class ForecastTask(Task):
         return {
             "ids": list(series.ids),
             "edges": graph.num_edges,
+            **({"hidden_size": self.config.hidden_size} if self.sized else {}),
             "gaps": bool(np.isnan(series.values).any()),
             "frequency": series.frequency,
             "clock": None if series.times is None else clock_of(series.times),
             "sha256": series.sha256,
             **({} if self.profile is None else self.profile.facts()),
+            **({} if self.simple is None else {"simple": self.simple.facts(self.base)}),
             **({} if self.data.static is None else {"static": self.data.static.shape[1]}),
         }
 
@@ -115,7 +145,10 @@ class ForecastTask(Task):
         ):
             raise InputError("that run was trained with other columns of --nodes")
         if any(own[name].shape != other[name].shape for name in own):
-            raise InputError("one of the two series has values missing and the other none")
+            raise InputError(
+                "that run's network has other inputs: one of the two series has values missing and "
+                "the other none, or a season; train anew"
+            )
         with torch.no_grad():
             for name, p in own.items():
                 p.copy_(other[name])
@@ -136,27 +169,53 @@ class ForecastTask(Task):
     def loss(
         self, model: Forecaster, batch: tuple[Window, float], carry: Carry
     ) -> tuple[Tensor, Mapping[str, Tensor], Carry]:
-        """Return the mean error over what was measured, in scaled units."""
+        """Return the mean loss over what was measured."""
         (x, y, calendar), teach = batch
         answer = model(x, calendar, y, teach)
-        seen = ~y.isnan()
-        e = torch.where(seen, y, 0.0).unsqueeze(-1) - answer.view(*y.shape, -1)  # [H, B, N, Q]
-        error = (pointwise(e, self.config).mean(-1) * seen).sum() / seen.sum().clamp(min=1)
-        return error, {}, ()
+        error = losses(answer, y, self.config, self.model.mean, self.model.scale)
+        return error.sum() / (~y.isnan()).sum().clamp(min=1), {}, ()
 
     def terms(self, batch: tuple[Window, float]) -> Tensor:
         """Return how many values were measured."""
         return (~batch[0][1].isnan()).sum()
 
     def validate(self) -> Mapping[str, float]:
-        """Return loss and errors over the validation part, which the bands are fitted to."""
-        splits = self.splits
-        found = self.forecasts(self.windows, self.data.series, splits.valid, splits.test)
-        if self.model.margin is not None:
-            low, _, high = ends(found.values, found.levels)
+        """Return loss and errors over the validation part, and fit to it.
+
+        What is fitted are the weights of the combination, and the bands. So that neither the
+        scores nor the bands are of forecasts whose weights have seen them, the forecasts of each
+        half of the part are combined with weights that are fitted to the other half; the weights
+        that are kept are fitted to both.
+        """
+        splits, model = self.splits, self.model
+        first = np.arange(splits.valid, splits.test)
+        answer = answers(model, self.windows, first, splits.test)
+        network = values = self._in_units(answer, self.data.series, first)
+        if model.simple is not None:
+            half = len(first) // 2
+            halves = [slice(0, half), slice(half, None)] if half else [slice(None)]
+            products = [
+                error_products(model, self.windows, answer[:, part], first[part], splits.test)
+                for part in halves
+            ]
+            model.weights.copy_(self._weights(np.sum(products, 0), len(first)))
+            parts = []
+            for part, other in zip(halves, products[::-1], strict=True):
+                weights = self._weights(other, max(half, 1))
+                own = answer[:, part], first[part]
+                parts.append(combined(model, self.windows, *own, weights, early=True))
+            values = self._in_units(torch.cat(parts, 1), self.data.series, first)
+        truth = truth_of(self.data.series.values, first, self.config.horizon, splits.test)
+        loss = mean_loss(model, self.windows, answer, first, splits.test)
+        found = Forecasts(first, values, truth, self.config.levels, network, loss)
+        if model.margin is not None:
+            low, _, high = ends(found.quantiles, found.levels)
             scores = outside(found.truth, low, high) / self.scale
-            self.model.margin.copy_(torch.from_numpy(margins(scores, self.config.coverage)))
+            model.margin.copy_(torch.from_numpy(margins(scores, self.config.coverage)))
         return self._scores(found)[0]
+
+    def _weights(self, products: np.ndarray, steps: int) -> Tensor:
+        return torch.from_numpy(fit_weights(products, steps)).to(self.device)
 
     def own_scores(self) -> dict[str, Any]:
         """Return loss and errors over the test part."""
@@ -190,7 +249,7 @@ class ForecastTask(Task):
         plain = other if self.profile is None else self.profile.removed(other)
         windows = windows_of(
             self.config, plain, self.mean, self.scale, self.device, self.data.series.frequency,
-            self.covariates,
+            self.covariates, self.model.season,
         )  # fmt: skip
         if steps < self.config.history + self.config.horizon:
             raise InputError(
@@ -231,8 +290,16 @@ class ForecastTask(Task):
             scores[f"baseline_{metric}"] = min(e.overall()[metric] for e in plain.values())
         if zeros := int((forecasts.truth[0] == 0).sum()):
             scores["zeros"] = zeros
-        found = {"network": errors, **plain}
-        return {**scores, "table": {name: e.record() for name, e in found.items()}}
+        network = {"network": Errors.of(forecasts.own.middle, forecasts.truth)}
+        found = {"combination": errors, **network, **plain}
+        if self.model.simple is None:
+            del found["combination"]
+        table: dict[str, Any] = {name: e.record() for name, e in found.items()}
+        if self.model.simple is not None:
+            names = ("network", *self.model.simple.names)
+            weights = self.model.weights.T.tolist()
+            table["combination"]["weights"] = dict(zip(names, weights, strict=True))
+        return {**scores, "table": table}
 
     @torch.no_grad()
     def forecasts(self, windows: Windows, measured: Series, begin: int, end: int) -> Forecasts:
@@ -242,18 +309,21 @@ class ForecastTask(Task):
         hold them scaled, in float32, where 0 is not 0 any more.
         """
         first = np.arange(begin, end)
+        answer = answers(self.model, windows, first, end)
+        truth = truth_of(measured.values, first, self.config.horizon, end)
+        network = values = self._in_units(answer, measured, first)
+        if self.model.simple is not None:
+            values = combined(self.model, windows, answer, first, self.model.weights)
+            values = self._in_units(values, measured, first)
+        loss = mean_loss(self.model, windows, answer, first, end)
+        return Forecasts(first, values, truth, self.config.levels, network, loss)
 
-        def forecast(part: Tensor) -> tuple[Tensor]:
-            window = windows.at(part, end)
-            values = self.model.unscaled(self.model(window.x, window.calendar))
-            return (torch.from_numpy(values),)
-
-        values = current_ranks().map(forecast, torch.from_numpy(first).split(SCORED))
-        horizon, found = self.config.horizon, torch.cat([v for (v,) in values], 1).numpy()
-        if self.profile is not None:
-            found += self.profile.ahead_of(measured, first, found)
-        truth = truth_of(measured.values, first, horizon, end)
-        return Forecasts(first, found, truth, self.config.levels)
+    def _in_units(self, answer: Tensor, measured: Series, first: np.ndarray) -> np.ndarray:
+        """Bring answers into the units of the data, with the seasonal profile added again."""
+        found = self.model.unscaled(answer)
+        return found if self.profile is None else found + self.profile.ahead_of(
+            measured, first, found
+        )  # fmt: skip
 
     def interpret(self, scores: Mapping[str, Any]) -> str:
         """Return the errors next to the baselines', and which is smaller."""
@@ -269,6 +339,8 @@ class ForecastTask(Task):
 
     def curves(self, test: Mapping[str, Any] | None) -> Sequence[Curve]:
         """Return the loss."""
+        if self.config.likelihood != "none":
+            return [Curve("loss", "−log likelihood, nats")]
         label = "pinball loss" if self.config.levels else f"{self.config.error} error"
         return [Curve("loss", f"{label}, scaled")]
 
@@ -287,16 +359,11 @@ class ForecastTask(Task):
             pd.DataFrame(columns).to_csv(folder / "learnt.csv", index=False)
 
     def _scores(self, forecasts: Forecasts) -> tuple[dict[str, float], Errors]:
+        """Return the loss, which is that of the network itself, and the errors of the forecasts."""
         errors = Errors.of(forecasts.middle, forecasts.truth)
-        seen = ~np.isnan(forecasts.truth)
-        shape = (-1, 1) if forecasts.levels else (-1,)
-        values = forecasts.values / self.scale.reshape(shape)
-        e = (np.where(seen, forecasts.truth, 0.0) / self.scale)[..., None]
-        e = torch.from_numpy(e - values.reshape(*forecasts.truth.shape, -1))
-        loss = pointwise(e, self.config).mean(-1)[torch.from_numpy(seen)].mean()
-        scores = {"loss": float(loss), **errors.overall()}
+        scores = {"loss": forecasts.loss, **errors.overall()}
         if forecasts.levels:
-            scores |= quantile_scores(forecasts.values, forecasts.truth, forecasts.levels)
+            scores |= quantile_scores(forecasts.quantiles, forecasts.truth, forecasts.levels)
         return scores, errors
 
     def _band_scores(self, forecasts: Forecasts) -> dict[str, float]:
@@ -310,11 +377,11 @@ class ForecastTask(Task):
         if self.model.margin is None:
             return None
         margin = self.model.margin.cpu().numpy() * self.scale
-        return bands(forecasts.values, forecasts.levels, margin)
+        return bands(forecasts.quantiles, forecasts.levels, margin)
 
     def _best_possible(self, first: np.ndarray) -> np.ndarray:
         waves = self.data.waves
         assert waves is not None
-        heard = first[:, None] + np.arange(-self.config.history, 0)
-        best = waves.best_forecast(waves.values[heard], self.config.horizon)  # [W, H, N]
+        past = first[:, None] + np.arange(-self.config.history, 0)
+        best = waves.best_forecast(waves.values[past], self.config.horizon)  # [W, H, N]
         return best.transpose(1, 0, 2)

@@ -12,6 +12,7 @@ import pandas as pd
 from plait.columns import as_numbers, read_numbers
 from plait.errors import InputError
 from plait.memory import require_memory
+from plait.tasks.forecast.hdf5 import ENDINGS
 from plait.tasks.forecast.sources import Table, read_csv, read_parquet
 from plait.times import time_text
 
@@ -49,8 +50,8 @@ def read_wide(
     covariates: Sequence[str] = (),
 ) -> Wide:
     """Read a table as `plait.tasks.forecast.series.read_series` says, its steps unchecked."""
-    parquet = path.suffix == ".parquet"
-    table = read_parquet(path, time) if parquet else read_csv(path, time, encoding)
+    typed = path.suffix in (".parquet", *ENDINGS)
+    table = read_parquet(path, time) if typed else read_csv(path, time, encoding)
     twice = next((name for name, n in Counter(table.names).items() if n > 1), None)
     if twice is not None:
         raise InputError(f"{path}: the column {twice!r} occurs twice")
@@ -88,7 +89,7 @@ def _column(table: Table, name: str, option: str) -> int:
 
 
 def _counts(column: np.ndarray) -> bool:
-    """Say whether numbers are 0, 1, 2, … or 1, 2, 3, …, from a length that is no chance."""
+    """Return whether numbers are 0, 1, 2, … or 1, 2, 3, …, from a length that is no chance."""
     return len(column) > 9 and column[0] in (0, 1) and bool((np.diff(column) == 1).all())
 
 
@@ -145,7 +146,7 @@ def _long(table: Table, value: int | None, extra: Sequence[int]) -> tuple[int, i
 def _pivoted(
     table: Table, ids: int, value: int, extra: Sequence[int], missing: Collection[str]
 ) -> Wide:
-    """Give a long table a column for each node, in the order of their first rows."""
+    """Reshape a long table to a column for each node, in the order of their first rows."""
     assert table.times is not None
     of = [_plain(cell) for cell in table.cells[:, ids]]
     for row in (r for r, name in enumerate(of) if not name):

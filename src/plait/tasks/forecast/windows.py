@@ -1,4 +1,4 @@
-"""Windows of a series as tensors: what is heard, and what is to be forecast."""
+"""Windows of a series as tensors: the input, and what is to be forecast."""
 
 from typing import NamedTuple
 
@@ -9,23 +9,25 @@ from torch import Tensor
 
 from plait.errors import InputError
 from plait.tasks.forecast.config import ForecastConfig
+from plait.tasks.forecast.profile import Season
 from plait.tasks.forecast.series import Series
 from plait.tasks.forecast.steps import DAY, steps_from
 
 CALENDAR = {"none": 0, "day": 2, "week": 9}
-"""Numbers that tell a step's place in time."""
+"""Numbers for a step's place in time."""
 
 
 class Window(NamedTuple):
     """A batch of windows, in scaled units, NaN where nothing was measured.
 
-    x : Tensor `[P, B, N]`, heard
+    x : Tensor `[P, B, N]`, the input
+        With a season `[H + P, B, N]`: before it the value a season before each of the H steps.
 
     y : Tensor `[H, B, N]`, to be forecast
 
     calendar : Tensor `[P + H, B, (N or 1,) C]`
         Of every step the place in time, then the covariates, scaled; those that are not known ahead
-        are 0 in the last H steps.
+        are 0 in the last H steps. Where steps have a place in the season it is the first number.
     """
 
     x: Tensor
@@ -37,7 +39,7 @@ class Windows:
     """Cuts windows out of a scaled series.
 
     `calendar [T + H, (N or 1,) C]` are the columns that are known of every step; those in `hidden`
-    are not known ahead.
+    are not known ahead. `season` is its length in steps; 0: there is none.
 
     Example
     -------
@@ -58,8 +60,10 @@ class Windows:
         horizon: int,
         device: torch.device | str = "cpu",
         hidden: slice = slice(0),
+        season: int = 0,
     ) -> None:
         self.history, self.horizon, self.hidden = history, horizon, hidden
+        self.season = season
         beyond = np.full((horizon, values.shape[1]), np.nan)
         self.values = torch.from_numpy(np.concatenate([values, beyond])).float().to(device)
         self.calendar = torch.from_numpy(calendar).float().to(device)
@@ -67,12 +71,18 @@ class Windows:
     def at(self, first: Tensor, end: int) -> Window:
         """Cut the windows whose forecasts begin at the steps `first [B]` and stop before `end`."""
         first = first.to(self.values.device)
-        heard = first - torch.arange(self.history, 0, -1, device=first.device)[:, None]  # [P, B]
+        past = first - torch.arange(self.history, 0, -1, device=first.device)[:, None]  # [P, B]
         ahead = first + torch.arange(self.horizon, device=first.device)[:, None]  # [H, B]
         y = self.values[ahead].masked_fill((ahead >= end)[..., None], torch.nan)
-        calendar = self.calendar[torch.cat([heard, ahead])]
+        calendar = self.calendar[torch.cat([past, ahead])]
         calendar[self.history :, ..., self.hidden] = 0
-        return Window(self.values[heard], y, calendar)
+        x = self.values[past]
+        if self.season:
+            back = torch.arange(1, self.horizon + 1, device=first.device) / self.season
+            before = ahead - (back.ceil().long() * self.season)[:, None]
+            seasonal = self.values[before.clamp(min=0)]
+            x = torch.cat([seasonal.masked_fill((before < 0)[..., None], torch.nan), x])
+        return Window(x, y, calendar)
 
 
 def truth_of(values: np.ndarray, first: np.ndarray, horizon: int, end: int) -> np.ndarray:
@@ -90,7 +100,7 @@ def truth_of(values: np.ndarray, first: np.ndarray, horizon: int, end: int) -> n
 
 
 def scaling(values: np.ndarray, how: str, series: Series) -> tuple[np.ndarray, np.ndarray]:
-    """Give mean and standard deviation `[N]` of what was measured in the training part.
+    """Return mean and standard deviation `[N]` of what was measured in the training part.
 
     Raises `InputError` for a node where nothing was, or always the same.
     """
@@ -123,7 +133,7 @@ def scaling(values: np.ndarray, how: str, series: Series) -> tuple[np.ndarray, n
 
 
 def calendar_of(times: pd.DatetimeIndex | None, steps: int, kind: str) -> np.ndarray:
-    """Tell the place of every step in the day (sine, cosine) and the week (one of seven).
+    """Return the place of every step in the day (sine, cosine) and the week (one of seven).
 
     >>> import pandas as pd
     >>> from plait.tasks.forecast.windows import calendar_of
@@ -166,18 +176,23 @@ def windows_of(
     device: torch.device | str,
     frequency: str | None = None,
     covariates: np.ndarray | None = None,
+    season: Season | None = None,
 ) -> Windows:
     """Make the windows of a series, whose calendar goes on over the horizon.
 
-    `frequency` is the length of a step, where the series is too short to tell; `covariates [2, K]`
-    are the means and standard deviations that covariates are scaled by.
+    `frequency` is the length of a step, where the series is too short to find it;
+    `covariates [2, K]` are the means and standard deviations that covariates are scaled by.
     """
     T, H, times = len(series.values), config.horizon, series.times
+    length = frequency or series.frequency
     if times is not None:
-        length = frequency or series.frequency
         assert length is not None
         times = steps_from(times[0], T + H, length)
     given, hidden = calendar_of(times, T + H, config.calendar), slice(0)
+    if season is not None and season.placed:
+        assert times is not None
+        assert length is not None
+        given = np.concatenate([season.places(times, length)[:, None], given], 1)
     if series.covariates is not None and covariates is not None:
         C, known = given.shape[1], len(config.known_names)
         extra = np.zeros((T + H, *series.covariates.shape[1:]))
@@ -188,5 +203,5 @@ def windows_of(
         hidden = slice(C, given.shape[-1] - known)
     return Windows(
         (series.values - mean) / scale, given, history=config.history, horizon=H, device=device,
-        hidden=hidden,
+        hidden=hidden, season=0 if season is None else season.steps,
     )  # fmt: skip

@@ -1,0 +1,141 @@
+"""`Simple`: forecasts without a network, which a network corrects and is combined with."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from plait.nn.graph import Graph
+from plait.tasks.forecast.baselines import aggregated, fit_linear, historical_mean
+from plait.tasks.forecast.inputs import carried_forward
+from plait.tasks.forecast.profile import Season
+
+DIFFERENCED = ("last value", "differenced AR")
+"""Forecasts of the change from the last value."""
+
+
+class Simple(nn.Module):
+    r"""Forecasts without a network, from the windows that the network takes, in scaled units.
+
+    - "last value": x_t
+    - "seasonal value": the value a season before the step that is forecast
+    - "historical mean": m_{t+k}, of the node at the place in the season; of the node without one
+    - "autoregression": a_k + Σ_p a_{k,p} x_{t−p}
+    - "seasonal AR": m_{t+k} + b_k + Σ_p b_{k,p} (x_{t−p} − m_{t−p})
+    - "differenced AR": x_t + e_k + Σ_p e_{k,p} (x_{t−p} − x_{t−p−1})
+    - "linear, neighbours": c_k + Σ_p c_{k,p} x_{t−p} + d_{k,p} (A x)_{t−p}, A the weighted mean of
+      the neighbours
+
+    They are those of `plait.tasks.forecast.baselines`, fitted by `fit`.
+
+    Parameters
+    ----------
+    nodes, history, horizon : int
+    season : Season
+    edges : bool
+        Whether the graph has any.
+    """
+
+    def __init__(self, nodes: int, history: int, horizon: int, season: Season, edges: bool) -> None:
+        super().__init__()
+        self.history, self.horizon, self.season = history, horizon, season
+        self.placed = season.placed
+        names = ["last value", "historical mean", "autoregression", "differenced AR"]
+        names[1:1] = ["seasonal value"] * bool(season.steps)
+        names += ["seasonal AR"] * self.placed + ["linear, neighbours"] * edges
+        self.names = tuple(names)
+        P = history
+        for name, count in (
+            ("own", P), ("changes", P - 1), ("left", P * self.placed), ("around", 2 * P * edges)
+        ):  # fmt: skip
+            weights = torch.zeros(horizon, 1 + count, dtype=torch.float64)
+            self.register_buffer(name, weights if count or name == "changes" else None)
+        steps = season.steps if self.placed else 1
+        self.register_buffer("means", torch.zeros(steps, nodes, dtype=torch.float64))
+        self.own: Tensor
+        self.changes: Tensor
+        self.left: Tensor
+        self.around: Tensor
+        self.means: Tensor
+
+    def fit(self, values: np.ndarray, graph: Graph) -> "Simple":
+        """Fit to scaled values `[T, N]`, NaN where nothing was measured, and return itself."""
+        P, H, T = self.history, self.horizon, len(values)
+        season = self.season.steps if self.placed else 0
+        means = historical_mean(values, season, max(T, season or 1))
+        self.means.copy_(torch.from_numpy(means[: len(self.means)].copy()))
+        filled = carried_forward(torch.from_numpy(values)).numpy()
+        self.own.copy_(torch.from_numpy(fit_linear(filled[..., None], values, P, T, H, P)))
+        changes = np.diff(filled, axis=0, prepend=filled[:1])[..., None]
+        weights = fit_linear(changes, values, P, T, H, P - 1, filled)
+        self.changes.copy_(torch.from_numpy(weights))
+        if self.placed:
+            left = filled - means[:T]
+            weights = fit_linear(left[..., None], values - means[:T], P, T, H, P)
+            self.left.copy_(torch.from_numpy(weights))
+        if "linear, neighbours" in self.names:
+            both = np.stack([filled, aggregated(filled, graph)], -1)
+            self.around.copy_(torch.from_numpy(fit_linear(both, values, P, T, H, P)))
+        return self
+
+    def facts(self, base: str) -> dict[str, Any]:
+        """Return what a run keeps of them next to the weights; `base` is the best of them."""
+        return {"steps": self.season.steps, "start": self.season.start, "base": base}
+
+    def profile(self, calendar: Tensor) -> Tensor:
+        """Return the means at the places in the first column of a calendar, `[P + H, B, N]`."""
+        if not self.placed:
+            return self.means.expand(*calendar.shape[:2], -1)
+        column = calendar[..., 0] if calendar.dim() == 3 else calendar[..., 0, 0]
+        return self.means[column.round().long()]
+
+    @torch.no_grad()
+    def forward(self, x: Tensor, calendar: Tensor, graph: Graph, name: str = "") -> Tensor:
+        """Forecast from windows, by each of `names` or by one of them.
+
+        Shapes
+        ------
+        x : `[P, B, N]`, of a season `[H + P, B, N]`, see `plait.tasks.forecast.windows.Window`;
+        calendar : `[P + H, B, (N or 1,) C]`; answer : `[M, H, B, N]`, in float64
+        """
+        P = self.history
+        window = carried_forward(x[-P:]).double()
+        before, means = x[: self.horizon].double(), self.profile(calendar)
+        names = (name,) if name else self.names
+        return torch.stack([self._forecast(n, window, before, means, graph) for n in names])
+
+    def _forecast(
+        self, name: str, window: Tensor, before: Tensor, means: Tensor, graph: Graph
+    ) -> Tensor:
+        """Forecast by one name: P steps, the values a season before, and the P + H means."""
+        P, last = self.history, window[-1].expand(self.horizon, -1, -1)
+        ahead = means[P:]
+        if name == "last value":
+            return last
+        if name == "seasonal value":
+            return torch.where(before.isnan(), ahead if self.placed else last, before)
+        if name == "historical mean":
+            return ahead
+        if name == "autoregression":
+            return _linear(self.own, window[None])
+        if name == "differenced AR":
+            return last + _linear(self.changes, window.diff(dim=0)[None])
+        if name == "seasonal AR":
+            return ahead + _linear(self.left, (window - means[:P])[None])
+        return _linear(self.around, torch.stack([window, _aggregated(window, graph)]))
+
+
+def _linear(weights: Tensor, x: Tensor) -> Tensor:
+    """Apply the weights `[H, 1 + P·K]` of `fit_linear` to K channels `[K, P, B, N]`."""
+    rows = x.flip(1).transpose(0, 1).flatten(0, 1)  # [P·K, B, N], the latest first
+    return torch.tensordot(weights[:, 1:], rows, 1) + weights[:, :1, None]
+
+
+def _aggregated(x: Tensor, graph: Graph) -> Tensor:
+    """Return the weighted mean of each node's neighbours, itself left out."""
+    source, target = graph.edge_index
+    weight = torch.where(source == target, 0.0, graph.edge_weight.to(x))
+    total = x.new_zeros(graph.num_nodes).index_add_(0, target, weight)
+    weight = weight / torch.where(total == 0, 1.0, total)[target]
+    return torch.zeros_like(x).index_add_(-1, target, x[..., source] * weight)
