@@ -44,6 +44,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "averaged weights, 0.98": {"average": 0.98},
     "averaged, constant learning rate": {"average": 0.98, "schedule": "constant"},
     "windows from a zero state": {"batches": "windows"},
+    "Muon, lr 0.016": {"optimizer": "muon", "lr": 0.016},
+    "byte pairs, at most 1,000 symbols": {"units": "bpe", "vocabulary": 1000},
 }
 """Each changes the recipe by itself."""
 
@@ -174,42 +176,28 @@ def options(seeds: int, given: dict[str, Any]) -> None:
 
 
 def minutes(seeds: int, given: dict[str, Any]) -> None:
-    """`--recipe good` with as many steps as the time allows, so that its schedule ends with it."""
+    """`--minutes`, which chooses width and steps, so that the schedule ends with the time."""
     given.pop("steps", None)
-    config = TextConfig.of({**given, "steps": 10_000}, "good")
-    rate, validation = _pace(config)
-    print(f"{torch.get_num_threads()} threads: {rate:.2f} steps/s, validation {validation:.1f} s")
-    print("| minutes | steps | seconds | validation | test   | n-gram | accuracy, n-gram's |")
-    print("|---|---|---|---|---|---|---|")
+    print(f"{torch.get_num_threads()} threads")
+    print(
+        "| minutes | width | steps | seconds | validation | test   | n-gram | accuracy, n-gram's |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
     for wanted in MINUTES:
         for seed in range(seeds):
-            steps = max(1, int((60 * wanted - 10 * validation) * rate))
             with tempfile.TemporaryDirectory() as folder:
-                every = {**given, "steps": steps, "seed": seed}
-                run = plait.train("text", recipe="good", out=Path(folder, "run"), **every)
-                records = run.records("valid")
+                every = {**given, "minutes": wanted, "seed": seed}
+                run = plait.train("text", out=Path(folder, "run"), **every)
+                records, config = run.records("valid"), run.config
                 (test,) = run.records("test")
             best = min(r["bits_per_character"] for r in records)
             print(
-                f"| {wanted:>7} | {steps:>5} | {records[-1]['seconds']:>7.0f} | {best:.4f}     "
+                f"| {wanted:>7} | {config['hidden_size']:>5} | {config['steps']:>5} "
+                f"| {records[-1]['seconds']:>7.0f} | {best:.4f}     "
                 f"| {test['bits_per_character']:.4f} | {test['ngram_bits_per_character']:.4f} "
                 f"| {test['accuracy']:.4f}, {test['ngram_accuracy']:.4f}     |",
                 flush=True,
             )
-
-
-def _pace(config: TextConfig, seconds: float = 20.0) -> tuple[float, float]:
-    """Steps a second without validations, and the seconds that one validation takes."""
-    block = _ours(config)
-    block(3)
-    taken: list[float] = []
-    while sum(taken) < seconds:
-        taken.append(block(5))
-    task = TextTask(config, torch.device("cpu"))
-    task.model.eval()
-    begin = time.perf_counter()
-    task.validate()
-    return 5 * len(taken) / sum(taken), time.perf_counter() - begin
 
 
 def _spread(values: list[float], digits: str) -> str:

@@ -136,6 +136,8 @@ BAD = {
     "no layers": (["--layers", "0"], "--layers must be at least 1, not 0"),
     "a negative batch": (["--batch-size", "-1"], "--batch-size must be at least 1, not -1"),
     "no steps": (["--steps", "0"], "--steps must be at least 1, not 0"),
+    "minutes and steps": (["--minutes", "1"], "--minutes chooses the steps; leave out"),
+    "byte pairs of bytes": (["--units", "bpe", "--vocabulary", "9"], "--vocabulary 9 is too small"),
     "not a number": (["--steps", "many"], "Invalid value for --steps: many is not a whole number"),
     "an endless number": (["--lr", "inf"], "--lr must be a finite number, not inf"),
     "no number at all": (["--lr", "nan"], "--lr must be a finite number, not nan"),

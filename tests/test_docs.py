@@ -133,7 +133,8 @@ def flags_of(words: list[str]) -> tuple[set[str], list[str]]:
 
 @cache
 def all_flags() -> set[str]:
-    commands = [[name] for name in ("score", "predict", "generate", "inspect", "resume", "serve")]
+    names = ("score", "predict", "generate", "export", "inspect", "resume", "serve")
+    commands = [[name] for name in names]
     commands += [[kind, task] for kind in ("train", "compare") for task in TASKS]
     return set[str]().union(*(flags_of(words)[0] for words in commands))
 
@@ -316,6 +317,8 @@ def needed(words: list[str]) -> str | None:
 def shortened(words: list[str]) -> list[str]:
     """The same command with three training steps, and of a grid one seed."""
     fewer = {"train": {"--steps": "3"}, "compare": {"--steps": "3", "--seeds": "1"}}
+    if "--minutes" in words:
+        fewer["train"] = {"--minutes": "0.001"}
     for flag, value in fewer.get(words[0], {}).items():
         if flag in words:
             at = words.index(flag)

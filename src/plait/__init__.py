@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from plait.api import load, predict, resume, score, train
     from plait.comparison import compare
     from plait.errors import InputError
+    from plait.exporting import export
     from plait.inspection import inspect
     from plait.nn.adaptive import Adaptive
     from plait.nn.attention import Attention
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from plait.nn.minimal_cells import IndRNN, MinGRU, MinimalGatedUnit, MinLSTM
     from plait.nn.operators import Dense
     from plait.nn.recurrent import Recurrent
+    from plait.nn.sums import GIN, SAGE, SAGEMax
 
 __version__ = "0.1.0"
 
@@ -46,21 +48,27 @@ _HOME = {
     "Graph": "plait.nn.graph",
     "GraphConv": "plait.nn.convolution",
     "Recurrent": "plait.nn.recurrent",
+    "SAGE": "plait.nn.sums",
+    "SAGEMax": "plait.nn.sums",
+    "GIN": "plait.nn.sums",
     "InputError": "plait.errors",
     "train": "plait.api",
     "resume": "plait.api",
     "score": "plait.api",
     "load": "plait.api",
     "predict": "plait.api",
+    "export": "plait.exporting",
     "compare": "plait.comparison",
     "inspect": "plait.inspection",
 }
 
 __all__ = [
     "GCN",
+    "GIN",
     "GRU",
     "LSTM",
     "RNN",
+    "SAGE",
     "Adaptive",
     "Attention",
     "Cell",
@@ -77,7 +85,9 @@ __all__ = [
     "MinLSTM",
     "MinimalGatedUnit",
     "Recurrent",
+    "SAGEMax",
     "compare",
+    "export",
     "inspect",
     "load",
     "predict",

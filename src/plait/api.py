@@ -8,7 +8,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from plait.tasks import (
     task_class,
 )
 from plait.text_files import require_path
+from plait.training.budget import planned
 from plait.training.checkpoint import load_tensors, load_weights
 from plait.training.config import TrainingConfig
 from plait.training.events import require_log
@@ -38,6 +39,7 @@ from plait.training.files import write_aside
 from plait.training.followed import create_run, open_run
 from plait.training.loop import train as run_loop
 from plait.training.notebook import default_progress
+from plait.training.optimizer import require_optimizer
 from plait.training.progress import Progress
 from plait.training.random import seed_all
 from plait.training.ranks import Ranks, current_ranks, launched
@@ -119,7 +121,7 @@ def _train(
     """Train; news goes to whoever receives it."""
     with ranks.together():
         kind = config_class(task)
-        earlier = None if from_run is None else _opened(from_run)
+        earlier = None if from_run is None else opened(from_run)
         if earlier is not None:
             _require_same_sizes(task, kind, earlier, options)
             options = {name: earlier.config[name] for name in kind.architecture} | options
@@ -133,12 +135,20 @@ def _train(
         with as_files(given, given_in, _encoding_of(config)) if given else nullcontext({}) as files:
             with ranks.together():
                 config = kind.of(options | files, recipe)
-                problem = make_task(task, config, None if earlier is None else earlier.facts)
+                known = None if earlier is None else earlier.facts
+                problem = make_task(task, config, known)
                 facts = dict(problem.facts())
                 if earlier is not None:
-                    problem.load_pretrained(load(earlier, _device_of(problem)))
                     facts["began_with"] = str(earlier.path.absolute())
             _require_agreement(ranks, run=str(path), task=task, config=config, facts=facts)
+            exact = [f.name for f in fields(kind)] if recipe in kind.exact_recipes else []
+            with ranks.together():
+                problem = planned(
+                    problem, {*options, *exact}, partial(make_task, task, known=known)
+                )
+                config = problem.config
+                if earlier is not None:
+                    problem.load_pretrained(load(earlier, _device_of(problem)))
             if ranks.count > 1:
                 facts["processes"] = ranks.count
             run = create_run(path, task, config, facts)
@@ -202,7 +212,7 @@ def resume(run: str | os.PathLike[str] | Run, progress: Progress | None = None) 
 
 def _resume(ranks: Ranks, given: str | os.PathLike[str] | Run, progress: Progress) -> Run:
     """Resume; news goes to whoever receives it."""
-    run = open_run(lambda: _opened(given))
+    run = open_run(lambda: opened(given))
     before, quoted = run.facts.get("processes", 1), shlex.quote(str(run.path))
     if before != ranks.count:
         launcher = f"torchrun --nproc-per-node {before} -m plait" if before > 1 else "plait"
@@ -212,7 +222,7 @@ def _resume(ranks: Ranks, given: str | os.PathLike[str] | Run, progress: Progres
         )
     unbegun = ranks.first(lambda: run.is_unbegun)
     with ranks.together():
-        config = _config_of(run)
+        config = config_of(run)
         with _of_usable_facts(run):
             problem = make_task(run.task, config, run.facts)
         problem.require_same(run.facts)
@@ -249,7 +259,7 @@ def load(run: str | os.PathLike[str] | Run, device: str = "cpu") -> Any:
     >>> plait.load(run.path).training
     False
     """
-    run = _opened(run)
+    run = opened(run)
     model = _loaded(run, run.model_path, device)
     if TASKS[run.task].predict:
         model.predict = partial(_predicted, run, model)
@@ -264,7 +274,7 @@ def load_kept(
     Runs of texts keep sixths, others thirds; of those asked for, a run has what it kept.
     Raises `InputError` when it has not come that far.
     """
-    run = _opened(run)
+    run = opened(run)
     config, kept = config_class(run.task).from_dict(run.config), run.kept_steps()
     between = config.ends_of_parts(config.milestones) - config.ends_of_parts(parts)
     chosen = [step for step in kept if step not in between] or kept[-1:]
@@ -311,8 +321,8 @@ def score(
     >>> 0 <= plait.score(run)["accuracy"] <= 1
     True
     """
-    run = _opened(run)
-    config = _config_of(run)
+    run = opened(run)
+    config = config_of(run)
     encoding = options.get("encoding") or _encoding_of(config)
     with torch.no_grad(), _as_path(data, encoding) as path:
         return score_trained(run.task, load(run, device), config, run.facts, path, **options)
@@ -336,14 +346,14 @@ def predictions(
     >>> plait.api.predictions(run, node="33", top=3).shape
     (3, 5)
     """
-    run = _opened(run)
+    run = opened(run)
     require_predictions(run.task)
     return _predicted(run, load(run, device), data, **options)
 
 
 def _predicted(run: Run, model: Any, data: Any = None, **options: Any) -> Any:
     """Return a model's predictions; `load` makes it the `predict` of the model."""
-    config = _config_of(run)
+    config = config_of(run)
     encoding = options.get("encoding") or _encoding_of(config)
     with torch.no_grad(), _as_path(data, encoding) as path:
         return predict_trained(run.task, model, config, run.facts, path, **options)
@@ -410,7 +420,7 @@ def predict(
     >>> plait.predict(run).read_text().splitlines()[0]
     'id,label,probability'
     """
-    run = _opened(run)
+    run = opened(run)
     path = run.path / "predictions.csv" if out is None else Path(out)
     require_path(path)
     if path.exists():
@@ -425,14 +435,14 @@ def predict(
     text = table.to_json(orient="records", indent=1) if as_json else table.to_csv(index=False)
     if draw is not None and len(table):
         with torch.no_grad():
-            draw(load(run, device), _config_of(run), run.facts, table, drawn)
+            draw(load(run, device), config_of(run), run.facts, table, drawn)
     write_aside(path, text.encode())
     return path
 
 
 def _loaded(run: Run, path: Path, device: str) -> Any:
     """Load a run's model with the weights of one of its files."""
-    config = _config_of(run)
+    config = config_of(run)
     require_sizes(config)
     with _of_usable_facts(run):
         model = model_class(run.task).from_facts(config, run.facts)
@@ -443,7 +453,7 @@ def _loaded(run: Run, path: Path, device: str) -> Any:
     return model.to(device).eval()
 
 
-def _config_of(run: Run) -> Any:
+def config_of(run: Run) -> Any:
     """Return a run's configuration; `InputError` names the file where a value cannot be.
 
     Data that was given in memory lies in the run folder, also where the folder has been moved.
@@ -506,7 +516,8 @@ def set_threads(count: int) -> None:
         threadpool_limits(count, user_api="blas")  # its threads spin while they wait
 
 
-def _opened(run: str | os.PathLike[str] | Run) -> Run:
+def opened(run: str | os.PathLike[str] | Run) -> Run:
+    """Return a run by its folder."""
     return run if isinstance(run, Run) else Run.open(Path(run))
 
 
@@ -531,7 +542,9 @@ def make_task(task: str, config: TrainingConfig, known: Mapping[str, Any] | None
     device = choose_device(config.device)
     with torch.random.fork_rng(devices=[]):
         seed_all(config.seed, 0)
-        return task_class(task)(config, device, known)
+        problem = task_class(task)(config, device, known)
+    require_optimizer(problem.model, config)
+    return problem
 
 
 def _device_of(problem: Any) -> str:

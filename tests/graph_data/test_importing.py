@@ -145,7 +145,11 @@ BAD = {
     "a half": ("e.csv", "source,target\n0,1\n0.5,1\n", "e.csv, line 3: '0.5' is not a whole numb"),
     "an empty cell": ("e.csv", "source,target\n0,\n", "e.csv, line 2: '' is not a whole number"),
     "an infinite weight": ("e.csv", "source,target,weight\n0,1,inf\n", "e.csv, edge 1: the weight"),
-    "no column": ("e.csv", "a,b\n0,1\n", "e.csv has no column 'source'; it has a, b; name it with"),
+    "no column": (
+        "e.csv",
+        "a,b\n0,1\n",
+        "e.csv has no column 'source'; its first line has a, b; ",
+    ),
     "too many cells": ("e.csv", "source,target\n0,1\n0,1,2\n", "cannot read e.csv: "),
     "no edges": ("e.csv", "source,target\n", "there are no edges"),
     "nothing": ("e.csv", "", "e.csv has no column 'source'"),

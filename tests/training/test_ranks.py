@@ -263,6 +263,16 @@ def test_a_process_that_ended_is_one_line(monkeypatch) -> None:
         Ranks(0, 2).largest(1.0)
 
 
+def test_processes_that_cannot_connect_are_one_line(monkeypatch) -> None:
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name in ("MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(InputError, match=r"^the 2 processes cannot connect \(.*MASTER_ADDR"):
+        plait.train("memory", steps=1, out="run")
+    assert not Path("run").exists()
+
+
 def test_a_mistake_that_the_first_process_finds_is_raised_in_all() -> None:
     def fails():
         raise InputError("no such file")

@@ -180,6 +180,22 @@ def test_mistakes_are_one_line_and_nothing_is_written() -> None:
 
 
 @pytest.mark.slow
+def test_a_script_trains_on_data_in_memory() -> None:
+    Path("script.py").write_text(
+        "from pathlib import Path\nimport plait\n"
+        "text = Path('book.txt').read_text() + chr(10)\n"
+        f"run = plait.train('text', out='run', **{ ({**CASES['text'], 'data': None})!r} "
+        "| {'data': text})\n"
+        "print(len(run.records('test')), 'tests in', run.path)\n"
+    )
+    done = subprocess.run([*command()[:5], "script.py"], capture_output=True, text=True, timeout=90)
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.splitlines()) == ["0 tests in run", "1 tests in run"]
+    assert [p.name for p in Path("run/given").iterdir()] == ["data.txt"]
+    assert launched("resume", "run").returncode == 0
+
+
+@pytest.mark.slow
 def test_one_process_of_torchrun_is_as_without_it() -> None:
     words = ["train", "text", *flags(CASES["text"])]
     one = [w if w != "2" else "1" for w in command()[:5]]

@@ -3,6 +3,6 @@
 from plait.cli.entry import app, main, run
 
 # each module adds its commands to the app, in the order of the help
-from plait.cli import training, datasets, graphs, results, writing, serving, study, help  # isort: skip # noqa: F401
+from plait.cli import training, datasets, graphs, results, exporting, writing, serving, study, help  # isort: skip # noqa: F401
 
 __all__ = ["app", "main", "run"]

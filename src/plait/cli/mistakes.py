@@ -41,10 +41,9 @@ def no_command(app: App, command: list[str], word: str) -> str:
         kind = "TASK" if command else "COMMAND"
         return f"{word} comes before the command: write {begin} {kind} {word} …. {there_are}"
     meant = ""
-    if close := get_close_matches(word, known, n=1):
-        meant = f" Did you mean {begin} {close[0]}?"
-    elif not command and (close := get_close_matches(word, TASKS, n=1)):
-        meant = f" Did you mean {begin} train {close[0]}?"
+    tasks = () if command else tuple(TASKS)
+    if close := get_close_matches(word, [*known, *tasks], n=1):
+        meant = f" Did you mean {begin} {'train ' * (close[0] in tasks)}{close[0]}?"
     return f'Unknown command "{word}".{meant} {there_are}'
 
 

@@ -28,6 +28,7 @@ def generate(
     skip_unknown: On = False,
     stream: On = False,
     listing: On = False,
+    mix: On = False,
     weights: Literal["float32", "bfloat16", "int8"] = "float32",
     seed: Seed = 0,
     device: Device = "auto",
@@ -69,6 +70,9 @@ def generate(
         Print each character or word as soon as it is generated.
     listing : bool
         The report's layout: texts by the weights at 1/3, 2/3 and 3/3 of the training.
+    mix : bool
+        Draw from the network and the n-gram of its text, mixed by weights fitted on the validation
+        part.
     weights : str
         Round the matrices to bfloat16 or int8, which is faster for large models, and report the
         cost in bits per character.
@@ -89,14 +93,14 @@ def generate(
     }  # fmt: skip
     request = TextRequest(
         prompts=prompt or [""], length=length, count=count, stop=stop or (), beams=beams,
-        stream=stream, listing=listing, weights=weights, seed=seed, skip_unknown=skip_unknown,
-        sampling=sampling,
+        stream=stream, listing=listing, mix=mix, weights=weights, seed=seed,
+        skip_unknown=skip_unknown, sampling=sampling,
     )  # fmt: skip
     where = str(choose_device(device))
     if listing:
         pieces = request.list_thirds(load_kept(opened, where), opened)
     else:
-        model, cost = request.rounded(load(opened, where), opened)
+        model, cost = request.prepared(load(opened, where), opened)
         if cost:
             show(f"plait: {cost}", sys.stderr)
         pieces = request.write(model)

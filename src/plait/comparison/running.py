@@ -99,6 +99,8 @@ def _make(task: str, options: dict[str, Any], path: Path) -> str | None:
         if _begun(path):
             resume(path)
         else:
+            if options["minutes"]:
+                del options["steps"]
             train(task, out=path, **options)
     except InputError as error:
         return str(error)

@@ -11,12 +11,11 @@ import scipy.sparse
 
 from plait.columns import LARGEST
 from plait.errors import InputError
-from plait.graph_data.edges import COMMENTS
+from plait.graph_data.edges import COMMENTS, ENDS, edge_columns
+from plait.tables import Cells
 
 ROWS = 2**20
 """Rows that are read at a time."""
-
-ENDS = ("source", "target")
 
 
 class EdgeChunk(NamedTuple):
@@ -45,7 +44,7 @@ def edge_chunks(path: Path, columns: Mapping[str, str]) -> Iterator[EdgeChunk]:
 
 def _checked(path: Path, chunk: EdgeChunk, before: int) -> EdgeChunk:
     """Refuse nodes below 0 and weights that are no finite number, by the edge's number."""
-    for name, ends in zip(ENDS, chunk[:2], strict=True):
+    for name, ends in zip(ENDS[:2], chunk[:2], strict=True):
         if ends.dtype.kind not in "iu":
             raise InputError(f"{path}: the {name} of an edge must be a whole number from 0")
         if len(ends) and int(ends.min()) < 0:
@@ -87,7 +86,7 @@ def _of_npz(path: Path, columns: Mapping[str, str]) -> Iterator[EdgeChunk]:
             found = scipy.sparse.csr_array((data, indices, indptr)).tocoo()
             yield EdgeChunk(found.row, found.col, found.data.astype(np.float32))
         else:
-            raise InputError(f"{path} has no edge_index, and no indptr, indices and data: {names}")
+            raise InputError(f"{path} has no edge_index, and no indptr, indices and data")
 
 
 def _of_parquet(path: Path, columns: Mapping[str, str]) -> Iterator[EdgeChunk]:
@@ -98,7 +97,8 @@ def _of_parquet(path: Path, columns: Mapping[str, str]) -> Iterator[EdgeChunk]:
         raise InputError("Parquet wants pyarrow: pip install 'plait[parquet]'") from None
     try:
         file = ParquetFile(path)
-        names = _names(path, list(file.schema_arrow.names), columns)
+        all_names = list(file.schema_arrow.names)
+        names = [all_names[k] for k in _columns(path, all_names, columns)]
         for batch in file.iter_batches(ROWS, columns=names):
             yield _chunk([batch.column(name).to_numpy(zero_copy_only=False) for name in names])
     except ArrowException as error:
@@ -126,13 +126,10 @@ def _of_csv(path: Path, columns: Mapping[str, str]) -> Iterator[EdgeChunk]:
     cells = [cell.strip().strip('"') for cell in (first.split(mark) if mark else first.split())]
     if any(cell.lstrip("-").isdecimal() for cell in cells):
         names, header = [str(k + 1) for k in range(len(cells))], 0
-        columns = dict(zip((*ENDS, "weight"), names, strict=False)) | {
-            k: v for k, v in columns.items() if v
-        }
+        columns = dict(zip(ENDS, names, strict=False)) | {k: v for k, v in columns.items() if v}
     else:
         names, header = cells, 1
-    wanted = _names(path, names, columns)
-    places = [names.index(name) for name in wanted]
+    places = _columns(path, names, columns)
     kinds = [np.int64, np.int64, np.float32]
     options: dict[str, Any] = {
         "sep": mark or r"\s+", "header": None, "chunksize": ROWS, "skiprows": skipped + header,
@@ -177,20 +174,9 @@ def _numbers(path: Path, texts: Any, kind: Any, before: int) -> np.ndarray:
         ) from None
 
 
-def _names(path: Path, names: list[str], columns: Mapping[str, str]) -> list[str]:
+def _columns(path: Path, names: list[str], asked: Mapping[str, str]) -> list[int]:
     """Choose the columns of sources, targets and, if there are any, weights."""
-    small = {name.lower(): name for name in names}
-    found = []
-    for end in (*ENDS, "weight"):
-        asked = columns.get(end, "")
-        name = asked if asked in names else small.get((asked or end).lower())
-        if name is None and (asked or end != "weight"):
-            raise InputError(
-                f"{path} has no column {asked or end!r}; it has {', '.join(names[:20])}; name it "
-                f"with --{end}"
-            )
-        found += [] if name is None else [name]
-    return found
+    return edge_columns(Cells(path, tuple(names), np.empty((0, len(names))), np.empty(0)), asked)
 
 
 class Matrix(NamedTuple):

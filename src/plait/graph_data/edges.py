@@ -1,6 +1,6 @@
 """Read an edge list: which columns hold the source, the target and the weight."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,8 @@ from plait.tables import Cells, Row, cells_of, read_rows
 
 COMMENTS = "#%"
 """The first characters of comment lines above an edge list."""
+
+ENDS = ("source", "target", "weight")
 
 
 @dataclass(frozen=True)
@@ -84,35 +86,36 @@ def read_edges(
     else:
         cells = cells_of(path, header, rows[1:])
     cells = cells.filled()
-    columns = [
-        _column(cells, name or end, end) for name, end in ((source, "source"), (target, "target"))
-    ]
-    weighs = _column(cells, weight, "weight") if weight else cells.column("weight")
-    kept = [*columns] if weighs is None else [*columns, weighs]
+    kept = edge_columns(cells, {"source": source, "target": target, "weight": weight})
     used = [
         end if cells.names[k] == end else f"{end} = {cells.names[k]!r}"
-        for end, k in zip(("source", "target", "weight"), kept, strict=False)
+        for end, k in zip(ENDS, kept, strict=False)
     ]
     others = [repr(name) for k, name in enumerate(cells.names) if k not in kept]
     used += [f"ignored: {', '.join(others[:5])}{', …' * (len(others) > 5)}"] if others else []
-    ends = cells.texts[:, columns[0]].tolist(), cells.texts[:, columns[1]].tolist()
+    ends = cells.texts[:, kept[0]].tolist(), cells.texts[:, kept[1]].tolist()
     edges = Edges(path, ends, None, cells.lines, ", ".join(used))
-    return edges if weighs is None else _weighted(edges, cells, weighs)
+    return _weighted(edges, cells, kept[2]) if kept[2:] else edges
 
 
-def _column(cells: Cells, name: str, end: str) -> int:
-    found = cells.column(name)
-    if found is None:
-        raise InputError(
-            f"{cells.path} has no column {name!r}; its first line has {_listed(cells.names)}; name "
-            f"the column of the {end} with --{end} NAME, or --{end} {_number(end)} for its number "
-            "if the table has no header"
-        )
+def edge_columns(cells: Cells, asked: Mapping[str, str]) -> list[int]:
+    """Return which columns hold the source, the target and, if there is one, the weight.
+
+    `asked` names them where they are called otherwise; `InputError` for one that is not there.
+    """
+    found = []
+    for number, end in enumerate(ENDS, 1):
+        name = asked.get(end) or end
+        column = cells.column(name)
+        if column is not None:
+            found.append(column)
+        elif asked.get(end) or end != "weight":
+            raise InputError(
+                f"{cells.path} has no column {name!r}; its first line has {_listed(cells.names)}; "
+                f"name the column of the {end} with --{end} NAME, or --{end} {number} for its "
+                "number if the table has no header"
+            )
     return found
-
-
-def _number(end: str) -> int:
-    return ("source", "target", "weight").index(end) + 1
 
 
 def _listed(names: Sequence[str], most: int = 20) -> str:

@@ -54,6 +54,7 @@ class GraphFolder:
         For a folder that is none, or whose files do not have the sizes that `graph.json` gives.
     """
 
+    in_memory = False
     split: NodeSplit | None = None
     notes: Sequence[str] = ()
 

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -64,6 +64,9 @@ class LabelledGraph:
     split: NodeSplit | None = None
     notes: tuple[str, ...] = ()
     columns: str = ""
+
+    in_memory: ClassVar[bool] = True
+    """Whether features and edges are in memory, rather than in mapped files."""
 
     @property
     def num_nodes(self) -> int:

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.compiler import is_compiling
 from torch.nn import functional as F
 
 from plait.kernels import attention_blocks
@@ -23,7 +22,7 @@ from plait.kernels.cpu.simd import LANES
 from plait.kernels.gpu import attention as on_gpu
 from plait.kernels.handles import VERSION
 from plait.kernels.sparse import index_type, offsets
-from plait.kernels.transforms import exactly, transformed, wide
+from plait.kernels.transforms import compiling, exactly, transformed, wide
 
 SLOPE = 0.2
 """Of LeakyReLU below zero."""
@@ -112,7 +111,7 @@ def lanes(like: Tensor, heads: int, channels: int, *, vector: bool) -> Lanes:
 
 def has_loops(like: Tensor) -> bool:
     """Return whether compiled loops run for tensors like this."""
-    cpu = like.device.type == "cpu" and (is_compiling() or not transformed(like))
+    cpu = like.device.type == "cpu" and (compiling() or not transformed(like))
     return cpu and wide(like.dtype) == torch.float32
 
 
@@ -191,7 +190,7 @@ def attend_packed(
         )[0]  # fmt: skip
     with exactly(values):
         if transformed(values, left, right, vector):
-            masks = values.new_ones(len(values), len(hood.sources), lay.heads)
+            masks = values.new_ones(values.shape[0], len(hood.sources), lay.heads)
             masks = _spread(F.dropout(masks, dropout), lay) if dropout else masks[:0]
             return formula(values, left, right, vector, hood, masks)
         seed = int(torch.randint(2**62, ())) if dropout else 0

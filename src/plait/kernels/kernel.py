@@ -5,6 +5,8 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
+from plait.kernels.transforms import exporting
+
 State = tuple[Tensor, ...]
 
 
@@ -64,7 +66,12 @@ class Choice(NamedTuple):
 
 
 def choose(kernels: Sequence[Kernel], layer: Any, call: Call) -> Choice:
-    """Choose the first kernel that accepts a call; the last one takes all."""
+    """Choose the first kernel that accepts a call; the last one takes all.
+
+    While `torch.export` traces, that one runs: what is exported is made of torch's operations.
+    """
+    if exporting():
+        return Choice(kernels[-1], ())
     passed: list[tuple[str, str]] = []
     for kernel in kernels:
         reason = kernel.accepts(layer, call)

@@ -1,12 +1,14 @@
 """The recurrence in plain torch operations: any cell, any operator, any device; the oracle."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from plait.kernels.kernel import Call, State
+from plait.kernels.scan import scan
+from plait.kernels.transforms import exporting
 
 
 class Reference:
@@ -60,6 +62,9 @@ def run(
     ValueError
         Where `step` returns no tuple of states of the right shapes.
     """
+    T = x_gates.shape[0]
+    if exporting() and not (isinstance(T, int) and T == 1):
+        return _scanned(step, x_gates, recurrent, state, vectors, keep)
     history: list[State] = []
     for t, x_t in enumerate(x_gates.unbind(0)):
         new = step(x_t, recurrent, state, vectors)
@@ -72,6 +77,27 @@ def run(
     states = tuple(torch.stack(s) for s in zip(*history, strict=True))  # [T, B, (N,) H]
     outputs = states[0] if keep is None else states[0].masked_fill(~keep, 0)
     return outputs, state, states
+
+
+def _scanned(
+    step: Callable[..., State],
+    x_gates: Tensor,
+    recurrent: Callable[..., Tensor],
+    state: State,
+    vectors: Mapping[str, Tensor],
+    keep: Tensor | None,
+) -> tuple[Tensor, State, State]:
+    """Do what `run` does by one operation that scans over time, whatever T will be."""
+
+    def advance(state: State, over: Sequence[Tensor]) -> State:
+        new = step(over[0], recurrent, state, vectors)
+        if len(over) > 1:
+            new = tuple(torch.where(over[1], n, s) for n, s in zip(new, state, strict=True))
+        return tuple(new)
+
+    final, states = scan(advance, state, (x_gates,) if keep is None else (x_gates, keep))
+    outputs = states[0] if keep is None else states[0].masked_fill(~keep, 0)
+    return outputs, final, states
 
 
 def _check(new: Any, state: State) -> None:

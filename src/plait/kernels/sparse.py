@@ -12,6 +12,7 @@ import scipy.sparse
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.nn import functional as F
 
 from plait.kernels.transforms import exactly, outside, transformed, wide
 
@@ -124,20 +125,19 @@ def propagate(
 
 def _product(matrix: Tensor, x: Tensor) -> Tensor:
     """Multiply by plain operations on what `torch.func`, `vmap` and compilers see through."""
-    width = x.shape[1:].numel()
-    flat = x.reshape(x.shape[0], width)  # [N, width]
     if matrix.layout == torch.strided:
-        return (matrix @ flat).reshape(x.shape)
+        return F.linear(x.movedim(0, -1), matrix).movedim(-1, 0)  # sizes may be symbols
     rows, columns, values = outside(lambda: _entries(matrix))
-    terms = flat.index_select(0, columns) * values[:, None]
-    return torch.zeros_like(flat).index_add(0, rows, terms).reshape(x.shape)
+    terms = x.index_select(0, columns) * values.view(-1, *[1] * (x.ndim - 1))
+    nothing = torch.zeros_like(x, memory_format=torch.contiguous_format)
+    return nothing.index_add(0, rows, terms)
 
 
 def _entries(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return rows, columns and values of a CSR matrix."""
     counts = matrix.crow_indices().diff().long()
     rows = torch.repeat_interleave(counts, output_size=matrix.values().numel())
-    return rows, matrix.col_indices(), matrix.values()
+    return rows, matrix.col_indices().clone(), matrix.values().clone()
 
 
 def csr(offsets: Tensor, columns: Tensor, values: Tensor, nodes: int) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 
 Made = TypeVar("Made")
 
@@ -20,6 +21,16 @@ def transformed(*tensors: Tensor | None) -> bool:
         return True
     batched = torch._C._functorch.is_legacy_batchedtensor  # pyright: ignore[reportAttributeAccessIssue]
     return any(t is not None and batched(t) for t in tensors)
+
+
+def exporting() -> bool:
+    """Return whether `torch.export` is tracing, which wants plain operations of torch alone."""
+    return torch.compiler.is_compiling() and torch.compiler.is_exporting()
+
+
+def compiling() -> bool:
+    """Return whether `torch.compile` is tracing, which takes operators of `torch.library` too."""
+    return torch.compiler.is_compiling() and not torch.compiler.is_exporting()
 
 
 def wide(dtype: torch.dtype) -> torch.dtype:
@@ -46,7 +57,8 @@ def outside(make: Callable[[], Made]) -> Made:
     """Return what `make()` returns, made so that it outlives what surrounds this call.
 
     A tensor made under `torch.func` belongs to that transform, one made in inference mode cannot
-    be differentiated through, and one made by compiled code may be written over by its next run.
+    be differentiated through, one made by compiled code may be written over by its next run, and
+    one made while `torch.export` traces has no numbers.
     """
     if torch.compiler.is_compiling():
         return torch.compiler.disable(_outside)(make)  # pyright: ignore[reportReturnType]
@@ -69,5 +81,7 @@ def differentiable() -> Iterator[None]:
 
 
 def _outside(make: Callable[[], Made]) -> Made:
-    with torch._C._DisableFuncTorch(), torch.inference_mode(False), torch.no_grad():
-        return make()
+    # torch.export notes in its program whatever switches gradients off, unless no mode sees it
+    with torch._C.DisableTorchFunction(), _disable_current_modes(), torch._C._DisableFuncTorch():  # noqa: SIM117
+        with torch.inference_mode(False), torch.no_grad():
+            return make()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from plait.nn.neighbours import Adjacency, NeighbourSampler, Sample, hops_of
     from plait.nn.operators import Dense, Operator
     from plait.nn.recurrent import Recurrent
+    from plait.nn.sums import GIN, SAGE, SAGEMax
 
 _HOME = {
     "Adaptive": "plait.nn.adaptive",
@@ -44,13 +45,18 @@ _HOME = {
     "Dense": "plait.nn.operators",
     "Operator": "plait.nn.operators",
     "Recurrent": "plait.nn.recurrent",
+    "SAGE": "plait.nn.sums",
+    "SAGEMax": "plait.nn.sums",
+    "GIN": "plait.nn.sums",
 }
 
 __all__ = [
     "GCN",
+    "GIN",
     "GRU",
     "LSTM",
     "RNN",
+    "SAGE",
     "Adaptive",
     "Adjacency",
     "Attention",
@@ -69,6 +75,7 @@ __all__ = [
     "NeighbourSampler",
     "Operator",
     "Recurrent",
+    "SAGEMax",
     "Sample",
     "hops_of",
 ]

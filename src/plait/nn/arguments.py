@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from plait.kernels.transforms import compiling
 from plait.nn.cell import Cell, State
 
 
@@ -38,7 +39,7 @@ def checked_input(
             f"got shape {list(x.shape)}"
         )
     for one in _graphs(graph, T):
-        if check is not None and not torch.compiler.is_compiling():
+        if check is not None and not compiling():
             check(x, one)
     return x.transpose(0, 1) if batch_first else x
 

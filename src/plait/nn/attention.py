@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from plait.kernels.attention import attend_packed, lanes, neighbourhood_of
+from plait.kernels.transforms import compiling
 from plait.nn.graph import Graph, checked_graph
 
 
@@ -112,7 +113,7 @@ class Attention:
         a = weights["source" if self.version == 1 else "vector"]  # [gates·K, C]
         lead, K, C = x.shape[:-2], self.heads, a.shape[1]
         gates, N = a.shape[0] // K, graph.num_nodes
-        hood = graph.handle if torch.compiler.is_compiling() else neighbourhood_of(graph)
+        hood = graph.handle if compiling() else neighbourhood_of(graph)
         lay = lanes(x, K, gates * C, vector=self.version == 2)
 
         def by_head(stacked: Tensor) -> Tensor:  # [gates·K·C, …] as [K, gates·C, …]

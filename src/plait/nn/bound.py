@@ -89,7 +89,7 @@ class BoundCell:
         operator = self.acting_operator()
         parts = [
             operator.apply(call.x[span], dict(self.inputs.items()), graph)
-            for span, graph in _spans(call.graph, len(call.x))
+            for span, graph in _spans(call.graph, call.x.shape[0])
         ]
         x_gates = parts[0] if len(parts) == 1 else torch.cat(parts)
         return self.over_time(
@@ -107,7 +107,7 @@ class BoundCell:
         operator, state = self.acting_operator(), start
         own = {name: vectors[name] for name in self.vectors}
         parts: list[State] = []
-        for span, one in _spans(graph, len(x_gates)):
+        for span, one in _spans(graph, x_gates.shape[0]):
             recurrent = self._recurrent_side(operator, one, mask, weights, vectors)
             kept = None if keep is None else keep[span]
             h, state, states = reference.run(

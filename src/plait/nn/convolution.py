@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from plait.nn.graph import Graph
+from plait.nn.graph import Graph, as_graph
 from plait.nn.operators import Operator, OperatorLayer, checked_operator, for_mode
 
 
@@ -73,8 +73,12 @@ class GraphConv(OperatorLayer):
             self.bias.zero_()
 
     def forward(self, x: Tensor, graph: Graph | None = None) -> Tensor:
-        """Return `[..., N, outputs]` for `x [..., N, inputs]`."""
+        """Return `[..., N, outputs]` for `x [..., N, inputs]`.
+
+        The graph may be a `Data` or `Batch` of PyTorch Geometric.
+        """
         self.run_weight_hooks()
+        graph = as_graph(graph)
         if not isinstance(x, Tensor):
             raise TypeError(f"x must be a tensor, not {type(x).__name__}")
         if x.shape[-1:] != (self.inputs,):
@@ -88,6 +92,7 @@ class GraphConv(OperatorLayer):
 
     def explain(self, graph: Graph | None = None) -> str:
         """Return in words how the operator computes, and why; with a graph, on that graph."""
+        graph = as_graph(graph)
         describe: Any = getattr(self.operator, "explain", None)
         return (
             f"{self.operator!r}" if describe is None else describe(self.inputs, self.outputs, graph)

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from plait.errors import InputError
 from plait.kernels.sparse import Shift, TracedShift, propagate
+from plait.kernels.transforms import compiling
 from plait.nn import shifts
 from plait.nn.graph import Graph, checked_graph
 from plait.nn.operators import Basis, operator_key
@@ -71,7 +72,7 @@ class Filter:
         outputs, inputs = weight.shape[0], weight.shape[-1]
         weight = weight.view(outputs, self.terms, inputs)
         shifts: Any
-        if torch.compiler.is_compiling():  # what the edges say is checked when they are there
+        if compiling():  # what the edges say is checked when they are there
             handle, key = checked_graph(self, x, graph).handle, operator_key(self)
             shifts = tuple(TracedShift(handle, key, k) for k in range(self.shift_count))
         else:

@@ -8,10 +8,11 @@ import scipy.sparse
 import torch
 from scipy.sparse import csgraph
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from plait.errors import InputError
 from plait.kernels.handles import handle
-from plait.kernels.transforms import outside
+from plait.kernels.transforms import compiling, outside
 from plait.nn import graph_sources
 from plait.nn.cache import Cache
 from plait.nn.edges import (
@@ -444,6 +445,38 @@ class Graph:
     def _check_node(self, node: int) -> None:
         if not 0 <= node < self.num_nodes:
             raise InputError(f"there is no node {node}; nodes are 0 … {self.num_nodes - 1}")
+
+
+_from_pyg: Any = WeakTensorKeyDictionary()
+"""By the `edge_index` of PyTorch Geometric's, what else they were made of, and the graphs."""
+
+
+def as_graph(given: Any) -> Any:
+    """Return what a layer was given as `graph=` as a `Graph`, or a list of them.
+
+    A `Data` or `Batch` of PyTorch Geometric is converted by `Graph.from_pyg`, once as long as its
+    edges stay what they are. Other things are returned as they are.
+    """
+    if given is None or isinstance(given, Graph):
+        return given
+    if isinstance(given, list | tuple):
+        plain = all(isinstance(one, Graph) for one in given)
+        return given if plain else [as_graph(one) for one in given]
+    index = getattr(given, "edge_index", None)
+    if not isinstance(index, Tensor):
+        return given
+    if compiling():
+        raise TypeError(
+            f"torch.compile takes no {type(given).__name__} as graph=; pass Graph.from_pyg(data), "
+            "made before the call"
+        )
+    parts = [getattr(given, name, None) for name in ("edge_weight", "edge_attr", "batch")]
+    sizes = [given.num_nodes, index._version, *(getattr(p, "_version", None) for p in parts)]
+    parts_known, sizes_known, graph = _from_pyg.get(index, ((), (), None))
+    if sizes != sizes_known or any(a is not b for a, b in zip(parts, parts_known, strict=True)):
+        graph = outside(lambda: Graph.from_pyg(given))
+        _from_pyg[index] = parts, sizes, graph
+    return graph
 
 
 def checked_graph(operator: Any, x: Tensor, graph: Any) -> Graph:

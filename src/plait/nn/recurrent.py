@@ -9,14 +9,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
+from plait.errors import InputError
 from plait.kernels import library
 from plait.kernels.kernel import Call, Choice, Kernel, choose
 from plait.kernels.preference import KERNELS
+from plait.kernels.transforms import compiling
 from plait.nn.arguments import checked_input, checked_lengths, checked_state
 from plait.nn.cell import Cell, State
 from plait.nn.explanation import explain, kernel_of
 from plait.nn.forms import aggregates, run_alone, run_packed
-from plait.nn.graph import Graph
+from plait.nn.graph import Graph, as_graph
+from plait.nn.keras_weights import cell_of, copy_keras, read_keras
 from plait.nn.layer import Init, Layer
 from plait.nn.lengths import keep_mask, run_reversed
 from plait.nn.operators import Dense, Operator, OperatorLayer, checked_operator
@@ -188,8 +191,9 @@ class Recurrent(OperatorLayer):
         state : Tensor or tuple of Tensor `[layers·D, B, (N,) H]`
             Where each layer starts; None: zeros.
         graph : Graph, or a list of T of them, one per step
-            For operators that aggregate neighbours. The graphs of a list have the same nodes; the
-            step from h_{t−1} to h_t uses the t-th for x_t and h_{t−1}.
+            For operators that aggregate neighbours; also a `Data` or `Batch` of PyTorch Geometric,
+            whose weights are `edge_weight` or an `edge_attr` of one column. The graphs of a list
+            have the same nodes; the step from h_{t−1} to h_t uses the t-th for x_t and h_{t−1}.
         lengths : integer Tensor `[B]`
             Steps of each sequence, 0 to T. After its end a sequence's state does not change, its
             outputs are zero, and the padding is ignored. The reversed direction starts at each
@@ -248,7 +252,7 @@ class Recurrent(OperatorLayer):
           not oneDNN: torch has no GRU(reset='before') × Dense()
           not cuDNN: x lies on cpu
         """
-        return explain(self, graph, source=source)
+        return explain(self, as_graph(graph), source=source)
 
     def kernel(self) -> str:
         """Return the kernel of the first layer in a line, as `explain` has it.
@@ -284,6 +288,56 @@ class Recurrent(OperatorLayer):
         """
         layer = quietly(cls, **options_of(module))
         copy_weights(module, layer)
+        return layer
+
+    @classmethod
+    def from_keras(
+        cls, weights: Sequence[Any], *, nonlinearity: str = "tanh", reset_after: bool = True
+    ) -> "Recurrent":
+        """Make the layer that computes what a Keras `LSTM`, `GRU` or `SimpleRNN` does.
+
+        What it is follows from the shapes of the arrays; a `Bidirectional` has twice as many. The
+        layer has `batch_first`, as in Keras, returns whole sequences, and the type of the arrays.
+        Keras' activations other than its defaults, and dropout, are not in the weights.
+
+        Parameters
+        ----------
+        weights : sequence of arrays, or of sequences of arrays
+            `layer.get_weights()`: kernel `[F, gates·H]`, recurrent_kernel `[H, gates·H]` and bias,
+            `[gates·H]`, of a GRU with reset_after `[2, gates·H]`. A list of several such lists is a
+            stack of layers.
+        nonlinearity : "tanh" or "relu"
+            Of a SimpleRNN.
+        reset_after : bool
+            Of a GRU without bias, where the arrays do not show it.
+
+        Raises
+        ------
+        InputError
+            For arrays that do not fit each other.
+
+        Example
+        -------
+        >>> import numpy as np
+        >>> from plait import Recurrent
+        >>> kernel, recurrent_kernel, bias = np.ones((3, 15)), np.ones((5, 15)), np.ones((2, 15))
+        >>> Recurrent.from_keras([kernel, recurrent_kernel, bias]).cell
+        GRU(reset='after')
+        """
+        if nonlinearity not in ("tanh", "relu"):
+            raise InputError(f"nonlinearity must be 'tanh' or 'relu', not {nonlinearity!r}")
+        layers = read_keras(weights)
+        first = layers[0][0]
+        features, hidden = first.kernel.shape[0], first.recurrent_kernel.shape[0]
+        layer = quietly(
+            cls, cell=cell_of(first, nonlinearity, reset_after=reset_after), input_size=features,
+            hidden_size=hidden, layers=len(layers), bidirectional=len(layers[0]) == 2,
+            batch_first=True,
+        )  # fmt: skip
+        layer.to(first.kernel.dtype)
+        given = [one for directions in layers for one in directions]
+        for one, ours in zip(given, layer.directions, strict=True):
+            copy_keras(one, ours)
         return layer
 
     def to_torch(self) -> nn.RNN | nn.LSTM | nn.GRU:
@@ -327,6 +381,7 @@ class Recurrent(OperatorLayer):
     ) -> tuple[Tensor, Tensor | State, Tensor | State]:  # fmt: skip
         """Return outputs, final states, and with `unroll` the states of every step (else empty)."""
         self.run_weight_hooks()
+        graph = as_graph(graph)
         x = checked_input(
             x, self, self.operator, self.input_size, graph, batch_first=self.batch_first
         )  # [T, B, (N,) F]
@@ -375,7 +430,7 @@ class Recurrent(OperatorLayer):
         self, layer: int, x: Tensor, graph: Any, lengths: Tensor | None, unroll: bool
     ) -> Any:
         """Choose the kernel of a layer; under a compiler one that it takes as it is."""
-        if not torch.compiler.is_compiling():
+        if not compiling():
             return self.choice(layer, x, graph=graph, lengths=lengths, unroll=unroll).kernel
         one: Layer = self.directions[layer * self.num_directions]  # pyright: ignore[reportAssignmentType]
         dropped = False

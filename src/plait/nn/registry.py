@@ -95,6 +95,9 @@ OPERATORS: dict[str, "Callable[[GraphOptions], Operator]"] = {
     "attention": lambda g: load("plait.nn.attention:Attention")(g.heads, dropout=g.dropout),
     "chebyshev": lambda given: load("plait.nn.filters:Chebyshev")(given.order),
     "diffusion": lambda given: load("plait.nn.filters:Diffusion")(given.order),
+    "sage": lambda given: load("plait.nn.sums:SAGE")(),
+    "sage-max": lambda given: load("plait.nn.sums:SAGEMax")(),
+    "gin": lambda given: load("plait.nn.sums:GIN")(),
     "dense": lambda given: load("plait.nn.operators:Dense")(),
 }
 """The operators that a command line or a configuration can name."""

@@ -91,6 +91,32 @@ def walks(graph: Graph, dtype: torch.dtype) -> tuple[Shift, Shift]:
     return graph.cached(("walks", dtype), make)
 
 
+def mean(graph: Graph, dtype: torch.dtype) -> Shift:
+    """(S x)_i = Σ_j w_ji x_j / Σ_j w_ji, loops included; 0 for nodes without edges into them."""
+
+    def make() -> Shift:
+        source, target, weight = _edges(graph)
+        values = _inverse(graph.in_degree)[target] * weight
+        return shift(target, source, values.to(wide(dtype)), graph.num_nodes)
+
+    return graph.cached(("mean", dtype), make)
+
+
+def total(graph: Graph, eps: float, dtype: torch.dtype) -> Shift:
+    """(S x)_i = (1 + ε) x_i + Σ_j w_ji x_j, loops included."""
+
+    def make() -> Shift:
+        source, target, weight = _edges(graph)
+        apart = source != target
+        nodes = torch.arange(graph.num_nodes, device=graph.device)
+        own = 1 + eps + graph.loops.nan_to_num(0.0)
+        source, target = torch.cat([source[apart], nodes]), torch.cat([target[apart], nodes])
+        values = torch.cat([weight[apart], own])
+        return shift(target, source, values.to(wide(dtype)), graph.num_nodes)
+
+    return graph.cached(("total", eps, dtype), make)
+
+
 def _edges(graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
     source, target = graph.edge_index
     return source, target, graph.edge_weight.double()

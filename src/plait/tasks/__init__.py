@@ -169,6 +169,17 @@ def page_of(task: str, model: Any, config: TrainingConfig, facts: Mapping[str, A
     return entry.part("page")(model, config, facts) if entry.page else None
 
 
+def exported_form(
+    task: str, model: Any, config: TrainingConfig, facts: Mapping[str, Any], *, step: bool
+) -> Any:
+    """Return a trained model as a `plait.export_formats.Form`; `InputError` where there is none."""
+    able = ", ".join(name for name, entry in TASKS.items() if entry.export)
+    without = (
+        f"{task} runs are not exported, those of {able} are; plait.export writes their layers alone"
+    )
+    return _entry(task).part("export", without)(model, config, facts, step=step)
+
+
 def repetition_function(task: str) -> Any:
     """Return what measures how much a task's model repeats itself; `InputError` for most tasks."""
     return _entry(task).part(

@@ -61,6 +61,9 @@ class TaskEntry:
     probe : str
         A function (model, config, facts) for `plait inspect`: arguments of the model, and targets,
         that it was not trained on. Empty: none.
+    export : str
+        A function (model, config, facts, step) for `plait export`, returning a
+        `plait.export_formats.Form`: of a whole sequence, or of one step. Empty: none.
     published : str
         A function (config) for `plait compare`: the steps that others needed, by source.
     repetition : str
@@ -84,6 +87,7 @@ class TaskEntry:
     predict: str = ""
     draw: str = ""
     probe: str = ""
+    export: str = ""
     published: str = ""
     repetition: str = ""
     page: str = ""

@@ -1,7 +1,7 @@
 """The options of every training. The fields are the command line's flags."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, get_args, get_origin
@@ -54,6 +54,9 @@ class TrainingConfig:
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Named sets of options; other options that a user gives override it."""
 
+    exact_recipes: ClassVar[Collection[str]] = ()
+    """Those whose steps do not depend on the data."""
+
     subject: ClassVar[str] = "data"
     """The option that a run folder is called after."""
 
@@ -74,7 +77,18 @@ class TrainingConfig:
     them; 1 where a single one is no matter of chance."""
 
     steps: int = option(1000, "Training steps, a weight update each.", least=1)
-    lr: float = option(0.001, "Learning rate (of Adam).", least=0)
+    lr: float = option(0.001, "Learning rate.", least=0)
+    minutes: float = option(
+        0.0,
+        "Train for so many minutes, in place of --steps: steps, and what else the task can choose, "
+        "follow from a short measurement of this machine.",
+        least=0,
+    )
+    optimizer: Literal["adamw", "muon"] = option(
+        "adamw",
+        "muon: orthogonal steps for the matrices of recurrent layers, each gate's by itself, and "
+        "AdamW for the rest.",
+    )
     schedule: Literal["constant", "cosine"] = option(
         "constant", "Learning rate over time: as it is, or falling to 0 along a half cosine."
     )
@@ -144,6 +158,8 @@ class TrainingConfig:
         """
         if recipe is not None and recipe not in cls.recipes:
             raise InputError(f"no recipe {recipe!r}; there are {', '.join(cls.recipes) or 'none'}")
+        if options.get("minutes") and "steps" in options:
+            raise InputError("--minutes chooses the steps; leave out --minutes or --steps")
         values = {**(cls.recipes[recipe] if recipe else {}), **options}
         for name in cls.paths:
             given = values.get(name)

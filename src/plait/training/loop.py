@@ -75,7 +75,7 @@ class Loop:
         self.config = config = task.config
         self.model = task.model
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = make_optimizer(self.parameters, config)
+        self.optimizer = make_optimizer(self.model, config)
         self.average = [p.detach().clone() for p in self.parameters] if config.average else []
         self.validate_every = config.validate_every or max(1, config.steps // 10)
         self.milestones = config.ends_of_parts(config.milestones)
@@ -118,13 +118,13 @@ class Loop:
         earlier = now.seconds
         while not self._over():
             self.step()
-            [now.seconds] = self.ranks.largest(earlier + time.monotonic() - began)
+            now.seconds = earlier + time.monotonic() - began
             if now.step % self.validate_every == 0 or now.step == self.config.steps:
-                self._validate()
+                self.validate()
             if now.step in self.milestones or self._over():
-                self._show_milestone()
+                self.milestone()
             due = time.monotonic() - saved >= self.config.save_every
-            due, stopped = self.ranks.largest(due, stop.is_set())
+            due, stopped, now.seconds = self.ranks.largest(due, stop.is_set(), now.seconds)
             if due or stopped or self._over():
                 self._save()
                 saved = time.monotonic()
@@ -241,7 +241,8 @@ class Loop:
                 for p, w in zip(self.parameters, trained, strict=False):
                     p.copy_(w)
 
-    def _validate(self) -> None:
+    def validate(self) -> None:
+        """Score the validation part, and keep the weights if they are the best so far."""
         now, task = self.now, self.task
         with self._evaluating():
             scores = self._scores(task.validate)
@@ -258,7 +259,8 @@ class Loop:
             now.converged_step = now.step
             self.progress.notice(f"converged at step {now.step}")
 
-    def _show_milestone(self) -> None:
+    def milestone(self) -> None:
+        """Keep the weights, and show a sample where one is due."""
         now, run = self.now, self.run_folder
         with self._evaluating():
             run.save_model(run.kept_path(now.step), self.model.state_dict(), now.step)

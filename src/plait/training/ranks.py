@@ -8,6 +8,7 @@ import atexit
 import contextlib
 import json
 import os
+import re
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
@@ -251,8 +252,14 @@ def launched() -> Iterator[Ranks]:
         backend = "gloo"
         if torch.cuda.is_available() and dist.is_nccl_available():
             backend = "cpu:gloo,cuda:nccl"
-        with _noticing():
+        try:
             dist.init_process_group(backend, timeout=PATIENCE)
+        except (RuntimeError, ValueError) as error:
+            raise InputError(
+                f"the {launch.process_count()} processes cannot connect "
+                f"({str(error).splitlines()[0]}); start them with torchrun, or unset RANK and "
+                "WORLD_SIZE to train in one"
+            ) from error
         atexit.register(dist.destroy_process_group)
     with as_ranks(Ranks(dist.get_rank(), dist.get_world_size())) as ranks:
         yield ranks
@@ -277,6 +284,8 @@ def _noticing() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        if not re.search("gloo|nccl|connection|socket", str(error), re.IGNORECASE):
+            raise
         raise InputError(
             "another process of this training has ended; start all of them again with plait "
             "resume, which goes on from the last checkpoint"

@@ -124,6 +124,17 @@ class Task(ABC):
         """Return JSON values that rebuild the model without the data, and the data's hash."""
         return {}
 
+    def default_steps(self) -> int:
+        """Return the steps of a training for which none are given; more data may need more."""
+        return self.config.steps
+
+    def sizes_for(self, minutes: float, seconds_per_step: float) -> Mapping[str, Any]:
+        """Return the options that suit a training of so many minutes, such as the model's size.
+
+        `seconds_per_step` is what a step of the present configuration takes on this machine.
+        """
+        return {}
+
     def load_pretrained(self, model: nn.Module) -> None:
         """Take over the weights of a model that was trained before, of the same shapes."""
         own, other = self.model.state_dict(), model.state_dict()

@@ -205,7 +205,7 @@ BAD = {
                               "--word-graph is for --units words alone"),
     "terms for bytes": (["--units", "bytes", "--k", "2"], "--k is for --units words alone"),
     "chosen characters": (["--units", "chars", "--vocabulary", "9"],
-                          "--vocabulary is for --units words alone"),
+                          "--vocabulary is for --units words or bpe alone"),
 }  # fmt: skip
 
 

@@ -12,7 +12,6 @@ from torch.nn import functional as F
 
 from plait.errors import InputError
 from plait.figures import Curve
-from plait.graph_data.folder import GraphFolder
 from plait.tasks.communities.baselines import k_means, louvain
 from plait.tasks.communities.figure import draw_communities
 from plait.tasks.communities.model import CommunitiesModel
@@ -65,7 +64,8 @@ class CommunitiesTask(Task):
         """Read the graph."""
         config, device = self.config, self.device
         own = {"label": config.label} if config.label else {}
-        self.network = network = read_graph(config, **own)
+        network: Any = read_graph(config, **own)
+        self.network = network
         self.source, self.notes = network.source, network.notes
         require_fitting(config, network)
         self.pairs, self.weights = connections(network.graph)
@@ -170,7 +170,7 @@ class CommunitiesTask(Task):
     def baselines(self) -> Mapping[str, float]:
         """Return the scores of Louvain's method, and of k-means of the features."""
         found = {} if self.louvain is None else {"louvain": self.louvain}
-        if self.x is not None and not isinstance(self.network, GraphFolder):
+        if self.x is not None and self.network.in_memory:
             found["features"] = k_means(self.x, self.count, self.config.seed)
         return {
             f"{name}_{score}": value
@@ -211,7 +211,7 @@ class CommunitiesTask(Task):
 
     def draw_tested(self, test: Mapping[str, Any], folder: Path) -> None:
         """Draw the graph with its communities, where it is in memory."""
-        if isinstance(self.network, GraphFolder):
+        if not self.network.in_memory:
             return
         path = folder / "communities.png"
         embedding = self.embedding().cpu()

@@ -14,6 +14,7 @@ TASK = TaskEntry(
     page="plait.tasks.forecast.page:page",
     score="plait.tasks.forecast.inference:score_forecast",
     predict="plait.tasks.forecast.inference:predict_forecast",
+    export="plait.tasks.forecast.export:forecast_form",
     probe="plait.tasks.forecast.inference:probe",
     score_data="a table of the same nodes",
     predict_data="a table that ends with the latest measurements of the same nodes",

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from plait.errors import InputError
+from plait.kernels.scan import scan
+from plait.kernels.transforms import exporting
 from plait.tasks.forecast.config import ForecastConfig
 from plait.tasks.forecast.profile import Profile
 from plait.tasks.forecast.steps import following
@@ -107,6 +109,9 @@ def carried_forward(x: Tensor) -> Tensor:
     >>> carried_forward(torch.tensor([[[torch.nan]], [[2.0]], [[torch.nan]]])).flatten().tolist()
     [0.0, 2.0, 2.0]
     """
+    if exporting():  # a loop over any number of steps
+        first = (torch.zeros_like(x[0]),)
+        return scan(lambda s, x_t: (torch.where(x_t[0].isnan(), s[0], x_t[0]),), first, (x,))[1][0]
     if not x.isnan().any():
         return x
     last, filled = torch.zeros_like(x[0]), []

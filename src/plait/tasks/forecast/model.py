@@ -255,14 +255,19 @@ class Forecaster(nn.Module):
             given = inputs.covariates_after(covariates, self.config, self.ids, self.covariates)
             places = calendar[:, :, None].expand(*given.shape[:3], -1)
             calendar = torch.cat([places, given.to(x)], -1)
-        _, new = self.recurrent(
-            self._features(filled, calendar[:1], x.isnan() if self.gaps else None),
-            None if state is None else _state(state.states), graph=self.graph,
-        )  # fmt: skip
-        answer = self._answer(_tuple(new), window, calendar[1:], None, 0.0)
+        states = None if state is None else _state(state.states)
+        answer, new = self.advance(filled, x.isnan(), window, calendar, states)
         found = self.unscaled(answer)[:, 0]
         ahead = profile[1:, :, None] if self.config.levels else profile[1:]
-        return found + ahead, Streamed(_tuple(new), window)
+        return found + ahead, Streamed(new, window)
+
+    def advance(
+        self, x: Tensor, missing: Tensor, window: Tensor, calendar: Tensor, state: Any
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Take one more step `x [1, B, N]`, scaled: the forecast, scaled, and the states."""
+        given = self._features(x, calendar[:1], missing if self.gaps else None)
+        _, new = self.recurrent(given, state, graph=self.graph)
+        return self._answer(_tuple(new), window, calendar[1:], None, 0.0), _tuple(new)
 
     def unscaled(self, answer: Tensor) -> np.ndarray:
         """Bring forecasts `[H, B, N, (Q)]` into the units of the data, in float64."""

@@ -10,6 +10,7 @@ TASK = TaskEntry(
     task="plait.tasks.links.task:LinksTask",
     model="plait.tasks.links.model:LinksModel",
     page="plait.tasks.links.page:page",
+    export="plait.tasks.links.export:links_form",
     predict="plait.tasks.links.inference:suggest_links",
     draw="plait.tasks.links.inference:draw_suggestions",
     predicts="connections of each node that are not there yet, the best first",

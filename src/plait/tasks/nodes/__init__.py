@@ -10,6 +10,7 @@ TASK = TaskEntry(
     task="plait.tasks.nodes.task:NodesTask",
     model="plait.tasks.nodes.model:NodesModel",
     page="plait.tasks.nodes.page:page",
+    export="plait.tasks.nodes.export:nodes_form",
     predict="plait.tasks.nodes.inference:predict_nodes",
     draw="plait.tasks.nodes.inference:draw_predictions",
     predicts="the label of every node, with its probability",

@@ -1,30 +1,32 @@
 """What labels nodes without a neural network: the commonest class, spreading, linear models."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
-from plait.graph_data import LabelledGraph
-from plait.graph_data.folder import GraphFolder
 from plait.graph_data.labelled_graph import NodeSplit
 from plait.tasks.nodes.linear import linear_labels
 from plait.tasks.nodes.spreading import spread_labels
 
+ANSWERS = {
+    "spread": "spread labels",
+    "linear": "a linear model",
+    "averaged": "a linear model of averages",
+    "corrected": "a corrected linear model",
+}
+"""What `simple_answers` returns, by what a mixture calls it."""
 
-def baselines(network: LabelledGraph | GraphFolder, splits: NodeSplit) -> Mapping[str, float]:
-    """Return the accuracies on the test nodes of what has no neural network.
 
-    `prior` always predicts the class that is commonest in the test part itself, the most that can
-    be had without looking. `spread_accuracy` is that of `spread_labels`, the graph alone. With
-    features: `linear_accuracy`, `averaged_accuracy` and `corrected_accuracy` of `linear_labels`.
-    All but the prior are left out where the graph is in a folder, since they want it in memory.
+def simple_answers(network: Any, splits: NodeSplit) -> dict[str, Tensor]:
+    """Return scores of all nodes by class, `[N, classes]`, of what has no neural network.
+
+    `spread` is `spread_labels`, the graph alone. With features: `linear`, `averaged` and
+    `corrected` of `linear_labels`.
     """
     assert network.labels is not None
-    test, labels = splits.test, network.labels
-    scores = {"prior": (labels[test].bincount().max() / len(test)).item()}
-    if isinstance(network, GraphFolder):
-        return scores
-    found = {"spread": spread_labels(network.graph, labels, splits.train, len(network.classes))}
+    classes = len(network.classes)
+    found = {"spread": spread_labels(network.graph, network.labels, splits.train, classes)}
     if network.features is not None:
         linear = linear_labels(network, splits)
         found |= {
@@ -32,8 +34,27 @@ def baselines(network: LabelledGraph | GraphFolder, splits: NodeSplit) -> Mappin
             "averaged": linear.averaged,
             "corrected": linear.corrected,
         }
+    return found
+
+
+def baselines(
+    network: Any,
+    splits: NodeSplit,
+    answers: Mapping[str, Tensor] | None = None,
+) -> Mapping[str, float]:
+    """Return the accuracies on the test nodes of what has no neural network.
+
+    `prior` always predicts the class that is commonest in the test part itself, the most that can
+    be had without looking; the others are those of `answers`, of `simple_answers` by default. All
+    but the prior are left out where the graph is in a folder, since they want it in memory.
+    """
+    if answers is None:
+        answers = simple_answers(network, splits) if network.in_memory else {}
+    assert network.labels is not None
+    test, labels = splits.test, network.labels
 
     def accuracy(z: Tensor) -> float:
         return (z[test].argmax(1) == labels[test]).double().mean().item()
 
-    return scores | {f"{name}_accuracy": accuracy(z) for name, z in found.items()}
+    prior = (labels[test].bincount().max() / len(test)).item()
+    return {"prior": prior} | {f"{name}_accuracy": accuracy(z) for name, z in answers.items()}

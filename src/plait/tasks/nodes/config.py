@@ -19,6 +19,15 @@ SHCHUR: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 """Settings of Shchur et al. (2018), by operator."""
 
+LUO: dict[str, dict[str, Any]] = {
+    "cora": {"dropout": 0.7, "penalty": 5e-4, "steps": 500},
+    "amazon-computers": {"dropout": 0.5, "penalty": 5e-5, "steps": 1000, "norm": "layer"},
+}
+"""Settings of GCN in Luo et al. (2024), by graph; others have those of Cora."""
+
+PUBLISHED: dict[str, Any] = {"max_norm": 0.0, "features": "as-read", "smooth": False}
+"""What all recipes have in common."""
+
 READING = ("source", "target", "weight", "missing")
 """Options that say how the user's own tables are read."""
 
@@ -125,6 +134,8 @@ class NetworkConfig(GraphConfig):
 class NodesConfig(NetworkConfig):
     """Label the nodes of one graph.
 
+    Recipes are the published networks alone, on features as they were read.
+
     Example
     -------
     >>> from plait.tasks.nodes.config import NodesConfig
@@ -135,22 +146,32 @@ class NodesConfig(NetworkConfig):
     architecture: ClassVar[Sequence[str]] = ("operator", "hidden_size", "layers", "heads", "k")
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "kipf2017": {
+            **PUBLISHED,
             "operator": "gcn",
             "hidden_size": 16,
             "steps": 200,
             "patience": 0,
-            "max_norm": 0.0,
         },
         "velickovic2018": {
+            **PUBLISHED,
             "operator": "attention",
             "dropout": 0.6,
             "coefficient_dropout": 0.6,
             "penalty_on": "all",
             "lr": 0.005,
             "activation": "elu",
-            "max_norm": 0.0,
         },
-        "shchur2018": {"patience": 50, "validate_every": 1, "max_norm": 0.0},
+        "shchur2018": {**PUBLISHED, "patience": 50, "validate_every": 1},
+        "luo2024": {
+            **PUBLISHED,
+            "operator": "gcn",
+            "hidden_size": 512,
+            "layers": 3,
+            "readout": "linear",
+            "penalty_on": "all",
+            "lr": 0.001,
+            "patience": 0,
+        },
     }
 
     of_edges: ClassVar[Sequence[str]] = ("nodes", "label", "directed", *READING)
@@ -171,6 +192,28 @@ class NodesConfig(NetworkConfig):
     )
     layers: int = option(2, "Layers, the last of which gives the classes.", least=1, below=1001)
     activation: Literal["relu", "elu"] = option("relu", "Activation between the layers.")
+    features: Literal["auto", "as-read", "rows", "standardised"] = option(
+        "auto", "Features as they were read; counts (such as words, or marks of 0 and 1) divided "
+        "by each node's sum; every column standardised. auto: what does best on validation.",
+    )  # fmt: skip
+    smooth: bool = option(
+        True, "Mix the network's answer, by validation, with itself smoothed along the edges, with "
+        "spread labels and with linear models.",
+    )  # fmt: skip
+    skip: Literal["none", "residual", "linear", "initial"] = option(
+        "none", "Added to a hidden layer's output: its input, where it is as wide; a matrix times "
+        "it; or, from the second on, a tenth of the first's output.",
+    )  # fmt: skip
+    norm: Literal["none", "layer", "batch"] = option(
+        "none", "Normalisation of the hidden layers, before the activation."
+    )
+    readout: Literal["convolution", "linear", "cat", "max"] = option(
+        "convolution", "What gives the classes: the last layer; or a matrix times the last layer's "
+        "output, those of all side by side, or the largest of them.",
+    )  # fmt: skip
+    edge_dropout: float = option(
+        0.0, "Share of the edges left out of a training step.", least=0, below=1
+    )
     coefficient_dropout: float = option(
         0.0, "Dropout rate of attention's coefficients.", least=0, below=1
     )
@@ -193,8 +236,10 @@ class NodesConfig(NetworkConfig):
 
     @classmethod
     def of(cls, options: Mapping[str, Any], recipe: str | None = None) -> Self:
-        """Make the configuration; the recipe "shchur2018" depends on the operator."""
-        if recipe != "shchur2018":
-            return super().of(options, recipe)
-        operator = options.get("operator", "gcn")
-        return super().of({**SHCHUR.get(operator, SHCHUR["gcn"]), **options}, recipe)
+        """Make the configuration; some recipes depend on the operator or on the graph."""
+        if recipe == "shchur2018":
+            operator = options.get("operator", "gcn")
+            options = {**SHCHUR.get(operator, SHCHUR["gcn"]), **options}
+        elif recipe == "luo2024":
+            options = {**LUO.get(options.get("data", ""), LUO["cora"]), **options}
+        return super().of(options, recipe)

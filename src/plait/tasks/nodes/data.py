@@ -47,7 +47,7 @@ def read_graph(config: NetworkConfig, **own: Any) -> AnyGraph:
 def features_of(network: AnyGraph, device: torch.device) -> Tensor | None:
     """Put features on a device, sparse where nearly all are 0."""
     x = network.features
-    if x is None or isinstance(network, GraphFolder):  # mapped: read where it is used
+    if x is None or not network.in_memory:  # mapped: read where it is used
         return x
     return (x.to_sparse() if x.count_nonzero() < SPARSE * x.numel() else x).to(device)
 

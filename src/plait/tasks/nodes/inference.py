@@ -38,13 +38,14 @@ def predict_nodes(
     top : int
         With `why`, the number of reasons.
     why : bool
-        Return the reasons for the label of `node` instead; see `explain_node`.
+        Return the reasons for the network's label of `node` instead, before it is mixed; see
+        `explain_node`.
 
     Returns
     -------
     DataFrame
-        A row for every node: `id`, `label` (the likeliest class), `probability` (of it, by the
-        softmax).
+        A row for every node: `id`, `label` (the likeliest class), `probability` (of it, in
+        the mixture).
 
     Raises
     ------
@@ -63,7 +64,7 @@ def predict_nodes(
         raise InputError(f"there is no node {node!r} in {task.network.source}; ids are {some}")
     if why:
         return explain_node(task, ids.index(node), top)
-    probability, label = task.logits().double().softmax(-1).max(-1)
+    probability, label = task.answers().exp().max(-1)
     table = pd.DataFrame(
         {
             "id": ids,

@@ -1,6 +1,6 @@
 """The model of the nodes task: layers over a graph."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Self
@@ -12,18 +12,31 @@ from torch.nn import functional as F
 from plait.nn.convolution import GraphConv
 from plait.nn.graph import Graph
 from plait.nn.neighbours import Adjacency, NeighbourSampler, hops_of
-from plait.nn.operators import for_mode
+from plait.nn.operators import Dense, for_mode
 from plait.nn.registry import GraphOptions
+from plait.nn.sums import SAGEMax
 from plait.tasks.nodes.config import NodesConfig
+
+INITIAL = 0.1
+"""Share of the first layer's output in those of the others, with the skip "initial"."""
 
 
 class NodesModel(nn.Module):
     """Computes for every node the logits of its class.
 
-    h_0 = x,  h_l = σ(W_l * drop(h_{l−1}) + b_l),  p = softmax(W_L * drop(h_{L−1}) + b_L)
+    h_0 = x,  h_l = σ(norm(W_l * drop(h_{l−1}) + b_l)),  p = softmax(W_L * drop(h_{L−1}) + b_L)
 
     with `*` the operator. Nodes without features have a learnt vector each for x, `hidden_size`
     wide. Attention has `heads` heads side by side, and one in the last layer.
+
+    `skip` adds to z_l = W_l * drop(h_{l−1}) + b_l before the norm: "residual" h_{l−1}, where it is
+    as wide; "linear" V_l h_{l−1}; "initial" makes it 0.9 z_l + 0.1 h_1 from the second layer on
+    (the initial residual of GCNII). With another `readout` than "convolution" all L layers have
+    hidden outputs, and p = softmax(W drop(r) + b) with r = h_L ("linear"), all h_l side by side
+    ("cat") or the largest of them ("max"; jumping knowledge).
+
+    Source: Kipf & Welling (2017); Chen et al. (2020), equation 3, without the identity mapping;
+    Xu et al. (2018); Rong et al. (2020) for `edge_dropout`.
 
     Shapes: features `[N, F]`, dense or sparse (or None), and a graph to logits `[N, classes]`.
 
@@ -42,17 +55,32 @@ class NodesModel(nn.Module):
         super().__init__()
         self.dropout, self.activation = config.dropout, getattr(F, config.activation)
         self.strength, self.penalised = config.penalty, config.penalty_on
+        self.skip, self.readout, self.edge_dropout = (
+            config.skip,
+            config.readout,
+            config.edge_dropout,
+        )
         self.own = None if features else nn.Parameter(torch.empty(nodes, config.hidden_size))
         if self.own is not None:
             nn.init.normal_(self.own)
-        hidden = [config.hidden_size] * (config.layers - 1)
-        widths = [features or config.hidden_size, *hidden, classes]
         inner, last = config.graph_options, replace(config.graph_options, heads=1)
-        operators: list[GraphOptions] = [inner] * (config.layers - 1) + [last]
+        count = config.layers - (self.readout == "convolution")
+        widths = [features or config.hidden_size, *[config.hidden_size] * count]
+        read = widths[-1] * (count if self.readout == "cat" else 1)
+        if self.readout != "convolution":
+            last = GraphOptions("dense")
         self.layers: Any = nn.ModuleList(
             GraphConv(options.make(), inputs, outputs)
-            for options, (inputs, outputs) in zip(operators, pairwise(widths), strict=True)
+            for options, inputs, outputs in [
+                *((inner, *pair) for pair in pairwise(widths)), (last, read, classes)
+            ]
+        )  # fmt: skip
+        linear = self.skip == "linear"
+        self.skips: Any = nn.ModuleList(
+            GraphConv(Dense(), *pair, bias=False) for pair in pairwise(widths) if linear
         )
+        norm = {"none": None, "layer": nn.LayerNorm, "batch": nn.BatchNorm1d}[config.norm]
+        self.norms: Any = nn.ModuleList(norm(width) for width in widths[1:] if norm)
 
     @classmethod
     def from_facts(cls, config: NodesConfig, facts: Mapping[str, Any]) -> Self:
@@ -62,15 +90,21 @@ class NodesModel(nn.Module):
 
     def forward(self, x: Tensor | None, graph: Graph, nodes: Tensor | None = None) -> Tensor:
         """Return the logits of every node, `[N, classes]`; of a sample, those of its `nodes`."""
-        return self._layer(self.layers[-1], self.represent(x, graph, nodes), graph)
+        if self.training and self.edge_dropout:
+            graph = drop_edges(graph, self.edge_dropout)
+        h = drop(self.represent(x, graph, nodes), self.dropout, self.training)
+        return convolve(self.layers[-1], h, graph)
 
     def represent(self, x: Tensor | None, graph: Graph, nodes: Tensor | None = None) -> Tensor:
-        """Return the input of the last layer, `[N, hidden_size]`; of the only one, the features."""
+        """Return the input of the last layer, `[N, width]`; of the only one, the features."""
         h = self.features(x)
         h = h if nodes is None else h.index_select(0, nodes.to(h.device))
-        for layer in self.layers[:-1]:
-            h = self.activation(self._layer(layer, h, graph))
-        return h
+        outputs: list[Tensor] = []
+        for k in range(len(self.layers) - 1):
+            h = drop(h, self.dropout, self.training)
+            h = self._finish(k, convolve(self.layers[k], h, graph), h, outputs)
+            outputs.append(h)
+        return self._read(h, outputs)
 
     def features(self, x: Tensor | None) -> Tensor:
         """Return x, or the learnt vectors of nodes without features."""
@@ -98,35 +132,64 @@ class NodesModel(nn.Module):
         h, rows = self.features(x), None
         if not layers:
             return h if nodes is None else h.index_select(0, nodes.to(h.device))
-        for layer, sampler, targets in zip(layers, samplers, wanted, strict=True):
+        before: list[Tensor] = []  # the outputs of the layers so far, of the rows of h
+        for k, (layer, sampler, targets) in enumerate(zip(layers, samplers, wanted, strict=True)):
             y = h.new_empty(len(targets), layer.outputs, layout=torch.strided)
+            if k == len(self.layers) - 1:
+                h = self._read(h, before)
+            own = targets if rows is None else torch.searchsorted(rows, targets)
+            outputs = [z.index_select(0, own.to(z.device)) for z in before]
             for at, some in zip(range(0, len(targets), size), targets.split(size), strict=True):
                 sources, graph = sampler.sample(some)
                 sources = sources if rows is None else torch.searchsorted(rows, sources)
-                z = h.index_select(0, sources.to(h.device))
-                z = self._layer(layer, z, graph.to(h.device))[: len(some)]
-                y[at : at + size] = z if layer is self.layers[-1] else self.activation(z)
-            h, rows = y, targets
-        return h
+                sources = sources.to(h.device)
+                z = convolve(layer, h.index_select(0, sources), graph.to(h.device))[: len(some)]
+                if k < len(self.layers) - 1:
+                    own_inputs = h.index_select(0, sources[: len(some)])  # the seeds come first
+                    z = self._finish(k, z, own_inputs, [o[at : at + size] for o in outputs])
+                y[at : at + size] = z
+            h, rows, before = y, targets, [*outputs, y]
+        return self._read(h, before) if to_last else h
 
-    def _layer(self, layer: GraphConv, h: Tensor, graph: Graph) -> Tensor:
-        h = drop(h, self.dropout, self.training)
-        return convolve_sparse(layer, h, graph) if h.is_sparse else layer(h, graph)
+    def _finish(self, k: int, z: Tensor, h: Tensor, outputs: Sequence[Tensor]) -> Tensor:
+        """Return a hidden layer's output of its convolution z, its input h and earlier outputs."""
+        if self.skips:
+            z = z + convolve(self.skips[k], h, None)
+        elif self.skip == "residual" and z.shape == h.shape:
+            z = z + h
+        elif self.skip == "initial" and outputs:
+            z = torch.lerp(z, outputs[0], INITIAL)
+        return self.activation(self.norms[k](z) if self.norms else z)
+
+    def _read(self, h: Tensor, outputs: Sequence[Tensor]) -> Tensor:
+        """Return what the last layer reads, of the hidden layers' outputs, h being the last."""
+        if self.readout == "cat":
+            return torch.cat(list(outputs), -1)
+        return torch.stack(list(outputs)).amax(0) if self.readout == "max" else h
 
     def penalty(self) -> Tensor:
         """penalty/2 · Σ w² over the weights, not the biases, of the first layer or of all."""
-        layers = self.layers[:1] if self.penalised == "first" else self.layers
+        end = 1 if self.penalised == "first" else None
+        layers = (*self.layers[:end], *self.skips[:end])
         weights = [w for layer in layers for w in layer.parameters() if w.ndim > 1]
         if self.own is not None:
             weights.append(self.own)
         return self.strength / 2 * torch.stack([w.square().sum() for w in weights]).sum()
 
 
-def convolve_sparse(conv: GraphConv, x: Tensor, graph: Graph) -> Tensor:
+def convolve(conv: GraphConv, x: Tensor, graph: Graph | None) -> Tensor:
+    """Return what `conv` returns of x, dense or sparse."""
+    linear = not isinstance(conv.operator, SAGEMax)  # the largest is not that of products
+    if x.is_sparse and linear:
+        return convolve_sparse(conv, x, graph)
+    return conv(x.to_dense() if x.is_sparse else x, graph)
+
+
+def convolve_sparse(conv: GraphConv, x: Tensor, graph: Graph | None) -> Tensor:
     """Return what `conv` returns of the dense x, in time proportional to the non-zero entries.
 
-    Every operator here takes x through its products with the matrices of its weight alone, so it
-    may be given these products, and a weight that picks each from among them.
+    But for SAGEMax every operator here takes x through its products with the matrices of its weight
+    alone, so it may be given these products, and a weight that picks each from among them.
     """
     weight = conv.weights["weight"]  # [outputs, (M,) F]
     products = torch.sparse.mm(x, weight.flatten(0, -2).T)  # [N, outputs·M]
@@ -134,6 +197,23 @@ def convolve_sparse(conv: GraphConv, x: Tensor, graph: Graph) -> Tensor:
     weights = {**conv.weights, "weight": picks.view(*weight.shape[:-1], -1)}
     h = for_mode(conv.operator, conv.training).apply(products, weights, graph)
     return h if conv.bias is None else h + conv.bias
+
+
+def drop_edges(graph: Graph, share: float) -> Graph:
+    """Drop a share of the edges, both directions of a pair of nodes together."""
+    (source, target), N = graph.edge_index, graph.num_nodes
+
+    def find() -> tuple[int, Tensor]:
+        key = torch.minimum(source, target) * N + torch.maximum(source, target)
+        distinct, pair = key.unique(return_inverse=True)
+        return len(distinct), pair
+
+    count, pair = graph.cached(("pairs of nodes",), find)
+    kept = (torch.rand(count, device=pair.device) >= share)[pair]
+    index, weight = graph.edge_index[:, kept], graph.edge_weight[kept]
+    if graph.whole is not None:
+        return Graph.sampled(index, weight, N, graph.whole)
+    return Graph(index, weight, N)
 
 
 def sparse(indices: Tensor, values: Tensor, shape: torch.Size) -> Tensor:

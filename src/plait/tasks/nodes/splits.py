@@ -82,4 +82,4 @@ def split_of(config: NodesConfig, network: LabelledGraph | GraphFolder) -> str:
         return config.split
     if network.split is not None:
         return "published"
-    return "most" if config.edges or isinstance(network, GraphFolder) else "few"
+    return "most" if config.edges or not network.in_memory else "few"

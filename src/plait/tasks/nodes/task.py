@@ -1,6 +1,7 @@
 """The nodes task: its data, loss and scores."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,14 +11,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from plait.figures import Curve
-from plait.graph_data.folder import GraphFolder
 from plait.graph_data.labelled_graph import UNKNOWN
 from plait.nn.graph import Graph
 from plait.tasks.baseline_report import baseline_scores, list_scores, verdict
-from plait.tasks.nodes.baselines import baselines
+from plait.tasks.nodes.baselines import ANSWERS, baselines, simple_answers
 from plait.tasks.nodes.data import count_features, describe_graph, features_of, labelled_graph
 from plait.tasks.nodes.figure import draw_network
+from plait.tasks.nodes.mixture import (
+    choose_mixture,
+    describe_mixture,
+    smoothed,
+    to_probabilities,
+)
 from plait.tasks.nodes.model import NodesModel
+from plait.tasks.nodes.preparation import PREPARATIONS, choose_preparation
 from plait.tasks.nodes.sampling import (
     SAMPLING,
     Batch,
@@ -41,6 +48,13 @@ BASELINES = {
 }
 """What a model is compared with, by the beginning of the scores' names."""
 
+FEATURES_AS = {
+    "as-read": "as they were read",
+    "rows": "counts divided by each node's sum",
+    "standardised": "every column standardised",
+}
+"""What a summary says of the preparations."""
+
 
 class NodesTask(Task):
     """Label the nodes of one graph, all of which is there in training but for the labels.
@@ -57,9 +71,16 @@ class NodesTask(Task):
 
     def read_data(self, known: Mapping[str, Any]) -> None:
         """Read the graph and split its nodes."""
-        self.network = network = labelled_graph(self.config)
-        self.source, self.notes = network.source, network.notes
+        network: Any = labelled_graph(self.config)
+        self.network = network
+        self.source, self.notes, self.sha256 = network.source, network.notes, network.sha256
         self.splits = split_nodes(network, split_of(self.config, network), self.config.seed)
+        self.answers_alone = bool(known) and "mixture" not in known  # a run of version 0.1.0
+        self.mixes = not self.answers_alone and self._mixes()
+        self.features_as = self._features_as(known)
+        if network.in_memory and network.features is not None:
+            prepare = PREPARATIONS[self.features_as]
+            self.network = network = replace(network, features=prepare(network.features))
         assert network.labels is not None
         self.x, self.labels = features_of(network, self.device), network.labels.to(self.device)
         self.units_per_step = network.num_nodes
@@ -69,6 +90,18 @@ class NodesTask(Task):
             size = self.config.batch_size * self.ranks.count
             self.units_per_step = min(size, len(self.splits.train))
 
+    def _features_as(self, known: Mapping[str, Any]) -> str:
+        """Return how features are prepared: as in the run to begin from, as asked, or as found."""
+        network, asked = self.network, self.config.features
+        if known or network.features is None or not network.in_memory:
+            return known.get("features_as", "as-read")
+        return choose_preparation(network, self.splits) if asked == "auto" else asked
+
+    def _mixes(self) -> bool:
+        """Return whether the answer is to be a mixture, and the nodes to choose it by are there."""
+        asked = self.config.smooth and self.config.operator != "dense"
+        return asked and self.network.in_memory and len(self.splits.valid) > 0
+
     @cached_property
     def graph(self) -> Graph:
         """The whole graph, which samples do without."""
@@ -76,12 +109,15 @@ class NodesTask(Task):
 
     def facts(self) -> Mapping[str, Any]:
         """Return the model's sizes, and what identifies the graph."""
-        return {
+        facts = {
             "nodes": self.network.num_nodes,
             "features": count_features(self.network),
             "classes": list(self.network.classes),
-            "sha256": self.network.sha256,
+            "sha256": self.sha256,
         }
+        if self.features_as != "as-read":
+            facts["features_as"] = self.features_as
+        return facts if self.answers_alone else {**facts, "mixture": self.mixes}
 
     def summary(self) -> dict[str, str]:
         """Return what a user wants to know before training starts."""
@@ -92,6 +128,7 @@ class NodesTask(Task):
             **describe_graph(network, f"{len(network.classes)} classes"),
             "parts": f"{parts} nodes to train, validate, test on"
             + (f"; {unknown:,} without a label" if unknown else ""),
+            **self._describe_features(),
             "model": f"{config.operator}, {config.layers} layers, {config.hidden_size} wide, "
             f"{count_weights(self.model):,} parameters",
             "first layer": self.model.layers[0].explain(None if self.sampler else self.graph),
@@ -100,6 +137,13 @@ class NodesTask(Task):
         if not len(self.splits.valid):
             text["validation"] = "none; the weights that do best on the training nodes are kept"
         return text | ({"read": "; ".join(network.notes)} if network.notes else {})
+
+    def _describe_features(self) -> dict[str, str]:
+        if self.network.features is None:
+            return {}
+        chosen = "; chosen by linear models on the validation nodes"
+        by = chosen if self.config.features == "auto" and len(self.splits.valid) else ""
+        return {"features": f"{FEATURES_AS[self.features_as]}{by}"}
 
     def batch(self, step: int) -> Batch:
         """Return the nodes to train on: all of them, or some with a sample of their neighbours."""
@@ -133,9 +177,45 @@ class NodesTask(Task):
         """Return the logits of some nodes, or of all, each from all its neighbours."""
         return exact_outputs(self.model, self, nodes)
 
+    @torch.no_grad()
+    def answers(self) -> Tensor:
+        """Return the log probabilities of all nodes, of the mixture where there is one."""
+        logits = self.logits().double()
+        if not self.mixes:
+            return logits.log_softmax(-1)
+        candidates = self._candidates(logits.softmax(-1).cpu())
+        weights = choose_mixture(candidates, self.labels.cpu(), self.splits.valid)
+        mixed = torch.stack([w * candidates[name] for name, w in weights.items()]).sum(0)
+        return mixed.clamp(min=1e-12).log().to(logits.device)
+
+    @torch.no_grad()
+    def mixture(self) -> dict[str, float]:
+        """Return the weights of the mixture, chosen on the validation nodes."""
+        if not self.mixes:
+            return {"network": 1.0}
+        candidates = self._candidates(self.logits().double().softmax(-1).cpu())
+        return choose_mixture(candidates, self.labels.cpu(), self.splits.valid)
+
+    def _candidates(self, network: Tensor) -> dict[str, Tensor]:
+        """Return the probabilities of all that a mixture may have, the network's own first."""
+        labels = self.labels.cpu()
+        found = {"network": network, **smoothed(network, self.network.graph, labels, self.splits)}
+        return found | {ANSWERS[name]: to_probabilities(z) for name, z in self._simple.items()}
+
+    @cached_property
+    def _simple(self) -> Mapping[str, Tensor]:
+        """The answers without a neural network, where the graph is in memory."""
+        network = self.network
+        return simple_answers(network, self.splits) if network.in_memory else {}
+
     def own_scores(self) -> Mapping[str, float]:
-        """Return the scores of the test nodes."""
-        return self._score(self.splits.test)
+        """Return the scores of the test nodes, and where they are a mixture's, the network's."""
+        if not self.mixes:
+            return self._score(self.splits.test)
+        test = self.splits.test
+        alone = self._score(test)
+        scores = score_nodes(self.answers()[test], self.labels[test])
+        return {**scores, "network_accuracy": alone["accuracy"]}
 
     def _score(self, nodes: Tensor) -> dict[str, float]:
         if self.sampler is None:
@@ -146,13 +226,17 @@ class NodesTask(Task):
 
     def baselines(self) -> Mapping[str, float]:
         """Return the accuracies of what has no neural network."""
-        return baselines(self.network, self.splits)
+        return baselines(self.network, self.splits, self._simple)
 
     def interpret(self, scores: Mapping[str, float]) -> str:
         """Return what the accuracy means next to the baselines'."""
         others = baseline_scores(scores, BASELINES, "accuracy")
         others["always the commonest class"] = scores["prior"]
         text = f"right in {scores['accuracy']:.1%} of the test nodes"
+        if "network_accuracy" in scores:
+            mixed = describe_mixture(self.mixture())
+            text += f" ({mixed}, by validation; the network alone: "
+            text += f"{scores['network_accuracy']:.1%})"
         return text + list_scores(others) + verdict(scores["accuracy"], others)
 
     def title(self, test: Mapping[str, Any] | None) -> str:
@@ -177,10 +261,10 @@ class NodesTask(Task):
 
     def draw_tested(self, test: Mapping[str, Any], folder: Path) -> None:
         """Draw the graph with the mistakes, where it is in memory."""
-        if isinstance(self.network, GraphFolder):
+        if not self.network.in_memory:
             return
         h = representations(self.model, self).to_dense().cpu()
-        logits = self.logits().cpu()
+        logits = self.answers().cpu()
         draw_network(
             self.network, self.splits, h, logits, folder / "graph.png", title=self.title(test)
         )

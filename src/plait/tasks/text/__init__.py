@@ -11,6 +11,7 @@ TASK = TaskEntry(
     model="plait.tasks.text.model:TextModel",
     page="plait.tasks.text.page:page",
     score="plait.tasks.text.inference:score_text",
+    export="plait.tasks.text.export:text_form",
     probe="plait.tasks.text.inference:probe",
     repetition="plait.tasks.text.repetition:measure_repetition",
     score_data="a text by path or name, all of it",
@@ -22,7 +23,19 @@ TASK = TaskEntry(
             "unknown word otherwise.",
         ),
         TaskOption(
-            "dynamic", bool, "Score also with the weights learning on from what was scored."
+            "mix",
+            bool,
+            "Score the network and the n-gram mixed too, by weights fitted on the validation part.",
+        ),
+        TaskOption(
+            "cache",
+            bool,
+            "Score also with a neural cache of the states before, fitted on the validation part.",
+        ),
+        TaskOption(
+            "dynamic",
+            bool,
+            "Score also with the weights learning on from what was scored, plain and in RMS form.",
         ),
         TaskOption("encoding", str, "Encoding of --data. Default: the run's own."),
     ),

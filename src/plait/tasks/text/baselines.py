@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from torch import Tensor
 
 from plait.news import LOGGER
+from plait.tasks.text.ngram import Ngram
 from plait.tasks.text.scores import in_reported_units
 from plait.tasks.text.vocabulary import Vocabulary
 
@@ -21,11 +23,22 @@ def ngram_baseline(
     Returns `ngram_order`, `ngram_bits_per_character` (of words `ngram_perplexity`) and
     `ngram_accuracy`.
     """
-    train, valid, test = (t.cpu().numpy() for t in (training, validation, heldout))
-    symbols = len(vocabulary)
+    ngram = choose_ngram(training, validation, vocabulary)
+    return ngram_scores(ngram, heldout, vocabulary)
+
+
+def choose_ngram(training: Tensor, validation: Tensor, vocabulary: Vocabulary) -> Ngram:
+    """Count the n-gram whose order does best on the validation text."""
     LOGGER.info("counting n-grams, to compare the test score with")
-    orders = score_ngrams(train, valid, symbols, patience=2)
-    chosen = score_ngrams(train, test, symbols, best_index(orders) + 1)[-1]
+    ngram = Ngram(training.cpu().numpy(), len(vocabulary))
+    orders = _score_orders(ngram, validation.cpu().numpy(), MAX_ORDER, patience=2)
+    ngram.shorten(best_index(orders) + 1)
+    return ngram
+
+
+def ngram_scores(ngram: Ngram, heldout: Tensor, vocabulary: Vocabulary) -> dict[str, float]:
+    """Score an n-gram on a held-out text; see `ngram_baseline`."""
+    chosen = _score_orders(ngram, heldout.cpu().numpy(), ngram.order)[-1]
     return {
         "ngram_order": chosen.order,
         **{f"ngram_{k}": v for k, v in in_reported_units(vocabulary, chosen.loss, heldout).items()},
@@ -59,16 +72,10 @@ def score_ngrams(
     max_order: int = MAX_ORDER,
     patience: int = 0,
 ) -> list[NgramScores]:
-    r"""Score interpolated n-grams of order 1 to `max_order` with Witten–Bell smoothing.
+    r"""Score interpolated n-grams of order 1 to `max_order`, see `Ngram`.
 
-    For the k − 1 symbols u before c, with N counts in the training text and T(u) the number of
-    distinct symbols that followed u there:
-
-    P_k(c | u) = (N(u c) + T(u) P_{k−1}(c | u without its first symbol)) / (N(u) + T(u))
-
-    P_k = P_{k−1} where u never occurred, and P_0 = 1 / symbols (Witten & Bell 1991, method C;
-    interpolated as in Chen & Goodman 1999). The held-out text follows the training text, so its
-    first symbols have contexts from there. Nothing here is as wide as the vocabulary is large.
+    The held-out text follows the training text, so its first symbols have contexts from there.
+    Nothing here is as wide as the vocabulary is large.
 
     Parameters
     ----------
@@ -94,54 +101,27 @@ def score_ngrams(
     >>> round(unigram.bits, 2), bigram.bits < 0.1, bigram.accuracy
     (1.0, True, 1.0)
     """
-    text = np.concatenate([training, heldout]).astype(np.int64)
-    n = len(training)
-    scored = slice(n + 1, None)  # the second held-out symbol is the first that is scored
-    context = np.zeros(len(text), dtype=np.int64)  # number of the k − 1 symbols before each place
-    p = np.full(len(text), 1.0 / symbols)  # P_k of the symbol at each place
+    return _score_orders(Ngram(training, symbols), heldout, max_order, patience)
+
+
+def _score_orders(
+    ngram: Ngram, heldout: np.ndarray, max_order: int, patience: int = 0
+) -> list[NgramScores]:
+    """Score every order, counting those that the n-gram does not have yet."""
+    text = heldout.astype(np.int64)
+    p = np.full(len(text), 1.0 / ngram.symbols)  # P_k of the symbol at each place
     best, best_p = np.zeros_like(text), p.copy()  # and the likeliest symbol there
-    scores = []
-    for order in range(1, max_order + 1):
-        # places 0 … order − 2 have too few symbols before them: they count nowhere
-        begin = order - 1
-        pairs = context * symbols + text
-        kinds, first, times = np.unique(pairs[begin:n], return_index=True, return_counts=True)
-        owner = kinds // symbols  # the context of each kind of pair
-        contexts = int(context.max()) + 1
-        total = np.bincount(owner, times, contexts)  # N(u)
-        types = np.bincount(owner, minlength=contexts)  # T(u)
-        weight = np.where(total > 0, types, 1)  # where u never occurred: P_{k−1} as it is
-        both = total + weight
-        p = (_times(pairs, kinds, times) + weight[context] * p) / both[context]
+    scores = list[NgramScores]()
+    for order, (table, context) in enumerate(islice(ngram.contexts(text), max_order), 1):
+        p = table.probability(context, text, p)
         # the likeliest symbol: the likeliest of those seen after u or, unseen, that of order k − 1
-        seen_p = p[begin:n][first]
-        ranked = np.lexsort((kinds, -seen_p, owner))  # of a context the likeliest, the lowest first
-        owners, top = np.unique(owner[ranked], return_index=True)
-        seen_best = np.zeros(contexts, dtype=np.int64)
-        seen_best_p = np.zeros(contexts)
-        seen_best[owners] = kinds[ranked][top] % symbols
-        seen_best_p[owners] = seen_p[ranked][top]
-        best_p = weight[context] * best_p / both[context]
-        ours, ours_p = seen_best[context], seen_best_p[context]
+        weight, both = table.backoff(context)
+        best_p = weight * best_p / both
+        ours, ours_p = table.best[context], table.best_p[context]
         better = (ours_p > best_p) | ((ours_p == best_p) & (ours < best))
         best, best_p = np.where(better, ours, best), np.where(better, ours_p, best_p)
-        loss = float(-np.log(p[scored]).mean())
-        scores.append(NgramScores(order, loss, float((best == text)[scored].mean())))
+        loss = float(-np.log(p[1:]).mean())
+        scores.append(NgramScores(order, loss, float((best == text)[1:].mean())))
         if patience and len(scores) - 1 - best_index(scores) >= patience:
             break
-        context = _longer(context, text, symbols)
     return scores
-
-
-def _times(pairs: np.ndarray, kinds: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Count how often each pair occurred in the training text; `kinds` are those that did."""
-    kinds, times = np.append(kinds, np.iinfo(np.int64).max), np.append(times, 0)  # beyond all pairs
-    place = np.searchsorted(kinds, pairs)
-    return np.where(kinds[place] == pairs, times[place], 0)
-
-
-def _longer(context: np.ndarray, text: np.ndarray, symbols: int) -> np.ndarray:
-    """Number the contexts that are one symbol longer: (symbol before, its own context)."""
-    longer = np.zeros_like(context)
-    longer[1:] = context[:-1] * symbols + text[:-1]
-    return np.unique(longer, return_inverse=True)[1]

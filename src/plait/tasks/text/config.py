@@ -8,6 +8,9 @@ from plait.errors import InputError
 from plait.nn.registry import cell_names
 from plait.training.config import TrainingConfig, option
 
+VOCABULARY_OPTIONS = {"vocabulary": ("words", "bpe"), "word_graph": ("words",), "k": ("words",)}
+"""Options, and the units that have them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TextConfig(TrainingConfig):
@@ -26,6 +29,8 @@ class TextConfig(TrainingConfig):
     )  # fmt: skip
     milestones: ClassVar[int] = 6
     """Sixths, which the report's listing 6 shows; listings 1 to 5 show every second one."""
+
+    exact_recipes: ClassVar[Sequence[str]] = ("report",)
 
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "report": {"batches": "windows", "keep_boilerplate": True},
@@ -46,14 +51,15 @@ class TextConfig(TrainingConfig):
         "A text, a folder of them, or: democracy, grimm, presidents, python-docs, ptb.",
     )
     encoding: str = option("utf-8", "Encoding of your text: utf-8, cp1252, latin-1, utf-16, ….")
-    units: Literal["chars", "bytes", "words"] = option(
+    units: Literal["chars", "bytes", "bpe", "words"] = option(
         "chars",
-        "Symbols: characters, bytes (never out of vocabulary), or words and punctuation.",
+        "Symbols: characters, bytes (never out of vocabulary), bpe (byte-pair encoding: frequent "
+        "strings of bytes), or words and punctuation.",
     )
     vocabulary: int = option(
         10_000,
         "Of words: how many are known, the commonest of the training part; all others are one "
-        "unknown word, which counts among them.",
+        "unknown word, which counts among them. Of byte pairs: how many symbols at most.",
         least=2,
     )
     word_graph: int = option(
@@ -89,14 +95,21 @@ class TextConfig(TrainingConfig):
         0.0, "Recurrent dropout rate, of the states.", least=0, below=1
     )
     init: Literal["orthogonal", "torch", "kaiming"] = option("orthogonal", "Initial weights.")
-    steps: int = option(3000, "Weight updates.", least=1)
+    steps: int = option(
+        3000,
+        "Training steps. Where none are given, a training part of more than a million symbols has "
+        "in proportion more of them.",
+        least=1,
+    )
     lr: float = option(0.002, "Learning rate.", least=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("vocabulary", "word_graph", "k"):
-            if self.units != "words" and getattr(self, name) != getattr(TextConfig, name):
-                raise InputError(f"--{name.replace('_', '-')} is for --units words alone")
+        for name, units in VOCABULARY_OPTIONS.items():
+            if self.units not in units and getattr(self, name) != getattr(TextConfig, name):
+                raise InputError(
+                    f"--{name.replace('_', '-')} is for --units {' or '.join(units)} alone"
+                )
         if self.tied and self.embedding_size != self.hidden_size:
             raise InputError(
                 f"--tied needs --embedding-size ({self.embedding_size}) and --hidden-size "

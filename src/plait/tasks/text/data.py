@@ -10,13 +10,13 @@ from plait.data import Text, read_text
 from plait.errors import InputError
 from plait.tasks.splits import Splits
 from plait.tasks.text.config import TextConfig
-from plait.tasks.text.vocabulary import Bytes, Characters, Vocabulary
+from plait.tasks.text.vocabulary import BytePairs, Bytes, Characters, Vocabulary
 from plait.tasks.text.words import Words, is_prepared, split_words
 
 VALIDATION, TEST = 0.05, 0.05
 """Shares of a text to validate and to test on."""
 
-Symbols = TypeVar("Symbols", Tensor, list[str])
+Symbols = TypeVar("Symbols", Tensor, list[str], str)
 
 
 def text_of(config: TextConfig) -> Text:
@@ -35,14 +35,20 @@ def split(symbols: Symbols) -> Splits[Symbols]:
 
 
 def vocabulary_of(text: Text, config: TextConfig, known: Mapping[str, Any]) -> Vocabulary:
-    """Find the symbols of a text: all its characters, or the commonest words of its training part.
+    """Find the symbols of a text: all its characters, or those that its training part has most.
 
-    `known` are the facts of a run whose weights are loaded: its symbols are known too.
+    `known` are the facts of a run whose weights are loaded: its symbols are known too, and its byte
+    pairs are the only ones.
     """
     if config.units == "bytes":
         return Bytes()
     if config.units == "chars":
         return Characters.of(text.characters + known.get("vocabulary", ""))
+    if config.units == "bpe":
+        training = text.parts[0] if text.parts else split(text.characters).train
+        return (
+            BytePairs(known["vocabulary"]) if known else BytePairs.of(training, config.vocabulary)
+        )
     before = known.get("vocabulary", {"words": [], "prepared": is_prepared(text.characters)})
     prepared = before["prepared"]
     training = (
@@ -60,11 +66,16 @@ def vocabulary_from(config: TextConfig, facts: Mapping[str, Any]) -> Vocabulary:
     """Rebuild the vocabulary of a run folder."""
     if config.units == "words":
         return Words(**facts["vocabulary"])
+    if config.units == "bpe":
+        return BytePairs(facts["vocabulary"])
     return Bytes() if config.units == "bytes" else Characters(facts["vocabulary"])
 
 
 def encode_splits(text: Text, vocabulary: Vocabulary) -> Splits[Tensor]:
     """Return the numbers of a text's symbols in its own parts, or in 90 %, 5 % and 5 % of them."""
-    if text.parts is None:
+    parts = text.parts
+    if isinstance(vocabulary, BytePairs) and parts is None:  # learnt from characters of the first
+        parts = split(text.characters)
+    if parts is None:
         return split(torch.from_numpy(vocabulary.read(text.characters)))
-    return Splits(*(torch.from_numpy(vocabulary.read(part)) for part in text.parts))
+    return Splits(*(torch.from_numpy(vocabulary.read(part)) for part in parts))

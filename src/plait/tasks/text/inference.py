@@ -9,10 +9,12 @@ from torch import Tensor
 from plait.data import read_text
 from plait.errors import InputError
 from plait.tasks.splits import Splits
-from plait.tasks.text.baselines import ngram_baseline
+from plait.tasks.text.baselines import choose_ngram, ngram_scores
 from plait.tasks.text.batches import Windows
+from plait.tasks.text.cache import Cache
 from plait.tasks.text.config import TextConfig
-from plait.tasks.text.dynamic import score_dynamic
+from plait.tasks.text.dynamic import mean_squares, score_dynamic
+from plait.tasks.text.mixture import MixedModel, Mixture
 from plait.tasks.text.model import TextModel
 from plait.tasks.text.scores import score_stream, unknown_share
 from plait.tasks.text.task import TextTask
@@ -20,6 +22,9 @@ from plait.training.task import device_of
 
 RATES = (0.01, 0.02, 0.05, 0.1, 0.2)
 """Learning rates among which dynamic evaluation chooses."""
+
+RMS_RATES, DECAYS = (2e-4, 4e-4, 8e-4, 1.6e-3), (1e-2, 1e-3)
+"""Those of its RMS form; then decays, the first of which each rate is tried with."""
 
 CHOOSING = 20_000
 """Symbols of the validation part on which it chooses; of the test part, those that show what
@@ -33,6 +38,8 @@ def score_text(
     data: str | None = None,
     *,
     skip_unknown: bool = False,
+    mix: bool = False,
+    cache: bool = False,
     dynamic: bool = False,
     encoding: str | None = None,
 ) -> dict[str, float]:
@@ -48,8 +55,13 @@ def score_text(
     skip_unknown : bool
         Leave characters or words out that the model has never seen, and say how many; words are
         `<unk>` otherwise.
+    mix : bool
+        Score the network and the n-gram mixed too, by weights fitted on the validation part.
+    cache : bool
+        Score with a neural cache too, see `plait.tasks.text.cache`, fitted on the validation part.
     dynamic : bool
-        Score with dynamic evaluation too, its learning rate chosen on the validation part.
+        Score with dynamic evaluation too, plain and in RMS form, its learning rates and decay
+        chosen on the validation part.
     encoding : str
         Of `data`. None: that of the run's own text.
 
@@ -57,21 +69,23 @@ def score_text(
     -------
     dict
         The scores of `score_stream`; those of the n-gram, where the training text is still there;
-        with `dynamic`, `dynamic_bits_per_character` (of words `dynamic_perplexity`) and
-        `dynamic_rate`; for words `unknown_share`, of those scored.
+        with `mix`, those of `Mixture.score`; with `cache`, those of `Cache.score`; with `dynamic`,
+        `dynamic_bits_per_character` (of words `dynamic_perplexity`) and `dynamic_rate`, in RMS form
+        `rms_bits_per_character`, `rms_rate` and `rms_decay`; for words `unknown_share`, of those
+        scored.
 
     Raises
     ------
     InputError
-        For a text that cannot be read, is too short, or has characters never seen; for `dynamic`
-        or no `data` when the training text is gone.
+        For a text that cannot be read, is too short, or has characters never seen; for `mix`,
+        `cache`, `dynamic` or no `data` when the training text is gone.
     """
     scores: dict[str, float] = {}
     try:
         splits = splits_of(model, config, facts)
         numbers = splits.test
     except InputError:
-        if data is None or dynamic:
+        if data is None or mix or cache or dynamic:
             raise
         splits = None
     if data is not None:
@@ -90,13 +104,54 @@ def score_text(
     scores |= score_stream(model, numbers.to(device))
     if splits is None:
         return scores
-    scores |= ngram_baseline(splits.train, splits.valid, numbers, model.vocabulary)
+    ngram = choose_ngram(splits.train, splits.valid, model.vocabulary)
+    scores |= ngram_scores(ngram, numbers, model.vocabulary)
+    if mix:
+        mixture = Mixture.fit(model, ngram, splits.valid.to(device))
+        scores |= mixture.score(model, numbers.to(device))
+    if cache:
+        fitted = Cache.fit(model, splits.valid[:CHOOSING].to(device))
+        scores |= fitted.score(model, numbers.to(device))
     if dynamic:
-        chosen_on = splits.valid[:CHOOSING].to(device)
-        bits = {lr: score_dynamic(model, chosen_on, lr) for lr in RATES}
-        scores["dynamic_rate"] = lr = min(bits, key=lambda rate: bits[rate])
-        scores[f"dynamic_{config.monitor}"] = score_dynamic(model, numbers.to(device), lr)
+        parts = (splits.train[-CHOOSING:], splits.valid[:CHOOSING], numbers)
+        scores |= _score_dynamic(model, config.monitor, *(part.to(device) for part in parts))
     return scores
+
+
+def _score_dynamic(
+    model: TextModel, metric: str, train: Tensor, valid: Tensor, numbers: Tensor
+) -> dict[str, float]:
+    """Score a text with dynamic evaluation, plain and in RMS form, by rates chosen on `valid`."""
+    plain = {lr: score_dynamic(model, valid, lr) for lr in RATES}
+    lr = min(plain, key=lambda rate: plain[rate])
+    squares = mean_squares(model, train)
+    found: dict[tuple[float, float], float] = {}
+
+    def best(choices: list[tuple[float, float]]) -> tuple[float, float]:
+        for rate, decay in choices:
+            if (rate, decay) not in found:
+                found[rate, decay] = score_dynamic(model, valid, rate, squares=squares, decay=decay)
+        return min(found, key=lambda choice: found[choice])
+
+    rate, _ = best([(rate, DECAYS[0]) for rate in RMS_RATES])
+    rate, decay = best([(rate, decay) for decay in DECAYS])
+    return {
+        "dynamic_rate": lr,
+        f"dynamic_{metric}": score_dynamic(model, numbers, lr),
+        "rms_rate": rate,
+        "rms_decay": decay,
+        f"rms_{metric}": score_dynamic(model, numbers, rate, squares=squares, decay=decay),
+    }
+
+
+def mixed_model(model: TextModel, config: TextConfig, facts: Mapping[str, Any]) -> MixedModel:
+    """Mix a run's network with the n-gram of its text, to generate text with.
+
+    Raises `InputError` when the training text is gone.
+    """
+    splits = splits_of(model, config, facts)
+    ngram = choose_ngram(splits.train, splits.valid, model.vocabulary)
+    return MixedModel(model, Mixture.fit(model, ngram, splits.valid.to(device_of(model))))
 
 
 def cost_of_rounding(

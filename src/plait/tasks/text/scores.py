@@ -1,6 +1,7 @@
 """How well a model predicts a text that it has not seen."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from plait.tasks.text.model import TextModel
-from plait.tasks.text.vocabulary import Bytes, Characters, Vocabulary
+from plait.tasks.text.vocabulary import BytePairs, Bytes, Characters, Vocabulary
 from plait.tasks.text.words import UNKNOWN, Words
 from plait.training.ranks import current_ranks
 
@@ -41,17 +42,13 @@ def score_stream(model: TextModel, numbers: Tensor) -> dict[str, float]:
         characters, for bytes too; not for words, of which those unknown are all `<unk>`),
         `perplexity` (e^loss), `accuracy` (share of symbols where the likeliest one is right).
     """
-    predictions = len(numbers) - 1
-    lanes = max(1, min(LANES, predictions // WARM_UP))
-    stretch = math.ceil(predictions / lanes)
-    lanes = math.ceil(predictions / stretch)
-    starts = torch.arange(lanes, device=numbers.device) * stretch  # [L]
-    chunk = max(1, min(CHUNK, LOGITS // (lanes * len(model.vocabulary))))
+    starts, stretch = _lanes(numbers)
     ranks = current_ranks()
     found = ranks.map(
-        lambda some: _score_lanes(model, numbers, some, stretch, chunk), starts.chunk(ranks.count)
+        lambda some: _score_lanes(model, numbers, some, stretch), starts.chunk(ranks.count)
     )
     nats, right = (torch.stack(part).sum().item() for part in zip(*found, strict=True))
+    predictions = len(numbers) - 1
     loss = nats / predictions
     return {
         "loss": loss,
@@ -61,11 +58,49 @@ def score_stream(model: TextModel, numbers: Tensor) -> dict[str, float]:
     }
 
 
+@torch.no_grad()
+def log_probabilities(model: TextModel, numbers: Tensor) -> Tensor:
+    """Return ln p of every symbol of a text but the first, `[n − 1]` in float64.
+
+    The text is read as by `score_stream`, whose loss is the mean of these, negated.
+    """
+    log_p = torch.zeros(len(numbers) - 1, dtype=torch.float64, device=numbers.device)
+    for places, logits, targets in _read_lanes(model, numbers, *_lanes(numbers)):
+        log_p[places] = -F.cross_entropy(logits, targets, reduction="none").double()
+    return log_p
+
+
+def _lanes(numbers: Tensor) -> tuple[Tensor, int]:
+    """Return where each lane of a text begins, and the length of all of them."""
+    predictions = len(numbers) - 1
+    lanes = max(1, min(LANES, predictions // WARM_UP))
+    stretch = math.ceil(predictions / lanes)
+    lanes = math.ceil(predictions / stretch)
+    return torch.arange(lanes, device=numbers.device) * stretch, stretch  # [L]
+
+
 def _score_lanes(
-    model: TextModel, numbers: Tensor, starts: Tensor, stretch: int, chunk: int
+    model: TextModel, numbers: Tensor, starts: Tensor, stretch: int
 ) -> tuple[Tensor, Tensor]:
     """Return the nats of some lanes, and in how many places the likeliest symbol is right."""
+    nats = torch.zeros((), dtype=torch.float64, device=numbers.device)
+    right = torch.zeros((), dtype=torch.long, device=numbers.device)
+    for _, logits, targets in _read_lanes(model, numbers, starts, stretch):
+        nats += F.cross_entropy(logits, targets, reduction="none").double().sum()
+        right += (logits.argmax(-1) == targets).sum()
+    return nats, right
+
+
+def _read_lanes(
+    model: TextModel, numbers: Tensor, starts: Tensor, stretch: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield places `[n]` in some lanes, the logits `[n, V]` after them, and the symbols there.
+
+    Every place occurs once, but for the last of the text.
+    """
     predictions = len(numbers) - 1
+    lanes, _ = _lanes(numbers)
+    chunk = max(1, min(CHUNK, LOGITS // (len(lanes) * len(model.vocabulary))))
     warmed = starts[starts > 0]
     state = None
     if len(warmed):
@@ -76,19 +111,14 @@ def _score_lanes(
         warm = warm if isinstance(warm, tuple) else (warm,)
         first = len(starts) - len(warmed)
         state = tuple(F.pad(s, (0, 0, first, 0)) for s in warm)  # lane 0 starts from zero
-    nats = torch.zeros((), dtype=torch.float64, device=numbers.device)
-    right = torch.zeros((), dtype=torch.long, device=numbers.device)
     for begin in range(0, stretch, chunk):
         steps = torch.arange(begin, min(begin + chunk, stretch), device=numbers.device)
         places = steps[:, None] + starts  # [T, L]
         scored = places < predictions  # the last lane may end early
         places = places.clamp(max=predictions - 1)
         logits, state = model(numbers[places], state)
-        targets = numbers[places + 1][scored]
-        logits = logits[scored]
-        nats += F.cross_entropy(logits, targets, reduction="none").double().sum()
-        right += (logits.argmax(-1) == targets).sum()
-    return nats, right
+        places = places[scored]
+        yield places, logits[scored], numbers[places + 1]
 
 
 def in_reported_units(vocabulary: Vocabulary, loss: float, numbers: Tensor) -> dict[str, float]:
@@ -117,7 +147,7 @@ def perplexity(loss: float) -> float:
     return math.exp(min(loss, 700))
 
 
-def symbols_per_character(vocabulary: Characters | Bytes, numbers: Tensor) -> float:
-    """Return the mean number of symbols of a character of this text: 1, but for bytes."""
+def symbols_per_character(vocabulary: Characters | Bytes | BytePairs, numbers: Tensor) -> float:
+    """Return the mean number of symbols of a character of this text; of characters 1."""
     characters = vocabulary.count_characters(numbers[1:].cpu().numpy())
     return (len(numbers) - 1) / max(characters, 1)

@@ -12,9 +12,10 @@ from torch.nn import functional as F
 from plait.errors import InputError
 from plait.figures import Curve
 from plait.memory import require_memory
-from plait.tasks.text.baselines import ngram_baseline
+from plait.tasks.text.baselines import choose_ngram, ngram_scores
 from plait.tasks.text.batches import StatefulStreams, Windows
 from plait.tasks.text.data import encode_splits, text_of, vocabulary_of
+from plait.tasks.text.mixture import Mixture
 from plait.tasks.text.model import TextModel
 from plait.tasks.text.scores import score_stream, symbols_per_character, unknown_share
 from plait.tasks.text.words import Words
@@ -23,6 +24,12 @@ from plait.training.task import Carry, Task, count_weights
 SAMPLE_PROMPT = "The "
 SAMPLE_LENGTH = 200
 SAMPLE_BETA = 2.0
+
+WORK = 854_016e6
+"""A million characters × the recurrent weights of two layers of 256."""
+
+WIDTHS = ((0.0, 128), (0.2, 192), (0.5, 256), (8.0, 384))
+"""The width that scores best, from so much work on."""
 
 
 class TextTask(Task):
@@ -91,7 +98,26 @@ class TextTask(Task):
         fix = "give a smaller --batch-size, --length or --hidden-size"
         if config.units == "chars":
             fix += ", or --units bytes"
+        if config.units in ("bpe", "words"):
+            fix += ", or a smaller --vocabulary"
         require_memory(weights + logits, f"{self.source}, of {symbols:,} symbols,", fix)
+
+    def default_steps(self) -> int:
+        """Return the configured steps, in proportion more for more than a million symbols."""
+        return round(self.config.steps * max(1.0, len(self.training) / 1e6))
+
+    def sizes_for(self, minutes: float, seconds_per_step: float) -> Mapping[str, Any]:
+        """Return the recipe "good" for this time: the faster the machine, the wider the layers.
+
+        For words, whose output is most of the work, only the schedule.
+        """
+        if self.config.units == "words":
+            return {"schedule": "cosine"}
+        chosen = {name: v for name, v in self.config.recipes["good"].items() if name != "steps"}
+        read = 60 * minutes / seconds_per_step * self.units_per_step
+        work = read * sum(p.numel() for p in self.model.recurrent.parameters())
+        width = max(width for least, width in WIDTHS if work >= least * WORK)
+        return {**chosen, "hidden_size": width}
 
     def load_pretrained(self, model: TextModel) -> None:
         """Take over the weights of a model trained before; new symbols keep initial weights.
@@ -161,20 +187,33 @@ class TextTask(Task):
         return score_stream(self.model, self.testing) | unknown
 
     def baselines(self) -> Mapping[str, float]:
-        """Return the scores of the n-gram on the text's end."""
-        return ngram_baseline(self.training, self.validation, self.testing, self.vocabulary)
+        """Return the scores of the n-gram, and of its mixture with the model, on the text's end."""
+        ngram = choose_ngram(self.training, self.validation, self.vocabulary)
+        mixture = Mixture.fit(self.model, ngram, self.validation)
+        scores = ngram_scores(ngram, self.testing, self.vocabulary)
+        return scores | mixture.score(self.model, self.testing)
 
     def interpret(self, scores: Mapping[str, float]) -> str:
-        """Return which predicts better, the model or the n-gram."""
-        ngram = scores[f"ngram_{self.monitor}"]
+        """Return which predicts best, the model, the n-gram or their mixture."""
+        ngram, mix = scores[f"ngram_{self.monitor}"], scores.get(f"mix_{self.monitor}")
         gain = ngram - scores[self.monitor]
-        has = f"{ngram:.4f} bits per character"
-        if self.monitor == "perplexity":
-            has = f"a perplexity of {ngram:.2f}"
-        text = f"an interpolated {scores['ngram_order']}-gram has {has}"
+        text = f"an interpolated {scores['ngram_order']}-gram has {self._has(ngram)}"
         if gain < 0:
-            return f"{text} and wins by {-gain:.3f}: train longer, or a larger network"
-        return f"{text}; the network wins by {gain:.3f}"
+            text += f" and wins by {-gain:.3f}: train longer, or a larger network"
+        else:
+            text += f"; the network wins by {gain:.3f}"
+        if mix is None:  # of a run that 0.1.0 tested
+            return text
+        best = "the network" if gain > 0 else f"the {scores['ngram_order']}-gram"
+        if mix < min(ngram, scores[self.monitor]):
+            best = "the mixture (--mix)"
+        return f"{text}. Mixed, they have {self._has(mix)}. Best: {best}"
+
+    def _has(self, score: float) -> str:
+        """Return a score in words."""
+        if self.monitor == "perplexity":
+            return f"a perplexity of {score:.2f}"
+        return f"{score:.4f} bits per character"
 
     def sample(self, step: int) -> str:
         """Write some text, at β = 2."""

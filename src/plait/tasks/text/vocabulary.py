@@ -1,4 +1,4 @@
-"""Symbols and their numbers: the characters of a text, bytes, or words."""
+"""Symbols and their numbers: the characters of a text, bytes, byte pairs, or words."""
 
 import codecs
 from collections.abc import Callable, Iterable, Sequence
@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from plait.errors import InputError
+from plait.tasks.text.byte_pairs import BytePairs
 from plait.tasks.text.words import Words
 
 
@@ -134,4 +135,4 @@ class Bytes:
         return int(((numbers & 0xC0) != 0x80).sum())
 
 
-Vocabulary = Characters | Bytes | Words
+Vocabulary = Characters | Bytes | BytePairs | Words

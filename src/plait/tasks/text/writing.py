@@ -6,10 +6,10 @@ from itertools import islice
 from typing import Any
 
 from plait.errors import InputError
-from plait.generation import AT_ONCE
+from plait.generation import AT_ONCE, TextGenerator
 from plait.kernels.cpu.rounding import Kind
 from plait.tasks.text.config import TextConfig
-from plait.tasks.text.inference import cost_of_rounding
+from plait.tasks.text.inference import cost_of_rounding, mixed_model
 from plait.tasks.text.listing import listing
 from plait.tasks.text.model import TextModel
 from plait.training.run import Run
@@ -37,6 +37,8 @@ class TextRequest:
         Write one text, symbol by symbol.
     listing : bool
         Write the report's listing.
+    mix : bool
+        Draw from the network and the n-gram mixed, see `plait.tasks.text.mixture`.
     weights : "float32", "bfloat16" or "int8"
     seed : int
     skip_unknown : bool
@@ -66,6 +68,7 @@ class TextRequest:
     beams: int | None = None
     stream: bool = False
     listing: bool = False
+    mix: bool = False
     weights: Kind = "float32"
     seed: int = 0
     skip_unknown: bool = False
@@ -87,18 +90,21 @@ class TextRequest:
             raise InputError(
                 "--listing shows the weights as they were trained; leave out --weights"
             )
+        if self.listing and self.mix:
+            raise InputError("--listing shows the network as it was trained; leave out --mix")
         if self.beams is not None and any(v not in (None, False) for v in self.sampling.values()):
             raise InputError(
                 "--beams finds one likely text; it cannot be combined with sampling options"
             )
 
-    def rounded(self, model: TextModel, run: Run) -> tuple[TextModel, str]:
-        """Return the model with its weights rounded as asked, and what that costs, in words."""
-        if self.weights == "float32":
-            return model, ""
-        rounded = model.with_weights(self.weights)
-        config = TextConfig.from_dict(run.config)
-        return rounded, cost_of_rounding(model, rounded, config, run.facts)
+    def prepared(self, model: TextModel, run: Run) -> tuple[TextGenerator, str]:
+        """Return the model rounded and mixed as asked, and what rounding costs, in words."""
+        config, cost = TextConfig.from_dict(run.config), ""
+        if self.weights != "float32":
+            rounded = model.with_weights(self.weights)
+            cost = cost_of_rounding(model, rounded, config, run.facts)
+            model = rounded
+        return (mixed_model(model, config, run.facts) if self.mix else model), cost
 
     def list_thirds(self, models: Mapping[int, TextModel], run: Run) -> Iterator[str]:
         """Yield the lines of the report's listing, by the models of several steps."""
@@ -106,7 +112,7 @@ class TextRequest:
         for line in listing(models, accuracy, self.prompts, self.length, **self._drawn):
             yield f"{line}\n"
 
-    def write(self, model: TextModel) -> Iterator[str]:
+    def write(self, model: TextGenerator) -> Iterator[str]:
         """Yield the texts in pieces, prompts included, a line end after each text."""
         alone = len(self.prompts) == 1 and self.count == 1
         if self.stream:
@@ -124,7 +130,7 @@ class TextRequest:
     def _drawn(self) -> dict[str, Any]:
         return {"seed": self.seed, "skip_unknown": self.skip_unknown, **self.sampling}
 
-    def _texts(self, model: TextModel, prompt: str) -> list[str]:
+    def _texts(self, model: TextGenerator, prompt: str) -> list[str]:
         if self.beams is None:
             return model.generate(
                 prompt, self.length, count=self.count, stop=self.stop, **self._drawn
@@ -133,7 +139,7 @@ class TextRequest:
             model.beam_search(prompt, self.length, beams=self.beams, skip_unknown=self.skip_unknown)
         ]
 
-    def _write_at_once(self, model: TextModel, at_once: int) -> Iterator[str]:
+    def _write_at_once(self, model: TextGenerator, at_once: int) -> Iterator[str]:
         """Yield one text while it is generated, so many symbols at a time."""
         (prompt,) = self.prompts
         symbols = model.stream(prompt, self.length, at_once=at_once, **self._drawn)
