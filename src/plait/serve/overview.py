@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from plait.api import load
+from plait.api import config_of, load
 from plait.diagnostics import gradient_flow
 from plait.errors import InputError
 from plait.pages import Block, Page, chart, flow_blocks, line, note, table
-from plait.tasks import TASKS, config_class, page_of, probe_batch
+from plait.tasks import TASKS, page_of, probe_batch
 from plait.training.notebook import SHARED, pictures_of, title_of
 from plait.training.run import Run
 
@@ -66,7 +66,7 @@ def page(run: Run) -> tuple[Page | None, str]:
     """
     try:
         model = load(run)
-        config = config_class(run.task).from_dict(run.config)
+        config = config_of(run)
         own = page_of(run.task, model, config, run.facts)
         return (own or _of_any(run, model, config)), ""
     except InputError as error:

@@ -33,7 +33,8 @@ def page(model: NodesModel, config: NodesConfig, facts: Mapping[str, Any]) -> Pa
     number = {name: k for k, name in enumerate(ids)}
     adjacency = adjacency_of(task.graph.to("cpu"))
     with torch.no_grad():
-        predicted = task.logits().double().softmax(-1).cpu().numpy()
+        predicted = task.answers().exp().cpu().numpy()
+        network_says = task.logits().argmax(-1).tolist()
     labels = task.labels.tolist()
     train = set(task.splits.train.tolist())
 
@@ -45,7 +46,7 @@ def page(model: NodesModel, config: NodesConfig, facts: Mapping[str, Any]) -> Pa
         effects = _effects(task, adjacency, asked)
         place = {k: i for i, k in enumerate(shown.tolist())}
         most = max([abs(e) for e in effects.values()], default=0) or 1
-        best = int(predicted[asked].argmax())
+        best = network_says[asked]
         yield graph(
             f"{node} and its surroundings, in the colour of the predicted label",
             [ids[k] for k in shown], edges_among(adjacency, shown), "graph",
@@ -63,7 +64,7 @@ def page(model: NodesModel, config: NodesConfig, facts: Mapping[str, Any]) -> Pa
         yield note(f"The label in the data is {given}{part}.", "given")
         found = sorted(effects.items(), key=lambda item: -abs(item[1]))
         yield table(
-            f"Neighbours that count: the probability of {classes[best]} without each connection",
+            f"Neighbours that count: {classes[best]} by the network without each connection",
             ["neighbour", "its predicted label", "change of the probability"],
             [[ids[k], classes[int(predicted[k].argmax())], -e] for k, e in found], "why",
         )  # fmt: skip
