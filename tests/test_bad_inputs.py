@@ -19,6 +19,7 @@ SMALL = {
     "nodes": "--data karate --hidden-size 4 --operator dense",
     "links": "--data karate --hidden-size 4 --embedding-size 4 --operator dense",
     "forecast": "--data waves.csv --operator dense --hidden-size 4 --history 3 --horizon 2",
+    "communities": "--data karate --hidden-size 4 --operator dense",
     "digits": "--network lstm --hidden-size 4 --layers 1 --history 2 --horizon 2 --batch-size 2",
     "scenes": "--scenes 12 --hidden-size 4 --layers 1 --operator dense --batch-size 4",
     "structure": "--nodes 12 --hidden-size 4 --layers 1 --batch-size 4",

@@ -9,7 +9,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -147,10 +147,13 @@ def _train(
             _require_agreement(ranks, run=str(path), task=task, config=config, facts=facts)
             exact = [f.name for f in fields(kind)] if recipe in kind.exact_recipes else []
             with ranks.together():
+                sized = problem.config  # what follows from the data, and so is in the facts
                 problem = planned(
                     problem, {*options, *exact}, partial(make_task, task, known=known)
                 )
-                config = problem.config
+                plan = {name: value for name, value in vars(problem.config).items()
+                        if getattr(sized, name) != value}  # fmt: skip
+                config = replace(config, **plan)
                 if earlier is not None:
                     problem.load_pretrained(load(earlier, _device_of(problem)))
             if ranks.count > 1:
