@@ -15,7 +15,7 @@ SHARED = ("operator", "hidden_size", "layers", "heads", "k", "dropout")
 
 
 class CommunitiesModel(nn.Module):
-    """Embeds nodes such that each can be told from one with another's features, by the whole graph.
+    """Embeds nodes such that each differs from one with another's features, by the whole graph.
 
     h = PReLU(encoder(x, graph)),  s = σ(mean_i h_i),  D(h_i) = h_iᵀ W s
 
