@@ -30,7 +30,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def _help(command: str) -> str:
-    """Give the help of a command as a block."""
+    """Return the help of a command as a block."""
     said = io.StringIO()
     app.help_print(command.split(), console=Console(file=said, width=88))
     lines = [line.rstrip() for line in said.getvalue().strip().splitlines()]
@@ -38,7 +38,7 @@ def _help(command: str) -> str:
 
 
 def _options(task: str) -> str:
-    """Give the options of a task, or of every training, as a table."""
+    """Return the options of a task, or of every training, as a table."""
     shared = {f.name for f in fields(TrainingConfig)}
     if task == "training":
         return _table(fields(TrainingConfig))

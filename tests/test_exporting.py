@@ -172,14 +172,29 @@ def test_a_nodes_run_labels_in_onnx_runtime_as_predict_does(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_a_links_run_scores_in_onnx_runtime_as_predict_does(tmp_path: Path) -> None:
+def test_a_links_run_scores_in_onnx_runtime_as_its_network_does(tmp_path: Path) -> None:
     run = plait.train("links", data="karate", steps=3, hidden_size=4, out=tmp_path / "links")
     session, facts = opened(plait.export(run, tmp_path / "links.onnx"))
     ours = plait.api.predictions(run, node="33", top=5)
     ends = [facts["ids"].index(name) for name in ours["suggestion"]]
     pairs = np.stack([np.full(5, facts["ids"].index("33")), ends])
     (found,) = session.run(["probabilities"], {"pairs": pairs})
-    np.testing.assert_allclose(found, ours["score"], rtol=0, atol=1e-5)
+    from plait.tasks.links.splits import connections
+    from plait.tasks.links.task import LinksTask
+
+    task = LinksTask.restore(plait.load(run), plait.api.config_of(run), run.facts)
+    whole = plait.Graph(*connections(task.network.graph), len(facts["ids"])).to_undirected()
+    z = task.embed(whole, task.x)
+    expected = task.model.score(z, torch.from_numpy(pairs)).sigmoid()
+    np.testing.assert_allclose(found, expected.detach(), rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_common_neighbours_are_refused(tmp_path: Path) -> None:
+    options = {"data": "karate", "steps": 2, "hidden_size": 4, "scorer": "ncn"}
+    run = plait.train("links", out=tmp_path / "links", **options)
+    with pytest.raises(plait.InputError, match="--scorer ncn is not exported"):
+        plait.export(run, tmp_path / "links.onnx")
 
 
 @pytest.mark.slow
@@ -192,7 +207,7 @@ def test_features_of_nodes_are_an_input(tmp_path: Path) -> None:
     )
     run = plait.train(
         "nodes", edges=str(tmp_path / "edges.csv"), nodes=str(tmp_path / "nodes.csv"), label="kind",
-        steps=2, hidden_size=4, operator="gcn", out=tmp_path / "run",
+        steps=2, hidden_size=4, operator="gcn", smooth=False, out=tmp_path / "run",
     )  # fmt: skip
     path = plait.export(run, tmp_path / "nodes.pt2", format="torch")
     from plait.tasks.nodes.task import NodesTask

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from plait.errors import InputError
 from plait.export_formats.form import Form
 from plait.export_formats.layers import graph_facts
 from plait.nn.graph import Graph
@@ -23,9 +24,15 @@ def links_form(
 
     `pairs [2, n]`, numbers of nodes in the order of `ids`, to `probabilities [n]` of a connection;
     also `embeddings [N, D]` of all nodes. Where the nodes have features, `features [N, F]` of all
-    nodes come first.
+    nodes come first. It is the network alone, without the baselines that `plait predict` mixes it
+    with.
     """
     refuse_step("links", step=step)
+    if model.by_neighbours:
+        raise InputError(
+            "a links run with --scorer ncn is not exported, as it reads the common neighbours of "
+            "every pair; train with --scorer mlp or dot"
+        )
     network = LinksTask.restore(model, config, facts).network
     refuse_folder(network)
     graph = Graph(*connections(network.graph), network.num_nodes).to_undirected()
@@ -35,7 +42,7 @@ def links_form(
         {**feature_input(network), "pairs": torch.stack([nodes, nodes.roll(1)])},
         ["probabilities", "embeddings"],
         {"pairs": {1: "count"}},
-        {"ids": list(network.ids), **graph_facts(graph)},
+        {"ids": list(network.ids), "answer": "network", **graph_facts(graph)},
     )
 
 

@@ -23,7 +23,8 @@ def nodes_form(
     """Return the form of a run's model on the run's graph.
 
     `nodes [n]`, their numbers in the order of `ids`, to `probabilities [n, classes]`. Where the
-    nodes have features, `features [N, F]` of all nodes come first.
+    nodes have features, `features [N, F]` of all nodes come first, prepared as in training. It is
+    the network alone, without the baselines that `plait predict` mixes it with (`--smooth`).
     """
     refuse_step("nodes", step=step)
     network = NodesTask.restore(model, config, facts).network
@@ -33,7 +34,12 @@ def nodes_form(
         {**feature_input(network), "nodes": torch.arange(network.num_nodes)},
         ["probabilities"],
         {"nodes": {0: "count"}},
-        {"ids": list(network.ids), "classes": list(network.classes), **graph_facts(network.graph)},
+        {
+            "ids": list(network.ids),
+            "classes": list(network.classes),
+            "answer": "network",
+            **graph_facts(network.graph),
+        },
     )
 
 
