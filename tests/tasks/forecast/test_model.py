@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
+import plait
 from plait import Graph
 from plait.errors import InputError
 from plait.nn.registry import CELLS
@@ -252,3 +253,13 @@ def test_the_calendar():
     assert week[:, 2:].argmax(1).tolist() == [0, 6]
     assert week.shape[1] == CALENDAR["week"]
     assert calendar_of(None, 3, "none").shape == (3, 0)
+
+
+def test_an_observation_may_be_read_only(tmp_path):
+    """Such as a row of a pandas table: torch would warn, and the tests turn that into an error."""
+    run = plait.train("forecast", data="waves", steps=1, hidden_size=4, out=tmp_path / "run")
+    model = plait.load(run)
+    row = np.full(len(model.ids), 0.5)
+    row.flags.writeable = False
+    forecast, _ = model.step(row)
+    assert np.isfinite(np.asarray(forecast)).all()

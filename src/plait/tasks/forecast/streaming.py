@@ -36,7 +36,7 @@ def step(
     """Take one more step and forecast from there; see `Forecaster.step`."""
     config = model.config
     P, H = config.history, config.horizon
-    values = torch.as_tensor(np.asarray(observation, dtype=np.float64), device=model.mean.device)
+    values = torch.as_tensor(np.array(observation, dtype=np.float64), device=model.mean.device)
     if values.shape != model.mean.shape:
         raise ValueError(f"an observation has {len(model.ids)} numbers, not {values.shape}")
     profile = inputs.profile_after(time, model.profile, config, model.clock)  # [1 + H, N]
