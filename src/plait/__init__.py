@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from plait.nn.minimal_cells import IndRNN, MinGRU, MinimalGatedUnit, MinLSTM
     from plait.nn.operators import Dense
     from plait.nn.recurrent import Recurrent
-    from plait.nn.sums import GIN, SAGE, SAGEMax
+    from plait.nn.sums import GIN, RGCN, SAGE, SAGEMax
 
 __version__ = "0.1.0"
 
@@ -48,6 +48,7 @@ _HOME = {
     "Graph": "plait.nn.graph",
     "GraphConv": "plait.nn.convolution",
     "Recurrent": "plait.nn.recurrent",
+    "RGCN": "plait.nn.sums",
     "SAGE": "plait.nn.sums",
     "SAGEMax": "plait.nn.sums",
     "GIN": "plait.nn.sums",
@@ -67,6 +68,7 @@ __all__ = [
     "GIN",
     "GRU",
     "LSTM",
+    "RGCN",
     "RNN",
     "SAGE",
     "Adaptive",

@@ -45,6 +45,8 @@ class LabelledGraph:
         Remarks on how it was read, such as merged edges.
     columns : str
         For tables: how each column was used.
+    relations : tuple of str
+        The names of the graph's relations; empty where edges are all of one kind.
 
     Example
     -------
@@ -64,6 +66,7 @@ class LabelledGraph:
     split: NodeSplit | None = None
     notes: tuple[str, ...] = ()
     columns: str = ""
+    relations: tuple[str, ...] = ()
 
     in_memory: ClassVar[bool] = True
     """Whether features and edges are in memory, rather than in mapped files."""
@@ -101,10 +104,13 @@ class LabelledGraph:
     @property
     def sha256(self) -> str:
         """The hash of nodes, edges, features and labels: equal for equal data."""
-        text = "\0".join((*self.ids, "", *self.classes))
+        text = "\0".join((*self.ids, "", *self.classes, *self.relations))
         total = hashlib.sha256(text.encode())
         for tensor in (self.graph.edge_index, self.graph.edge_weight, self.features, self.labels):
             total.update(b"-" if tensor is None else tensor.contiguous().numpy().data)
+        for one in self.graph.relations:
+            total.update(one.edge_index.contiguous().numpy().data)
+            total.update(one.edge_weight.contiguous().numpy().data)
         return total.hexdigest()
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from plait.nn.neighbours import Adjacency, NeighbourSampler, Sample, hops_of
     from plait.nn.operators import Dense, Operator
     from plait.nn.recurrent import Recurrent
-    from plait.nn.sums import GIN, SAGE, SAGEMax
+    from plait.nn.sums import GIN, RGCN, SAGE, SAGEMax
 
 _HOME = {
     "Adaptive": "plait.nn.adaptive",
@@ -45,6 +45,7 @@ _HOME = {
     "Dense": "plait.nn.operators",
     "Operator": "plait.nn.operators",
     "Recurrent": "plait.nn.recurrent",
+    "RGCN": "plait.nn.sums",
     "SAGE": "plait.nn.sums",
     "SAGEMax": "plait.nn.sums",
     "GIN": "plait.nn.sums",
@@ -55,6 +56,7 @@ __all__ = [
     "GIN",
     "GRU",
     "LSTM",
+    "RGCN",
     "RNN",
     "SAGE",
     "Adaptive",

@@ -58,6 +58,8 @@ class GraphOptions:
         Heads of attention.
     dropout : float
         Share of attention's coefficients that is dropped in training.
+    relations : int
+        Kinds of edges that a relational operator has a weight for.
 
     Example
     -------
@@ -70,6 +72,7 @@ class GraphOptions:
     order: int = 2
     heads: int = 1
     dropout: float = 0.0
+    relations: int = 1
 
     def make(self) -> "Operator":
         """Make the operator.
@@ -97,6 +100,7 @@ OPERATORS: dict[str, "Callable[[GraphOptions], Operator]"] = {
     "diffusion": lambda given: load("plait.nn.filters:Diffusion")(given.order),
     "sage": lambda given: load("plait.nn.sums:SAGE")(),
     "sage-max": lambda given: load("plait.nn.sums:SAGEMax")(),
+    "rgcn": lambda g: load("plait.nn.sums:RGCN")(g.relations),
     "gin": lambda given: load("plait.nn.sums:GIN")(),
     "dense": lambda given: load("plait.nn.operators:Dense")(),
 }

@@ -174,7 +174,7 @@ class NodesConfig(NetworkConfig):
         },
     }
 
-    of_edges: ClassVar[Sequence[str]] = ("nodes", "label", "directed", *READING)
+    of_edges: ClassVar[Sequence[str]] = ("nodes", "label", "directed", "relation", *READING)
 
     data: str = option(
         "",
@@ -184,6 +184,9 @@ class NodesConfig(NetworkConfig):
     nodes: str = option("", "Its nodes: a CSV file with an id, features and the label.")
     label: str = option("", "The column of --nodes to learn; it is predicted where it is empty.")
     directed: bool = option(False, "Messages go along --edges only from source to target.")
+    relation: str = option(
+        "", "With --operator rgcn: the column of --edges with their kinds. Default: relation."
+    )  # fmt: skip
     split: Literal["auto", "published", "few", "most"] = option(
         "auto",
         "Nodes to train, validate and test on. published: as others had them; few: 20 and 30 of "
@@ -200,9 +203,10 @@ class NodesConfig(NetworkConfig):
         True, "Mix the network's answer, by validation, with itself smoothed along the edges, with "
         "spread labels and with linear models.",
     )  # fmt: skip
-    skip: Literal["none", "residual", "linear", "initial"] = option(
+    skip: Literal["none", "residual", "linear", "initial", "gcnii"] = option(
         "none", "Added to a hidden layer's output: its input, where it is as wide; a matrix times "
-        "it; or, from the second on, a tenth of the first's output.",
+        "it; or, from the second on, a tenth of the first's output. gcnii: that, with weights near "
+        "the identity (gcn, gin, dense), for many layers.",
     )  # fmt: skip
     norm: Literal["none", "layer", "batch"] = option(
         "none", "Normalisation of the hidden layers, before the activation."
@@ -228,6 +232,11 @@ class NodesConfig(NetworkConfig):
         if self.edges and not (self.nodes and self.label):
             missing = "--label, the column that is learnt" if self.nodes else "--nodes and --label"
             raise InputError(f"--edges alone says nothing to learn; give {missing}")
+        if self.skip == "gcnii" and self.operator not in ("gcn", "gin", "dense"):
+            raise InputError(
+                f"--skip gcnii is for operators of one matrix (gcn, gin, dense), not "
+                f"{self.operator}; take --skip initial"
+            )
 
     @property
     def graph_options(self) -> GraphOptions:

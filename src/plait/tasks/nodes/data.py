@@ -23,7 +23,8 @@ def labelled_graph(config: NodesConfig) -> AnyGraph:
 
     Raises `InputError` where it cannot be learnt from.
     """
-    network = read_graph(config, label=config.label, directed=config.directed)
+    relation = config.relation if config.operator == "rgcn" else None
+    network = read_graph(config, label=config.label, directed=config.directed, relation=relation)
     if not config.edges and network.labels is None:
         raise InputError(f"the network {config.data!r} has no labels; plait train links takes it")
     if len(network.classes) < 2:
@@ -82,6 +83,8 @@ def describe_graph(network: AnyGraph, *more: str) -> dict[str, str]:
     features = count_features(network)
     sizes = [f"{network.num_nodes:,} nodes", f"{network.num_edges:,} edges"]
     sizes += [f"{features:,} features" if features else "no features", *more]
+    kinds = network.relations if isinstance(network, LabelledGraph) else ()
+    sizes += [f"{len(kinds)} relations: {', '.join(kinds)}"] if kinds else []
     text = {"network": f"{network.source}: {', '.join(sizes)}"}
     return text | ({"columns": network.columns} if network.columns else {})
 

@@ -117,6 +117,8 @@ class NodesTask(Task):
         }
         if self.features_as != "as-read":
             facts["features_as"] = self.features_as
+        if self.network.in_memory and self.network.relations:
+            facts["relations"] = list(self.network.relations)
         return facts if self.answers_alone else {**facts, "mixture": self.mixes}
 
     def summary(self) -> dict[str, str]:
