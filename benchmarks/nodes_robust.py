@@ -34,7 +34,12 @@ Tables = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 
 
 def blocks(
-    rng: np.random.Generator, nodes: int, classes: int, degree: float, alike: float, apart: int = 0,
+    rng: np.random.Generator,
+    nodes: int,
+    classes: int,
+    degree: float,
+    alike: float,
+    apart: int = 0,
     shares: list[float] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw edges whose ends are `apart` classes from each other in a share `alike` of cases."""
@@ -127,7 +132,11 @@ def tables(name: str, seed: int, folder: Path) -> dict[str, Any]:
         columns = {f"x{k}": column.round(4) for k, column in enumerate(x.T)}
         nodes = pd.concat([nodes, pd.DataFrame(columns)], axis=1)
     nodes.to_csv(folder / "nodes.csv", index=False)
-    return {"edges": str(folder / "edges.csv"), "nodes": str(folder / "nodes.csv"), "label": "label"}
+    return {
+        "edges": str(folder / "edges.csv"),
+        "nodes": str(folder / "nodes.csv"),
+        "label": "label",
+    }
 
 
 def measure(name: str, seed: int, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,7 +153,8 @@ def measure(name: str, seed: int, options: Mapping[str, Any]) -> dict[str, Any]:
         best = max(baselines, key=baselines.__getitem__)
         found = {
             "answer": scores["accuracy"], "network": scores.get("network_accuracy", np.nan),
-            "best": baselines[best], "name": best, "tested": tested(NodesConfig.from_dict(run.config)),
+            "best": baselines[best], "name": best,
+            "tested": tested(NodesConfig.from_dict(run.config)),
         }  # fmt: skip
         print(
             f"{name} seed {seed}: "

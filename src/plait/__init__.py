@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from plait.nn.cell import Cell
     from plait.nn.cells import GRU, LSTM, RNN, CoupledLSTM, LayerNormLSTM
     from plait.nn.convolution import GraphConv
-    from plait.nn.filters import GCN, Chebyshev, Diffusion
+    from plait.nn.filters import GCN, Chebyshev, Diffusion, Propagation
     from plait.nn.graph import Graph
     from plait.nn.minimal_cells import IndRNN, MinGRU, MinimalGatedUnit, MinLSTM
     from plait.nn.operators import Dense
@@ -48,6 +48,7 @@ _HOME = {
     "Graph": "plait.nn.graph",
     "GraphConv": "plait.nn.convolution",
     "Recurrent": "plait.nn.recurrent",
+    "Propagation": "plait.nn.filters",
     "RGCN": "plait.nn.sums",
     "SAGE": "plait.nn.sums",
     "SAGEMax": "plait.nn.sums",
@@ -86,6 +87,7 @@ __all__ = [
     "MinGRU",
     "MinLSTM",
     "MinimalGatedUnit",
+    "Propagation",
     "Recurrent",
     "SAGEMax",
     "compare",

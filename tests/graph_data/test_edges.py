@@ -71,7 +71,7 @@ def test_relations_are_read_where_they_are_wanted(read):
         ("from,to,cost\na,b,5\n", {}, "has no column 'source'; its first line has from, to, cost"),
         ("source,target\na,b\n", {"weight": "cost"}, "has no column 'cost'; its first line has"),
         ("source,target,Weight,WEIGHT\na,b,1,2\n", {}, "'Weight' and 'WEIGHT' both may be the wei"),
-        ("source,target\na,b\n", {"relation": ""}, "has no column 'relation'; its first line has so"),
+        ("source,target\na,b\n", {"relation": ""}, "has no column 'relation'; its first line"),
         ("source,target,kind\na,b,x\nb,c,\n", {"relation": "kind"},
          "line 3: the relation of 'b' → 'c' is missing"),
         ("source,target,weight\na,b,1e39\n", {}, "line 2: the weight of 'a' → 'b' is beyond ±1"),

@@ -123,16 +123,13 @@ def test_negative_weights_are_for_sums_alone():
         GraphConv(SAGE(), 1, 1)(x, graph)
 
 
-KINDS = [0, 0, 1, 1, 2, 2, 1]
-"""The relation of each of `EDGES`."""
+RELATIONS = [[(0, 1), (1, 0), (2, 1)], [(3, 1), (1, 3), (0, 1)], [(3, 3), (0, 4)]]
+"""The edges by kind; 0 → 1 is of two kinds."""
 
 
 @pytest.fixture
 def related() -> Graph:
-    """The edges by their relations, of which 0 → 1 is in two."""
-    kinds = [[e for e, kind in zip(EDGES, KINDS, strict=True) if kind == k] for k in range(3)]
-    return Graph.of_relations([Graph.from_edges([*of, (0, 1)], num_nodes=6) for of in kinds[1:2]]
-                              + [Graph.from_edges(of, num_nodes=6) for of in kinds[::2]])  # fmt: skip
+    return Graph.of_relations([Graph.from_edges(edges, num_nodes=6) for edges in RELATIONS])
 
 
 def pyg_relations(graph: Graph) -> tuple[torch.Tensor, torch.Tensor]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from plait.nn.cell import Cell
     from plait.nn.cells import GRU, LSTM, RNN, CoupledLSTM, LayerNormLSTM
     from plait.nn.convolution import GraphConv
-    from plait.nn.filters import GCN, Chebyshev, Diffusion
+    from plait.nn.filters import GCN, Chebyshev, Diffusion, Propagation
     from plait.nn.graph import Graph
     from plait.nn.minimal_cells import IndRNN, MinGRU, MinimalGatedUnit, MinLSTM
     from plait.nn.neighbours import Adjacency, NeighbourSampler, Sample, hops_of
@@ -45,6 +45,7 @@ _HOME = {
     "Dense": "plait.nn.operators",
     "Operator": "plait.nn.operators",
     "Recurrent": "plait.nn.recurrent",
+    "Propagation": "plait.nn.filters",
     "RGCN": "plait.nn.sums",
     "SAGE": "plait.nn.sums",
     "SAGEMax": "plait.nn.sums",
@@ -76,6 +77,7 @@ __all__ = [
     "MinimalGatedUnit",
     "NeighbourSampler",
     "Operator",
+    "Propagation",
     "Recurrent",
     "SAGEMax",
     "Sample",

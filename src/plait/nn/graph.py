@@ -273,7 +273,9 @@ class Graph:
         joined.batch, joined.num_graphs = torch.cat(batch), count
         kinds = {len(graph.relations) for graph in graphs}
         if len(kinds) > 1:
-            raise InputError(f"graphs to join must have as many relations each, not {sorted(kinds)}")
+            raise InputError(
+                f"graphs to join must have as many relations each, not {sorted(kinds)}"
+            )
         of_kinds = zip(*(graph.relations for graph in graphs), strict=True)
         joined.relations = tuple(cls.join(of_kind) for of_kind in of_kinds)
         return joined

@@ -53,7 +53,7 @@ class GraphOptions:
     operator : str
         A name in `OPERATORS`.
     order : int
-        Terms of a Chebyshev filter, or of diffusion in each direction.
+        Terms of a Chebyshev filter, of diffusion in each direction, or hops of propagation.
     heads : int
         Heads of attention.
     dropout : float
@@ -98,6 +98,7 @@ OPERATORS: dict[str, "Callable[[GraphOptions], Operator]"] = {
     "attention": lambda g: load("plait.nn.attention:Attention")(g.heads, dropout=g.dropout),
     "chebyshev": lambda given: load("plait.nn.filters:Chebyshev")(given.order),
     "diffusion": lambda given: load("plait.nn.filters:Diffusion")(given.order),
+    "propagation": lambda given: load("plait.nn.filters:Propagation")(given.order),
     "sage": lambda given: load("plait.nn.sums:SAGE")(),
     "sage-max": lambda given: load("plait.nn.sums:SAGEMax")(),
     "rgcn": lambda g: load("plait.nn.sums:RGCN")(g.relations),

@@ -59,12 +59,12 @@ class SAGE(Filter):
 
 @dataclass(frozen=True)
 class RGCN(Filter):
-    r"""The relational graph convolution: a weight for each kind of edge (Schlichtkrull et al. 2018).
+    r"""R-GCN: a weight for each kind of edge (Schlichtkrull et al. 2018, equation 2).
 
     y_i = W_0 x_i + Σ_r W_r Σ_j w_ji x_j / Σ_j w_ji
 
-    The inner sums are over the edges j → i of relation r (equation 2 of the paper with c_ir, the
-    number of these edges, or the sum of their weights). `Graph.of_relations` makes a graph with
+    The inner sums are over the edges j → i of relation r: c_ir of the paper is the number of these
+    edges, or the sum of their weights. `Graph.of_relations` makes a graph with
     several kinds of edges; of one without relations all edges are of one kind, and RGCN(1) is
     `SAGE`.
 
@@ -113,7 +113,9 @@ class RGCN(Filter):
         """Refuse a graph of other relations, and what `Filter` refuses."""
         super().check(x, graph)
         if graph.whole is not None:
-            raise InputError("a sample of a graph does not keep its relations; take the whole graph")
+            raise InputError(
+                "a sample of a graph does not keep its relations; take the whole graph"
+            )
         found = len(graph.relations) or 1
         if found != self.relations:
             raise InputError(

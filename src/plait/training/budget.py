@@ -19,6 +19,9 @@ from plait.training.ranks import current_ranks
 if TYPE_CHECKING:
     from plait.training.task import Task
 
+SEARCHED = 0.5
+"""Share of the time in which a task may search for what does best on validation."""
+
 WARM_UP = 3
 """Steps before the clock is read."""
 
@@ -48,7 +51,7 @@ class Pace:
     def plan(self, seconds: float, config: Any, *, fixed: Collection[str] = ()) -> Any:
         """Return the configuration with the steps, and validations, that fit in this time.
 
-        Of few steps at most a fifth are warm-up.
+        Of few steps at most a fifth are warm-up. With `patience` validations stay as they are.
 
         >>> from plait.training.budget import Pace
         >>> from plait.training.config import TrainingConfig
@@ -57,7 +60,7 @@ class Pace:
         (540, 54)
         """
         left = max(0.0, seconds - self.milestone * config.milestones)
-        if "validate_every" in fixed and config.validate_every:
+        if config.validate_every and ("validate_every" in fixed or config.patience):
             each = self.step + self.validation / config.validate_every
             return self._with_steps(config, left / each, fixed)
         allowed = int(SHARE_VALIDATED * left / max(self.validation, 1e-9))
@@ -113,8 +116,8 @@ def planned(task: "Task", fixed: Collection[str], make: Callable[[Any], "Task"])
     Parameters
     ----------
     task : Task
-        Made from its configuration. With `minutes` it is timed, resized by `Task.sizes_for`, and
-        timed again if that changed anything.
+        Made from its configuration. With `minutes` it is timed, resized by `Task.sizes_for` and
+        `Task.search`, and timed again if that changed anything.
     fixed : collection of str
         The options that were given, and so are kept.
     make : function
@@ -129,7 +132,9 @@ def planned(task: "Task", fixed: Collection[str], make: Callable[[Any], "Task"])
     timed = min(10.0, SHARE_TIMED * 60 * minutes)
     pace = measure(task, timed)
     left = 60 * minutes - pace.measuring
-    sizes = task.sizes_for(minutes, pace.step)
+    began = time.perf_counter()
+    sizes = {**task.sizes_for(minutes, pace.step), **task.search(SEARCHED * left, fixed)}
+    left -= time.perf_counter() - began
     changed = {k: v for k, v in sizes.items() if k not in fixed and getattr(task.config, k) != v}
     if changed:
         task = make(replace(task.config, **changed))

@@ -1,6 +1,6 @@
 """The configuration of the nodes task."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -162,6 +162,18 @@ class NodesConfig(NetworkConfig):
             "activation": "elu",
         },
         "shchur2018": {**PUBLISHED, "patience": 50, "validate_every": 1},
+        "feng2020": {
+            **PUBLISHED,
+            "operator": "propagation",
+            "k": 8,
+            "hidden_size": 32,
+            "layers": 1,
+            "readout": "linear",
+            "node_dropout": 0.5,
+            "consistency": 1.0,
+            "penalty_on": "all",
+            "patience": 200,
+        },
         "luo2024": {
             **PUBLISHED,
             "operator": "gcn",
@@ -173,6 +185,10 @@ class NodesConfig(NetworkConfig):
             "patience": 0,
         },
     }
+
+    exact_recipes: ClassVar[Collection[str]] = tuple(
+        recipes
+    )  # with --minutes only the steps are chosen
 
     of_edges: ClassVar[Sequence[str]] = ("nodes", "label", "directed", "relation", *READING)
 
@@ -195,9 +211,10 @@ class NodesConfig(NetworkConfig):
     )
     layers: int = option(2, "Layers, the last of which gives the classes.", least=1, below=1001)
     activation: Literal["relu", "elu"] = option("relu", "Activation between the layers.")
-    features: Literal["auto", "as-read", "rows", "standardised"] = option(
+    features: Literal["auto", "as-read", "rows", "standardised", "structure"] = option(
         "auto", "Features as they were read; counts (such as words, or marks of 0 and 1) divided "
-        "by each node's sum; every column standardised. auto: what does best on validation.",
+        "by each node's sum; every column standardised; of nodes without any: their degrees and "
+        "positions in the graph. auto: what does best on validation.",
     )  # fmt: skip
     smooth: bool = option(
         True, "Mix the network's answer, by validation, with itself smoothed along the edges, with "
@@ -218,6 +235,13 @@ class NodesConfig(NetworkConfig):
     edge_dropout: float = option(
         0.0, "Share of the edges left out of a training step.", least=0, below=1
     )
+    node_dropout: float = option(
+        0.0, "Share of the nodes whose features are left out of a training step.", least=0, below=1
+    )
+    consistency: float = option(
+        0.0, "Weight of a loss that makes four answers to each node, with different dropout, "
+        "agree, whether it is labelled or not.", least=0,
+    )  # fmt: skip
     coefficient_dropout: float = option(
         0.0, "Dropout rate of attention's coefficients.", least=0, below=1
     )

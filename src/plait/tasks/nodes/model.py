@@ -36,9 +36,10 @@ class NodesModel(nn.Module):
     `skip` adds to z_l = W_l * drop(h_{l−1}) + b_l before the norm: "residual" h_{l−1}, where it is
     as wide; "linear" V_l h_{l−1}; "initial" makes it 0.9 z_l + 0.1 h_1 from the second layer on
     (the initial residual of GCNII); "gcnii" makes it W'_l (0.9 * drop(h_{l−1}) + 0.1 h_1) + b_l
-    there, with W'_l = (1 − β_l) I + β_l W_l, β_l = ln(0.5 / (l − 1) + 1). With another `readout` than "convolution" all L layers have
-    hidden outputs, and p = softmax(W drop(r) + b) with r = h_L ("linear"), all h_l side by side
-    ("cat") or the largest of them ("max"; jumping knowledge).
+    there, with W'_l = (1 − β_l) I + β_l W_l, β_l = ln(0.5 / (l − 1) + 1). With another `readout`
+    than "convolution" all L layers have hidden outputs, and p = softmax(W drop(r) + b) with r = h_L
+    ("linear"), all h_l side by side ("cat") or the largest of them ("max"; jumping knowledge).
+    `node_dropout` leaves out the features x of whole nodes.
 
     Source: Kipf & Welling (2017); Chen et al. (2020), equation 5 ("gcnii"); Xu et al. (2018);
     Rong et al. (2020) for `edge_dropout`.
@@ -62,11 +63,8 @@ class NodesModel(nn.Module):
         super().__init__()
         self.dropout, self.activation = config.dropout, getattr(F, config.activation)
         self.strength, self.penalised = config.penalty, config.penalty_on
-        self.skip, self.readout, self.edge_dropout = (
-            config.skip,
-            config.readout,
-            config.edge_dropout,
-        )
+        self.skip, self.readout = config.skip, config.readout
+        self.edge_dropout, self.node_dropout = config.edge_dropout, config.node_dropout
         self.own = None if features else nn.Parameter(torch.empty(nodes, config.hidden_size))
         if self.own is not None:
             nn.init.normal_(self.own)
@@ -112,6 +110,8 @@ class NodesModel(nn.Module):
         """Return the input of the last layer, `[N, width]`; of the only one, the features."""
         h = self.features(x)
         h = h if nodes is None else h.index_select(0, nodes.to(h.device))
+        if self.training and self.node_dropout:
+            h = drop_rows(h, self.node_dropout)
         outputs: list[Tensor] = []
         for k in range(len(self.layers) - 1):
             h = drop(h, self.dropout, self.training)
@@ -250,6 +250,14 @@ def sparse(indices: Tensor, values: Tensor, shape: torch.Size) -> Tensor:
     return torch.sparse_coo_tensor(
         indices, values, shape, is_coalesced=True, check_invariants=False
     )
+
+
+def drop_rows(x: Tensor, share: float) -> Tensor:
+    """Drop a share of the rows, the others scaled up."""
+    kept = (torch.rand(len(x), 1, device=x.device) >= share) / (1 - share)
+    if x.is_sparse:
+        return sparse(x.indices(), x.values() * kept[x.indices()[0], 0], x.shape)
+    return x * kept
 
 
 def drop(x: Tensor, share: float, training: bool) -> Tensor:

@@ -123,8 +123,8 @@ def _effects(task: NodesTask, adjacency: Any, node: int) -> dict[int, float]:
     for k in near:
         ends = torch.tensor([node, k], device=at.device)[:, None]
         without = task.graph.select_edges(
-            lambda g, ends=ends: ~(
-                (g.edge_index == ends).all(0) | (g.edge_index == ends.flip(0)).all(0)
+            lambda g, ends=ends: (
+                ~((g.edge_index == ends).all(0) | (g.edge_index == ends.flip(0)).all(0))
             )
         )
         effects[k] = float(whole[best] - probability(without)[best])

@@ -40,13 +40,15 @@ def describe_sampling(config: NetworkConfig, units: str) -> dict[str, str]:
     return {"sampling": f"{config.batch_size:,} {units} a step, {hops}; scored with all of them"}
 
 
-def outputs(model: NodesModel, task: Any, batch: Batch) -> Tensor:
+def outputs(model: NodesModel, task: Any, batch: Batch, *, every: bool = False) -> Tensor:
     """Return the outputs of a batch's nodes, from the whole graph or from their sample.
 
-    Of the task it takes `x`, `graph`, and in the others `sampler`.
+    With `every` they are those of all nodes, where the whole graph is computed. Of the task it
+    takes `x`, `graph`, and in the others `sampler`.
     """
     if batch.sample is None:
-        return model(task.x, task.graph)[batch.seeds]
+        y = model(task.x, task.graph)
+        return y if every else y[batch.seeds]
     nodes, part = batch.sample
     return model(task.x, part.to(device_of(model)), nodes)[: len(batch.seeds)]
 

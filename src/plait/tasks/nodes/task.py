@@ -1,6 +1,6 @@
 """The nodes task: its data, loss and scores."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from plait.errors import InputError
 from plait.figures import Curve
 from plait.graph_data.labelled_graph import UNKNOWN
 from plait.nn.graph import Graph
 from plait.tasks.baseline_report import baseline_scores, list_scores, verdict
 from plait.tasks.nodes.baselines import ANSWERS, baselines, simple_answers
+from plait.tasks.nodes.consistency import VIEWS, disagreement
 from plait.tasks.nodes.data import count_features, describe_graph, features_of, labelled_graph
 from plait.tasks.nodes.figure import draw_network
 from plait.tasks.nodes.mixture import (
@@ -24,7 +26,7 @@ from plait.tasks.nodes.mixture import (
     to_probabilities,
 )
 from plait.tasks.nodes.model import NodesModel
-from plait.tasks.nodes.preparation import PREPARATIONS, choose_preparation
+from plait.tasks.nodes.preparation import PREPARATIONS, choose_preparation, choose_structure
 from plait.tasks.nodes.sampling import (
     SAMPLING,
     Batch,
@@ -35,7 +37,9 @@ from plait.tasks.nodes.sampling import (
     sampler_of,
 )
 from plait.tasks.nodes.scores import score_nodes
+from plait.tasks.nodes.search import best_options
 from plait.tasks.nodes.splits import split_nodes, split_of
+from plait.tasks.nodes.structure import structural_features
 from plait.training.streams import random_generator
 from plait.training.task import Carry, Task, count_weights
 
@@ -52,6 +56,7 @@ FEATURES_AS = {
     "as-read": "as they were read",
     "rows": "counts divided by each node's sum",
     "standardised": "every column standardised",
+    "structure": "degrees and positions in the graph",
 }
 """What a summary says of the preparations."""
 
@@ -78,7 +83,9 @@ class NodesTask(Task):
         self.answers_alone = bool(known) and "mixture" not in known  # a run of version 0.1.0
         self.mixes = not self.answers_alone and self._mixes()
         self.features_as = self._features_as(known)
-        if network.in_memory and network.features is not None:
+        if self.features_as == "structure":
+            self.network = network = replace(network, features=structural_features(network.graph))
+        elif network.in_memory and network.features is not None:
             prepare = PREPARATIONS[self.features_as]
             self.network = network = replace(network, features=prepare(network.features))
         assert network.labels is not None
@@ -93,8 +100,17 @@ class NodesTask(Task):
     def _features_as(self, known: Mapping[str, Any]) -> str:
         """Return how features are prepared: as in the run to begin from, as asked, or as found."""
         network, asked = self.network, self.config.features
-        if known or network.features is None or not network.in_memory:
+        if known or not network.in_memory:
             return known.get("features_as", "as-read")
+        if network.features is None and asked == "auto":
+            wanted = self.config.operator != "dense"  # the ablation is to know no graph
+            return choose_structure(network, self.splits) if wanted else "as-read"
+        if network.features is None and asked != "structure":
+            return "as-read"
+        if network.features is not None and asked == "structure":
+            raise InputError(
+                f"{network.source} has features; --features structure is for graphs without any"
+            )
         return choose_preparation(network, self.splits) if asked == "auto" else asked
 
     def _mixes(self) -> bool:
@@ -147,6 +163,10 @@ class NodesTask(Task):
         by = chosen if self.config.features == "auto" and len(self.splits.valid) else ""
         return {"features": f"{FEATURES_AS[self.features_as]}{by}"}
 
+    def search(self, seconds: float, fixed: Collection[str]) -> Mapping[str, Any]:
+        """Return the kind and size of network that does best on the validation nodes."""
+        return best_options(self, seconds, fixed)
+
     def batch(self, step: int) -> Batch:
         """Return the nodes to train on: all of them, or some with a sample of their neighbours."""
         if self.sampler is None:
@@ -161,10 +181,21 @@ class NodesTask(Task):
     def loss(
         self, model: NodesModel, batch: Batch, carry: Carry
     ) -> tuple[Tensor, Mapping[str, Tensor], Carry]:
-        """Return mean nats per training node plus the penalty, and the share of right answers."""
-        logits, labels = outputs(model, self, batch), self.labels[batch.seeds]
+        """Return mean nats per training node plus the penalty, and the share of right answers.
+
+        With `consistency` each node has several answers, whose disagreement is added.
+        """
+        labels, weight = self.labels[batch.seeds], self.config.consistency
+        if weight:
+            views = torch.stack([outputs(model, self, batch, every=True) for _ in range(VIEWS)])
+            logits = views[:, batch.seeds] if batch.sample is None else views
+            loss = F.cross_entropy(logits.flatten(0, 1), labels.repeat(VIEWS))
+            loss = loss + weight * disagreement(views.softmax(-1))
+        else:
+            logits = outputs(model, self, batch)
+            loss = F.cross_entropy(logits, labels)
         accuracy = (logits.detach().argmax(-1) == labels).float().mean()
-        return F.cross_entropy(logits, labels) + model.penalty(), {"accuracy": accuracy}, ()
+        return loss + model.penalty(), {"accuracy": accuracy}, ()
 
     def terms(self, batch: Batch) -> float:
         """Return the number of nodes."""
