@@ -47,9 +47,10 @@ def read_labelled_graph(
     nodes : path
         A table with one row per node; its ids are in the column `id`, or else in the first
         column. Every other column becomes features: numbers are standardised (mean 0, variance 1
-        over the nodes; 0 where all are equal), texts are one-hot encoded. A column that is
-        neither numbers nor a category of few texts is refused. Columns that only number the rows
-        are left out. None: no features.
+        over the nodes; 0 where all are equal or one is missing), texts of few kinds are one-hot
+        encoded, times become days and the time of the year, texts in words are weighed by tf-idf.
+        A column of other texts, such as names, is refused. Columns that only number the rows are
+        left out. None: no features.
     label : str
         The column of `nodes` that holds the labels; an empty cell is an unknown label.
     ids : sequence of str
@@ -64,8 +65,7 @@ def read_labelled_graph(
         The column of the kinds of edges ("": the one named relation): each becomes a relation of
         the graph, in alphabetical order. None: all edges are of one kind.
     missing : collection of str
-        Further texts that mean a missing value. If any is given, missing numbers are replaced by
-        the column's mean; otherwise they are refused.
+        Further texts that mean a missing value. Missing numbers are replaced by the column's mean.
     encoding : str
         Of both files.
 
@@ -88,7 +88,7 @@ def read_labelled_graph(
     """
     found = read_edges(Path(edges), source, target, weight, encoding, relation)
     features, labels, classes, listed = None, None, (), "the nodes given"
-    columns, notes = [f"edges: {found.columns}"], []
+    columns, notes, encodings = [f"edges: {found.columns}"], [], []
     if nodes is not None:
         listed = str(nodes)
         cells = read_cells(Path(nodes), encoding).filled()
@@ -109,7 +109,9 @@ def read_labelled_graph(
             gone = f", {texts.count('')} missing" if "" in texts else ""
             used.append(f"label = {cells.names[of_label]!r} ({len(classes)} classes{gone})")
         others = [k for k in range(len(cells.names)) if k not in (of_ids, of_label, *left_out)]
-        features, more, remarks = features_of(cells.keep(slice(None), others), ids, missing)
+        features, more, remarks, encodings = features_of(
+            cells.keep(slice(None), others), ids, missing
+        )
         notes += remarks
         used += more
         if left_out:
@@ -124,6 +126,7 @@ def read_labelled_graph(
     return LabelledGraph(
         path.stem, str(path), tuple(ids), graph, features, labels, classes,
         notes=(*merged, *notes), columns="; ".join(columns), relations=kinds,
+        encodings=tuple(encodings),
     )  # fmt: skip
 
 

@@ -1,9 +1,9 @@
 """`LabelledGraph`: a graph whose nodes have ids, features and labels."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -47,6 +47,9 @@ class LabelledGraph:
         For tables: how each column was used.
     relations : tuple of str
         The names of the graph's relations; empty where edges are all of one kind.
+    encodings : tuple of mappings
+        For tables: what was learnt from each column of features, as JSON values: its kind
+        (number, category, time, words), and mean and spread, the categories, or the words.
 
     Example
     -------
@@ -67,6 +70,7 @@ class LabelledGraph:
     notes: tuple[str, ...] = ()
     columns: str = ""
     relations: tuple[str, ...] = ()
+    encodings: tuple[Mapping[str, Any], ...] = ()
 
     in_memory: ClassVar[bool] = True
     """Whether features and edges are in memory, rather than in mapped files."""

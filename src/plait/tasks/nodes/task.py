@@ -79,6 +79,8 @@ class NodesTask(Task):
         network: Any = labelled_graph(self.config)
         self.network = network
         self.source, self.notes, self.sha256 = network.source, network.notes, network.sha256
+        fresh = not known or "encodings" in known  # version 0.1.0 kept none
+        self.encodings = list(network.encodings) if network.in_memory and fresh else []
         self.splits = split_nodes(network, split_of(self.config, network), self.config.seed)
         self.answers_alone = bool(known) and "mixture" not in known  # a run of version 0.1.0
         self.mixes = not self.answers_alone and self._mixes()
@@ -133,6 +135,8 @@ class NodesTask(Task):
         }
         if self.features_as != "as-read":
             facts["features_as"] = self.features_as
+        if self.encodings:
+            facts["encodings"] = self.encodings
         if self.network.in_memory and self.network.relations:
             facts["relations"] = list(self.network.relations)
         return facts if self.answers_alone else {**facts, "mixture": self.mixes}
