@@ -464,7 +464,9 @@ def test_a_table_of_mixed_columns_and_kinds_of_edges_by_one_command(tmp_path, ca
     assert predicted[5]["label"] in ("alone", "x", "y")
     capsys.readouterr()
     assert run_command(["predict", str(tmp_path / "run"), "--for", "007", "--why"]) == 0
-    assert "neighbour" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "neighbour" in shown.out
+    assert "; the reasons are those of the network alone" in " ".join(shown.err.split())
     (tmp_path / "edges.csv").write_text("\n".join(edges).replace("knows", "likes"), "utf-8")
     assert run_command(["predict", str(tmp_path / "run"), "--for", "007"]) == 2
     assert "no longer what the run was trained on (sha256, relations differ)" in (

@@ -9,6 +9,7 @@ import pandas as pd
 from plait.errors import InputError
 from plait.news import remark
 from plait.tasks.nodes.config import NodesConfig
+from plait.tasks.nodes.mixture import describe_mixture
 from plait.tasks.nodes.model import NodesModel
 from plait.tasks.nodes.reasons import draw_node_reasons, explain_node
 from plait.tasks.nodes.task import NodesTask
@@ -38,8 +39,8 @@ def predict_nodes(
     top : int
         With `why`, the number of reasons.
     why : bool
-        Return the reasons for the network's label of `node` instead, before it is mixed; see
-        `explain_node`.
+        Return the reasons for the network's label of `node` instead; see `explain_node`. Where the
+        answer is a mixture, a remark says which, and that the reasons are the network's.
 
     Returns
     -------
@@ -62,9 +63,14 @@ def predict_nodes(
     if node is not None and node not in ids:
         some = f"{', '.join(ids[:3])}, …, {ids[-1]}" if len(ids) > 3 else f"{ids}"
         raise InputError(f"there is no node {node!r} in {task.network.source}; ids are {some}")
-    if why:
-        return explain_node(task, ids.index(node), top)
     probability, label = task.answers().exp().max(-1)
+    if why:
+        at = ids.index(node)
+        if task.mixes:
+            said = f"{task.network.classes[label[at]]} ({probability[at]:.1%})"
+            weights = describe_mixture(task.mixture())
+            remark("answer", [f"{said}, of {weights}; the reasons are those of the network alone"])
+        return explain_node(task, at, top)
     table = pd.DataFrame(
         {
             "id": ids,

@@ -254,7 +254,7 @@ def sparse(indices: Tensor, values: Tensor, shape: torch.Size) -> Tensor:
 
 def drop_rows(x: Tensor, share: float) -> Tensor:
     """Drop a share of the rows, the others scaled up."""
-    kept = (torch.rand(len(x), 1, device=x.device) >= share) / (1 - share)
+    kept = (torch.rand(len(x), 1, device=x.device) >= share).to(x.dtype) / (1 - share)
     if x.is_sparse:
         return sparse(x.indices(), x.values() * kept[x.indices()[0], 0], x.shape)
     return x * kept

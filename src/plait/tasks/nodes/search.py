@@ -44,9 +44,10 @@ def best_options(task: "NodesTask", seconds: float, fixed: Collection[str]) -> d
 
     Each candidate has an equal share of the time that is left; what it does not need is left to
     those after it. Options that were given, `fixed`, are kept: candidates with others of them are
-    not tried. None is where there are no validation nodes.
+    not tried. None is where there are no validation nodes, and where several processes train, whose
+    clocks differ.
     """
-    if not len(task.splits.valid):
+    if not len(task.splits.valid) or task.ranks.count > 1:
         return {}
     candidates = [c for c in CANDIDATES if not any(name in fixed for name in c)]
     if len(candidates) < 2:
