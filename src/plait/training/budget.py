@@ -116,8 +116,8 @@ def planned(task: "Task", fixed: Collection[str], make: Callable[[Any], "Task"])
     Parameters
     ----------
     task : Task
-        Made from its configuration. With `minutes` it is timed, resized by `Task.sizes_for` and
-        `Task.search`, and timed again if that changed anything.
+        Made from its configuration. Its options are changed by `Task.search`; with `minutes` it is
+        timed, resized by `Task.sizes_for` too, and timed again if that changed anything.
     fixed : collection of str
         The options that were given, and so are kept.
     make : function
@@ -127,7 +127,8 @@ def planned(task: "Task", fixed: Collection[str], make: Callable[[Any], "Task"])
     if not minutes:
         if "steps" not in fixed:
             task.config = replace(task.config, steps=task.default_steps())
-        return task
+        found = task.search(0.0, fixed)
+        return make(replace(task.config, **found)) if found else task
     LOGGER.info("measuring this machine, to plan %g minutes", minutes)
     timed = min(10.0, SHARE_TIMED * 60 * minutes)
     pace = measure(task, timed)

@@ -136,9 +136,10 @@ class Task(ABC):
         return {}
 
     def search(self, seconds: float, fixed: Collection[str]) -> Mapping[str, Any]:
-        """Return the options that do best on validation, found in at most so many seconds.
+        """Return the options that suit the data, found in at most so many seconds by trainings.
 
-        It is asked where the time of a training is given; `fixed` are the options that are kept.
+        Without a time for the training there are 0 seconds, and the data alone decides. `fixed` are
+        the options that are kept.
         """
         return {}
 

@@ -51,6 +51,19 @@ def test_a_run_of_minutes_searches_and_a_recipe_does_not(tmp_path, monkeypatch):
     assert recipe.config["lr"] == 0.01
 
 
+@pytest.mark.parametrize(
+    ("features", "expected"), [("own", search.OWN_WAY), ("neighbours", {})], ids=str
+)
+def test_own_features_have_a_way_of_their_own_where_neighbours_are_no_help(
+    features, expected, task, monkeypatch
+):
+    right = torch.nn.functional.one_hot(task.labels, 2).double()
+    both = (right, 1 - right) if features == "own" else (1 - right, right)
+    monkeypatch.setattr(NodesTask, "own_and_averaged", both)
+    assert task.search(0.0, set()) == expected
+    assert task.search(0.0, {"skip"}) == {}
+
+
 def test_without_validation_nodes_there_is_nothing_to_choose_by():
     task = NodesTask(NodesConfig(data="karate", threads=1), torch.device("cpu"))
     assert best_options(task, 1.0, set()) == {}

@@ -1,4 +1,4 @@
-"""Which network suits a graph: short trainings of a few kinds, judged by the validation nodes."""
+"""Which network suits a graph: by linear models, or by short trainings of a few kinds."""
 
 import copy
 import math
@@ -22,9 +22,13 @@ from plait.training.signals import stop_signals
 if TYPE_CHECKING:
     from plait.tasks.nodes.task import NodesTask
 
+OWN_WAY: Mapping[str, Any] = {"skip": "linear", "norm": "layer", "readout": "linear", "lr": 0.003}
+"""Options for graphs on which neighbours are unlike: a node's own features have a way of their own,
+past its neighbours."""
+
 CANDIDATES: tuple[Mapping[str, Any], ...] = (
     {},
-    {"skip": "linear", "norm": "layer", "readout": "linear", "lr": 0.003},
+    OWN_WAY,
     {"consistency": 1.0, "node_dropout": 0.5, "penalty_on": "all"},
     {"operator": "sage", "hidden_size": 128, "dropout": 0.3, "lr": 0.003},
     {"skip": "gcnii", "layers": 8, "readout": "linear", "penalty_on": "all"},
@@ -37,6 +41,18 @@ TIMED = 0.05
 
 FEWEST = 20
 """Steps without which a candidate is not tried."""
+
+
+def usual_options(task: "NodesTask", fixed: Collection[str]) -> Mapping[str, Any]:
+    """Return `OWN_WAY` where averages over neighbours do no better than a node's own features.
+
+    Both by linear models, on the validation nodes. Options that were given, `fixed`, are kept.
+    """
+    own, valid, labels = task.own_and_averaged, task.splits.valid, task.network.labels
+    if own is None or not len(valid) or any(name in fixed for name in OWN_WAY):
+        return {}
+    alone, averaged = (int((z[valid].argmax(1) == labels[valid]).sum()) for z in own)
+    return OWN_WAY if alone >= averaged else {}
 
 
 def best_options(task: "NodesTask", seconds: float, fixed: Collection[str]) -> dict[str, Any]:

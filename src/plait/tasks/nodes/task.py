@@ -37,7 +37,7 @@ from plait.tasks.nodes.sampling import (
     sampler_of,
 )
 from plait.tasks.nodes.scores import score_nodes
-from plait.tasks.nodes.search import best_options
+from plait.tasks.nodes.search import best_options, usual_options
 from plait.tasks.nodes.splits import split_nodes, split_of
 from plait.tasks.nodes.structure import structural_features
 from plait.training.streams import random_generator
@@ -168,8 +168,14 @@ class NodesTask(Task):
         return {"features": f"{FEATURES_AS[self.features_as]}{by}"}
 
     def search(self, seconds: float, fixed: Collection[str]) -> Mapping[str, Any]:
-        """Return the kind and size of network that does best on the validation nodes."""
-        return best_options(self, seconds, fixed)
+        """Return the kind and size of network that suits the graph, by the validation nodes."""
+        return best_options(self, seconds, fixed) if seconds else usual_options(self, fixed)
+
+    @property
+    def own_and_averaged(self) -> tuple[Tensor, Tensor] | None:
+        """Scores of linear models of own features and of averages; None where there are none."""
+        known = self._simple
+        return (known["linear"], known["averaged"]) if "linear" in known else None
 
     def batch(self, step: int) -> Batch:
         """Return the nodes to train on: all of them, or some with a sample of their neighbours."""
