@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from plait.nn.cell import Cell
     from plait.nn.cells import GRU, LSTM, RNN, CoupledLSTM, LayerNormLSTM
     from plait.nn.convolution import GraphConv
-    from plait.nn.filters import GCN, Chebyshev, Diffusion, Propagation
+    from plait.nn.filters import GCN, Chebyshev, Diffusion
     from plait.nn.graph import Graph
     from plait.nn.minimal_cells import IndRNN, MinGRU, MinimalGatedUnit, MinLSTM
     from plait.nn.operators import Dense
+    from plait.nn.propagation import Propagation
     from plait.nn.recurrent import Recurrent
     from plait.nn.sums import GIN, RGCN, SAGE, SAGEMax
 
@@ -48,7 +49,7 @@ _HOME = {
     "Graph": "plait.nn.graph",
     "GraphConv": "plait.nn.convolution",
     "Recurrent": "plait.nn.recurrent",
-    "Propagation": "plait.nn.filters",
+    "Propagation": "plait.nn.propagation",
     "RGCN": "plait.nn.sums",
     "SAGE": "plait.nn.sums",
     "SAGEMax": "plait.nn.sums",

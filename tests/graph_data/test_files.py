@@ -266,7 +266,10 @@ MIXED = [
     ("ann", "31", "2020-01-31", "likes old maps and long trains", "red"),
     ("bob", "", "2021-05-01", "long trains and short poems", "blue"),
     ("cem", "22", "", "old poems", "red"),
-    *((f"n{k}", "26", f"2022-03-{k + 10}", f"maps and trains and poems in{k}", "") for k in range(12)),
+    *(
+        (f"n{k}", "26", f"2022-03-{k + 10}", f"maps and trains and poems in{k}", "")
+        for k in range(12)
+    ),
 ]
 
 

@@ -276,4 +276,5 @@ def test_propagation_is_the_mean_of_the_powers_of_gcn_s_matrix(way, graph, asser
     expected = sum(P @ x for P in powers) @ W.T / 4
     assert_near(Propagation(3).apply(x, {"weight": W}, graph), expected, 1e-13)
     check_operator(Propagation(3), graph)
-    assert "needs at least 1 hop, not 0" in str(pytest.raises(ValueError, Propagation, 0).value)
+    with pytest.raises(ValueError, match="Propagation needs at least 1 hop, not 0"):
+        Propagation(0)

@@ -122,7 +122,8 @@ def edge_columns(cells: Cells, asked: Mapping[str, str]) -> dict[str, int]:
     `InputError` for one that is not there.
     """
     found = {}
-    for number, end in enumerate((*ENDS, *(["relation"] if "relation" in asked else [])), 1):
+    wanted = [*ENDS, "relation"] if "relation" in asked else ENDS
+    for number, end in enumerate(wanted, 1):
         name = asked.get(end) or end
         column = cells.column(name)
         if column is not None:

@@ -77,15 +77,15 @@ def encode_texts(
 
 def _is_time(text: str) -> bool:
     """Return whether a text begins as 2024-03 or is a day such as 31.12.2024."""
-    return (text[:4].isdecimal() and text[4:5] == "-" and text[5:7].isdecimal()) or with_dots([text])
+    return (text[:4].isdecimal() and text[4:5] == "-" and text[5:7].isdecimal()) or with_dots(
+        [text]
+    )
 
 
 def _encode_times(cells: Cells, k: int, known: np.ndarray) -> Encoded:
     """Encode times as days, standardised, and as the sine and cosine of the time of the year."""
     name, rows = cells.names[k], np.flatnonzero(known)
-    times, _ = read_times(
-        cells.texts[rows, k].tolist(), lambda row: cells.at(int(rows[row])), name
-    )
+    times, _ = read_times(cells.texts[rows, k].tolist(), lambda row: cells.at(int(rows[row])), name)
     nanoseconds: Any = pd.DatetimeIndex(times).as_unit("ns").asi8
     days = np.full(len(known), np.nan)
     days[rows] = nanoseconds / DAY
@@ -101,13 +101,12 @@ def _encode_words(name: str, texts: np.ndarray) -> Encoded:
     """Weigh the words of texts by how rare they are, each row of length 1 (tf-idf)."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    counter = TfidfVectorizer(max_features=MOST_TEXTS, min_df=2, dtype=np.float32)
+    single: Any = np.float32
+    counter = TfidfVectorizer(max_features=MOST_TEXTS, min_df=2, dtype=single)
     try:
         weights: Any = counter.fit_transform(texts)
     except ValueError:  # of scikit-learn, where no word is in two texts
-        raise InputError(
-            f"the column {name!r} has texts that share no words; remove it"
-        ) from None
+        raise InputError(f"the column {name!r} has texts that share no words; remove it") from None
     words = counter.get_feature_names_out().tolist()
     rarity = [round(float(weight), 6) for weight in counter.idf_]
     return weights.toarray(), {"column": name, "kind": "words", "words": words, "idf": rarity}

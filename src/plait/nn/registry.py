@@ -98,7 +98,7 @@ OPERATORS: dict[str, "Callable[[GraphOptions], Operator]"] = {
     "attention": lambda g: load("plait.nn.attention:Attention")(g.heads, dropout=g.dropout),
     "chebyshev": lambda given: load("plait.nn.filters:Chebyshev")(given.order),
     "diffusion": lambda given: load("plait.nn.filters:Diffusion")(given.order),
-    "propagation": lambda given: load("plait.nn.filters:Propagation")(given.order),
+    "propagation": lambda given: load("plait.nn.propagation:Propagation")(given.order),
     "sage": lambda given: load("plait.nn.sums:SAGE")(),
     "sage-max": lambda given: load("plait.nn.sums:SAGEMax")(),
     "rgcn": lambda g: load("plait.nn.sums:RGCN")(g.relations),

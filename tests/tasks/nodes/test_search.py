@@ -9,7 +9,6 @@ from plait.tasks.nodes.config import NodesConfig
 from plait.tasks.nodes.search import best_options
 from plait.tasks.nodes.task import NodesTask
 
-
 SMALL = {
     "data": "karate", "split": "most", "features": "structure", "hidden_size": 4, "threads": 1,
 }  # fmt: skip

@@ -1,5 +1,7 @@
 """Features of nodes that have none: their degrees, and where they are in the graph."""
 
+from typing import Any
+
 import numpy as np
 import scipy.sparse
 import torch
@@ -29,7 +31,8 @@ def structural_features(graph: Graph) -> Tensor:
     5
     """
     adjacency = adjacency_of(graph)
-    neighbours = (adjacency > 0).astype(np.float64)
+    neighbours: Any = adjacency > 0
+    neighbours = neighbours.astype(np.float64)
     count = neighbours.sum(1)
     log = np.log1p(count)
     mean = neighbours @ log / np.maximum(count, 1)
@@ -45,8 +48,8 @@ def structural_features(graph: Graph) -> Tensor:
 
 def _positions(adjacency: scipy.sparse.csr_array) -> np.ndarray:
     """Return eigenvectors `[N, k]`, the largest entry of each above 0."""
-    N = adjacency.shape[0]
-    S = normalised(adjacency)
+    S: Any = normalised(adjacency)
+    N = S.shape[0]
     if N <= 4 * POSITIONS:
         values, vectors = np.linalg.eigh(S.toarray())
     else:
