@@ -40,7 +40,6 @@ RECIPES = {
 TUNED: dict[str, dict[str, Any]] = {
     "cora": {
         "features": "as-read", "consistency": 1.0, "node_dropout": 0.5, "penalty_on": "all",
-        "patience": 200,
     },
     "amazon": {"consistency": 1.0},
 }  # fmt: skip
