@@ -63,6 +63,16 @@ def test_own_features_have_a_way_of_their_own_where_neighbours_are_no_help(
     assert task.search(0.0, {"skip"}) == {}
 
 
+def test_a_run_that_begins_with_another_has_its_kind_of_network(tmp_path, monkeypatch):
+    own = {**SMALL, "steps": 1}
+    monkeypatch.setattr("plait.tasks.nodes.task.usual_options", lambda *_: search.OWN_WAY)
+    first = plait.train("nodes", out=tmp_path / "a", **own)
+    monkeypatch.undo()
+    second = plait.train("nodes", out=tmp_path / "b", from_run=first, **own)
+    kinds = [{name: run.config[name] for name in search.OWN_WAY} for run in (first, second)]
+    assert kinds == [dict(search.OWN_WAY), {**search.OWN_WAY, "lr": 0.01}]
+
+
 def test_without_validation_nodes_there_is_nothing_to_choose_by():
     task = NodesTask(NodesConfig(data="karate", threads=1), torch.device("cpu"))
     assert best_options(task, 1.0, set()) == {}

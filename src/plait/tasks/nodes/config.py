@@ -147,7 +147,9 @@ class NodesConfig(NetworkConfig):
     'attention'
     """
 
-    architecture: ClassVar[Sequence[str]] = ("operator", "hidden_size", "layers", "heads", "k")
+    architecture: ClassVar[Sequence[str]] = (
+        "operator", "hidden_size", "layers", "heads", "k", "skip", "norm", "readout",
+    )  # fmt: skip
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "kipf2017": {
             **PUBLISHED,

@@ -52,6 +52,9 @@ BASELINES = {
 }
 """What a model is compared with, by the beginning of the scores' names."""
 
+PLAIN = {"skip": "none", "norm": "none", "readout": "convolution"}
+"""Options of a model that a summary names where they are others."""
+
 FEATURES_AS = {
     "as-read": "as they were read",
     "rows": "counts divided by each node's sum",
@@ -152,7 +155,12 @@ class NodesTask(Task):
             + (f"; {unknown:,} without a label" if unknown else ""),
             **self._describe_features(),
             "model": f"{config.operator}, {config.layers} layers, {config.hidden_size} wide, "
-            f"{count_weights(self.model):,} parameters",
+            + "".join(
+                f"{name} {getattr(config, name)}, "
+                for name, usual in PLAIN.items()
+                if getattr(config, name) != usual
+            )
+            + f"{count_weights(self.model):,} parameters",
             "first layer": self.model.layers[0].explain(None if self.sampler else self.graph),
             **describe_sampling(config, "nodes"),
         }
