@@ -8,6 +8,7 @@ from plait.tasks.nodes import search
 from plait.tasks.nodes.config import NodesConfig
 from plait.tasks.nodes.search import best_options
 from plait.tasks.nodes.task import NodesTask
+from plait.training.budget import Pace
 
 SMALL = {
     "data": "karate", "split": "most", "features": "structure", "hidden_size": 4, "threads": 1,
@@ -42,7 +43,8 @@ def test_the_best_on_validation_is_taken_and_what_is_given_is_kept(task, caplog)
 @pytest.mark.usefixtures("few")
 def test_a_run_of_minutes_searches_and_a_recipe_does_not(tmp_path, monkeypatch):
     monkeypatch.setattr(search, "_validation_loss", lambda task, _: abs(task.config.lr - 0.1))
-    own = {**SMALL, "minutes": 0.002}
+    monkeypatch.setattr("plait.training.budget.measure", lambda *_: Pace(0.5, 0.0, 0.0))
+    own = {**SMALL, "minutes": 0.1}
     run = plait.train("nodes", out=tmp_path / "a", **own)
     assert run.config["lr"] == 0.1
     assert run.config["validate_every"] == 5  # patience counts by it
