@@ -113,7 +113,9 @@ def score_trained(
         raise InputError(f"a {task} run is scored on its own data alone; leave --data out")
     restored = task_class(task).restore(model, config, facts)
     remark("read", restored.notes)
-    return restored.test()
+    from plait.training.ablation import scores_with_ablation  # brings torch
+
+    return scores_with_ablation(restored)
 
 
 def predict_trained(
