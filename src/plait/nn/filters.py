@@ -170,7 +170,7 @@ class GCN(Filter):
         return 1
 
     def shifts(self, graph: Graph, dtype: torch.dtype) -> tuple[Shift, ...]:
-        """Â."""
+        """Return Â."""
         return (shifts.gcn(graph, dtype),)
 
 
@@ -240,7 +240,7 @@ class Chebyshev(Filter):
         return self.k - 1
 
     def shifts(self, graph: Graph, dtype: torch.dtype) -> tuple[Shift, ...]:
-        """L~."""
+        """Return L~."""
         return (shifts.chebyshev(graph, self.lambda_max, dtype),)
 
 
@@ -290,5 +290,5 @@ class Diffusion(Filter):
         return 2 * self.k + 1
 
     def shifts(self, graph: Graph, dtype: torch.dtype) -> tuple[Shift, ...]:
-        """S1 and S2."""
+        """Return S1 and S2."""
         return shifts.walks(graph, dtype)

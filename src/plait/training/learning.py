@@ -78,7 +78,7 @@ class Learning:
                 raise Interrupted(self._stopped(f"at step {now.step}"))
 
     def _over(self) -> bool:
-        """Whether all steps are made, or those until it converged or patience was lost."""
+        """Return whether all steps are made, or those until it converged or patience was lost."""
         now, config = self.now, self.config
         converged = config.until_converged and now.converged_step > 0
         validated = now.step - now.step % self.validate_every

@@ -64,7 +64,7 @@ class LinksModel(nn.Module):
         return cls(config, nodes=facts["nodes"], features=facts["features"])
 
     def forward(self, x: Tensor | None, graph: Graph, pairs: Tensor) -> Tensor:
-        """Logits of the pairs, `[n]`."""
+        """Return the logits of the pairs, `[n]`."""
         return self.score(self.encoder(x, graph), pairs, self.shared(graph, pairs))
 
     def shared(self, graph: Graph, pairs: Tensor) -> Shared:

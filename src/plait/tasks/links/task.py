@@ -254,7 +254,7 @@ class LinksTask(Task):
 
     @cached_property
     def measured(self) -> Scored:
-        """The scores of what is not trained on the part to test on."""
+        """The baselines' scores of the test part's pairs, by name."""
         return {name: rule(self.tested.pairs) for name, rule in self.measures.items()}
 
     def network_logits(self, pairs: Tensor) -> Tensor:

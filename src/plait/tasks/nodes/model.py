@@ -168,7 +168,7 @@ class NodesModel(nn.Module):
         return torch.stack(list(outputs)).amax(0) if self.readout == "max" else h
 
     def penalty(self) -> Tensor:
-        """penalty/2 · Σ w² over the weights, not the biases, of the first layer or of all."""
+        """Return penalty/2 · Σ w² over the first layer's weights, or all; biases are left out."""
         end = 1 if self.penalised == "first" else None
         layers = (*self.layers[:end], *self.skips[:end])
         weights = [w for layer in layers for w in layer.parameters() if w.ndim > 1]

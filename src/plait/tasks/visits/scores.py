@@ -74,7 +74,7 @@ def score_drugs(
 
 
 def interacting_share(sets: np.ndarray, interactions: np.ndarray) -> float:
-    """Share of the pairs of drugs predicted together that interact; 0 where there is no pair.
+    """Return the share of pairs of drugs predicted together that interact; 0 without a pair.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def named(prefix: str, scores: Mapping[str, float]) -> dict[str, float]:
 
 
 def _overlap(predicted: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-    """Mean Jaccard and F1; a period has a drug, so neither divides by zero."""
+    """Return mean Jaccard and F1; a period has a drug, so neither divides by zero."""
     both = (predicted & (truth > 0)).sum(1)
     sizes = predicted.sum(1) + truth.sum(1)
     return float((both / (sizes - both)).mean()), float((2 * both / sizes).mean())
