@@ -19,7 +19,7 @@ from plait.nn.recurrent import Recurrent
 
 
 def gcrn(input_size: int, hidden_size: int, k: int = 3, **options: Any) -> Recurrent:
-    r"""Build GCRN, Model 2 (Seo et al. 2016): a peephole LSTM whose products are graph filters.
+    r"""GCRN, Model 2 (Seo et al. 2016): a peephole LSTM whose products are graph filters.
 
     i = σ(W_i * x + U_i * h + p_i ⊙ c + b_i),  f likewise
 
@@ -67,7 +67,7 @@ class GCRN1(nn.Module):
 
 
 def gcrn_m1(input_size: int, hidden_size: int, num_nodes: int, k: int = 3, **options: Any) -> GCRN1:
-    r"""Build GCRN, Model 1 (Seo et al. 2016): first the graph filter, then a peephole LSTM.
+    r"""GCRN, Model 1 (Seo et al. 2016): first the graph filter, then a peephole LSTM.
 
     x^G_t = W *_G x_t,  h_t, c_t = LSTM(flatten(x^G_t), h_{t−1}, c_{t−1}), with *_G `Chebyshev(k)`
 
@@ -97,7 +97,7 @@ def gcrn_m1(input_size: int, hidden_size: int, num_nodes: int, k: int = 3, **opt
 
 
 def gconv_gru(input_size: int, hidden_size: int, k: int = 3, **options: Any) -> Recurrent:
-    r"""Build the graph GRU of GCRN (Seo et al. 2016).
+    r"""The graph GRU of GCRN (Seo et al. 2016).
 
     r = σ(W_r * x + U_r * h + b_r),  z likewise,  n = tanh(W_n * x + U_n * (r ⊙ h) + b_n)
 
@@ -124,7 +124,7 @@ def gconv_gru(input_size: int, hidden_size: int, k: int = 3, **options: Any) -> 
 
 
 def dcrnn(input_size: int, hidden_size: int, k: int = 2, **options: Any) -> Recurrent:
-    r"""Build DCRNN's layer (Li et al. 2018): a GRU with diffusions along and against edges.
+    r"""DCRNN's layer (Li et al. 2018): a GRU whose products are diffusions along and against edges.
 
     r = σ(g_r([x, h]) + b_r),  z likewise,  n = tanh(g_n([x, r ⊙ h]) + b_n)
 
@@ -157,7 +157,7 @@ def dcrnn(input_size: int, hidden_size: int, k: int = 2, **options: Any) -> Recu
 
 
 def tgcn(input_size: int, hidden_size: int, **options: Any) -> Recurrent:
-    r"""Build T-GCN (Zhao et al. 2019): a GRU whose products are graph convolutions.
+    r"""T-GCN (Zhao et al. 2019): a GRU whose products are graph convolutions.
 
     r = σ(Â [x, h] W_r + b_r),  z likewise,  n = tanh(Â [x, r ⊙ h] W_n + b_n)
 
@@ -274,7 +274,7 @@ def rgnn(
     view: Literal["both", "sequence", "graph"] = "both",
     dropout: float = 0.0,
 ) -> RGNN:
-    r"""Build a model after RGNN (Liu et al. 2020): a history of events as sequence and graph.
+    r"""A model after RGNN (Liu et al. 2020): a history of events as a sequence and as a graph.
 
     s_t = Σ_{codes c of period t} E[c],  h_t = Recurrent(s_t, h_{t−1})
 

@@ -33,11 +33,6 @@ class CommunitiesConfig(NetworkConfig):
         },
     }
 
-    data: str = option(
-        "",
-        "karate, florentine, les-miserables, davis, digits, cora or amazon-computers. Default: "
-        "karate, unless --edges is given.",
-    )
     label: str = option(
         "", "A column of --nodes that the communities are compared with; it is not learnt."
     )

@@ -40,7 +40,11 @@ class NetworkConfig(GraphConfig):
     of_edges: ClassVar[Sequence[str]] = ("nodes", *READING)
     """Options that say more of one's own network."""
 
-    data: str = option("", "A network by name. Default: karate, unless --edges is given.")
+    data: str = option(
+        "",
+        "karate, florentine, les-miserables, davis, digits, cora or amazon-computers. Default: "
+        "karate, unless --edges is given.",
+    )
     edges: str = option("", "Your own graph: a CSV file with columns source, target (and weight).")
     source: str = option(
         "", "The column of --edges where they come from: its name, or its number from 1 where no "

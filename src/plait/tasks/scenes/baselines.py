@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from plait.tasks.baseline_report import named_scores
 from plait.tasks.scenes.batches import Batch
 from plait.tasks.scenes.model import ScenesModel
 from plait.tasks.scenes.scene import Scenes
@@ -25,11 +26,7 @@ def score_baselines(
     truths = [scene.truth for scene in scenes.scenes if scene.truth is not None]
     if len(truths) == len(scenes):
         found["best"] = truths
-    return {
-        f"{name}_{score}": value
-        for name, p in found.items()
-        for score, value in score_relations(p, scenes).items()
-    }
+    return named_scores({name: score_relations(p, scenes) for name, p in found.items()})
 
 
 def frequencies(scenes: Scenes) -> Tensor:

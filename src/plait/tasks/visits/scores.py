@@ -1,7 +1,5 @@
 """How well the drugs of next periods are predicted."""
 
-from collections.abc import Mapping
-
 import numpy as np
 from sklearn.metrics import average_precision_score
 
@@ -85,11 +83,6 @@ def interacting_share(sets: np.ndarray, interactions: np.ndarray) -> float:
     pairs = float((together.sum(1) * (together.sum(1) - 1)).sum())
     hits = float(((together @ interactions) * together).sum())
     return hits / pairs if pairs else 0.0
-
-
-def named(prefix: str, scores: Mapping[str, float]) -> dict[str, float]:
-    """Put a prefix before the names of scores."""
-    return {f"{prefix}_{name}": value for name, value in scores.items()}
 
 
 def _overlap(predicted: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
