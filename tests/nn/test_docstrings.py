@@ -10,8 +10,13 @@ import pytest
 
 import plait
 from plait import nn
+from plait.nn.filters import Filter
+from plait.nn.layer import Layer
+from plait.nn.operators import Basis, OperatorLayer
 
-CLASSES = [name for name in nn.__all__ if inspect.isclass(getattr(nn, name))]
+PUBLIC = {name: getattr(nn, name) for name in nn.__all__}
+CLASSES = {name: kind for name, kind in PUBLIC.items() if inspect.isclass(kind)}
+CLASSES |= {kind.__name__: kind for kind in (Basis, Filter, Layer, OperatorLayer)}
 
 RAISES_NOTHING = {
     "Dense", "LSTM", "CoupledLSTM", "LayerNormLSTM", "MinimalGatedUnit", "MinGRU", "MinLSTM",
@@ -26,7 +31,7 @@ DIALECT = [
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_a_public_class_has_its_shapes_its_errors_and_an_example(name):
-    text = inspect.getdoc(getattr(nn, name)) or ""
+    text = inspect.getdoc(CLASSES[name]) or ""
     sections = set(re.findall(r"^(\w+)\n-+$", text, re.M))
     wanted = {"Shapes", "Example"} | (
         {"Raises"} - ({"Raises"} if name in RAISES_NOTHING else set())

@@ -23,6 +23,23 @@ class Layer(OperatorLayer, BoundCell):
     gates × what the operator asks for one (for a matrix, channels); `bias` and
     `recurrent_bias` have entries for the gates that the cell names. `key` is how compiled programs
     name its cell and operator (`spec`, without weights).
+
+    Shapes
+    ------
+    x : `[T, B, (N,) F]`; states : `[B, (N,) H]` each; weights : those of the operator for one gate,
+    the first axis times the number of gates
+
+    Raises
+    ------
+    ValueError
+        For a cell without gates or states, and for one that names a gate or a state twice.
+
+    Example
+    -------
+    >>> from plait import LSTM, Recurrent
+    >>> layer = Recurrent(LSTM(), 3, 5).directions[0]
+    >>> {name: list(p.shape) for name, p in layer.named_parameters()}
+    {'bias': [20], 'inputs.weight': [20, 3], 'recurrent.weight': [20, 5]}
     """
 
     def __init__(self, cell: Cell, operator: Operator, input_size: int, hidden_size: int) -> None:
