@@ -27,23 +27,17 @@ class Filter:
     matrices. Product first: all M products of x at once, then Clenshaw's summation, which shifts
     outputs instead of inputs. The product costs the same, so the narrower of the two is shifted.
 
-    A subclass defines `terms`, M, and `shifts`.
-
     Shapes
     ------
     x : `[..., N, inputs]`; y : `[..., N, outputs]`; weight : `[outputs, M, inputs]`
 
     Raises
     ------
-    ValueError
-        If x does not fit the graph.
-    InputError
-        For a negative edge weight, unless `check` is overridden.
+    ValueError, InputError
+        From `check`: if x does not fit the graph, and for a negative edge weight.
 
     Example
     -------
-    A sum over the edges into a node, and the node itself by a matrix of its own:
-
     >>> import torch
     >>> from plait import Graph, GraphConv
     >>> from plait.nn import shifts
@@ -52,8 +46,7 @@ class Filter:
     ...     terms = 2
     ...     def shifts(self, graph, dtype):
     ...         return (shifts.total(graph, -1.0, dtype),)       # Aᵀ + (1 + ε) I with ε = −1
-    >>> path = Graph.from_edges([(0, 1), (1, 2)])
-    >>> GraphConv(Total(), 4, 8)(torch.randn(3, 4), path).shape
+    >>> GraphConv(Total(), 4, 8)(torch.randn(3, 4), Graph([[0, 1], [1, 2]])).shape
     torch.Size([3, 8])
     """
 
