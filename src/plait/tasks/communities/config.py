@@ -43,7 +43,7 @@ class CommunitiesConfig(NetworkConfig):
     hidden_size: int = option(256, "Embedding dimension of a node.", least=1, below=2**20)
     layers: int = option(1, "Layers, the last of which gives the embedding.", least=1, below=1001)
     dropout: float = option(0.0, "Dropout rate of each layer's inputs.", least=0, below=1)
-    lr: float = option(0.005, "Learning rate (of Adam).", least=0)
+    lr: float = option(0.005, "Learning rate.", least=0)
     steps: int = option(300, "Weight updates, each over all nodes.", least=1)
 
     def __post_init__(self) -> None:

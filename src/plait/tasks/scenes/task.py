@@ -19,10 +19,10 @@ from plait.tasks.scenes.model import ScenesModel
 from plait.tasks.scenes.photos import find_photo
 from plait.tasks.scenes.scores import (
     KS,
+    by_scene,
     probabilities,
     recall,
     score_relations,
-    split,
 )
 from plait.training.streams import random_generator
 from plait.training.task import Carry, Task, count_weights
@@ -126,7 +126,7 @@ class ScenesTask(Task):
         labels = [part.numpy() > 0 for part in batch.labels.cpu().split(batch.sizes)]
         shares = [
             recall(p, t, KS[0], one_a_pair=True)
-            for p, t in zip(split(logits, batch), labels, strict=True)
+            for p, t in zip(by_scene(logits, batch), labels, strict=True)
             if t.any()
         ]
         found = torch.tensor(shares).mean() if shares else torch.tensor(1.0)
