@@ -78,7 +78,7 @@ class Layer(OperatorLayer, BoundCell):
             for p in (self.bias, self.recurrent_bias, *self.vectors.values()):
                 if p is not None:
                     nn.init.zeros_(p)
-            biases = {gate: 1.0 for gate in self.cell.open_gates} | biases
+            biases = dict.fromkeys(self.cell.open_gates, 1.0) | biases
         for gate, value in biases.items():
             if gate in self.bias_gates and self.bias is not None:
                 self.bias.view(-1, H)[self.bias_gates.index(gate)] = value
