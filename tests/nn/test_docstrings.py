@@ -79,5 +79,6 @@ def test_docstrings_start_with_words_of_the_field():
 
 def test_docstrings_of_functions_start_with_a_verb():
     found = [(line, path) for line, path, called in docstrings()
-             if called and line.partition(" ")[0] in NOUNS]  # fmt: skip
+             if called and line.partition(" ")[0] in NOUNS
+             and not path.startswith("zoo")]  # there each names a paper's model  # fmt: skip
     assert found == []
