@@ -48,6 +48,11 @@ class WrittenProgram:
         self.forward_plan = plans.forward_plan(program, self.gradient)
         self.backward_plan = _backward_plan(program, self.gradient)
         self.after = self._summed_after()
+        self.source = self.write(title)
+
+    def write(self, title: str) -> str:
+        """Write the kernels, and return the module that holds them."""
+        program = self.program
         self.forward = _phases(self.forward_plan, "forward", program.names)
         self.backward = _phases(self.backward_plan, "backward", {})
         self.values = [
@@ -55,7 +60,18 @@ class WrittenProgram:
             for p, node in zip(program.products, self.gradient.values, strict=True)
         ]
         written = [*self.forward, *self.backward, *self.values]
-        self.source = module(title, [p.text for p in written if p is not None])
+        return module(title, [p.text for p in written if p is not None])
+
+    @property
+    def whole_rows(self) -> bool:
+        """Whether a phase wants statistics of a row, and so all channels of it at once."""
+        plans_ = (self.forward_plan, self.backward_plan)
+        return any(
+            n.op == "rowsum"
+            for plan in plans_
+            for stage, effects in enumerate(plan.effects)
+            for n in plan.ancestors(effects, stage)
+        )
 
     @property
     def histories(self) -> list[bool]:
@@ -108,7 +124,7 @@ def _backward_plan(program: Program, gradient: Gradient) -> Plan:
 def _phases(plan: Plan, name: str, calls: Mapping[int, str]) -> list[Phase | None]:
     plan.carry()
     return [
-        _Writer(plan, f"{name}_{k}", k, effects, calls).phase() if effects else None
+        Writer(plan, f"{name}_{k}", k, effects, calls).phase() if effects else None
         for k, effects in enumerate(plan.effects)
     ]
 
@@ -118,36 +134,63 @@ def _alone(plan: Plan, name: str, effect: Effect) -> Phase:
     width = plan.streams[effect.stream].width
     streams = plan.streams | {effect.stream: Stream(effect.stream, PACKED, width)}
     alone = Plan(streams, [[effect]], plan.loads)
-    return _Writer(alone, name, 0, alone.effects[0], {}).phase()
+    return Writer(alone, name, 0, alone.effects[0], {}).phase()
 
 
-class _Writer:
-    """Writes one kernel."""
+class Writer:
+    """Writes one phase.
+
+    Parameters
+    ----------
+    plan : Plan
+    name : str
+        Of the kernel; backward_0 is the first phase of a step back.
+    stage : int
+    effects : list of Effect
+    calls : mapping
+        What the cell's code calls a node, by its number.
+    at_hand : mapping
+        By stream and block, names of values that need not be loaded.
+    """
 
     def __init__(
-        self, plan: Plan, name: str, stage: int, effects: list[Effect], calls: Mapping[int, str]
-    ) -> None:
+        self, plan: Plan, name: str, stage: int, effects: list[Effect], calls: Mapping[int, str],
+        at_hand: Mapping[tuple[str, int], str] | None = None,
+    ) -> None:  # fmt: skip
         self.plan, self.name, self.stage, self.effects = plan, name, stage, effects
         self.nodes = plan.ancestors(effects, stage)
         self.names = names_of(self.nodes, calls)
+        self.at_hand = at_hand or {}
         self.used: dict[str, None] = {}
 
     def phase(self) -> Phase:
-        """Write the kernel."""
+        """Write it as a kernel."""
+        body = self.body()
+        whole = any(n.op == "rowsum" and not self._is_loaded(n) for n in self.nodes)
+        return Phase(self.name, self._text(body), tuple(self.used), whole)
+
+    def body(self) -> list[str]:
+        """Write its lines, for a tile of rows and channels at a step."""
+        given, rest = self.parts()
+        return [*given, *rest]
+
+    def parts(self) -> tuple[list[str], list[str]]:
+        """Write the loads of what is given before a step, and the rest."""
+        given: list[str] = []
         loads: list[str] = []
         values: list[str] = []
         for node in self.nodes:
             name = self.names[node.number]
             if self._is_loaded(node):
-                loads.append(f"{name} = {self._loaded(node)}")
+                line = f"{name} = {self._loaded(node)}"
+                (given if node.op in ("input", "vector", "mask") else loads).append(line)
             else:
                 args = [self.names[a.number] for a in node.args]
                 values.append(f"{name} = {expression(node, args)}")
         stores = [line for effect in self.effects for line in self._store(effect)]
         if self.name == "backward_0":
             stores += self._handed_on()
-        whole = any(n.op == "rowsum" and not self._is_loaded(n) for n in self.nodes)
-        return Phase(self.name, self._text([*loads, *values, *stores]), tuple(self.used), whole)
+        return given, [*loads, *values, *stores]
 
     def _text(self, body: list[str]) -> str:
         streams = "".join(f"{identifier(name)}, " for name in self.used)
@@ -184,6 +227,8 @@ class _Writer:
 
     def _load(self, stream: str, block: int, node: Node | None = None) -> str:
         """Load a tile; "before" is the step's own entry of a history, "new" the next one's."""
+        if (stream, block) in self.at_hand:
+            return self.at_hand[stream, block]
         before = node is not None and node.op == "state" and stream.startswith("before ")
         if before:
             k = int(stream.split()[1])

@@ -11,6 +11,9 @@ from torch import Tensor
 from plait.kernels.cpu.jit import module_of
 from plait.kernels.transforms import transformed
 
+UNPROVED = "tested in Triton's interpreter, not on a GPU yet"
+"""Said of every kernel here until it has run on one."""
+
 
 @cache
 def missing() -> str | None:
