@@ -8,7 +8,9 @@ decided beforehand; nothing is tried out.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -73,7 +75,7 @@ class CudaRecorder:
         """Do the work once on the stream of recordings."""
         here, stream = torch.cuda.current_stream(self.device), _stream(self.device)
         stream.wait_stream(here)
-        with torch.cuda.stream(stream):
+        with torch.cuda.stream(stream), warming():
             work()
         here.wait_stream(stream)
 
@@ -123,6 +125,19 @@ class _Replay(Generic[Made]):
         return self.made
 
 
+_warming: ContextVar[bool] = ContextVar("warming", default=False)
+
+
+@contextmanager
+def warming() -> Iterator[None]:
+    """Let nothing be recorded of work that will be recorded as a whole."""
+    token = _warming.set(True)
+    try:
+        yield
+    finally:
+        _warming.reset(token)
+
+
 @cache
 def _stream(device: torch.device) -> Any:
     """Return the stream of a GPU on which everything is recorded."""
@@ -136,6 +151,8 @@ def refusal() -> str | None:
     """
     if os.environ.get("PLAIT_CUDA_GRAPHS") == "0":
         return "PLAIT_CUDA_GRAPHS is 0"
+    if _warming.get():
+        return "the call will be part of a recording"
     if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
         return "the call is being recorded already"
     return None
