@@ -150,6 +150,48 @@ def test_layers_and_both_directions(cell, H):
     assert check_kernel(LOOPS, cell, hidden_size=H, device=DEVICE)
 
 
+cuda = pytest.mark.skipif(DEVICE == "cpu", reason="no CUDA device here")
+
+
+@cuda
+@pytest.mark.parametrize(
+    "cell", [LSTM(True), GRU("before"), RNN(), LSTM(), GRU(), Chain()], ids=repr
+)
+@pytest.mark.parametrize(("T", "B", "H"), [(9, 70, 64), (7, 33, 128), (5, 300, 256)], ids=repr)
+def test_on_a_gpu_programs_wait_for_one_another(cell, T, B, H, assert_near):
+    """Many tiles, more than the card holds at once; lengths of all kinds."""
+    lengths = torch.arange(B) % (T + 1)
+    assert_near(*compared(cell, T, B, H, lengths=lengths), 2e-5)
+
+
+@cuda
+@pytest.mark.parametrize("cell", [LSTM(True), GRU("before")], ids=repr)
+def test_on_a_gpu_long_sequences_are_bit_by_bit_the_same_again(cell):
+    layer = Recurrent(cell, 8, 128).cuda()
+    layer.kernels = [LOOPS]
+    x = torch.randn(500, 64, 8, device="cuda", requires_grad=True)
+
+    def once():
+        y, _ = layer(x)
+        return y, *torch.autograd.grad(y.square().sum(), [x, *layer.parameters()])
+
+    first = once()
+    for _ in range(5):
+        assert all(map(torch.equal, once(), first))
+
+
+@cuda
+def test_on_a_gpu_tf32_is_torchs_switch(assert_near):
+    torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        found, right = compared(LSTM(True), 4, 20, 256)
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = False
+    assert_near(found, right, 5e-3)
+    exact, _ = compared(LSTM(True), 4, 20, 256)
+    assert not torch.equal(found[0], exact[0])
+
+
 COMPILE = """
 import re, subprocess, sys, tempfile
 from pathlib import Path

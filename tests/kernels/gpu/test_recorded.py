@@ -17,6 +17,7 @@ from plait.kernels.reference import Reference
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 
 CPU = torch.device("cpu")
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 class Doubling:
@@ -214,8 +215,8 @@ class Steps(nn.Module):
     def __init__(self, layer, room=10**9):
         super().__init__()
         self.known = recordings(room)
-        self.layer = layer
-        layer.kernels = [TritonSteps("cpu", self.known)]
+        self.layer = layer.to(DEVICE)
+        layer.kernels = [TritonSteps(DEVICE, self.known)]
 
     def forward(self, x, **options):
         return self.layer(x, **options)[0]
@@ -231,14 +232,12 @@ NET = Graph.from_edges([(0, 1), (1, 2), (2, 0), (3, 1)]).to_undirected()
 def test_replayed_layers_give_what_plain_torch_does(cell, operator, graph, assert_near):
     """Two layers of one shape in one call, with lengths; weights change between the calls."""
     pytest.importorskip("triton")
-    if torch.cuda.is_available():
-        pytest.skip("Triton compiles for the GPU")
     layer = Recurrent(cell, 3, 3, operator=operator, layers=2)
-    plain = copy.deepcopy(layer)
+    plain = copy.deepcopy(layer).to(DEVICE)
     plain.kernels = [Reference()]
-    model = Steps(layer)
+    model, graph = Steps(layer), graph and graph.to(DEVICE)
     for _ in range(WARM + 2):
-        x = torch.randn(2, 2, *([4] if graph else []), 3)
+        x = torch.randn(2, 2, *([4] if graph else []), 3, device=DEVICE)
         lengths = torch.tensor([2, 1])
         found, right = (
             (y := run(x, graph=graph, lengths=lengths), torch.autograd.grad(
@@ -256,10 +255,8 @@ def test_replayed_layers_give_what_plain_torch_does(cell, operator, graph, asser
 
 def test_a_kept_graph_keeps_its_recording(monkeypatch):
     pytest.importorskip("triton")
-    if torch.cuda.is_available():
-        pytest.skip("Triton compiles for the GPU")
     model = Steps(Recurrent(RNN(), 2, 2))
-    x = torch.randn(1, 1, 2, requires_grad=True)
+    x = torch.randn(1, 1, 2, device=DEVICE, requires_grad=True)
     for _ in range(WARM):
         model(x)
     loss = model(x).sum()
@@ -276,8 +273,8 @@ def test_explain_says_what_is_recorded(monkeypatch):
     pytest.importorskip("triton")
     text = {}
     for operator in (Dense(), Chebyshev(2), Attention(1)):
-        layer = Recurrent(GRU("before"), 2, 3, operator=operator)
-        layer.kernels = [TritonSteps("cpu")]
+        layer = Recurrent(GRU("before"), 2, 3, operator=operator).to(DEVICE)
+        layer.kernels = [TritonSteps(DEVICE)]
         text[type(operator)] = layer.kernel()
     assert "one CUDA graph from call 3 of a shape on, within 1/8 of the memory" in text[Dense]
     assert "where its shifts are dense" in text[Chebyshev]
@@ -288,12 +285,10 @@ def test_sparse_shifts_are_not_recorded(monkeypatch):
     pytest.importorskip("triton")
     monkeypatch.setattr(products, "SMALL", 0)
     monkeypatch.setattr(products, "DENSE", 2.0)
-    if torch.cuda.is_available():
-        pytest.skip("Triton compiles for the GPU")
-    net = Graph.from_edges([(k, (k + 1) % 8) for k in range(8)]).to_undirected()
+    net = Graph.from_edges([(k, (k + 1) % 8) for k in range(8)]).to_undirected().to(DEVICE)
     model = Steps(Recurrent(RNN(), 1, 2, operator=Chebyshev(3)))
     for _ in range(WARM + 1):
-        model(torch.randn(1, 1, 8, 1), graph=net)
+        model(torch.randn(1, 1, 8, 1, device=DEVICE), graph=net)
     assert not model.known.calls
 
 
