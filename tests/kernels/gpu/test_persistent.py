@@ -193,7 +193,7 @@ def test_on_a_gpu_tf32_is_torchs_switch(assert_near):
 
 
 COMPILE = """
-import re, subprocess, sys, tempfile
+import re, subprocess, tempfile
 from pathlib import Path
 
 import triton
@@ -202,10 +202,28 @@ from triton.compiler import ASTSource
 
 from plait import GRU, LSTM, LayerNormLSTM, Recurrent
 from plait.kernels.gpu.persistent import shape_of, written_loops
+from plait.kernels.gpu.steps import gates_tile, written_program
 from plait.kernels.gpu.triton_here import written
 
-CONSTANTS = dict(ROUND=None, LENGTHS=True, KEEP=True, SEGMENT=-1)
 TOOL = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+NUMBERS = dict.fromkeys(("t", "t0", "t1", "first", "rows"), "i32")
+NUMBERS |= dict.fromkeys(("lengths", "sync"), "*i32")
+
+def compiled(kernel, options, **fixed):
+    names, fixed = kernel.arg_names, fixed | dict(ROUND=None, LENGTHS=True, KEEP=True)
+    kinds = NUMBERS | dict.fromkeys(fixed, "constexpr")
+    source = ASTSource(
+        fn=kernel, signature={n: kinds.get(n, "*fp32") for n in names},
+        constexprs={(names.index(n),): v for n, v in fixed.items()},
+        attrs={(k,): [["tt.divisibility", 16]] for k, n in enumerate(names) if n not in kinds},
+    )
+    made = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(made.asm["cubin"])
+        file.flush()
+        said = subprocess.run([TOOL, "-res-usage", file.name], capture_output=True, text=True)
+    return *re.search(r"STACK:(\\d+).*LOCAL:(\\d+)", said.stdout).groups(), made.metadata.shared
+
 for cell, H, exact in (
     (LSTM(True), 128, True), (LSTM(True), 256, True), (LSTM(True), 512, False),
     (GRU("before"), 256, True), (LayerNormLSTM(), 128, True),
@@ -213,31 +231,23 @@ for cell, H, exact in (
     program = Recurrent(cell, 4, H).directions[0].program(dropped=False)
     code, shape = written_loops(program), shape_of(program, H, exact=exact)
     for name in ("all_forward", "all_backward"):
-        kernel = getattr(written(code.source), name)
-        names = kernel.arg_names
-        fixed = CONSTANTS | dict(
-            H=H, BH=shape.BH, BR=shape.BR, BK=shape.BK, SPLIT=shape.split, SLICES=shape.slices,
-            PRECISION="ieee" if exact else "tf32",
-        )
-        kinds = dict.fromkeys(("t0", "t1", "first", "rows"), "i32")
-        kinds |= dict.fromkeys(("lengths", "sync"), "*i32") | dict.fromkeys(fixed, "constexpr")
-        source = ASTSource(
-            fn=kernel, signature={n: kinds.get(n, "*fp32") for n in names},
-            constexprs={(names.index(n),): v for n, v in fixed.items()},
-            attrs={(k,): [["tt.divisibility", 16]] for k, n in enumerate(names) if n not in kinds},
-        )
         options = dict(
             num_warps=shape.warps, num_stages=1, launch_cooperative_grid=shape.slices > 1
         )
-        made = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
-        with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-            file.write(made.asm["cubin"])
-            file.flush()
-            said = subprocess.run(
-                [TOOL, "-res-usage", file.name], capture_output=True, text=True, check=True
-            ).stdout
-        stack, local = re.search(r"STACK:(\\d+).*LOCAL:(\\d+)", said).groups()
-        print(cell, H, name, stack, local, made.metadata.shared <= shape.shared)
+        stack, local, shared = compiled(
+            getattr(written(code.source), name), options, H=H, BH=shape.BH, BR=shape.BR,
+            BK=shape.BK, SPLIT=shape.split, SLICES=shape.slices, SEGMENT=-1,
+            PRECISION="ieee" if exact else "tf32",
+        )
+        print(cell, H, name, stack, local, shared <= shape.shared)
+for cell, H in ((LSTM(True), 128), (GRU("before"), 64), (LayerNormLSTM(), 64)):
+    code = written_program(Recurrent(cell, 4, H).directions[0].program(dropped=False))
+    BR, BH = gates_tile(H, whole_rows=code.whole_rows)
+    stack, local, shared = compiled(
+        written(code.source).gates_1, dict(num_warps=8, num_stages=2), H=H, BH=BH, BR=BR, BK=32,
+        IDENTITY=True, SHIFTED=2, PRECISION="ieee",
+    )
+    print(cell, H, "gates_1", stack, local, shared <= 48 * 1024)
 """
 
 
@@ -256,5 +266,5 @@ def test_it_compiles_for_a_gpu_without_spilling_registers(tmp_path):
     )
     assert found.returncode == 0, found.stderr
     lines = found.stdout.splitlines()
-    assert len(lines) == 10
+    assert len(lines) == 13
     assert all(line.endswith("0 0 True") for line in lines), found.stdout

@@ -10,20 +10,12 @@ For Triton's interpreter, which runs one program after another, the kernels also
 step (`SEGMENT`): what lies between two barriers.
 """
 
-from plait.kernels.cpu.emit import PACKED, Effect, Stream
-from plait.kernels.gpu.emit import Phase, Writer, WrittenProgram
+from plait.kernels.gpu.emit import ROUNDED, WrittenProgram
+from plait.kernels.gpu.emit_phase import Phase, Writer
 from plait.kernels.gpu.expressions import identifier, module
 from plait.kernels.program import Product
 
 FUNCTIONS = '''
-@triton.jit
-def rounded(x, ROUND: tl.constexpr):
-    """Round the operand of a product to a shorter type, in which TF32 multiplies exactly."""
-    if ROUND is not None:
-        x = x.to(ROUND).to(tl.float32)
-    return x
-
-
 @triton.jit
 def barrier(sync, target, SLICES: tl.constexpr):
     """Wait until all programs of a tile are here, and what they wrote can be read."""
@@ -82,34 +74,9 @@ class WrittenLoops(WrittenProgram):
 
     def write(self, title: str) -> str:
         """Write the kernels, and return the module that holds them."""
-        for p in self.program.products:
-            if p.value.op != "state":
-                for plan in (self.forward_plan, self.backward_plan):
-                    plan.streams[f"value {p.index}"] = Stream(f"value {p.index}", PACKED, 1)
-        self.forward_plan.carry()
-        self.backward_plan.carry()
-        self._keep_exchanged()
         self.all_forward, self.all_backward = _Forward(self).phase(), _Backward(self).phase()
-        texts = [FUNCTIONS.strip(), self.all_forward.text, self.all_backward.text]
+        texts = [ROUNDED, FUNCTIONS.strip(), self.all_forward.text, self.all_backward.text]
         return module(title, texts)
-
-    def exchanged(self) -> set[int]:
-        """Return the states that products read as they are: their past is what is exchanged."""
-        return {p.value.value for p in self.program.products if p.value.op == "state"}
-
-    def source_of_value(self, p: Product) -> str:
-        """Return the stream whose entry of a step is a product's value there."""
-        if p.value.op != "state":
-            return f"value {p.index}"
-        return f"history {p.value.value}" if p.value.value else "y"
-
-    def _keep_exchanged(self) -> None:
-        """Let the pasts that products read be written in any case."""
-        names = {f"history {k}" for k in self.exchanged()}
-        for effects in self.forward_plan.effects:
-            effects[:] = [
-                Effect(e.stream, e.block, e.node) if e.stream in names else e for e in effects
-            ]
 
 
 class _Loop:
@@ -224,7 +191,7 @@ class _Forward(_Loop):
         """Multiply, and return the names of what each gate gets."""
         values, weights = self.use(self.code.source_of_value(p)), self.use(f"weights {p.index}")
         step = f"{values} + tl.cast(t, tl.int64) * rows * H"
-        lines, split, whole = [], [f"x = whole_rows({step}, H, block, rows, {_SPLIT})"], []
+        split, whole = [f"x = whole_rows({step}, H, block, rows, {_SPLIT})"], []
         at_hand = {}
         for g in range(len(p.gates)):
             name, own = f"product_{p.index}_{g}", f"{weights} + {g} * H * H"
@@ -234,21 +201,8 @@ class _Forward(_Loop):
             )
             whole.append(f"{name} = multiplied({step}, H, {own}, 1, H, {_WHOLE})")
             at_hand[f"recurrent {p.index}", g] = name
-            if self._read_later(p, g):
-                stream, width = self.use(f"recurrent {p.index}"), len(p.gates)
-                place = f"{stream} + row * ({width} * H) + {g} * H + col"
-                lines.append(f"tl.store({place}, {name}, mask=here)")
-        self.add(_either(split, whole) + lines)
+        self.add(_either(split, whole) + self.code.kept_for_later(p, self.use))
         return at_hand
-
-    def _read_later(self, p: Product, gate: int) -> bool:
-        """State whether a phase after the next one reads what a gate got."""
-        plan = self.code.forward_plan
-        return any(
-            node.op == "product" and node.value == (p.index, p.gates[gate])
-            for stage in range(p.stage + 2, len(plan.effects))
-            for node in plan.ancestors(plan.effects[stage], stage)
-        )
 
 
 class _Backward(_Loop):

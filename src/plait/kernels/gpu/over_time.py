@@ -15,9 +15,11 @@ from torch.nn import functional as F
 from plait.kernels.cpu import plans
 from plait.kernels.cpu.packing import Packing
 from plait.kernels.gpu.autograd import run_pass
-from plait.kernels.gpu.emit import TILE, Phase, WrittenProgram
+from plait.kernels.gpu.emit import WrittenProgram
+from plait.kernels.gpu.emit_phase import TILE, Phase
+from plait.kernels.gpu.graphs import tf32_allowed
 from plait.kernels.gpu.recorded import Recordings
-from plait.kernels.gpu.triton_here import power_of_two, written
+from plait.kernels.gpu.triton_here import power_of_two, triton_type, written
 from plait.kernels.kernel import Call, State
 from plait.kernels.program import Product, Program
 
@@ -68,6 +70,7 @@ class OverTime:
             extra.append(call.lengths)
         self.extra = tuple(extra)
         self.has_mask, self.has_lengths = mask is not None, call.lengths is not None
+        self.tf32 = auto or (kind == "cuda" and tf32_allowed())
         if not T * B * nodes:
             self.not_recorded = "there is nothing to run"
 
@@ -110,13 +113,16 @@ class OverTime:
         now = [s.clone() for s in start]
         for k, s in enumerate(now):
             arrays[f"value {code.homes[k]}" if k in code.homes else f"state {k}"] = s
+        for p in code.program.products:
+            if p.value.op != "state":
+                arrays[f"value {p.index}"] = new(T, rows, H)
         self.add_carried(arrays, code.forward_plan, now[0])
         arrays |= self._given(vectors, extra)
         products = self.advance(arrays, weights, self._lengths(extra, none))
         y = self.from_rows(arrays["y"][1:])
         final = [self.from_rows(s[None])[0] for s in now]
         names = ["input", "y", "kept", "kept rows", *(f"history {k}" for k in range(1, len(now)))]
-        names += [name for name in arrays if name in self.values_kept()]
+        names += [f"value {p.index}" for p in code.program.products if p.value.op != "state"]
         return (y, *final), ({n: arrays[n] for n in names}, products)
 
     def backward(
@@ -147,7 +153,7 @@ class OverTime:
         self.go_back(arrays, products, given, lengths)
         found = {name: torch.zeros_like(w) for name, w in weights.items()}
         for p in program.products:
-            change = self.weight_changes(p, products, arrays, given[p.index], lengths)
+            change = self.weight_changes(p, products, arrays, given[p.index])
             self._add_by_gates(found, change, p.gates)
         states = []
         for k in range(len(start)):
@@ -161,11 +167,15 @@ class OverTime:
 
     def histories(self, keep: bool) -> list[bool]:
         """Return of every state whether its past is kept; the first is the outputs."""
-        return [k == 0 or (keep and wanted) for k, wanted in enumerate(self.code.histories)]
+        read = self.code.exchanged()
+        return [
+            k == 0 or k in read or (keep and wanted) for k, wanted in enumerate(self.code.histories)
+        ]
 
-    def values_kept(self) -> Sequence[str]:
-        """Return the names of arrays of products' values that the gradient reads again."""
-        return ()
+    def values(self, p: Product, arrays: Mapping[str, Tensor]) -> Tensor:
+        """Return what a product read at all steps `[T, rows, H]`."""
+        name = self.code.source_of_value(p)
+        return arrays[name] if name.startswith("value") else arrays[name][:-1]
 
     def advance(
         self, arrays: dict[str, Tensor], weights: Mapping[str, Tensor], lengths: Tensor
@@ -181,7 +191,7 @@ class OverTime:
         raise NotImplementedError
 
     def weight_changes(
-        self, p: Product, products: Any, arrays: dict[str, Tensor], given: Tensor, lengths: Tensor
+        self, p: Product, products: Any, arrays: Mapping[str, Tensor], given: Tensor
     ) -> Mapping[str, Tensor]:
         """Return the gradients of a product's weights, those of its gates, by name."""
         raise NotImplementedError
@@ -270,6 +280,12 @@ class OverTime:
         nodes = self.row[0]
         return lengths.repeat(nodes) if self.lead else lengths.repeat_interleave(nodes)
 
+    def precision(self) -> dict[str, Any]:
+        """Return the constants of kernels that multiply: float32, TF32, or rounded operands."""
+        return {
+            "PRECISION": "tf32" if self.tf32 else "ieee", "ROUND": triton_type(self.dtype),
+        }  # fmt: skip
+
     def add_carried(self, arrays: dict[str, Tensor], plan: Any, like: Tensor) -> None:
         """Make room for what a phase hands on to a later one."""
         stream = plan.streams.get("carried")
@@ -278,7 +294,7 @@ class OverTime:
 
     def launch(
         self, phase: Phase, t: int, arrays: Mapping[str, Tensor], lengths: Tensor,
-        shape: tuple[int, int] | None = None,
+        shape: tuple[int, int] | None = None, **constants: Any,
     ) -> None:  # fmt: skip
         """Run one phase for the rows of a step."""
         _, _, rows, H = self.sizes
@@ -289,7 +305,7 @@ class OverTime:
         kernel = getattr(written(self.code.source), phase.name)
         kernel[grid](
             t, rows, lengths, *(arrays[name] for name in phase.streams), H=H, BH=BH, BR=BR,
-            LENGTHS=self.has_lengths, KEEP=self.differentiate,
+            LENGTHS=self.has_lengths, KEEP=self.differentiate, **constants,
         )  # fmt: skip
 
 

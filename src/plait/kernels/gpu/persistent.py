@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from plait.kernels.gpu.emit import Phase
 from plait.kernels.gpu.emit_loops import WrittenLoops
+from plait.kernels.gpu.emit_phase import Phase
 from plait.kernels.gpu.graphs import tf32_allowed
 from plait.kernels.gpu.over_time import OverTime, run_over_time
 from plait.kernels.gpu.recorded import Recordings
@@ -171,17 +171,7 @@ class Loops(OverTime):
         tensors: Sequence[Tensor],
     ) -> None:  # fmt: skip
         super().__init__(layer, call, code, mask, tensors)
-        self.tf32 = tf32_in(call)
         self.shape = shape_of(code.program, self.sizes.H, exact=not self.tf32)
-
-    def histories(self, keep: bool) -> list[bool]:
-        """Return of every state whether its past is kept: also where a product reads it."""
-        known, read = super().histories(keep), self.code.exchanged()
-        return [wanted or k in read for k, wanted in enumerate(known)]
-
-    def values_kept(self) -> Sequence[str]:
-        """Return the names of the values that products read and that are no states."""
-        return [f"value {p.index}" for p in self.code.program.products if p.value.op != "state"]
 
     def tile_back(self) -> tuple[int, int]:
         """Return the rows and channels of a tile."""
@@ -191,12 +181,9 @@ class Loops(OverTime):
         self, arrays: dict[str, Tensor], weights: Mapping[str, Tensor], lengths: Tensor
     ) -> Any:
         """Run over time, and return the products' weights."""
-        T, _, rows, H = self.sizes
-        new = arrays["y"].new_empty
+        _, _, rows, H = self.sizes
         for p in self.code.program.products:
-            if p.value.op != "state":
-                arrays[f"value {p.index}"] = new(T, rows, H)
-            arrays[f"recurrent {p.index}"] = new(rows, len(p.gates) * H)
+            arrays[f"recurrent {p.index}"] = arrays["y"].new_empty(rows, len(p.gates) * H)
         held = {
             f"weights {p.index}": self.rows_of(weights, p.gates)["weight"].float().contiguous()
             for p in self.code.program.products
@@ -212,12 +199,10 @@ class Loops(OverTime):
         self._launch(self.code.all_backward, arrays | products, lengths, backwards=True)
 
     def weight_changes(
-        self, p: Product, products: Any, arrays: dict[str, Tensor], given: Tensor, lengths: Tensor
+        self, p: Product, products: Any, arrays: Mapping[str, Tensor], given: Tensor
     ) -> Mapping[str, Tensor]:
         """Return the gradient of a product's weights, of all steps in one product."""
-        name = self.code.source_of_value(p)
-        values = arrays[name] if name.startswith("value") else arrays[name][:-1]
-        flat = values.flatten(0, 1).to(self.dtype)  # [T·rows, H]
+        flat = self.values(p, arrays).flatten(0, 1).to(self.dtype)  # [T·rows, H]
         return {"weight": (given.flatten(0, 1).to(self.dtype).T @ flat).float()}
 
     def _launch(
@@ -234,9 +219,8 @@ class Loops(OverTime):
         streams = [arrays[name] for name in phase.streams]
         options: dict[str, Any] = {
             "H": H, "BH": shape.BH, "BR": shape.BR, "BK": shape.BK, "SPLIT": shape.split,
-            "SLICES": shape.slices, "PRECISION": "tf32" if self.tf32 else "ieee",
-            "ROUND": _triton_type(self.dtype), "LENGTHS": self.has_lengths,
-            "KEEP": self.differentiate,
+            "SLICES": shape.slices, "LENGTHS": self.has_lengths, "KEEP": self.differentiate,
+            **self.precision(),
         }  # fmt: skip
         if x.is_cuda:
             count = torch.cuda.get_device_properties(x.device).multi_processor_count
@@ -255,9 +239,3 @@ class Loops(OverTime):
         for t0, t1, k in parts:
             grid = (tiles, shape.slices)
             kernel[grid](t0, t1, 0, rows, lengths, sync, *streams, SEGMENT=k, **options)
-
-
-def _triton_type(dtype: torch.dtype) -> Any:
-    import triton.language as tl
-
-    return {torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}.get(dtype)

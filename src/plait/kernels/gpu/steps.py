@@ -1,7 +1,8 @@
 """A layer over time on a GPU, a step at a time: library products, and one kernel a phase.
 
 The phases are written from the cell's equations (`emit`); between them run the operator's
-products (`products`).
+products (`products`). Of a graph whose shifts are dense the library makes the shifts alone, all in
+one product: the kernel of the next phase multiplies them with the weights of all gates.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,12 +13,17 @@ import torch
 from torch import Tensor
 
 from plait.kernels.gpu.emit import WrittenProgram
+from plait.kernels.gpu.emit_phase import Phase
 from plait.kernels.gpu.over_time import OverTime, run_over_time
 from plait.kernels.gpu.products import LinearProduct, Terms, TorchProduct, terms
 from plait.kernels.gpu.recorded import SHARE, WARM, Recordings
-from plait.kernels.gpu.triton_here import UNPROVED, refusal
+from plait.kernels.gpu.triton_here import UNPROVED, power_of_two, refusal
 from plait.kernels.kernel import Call, State
 from plait.kernels.program import Product, Program
+
+WIDEST, WIDEST_WHOLE = 128, 64
+"""Channels up to which a kernel of ours multiplies a graph's terms, not a library; the second for
+cells that want statistics of a row. A tile of more does not fit a multiprocessor."""
 
 
 class TritonSteps:
@@ -49,16 +55,18 @@ class TritonSteps:
 
     def describe(self, layer: Any, call: Call) -> str:
         """Return what it is."""
-        linear = _is_linear(layer, call)
-        kind = "library products" if linear else f"{layer.operator!r} in torch"
-        text = f"steps of {layer.cell!r} in Triton, {kind} between them ({UNPROVED})"
-        if not linear:
-            return f"{text}; no CUDA graph: the operator runs in torch"
-        aggregates = getattr(layer.operator, "check", None) is not None
-        where = ", where its shifts are dense" if aggregates else ""
+        text = f"steps of {layer.cell!r} in Triton"
+        if not _is_linear(layer, call):
+            between = f"{layer.operator!r} in torch between them ({UNPROVED})"
+            return f"{text}, {between}; no CUDA graph: the operator runs in torch"
+        where, between = "", "library products"
+        if getattr(layer.operator, "check", None) is not None:  # it aggregates neighbours
+            where = ", where its shifts are dense"
+            code = written_program(layer.program(dropped=False))
+            between = "library shifts" if layer.hidden_size <= _widest(code) else between
         return (
-            f"{text}; one CUDA graph from call {WARM + 1} of a shape on{where}, within 1/{SHARE} "
-            "of the memory"
+            f"{text}, {between} between them ({UNPROVED}); one CUDA graph from call {WARM + 1} of "
+            f"a shape on{where}, within 1/{SHARE} of the memory"
         )
 
     def source(self, layer: Any) -> str:
@@ -97,6 +105,8 @@ class Steps(OverTime):
         self.lead = linear and len(self.row) == 2
         self.graph, self.operator = call.graph, layer.acting_operator()
         self.terms = _terms(layer, call, nodes) if linear else None
+        dense = self.terms is not None and self.terms.stacked is not None
+        self.fused = dense and _widest(code) >= self.sizes.H
         if self.terms is None:
             self.not_recorded = "its operator runs in torch"
         elif self.terms.shifts:
@@ -119,20 +129,41 @@ class Steps(OverTime):
         self, arrays: dict[str, Tensor], weights: Mapping[str, Tensor], lengths: Tensor
     ) -> Any:
         """Run over time, and return the products."""
-        program, code = self.code.program, self.code
-        for p in program.products:
-            if p.value.op != "state":
-                arrays[f"value {p.index}"] = arrays["y"].new_empty(self.sizes.rows, self.sizes.H)
+        program, code, fused = self.code.program, self.code, self.fused
+        rows, H = self.sizes.rows, self.sizes.H
         products = {p.index: self._product(p, weights) for p in program.products}
+        if fused:
+            for p in program.products:
+                arrays[f"weights {p.index}"] = products[p.index].for_gates()
+                arrays[f"recurrent {p.index}"] = arrays["y"].new_empty(rows, len(p.gates) * H)
         for t in range(self.sizes.T):
             for stage, phase in enumerate(code.forward):
-                if phase is not None:
+                gates = code.gates[stage] if fused else None
+                if gates is not None:
+                    self.launch_gates(gates, t, arrays, lengths)
+                elif phase is not None:
                     self.launch(phase, t, arrays, lengths)
                 for p in program.products:
                     if p.stage == stage:
-                        value = arrays[f"value {p.index}"]
-                        arrays[f"recurrent {p.index}"] = products[p.index].forward(value, t)
+                        value, one = arrays[code.source_of_value(p)][t], products[p.index]
+                        if fused:
+                            arrays[f"terms {p.index}"] = one.shifted(value)
+                        else:
+                            arrays[f"recurrent {p.index}"] = one.forward(value, t)
         return products
+
+    def launch_gates(
+        self, phase: Phase, t: int, arrays: Mapping[str, Tensor], lengths: Tensor
+    ) -> None:
+        """Run a phase with the products before it."""
+        assert self.terms is not None
+        H, identity = self.sizes.H, self.terms.identity
+        shape = gates_tile(H, whole_rows=phase.whole_rows)
+        self.launch(
+            phase, t, arrays, lengths, shape, BK=min(32, max(16, power_of_two(H))),
+            IDENTITY=identity, SHIFTED=self.terms.count - identity, num_warps=8, num_stages=2,
+            **self.precision(),
+        )  # fmt: skip
 
     def go_back(
         self, arrays: dict[str, Tensor], products: Any, given: Mapping[int, Tensor],
@@ -155,25 +186,13 @@ class Steps(OverTime):
                         )
 
     def weight_changes(
-        self, p: Product, products: Any, arrays: dict[str, Tensor], given: Tensor, lengths: Tensor
+        self, p: Product, products: Any, arrays: Mapping[str, Tensor], given: Tensor
     ) -> Mapping[str, Tensor]:
         """Return the gradients of a product's weights: of all steps in one product."""
         one = products[p.index]
-        if isinstance(one, TorchProduct):
-            return one.changes
-        return one.weights(self._values(p, arrays, lengths), given)
-
-    def _values(self, p: Product, arrays: dict[str, Tensor], lengths: Tensor) -> Tensor:
-        """Return a product's value at all steps `[T, rows, H]`."""
-        T, _, rows, H = self.sizes
-        node = self.code.gradient.values[p.index]
-        if node.op == "state" and node.value == 0 and not self.has_lengths:
-            return arrays["y"][:-1]
-        own = dict(arrays)
-        own[f"value {p.index}"] = values = arrays["y"].new_empty(T, rows, H)
-        for t in range(T):
-            self.launch(self.code.values[p.index], t, own, lengths)
-        return values
+        return one.changes if isinstance(one, TorchProduct) else one.weights(
+            self.values(p, arrays), given
+        )  # fmt: skip
 
     def _product(self, p: Product, weights: Mapping[str, Tensor]) -> Any:
         chosen = self.rows_of(weights, p.gates)
@@ -186,6 +205,16 @@ class Steps(OverTime):
             return operator.apply(value, weights, one)
 
         return TorchProduct(apply, chosen, self.row, self.differentiate)
+
+
+def _widest(code: WrittenProgram) -> int:
+    return WIDEST_WHOLE if code.whole_rows else WIDEST
+
+
+def gates_tile(H: int, *, whole_rows: bool) -> tuple[int, int]:
+    """Return the rows and channels of a tile for which a kernel multiplies all terms."""
+    wide = max(16, power_of_two(H))
+    return (16, wide) if whole_rows else (64, min(32, wide))
 
 
 def _is_linear(layer: Any, call: Call) -> bool:
