@@ -106,7 +106,8 @@ class CudaRecorder:
     def size(self) -> int:
         """Bytes of the pool."""
         segments = torch.cuda.memory_snapshot()
-        return sum(s["total_size"] for s in segments if tuple(s["segment_pool_id"]) == self.pool)
+        own = tuple(self.pool)
+        return sum(s["total_size"] for s in segments if tuple(s["segment_pool_id"]) == own)
 
     def free_memory(self) -> int:
         """Return what the driver has left, and what torch has and does not use."""

@@ -139,6 +139,7 @@ class Recordings:
         entry = Entry(key, one, tensors, extra, recorder)
         if not self._make_room(entry.size, device):  # it is larger than expected
             self.calls[key] = 0
+            recorder.finish()
             return None
         return entry
 
