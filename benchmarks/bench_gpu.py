@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from plait import GCN, GRU, LSTM, RNN, Attention, Chebyshev, Diffusion, Graph, GraphConv, Recurrent
+from plait.kernels.gpu.persistent import TritonLoops
 from plait.kernels.reference import Reference
 from plait.tasks.text.config import TextConfig
 from plait.tasks.text.model import TextModel
@@ -116,7 +117,7 @@ def launched() -> Iterator[None]:
 @contextmanager
 def products(kind: str) -> Iterator[None]:
     """Let products be made in float32, TF32 or bfloat16, everywhere."""
-    switches = torch.backends.cuda.matmul, torch.backends.cudnn
+    switches: tuple[Any, ...] = torch.backends.cuda.matmul, torch.backends.cudnn
     for switch in switches:
         switch.allow_tf32 = kind == "TF32"
     with torch.autocast(DEVICE, torch.bfloat16, enabled=kind == "bfloat16"):
@@ -167,6 +168,10 @@ def sequences() -> Iterator[Row]:
                     with launched():
                         row["launched"] = timed(trained(ours, x))
                     row["captured"] = timed_captured(trained(ours, x))
+                    if row["kernel"] == "cuDNN":  # would ours be faster?
+                        ours.kernels = [TritonLoops(), *Recurrent.kernels]
+                        used = ours.kernel().split(" ")[0]
+                        row["plait-gpu"] = timed(trained(ours, x)) if used == "plait-gpu" else "–"
                     row["torch.nn"] = timed(trained(theirs, x))
                     row["torch.nn captured"] = timed_captured(trained(theirs, x))
                     if T <= 30:
@@ -257,7 +262,7 @@ def convolutions(
             theirs = layer_of_pyg(name)
             row["PyG"] = memory(trained(theirs, x, edge_index=graph.edge_index))
             if edges <= 1_000_000 and not hub:
-                fast = torch.compile(theirs)
+                fast: Any = torch.compile(theirs)
                 row["PyG compiled"] = memory(trained(fast, x, edge_index=graph.edge_index))
             yield row
 
@@ -378,7 +383,7 @@ def main() -> int:
     if not torch.cuda.is_available():
         print("torch finds no CUDA device here: nothing is measured")
         return 1
-    begun, text = time.monotonic(), __doc__.split("\n\n", 1)[1]
+    begun, text = time.monotonic(), str(__doc__).split("\n\n", 1)[1]
     missing = [n for n in ("triton", "torch_geometric") if not installed(n)]
     said = f"Not installed: {', '.join(missing)}.\n\n" if missing else ""
     text = (

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from plait import GCN, GRU, LSTM, RNN, Cell, Graph, LayerNormLSTM, MinGRU, Recurrent
+from plait.kernels.gpu import persistent
 from plait.kernels.gpu.persistent import TritonLoops, shape_of
 from plait.kernels.reference import Reference
 from plait.testing import check_kernel
@@ -71,13 +72,27 @@ def test_one_program_has_all_channels(cell, assert_near):
     assert_near(*compared(cell, 2, 3, 5, lengths=torch.tensor([2, 0, 1])), 1e-5)
 
 
-@pytest.mark.parametrize("cell", [LSTM(True), GRU("before")], ids=repr)
-def test_programs_that_share_a_tile_exchange_what_products_read(cell, assert_near):
-    """H 18: two slices of 16 channels, the second one nearly empty."""
+@pytest.mark.parametrize(("cell", "T", "B"), [(LSTM(True), 1, 9), (GRU("before"), 2, 2)], ids=repr)
+def test_programs_that_share_a_tile_exchange_what_products_read(
+    cell, T, B, assert_near, monkeypatch
+):
+    """H 18: two slices of 16 channels, the second one nearly empty; 9 sequences are two tiles.
+
+    The card holds two programs at once: it is launched for every tile.
+    """
+    monkeypatch.setattr(persistent, "programs_on", lambda device: 2)
     layer = Recurrent(cell, 3, 18)
     program = layer.directions[0].program(dropped=False)
-    assert shape_of(program, 18, exact=True).slices == 2
-    assert_near(*compared(cell, 2, 2, 18, lengths=torch.tensor([2, 1])), 1e-5)
+    shape = shape_of(program, 18, exact=True)
+    assert (shape.slices, shape.BR) == (2, 8)
+    assert_near(*compared(cell, T, B, 18, lengths=torch.arange(B) % (T + 1)), 1e-5)
+
+
+def test_a_cell_without_products_has_no_barrier_and_no_limit(assert_near):
+    program = Recurrent(MinGRU(), 3, 600).directions[0].program(dropped=False)
+    shape = shape_of(program, 600, exact=True)
+    assert (shape.waits, shape.slices, shape.BR) == (False, 19, 4)
+    assert_near(*compared(MinGRU(), 2, 5, 34, lengths=torch.tensor([2, 1, 0, 2, 2])), 1e-5)
 
 
 @pytest.mark.parametrize(("T", "B"), [(1, 17), (3, 0), (1, 1)], ids=repr)
@@ -201,6 +216,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from plait import GRU, LSTM, LayerNormLSTM, Recurrent
+from plait.kernels.gpu import persistent
 from plait.kernels.gpu.persistent import shape_of, written_loops
 from plait.kernels.gpu.steps import gates_tile, written_program
 from plait.kernels.gpu.triton_here import written
@@ -232,7 +248,7 @@ for cell, H, exact in (
     code, shape = written_loops(program), shape_of(program, H, exact=exact)
     for name in ("all_forward", "all_backward"):
         options = dict(
-            num_warps=shape.warps, num_stages=1, launch_cooperative_grid=shape.slices > 1
+            num_warps=shape.warps, num_stages=1, launch_cooperative_grid=shape.waits
         )
         stack, local, shared = compiled(
             getattr(written(code.source), name), options, H=H, BH=shape.BH, BR=shape.BR,

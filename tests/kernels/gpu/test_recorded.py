@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -207,6 +208,22 @@ def test_nothing_is_recorded_within_a_recording_or_where_it_is_switched_off(monk
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
     assert graphs.refusal() == "the call is being recorded already"
     assert recordings().of(one) is one
+
+
+def test_a_recording_that_fails_says_how_to_go_on_without(monkeypatch):
+    """Here every recording fails: there is no GPU, or the work waits for it."""
+    recorder = graphs.CudaRecorder.__new__(graphs.CudaRecorder)
+    recorder.device, recorder.pool = CPU, None
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", SimpleNamespace)
+    monkeypatch.setattr(torch.cuda, "device", nullcontext)
+    monkeypatch.setattr(torch.cuda, "graph", lambda *args, **options: nullcontext())
+    monkeypatch.setattr(graphs, "_stream", lambda device: None)
+
+    def work():
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    with pytest.raises(RuntimeError, match=r"not permitted .* set PLAIT_CUDA_GRAPHS=0 in the env"):
+        recorder.record(work)
 
 
 class Steps(nn.Module):

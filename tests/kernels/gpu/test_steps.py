@@ -22,7 +22,7 @@ from plait import (
     MinGRU,
     Recurrent,
 )
-from plait.kernels.gpu import products
+from plait.kernels.gpu import products, steps
 from plait.kernels.gpu.autograd import run_pass
 from plait.kernels.gpu.steps import TritonSteps
 from plait.kernels.reference import Reference
@@ -84,7 +84,8 @@ def test_sparse_shifts_give_what_dense_ones_do(monkeypatch):
 def compared(layer, x, **options):
     """Return outputs, and the gradient of their squares, of a kernel and of plain torch."""
     found = []
-    options |= {"graph": options["graph"].to(DEVICE)} if options.get("graph") else {}
+    if isinstance(options.get("graph"), Graph):
+        options["graph"] = options["graph"].to(DEVICE)
     for kernel in (STEPS, Reference()):
         one = copy.deepcopy(layer).to(DEVICE)
         one.kernels = [kernel]
@@ -105,6 +106,27 @@ def test_one_step_one_sequence_and_none(shape, assert_near):
 def test_more_rows_and_channels_than_a_tile(assert_near):
     layer = Recurrent(LSTM(True), 3, 130)
     ours, right = compared(layer, torch.randn(2, 9, 3), lengths=torch.tensor([2] * 8 + [1]))
+    assert_near(ours, right, 1e-5)
+
+
+def test_more_nodes_and_channels_than_a_tile_of_gates(assert_near):
+    layer = Recurrent(RNN(), 3, 34, operator=Chebyshev(2))
+    ours, right = compared(layer, torch.randn(2, 14, 5, 3), graph=NET)
+    assert_near(ours, right, 1e-5)
+
+
+def test_wide_layers_leave_the_gates_of_a_graph_to_the_library(monkeypatch, assert_near):
+    monkeypatch.setattr(steps, "WIDEST", 0)
+    layer = Recurrent(GRU("before"), 3, 4, operator=Chebyshev(3))
+    ours, right = compared(layer, torch.randn(2, 2, 5, 3), graph=NET)
+    assert_near(ours, right, 1e-5)
+
+
+def test_a_graph_that_changes_from_step_to_step(assert_near):
+    layer = Recurrent(GRU("before"), 3, 4, operator=GCN())
+    other = Graph.from_edges([(0, 1), (3, 4)], num_nodes=5).to_undirected()
+    graphs = [NET.to(DEVICE), other.to(DEVICE)]
+    ours, right = compared(layer, torch.randn(2, 2, 5, 3), graph=graphs)
     assert_near(ours, right, 1e-5)
 
 

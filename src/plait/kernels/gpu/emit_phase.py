@@ -19,6 +19,10 @@ TILE = 512
 """Numbers of a tile, where a row is not longer."""
 
 
+GIVEN = ("input", "vector", "mask", "state")
+"""Leaves that no phase of a step writes before its last one."""
+
+
 @dataclass(frozen=True)
 class Phase:
     """A kernel: its source, the streams that it is called with, whether it needs whole rows."""
@@ -82,7 +86,7 @@ class Writer:
         return [*given, *rest]
 
     def parts(self) -> tuple[list[str], list[str]]:
-        """Write the loads of what is given before a step, and the rest."""
+        """Write the loads of what is there before a step begins, and the rest."""
         given: list[str] = []
         loads: list[str] = []
         values: list[str] = []
@@ -90,7 +94,7 @@ class Writer:
             name = self.names[node.number]
             if self._is_loaded(node):
                 line = f"{name} = {self._loaded(node)}"
-                (given if node.op in ("input", "vector", "mask") else loads).append(line)
+                (given if node.op in GIVEN else loads).append(line)
             else:
                 args = [self.names[a.number] for a in node.args]
                 values.append(f"{name} = {expression(node, args)}")

@@ -82,13 +82,19 @@ class CudaRecorder:
     def record(self, work: Callable[[], Made]) -> Replay[Made]:
         """Record work into this recorder's pool of memory."""
         graph, stream = torch.cuda.CUDAGraph(), _stream(self.device)
-        with (
-            torch.cuda.device(self.device),
-            torch.cuda.graph(
-                graph, pool=self.pool, stream=stream, capture_error_mode="thread_local"
-            ),
-        ):
-            made = work()
+        try:
+            with (
+                torch.cuda.device(self.device),
+                torch.cuda.graph(
+                    graph, pool=self.pool, stream=stream, capture_error_mode="thread_local"
+                ),
+            ):
+                made = work()
+        except RuntimeError as error:
+            raise RuntimeError(
+                f"recording a CUDA graph failed ({error}); set PLAIT_CUDA_GRAPHS=0 in the "
+                "environment and start again"
+            ) from error
         return _Replay(graph, made)
 
     def follow(self) -> None:

@@ -68,7 +68,7 @@ class TritonLoops:
         H = layer.hidden_size
         exact, whole = not tf32_in(call), written_loops(program).whole_rows
         most = WIDEST_WHOLE if whole else WIDEST_EXACT if exact else WIDEST
-        if most < H:
+        if most < H and (whole or program.products):
             of = "a cell with statistics of a row" if whole else "float32" if exact else "TF32"
             return f"{H} channels are more than {most}, the most of {of}"
         shape = shape_of(program, H, exact=exact)
@@ -76,7 +76,7 @@ class TritonLoops:
         if call.x.is_cuda:
             card = torch.cuda.get_device_properties(call.x.device)
             there = card.shared_memory_per_block_optin
-            if card.multi_processor_count < shape.slices:
+            if shape.waits and programs_on(call.x.device) < shape.slices:
                 return f"its {shape.slices} slices want as many multiprocessors"
         if shape.shared > there:
             return f"its weights want {shape.shared:,} bytes of shared memory of {there:,}"
@@ -122,25 +122,28 @@ class Shape:
     exact : bool
         Whether products are in float32.
 
+    `waits` says whether the slices of a tile wait for one another; without products they need not.
     `shared` is about how many bytes of shared memory a program takes: the slice of the weights, and
     the rows that are multiplied with it.
     """
 
     def __init__(self, H: int, gates: int, *, whole_rows: bool, exact: bool) -> None:
         wide = max(16, power_of_two(H))
-        one = whole_rows or wide <= CHANNELS or not gates
-        self.BH = wide if one else CHANNELS
+        one = whole_rows or wide <= CHANNELS
+        free = not gates and not whole_rows
+        self.waits = not one and not free
+        self.BH = CHANNELS if self.waits else min(32, wide) if free else wide
         self.slices = -(-H // self.BH)
-        held = 0 if one else gates * wide * self.BH
+        held = gates * wide * self.BH if self.waits else 0
         self.warps = 8 if held > 12_000 or (one and wide > 64) else 4
-        self.split = 1 if one else min(self.warps, wide // 16)
-        self.BK = min(32, wide) if one else wide // self.split
-        if one:
-            self.BR = 8 if wide > 64 else 16
-            numbers = self.BK * (self.BH + self.BR)
-        else:
+        self.split = min(self.warps, wide // 16) if self.waits else 1
+        self.BK = wide // self.split if self.waits else min(32, wide)
+        if self.waits:
             self.BR = 8 if exact else 16
             numbers = held + self.BR * wide
+        else:
+            self.BR = 4 if free else 8 if wide > 64 else 16
+            numbers = self.BK * (self.BH + self.BR)
         self.shared = 4 * numbers + 1024
 
 
@@ -159,6 +162,13 @@ def tf32_in(call: Call) -> bool:
     """Return whether products are of numbers of TF32, as torch's switch says, or fewer digits."""
     kind = call.x.device.type
     return torch.is_autocast_enabled(kind) or (kind == "cuda" and tf32_allowed())
+
+
+def programs_on(device: torch.device) -> int:
+    """Return how many programs a device surely runs at once: one for each multiprocessor."""
+    if device.type != "cuda":
+        return 2**31
+    return torch.cuda.get_device_properties(device).multi_processor_count
 
 
 class Loops(OverTime):
@@ -219,23 +229,18 @@ class Loops(OverTime):
         streams = [arrays[name] for name in phase.streams]
         options: dict[str, Any] = {
             "H": H, "BH": shape.BH, "BR": shape.BR, "BK": shape.BK, "SPLIT": shape.split,
-            "SLICES": shape.slices, "LENGTHS": self.has_lengths, "KEEP": self.differentiate,
-            **self.precision(),
+            "SLICES": shape.slices if shape.waits else 1, "LENGTHS": self.has_lengths,
+            "KEEP": self.differentiate, **self.precision(),
         }  # fmt: skip
-        if x.is_cuda:
-            count = torch.cuda.get_device_properties(x.device).multi_processor_count
-            most = max(1, count // shape.slices)
-            options |= {"num_warps": shape.warps, "num_stages": 1}
-            options["launch_cooperative_grid"] = shape.slices > 1
-            for first in range(0, tiles, most):
-                grid = (min(most, tiles - first), shape.slices)
-                kernel[grid](0, T, first, rows, lengths, sync, *streams, SEGMENT=-1, **options)
-            return
         parts = [(0, T, -1)]
-        if shape.slices > 1:
-            program = self.code.program
+        if x.is_cuda:
+            options |= {"num_warps": shape.warps, "num_stages": 1}
+            options["launch_cooperative_grid"] = shape.waits
+        elif shape.waits:
             order = range(T - 1, -1, -1) if backwards else range(T)
-            parts = [(t, t + 1, k) for t in order for k in range(program.stages + 1)]
-        for t0, t1, k in parts:
-            grid = (tiles, shape.slices)
-            kernel[grid](t0, t1, 0, rows, lengths, sync, *streams, SEGMENT=k, **options)
+            parts = [(t, t + 1, k) for t in order for k in range(self.code.program.stages + 1)]
+        most = max(1, programs_on(x.device) // shape.slices) if shape.waits else tiles
+        for first in range(0, tiles, most):
+            grid = (min(most, tiles - first), shape.slices)
+            for t0, t1, k in parts:
+                kernel[grid](t0, t1, first, rows, lengths, sync, *streams, SEGMENT=k, **options)

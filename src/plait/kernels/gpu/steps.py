@@ -157,7 +157,7 @@ class Steps(OverTime):
     ) -> None:
         """Run a phase with the products before it."""
         assert self.terms is not None
-        H, identity = self.sizes.H, self.terms.identity
+        H, identity = self.sizes.H, int(self.terms.identity)
         shape = gates_tile(H, whole_rows=phase.whole_rows)
         self.launch(
             phase, t, arrays, lengths, shape, BK=min(32, max(16, power_of_two(H))),
