@@ -106,7 +106,7 @@ class Sampling:
                 ranked /= ranked.sum(-1, keepdim=True)
             if self.top_p is not None and self.top_p < 1:  # of 1, rounding would leave some out
                 before = ranked.cumsum(-1) - ranked
-                ranked[before >= self.top_p] = 0
+                ranked = ranked.masked_fill(before >= self.top_p, 0)
             p = torch.zeros_like(p).scatter(-1, order, ranked)
         if self.min_p is not None:
             p = p.masked_fill(p < self.min_p * p.amax(-1, keepdim=True), 0)

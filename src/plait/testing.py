@@ -143,7 +143,7 @@ def check_operator(operator: Operator, graph: Graph, *, seed: int = 0) -> None:
 
 def check_kernel(
     kernel: Kernel, cell: Cell, *, operator: Operator | None = None, graph: Graph | None = None,
-    hidden_size: int = 5, seed: int = 0,
+    hidden_size: int = 5, seed: int = 0, device: str = "cpu",
 ) -> bool:  # fmt: skip
     """Check a kernel on a cell × an operator against plain torch in float64.
 
@@ -158,6 +158,8 @@ def check_kernel(
         None: `Dense()`.
     graph : Graph
     hidden_size, seed : int
+    device : str
+        Where both run.
 
     Returns
     -------
@@ -178,12 +180,14 @@ def check_kernel(
     True
     """
     ran = False
+    graph = None if graph is None else graph.to(device)
     for options in ({}, {"layers": 2, "bidirectional": True}):
-        layer = _drawn(cell, operator or Dense(), hidden_size, seed, **options)
+        layer = _drawn(cell, operator or Dense(), hidden_size, seed, **options).to(device)
         layer.kernels = [kernel, Reference()]
         oracle = copy.deepcopy(layer).double()
         oracle.kernels = [Reference()]
         x, state = _inputs(oracle, graph, seed)
+        x, state = x.to(device), tuple(s.to(device) for s in state)
         for lengths in (None, torch.tensor([4, 0, 2])):
             if layer.choice(0, x.float(), graph=graph, lengths=lengths).kernel is not kernel:
                 continue
@@ -241,7 +245,7 @@ def _answers(
     outputs = (y, *as_tuple(final))
     generator = torch.Generator().manual_seed(2)
     weighting = [torch.randn(o.shape, generator=generator, dtype=torch.float64) for o in outputs]
-    loss = sum((o * w.to(o.dtype)).sum() for o, w in zip(outputs, weighting, strict=True))
+    loss = sum((o * w.to(o)).sum() for o, w in zip(outputs, weighting, strict=True))
     assert isinstance(loss, Tensor)
     given |= dict(layer.named_parameters())
     gradients = torch.autograd.grad(loss, list(given.values()), materialize_grads=True)

@@ -11,7 +11,7 @@ from plait.generation import TextGenerator
 from plait.nn.cell import State
 from plait.nn.convolution import GraphConv
 from plait.nn.filters import Chebyshev
-from plait.nn.generation import CompiledGenerator
+from plait.nn.generation import CompiledGenerator, RecordedGenerator
 from plait.nn.graph import Graph
 from plait.nn.recurrent import Recurrent
 from plait.nn.registry import cell_named
@@ -115,14 +115,20 @@ class TextModel(TextGenerator):
         h = F.dropout(h, self.dropout, self.training)
         return self.output(h), final  # [T, B, V]
 
-    def compiled(self, state: Tensor | State | None, count: int) -> CompiledGenerator | None:
-        """Return the compiled loop that writes on, if there is one for the cell and device."""
-        if not CompiledGenerator.can_run(self.recurrent):
+    def compiled(
+        self, state: Tensor | State | None, count: int
+    ) -> CompiledGenerator | RecordedGenerator | None:
+        """Return the loop that writes on, if there is one for the cell and device."""
+        on_gpu = RecordedGenerator.can_run(self.recurrent)
+        if not on_gpu and not CompiledGenerator.can_run(self.recurrent):
             return None
         if state is None:
             shape = (self.recurrent.layers, count, self.recurrent.hidden_size)
-            state = tuple(torch.zeros(shape) for _ in self.recurrent.cell.states)
+            like = self.output.weight
+            state = tuple(like.new_zeros(shape) for _ in self.recurrent.cell.states)
         states = (state,) if isinstance(state, Tensor) else state
+        if on_gpu:
+            return RecordedGenerator(self.table(), self.recurrent, self.output, states)
         return CompiledGenerator(self.table(), self.recurrent, self.output, states, self.weights)
 
     def first_logits(self, count: int) -> Tensor:
