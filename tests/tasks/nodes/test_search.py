@@ -23,8 +23,9 @@ def task() -> NodesTask:
 
 @pytest.fixture
 def few(monkeypatch) -> None:
-    """Three candidates, of which one can learn."""
-    candidates = ({"lr": 0.0}, {"lr": 0.1}, {"dropout": 0.9, "lr": 0.0})
+    """Four candidates, of which one can learn."""
+    wrong = {"operator": "sage", "skip": "gcnii"}  # refused, and so passed over
+    candidates = ({"lr": 0.0}, wrong, {"lr": 0.1}, {"dropout": 0.9, "lr": 0.0})
     monkeypatch.setattr(search, "CANDIDATES", candidates)
 
 
@@ -37,7 +38,7 @@ def test_the_best_on_validation_is_taken_and_what_is_given_is_kept(task, caplog)
     assert task.config is config
     assert all(torch.equal(v, weights[k]) for k, v in task.model.state_dict().items())
     assert best_options(task, 5.0, {"dropout"}) == {"lr": 0.1}
-    assert best_options(task, 5.0, {"lr"}) == {}  # one is left
+    assert best_options(task, 5.0, {"lr"}) == {}
 
 
 @pytest.mark.usefixtures("few")

@@ -9,6 +9,7 @@ import pandas as pd
 from plait.errors import InputError
 from plait.news import remark
 from plait.tasks.nodes.config import NodesConfig
+from plait.tasks.nodes.data import number_of
 from plait.tasks.nodes.mixture import describe_mixture
 from plait.tasks.nodes.model import NodesModel
 from plait.tasks.nodes.reasons import draw_node_reasons, explain_node
@@ -60,17 +61,14 @@ def predict_nodes(
     task = NodesTask.restore(model, config, facts)
     remark("read", task.notes)
     ids = task.network.ids
-    if node is not None and node not in ids:
-        some = f"{', '.join(ids[:3])}, …, {ids[-1]}" if len(ids) > 3 else f"{ids}"
-        raise InputError(f"there is no node {node!r} in {task.network.source}; ids are {some}")
+    place = None if node is None else number_of(task.network, node)
     probability, label = task.answers().exp().max(-1)
-    if why:
-        at = ids.index(node)
+    if why and place is not None:
         if task.mixes:
-            said = f"{task.network.classes[label[at]]} ({probability[at]:.1%})"
+            said = f"{task.network.classes[label[place]]} ({probability[place]:.1%})"
             weights = describe_mixture(task.mixture())
             remark("answer", [f"{said}, of {weights}; the reasons are those of the network alone"])
-        return explain_node(task, at, top)
+        return explain_node(task, place, top)
     table = pd.DataFrame(
         {
             "id": ids,
@@ -78,7 +76,7 @@ def predict_nodes(
             "probability": probability.cpu().numpy(),
         }
     )
-    return table if node is None else table.iloc[[ids.index(node)]].reset_index(drop=True)
+    return table if place is None else table.iloc[[place]].reset_index(drop=True)
 
 
 def draw_predictions(

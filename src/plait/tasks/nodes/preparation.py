@@ -85,6 +85,15 @@ PREPARATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
 """The ways to prepare features, by the names of `--features`; of equals, the first is chosen."""
 
 
+FEATURES_AS = {
+    "as-read": "as they were read",
+    "rows": "counts divided by each node's sum",
+    "standardised": "every column standardised",
+    "structure": "degrees and positions in the graph",
+}
+"""What a summary says of the preparations."""
+
+
 def choose_preparation(network: LabelledGraph, splits: NodeSplit) -> str:
     """Return the name of the preparation whose linear models label the validation nodes best.
 

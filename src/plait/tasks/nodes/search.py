@@ -7,20 +7,18 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
+from plait.errors import InputError
 from plait.news import LOGGER
 from plait.training.budget import measure
 from plait.training.followed import create_run
-from plait.training.loop import Loop
+from plait.training.learning import Learning
 from plait.training.progress import Progress
 from plait.training.random import seed_all
 from plait.training.signals import stop_signals
-
-if TYPE_CHECKING:
-    from plait.tasks.nodes.task import NodesTask
 
 OWN_WAY: Mapping[str, Any] = {"skip": "linear", "norm": "layer", "readout": "linear", "lr": 0.003}
 """Options for graphs on which neighbours are unlike: a node's own features have a way of their own,
@@ -43,10 +41,11 @@ FEWEST = 20
 """Steps without which a candidate is not tried."""
 
 
-def usual_options(task: "NodesTask", fixed: Collection[str]) -> Mapping[str, Any]:
+def usual_options(task: Any, fixed: Collection[str]) -> Mapping[str, Any]:
     """Return `OWN_WAY` where averages over neighbours do no better than a node's own features.
 
-    Both by linear models, on the validation nodes. Options that were given, `fixed`, are kept.
+    `task` is a NodesTask. Both are linear models, on the validation nodes. Options that were given,
+    `fixed`, are kept.
     """
     own, valid, labels = task.own_and_averaged, task.splits.valid, task.network.labels
     if own is None or not len(valid) or any(name in fixed for name in OWN_WAY):
@@ -55,7 +54,7 @@ def usual_options(task: "NodesTask", fixed: Collection[str]) -> Mapping[str, Any
     return OWN_WAY if alone >= averaged else {}
 
 
-def best_options(task: "NodesTask", seconds: float, fixed: Collection[str]) -> dict[str, Any]:
+def best_options(task: Any, seconds: float, fixed: Collection[str]) -> dict[str, Any]:
     """Return the candidate of the least validation loss, trained within so many seconds in all.
 
     Each candidate has an equal share of the time that is left; what it does not need is left to
@@ -73,7 +72,11 @@ def best_options(task: "NodesTask", seconds: float, fixed: Collection[str]) -> d
         left = (end - time.monotonic()) / (len(candidates) - number)
         if left <= 0:
             break
-        loss = _validation_loss(_with_options(task, options), left)
+        try:
+            trial = _with_options(task, options)
+        except InputError:  # what was given does not go with it, such as an operator
+            continue
+        loss = _validation_loss(trial, left)
         named = ", ".join(f"{name} {value}" for name, value in options.items()) or "as configured"
         LOGGER.info("tried %s: validation loss %.4g", named, loss)
         if loss < best:
@@ -81,7 +84,7 @@ def best_options(task: "NodesTask", seconds: float, fixed: Collection[str]) -> d
     return chosen
 
 
-def _with_options(task: "NodesTask", options: Mapping[str, Any]) -> "NodesTask":
+def _with_options(task: Any, options: Mapping[str, Any]) -> Any:
     """Return a task of the same data with a new model of other options."""
     other = copy.copy(task)
     other.config = replace(task.config, **options)
@@ -91,7 +94,7 @@ def _with_options(task: "NodesTask", options: Mapping[str, Any]) -> "NodesTask":
     return other
 
 
-def _validation_loss(task: "NodesTask", seconds: float) -> float:
+def _validation_loss(task: Any, seconds: float) -> float:
     """Train for about so many seconds, and return the least validation loss."""
     pace = measure(task, TIMED * seconds)
     steps = int((seconds - pace.measuring) / (pace.step + pace.validation / _every(task)))
@@ -103,11 +106,11 @@ def _validation_loss(task: "NodesTask", seconds: float) -> float:
         tempfile.TemporaryDirectory() as folder,
     ):  # fmt: skip
         run = create_run(Path(folder) / "run", task.name, task.config, task.facts())
-        loop = Loop(task, run, Progress())
-        loop.progress.start(0, 0.0, [])
-        loop.learn(stop)
-        return loop.now.best
+        learning = Learning(task, run, Progress())
+        learning.progress.start(0, 0.0, [])
+        learning.learn(stop)
+        return learning.now.best
 
 
-def _every(task: "NodesTask") -> int:
+def _every(task: Any) -> int:
     return task.config.validate_every or max(1, task.config.steps // 10)

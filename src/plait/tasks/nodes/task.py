@@ -26,7 +26,12 @@ from plait.tasks.nodes.mixture import (
     to_probabilities,
 )
 from plait.tasks.nodes.model import NodesModel
-from plait.tasks.nodes.preparation import PREPARATIONS, choose_preparation, choose_structure
+from plait.tasks.nodes.preparation import (
+    FEATURES_AS,
+    PREPARATIONS,
+    choose_preparation,
+    choose_structure,
+)
 from plait.tasks.nodes.sampling import (
     SAMPLING,
     Batch,
@@ -54,14 +59,6 @@ BASELINES = {
 
 PLAIN = {"skip": "none", "norm": "none", "readout": "convolution"}
 """Options of a model that a summary names where they are others."""
-
-FEATURES_AS = {
-    "as-read": "as they were read",
-    "rows": "counts divided by each node's sum",
-    "standardised": "every column standardised",
-    "structure": "degrees and positions in the graph",
-}
-"""What a summary says of the preparations."""
 
 
 class NodesTask(Task):
