@@ -44,7 +44,7 @@ class Control:
     least, most, step : float
         The range of a number, or the most characters of a text; `step` 1: whole numbers.
     choices : sequence of str
-        Of a text field: suggestions.
+        Of a text field: suggestions; of a slider: what is shown of each number.
     help : str
     """
 

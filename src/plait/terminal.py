@@ -26,6 +26,16 @@ def printable(text: str) -> str:
     return CONTROLS.sub(lambda mark: _escaped(ord(mark[0])), text)
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun.
+
+    >>> from plait.terminal import counted
+    >>> counted(1, "layer"), counted(2000, "class", "classes")
+    ('1 layer', '2,000 classes')
+    """
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
 def show(text: str = "", stream: TextIO | None = None, *, end: str = "\n") -> None:
     """Print a text at once: `printable` on a terminal, as it is in a pipe or a file.
 

@@ -6,9 +6,9 @@ from cyclopts import App
 
 from plait.cli.entry import app
 from plait.cli.flags import On
-from plait.terminal import show
+from plait.terminal import counted, show
 
-graph = App(name="graph", help="Graphs of any size.")
+graph = App(name="graph", help="Import a graph larger than memory into a folder of files.")
 app.command(graph)
 
 
@@ -61,7 +61,7 @@ def import_graph(
         report=show,
     )
     show(
-        f"{found.num_nodes:,} nodes, {found.num_edges:,} edges, "
-        f"{0 if found.features is None else found.features.shape[1]} features, "
-        f"{len(found.classes)} classes, in {out}"
+        f"{counted(found.num_nodes, 'node')}, {counted(found.num_edges, 'edge')}, "
+        f"{counted(0 if found.features is None else found.features.shape[1], 'feature')}, "
+        f"{counted(len(found.classes), 'class', 'classes')}, in {out}"
     )

@@ -165,10 +165,11 @@ function control(spec) {
   let field, read;
   const id = `control-${spec.name}`;
   if (spec.kind === "number") {
-    const shown = element("output", {}, String(spec.default));
+    const text = (value) => spec.shown[value - spec.least] ?? String(value);
+    const shown = element("output", {}, text(spec.default));
     field = element("input", { type: "range", min: spec.least, max: spec.most, step: spec.step });
     field.value = spec.default;
-    field.addEventListener("input", () => (shown.value = String(Number(field.value))));
+    field.addEventListener("input", () => (shown.value = text(Number(field.value))));
     name.append(shown);
     read = () => Number(field.value);
   } else if (spec.kind === "lines") {

@@ -121,7 +121,7 @@ class PlainProgress(Progress):
         )
 
     def sampled(self, step: int, text: str) -> None:
-        self._print(f"--- it writes, at step {step}:\n{text}\n---")
+        self._print(f"--- sample at step {step}:\n{text}\n---")
 
     def tested(self, step: int, scores: Mapping[str, float]) -> None:
         self._print(f"test, with the weights of step {step}: {_scores(scores)}")
@@ -145,6 +145,7 @@ class LiveProgress(Progress):
         self.test_step = 0
         self.text, self.text_step = "", 0
         self.work, self.live_now = "", False
+        self.verdict = list[str]()
 
     def announce(self, title: str, lines: Mapping[str, str], *, steps: int, rate: float,
                  unit: str) -> None:  # fmt: skip
@@ -179,6 +180,9 @@ class LiveProgress(Progress):
         self.live.stop()
         if self.step_now > self.first_step:
             self.console.print(self._render())
+        verdict, self.verdict = self.verdict, []
+        for text in verdict:
+            self.notice(text)
 
     def step(self, step: int, record: Mapping[str, float]) -> None:
         super().step(step, record)
@@ -200,7 +204,10 @@ class LiveProgress(Progress):
         self.test, self.test_step = dict(scores), step
 
     def notice(self, text: str) -> None:
-        self.console.print(Text(self._plain(text), style="yellow"))
+        if self.live_now and self.test:  # what the scores mean stands under them
+            self.verdict.append(text)
+        else:
+            self.console.print(Text(self._plain(text), style="yellow"))
 
     def _plain(self, text: str) -> str:
         """Write a text as the terminal can show it, so that its width is known."""
@@ -219,7 +226,7 @@ class LiveProgress(Progress):
         head.add_row(bar, *([steps, work] if self.work else [steps, speed, time_left]))
         parts: list[Any] = [head, self._scores()]
         if self.text:
-            title = f"it writes, at step {self.text_step:,}"
+            title = f"sample at step {self.text_step:,}"
             parts.append(Panel(Text(self.text), title=title, title_align="left", style="dim"))
         return Group(*parts)
 

@@ -47,7 +47,7 @@ def test_train_predict_score_and_go_on(capsys, here):
     more = ["--quantiles", "0.1,0.5,0.9", "--calendar", "week", "--out", "run"]
     assert run_command([*words, *FLAGS, *more]) == 0
     said = capsys.readouterr().out
-    assert "speeds.csv: 200 steps × 3 nodes, a step h; " in said
+    assert "speeds.csv: 200 steps × 3 nodes, 1 hour apart; " in said
     assert "% missing, filled with the last value, never scored" in said
     for name in ("last value", "seasonal value", "historical mean", "autoregression"):
         assert said.count(f"  {name} ") == 3  # MAE, RMSE, MAPE

@@ -36,6 +36,7 @@ from plait.tasks.nodes.sampling import (
 )
 from plait.tasks.nodes.scores import score_nodes
 from plait.tasks.nodes.splits import split_nodes, split_of
+from plait.terminal import counted
 from plait.training.streams import random_generator
 from plait.training.task import Carry, Task, count_weights
 
@@ -125,12 +126,12 @@ class NodesTask(Task):
         parts = ", ".join(f"{len(part):,}" for part in self.splits)
         unknown = int((self.labels == UNKNOWN).sum())
         text = {
-            **describe_graph(network, f"{len(network.classes)} classes"),
+            **describe_graph(network, counted(len(network.classes), "class", "classes")),
             "parts": f"{parts} nodes to train, validate, test on"
             + (f"; {unknown:,} without a label" if unknown else ""),
             **self._describe_features(),
-            "model": f"{config.operator}, {config.layers} layers, {config.hidden_size} wide, "
-            f"{count_weights(self.model):,} parameters",
+            "model": f"{config.operator}, {counted(config.layers, 'layer')}, {config.hidden_size} "
+            f"wide, {count_weights(self.model):,} parameters",
             "first layer": self.model.layers[0].explain(None if self.sampler else self.graph),
             **describe_sampling(config, "nodes"),
         }
@@ -243,7 +244,7 @@ class NodesTask(Task):
         """Return graph, operator and sizes."""
         config = self.config
         return (
-            f"{self.network.name}: {config.operator}, {config.layers} layers, "
+            f"{self.network.name}: {config.operator}, {counted(config.layers, 'layer')}, "
             f"{config.hidden_size} wide"
         )
 
