@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from html import escape
 
 FUNCTIONS = {"tanh", "relu", "exp", "log", "max", "min", "mean", "var", "softmax", "step", "LN",
-             "LeakyReLU"}  # fmt: skip
+             "LeakyReLU", "state"}  # fmt: skip
 """Names of several letters that are set as functions; other words are text."""
 
 RAISED = {"ᵀ": "⊤", "ʲ": "j", "ᵏ": "k", "⁰": "0", "¹": "1", "²": "2", "³": "3"}
@@ -18,13 +18,14 @@ LOWERED = {"ₙ": "n", "₀": "0", "₁": "1", "₂": "2"}
 
 LETTER = f"(?![{''.join(RAISED)}{''.join(LOWERED)}])[^\\W\\d_]"
 TOKEN = re.compile(
-    rf"(?P<code>`[^`]+`)|(?P<name>[α-ωΑ-Ω∂]|(?:(?![α-ωΑ-Ω]){LETTER})+)|(?P<number>\d+(?:\.\d+)?|½)"
+    r"(?P<code>`[^`]+`|[A-Za-z]{2,}(?:['’-][a-z]+)+|\b(?:of|in|is|as) a(?= [a-z]{2}))"
+    rf"|(?P<name>[α-ωΑ-Ω∂]|(?:(?![α-ωΑ-Ω]){LETTER}[\u0300-\u036f]*)+)|(?P<number>\d+(?:\.\d+)?|½)"
     rf"|(?P<raised>[{''.join(RAISED)}]+)|(?P<lowered>[{''.join(LOWERED)}]+)"
     rf"|(?P<script>[_^](?:\{{[^}}]*\}}|[-−]?\d+(?:/\d+)?|(?:{LETTER})+))|(?P<prime>['~])"
-    r"|(?P<space>\s+)|(?P<sign>.)",
+    r"|(?P<space>\s+)|(?P<sign>\.\.|.)",
     re.S,
 )
-BEGINS = re.compile(r"(?:[\w\" ]{1,20}:\s+)?[^\W\d]\S{0,8}(?: \S{1,4}\))? = ")
+BEGINS = re.compile(r"(?:[a-z]+ [\"\w]+:\s+)?[^\W\d]\S{0,8}(?:, \w_t)?(?: \S{1,4}\))? = ")
 
 
 def is_equation(paragraph: str) -> bool:
@@ -67,10 +68,13 @@ def _atoms(text: str) -> Iterator[tuple[str, bool]]:
         if kind == "space":
             yield " ", not (at < len(found) and _is_math(found[at]) and _is_math(found[at - 2]))
             continue
-        if kind == "code" or (kind == "name" and not _is_math(mark)):
+        after_word = at > 1 and not _is_math(found[at - 2]) and found[at - 2][0].strip()
+        if kind == "code" or not _is_math(mark) or (mark[0] in ".,;:" and after_word):
             yield _words(mark[0]), True
             continue
         base, below, above = _base(mark, kind), "", ""
+        if kind == "name" and at < len(found) and found[at].lastgroup == "number":  # S1
+            below, at = f"<mn>{found[at][0]}</mn>", at + 1
         if mark[0] == "λ" and text.startswith("max", mark.end()):  # λmax
             below, at = "<mi>max</mi>", at + 1
         while at < len(found) and found[at].lastgroup in ("script", "raised", "lowered", "prime"):
@@ -94,7 +98,8 @@ def _atoms(text: str) -> Iterator[tuple[str, bool]]:
 def _is_math(mark: re.Match[str]) -> bool:
     if mark.lastgroup != "name":
         return mark.lastgroup not in ("code", "space")
-    return len(mark[0]) == 1 or mark[0] in FUNCTIONS or not mark[0].isascii()
+    letters = re.sub("[\u0300-\u036f]", "", mark[0])
+    return len(letters) == 1 or letters in FUNCTIONS or not letters.isascii()
 
 
 def _base(mark: re.Match[str], kind: str | None) -> str:
@@ -102,17 +107,18 @@ def _base(mark: re.Match[str], kind: str | None) -> str:
         return f"<mo>{'∑' if mark[0] == 'Σ' else '∏'}</mo>"
     tag = {"name": "mi", "number": "mn"}.get(kind or "", "mo")
     fixed = ' stretchy="false"' if mark[0] in "()[]|" else ""
-    return f"<{tag}{fixed}>{escape(mark[0])}</{tag}>"
+    return f"<{tag}{fixed}>{escape(mark[0].replace('..', '…').replace('-', '−'))}</{tag}>"
 
 
 def _row(text: str) -> str:
-    """Return a script: single letters as names, words as text."""
-    inner = "".join(
-        f"<mtext>{part}</mtext>" if is_text else part
-        for part, is_text in _atoms(text if re.search(r"\W", text) else " ".join(text))
-        if part != " " or re.search(r"[a-z]{3}", text)
+    """Return a script: letters as names, words and `in` and `out` as text."""
+    if re.fullmatch(r"[a-z]{3,}|in", text):
+        return f"<mtext>{text}</mtext>"
+    letters = re.fullmatch(r"[^\W\d_]{2}", text)
+    return "".join(
+        f"<mtext>{part.replace(' ', '&#160;')}</mtext>" if is_text else part
+        for part, is_text in _atoms(" ".join(text) if letters else text)
     )
-    return f"<mrow>{inner}</mrow>"
 
 
 def _scripted(base: str, below: str, above: str) -> str:

@@ -130,6 +130,7 @@ def test_the_live_panel_shows_steps_scores_and_the_sample(live, clock):
         assert text in written
     *_, test = (line.split() for line in written.splitlines() if line.startswith("test"))
     assert test == ["test,", "weights", "of", "step", "1,200", "3.1250"]
+    assert written.index("mind [this]") > written.rindex("test, weights")
 
 
 def test_a_long_sample_of_any_characters_fits_into_the_panel(live):

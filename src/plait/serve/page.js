@@ -200,6 +200,8 @@ function build(page) {
   document.getElementById("try").hidden = false;
   document.getElementById("about").textContent = page.about;
   const form = document.getElementById("controls");
+  form.hidden = page.controls.length === 0;
+  if (form.hidden) document.getElementById("try-title").textContent = "The model";
   const controls = page.controls.map(control);
   const go = element("button", { type: "submit" }, page.action);
   const stop = element("button", { type: "button", class: "quiet", disabled: true }, "Stop");

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
 from plait.errors import InputError
 from plait.graph_data.folder import GraphFolder
@@ -27,7 +28,8 @@ def page(model: CommunitiesModel, config: CommunitiesConfig, facts: Mapping[str,
     ids = network.ids
     number = {name: k for k, name in enumerate(ids)}
     adjacency = adjacency_of(task.graph.to("cpu"))
-    found = {BY_EMBEDDING: task.communities()}
+    with torch.no_grad():
+        found = {BY_EMBEDDING: task.communities()}
     if task.louvain is not None:
         found[BY_LOUVAIN] = task.louvain
     if network.labels is not None:
@@ -55,7 +57,7 @@ def page(model: CommunitiesModel, config: CommunitiesConfig, facts: Mapping[str,
         inside = [k for k in adjacency[[asked]].indices.tolist() if k != asked]
         within = sum(groups[k] == groups[asked] for k in inside)
         yield note(
-            f"{node} is in {_name(names, groups[asked])}, with {counted(same, 'other')}; "
+            f"Node {node} is in {_name(names, groups[asked])}, with {counted(same, 'other')}; "
             f"{within} of its {counted(len(inside), 'neighbour')} are in it too.", "node",
         )  # fmt: skip
 

@@ -287,11 +287,9 @@ class LinksTask(Task):
 
     def title(self, test: Mapping[str, Any] | None) -> str:
         """Return graph, operator and sizes."""
-        config = self.config
-        return (
-            f"{self.network.name}: {config.operator}, {counted(config.layers, 'layer')}, "
-            f"{config.hidden_size} wide, {config.scorer}"
-        )
+        config, layers = self.config, counted(self.config.layers, "layer")
+        sizes = f"{layers}, {config.hidden_size} wide, {config.scorer}"
+        return f"{self.network.name}: {config.operator}, {sizes}"
 
     def curves(self, test: Mapping[str, Any] | None) -> Sequence[Curve]:
         """Return loss and area, with the best baseline's."""

@@ -48,7 +48,7 @@ def page(model: NodesModel, config: NodesConfig, facts: Mapping[str, Any]) -> Pa
         most = max([abs(e) for e in effects.values()], default=0) or 1
         best = network_says[asked]
         yield graph(
-            f"{node} and its surroundings, in the colour of the predicted label",
+            f"Node {node} and its surroundings, in the colour of the predicted label",
             [ids[k] for k in shown], edges_among(adjacency, shown), "graph",
             groups=[int(predicted[k].argmax()) for k in shown], group_names=classes,
             marked=[place[asked]],
@@ -58,14 +58,18 @@ def page(model: NodesModel, config: NodesConfig, facts: Mapping[str, Any]) -> Pa
         )  # fmt: skip
         order = predicted[asked].argsort()[::-1]
         rows = [[classes[k], float(predicted[asked, k])] for k in order]
-        yield table(f"Labels of {node}", ["label", "probability"], rows, "labels")
+        yield table(f"Labels of node {node}", ["label", "probability"], rows, "labels")
         given = "unknown" if labels[asked] < 0 else classes[labels[asked]]
         part = ", which the model was trained on" if asked in train else ""
-        yield note(f"The label in the data is {given}{part}.", "given")
+        yield note(
+            f"The label in the data is {given}{part}. The change is that of the network's "
+            f"probability of {classes[best]} when the connection to a neighbour is taken away: "
+            "below 0 the neighbour speaks for the label.", "given",
+        )  # fmt: skip
         found = sorted(effects.items(), key=lambda item: -abs(item[1]))
         yield table(
-            f"Neighbours that count: {classes[best]} by the network without each connection",
-            ["neighbour", "its predicted label", "change of the probability"],
+            f"Neighbours that count for {classes[best]}",
+            ["neighbour", "its predicted label", "change of the probability without it"],
             [[ids[k], classes[int(predicted[k].argmax())], -e] for k, e in found], "why",
         )  # fmt: skip
         if len(effects) < adjacency[[asked]].nnz:

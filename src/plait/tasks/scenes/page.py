@@ -27,11 +27,11 @@ def page(model: ScenesModel, config: ScenesConfig, facts: Mapping[str, Any]) -> 
         pair, predicate = (found[:top] for found in ranked(p))
         subject, other = pairs_of(len(asked.ids))[:, pair].tolist()
         names = [f"{classes[kind]} {k + 1}" for k, kind in enumerate(asked.classes)]
-        labels = asked.labels(len(predicates))
+        labels, boxes = asked.labels(len(predicates)), frames(asked)
         yield graph(
             "The objects where they are in the picture, and the relations listed", names,
-            list(zip(subject, other, strict=True)), "graph", places=centres(asked),
-            groups=asked.classes.tolist(), group_names=classes,
+            list(zip(subject, other, strict=True)), "graph", groups=asked.classes.tolist(),
+            group_names=classes, boxes=boxes, places=boxes.reshape(-1, 2, 2).mean(1),
         )  # fmt: skip
         rows = [
             [names[s], predicates[r], names[o], float(p[k, r]), "yes" if labels[k, r] else "no"]
@@ -59,6 +59,7 @@ def ranked(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(pair), np.asarray(predicate)
 
 
-def centres(scene: Scene) -> np.ndarray:
-    """Return the centres of the objects, upwards as a graph is drawn, `[N, 2]`."""
-    return (scene.boxes[:, :2] + scene.boxes[:, 2:] / 2) * [1, -1]
+def frames(scene: Scene) -> np.ndarray:
+    """Return left, top, right and bottom of the objects, upwards as a graph is drawn, `[N, 4]`."""
+    first = scene.boxes[:, :2]
+    return np.concatenate([first, first + scene.boxes[:, 2:]], 1) * [1, -1, 1, -1]
