@@ -198,7 +198,7 @@ class NodesConfig(NetworkConfig):
     )  # fmt: skip
     smooth: bool = option(
         True, "Mix the network's answer, by validation, with itself smoothed along the edges, with "
-        "spread labels and with linear models.",
+        "label propagation and with linear models.",
     )  # fmt: skip
     skip: Literal["none", "residual", "linear", "initial"] = option(
         "none", "Added to a hidden layer's output: its input, where it is as wide; a matrix times "

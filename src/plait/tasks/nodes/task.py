@@ -42,7 +42,7 @@ from plait.training.task import Carry, Task, count_weights
 
 BASELINES = {
     "dense": "the same network without the graph",
-    "spread": "spreading labels along the graph",
+    "spread": "label propagation",
     "linear": "a linear model of the features",
     "averaged": "a linear model of features averaged over neighbours",
     "corrected": "a linear model with Correct & Smooth",
@@ -232,7 +232,7 @@ class NodesTask(Task):
     def interpret(self, scores: Mapping[str, float]) -> str:
         """Return what the accuracy means next to the baselines'."""
         others = baseline_scores(scores, BASELINES, "accuracy")
-        others["always the commonest class"] = scores["prior"]
+        others["the most frequent class"] = scores["prior"]
         text = f"right in {scores['accuracy']:.1%} of the test nodes"
         if "network_accuracy" in scores:
             mixed = describe_mixture(self.mixture())
@@ -253,7 +253,7 @@ class NodesTask(Task):
         level = None
         if test is not None:
             dense = test.get("dense_accuracy", test["prior"])
-            label = "without the graph" if "dense_accuracy" in test else "commonest class"
+            label = "without the graph" if "dense_accuracy" in test else "the most frequent class"
             level = dense, f"{label}, test nodes: {dense:.3g}"
         return [
             Curve("loss", "loss, nats per node"),

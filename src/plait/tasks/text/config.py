@@ -58,7 +58,7 @@ class TextConfig(TrainingConfig):
     )
     vocabulary: int = option(
         10_000,
-        "Of words: how many are known, the commonest of the training part; all others are one "
+        "Of words: how many are known, the most frequent of the training part; all others are one "
         "unknown word, which counts among them. Of byte pairs: how many symbols at most.",
         least=2,
     )
