@@ -624,10 +624,10 @@ def test_a_page_forecasts_after_the_end_what_predict_does():
     tested = {block["to"]: block for block in page.answer(**page.read({}))}
     assert "true values" in [line["name"] for line in tested["node n1"]["lines"]]
     assert "Mean absolute error" in tested["error"]["text"]
-    assert place.choices[0] == tested_from(run)
+    assert place.choices[0] == first_of_the_test_part(run)
 
 
-def tested_from(run) -> str:
+def first_of_the_test_part(run) -> str:
     """The time of the first step of the test part."""
     config = plait.api.config_of(run)
     splits = read_data(config).splits
