@@ -231,7 +231,7 @@ class LiveProgress(Progress):
         return Group(*parts)
 
     def _scores(self) -> Table:
-        """Lay the scores out a part a line; or, where they do not fit, a score a line."""
+        """Lay the scores out with a part per line or, where they do not fit, a score per line."""
         averages = {k: v for k, v in self.averages().items() if k != "gradient_norm"}
         rows = [["", *(name.replace("_", " ") for name in averages)]]
         rows.append(

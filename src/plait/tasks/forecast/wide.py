@@ -138,7 +138,7 @@ def _long(table: Table, value: int | None, extra: Sequence[int]) -> tuple[int, i
     row = int(np.flatnonzero(times.duplicated())[0])
     raise InputError(
         f"{table.where(row)}: {time_text(times[row])} occurs twice, as in a table with a row for "
-        f"each time and {table.names[ids[0]]!r}; give one row a time, a column a node, or name the "
+        f"each time and {table.names[ids[0]]!r}; give one row per time, a column per node, or name the "
         "column of values with --value, and those of further inputs with --covariates"
     )
 
