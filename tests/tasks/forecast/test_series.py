@@ -217,7 +217,7 @@ def test_a_long_table_is_read_as_a_column_a_node(write, tmp_path):
         (
             LONG.replace("value", "value,more").replace("\n2", ",1\n2").replace("3\n", "3,1\n")
             .replace("more,1", "more"),
-            "occurs twice, as in a table with a row for each time and 'id'; give one row per time, a",
+            "occurs twice, as in a table with a row for each time and 'id'; give one row per time",
         ),
         (LONG.replace("id", "to").replace("n", ""), "occurs twice; give one row per time, a col"),
     ],

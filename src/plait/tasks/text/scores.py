@@ -122,7 +122,7 @@ def _read_lanes(
 
 
 def in_reported_units(vocabulary: Vocabulary, loss: float, numbers: Tensor) -> dict[str, float]:
-    """Return a loss on a text, in nats per symbol, as bits per character, or of words the perplexity.
+    """Return a loss on a text, in nats per symbol, as bits per character; of words the perplexity.
 
     >>> import math, torch
     >>> from plait.tasks.text.scores import in_reported_units
