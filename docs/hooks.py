@@ -88,7 +88,7 @@ def _output(output: dict[str, Any]) -> str:
 
 
 def _table(options: Iterable[Field[Any]]) -> str:
-    lines = ["| option | default | what it says |", "|---|---|---|"]
+    lines = ["| option | default | meaning |", "|---|---|---|"]
     for option in options:
         default = f"`{option.default}`" if str(option.default) else "–"
         text = option.metadata["help"].replace("|", "\\|")
