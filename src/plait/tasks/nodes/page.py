@@ -64,7 +64,7 @@ def page(model: NodesModel, config: NodesConfig, facts: Mapping[str, Any]) -> Pa
         yield note(
             f"The label in the data is {given}{part}. The change is that of the network's "
             f"probability of {classes[best]} when the connection to a neighbour is taken away: "
-            "below 0 the neighbour speaks for the label.", "given",
+            "below 0 the neighbour supports the label.", "given",
         )  # fmt: skip
         found = sorted(effects.items(), key=lambda item: -abs(item[1]))
         yield table(
@@ -80,7 +80,7 @@ def page(model: NodesModel, config: NodesConfig, facts: Mapping[str, Any]) -> Pa
     tested = task.splits.test
     first = ids[int(tested[0])] if len(tested) else ids[0]
     controls = [Control("node", "Node", "text", first, choices=ids[:SUGGESTED])]
-    return Page("Choose a node: its label, and which neighbours speak for it.", controls, answer)
+    return Page("Choose a node: its label, and which neighbours support it.", controls, answer)
 
 
 def surroundings(adjacency: Any, node: int, most: int) -> np.ndarray:

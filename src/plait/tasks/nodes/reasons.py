@@ -56,7 +56,7 @@ def explain_node(task: NodesTask, node: int, top: int) -> pd.DataFrame:
         A row for each of the `top` reasons that change the answer most: `node`, `label` and
         `probability` (the answer); `reason` (neighbour or feature), `name` (an id, or a feature's
         name or number from 1), `hops` (of a neighbour, else 0), `change` (of the probability of
-        that label without it; below 0: it speaks for the label), `label_without` (the answer
+        that label without it; below 0: it supports the label), `label_without` (the answer
         then).
 
     Raises
