@@ -107,7 +107,7 @@ TASKS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "communities": ({"data": "karate"}, ["grouped by the embedding", "community 2"]),
     "digits": ({"hidden_size": 4, "batch_size": 2}, ["Weights"]),
     "scenes": ({"data": "generated", "scenes": 40}, ["The likeliest relations", "in the data"]),
-    "structure": ({}, ["Weights"]),
+    "structure": ({}, ["joined by an edge", "the model says"]),
     "text": ({"data": "python-docs", "hidden_size": 16, "layers": 1}, ["Sampled", "Greedy"]),
 }
 
