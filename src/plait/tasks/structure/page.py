@@ -29,7 +29,7 @@ def page(model: StructureModel, config: StructureConfig, facts: Mapping[str, Any
 
     def answer(seed: int, number: int) -> Blocks:
         drawn = DRAW[config.problem](random_generator(seed, 0, SHOWN), GRAPHS, config.nodes)
-        logits = model(Batch.of(drawn, config.search, device_of(model))).double().cpu()
+        logits = model(Batch.of(drawn, config.search, device_of(model))).detach().double().cpu()
         answers, k = logits.argmax(-1).numpy(), number - 1
         names = [str(n + 1) for n in range(config.nodes)]
         if config.problem == "order":  # which way the path goes
