@@ -77,7 +77,7 @@ class ForecastConfig(GraphConfig):
     target: str = option("", f"Column of targets {EDGES} Default: target.")
     weight: str = option("", f"Column of weights {EDGES} Default: weight, if there is one.")
     neighbours: int = option(
-        4, "Nearest nodes that one is joined with, by places or correlation.", least=1
+        4, "Nearest nodes that each is joined with, by places or correlation.", least=1
     )
     threshold: float = option(
         0.3, "Nodes are joined where their correlation is above it.", least=0, below=1
@@ -163,7 +163,7 @@ class ForecastConfig(GraphConfig):
         "Channels of every layer's state. 0: 4 to 32, by the number of values to train on.",
         least=0, below=2**20,
     )  # fmt: skip
-    layers: int = option(1, "Recurrent layers, one on another.", least=1, below=1001)
+    layers: int = option(1, "Stacked recurrent layers.", least=1, below=1001)
     dropout: float = option(
         0.0, "Dropout rate of the last state and between layers.", least=0, below=1
     )
@@ -204,7 +204,7 @@ class ForecastConfig(GraphConfig):
     steps: int = option(1500, "Weight updates.", least=1)
     lr: float = option(0.003, "Learning rate.", least=0)
     schedule: Literal["constant", "cosine"] = option(
-        "cosine", "Learning rate over time: as it is, or falling to 0 along a half cosine."
+        "cosine", "Learning rate over time: constant, or cosine annealing to 0."
     )
 
     def __post_init__(self) -> None:

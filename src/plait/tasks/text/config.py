@@ -76,7 +76,7 @@ class TextConfig(TrainingConfig):
     )
     cell: str = option("lstm", cell_names())
     hidden_size: int = option(128, "Channels of every layer's state.", least=1, below=2**20)
-    layers: int = option(2, "Recurrent layers, one on another.", least=1, below=1001)
+    layers: int = option(2, "Stacked recurrent layers.", least=1, below=1001)
     embedding_size: int = option(128, "Embedding dimension.", least=1, below=2**20)
     tied: bool = option(
         False, "One matrix for embedding and output (embedding size = hidden size)."
