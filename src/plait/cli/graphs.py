@@ -36,15 +36,15 @@ def import_graph(
     out : Path
         The folder, new.
     features : Path
-        Features of the nodes, a row each: .npy [N, F], or CSV of numbers without a header.
+        Features of the nodes, one row per node: .npy [N, F], or CSV of numbers without a header.
     labels : Path
-        Labels of the nodes: .npy [N], or one a line; empty or -1 where it is not known.
+        Labels of the nodes: .npy [N], or one per line; empty or -1 where it is not known.
     source : str
-        The column of --edges where they come from. Default: source, or the first without a header.
+        Column of sources in --edges. Default: source, or the first without a header.
     target : str
-        The column where they go. Default: target, or the second.
+        Column of targets in --edges. Default: target, or the second.
     weight : str
-        The column of their weights. Default: weight, if there is one.
+        Column of weights in --edges. Default: weight, if there is one.
     directed : bool
         Keep the directions of the edges; else each is added the other way too.
     """
