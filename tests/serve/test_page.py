@@ -55,7 +55,7 @@ def opened(browser: Any, port: int, size: str = "desk", scheme: str = "light") -
 
 def done(page: Any) -> None:
     """Wait until an answer is whole."""
-    page.wait_for_selector("#controls button.quiet:disabled", timeout=60_000)
+    page.wait_for_selector("#controls button.quiet:disabled", state="attached", timeout=60_000)
     assert page.text_content("#status") == ""
 
 
