@@ -10,6 +10,7 @@ from plait.diagnostics import gradient_flow
 from plait.errors import InputError
 from plait.pages import Block, Page, chart, flow_blocks, line, note, table
 from plait.tasks import TASKS, page_of, probe_batch
+from plait.terminal import from_here
 from plait.training.notebook import SHARED, pictures_of, title_of
 from plait.training.run import Run
 
@@ -22,8 +23,11 @@ ABBREVIATED = {"mae", "rmse", "mape", "crps", "auc", "mrr", "ari", "nmi", "f1"}
 
 def overview(run: Run) -> dict[str, Any]:
     """Return what is known of a run: title, options, scores, learning curves."""
-    options = [[k.replace("_", " "), v] for k, v in run.config.items()
-               if k not in SHARED and v not in ("", None)]  # fmt: skip
+    options = [
+        [name.replace("_", " "), from_here(value) if isinstance(value, str) else value]
+        for name, value in run.config.items()
+        if name not in SHARED and value not in ("", None)
+    ]
     blocks = [*_curves(run)]
     for scores in run.records("test")[:1]:
         rows = [[spelt(name), value] for name, value in scores.items()

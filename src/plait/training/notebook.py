@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from plait.terminal import printable
+from plait.terminal import from_here, printable
 from plait.training.config import TrainingConfig
 from plait.training.progress import Progress, as_clock, as_number
 
@@ -117,7 +117,7 @@ def _state(run: "Run") -> str:
 
 def _shown(value: object) -> str:
     """Return a text as HTML that shows it, whatever it holds."""
-    return html.escape(printable(str(value)))
+    return html.escape(printable(from_here(str(value))))
 
 
 def in_notebook() -> bool:

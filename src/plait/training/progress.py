@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from plait.terminal import printable, show
+from plait.terminal import from_here, printable, show
 
 WINDOW = 100
 """Steps over which the shown training scores are averaged."""
@@ -34,7 +34,8 @@ class Progress:
     def announce(self, title: str, lines: Mapping[str, str], *, steps: int, rate: float,
                  unit: str) -> None:  # fmt: skip
         """Show what will be done: `rate` units of `unit` a step."""
-        self.title, self.lines, self.steps = title, lines, steps
+        self.title, self.steps = title, steps
+        self.lines = {name: from_here(value) for name, value in lines.items()}
         self.rate, self.unit = rate, unit
 
     def start(self, step: int, seconds: float, records: list[dict[str, Any]]) -> None:
@@ -100,7 +101,7 @@ class PlainProgress(Progress):
                  unit: str) -> None:  # fmt: skip
         super().announce(title, lines, steps=steps, rate=rate, unit=unit)
         self._print(title)
-        for name, value in lines.items():
+        for name, value in self.lines.items():
             self._print(f"  {name}: {value}")
 
     def working(self, text: str) -> None:
@@ -151,7 +152,7 @@ class LiveProgress(Progress):
                  unit: str) -> None:  # fmt: skip
         super().announce(title, lines, steps=steps, rate=rate, unit=unit)
         table = Table.grid(padding=(0, 2))
-        for name, value in lines.items():
+        for name, value in self.lines.items():
             table.add_row(Text(name, style="dim"), Text(self._plain(value)))
         self.console.print(Panel(table, title=title, title_align="left", border_style="cyan"))
 

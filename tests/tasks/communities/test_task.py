@@ -182,5 +182,5 @@ def test_a_page_groups_as_predict_does(tmp_path):
         assert [row[1] for row in blocks["groups"]["rows"]] == sizes.tolist()
     blocks = {b["to"]: b for b in page.answer(**page.read({"by": "the labels"}))}
     assert [row[:2] for row in blocks["groups"]["rows"]] == [["Mr. Hi", 17], ["Officer", 17]]
-    with pytest.raises(InputError, match="there is no node 'nobody'; ids are 0, 1, 2, …"):
+    with pytest.raises(InputError, match=r"no node 'nobody' in karate.*; ids are 0, 1, 2, …"):
         list(page.answer(**page.read({"node": "nobody"})))

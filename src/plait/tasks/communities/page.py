@@ -12,6 +12,7 @@ from plait.pages import SUGGESTED, Blocks, Control, Page, graph, note, table
 from plait.tasks.communities.config import CommunitiesConfig
 from plait.tasks.communities.model import CommunitiesModel
 from plait.tasks.communities.task import CommunitiesTask
+from plait.tasks.nodes.data import number_of
 from plait.tasks.nodes.page import SHOWN, edges_among, surroundings
 from plait.tasks.nodes.spreading import adjacency_of
 from plait.terminal import counted
@@ -26,7 +27,6 @@ def page(model: CommunitiesModel, config: CommunitiesConfig, facts: Mapping[str,
     if isinstance(network, GraphFolder):
         raise InputError("a graph in a folder is too large for a page; see plait predict")
     ids = network.ids
-    number = {name: k for k, name in enumerate(ids)}
     adjacency = adjacency_of(task.graph.to("cpu"))
     with torch.no_grad():
         found = {BY_EMBEDDING: task.communities()}
@@ -36,9 +36,7 @@ def page(model: CommunitiesModel, config: CommunitiesConfig, facts: Mapping[str,
         found[BY_LABEL] = network.labels.numpy()
 
     def answer(node: str, by: str) -> Blocks:
-        if node not in number:
-            raise InputError(f"there is no node {node[:40]!r}; ids are {', '.join(ids[:3])}, …")
-        asked, groups = number[node], found[by]
+        asked, groups = number_of(network, node), found[by]
         shown = surroundings(adjacency, asked, SHOWN)
         place = {k: i for i, k in enumerate(shown.tolist())}
         names = group_names(by, groups, network.classes)

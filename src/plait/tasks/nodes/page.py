@@ -12,6 +12,7 @@ from plait.graph_data.folder import GraphFolder
 from plait.nn.graph import Graph
 from plait.pages import SUGGESTED, Blocks, Control, Page, graph, note, table
 from plait.tasks.nodes.config import NodesConfig
+from plait.tasks.nodes.data import number_of
 from plait.tasks.nodes.model import NodesModel
 from plait.tasks.nodes.spreading import adjacency_of
 from plait.tasks.nodes.task import NodesTask
@@ -30,7 +31,6 @@ def page(model: NodesModel, config: NodesConfig, facts: Mapping[str, Any]) -> Pa
     if isinstance(network, GraphFolder):
         raise InputError("a graph in a folder is too large for a page; see plait predict")
     ids, classes = network.ids, network.classes
-    number = {name: k for k, name in enumerate(ids)}
     adjacency = adjacency_of(task.graph.to("cpu"))
     with torch.no_grad():
         predicted = task.answers().exp().cpu().numpy()
@@ -39,9 +39,7 @@ def page(model: NodesModel, config: NodesConfig, facts: Mapping[str, Any]) -> Pa
     train = set(task.splits.train.tolist())
 
     def answer(node: str) -> Blocks:
-        if node not in number:
-            raise InputError(f"there is no node {node[:40]!r}; ids are {', '.join(ids[:3])}, …")
-        asked = number[node]
+        asked = number_of(network, node)
         shown = surroundings(adjacency, asked, SHOWN)
         effects = _effects(task, adjacency, asked)
         place = {k: i for i, k in enumerate(shown.tolist())}
