@@ -1,6 +1,8 @@
 """How the next symbol is drawn: temperature, filters, then a random number.
 
-The compiled loop in `kernels/cpu/generation.py` applies the same filters; add a new one to both.
+A new filter is a field of `Sampling`, with its rule in `of` and `probabilities`; the same in the
+compiled loop (`Draw` in `kernels/cpu/generation.py`, filled in by `nn/generation.py`); and an
+argument of `TextGenerator.generate` and of `plait generate` (`cli/writing.py`).
 """
 
 import math

@@ -37,6 +37,14 @@ class CompiledGenerator:
     state : tuple of Tensor `[layers, B, H]`
     kind : "float32", "bfloat16" or "int8"
         The number format that the matrices were rounded to, in which they are read.
+
+    Shapes
+    ------
+    symbols drawn last : `[B]`; uniform random numbers : `[steps, B]`; symbols : `[steps, B]`
+
+    Raises
+    ------
+    Nothing, where `can_run` holds for the layer.
     """
 
     def __init__(

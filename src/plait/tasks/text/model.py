@@ -100,7 +100,7 @@ class TextModel(TextGenerator):
         return self._graph
 
     def table(self) -> Tensor:
-        """What represents each symbol, `[V, E]`: the embedding, filtered where there is a graph."""
+        """Return the representation of each symbol, `[V, E]`, filtered where there is a graph."""
         if self.filter is None:
             return self.embedding.weight
         signals = self.embedding.weight.T[..., None]  # [E, V, 1]: each number a signal on the graph
@@ -109,7 +109,7 @@ class TextModel(TextGenerator):
     def forward(
         self, numbers: Tensor, state: Tensor | State | None = None
     ) -> tuple[Tensor, Tensor | State]:
-        """Logits of the next symbol after each, and the state after the last."""
+        """Return the logits of the next symbol after each, and the state after the last."""
         x = F.dropout(F.embedding(numbers, self.table()), self.dropout, self.training)  # [T, B, E]
         h, final = self.recurrent(x, state)
         h = F.dropout(h, self.dropout, self.training)
@@ -132,7 +132,7 @@ class TextModel(TextGenerator):
         return CompiledGenerator(self.table(), self.recurrent, self.output, states, self.weights)
 
     def first_logits(self, count: int) -> Tensor:
-        """Logits of a text's first symbol: those of the zero state, `[count, V]`."""
+        """Return the logits of a text's first symbol: those of the zero state, `[count, V]`."""
         h = torch.zeros(count, self.recurrent.hidden_size, device=self.output.weight.device)
         return self.output(h.to(self.output.weight.dtype))
 
