@@ -16,7 +16,7 @@ def study(
     out: Path | None = None,
     threads: Threads = 0,
 ) -> None:
-    """Measure the report behind this project again, and write the results to one page.
+    """Measure again what the report "Deep Learning 2020, Assignment 2" says, on one page.
 
     Example: plait study --quick --out runs/study
 

@@ -31,6 +31,7 @@ from plait.tasks.nodes.sampling import (
     exact_outputs,
     sampler_of,
 )
+from plait.terminal import counted
 from plait.training.streams import random_generator
 from plait.training.task import Carry, Task, count_weights
 
@@ -116,7 +117,7 @@ class CommunitiesTask(Task):
         first: Any = self.model.encoder.layers[0]
         text = {
             **describe_graph(network, f"{self.count} communities sought"),
-            "model": f"Deep Graph Infomax, {config.operator}, {config.layers} layers, "
+            "model": f"Deep Graph Infomax, {config.operator}, {counted(config.layers, 'layer')}, "
             f"{config.hidden_size} wide, {count_weights(self.model):,} parameters",
             "first layer": first.explain(None if self.sampler else self.graph),
             **describe_sampling(config, "nodes"),
@@ -198,7 +199,7 @@ class CommunitiesTask(Task):
         """Return graph, operator and sizes."""
         config = self.config
         return (
-            f"{self.network.name}: {config.operator}, {config.layers} layers, "
+            f"{self.network.name}: {config.operator}, {counted(config.layers, 'layer')}, "
             f"{config.hidden_size} wide"
         )
 
