@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from plait.errors import InputError
+from plait.training.ahead import Ahead
 from plait.training.checkpoint import (
     load_tensors,
     load_weights,
@@ -83,6 +84,7 @@ class Loop:
         validations = -(-config.steps // self.validate_every)
         self.best = BestWeights(task.lower_is_better, min(config.smoothing, validations))
         self.now = TrainingState(task.start(), self.best.worst)
+        self.batches: Callable[[int], Any] = task.batch
 
     def run(self, stop: threading.Event, resume: bool) -> None:
         """Train and test, from the start or a checkpoint; end early where `stop` is set."""
@@ -96,11 +98,22 @@ class Loop:
             self._restore()
         self.progress.start(now.step, now.seconds, run.records())
         with self.progress, events_of(run, self.config, now.step):
-            self.learn(stop)
+            with self._batches_ahead():
+                self.learn(stop)
             if not first(self._tested):
                 self._test()
             first(self._interpret)
         self._draw()
+
+    @contextlib.contextmanager
+    def _batches_ahead(self) -> Iterator[None]:
+        """Compute each batch while the step before is made, where that takes its time."""
+        device = self.parameters[0].device.type
+        if not self.task.prepares_ahead or (device == "cpu" and torch.get_num_threads() == 1):
+            yield
+            return
+        with Ahead(self.task.batch, self.config.steps) as self.batches:
+            yield
 
     def _interpret(self) -> None:
         for scores in self.run_folder.records("test"):
@@ -172,7 +185,7 @@ class Loop:
         if not self.model.training:
             self.model.train()
         self.optimizer.zero_grad()
-        batch = self.task.batch(now.step)
+        batch = self.batches(now.step)
         with self._in_precision():
             loss, scores, now.carry = self.task.loss(self.model, batch, now.carry)
         loss.backward()
