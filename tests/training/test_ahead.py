@@ -43,7 +43,7 @@ def test_a_mistake_is_raised_where_its_batch_is_wanted() -> None:
 
     with Ahead(batch, last=9) as batches:
         assert batches(1) == 1
-        with pytest.raises(InputError, match="^no such batch$"):
+        with pytest.raises(InputError, match=r"^no such batch$"):
             batches(2)
 
 

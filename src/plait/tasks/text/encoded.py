@@ -104,16 +104,10 @@ def encoded_text(
     folder = cache_folder() / "encoded"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for vocabulary in dict.fromkeys((None, json.dumps(known) if known else None)):
-            path = folder / f"{files.name[:40]}-{_key(files, config, vocabulary)}"
-            about = _read_about(path, files)
-            if about is not None and _serves(about["vocabulary"], known, config):
-                break
-        else:
+        path, about = _find(files, config, known, folder)
+        if about is None:
             with FileLock(folder / f"{path.name}.lock"):
-                about = _read_about(path, files)
-                if about is None:
-                    about = _write(files, config, known, cut, path)
+                about = _read_about(path, files) or _write(files, config, known, cut, path)
         mapped = np.memmap(path / NUMBERS, about["kind"], "c")
     except OSError as error:
         place = error.filename or folder
@@ -125,6 +119,22 @@ def encoded_text(
         from_facts(about["vocabulary"]), torch.from_numpy(mapped), about["lengths"],
         about["characters"], about["sha256"],
     )  # fmt: skip
+
+
+def _find(
+    files: TextFiles, config: TextConfig, known: Any, folder: Path
+) -> tuple[Path, dict[str, Any] | None]:
+    """Return the folder of an encoded file, and what is known of it where it is there.
+
+    That of a text's own vocabulary serves where no symbol is known beyond it.
+    """
+    keys = dict.fromkeys((None, json.dumps(known) if known else None))
+    paths = [folder / f"{files.name[:40]}-{_key(files, config, key)}" for key in keys]
+    for path in paths:
+        about = _read_about(path, files)
+        if about is not None and _serves(about["vocabulary"], known, config):
+            return path, about
+    return paths[-1], None
 
 
 def _key(files: TextFiles, config: TextConfig, known: str | None) -> str:
