@@ -15,7 +15,7 @@ import plait
 from plait import text_pieces
 from plait.cli import run as command
 from plait.errors import InputError
-from plait.tasks.text import baselines, byte_pairs, data, encoded, numbering
+from plait.tasks.text import baselines, byte_pairs, data, encoded, number_file, numbering
 from plait.tasks.text.batches import StatefulStreams, Windows
 from plait.tasks.text.config import TextConfig
 from plait.tasks.text.data import read_data
@@ -37,7 +37,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 def cache(tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr(os, "fsync", lambda _: None)
     monkeypatch.setattr("plait.tasks.text.encoded.cache_folder", lambda: tmp_path / "cache")
-    monkeypatch.setattr(encoded, "BLOCK", 100)
+    monkeypatch.setattr(number_file, "BLOCK", 100)
     return tmp_path / "cache" / "encoded"
 
 

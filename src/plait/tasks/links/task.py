@@ -38,7 +38,7 @@ from plait.tasks.nodes.sampling import (
     outputs,
     sampled,
     sampler_of,
-)
+)  # fmt: skip
 from plait.training.streams import random_generator
 from plait.training.task import Carry, Task, count_weights
 
@@ -178,8 +178,7 @@ class LinksTask(Task):
             shared = shared[0], near
         alone = self.ranks.count == 1
         among = None if alone else self._read(every, self.model.shared(graph, every)).unique()
-        nodes = sampled(self, seeds, step, among)
-        return PairBatch(numbers.view_as(own), nodes, None, shared)
+        return PairBatch(numbers.view_as(own), sampled(self, seeds, step, among), None, shared)
 
     def _read(self, pairs: Tensor, shared: tuple[Tensor, Tensor] | None) -> Tensor:
         """Return the nodes that scores of pairs are computed from: theirs, and what they share."""

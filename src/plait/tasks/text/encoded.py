@@ -21,6 +21,7 @@ from plait.errors import InputError
 from plait.memory import bytes_text
 from plait.news import LOGGER
 from plait.tasks.text.config import TextConfig
+from plait.tasks.text.number_file import NumberFile
 from plait.tasks.text.numbering import numbering_of
 from plait.tasks.text.vocabulary import Vocabulary
 from plait.text_pieces import TextFiles
@@ -33,12 +34,6 @@ LARGE = 2**26
 
 GZIPPED = 4
 """How many bytes one of a gzipped text is taken for."""
-
-KINDS = (np.uint8, np.int16, np.int32)
-"""Of numbers in a file: the first that holds all."""
-
-BLOCK = 2**22
-"""Numbers that are read at a time."""
 
 LEARNT_FROM = 2**26
 """Characters at the beginning of the training part from which byte pairs are learnt."""
@@ -205,7 +200,7 @@ def _encode(
 
     numbering = numbering_of(config, known, beginning)
     counted = list[int]()
-    with _Numbers(out) as numbers:
+    with NumberFile(out) as numbers:
         for part in reading.parts(lengths):
             before = numbers.count
             for piece in numbering.pieces(part):
@@ -277,57 +272,3 @@ def _cut(pieces: Iterator[str], lengths: Sequence[int]) -> Iterator[Iterator[str
         yield stretch(length)
     for _ in pieces:  # to its end, where its hash is known
         pass
-
-
-class _Numbers:
-    """Writes numbers into a file, in as few bytes each as they need."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.kind, self.count = path, KINDS[0], 0
-        self._file = path.open("wb")
-
-    def __enter__(self) -> "_Numbers":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._file.close()
-
-    def append(self, numbers: np.ndarray) -> None:
-        """Write more numbers."""
-        kind = _kind(int(numbers.max(initial=0)))
-        if np.dtype(kind).itemsize > np.dtype(self.kind).itemsize:
-            self._rewrite(kind, lambda block: block)
-        self._file.write(numbers.astype(self.kind).tobytes())
-        self.count += len(numbers)
-
-    def counts(self, first: int, most: int) -> np.ndarray:
-        """Count each of `most` numbers among the first ones."""
-        found = np.zeros(most, np.int64)
-        for block in self._blocks(first):
-            found += np.bincount(block, minlength=most)
-        return found
-
-    def renumber(self, table: np.ndarray, most: int) -> None:
-        """Write every number's entry in a table, of `most` different ones."""
-        if len(table) != most or (table != np.arange(len(table))).any():
-            self._rewrite(_kind(most - 1), lambda block: table[block])
-
-    def _rewrite(self, kind: Any, function: Callable[[np.ndarray], np.ndarray]) -> None:
-        other = self.path.with_name("other")
-        with other.open("wb") as file:
-            for block in self._blocks(self.count):
-                file.write(function(block).astype(kind).tobytes())
-        self._file.close()
-        other.replace(self.path)
-        self.kind, self._file = kind, self.path.open("ab")
-
-    def _blocks(self, most: int) -> Iterator[np.ndarray]:
-        self._file.flush()
-        with self.path.open("rb") as file:
-            while most > 0 and len(block := np.fromfile(file, self.kind, min(BLOCK, most))):
-                most -= len(block)
-                yield block
-
-
-def _kind(most: int) -> Any:
-    return next(kind for kind in KINDS if most <= np.iinfo(kind).max)
