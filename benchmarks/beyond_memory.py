@@ -148,6 +148,44 @@ print(f"  {found / sum(seconds):,.0f} edges sampled a second, 15 and 10 by hop, 
 """
 
 
+AHEAD = """
+import sys, time
+import numpy as np
+import torch
+from plait.api import make_task
+from plait.tasks import config_class
+from plait.training.ahead import Ahead
+torch.set_num_threads(1)
+task = make_task("nodes", config_class("nodes").of(
+    {"data": sys.argv[1], "operator": "sage", "split": "most", "sample": "15,10", "layers": 2,
+     "hidden_size": 64, "batch_size": 1024, "dropout": 0.0}))
+def step(batch):
+    task.loss(task.model, batch, ())[0].backward()
+for k in range(1, 11):
+    step(task.batch(k))
+batches, steps, began = [], [], time.thread_time()
+for k in range(11, 31):
+    batch = task.batch(k)
+    batches.append(time.thread_time() - began)
+    step(batch)
+    steps.append(time.thread_time() - began - batches[-1])
+    began = time.thread_time()
+batch, one = np.median(batches), np.median(steps)
+print(f"  seconds of the processor: a batch {batch:.3f}, a step {one:.3f}")
+found = {"in turn": [], "ahead": []}
+for turn in range(3):
+    for name, times in found.items():
+        with Ahead(task.batch, 1000) as ahead:
+            batch = ahead if name == "ahead" else task.batch
+            batch(99 + 20 * turn)
+            began = time.perf_counter()
+            for k in range(100 + 20 * turn, 120 + 20 * turn):
+                step(batch(k))
+            times.append((time.perf_counter() - began) / 20)
+print("  by the clock, a step with its batch:", {k: f"{min(v):.3f} s" for k, v in found.items()})
+"""
+
+
 def graph(folder: Path, nodes: int, edges: int) -> None:
     """Import a large graph, sample it, and train two models on it."""
     write_graph(folder, nodes, edges)
@@ -156,6 +194,7 @@ def graph(folder: Path, nodes: int, edges: int) -> None:
     words += ["--features", str(folder / "features.npy"), "--labels", str(folder / "labels.npy")]
     watched("imported", words, folder)
     watched("sampled", ["-c", SAMPLE, str(web)], folder)
+    watched("ahead", ["-c", AHEAD, str(web)], folder)
     options = "--split most --sample 15,10 --batch-size 1024 --hidden-size 64 --layers 2"
     options += " --steps 200 --validate-every 200 --threads 1 --dropout 0"
     for operator in ("sage", "gcn"):

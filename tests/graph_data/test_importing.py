@@ -24,6 +24,11 @@ from plait.nn import Adjacency, NeighbourSampler
 N = 60
 
 
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
 @pytest.fixture
 def edges(tmp_path, monkeypatch) -> np.ndarray:
     """Edges with loops, each once; the folder is current."""

@@ -8,6 +8,7 @@ such file, whatever the number of edges.
 import errno
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -137,6 +138,7 @@ def _write(
     for file in sorted(folder.iterdir()):
         hashed.update(file.name.encode())
         with file.open("rb") as opened:
+            os.fsync(opened.fileno())
             while block := opened.read(2**22):
                 hashed.update(block)
     return {

@@ -5,6 +5,7 @@ The file lies in the user's cache, and is made anew where the text has changed.
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -173,6 +174,8 @@ def _write(
         shutil.rmtree(left)
     with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as aside:
         about = _encode(files, config, known, cut, Path(aside) / NUMBERS)
+        with (Path(aside) / NUMBERS).open("rb") as file:
+            os.fsync(file.fileno())
         path.mkdir(exist_ok=True)
         (path / ABOUT).unlink(missing_ok=True)
         (Path(aside) / NUMBERS).replace(path / NUMBERS)
