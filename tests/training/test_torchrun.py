@@ -178,11 +178,11 @@ def test_mistakes_are_one_line_and_nothing_is_written() -> None:
     for other, message in (
         (
             None,
-            r"plait: process 1 of 2, on \S+ \(process id \d+\): no text 'book1\.txt': there is .+",
+            r"process 1 of 2, on \S+ \(process id \d+\): no text 'book1\.txt': there is .+",
         ),
         (
             text[:-1] + "?",
-            r"plait: process 1 of 2 has other data than process 0 \(.*sha256\); give .+",
+            r"process 1 of 2 has other data than process 0 \(.*sha256\); give .+",
         ),
     ):
         if other is not None:
