@@ -29,6 +29,7 @@ class Toy:
     """Guess the sum of three numbers; the carry is a running mean of the guesses."""
 
     name, unit, monitor, lower_is_better, units_per_step = "toy", "points", "error", True, 4
+    prepares_ahead = False
 
     def __init__(self, config: TrainingConfig, dropout: float = 0.0, valid=None, at=None) -> None:
         self.config, self.scripted, self.at = config, valid, at or {}

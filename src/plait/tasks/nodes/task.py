@@ -143,7 +143,8 @@ class NodesTask(Task):
         if self.network.features is None:
             return {}
         chosen = "; chosen by linear models on the validation nodes"
-        by = chosen if self.config.features == "auto" and len(self.splits.valid) else ""
+        chooses = self.network.in_memory and self.config.features == "auto"
+        by = chosen if chooses and len(self.splits.valid) else ""
         return {"features": f"{FEATURES_AS[self.features_as]}{by}"}
 
     def batch(self, step: int) -> Batch:
