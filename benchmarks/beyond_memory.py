@@ -19,6 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
+VARIANTS = 100
+"""Texts with other names, which then come again."""
+
 CLASSES, FEATURES, LABELLED = 40, 64, 0.02
 
 
@@ -34,12 +37,17 @@ def write_text(path: Path, gigabytes: float) -> None:
     pieces = re.split(r"((?<=[a-z,] )[A-Z][a-z]{2,})", text)  # names are the odd ones
     names, draw = sorted(set(pieces[1::2])), random.Random(0)
     syllables = [a + b for a in "bdfgklmnprstvz" for b in ("a", "e", "i", "o", "u", "an", "or")]
-    with path.open("w", encoding="utf-8") as file:
+    with path.open("wb") as file:
+        texts = list[bytes]()
         while file.tell() < gigabytes * 1e9:
-            other = {name: "".join(draw.choices(syllables, k=3)).capitalize() for name in names}
-            pieces[1::2] = [other.get(name, name) for name in pieces[1::2]]
-            names = sorted(set(pieces[1::2]))
-            file.write("".join(pieces))
+            if len(texts) < VARIANTS:
+                other = {name: "".join(draw.choices(syllables, k=3)).capitalize() for name in names}
+                names = list(dict.fromkeys(other.values()))
+                pieces[1::2] = [other[name] for name in pieces[1::2]]
+                texts.append("".join(pieces).encode())
+            else:
+                texts.append(texts.pop(0))
+            file.write(texts[-1])
 
 
 def write_graph(folder: Path, nodes: int, edges: int) -> None:
@@ -117,9 +125,9 @@ def text(folder: Path, gigabytes: float) -> None:
     path = folder / "large.txt"
     write_text(path, gigabytes)
     print(f"a text of {path.stat().st_size / 1e9:.2f} GB", flush=True)
-    for units in ("chars", "bytes"):
-        for name in ("first reading", "second"):
-            watched(f"{units}, {name}", ["-c", READ, str(path), units], folder)
+    readings = (("chars", "first reading"), ("chars", "second"), ("bytes", "first reading"))
+    for units, name in readings:
+        watched(f"{units}, {name}", ["-c", READ, str(path), units], folder)
     options = "--hidden-size 64 --layers 1 --length 64 --batch-size 32 --threads 1"
     options += " --steps 200 --validate-every 200"
     words = ["-m", "plait", "train", "text", "--data", str(path), *options.split()]
