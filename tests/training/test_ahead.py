@@ -9,9 +9,10 @@ import torch
 from plait.api import make_task
 from plait.errors import InputError
 from plait.tasks import config_class
-from plait.training import loop
+from plait.training import learning
 from plait.training.ahead import Ahead
 from plait.training.followed import create_run
+from plait.training.loop import Loop
 from plait.training.progress import Progress
 
 
@@ -72,7 +73,7 @@ def test_a_training_with_batches_ahead_is_the_one_without(task, tmp_path, monkey
             computed.append(step)
             return super().__call__(step)
 
-    monkeypatch.setattr(loop, "Ahead", Noted)
+    monkeypatch.setattr(learning, "Ahead", Noted)
     monkeypatch.setattr(os, "fsync", lambda _: None)
     before = torch.get_num_threads()
     try:
@@ -80,10 +81,9 @@ def test_a_training_with_batches_ahead_is_the_one_without(task, tmp_path, monkey
             torch.set_num_threads(threads)
             config = config_class(task).of(SAMPLED)
             run = create_run(tmp_path / str(threads), task, config, {})
-            training = loop.Loop(make_task(task, config), run, Progress())
+            training = Loop(make_task(task, config), run, Progress())
             training.progress.start(0, 0.0, [])
-            with training._batches_ahead():
-                training.learn(threading.Event())
+            training.learn(threading.Event())
             weights.append(training.model.state_dict())
     finally:
         torch.set_num_threads(before)
