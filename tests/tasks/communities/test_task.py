@@ -57,7 +57,7 @@ def test_samples_of_all_neighbours_are_the_whole_graph():
     task = made(sample="all", batch_size=34, data="karate")
     whole = made(data="karate")
     whole.model = task.model
-    (seeds, sample), order = task.batch(1)
+    (seeds, sample, _), order = task.batch(1)
     assert sample is not None
     place = torch.empty(34, dtype=torch.long)
     place[sample.nodes] = torch.arange(34)

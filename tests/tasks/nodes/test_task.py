@@ -223,10 +223,10 @@ def test_weights_begin_another_split(tables, tmp_path):
 
 
 def test_the_picture_of_a_larger_graph(tmp_path):
-    from plait.tasks.nodes.figure import _sample, draw_network
+    from plait.tasks.nodes.figure import draw_network, some_of
 
     ours = task(data="digits", split="few")
-    nodes = _sample(ours.splits, 1797)
+    nodes = some_of(1797, ours.splits.test.numpy())
     assert len(set(nodes)) == 1000
     assert set(nodes) <= set(ours.splits.test.tolist())
     with torch.no_grad():

@@ -75,6 +75,7 @@ class CommunitiesTask(Task):
             raise InputError(f"{network.source} has no connections; communities need some")
         self.x, self.graph = features_of(network, device), network.graph.to(device)
         self.sampler = sampler_of(config, network)
+        self.prepares_ahead = self.sampler is not None
         N = network.num_nodes
         self.units_per_step = N if self.sampler is None else min(config.batch_size, N)
         self.count = self._count(known)
@@ -140,7 +141,7 @@ class CommunitiesTask(Task):
         self, model: CommunitiesModel, batch: Shuffle, carry: Carry
     ) -> tuple[Tensor, Mapping[str, Tensor], Carry]:
         """Return the mean of −ln p over nodes and shuffled nodes, and the share of right ones."""
-        (seeds, sample), order = batch
+        (seeds, sample, _), order = batch
         n = len(seeds)
         graph = self.graph if sample is None else sample.graph.to(self.device)
         nodes = seeds if sample is None else sample.nodes

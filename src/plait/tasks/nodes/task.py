@@ -32,6 +32,7 @@ from plait.tasks.nodes.sampling import (
     exact_outputs,
     outputs,
     representations,
+    sampled,
     sampler_of,
 )
 from plait.tasks.nodes.scores import score_nodes
@@ -86,7 +87,7 @@ class NodesTask(Task):
         self.x, self.labels = features_of(network, self.device), network.labels.to(self.device)
         self.units_per_step = network.num_nodes
         self.sampler = sampler_of(self.config, network)
-        self.splits_batches = self.sampler is not None
+        self.splits_batches = self.prepares_ahead = self.sampler is not None
         if self.splits_batches:
             size = self.config.batch_size * self.ranks.count
             self.units_per_step = min(size, len(self.splits.train))
@@ -143,7 +144,8 @@ class NodesTask(Task):
         if self.network.features is None:
             return {}
         chosen = "; chosen by linear models on the validation nodes"
-        by = chosen if self.config.features == "auto" and len(self.splits.valid) else ""
+        chooses = self.network.in_memory and self.config.features == "auto"
+        by = chosen if chooses and len(self.splits.valid) else ""
         return {"features": f"{FEATURES_AS[self.features_as]}{by}"}
 
     def batch(self, step: int) -> Batch:
@@ -155,7 +157,7 @@ class NodesTask(Task):
         seeds = self.splits.train[torch.from_numpy(chosen)]
         own = seeds[self.ranks.part(len(seeds), self.unit)]
         among = seeds if self.ranks.count > 1 else None
-        return Batch(own, self.sampler.sample(own, step, among=among))
+        return sampled(self, own, step, among)
 
     def loss(
         self, model: NodesModel, batch: Batch, carry: Carry
