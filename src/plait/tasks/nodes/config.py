@@ -61,7 +61,6 @@ class NetworkConfig(GraphConfig):
     )  # fmt: skip
     encoding: str = option("utf-8", "Encoding of your tables: utf-8, cp1252, latin-1, utf-16, ….")
     hidden_size: int = option(64, "Features of a node between the layers.", least=1, below=2**20)
-    layers: int = option(2, "Stacked layers.", least=1, below=1001)
     sample: str = option(
         "", "Train on samples of neighbours: how many at each hop, such as 15,10; all: every one. "
         "Default: the whole graph in every step.",

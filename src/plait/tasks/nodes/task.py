@@ -131,8 +131,7 @@ class NodesTask(Task):
             "parts": f"{parts} nodes to train, validate, test on"
             + (f"; {unknown:,} without a label" if unknown else ""),
             **self._describe_features(),
-            "model": f"{config.operator}, {counted(config.layers, 'layer')}, {config.hidden_size} "
-            f"wide, {count_weights(self.model):,} parameters",
+            "model": f"{config.sizes}, {count_weights(self.model):,} parameters",
             "first layer": self.model.layers[0].explain(None if self.sampler else self.graph),
             **describe_sampling(config, "nodes"),
         }
@@ -244,11 +243,7 @@ class NodesTask(Task):
 
     def title(self, test: Mapping[str, Any] | None) -> str:
         """Return graph, operator and sizes."""
-        config = self.config
-        return (
-            f"{self.network.name}: {config.operator}, {counted(config.layers, 'layer')}, "
-            f"{config.hidden_size} wide"
-        )
+        return f"{self.network.name}: {self.config.sizes}"
 
     def curves(self, test: Mapping[str, Any] | None) -> Sequence[Curve]:
         """Return loss and accuracy, with that of the model without the graph."""

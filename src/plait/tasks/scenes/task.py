@@ -106,8 +106,7 @@ class ScenesTask(Task):
             f"{min(sizes)} to {max(sizes)} in a scene, {counted(scenes.features, 'feature')}; "
             f"{labelled:,} relations, {counted(len(scenes.predicates), 'predicate')}",
             "parts": f"{parts} scenes to train, validate, test",
-            "model": f"{config.operator}, {counted(config.layers, 'layer')}, {config.hidden_size} "
-            f"wide, {count_weights(self.model):,} parameters",
+            "model": f"{config.sizes}, {count_weights(self.model):,} parameters",
             "first layer": first.explain(),
         } | (photos if named else {})
 
@@ -164,11 +163,7 @@ class ScenesTask(Task):
 
     def title(self, test: Mapping[str, Any] | None) -> str:
         """Return data, operator and sizes."""
-        config = self.config
-        return (
-            f"{config.subject_name}: {config.operator}, {counted(config.layers, 'layer')}, "
-            f"{config.hidden_size} wide"
-        )
+        return f"{self.config.subject_name}: {self.config.sizes}"
 
     def curves(self, test: Mapping[str, Any] | None) -> Sequence[Curve]:
         """Return recall and loss, with the model without messages, or the classes alone."""
