@@ -35,7 +35,7 @@ def read_texts(path: Path) -> Any:
             if pa.types.is_dictionary(column.type):
                 column = column.cast(column.type.value_type)
             text = pc.fill_null(column.cast(pa.large_string()), "")
-            columns[name.strip()] = pc.utf8_trim_whitespace(text)
+            columns[name.strip()] = pc.call_function("utf8_trim_whitespace", [text])
     except FileNotFoundError:
         raise InputError(f"cannot read {path}: No such file or directory") from None
     except (pa.ArrowException, OSError) as error:

@@ -73,7 +73,7 @@ def _read(path: Path, time: str, time_names: tuple[str, ...], encoding: str) -> 
     if (time and not found) or len(found) > 1 or len(names) == len(found):
         return None
     columns = [k for k in range(len(names)) if k not in found]
-    kinds: dict[int, Any] = {k: np.float64 if k in columns else str for k in range(len(names))}
+    kinds: Any = {k: np.float64 if k in columns else str for k in range(len(names))}
     times, parts = list[str](), list[np.ndarray]()
     for piece in filter(None, itertools.chain((rest,), lines)):
         text = piece if piece.endswith("\n") else piece + "\n"
