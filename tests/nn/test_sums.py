@@ -179,12 +179,13 @@ def test_a_recurrence_over_relations_is_that_of_pytorch_geometrics_layers(
         next(p for n, p in own.items() if side in n and n.endswith("weight"))
         for side in ("input", "recurrent")
     )
+    bias = next(p for n, p in own.items() if n.endswith("bias"))
     of_x, of_h = pyg_rgcn(pyg, on_x), pyg_rgcn(pyg, on_h)
     x, edges = torch.randn(4, 1, 6, 3).double(), pyg_relations(related)
     y, _ = layer(x, graph=related)
     h, steps = torch.zeros(6, 4).double(), []
     for inputs in x[:, 0]:
-        h = torch.tanh(of_x(inputs, *edges) + of_h(h, *edges))
+        h = torch.tanh(of_x(inputs, *edges) + of_h(h, *edges) + bias.detach().flatten())
         steps.append(h)
     expected = torch.stack(steps)
     assert_near(y[:, 0], expected, 1e-13)

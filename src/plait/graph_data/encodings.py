@@ -28,6 +28,22 @@ WORDS = 3
 DAY = 24 * 3600 * 1e9  # nanoseconds
 
 
+def names_of(learnt: Mapping[str, Any]) -> list[str]:
+    """Return the names of the features that a column became.
+
+    >>> from plait.graph_data.encodings import names_of
+    >>> names_of({"column": "town", "kind": "category", "values": ["Bern", "Ghent"]})
+    ['town = Bern', 'town = Ghent']
+    """
+    column = learnt["column"]
+    if learnt["kind"] == "category":
+        return [f"{column} = {value}" for value in learnt["values"]]
+    if learnt["kind"] == "words":
+        return [f"{column}: {word}" for word in learnt["words"]]
+    of_year = ["sine of the day of the year", "cosine of it"] if learnt["kind"] == "time" else []
+    return [column, *(f"{column}, {what}" for what in of_year)]
+
+
 def encode_numbers(name: str, numbers: np.ndarray) -> Encoded:
     """Standardise numbers to mean 0 and variance 1; missing or constant ones become 0."""
     known = numbers[~np.isnan(numbers)]

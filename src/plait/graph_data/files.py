@@ -18,6 +18,7 @@ from plait.graph_data.features import features_of, id_column, ids_of, named
 from plait.graph_data.labelled_graph import LabelledGraph, numbered
 from plait.nn.graph import Graph
 from plait.tables import read_cells
+from plait.terminal import counted
 
 
 def read_labelled_graph(
@@ -107,7 +108,8 @@ def read_labelled_graph(
             texts = ["" if text in none else text for text in cells.texts[:, of_label]]
             labels, classes = numbered(texts)
             gone = f", {texts.count('')} missing" if "" in texts else ""
-            used.append(f"label = {cells.names[of_label]!r} ({len(classes)} classes{gone})")
+            kinds = counted(len(classes), "class", "classes")
+            used.append(f"label = {cells.names[of_label]!r} ({kinds}{gone})")
         others = [k for k in range(len(cells.names)) if k not in (of_ids, of_label, *left_out)]
         features, more, remarks, encodings = features_of(
             cells.keep(slice(None), others), ids, missing
@@ -115,8 +117,8 @@ def read_labelled_graph(
         notes += remarks
         used += more
         if left_out:
-            names = ", ".join(named(cells.names[k]) for k in left_out)
-            used.append(f"left out: {names}, which only numbers the rows")
+            gone = ", ".join(named(cells.names[k]) for k in left_out)
+            used.append(f"left out: {gone}, which only numbers the rows")
         columns.append(f"nodes: {', '.join(used)}")
     if ids is None:
         pairs = zip(*found.ends, strict=True)

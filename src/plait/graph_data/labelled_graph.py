@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from plait.graph_data.encodings import names_of
 from plait.nn.graph import Graph
 from plait.nn.neighbours import Adjacency
 
@@ -74,6 +75,11 @@ class LabelledGraph:
 
     in_memory: ClassVar[bool] = True
     """Whether features and edges are in memory, rather than in mapped files."""
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """For tables: the column of each feature, or the column and its text."""
+        return tuple(name for one in self.encodings for name in names_of(one))
 
     @property
     def num_nodes(self) -> int:
