@@ -17,7 +17,7 @@ def study(
     threads: Threads = 0,
     ray: str | None = None,
 ) -> None:
-    """Measure the report behind this project again, and write the results to one page.
+    """Measure again what the report "Deep Learning 2020, Assignment 2" says, on one page.
 
     Example: plait study --quick --out runs/study
 

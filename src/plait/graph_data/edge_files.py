@@ -248,7 +248,7 @@ def label_column(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
     except (ValueError, OSError, EOFError) as error:
         raise InputError(f"cannot read {path}: {' '.join(str(error).split())}") from None
     if table.shape[1] != 1:
-        raise InputError(f"{path} has {table.shape[1]} columns; a label a line is wanted")
+        raise InputError(f"{path} has {table.shape[1]} columns; one label per line is wanted")
     column = table[0].replace("-1", "")
     known = sorted(set(column) - {""}, key=lambda text: (not text.isdecimal(), len(text), text))
     place = {name: k for k, name in enumerate(known)} | {"": -1}

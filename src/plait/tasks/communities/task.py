@@ -117,8 +117,8 @@ class CommunitiesTask(Task):
         first: Any = self.model.encoder.layers[0]
         text = {
             **describe_graph(network, f"{self.count} communities sought"),
-            "model": f"Deep Graph Infomax, {config.operator}, {config.layers} layers, "
-            f"{config.hidden_size} wide, {count_weights(self.model):,} parameters",
+            "model": f"Deep Graph Infomax, {config.sizes}, "
+            f"{count_weights(self.model):,} parameters",
             "first layer": first.explain(None if self.sampler else self.graph),
             **describe_sampling(config, "nodes"),
         }
@@ -197,11 +197,7 @@ class CommunitiesTask(Task):
 
     def title(self, test: Mapping[str, Any] | None) -> str:
         """Return graph, operator and sizes."""
-        config = self.config
-        return (
-            f"{self.network.name}: {config.operator}, {config.layers} layers, "
-            f"{config.hidden_size} wide"
-        )
+        return f"{self.network.name}: {self.config.sizes}"
 
     def curves(self, test: Mapping[str, Any] | None) -> Sequence[Curve]:
         """Return the loss, and the share of right nodes."""

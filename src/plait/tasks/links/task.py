@@ -137,8 +137,8 @@ class LinksTask(Task):
             **describe_graph(network),
             "parts": f"{parts} connections to train, validate, test on, with as many pairs that "
             "are none",
-            "model": f"{config.operator}, {config.layers} layers, {config.hidden_size} wide, "
-            f"scored by {config.scorer}, {count_weights(self.model):,} parameters",
+            "model": f"{config.sizes}, scored by {config.scorer}, "
+            f"{count_weights(self.model):,} parameters",
             "answer": f"the network's and {len(self.measures)} baselines', weighed on validation"
             if self.mixed
             else "the network's",
@@ -282,11 +282,7 @@ class LinksTask(Task):
 
     def title(self, test: Mapping[str, Any] | None) -> str:
         """Return graph, operator and sizes."""
-        config = self.config
-        return (
-            f"{self.network.name}: {config.operator}, {config.layers} layers, "
-            f"{config.hidden_size} wide, {config.scorer}"
-        )
+        return f"{self.network.name}: {self.config.sizes}, {self.config.scorer}"
 
     def curves(self, test: Mapping[str, Any] | None) -> Sequence[Curve]:
         """Return loss and area, with the best baseline's."""

@@ -37,12 +37,13 @@ from plait.tasks.nodes.sampling import (
 )
 from plait.tasks.nodes.scores import score_nodes
 from plait.tasks.nodes.splits import split_nodes, split_of
+from plait.terminal import counted
 from plait.training.streams import random_generator
 from plait.training.task import Carry, Task, count_weights
 
 BASELINES = {
     "dense": "the same network without the graph",
-    "spread": "spreading labels along the graph",
+    "spread": "label propagation",
     "linear": "a linear model of the features",
     "averaged": "a linear model of features averaged over neighbours",
     "corrected": "a linear model with Correct & Smooth",
@@ -126,12 +127,11 @@ class NodesTask(Task):
         parts = ", ".join(f"{len(part):,}" for part in self.splits)
         unknown = int((self.labels == UNKNOWN).sum())
         text = {
-            **describe_graph(network, f"{len(network.classes)} classes"),
+            **describe_graph(network, counted(len(network.classes), "class", "classes")),
             "parts": f"{parts} nodes to train, validate, test on"
             + (f"; {unknown:,} without a label" if unknown else ""),
             **self._describe_features(),
-            "model": f"{config.operator}, {config.layers} layers, {config.hidden_size} wide, "
-            f"{count_weights(self.model):,} parameters",
+            "model": f"{config.sizes}, {count_weights(self.model):,} parameters",
             "first layer": self.model.layers[0].explain(None if self.sampler else self.graph),
             **describe_sampling(config, "nodes"),
         }
@@ -233,7 +233,7 @@ class NodesTask(Task):
     def interpret(self, scores: Mapping[str, float]) -> str:
         """Return what the accuracy means next to the baselines'."""
         others = baseline_scores(scores, BASELINES, "accuracy")
-        others["always the commonest class"] = scores["prior"]
+        others["the most frequent class"] = scores["prior"]
         text = f"right in {scores['accuracy']:.1%} of the test nodes"
         if "network_accuracy" in scores:
             mixed = describe_mixture(self.mixture())
@@ -243,18 +243,14 @@ class NodesTask(Task):
 
     def title(self, test: Mapping[str, Any] | None) -> str:
         """Return graph, operator and sizes."""
-        config = self.config
-        return (
-            f"{self.network.name}: {config.operator}, {config.layers} layers, "
-            f"{config.hidden_size} wide"
-        )
+        return f"{self.network.name}: {self.config.sizes}"
 
     def curves(self, test: Mapping[str, Any] | None) -> Sequence[Curve]:
         """Return loss and accuracy, with that of the model without the graph."""
         level = None
         if test is not None:
             dense = test.get("dense_accuracy", test["prior"])
-            label = "without the graph" if "dense_accuracy" in test else "commonest class"
+            label = "without the graph" if "dense_accuracy" in test else "the most frequent class"
             level = dense, f"{label}, test nodes: {dense:.3g}"
         return [
             Curve("loss", "loss, nats per node"),

@@ -32,7 +32,7 @@ def ngram_baseline(
 
 def choose_ngram(training: Tensor, validation: Tensor, vocabulary: Vocabulary) -> Ngram:
     """Count the n-gram whose order does best on the validation text."""
-    LOGGER.info("counting n-grams, to compare the test score with")
+    LOGGER.info("counting n-grams")
     ngram = Ngram(counted(training), len(vocabulary))
     orders = _score_orders(ngram, validation.cpu().numpy(), MAX_ORDER, patience=2)
     ngram.shorten(best_index(orders) + 1)

@@ -42,7 +42,7 @@ def score_stream(model: TextModel, numbers: Tensor) -> dict[str, float]:
     Returns
     -------
     dict
-        `loss` (nats a symbol, −1/n Σ ln p), `bits_per_character` (−Σ log2 p over the number of
+        `loss` (nats per symbol, −1/n Σ ln p), `bits_per_character` (−Σ log2 p over the number of
         characters, for bytes too; not for words, of which those unknown are all `<unk>`),
         `perplexity` (e^loss), `accuracy` (share of symbols where the likeliest one is right).
     """
@@ -125,7 +125,7 @@ def _read_lanes(
 
 
 def in_reported_units(vocabulary: Vocabulary, loss: float, numbers: Tensor) -> dict[str, float]:
-    """Return a loss on a text, in nats a symbol, as bits per character, or of words the perplexity.
+    """Return a loss on a text, in nats per symbol, as bits per character; of words the perplexity.
 
     >>> import math, torch
     >>> from plait.tasks.text.scores import in_reported_units
