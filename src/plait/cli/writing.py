@@ -29,6 +29,7 @@ def generate(
     stream: On = False,
     listing: On = False,
     mix: On = False,
+    cache: On = False,
     weights: Literal["float32", "bfloat16", "int8"] = "float32",
     seed: Seed = 0,
     device: Device = "auto",
@@ -73,6 +74,8 @@ def generate(
     mix : bool
         Draw from the network and the n-gram of its text, mixed by weights fitted on the validation
         part.
+    cache : bool
+        Draw from it and a neural cache of the text so far, mixed likewise; also with --mix.
     weights : str
         Round the matrices to bfloat16 or int8, which is faster for large models, and report the
         cost in bits per character.
@@ -93,7 +96,7 @@ def generate(
     }  # fmt: skip
     request = TextRequest(
         prompts=prompt or [""], length=length, count=count, stop=stop or (), beams=beams,
-        stream=stream, listing=listing, mix=mix, weights=weights, seed=seed,
+        stream=stream, listing=listing, mix=mix, cache=cache, weights=weights, seed=seed,
         skip_unknown=skip_unknown, sampling=sampling,
     )  # fmt: skip
     where = str(choose_device(device))

@@ -25,7 +25,8 @@ TASK = TaskEntry(
         TaskOption(
             "mix",
             bool,
-            "Score the network and the n-gram mixed too, by weights fitted on the validation part.",
+            "Score the network and the n-gram mixed too, by weights fitted on the validation part; "
+            "with --cache or --dynamic also all of them in one mixture.",
         ),
         TaskOption(
             "cache",

@@ -37,8 +37,9 @@ class TextRequest:
         Write one text, symbol by symbol.
     listing : bool
         Write the report's listing.
-    mix : bool
-        Draw from the network and the n-gram mixed, see `plait.tasks.text.mixture`.
+    mix, cache : bool
+        Draw from the network mixed with the n-gram, with a cache, or with both, see
+        `plait.tasks.text.mixture`.
     weights : "float32", "bfloat16" or "int8"
     seed : int
     skip_unknown : bool
@@ -69,6 +70,7 @@ class TextRequest:
     stream: bool = False
     listing: bool = False
     mix: bool = False
+    cache: bool = False
     weights: Kind = "float32"
     seed: int = 0
     skip_unknown: bool = False
@@ -90,8 +92,9 @@ class TextRequest:
             raise InputError(
                 "--listing shows the weights as they were trained; leave out --weights"
             )
-        if self.listing and self.mix:
-            raise InputError("--listing shows the network as it was trained; leave out --mix")
+        for flag, on in (("--mix", self.mix), ("--cache", self.cache)):
+            if self.listing and on:
+                raise InputError(f"--listing shows the network as it was trained; leave out {flag}")
         if self.beams is not None and any(v not in (None, False) for v in self.sampling.values()):
             raise InputError(
                 "--beams finds one likely text; it cannot be combined with sampling options"
@@ -104,7 +107,9 @@ class TextRequest:
             rounded = model.with_weights(self.weights)
             cost = cost_of_rounding(model, rounded, config, run.facts)
             model = rounded
-        return (mixed_model(model, config, run.facts) if self.mix else model), cost
+        if self.mix or self.cache:
+            return mixed_model(model, config, run.facts, mix=self.mix, cache=self.cache), cost
+        return model, cost
 
     def list_thirds(self, models: Mapping[int, TextModel], run: Run) -> Iterator[str]:
         """Yield the lines of the report's listing, by the models of several steps."""
