@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from plait.errors import InputError
 from plait.training.ablation import score_ablation
+from plait.training.pacing import Pace
 from plait.training.ranks import current_ranks
 
 Carry = tuple[Tensor, ...]
@@ -61,6 +62,8 @@ class Task(ABC):
     splits_batches : bool
         Whether each of them has a part of the batch of its own; otherwise all have the same batch
         and make the same step.
+    pace : Pace or None
+        What was measured to plan a training of so many minutes.
     """
 
     name: ClassVar[str]
@@ -74,6 +77,7 @@ class Task(ABC):
     source: str = "the data"
     notes: Sequence[str] = ()
     splits_batches: bool = False
+    pace: Pace | None = None
     units_per_step: int
     config: Any
     model: Any
