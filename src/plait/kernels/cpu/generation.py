@@ -30,6 +30,9 @@ from plait.kernels.cpu.rounding import Kind, pack
 from plait.kernels.cpu.simd import call, copy, load_i32, load_i64, row_address
 from plait.kernels.cpu.tables import CompiledProgram, Weights, addresses
 
+PENALISED, MIROSTAT_RATE = 64, 0.1
+"""As in `plait.sampling`, whose filters are applied here."""
+
 STREAMS = 32
 """Texts that are written side by side in one thread at most."""
 
@@ -50,6 +53,10 @@ class Draw(NamedTuple):
     top_k: int
     top_p: float
     min_p: float
+    typical_p: float = 0.0
+    mirostat: float = 0.0
+    no_repeat: int = 0
+    penalty: float = 1.0
 
 
 class Generator:
@@ -101,9 +108,18 @@ class Generator:
         self.held.append(table)
         return address
 
-    def generate(self, last: Tensor, uniform: NDArray[np.float64], draw: Draw) -> Tensor:
-        """Feed the symbols `last [B]`, draw from `uniform [n, B]`, and so on, n steps: `[n, B]`."""
-        written = torch.empty(uniform.shape, dtype=torch.int32)
+    def generate(
+        self, last: Tensor, uniform: NDArray[np.float64], draw: Draw, past: Tensor,
+        limits: NDArray[np.float64],
+    ) -> Tensor:  # fmt: skip
+        """Feed the symbols `last [B]`, draw from `uniform [n, B]`, and so on, n steps: `[n, B]`.
+
+        `past [m, B]` are the symbols so far, in int32, for a draw that looks back, and may be none
+        otherwise; `limits [B]` those of mirostat, which are brought up to date.
+        """
+        before = len(past)
+        history = torch.empty(before + len(uniform), self.count, dtype=torch.int32)
+        history[:before] = past
         size = min(STREAMS, -(-self.count // torch.get_num_threads()))
         last = last.int()
 
@@ -118,17 +134,17 @@ class Generator:
                 slots["input"], slots["y"], first, first + count, 4 * each,
                 self.table.data_ptr(), self.output.data_ptr(), self.bias, last.data_ptr(),
                 room.data_ptr(), logits.data_ptr(), logits.numpy(), np.empty(self.symbols),
-                np.empty(self.symbols, np.bool_), uniform, written.numpy(),
+                np.empty(self.symbols, np.bool_), uniform, history.numpy(), before, limits,
             )  # fmt: skip
 
         parallel_for(block, range(0, self.count, size))
-        return written
+        return history[before:]
 
 
 @compiled
 def _generate(
     layout, draw, layers, depth, gates, input_slot, y_slot, first, last, each, table, output, bias,
-    before, room, scores, logits, chances, taken, uniform, written,
+    fed, room, scores, logits, chances, taken, uniform, history, before, limits,
 ):  # fmt: skip
     """Write `len(uniform)` symbols of the streams first … last."""
     count = last - first
@@ -147,7 +163,9 @@ def _generate(
                 product_as(layout, below, H, count, load_i64(layers, 2 * k + 1), H, x, gates)
             else:
                 for s in range(count):
-                    symbol = written[n - 1, first + s] if n else load_i32(before, first + s)
+                    symbol = load_i32(fed, first + s)
+                    if n:
+                        symbol = history[before + n - 1, first + s]
                     copy(row_address(table, symbol, gates), row_address(x, s, gates), gates)
             for phase in range(loop.phase_count):
                 which = load_i64(loop.phases, phase)
@@ -165,7 +183,11 @@ def _generate(
         for s in range(count):
             for v in range(len(bias)):
                 chances[v] = logits[s, v] + bias[v]
-            written[n, first + s] = _drawn(draw, chances, taken, uniform[n, first + s])
+            if draw.no_repeat or draw.penalty != 1.0:
+                _look_back(draw, chances, taken, history, before + n, first + s)
+            history[before + n, first + s] = _drawn(
+                draw, chances, taken, uniform[n, first + s], limits, first + s
+            )
     for k in range(depth):
         _move_states(loop_at(load_i64(layers, 2 * k)), room + each * k, first, count, False)
 
@@ -185,8 +207,43 @@ def _move_states(loop, live, first, count, into):
 
 
 @njit
-def _drawn(draw, chances, taken, u):
-    """Draw from logits, as `Sampling.draw` does; `chances` and `taken` are used up."""
+def _look_back(draw, chances, taken, history, row, s):
+    """Change logits by what text s had before `row`, as `Sampling` does; `taken` is used up."""
+    if draw.penalty != 1.0:
+        highest = chances.max()
+        total = 0.0
+        for v in range(len(chances)):
+            total += math.exp(chances[v] - highest)
+        shift = highest + math.log(total)
+        taken[:] = False
+        for k in range(max(0, row - PENALISED), row):
+            taken[history[k, s]] = True
+        for v in range(len(chances)):
+            chances[v] -= shift
+            if taken[v]:
+                chances[v] *= draw.penalty
+    if draw.no_repeat:
+        taken[:] = False
+        blocked = 0
+        length = draw.no_repeat - 1  # of the string that the next symbol would end
+        for k in range(row - length):
+            same = True
+            for i in range(length):
+                if history[k + i, s] != history[row - length + i, s]:
+                    same = False
+                    break
+            if same and not taken[history[k + length, s]]:
+                taken[history[k + length, s]] = True
+                blocked += 1
+        if blocked < len(chances):
+            for v in range(len(chances)):
+                if taken[v]:
+                    chances[v] = -math.inf
+
+
+@njit
+def _drawn(draw, chances, taken, u, limits, s):
+    """Draw from logits, as `Sampler.draw` does; `chances` and `taken` are used up."""
     best = 0
     for v in range(len(chances)):
         if chances[v] > chances[best]:
@@ -195,18 +252,26 @@ def _drawn(draw, chances, taken, u):
         return best
     highest = chances[best]
     for v in range(len(chances)):
-        chances[v] = math.exp(draw.beta * (chances[v] - highest))
+        possible = chances[v] > -math.inf
+        chances[v] = math.exp(draw.beta * (chances[v] - highest)) if possible else 0.0
     _scale(chances)
     if draw.top_k:
         _keep(chances, taken, draw.top_k, math.inf)
     if draw.top_p:
         _keep(chances, taken, len(chances), draw.top_p)
+    if draw.typical_p:
+        _keep_typical(chances, taken, draw.typical_p)
     if draw.min_p:
-        least = draw.min_p * chances[best]
+        least = 0.0
+        for v in range(len(chances)):
+            least = max(least, draw.min_p * chances[v])
         for v in range(len(chances)):
             if chances[v] < least:
                 chances[v] = 0.0
     _scale(chances)
+    kept = 1.0
+    if draw.mirostat:
+        kept = _limit_surprise(chances, limits[s])
     total, last = 0.0, best
     for v in range(len(chances)):
         total += chances[v]
@@ -214,7 +279,51 @@ def _drawn(draw, chances, taken, u):
             last = v
             if total > u:
                 break
+    if draw.mirostat:
+        limits[s] -= MIROSTAT_RATE * (-math.log2(kept * chances[last]) - draw.mirostat)
     return last
+
+
+@njit
+def _limit_surprise(chances, limit):
+    """Keep symbols of at most so many bits, and the likeliest; return the probability kept."""
+    best = 0
+    for v in range(len(chances)):
+        if chances[v] > chances[best]:
+            best = v
+    kept = 0.0
+    for v in range(len(chances)):
+        if v != best and (chances[v] <= 0.0 or -math.log2(chances[v]) > limit):
+            chances[v] = 0.0
+        kept += chances[v]
+    _scale(chances)
+    return kept
+
+
+@njit
+def _keep_typical(chances, taken, mass):
+    """Keep those whose surprise is nearest to the entropy until they hold so much."""
+    entropy = 0.0
+    for v in range(len(chances)):
+        if chances[v] > 0:
+            entropy -= chances[v] * math.log(chances[v])
+    taken[:] = False
+    before = 0.0
+    while before < mass:
+        nearest, distance = -1, math.inf
+        for v in range(len(chances)):
+            if not taken[v] and chances[v] > 0:
+                far = abs(-math.log(chances[v]) - entropy)
+                if far < distance:
+                    nearest, distance = v, far
+        if nearest < 0:
+            break
+        taken[nearest] = True
+        before += chances[nearest]
+    for v in range(len(chances)):
+        if not taken[v]:
+            chances[v] = 0.0
+    _scale(chances)
 
 
 @njit
