@@ -152,20 +152,20 @@ def test_typical_symbols_have_a_surprise_near_the_entropy(mass):
 
 
 def test_mirostat_keeps_the_mean_surprise_near_its_target():
-    logits = torch.tensor([4.0, 2, 1, 0, 0, -1, -1, -2]).repeat(50, 1)
+    logits = torch.tensor([1.5, 1, 0.5, 0, 0, -0.5, -0.5, -1]).repeat(50, 1)
     p = torch.softmax(logits[0].double(), -1)
     generator = torch.Generator().manual_seed(0)
-    for tau in (0.4, 0.6, 0.8):
+    for tau in (1.7, 2.2):
         sampler, bits = Sampler(Sampling.of(mirostat=tau), torch.zeros(0, 50)), []
         limit = np.full(50, 2 * tau)
-        for _ in range(150):
+        for _ in range(200):
             drawn = sampler.draw(logits, torch.rand(50, generator=generator).double())
             surprise = -p[drawn].log2().numpy()
             assert ((surprise <= limit + 1e-9) | (drawn == 0).numpy()).all()
             limit -= 0.1 * (surprise - tau)
             bits.append(surprise.mean())
         np.testing.assert_allclose(sampler.limit.numpy(), limit, rtol=1e-9)
-        assert np.mean(bits) == pytest.approx(tau, abs=0.05)
+        assert np.mean(bits[100:]) == pytest.approx(tau, abs=0.05)
 
 
 def test_a_penalty_multiplies_the_log_probability_of_recent_symbols():
