@@ -14,6 +14,7 @@ TASK = TaskEntry(
     export="plait.tasks.text.export:text_form",
     probe="plait.tasks.text.inference:probe",
     repetition="plait.tasks.text.repetition:measure_repetition",
+    units="plait.tasks.text.units:find_units",
     score_data="a text by path or name, all of it",
     score_options=(
         TaskOption(
