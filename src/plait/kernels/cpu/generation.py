@@ -5,7 +5,6 @@ come from the cache; the operations of a framework would cost more than that. Wh
 makes of a symbol is looked up. The cells are the same phases that run over time.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
+from plait.kernels.cpu.drawing import Draw, drawn, look_back
 from plait.kernels.cpu.filtering import product_alone
 from plait.kernels.cpu.jit import compiled, empty_f32, parallel_for
 from plait.kernels.cpu.loops import (
@@ -30,9 +30,6 @@ from plait.kernels.cpu.rounding import Kind, pack
 from plait.kernels.cpu.simd import call, copy, load_i32, load_i64, row_address
 from plait.kernels.cpu.tables import CompiledProgram, Weights, addresses
 
-PENALISED, MIROSTAT_RATE = 64, 0.1
-"""As in `plait.sampling`, whose filters are applied here."""
-
 STREAMS = 32
 """Texts that are written side by side in one thread at most."""
 
@@ -44,19 +41,6 @@ class LayerWeights(NamedTuple):
     recurrent: Tensor  # [gates·H, H]
     gates: Sequence[str]  # those that have recurrent weights
     vectors: Mapping[str, Tensor]  # as in `recurrence.run`
-
-
-class Draw(NamedTuple):
-    """How a symbol is drawn, as `Sampling` says; 0 where a filter is not wanted."""
-
-    beta: float
-    top_k: int
-    top_p: float
-    min_p: float
-    typical_p: float = 0.0
-    mirostat: float = 0.0
-    no_repeat: int = 0
-    penalty: float = 1.0
 
 
 class Generator:
@@ -184,8 +168,8 @@ def _generate(
             for v in range(len(bias)):
                 chances[v] = logits[s, v] + bias[v]
             if draw.no_repeat or draw.penalty != 1.0:
-                _look_back(draw, chances, taken, history, before + n, first + s)
-            history[before + n, first + s] = _drawn(
+                look_back(draw, chances, taken, history, before + n, first + s)
+            history[before + n, first + s] = drawn(
                 draw, chances, taken, uniform[n, first + s], limits, first + s
             )
     for k in range(depth):
@@ -204,152 +188,3 @@ def _move_states(loop, live, first, count, into):
                 copy(row_address(state.start, first + s, loop.H), here, loop.H)
             else:
                 copy(here, row_address(state.final, first + s, loop.H), loop.H)
-
-
-@njit
-def _look_back(draw, chances, taken, history, row, s):
-    """Change logits by what text s had before `row`, as `Sampling` does; `taken` is used up."""
-    if draw.penalty != 1.0:
-        highest = chances.max()
-        total = 0.0
-        for v in range(len(chances)):
-            total += math.exp(chances[v] - highest)
-        shift = highest + math.log(total)
-        taken[:] = False
-        for k in range(max(0, row - PENALISED), row):
-            taken[history[k, s]] = True
-        for v in range(len(chances)):
-            chances[v] -= shift
-            if taken[v]:
-                chances[v] *= draw.penalty
-    if draw.no_repeat:
-        taken[:] = False
-        blocked = 0
-        length = draw.no_repeat - 1  # of the string that the next symbol would end
-        for k in range(row - length):
-            same = True
-            for i in range(length):
-                if history[k + i, s] != history[row - length + i, s]:
-                    same = False
-                    break
-            if same and not taken[history[k + length, s]]:
-                taken[history[k + length, s]] = True
-                blocked += 1
-        if blocked < len(chances):
-            for v in range(len(chances)):
-                if taken[v]:
-                    chances[v] = -math.inf
-
-
-@njit
-def _drawn(draw, chances, taken, u, limits, s):
-    """Draw from logits, as `Sampler.draw` does; `chances` and `taken` are used up."""
-    best = 0
-    for v in range(len(chances)):
-        if chances[v] > chances[best]:
-            best = v
-    if math.isinf(draw.beta):
-        return best
-    highest = chances[best]
-    for v in range(len(chances)):
-        possible = chances[v] > -math.inf
-        chances[v] = math.exp(draw.beta * (chances[v] - highest)) if possible else 0.0
-    _scale(chances)
-    if draw.top_k:
-        _keep(chances, taken, draw.top_k, math.inf)
-    if draw.top_p:
-        _keep(chances, taken, len(chances), draw.top_p)
-    if draw.typical_p:
-        _keep_typical(chances, taken, draw.typical_p)
-    if draw.min_p:
-        least = 0.0
-        for v in range(len(chances)):
-            least = max(least, draw.min_p * chances[v])
-        for v in range(len(chances)):
-            if chances[v] < least:
-                chances[v] = 0.0
-    _scale(chances)
-    kept = 1.0
-    if draw.mirostat:
-        kept = _limit_surprise(chances, limits[s])
-    total, last = 0.0, best
-    for v in range(len(chances)):
-        total += chances[v]
-        if chances[v] > 0:
-            last = v
-            if total > u:
-                break
-    if draw.mirostat:
-        limits[s] -= MIROSTAT_RATE * (-math.log2(kept * chances[last]) - draw.mirostat)
-    return last
-
-
-@njit
-def _limit_surprise(chances, limit):
-    """Keep symbols of at most so many bits, and the likeliest; return the probability kept."""
-    best = 0
-    for v in range(len(chances)):
-        if chances[v] > chances[best]:
-            best = v
-    kept = 0.0
-    for v in range(len(chances)):
-        if v != best and (chances[v] <= 0.0 or -math.log2(chances[v]) > limit):
-            chances[v] = 0.0
-        kept += chances[v]
-    _scale(chances)
-    return kept
-
-
-@njit
-def _keep_typical(chances, taken, mass):
-    """Keep those whose surprise is nearest to the entropy until they hold so much."""
-    entropy = 0.0
-    for v in range(len(chances)):
-        if chances[v] > 0:
-            entropy -= chances[v] * math.log(chances[v])
-    taken[:] = False
-    before = 0.0
-    while before < mass:
-        nearest, distance = -1, math.inf
-        for v in range(len(chances)):
-            if not taken[v] and chances[v] > 0:
-                far = abs(-math.log(chances[v]) - entropy)
-                if far < distance:
-                    nearest, distance = v, far
-        if nearest < 0:
-            break
-        taken[nearest] = True
-        before += chances[nearest]
-    for v in range(len(chances)):
-        if not taken[v]:
-            chances[v] = 0.0
-    _scale(chances)
-
-
-@njit
-def _keep(chances, taken, count, mass):
-    """Keep the likeliest, so many or until they hold so much, and scale them to sum to 1."""
-    taken[:] = False
-    before = 0.0
-    for _ in range(count):
-        best = -1
-        for v in range(len(chances)):
-            if not taken[v] and (best < 0 or chances[v] > chances[best]):
-                best = v
-        if best < 0 or before >= mass:
-            break
-        taken[best] = True
-        before += chances[best]
-    for v in range(len(chances)):
-        if not taken[v]:
-            chances[v] = 0.0
-    _scale(chances)
-
-
-@njit
-def _scale(chances):
-    total = 0.0
-    for v in range(len(chances)):
-        total += chances[v]
-    for v in range(len(chances)):
-        chances[v] /= total
