@@ -204,10 +204,20 @@ def options(seeds: int, given: dict[str, Any]) -> None:
                 print(f"| {label:<32} | {'':<15} | {'':<20} | {mean:.4f} | {'':<7} |", flush=True)
 
 
+class Watch(Progress):
+    """When what was announced began, by its first word."""
+
+    def __init__(self) -> None:
+        self.times: dict[str, float] = {}
+
+    def working(self, text: str) -> None:
+        self.times.setdefault(text.split()[0], time.perf_counter())
+
+
 def minutes(seeds: int, given: dict[str, Any], wanted: Sequence[float] = MINUTES) -> None:
     """`--minutes`, which chooses width and steps, so that the schedule ends with the time.
 
-    Seconds are those from the measuring's beginning to the last step's end; then the test's.
+    Seconds are those from the beginning of the measuring to that of the test.
     """
     given.pop("steps", None)
     print(f"{torch.get_num_threads()} threads; bits per character on the test part, but validation")
@@ -221,11 +231,11 @@ def minutes(seeds: int, given: dict[str, Any], wanted: Sequence[float] = MINUTES
         for seed in range(seeds):
             with tempfile.TemporaryDirectory() as folder:
                 every = {**given, "minutes": each, "seed": seed}
-                run = plait.train("text", out=Path(folder, "run"), **every)
+                watch = Watch()
+                run = plait.train("text", out=Path(folder, "run"), progress=watch, **every)
                 records, config = run.records("valid"), run.config
                 scores = plait.score(run, mix=True, cache=True, dynamic=True)
-                _, state, _ = run.load_checkpoint()
-            seconds = state["seconds"] + state["pace"][3]
+            seconds = watch.times["scoring"] - watch.times["measuring"]
             best = min(r["bits_per_character"] for r in records)
             kinds = ("", "ngram_", "mix_", "cache_", "rms_", "together_")
             found = " | ".join(f"{scores[f'{kind}bits_per_character']:.4f}" for kind in kinds)
