@@ -12,6 +12,7 @@ The first four need the text `democracy` under $PLAIT_DATA. `options` and `minut
 """
 
 import argparse
+import math
 import statistics
 import sys
 import tempfile
@@ -283,8 +284,10 @@ def samplers(path: Path, judge: Path | None) -> None:
         found = structure_of(several)
         print(
             f"| {name:<22} | {statistics.fmean(map(repeated_share, several)):.1%} "
-            f"| {statistics.fmean(bits):.3f} | {statistics.fmean(judged) if judged else 0:.3f} "
-            f"| {found.brackets} | {found.quotes} | {found.names:.0%} "
+            f"| {statistics.fmean(bits):.3f} "
+            f"| {f'{statistics.fmean(judged):.3f}' if judged else '-'} "
+            f"| {found.brackets} | {found.quotes} "
+            f"| {'none' if math.isnan(found.names) else f'{found.names:.0%}'} "
             f"| {seconds.get(name, 0):.1f} |",
             flush=True,
         )
