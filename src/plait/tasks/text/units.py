@@ -216,8 +216,9 @@ def _draw(
 ) -> None:
     """Draw for each unit a passage of the text, coloured by its value."""
     height = 0.34 * ROWS
-    with picture(path, 10, 0.5 + len(units) * (height + 0.45), grid=False) as figure:
+    with picture(path, 10, 0.9 + len(units) * (height + 0.45), grid=False) as figure:
         panels = figure.subplots(len(units), 1, squeeze=False)[:, 0]
+        figure.suptitle("after each symbol: red, a positive state; blue, a negative one")
         for axes, unit in zip(panels, units, strict=True):
             values = states[unit.state][:, :, unit.layer - 1, unit.channel - 1]
             feature = features[unit.feature]
