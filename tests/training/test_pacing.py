@@ -141,6 +141,8 @@ def test_the_rate_has_no_jump_where_the_steps_are_changed():
     assert learning_rate(longer, 8, (4, 0.9)) == 0.8  # in the warm-up
     assert learning_rate(longer, 10, (4, 0.9)) == 1.0
     assert schedule_share(replace(config, steps=40), 40, (40, share)) == 1.0
+    linear = replace(config, schedule="linear")
+    assert [learning_rate(linear, step) for step in (5, 10, 55, 100)] == [0.5, 1.0, 0.5, 0.0]
 
 
 def test_ends_of_parts_are_each_reached_once_also_where_steps_change():

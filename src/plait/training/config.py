@@ -89,8 +89,9 @@ class TrainingConfig:
         "muon: orthogonal steps for the matrices of recurrent layers, each gate's by itself, and "
         "AdamW for the rest.",
     )
-    schedule: Literal["constant", "cosine"] = option(
-        "constant", "Learning rate over time: as it is, or falling to 0 along a half cosine."
+    schedule: Literal["constant", "cosine", "linear"] = option(
+        "constant",
+        "Learning rate over time: as it is, or falling to 0, along a half cosine or a line.",
     )
     warmup: int = option(0, "Steps in which the learning rate rises from 0.", least=0)
     weight_decay: float = option(

@@ -9,7 +9,7 @@ def learning_rate(config: TrainingConfig, step: int, since: tuple[int, float] = 
     """Return the learning rate of a step; the first is step 1.
 
     With warm-up w: lr · step / w while step < w; after that lr ("constant"), or
-    lr · (1 + cos(π s)) / 2 ("cosine"), with s as `schedule_share` returns it.
+    lr · (1 + cos(π s)) / 2 ("cosine") or lr · (1 − s) ("linear"), with s of `schedule_share`.
 
     >>> from plait.training.config import TrainingConfig
     >>> from plait.training.schedule import learning_rate
@@ -21,7 +21,10 @@ def learning_rate(config: TrainingConfig, step: int, since: tuple[int, float] = 
         return config.lr * step / config.warmup
     if config.schedule == "constant" or config.steps <= config.warmup:
         return config.lr
-    return config.lr * (1 + math.cos(math.pi * schedule_share(config, step, since))) / 2
+    share = schedule_share(config, step, since)
+    if config.schedule == "linear":
+        return config.lr * (1 - share)
+    return config.lr * (1 + math.cos(math.pi * share)) / 2
 
 
 def schedule_share(config: TrainingConfig, step: int, since: tuple[int, float] = (0, 0.0)) -> float:

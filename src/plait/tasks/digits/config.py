@@ -62,8 +62,9 @@ class DigitsConfig(TrainingConfig):
     batch_size: int = option(8, "Sequences of a batch, per process.", least=1)
     steps: int = option(3000, "Weight updates.", least=1)
     lr: float = option(0.0, f"Learning rate (of Adam). {OF_SIZE}", least=0)
-    schedule: Literal["constant", "cosine"] = option(
-        "cosine", "Learning rate over time: as it is, or falling to 0 along a half cosine."
+    schedule: Literal["constant", "cosine", "linear"] = option(
+        "cosine",
+        "Learning rate over time: as it is, or falling to 0, along a half cosine or a line.",
     )
 
     def __post_init__(self) -> None:

@@ -205,8 +205,9 @@ class ForecastConfig(GraphConfig):
     batch_size: int = option(32, "Windows of a batch, per process.", least=1)
     steps: int = option(1500, "Weight updates.", least=1)
     lr: float = option(0.003, "Learning rate.", least=0)
-    schedule: Literal["constant", "cosine"] = option(
-        "cosine", "Learning rate over time: as it is, or falling to 0 along a half cosine."
+    schedule: Literal["constant", "cosine", "linear"] = option(
+        "cosine",
+        "Learning rate over time: as it is, or falling to 0, along a half cosine or a line.",
     )
 
     def __post_init__(self) -> None:

@@ -39,8 +39,9 @@ class ScenesConfig(GraphConfig):
     batch_size: int = option(16, "Scenes of a batch, per process.", least=1)
     steps: int = option(400, "Weight updates.", least=1)
     lr: float = option(0.003, "Learning rate (of Adam).", least=0)
-    schedule: Literal["constant", "cosine"] = option(
-        "cosine", "Learning rate over time: as it is, or falling to 0 along a half cosine."
+    schedule: Literal["constant", "cosine", "linear"] = option(
+        "cosine",
+        "Learning rate over time: as it is, or falling to 0, along a half cosine or a line.",
     )
 
     def __post_init__(self) -> None:
