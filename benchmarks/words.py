@@ -3,6 +3,7 @@
     python benchmarks/words.py            the first 20,000 words of ptb's training part, 10 times
     python benchmarks/words.py --words 0 --hidden-size 200 --steps 30000      the paper's size
     python benchmarks/words.py --words 0 --only "LSTM + dropout" …            one network alone
+    python benchmarks/words.py --words 0 --minutes 15 --together       equal times; every score
     python benchmarks/words.py --characters --minutes 15     its characters, as in Mikolov et al.
 
 Batches of 20 × 20 words, a vocabulary of 10,000, 4 neighbours and 3 terms, as in Seo et al. (2016).
@@ -150,6 +151,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--characters", action="store_true")
+    parser.add_argument("--together", action="store_true")
     parser.add_argument("--only", choices=VARIANTS)
     parser.add_argument("--runs", type=Path, default=Path("runs/words"))
     parser.add_argument("--words", type=int, default=20_000)
@@ -162,13 +164,17 @@ def main() -> None:
     if options.characters:
         return characters(options.runs, given)
     chosen = {name: v for name, v in VARIANTS.items() if options.only in (None, name)}
+    settings = dict(SETTINGS)
+    if "minutes" in given:  # it chooses these
+        for name in ("steps", "warmup", "validate_every", "schedule"):
+            settings.pop(name)
     if "hidden_size" in given:
         given.setdefault("embedding_size", given["hidden_size"])
     data = first_words(options.words, options.runs / "data") if options.words else "ptb"
     runs = {
         (name, seed): finished(
             options.runs / f"{name.lower().replace(' + ', '-').replace(' ', '-')}-{seed}",
-            **{"data": data, "seed": seed, **SETTINGS, **given, **variant},
+            **{"data": data, "seed": seed, **settings, **given, **variant},
         )
         for seed in range(options.seeds)
         for name, variant in chosen.items()
@@ -178,6 +184,10 @@ def main() -> None:
     print("| network | train | validation | test | best epoch | filter | test, published |")
     print("|---|---|---|---|---|---|---|")
     print("\n".join(rows))
+    for (name, seed), run in runs.items() if options.together else ():
+        scores = plait.score(run, mix=True, cache=True, dynamic=True)
+        found = {k: round(v, 2) for k, v in scores.items() if k.endswith("perplexity")}
+        print(f"{name}, seed {seed}: {found}")
     print(f"an interpolated {test['ngram_order']}-gram: {test['ngram_perplexity']:.2f} on test, of "
           f"which {test['unknown_share']:.1%} is <unk> (5.8% in all of ptb)")  # fmt: skip
 
