@@ -39,6 +39,10 @@ class Vocabulary(Protocol):
 class CompiledLoop(Protocol):
     """A compiled loop that draws symbols in place of a model's `forward`."""
 
+    def takes(self, sampling: Sampling) -> bool:
+        """Return whether it can draw so."""
+        ...
+
     def generate(self, last: Tensor, uniform: np.ndarray, sampler: Sampler) -> Tensor:
         """Return the symbols after `last [B]`, drawn with `uniform [steps, B]`: `[steps, B]`.
 
@@ -64,7 +68,8 @@ class Decoding:
             self.sampler = Sampler(sampling, read[:, None].expand(-1, len(samples)))
             self.logits = logits.expand(len(samples), -1)
             self.state = map_state(state, lambda s: s.expand(-1, len(samples), -1).contiguous())
-            self.compiled = model.compiled(self.state, len(samples))
+            compiled = model.compiled(self.state, len(samples))
+            self.compiled = compiled if compiled is not None and compiled.takes(sampling) else None
 
     def draw(self, steps: int) -> list[list[int]]:
         """Return the next symbols of every text, `[steps, B]`."""

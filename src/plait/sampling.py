@@ -1,6 +1,8 @@
 """How the next symbol is drawn: what was said before, temperature, filters, a random number.
 
-The compiled loop in `kernels/cpu/generation.py` does the same; add a new filter to both.
+A new filter is a field of `Sampling`, with its rule in `of` and `probabilities`; the same in the
+compiled loop (`Draw` in `kernels/cpu/drawing.py`, filled in by `nn/generation.py`); and an
+argument of `TextGenerator.generate` and of `plait generate` (`cli/writing.py`).
 """
 
 import math

@@ -90,8 +90,7 @@ class TrainingConfig:
         "AdamW for the rest.",
     )
     schedule: Literal["constant", "cosine", "linear"] = option(
-        "constant",
-        "Learning rate over time: as it is, or falling to 0, along a half cosine or a line.",
+        "constant", "Learning rate over time: constant, or cosine annealing or a line to 0."
     )
     warmup: int = option(0, "Steps in which the learning rate rises from 0.", least=0)
     weight_decay: float = option(
@@ -102,7 +101,7 @@ class TrainingConfig:
     )
     average: float = option(
         0.0,
-        "Score and keep an exponential average of the weights with this factor, e.g. 0.999.",
+        "Score and keep an exponential moving average of the weights with this factor, e.g. 0.999.",
         least=0,
         below=1,
     )
@@ -148,7 +147,10 @@ class TrainingConfig:
         return {max(1, self.steps * k // parts) for k in range(1, parts + 1)}
 
     def converged(self, scores: Mapping[str, float]) -> bool:
-        """Return whether these validation scores leave nothing to learn; no task needs to know."""
+        """Return whether these validation scores leave nothing to learn.
+
+        False, unless a task's configuration has a rule of its own, as that of "memory" has.
+        """
         return False
 
     @classmethod

@@ -139,7 +139,7 @@ class Run:
 
     @property
     def metrics_path(self) -> Path:
-        """The log, one JSON object a line."""
+        """The log, one JSON object per line."""
         return self.path / "metrics.jsonl"
 
     def log(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
@@ -249,7 +249,7 @@ class Run:
         write_aside(self.path / "samples.txt", "".join(samples).encode())
 
     def kept_path(self, step: int) -> Path:
-        """Where the weights of a milestone are kept."""
+        """Return where the weights of a milestone are kept."""
         return self.path / "kept" / f"step-{step:08d}.safetensors"
 
     def kept_steps(self) -> list[int]:
@@ -305,7 +305,7 @@ class _Facts(dict[str, Any]):
 
 
 def _is_content(file: Path) -> bool:
-    """Whether a file is more than what a process left that was killed while it wrote."""
+    """Return whether a file is more than what a process left that was killed while it wrote."""
     return not (file.name.startswith(".") and file.suffix == ".part")
 
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from plait.errors import InputError
-from plait.training.ablation import score_ablation
 from plait.training.pacing import Pace
 from plait.training.ranks import current_ranks
 
@@ -62,6 +61,8 @@ class Task(ABC):
     splits_batches : bool
         Whether each of them has a part of the batch of its own; otherwise all have the same batch
         and make the same step.
+    prepares_ahead : bool
+        Whether a batch takes so long that a thread computes it during the step before.
     pace : Pace or None
         What was measured to plan a training of so many minutes.
     """
@@ -77,6 +78,7 @@ class Task(ABC):
     source: str = "the data"
     notes: Sequence[str] = ()
     splits_batches: bool = False
+    prepares_ahead: bool = False
     pace: Pace | None = None
     units_per_step: int
     config: Any
@@ -187,14 +189,12 @@ class Task(ABC):
         return {}
 
     def test(self) -> dict[str, Any]:
-        """Return own scores, those of the model without the graph (`dense_…`), and baselines'.
+        """Return own scores and baselines'.
 
-        It is called once in a run, with the weights that did best on validation.
+        It is called once in a run, with the weights that did best on validation. Those of the
+        model without the graph come behind them (`plait.training.ablation.scores_with_ablation`).
         """
-        scores = dict(self.own_scores())
-        if any(getattr(self.config, name) != v for name, v in self.without_graph.items()):
-            scores |= score_ablation(self)
-        return {**scores, **self.ranks.first(self.baselines)}
+        return {**self.own_scores(), **self.ranks.first(self.baselines)}
 
     def interpret(self, scores: Mapping[str, Any]) -> str:
         """Return in plain words what the test scores mean next to the baselines'."""

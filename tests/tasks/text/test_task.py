@@ -1,6 +1,7 @@
 """The text task: its parts, its loss, and that it learns."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,8 +15,9 @@ from plait.tasks.text.data import split
 from plait.tasks.text.scores import score_stream
 from plait.tasks.text.task import TextTask
 from plait.training.checkpoint import load_tensors
-from plait.training.loop import seed_all, train
+from plait.training.loop import train
 from plait.training.progress import Progress
+from plait.training.random import seed_all
 from plait.training.run import Run
 
 BOUNDED = [name for name in CELLS if name != "ind-rnn"]
@@ -54,7 +56,7 @@ def test_the_vocabulary_is_that_of_the_whole_text(prose):
     made = task(prose)
     assert made.vocabulary.decode(made.testing.tolist()).endswith("!")
     assert "!" not in made.vocabulary.decode(made.training.tolist())
-    assert made.facts()["vocabulary"] == "".join(sorted(set(made.text.characters)))
+    assert made.facts()["vocabulary"] == "".join(sorted(set(Path(prose).read_text())))
     assert made.facts()["characters"] == 1000
     assert torch.equal(made.batches.numbers, made.training)  # and nothing else is read in training
     assert made.validate() == score_stream(made.model, made.validation)

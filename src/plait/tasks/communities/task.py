@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from plait.errors import InputError
 from plait.figures import Curve
+from plait.tasks.baseline_report import named_scores
 from plait.tasks.communities.baselines import k_means, louvain
 from plait.tasks.communities.figure import draw_communities
 from plait.tasks.communities.model import CommunitiesModel
@@ -73,6 +74,7 @@ class CommunitiesTask(Task):
             raise InputError(f"{network.source} has no connections; communities need some")
         self.x, self.graph = features_of(network, device), network.graph.to(device)
         self.sampler = sampler_of(config, network)
+        self.prepares_ahead = self.sampler is not None
         N = network.num_nodes
         self.units_per_step = N if self.sampler is None else min(config.batch_size, N)
         self.count = self._count(known)
@@ -115,8 +117,8 @@ class CommunitiesTask(Task):
         first: Any = self.model.encoder.layers[0]
         text = {
             **describe_graph(network, f"{self.count} communities sought"),
-            "model": f"Deep Graph Infomax, {config.operator}, {config.layers} layers, "
-            f"{config.hidden_size} wide, {count_weights(self.model):,} parameters",
+            "model": f"Deep Graph Infomax, {config.sizes}, "
+            f"{count_weights(self.model):,} parameters",
             "first layer": first.explain(None if self.sampler else self.graph),
             **describe_sampling(config, "nodes"),
         }
@@ -138,7 +140,7 @@ class CommunitiesTask(Task):
         self, model: CommunitiesModel, batch: Shuffle, carry: Carry
     ) -> tuple[Tensor, Mapping[str, Tensor], Carry]:
         """Return the mean of −ln p over nodes and shuffled nodes, and the share of right ones."""
-        (seeds, sample), order = batch
+        (seeds, sample, _), order = batch
         n = len(seeds)
         graph = self.graph if sample is None else sample.graph.to(self.device)
         nodes = seeds if sample is None else sample.nodes
@@ -172,11 +174,7 @@ class CommunitiesTask(Task):
         found = {} if self.louvain is None else {"louvain": self.louvain}
         if self.x is not None and self.network.in_memory:
             found["features"] = k_means(self.x, self.count, self.config.seed)
-        return {
-            f"{name}_{score}": value
-            for name, community in found.items()
-            for score, value in self._score(community).items()
-        }
+        return named_scores({name: self._score(community) for name, community in found.items()})
 
     def _score(self, community: np.ndarray) -> dict[str, float]:
         labels = self.network.labels
@@ -199,11 +197,7 @@ class CommunitiesTask(Task):
 
     def title(self, test: Mapping[str, Any] | None) -> str:
         """Return graph, operator and sizes."""
-        config = self.config
-        return (
-            f"{self.network.name}: {config.operator}, {config.layers} layers, "
-            f"{config.hidden_size} wide"
-        )
+        return f"{self.network.name}: {self.config.sizes}"
 
     def curves(self, test: Mapping[str, Any] | None) -> Sequence[Curve]:
         """Return the loss, and the share of right nodes."""

@@ -1,4 +1,4 @@
-"""What forecasts without a model: the baselines of every other forecast."""
+"""The baselines of a forecast: forecasts without a network, from the series alone."""
 
 from collections.abc import Iterator
 
@@ -105,7 +105,7 @@ def _carried(values: np.ndarray, mean: np.ndarray) -> np.ndarray:
 
 
 def historical_mean(past: np.ndarray, season: int, steps: int) -> np.ndarray:
-    """Mean at every place in the season, for so many steps, `[steps, N]`."""
+    """Return the mean at every place in the season, for so many steps, `[steps, N]`."""
     overall = np.nanmean(past, axis=0)
     if not season:
         return np.broadcast_to(overall, (steps, len(overall)))

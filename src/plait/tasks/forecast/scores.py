@@ -112,7 +112,7 @@ class Errors:
 
 
 def node_errors(forecast: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Root mean squared error of every node over all steps, `[N]`; NaN where it has no value."""
+    """Return every node's root mean squared error over all steps, `[N]`; NaN without a value."""
     seen = ~np.isnan(truth)
     squared = np.where(seen, (forecast - truth) ** 2, 0.0).sum((0, 1))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -197,8 +197,11 @@ def table(records: Mapping[str, Mapping[str, Sequence[float | None]]], shown: Se
     """
     width = max(map(len, records)) + 2
     at, to = (
-        "".join(f"{word + str(h) if k == 0 else h:>{CELL}}" for k, h in enumerate(shown))
-        for word in ("step ", "to ")
+        "".join(f"{text:>{CELL}}" for text in texts)
+        for texts in (
+            [f"step {h}" if k == 0 else h for k, h in enumerate(shown)],
+            [f"1–{h}" for h in shown],
+        )
     )
     lines = []
     for metric in METRICS:

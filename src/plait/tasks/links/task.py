@@ -9,7 +9,7 @@ from torch import Tensor
 
 from plait.figures import Curve
 from plait.nn.graph import Graph
-from plait.tasks.baseline_report import baseline_scores, list_scores, verdict
+from plait.tasks.baseline_report import baseline_scores, list_scores, named_scores, verdict
 from plait.tasks.links.baselines import measures_of
 from plait.tasks.links.hard import hard_pairs
 from plait.tasks.links.mixture import Mixture
@@ -36,8 +36,9 @@ from plait.tasks.nodes.sampling import (
     describe_sampling,
     exact_outputs,
     outputs,
+    sampled,
     sampler_of,
-)
+)  # fmt: skip
 from plait.training.streams import random_generator
 from plait.training.task import Carry, Task, count_weights
 
@@ -113,7 +114,7 @@ class LinksTask(Task):
         self.hidden = min(round(config.hide * count), count - 1) if hides else 0
         self.units_per_step = self.hidden or count
         self.sampler = sampler_of(config, self.splits.graph)
-        self.splits_batches = self.sampler is not None
+        self.splits_batches = self.prepares_ahead = self.sampler is not None
         if self.splits_batches:
             size = config.batch_size * self.ranks.count
             self.units_per_step = min(size, self.pairs.shape[1])
@@ -136,8 +137,8 @@ class LinksTask(Task):
             **describe_graph(network),
             "parts": f"{parts} connections to train, validate, test on, with as many pairs that "
             "are none",
-            "model": f"{config.operator}, {config.layers} layers, {config.hidden_size} wide, "
-            f"scored by {config.scorer}, {count_weights(self.model):,} parameters",
+            "model": f"{config.sizes}, scored by {config.scorer}, "
+            f"{count_weights(self.model):,} parameters",
             "answer": f"the network's and {len(self.measures)} baselines', weighed on validation"
             if self.mixed
             else "the network's",
@@ -177,8 +178,7 @@ class LinksTask(Task):
             shared = shared[0], near
         alone = self.ranks.count == 1
         among = None if alone else self._read(every, self.model.shared(graph, every)).unique()
-        nodes = Batch(seeds, self.sampler.sample(seeds, step, among=among))
-        return PairBatch(numbers.view_as(own), nodes, None, shared)
+        return PairBatch(numbers.view_as(own), sampled(self, seeds, step, among), None, shared)
 
     def _read(self, pairs: Tensor, shared: tuple[Tensor, Tensor] | None) -> Tensor:
         """Return the nodes that scores of pairs are computed from: theirs, and what they share."""
@@ -217,17 +217,13 @@ class LinksTask(Task):
         if not self.mixed:
             return trial.score(network, k)
         answer = self.mixture().logits({"network": network, **self.measured})
-        alone = {f"network_{name}": value for name, value in trial.score(network, k).items()}
-        return trial.score(answer, k) | alone
+        return trial.score(answer, k) | named_scores({"network": trial.score(network, k)})
 
     def baselines(self) -> Mapping[str, float]:
         """Return the scores of what is not trained."""
-        return {
-            f"{name}_{score}": value
-            for name, scores in self.measured.items()
-            for score, value in self.tested.score(scores, self.config.hits).items()
-            if score != "loss"
-        }
+        trial, k = self.tested, self.config.hits
+        found = named_scores({name: trial.score(z, k) for name, z in self.measured.items()})
+        return {name: value for name, value in found.items() if not name.endswith("_loss")}
 
     def mixture(self) -> Mixture:
         """Weigh the network and what is not trained, on the connections held out to validate on."""
@@ -254,7 +250,7 @@ class LinksTask(Task):
 
     @cached_property
     def measured(self) -> Scored:
-        """The scores of what is not trained on the part to test on."""
+        """The baselines' scores of the test part's pairs, by name."""
         return {name: rule(self.tested.pairs) for name, rule in self.measures.items()}
 
     def network_logits(self, pairs: Tensor) -> Tensor:
@@ -286,11 +282,7 @@ class LinksTask(Task):
 
     def title(self, test: Mapping[str, Any] | None) -> str:
         """Return graph, operator and sizes."""
-        config = self.config
-        return (
-            f"{self.network.name}: {config.operator}, {config.layers} layers, "
-            f"{config.hidden_size} wide, {config.scorer}"
-        )
+        return f"{self.network.name}: {self.config.sizes}, {self.config.scorer}"
 
     def curves(self, test: Mapping[str, Any] | None) -> Sequence[Curve]:
         """Return loss and area, with the best baseline's."""

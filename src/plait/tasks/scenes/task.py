@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from plait.figures import Curve
-from plait.tasks.baseline_report import baseline_scores, list_scores, verdict
+from plait.tasks.baseline_report import baseline_scores, curves_next_to, list_scores, verdict
 from plait.tasks.scenes.baselines import frequencies, score_baselines
 from plait.tasks.scenes.batches import Batch
 from plait.tasks.scenes.data import batched, scenes_of, split_scenes
@@ -19,11 +19,12 @@ from plait.tasks.scenes.model import ScenesModel
 from plait.tasks.scenes.photos import find_photo
 from plait.tasks.scenes.scores import (
     KS,
+    by_scene,
     probabilities,
     recall,
     score_relations,
-    split,
 )
+from plait.terminal import counted
 from plait.training.streams import random_generator
 from plait.training.task import Carry, Task, count_weights
 
@@ -91,21 +92,21 @@ class ScenesTask(Task):
     def summary(self) -> dict[str, str]:
         """Return what a user wants to know before training starts."""
         config, scenes = self.config, self.scenes
-        counted = [len(scene.ids) for scene in scenes.scenes]
+        sizes = [len(scene.ids) for scene in scenes.scenes]
         labelled = sum(len(scene.relations) for scene in scenes.scenes)
-        sizes = ", ".join(f"{len(part):,}" for part in self.splits)
+        parts = ", ".join(f"{len(part):,}" for part in self.splits)
         first: Any = self.model.layers[0]
         named = [scene.picture for scene in scenes.scenes if scene.picture]
         folder = Path(config.data).parent
         found = sum(find_photo(folder, name) is not None for name in named)
         photos = {"pictures": f"{found:,} of {len(named):,} files found in {folder}"}
         return {
-            "scenes": f"{config.data}: {sum(counted):,} objects of {len(scenes.classes)} classes, "
-            f"{min(counted)} to {max(counted)} in a scene, {scenes.features} features; "
-            f"{labelled:,} relations, {len(scenes.predicates)} predicates",
-            "parts": f"{sizes} scenes to train, validate, test",
-            "model": f"{config.operator}, {config.layers} layers, {config.hidden_size} wide, "
-            f"{count_weights(self.model):,} parameters",
+            "scenes": f"{config.data}: {sum(sizes):,} objects of "
+            f"{counted(len(scenes.classes), 'class', 'classes')}, "
+            f"{min(sizes)} to {max(sizes)} in a scene, {counted(scenes.features, 'feature')}; "
+            f"{labelled:,} relations, {counted(len(scenes.predicates), 'predicate')}",
+            "parts": f"{parts} scenes to train, validate, test",
+            "model": f"{config.sizes}, {count_weights(self.model):,} parameters",
             "first layer": first.explain(),
         } | (photos if named else {})
 
@@ -126,7 +127,7 @@ class ScenesTask(Task):
         labels = [part.numpy() > 0 for part in batch.labels.cpu().split(batch.sizes)]
         shares = [
             recall(p, t, KS[0], one_a_pair=True)
-            for p, t in zip(split(logits, batch), labels, strict=True)
+            for p, t in zip(by_scene(logits, batch), labels, strict=True)
             if t.any()
         ]
         found = torch.tensor(shares).mean() if shares else torch.tensor(1.0)
@@ -162,11 +163,7 @@ class ScenesTask(Task):
 
     def title(self, test: Mapping[str, Any] | None) -> str:
         """Return data, operator and sizes."""
-        config = self.config
-        return (
-            f"{config.subject_name}: {config.operator}, {config.layers} layers, "
-            f"{config.hidden_size} wide"
-        )
+        return f"{self.config.subject_name}: {self.config.sizes}"
 
     def curves(self, test: Mapping[str, Any] | None) -> Sequence[Curve]:
         """Return recall and loss, with the model without messages, or the classes alone."""
@@ -174,15 +171,9 @@ class ScenesTask(Task):
             self.monitor: f"recall at {KS[0]}, share of relations",
             "loss": "loss, nats per pair and predicate",
         }
-        if test is None:
-            return [Curve(score, label) for score, label in labels.items()]
-        kind = "dense" if f"dense_{self.monitor}" in test else "frequency"
-        name = "without messages" if kind == "dense" else "the classes alone"
-        levels = {score: test[f"{kind}_{score}"] for score in labels}
-        return [
-            Curve(score, label, (levels[score], f"{name}, test: {levels[score]:.3g}"))
-            for score, label in labels.items()
-        ]
+        dense = f"dense_{self.monitor}" in (test or {})
+        kind, name = ("dense", "without messages") if dense else ("frequency", "the classes alone")
+        return curves_next_to(labels, test, kind, f"{name}, test")
 
     def draw_tested(self, test: Mapping[str, Any], folder: Path) -> None:
         """Draw some test scenes with their relations."""

@@ -39,12 +39,12 @@ class StructureConfig(TrainingConfig):
     )
     nodes: int = option(16, "Nodes of a graph.", least=12, below=10_000)
     hidden_size: int = option(32, "Features of a node, or of a state.", least=1, below=2**20)
-    layers: int = option(2, "Layers, one on another.", least=1, below=1001)
+    layers: int = option(2, "Stacked layers.", least=1, below=1001)
     heads: int = option(4, "Heads of attention.", least=1)
     k: int = option(2, "Terms of diffusion in each direction.", least=1, below=1001)
     batch_size: int = option(32, "Graphs of a batch, per process.", least=1)
     steps: int = option(600, "Weight updates.", least=1)
-    lr: float = option(0.003, "Learning rate (of Adam).", least=0)
+    lr: float = option(0.003, "Learning rate.", least=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()

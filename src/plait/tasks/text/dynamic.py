@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from plait.nn.forms import as_tuple
 from plait.tasks.text.model import TextModel
 from plait.tasks.text.scores import in_reported_units
 
@@ -194,6 +195,5 @@ def _segments(model: TextModel, numbers: Tensor) -> Iterator[Tensor]:
             losses = F.cross_entropy(logits[:, 0], segment[1:], reduction="none")
             model.zero_grad()
             losses.mean().backward()
-        states = state if isinstance(state, tuple) else (state,)
-        state = tuple(s.detach() for s in states)
+        state = tuple(s.detach() for s in as_tuple(state))
         yield losses.detach()

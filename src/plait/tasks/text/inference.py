@@ -110,7 +110,8 @@ def score_text(
         fitted = Cache.fit(model, choosing)
         scores |= fitted.score(model, numbers)
     if dynamic:
-        evaluation = DynamicEvaluation.fit(model, splits.train[-CHOOSING:].to(device), choosing)
+        train = splits.train[-CHOOSING:].long().to(device)
+        evaluation = DynamicEvaluation.fit(model, train, choosing)
         others, rows = evaluation.chosen, evaluation.read(model, numbers)
         scores |= evaluation.scores(model, numbers, rows, config.monitor)
     if mix and (cache or dynamic):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from plait.generation import TextGenerator
+from plait.nn.forms import as_tuple
 from plait.tasks.text.cache import Cache, read_cache
 from plait.tasks.text.model import TextModel
 from plait.tasks.text.ngram import Ngram
@@ -145,7 +146,7 @@ class MixedModel(TextGenerator):
         h, after = self.network.hidden(numbers, before)
         logits = self.network.output(h)
         parts, contexts = [logits.double().softmax(-1)], None
-        after = after if isinstance(after, tuple) else (after,)
+        after = as_tuple(after)
         if ngram is not None:
             contexts = self._read(ngram, numbers, *remembered[:1])  # [T, order, B]
             parts.append(self._ngram(ngram, contexts).to(logits.device).view_as(logits))

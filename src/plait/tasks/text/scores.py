@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from plait.nn.forms import as_tuple
 from plait.tasks.text.model import TextModel
 from plait.tasks.text.vocabulary import BytePairs, Bytes, Characters, Vocabulary
 from plait.tasks.text.words import UNKNOWN, Words
@@ -16,6 +17,9 @@ from plait.training.ranks import current_ranks
 LANES = 32
 WARM_UP = 256
 CHUNK = 256
+BLOCK = 2**22
+"""Symbols that are looked at at once, of a text of any length."""
+
 LOGITS = 2**22
 """Logits that are computed at once, where the vocabulary is large."""
 
@@ -38,7 +42,7 @@ def score_stream(model: TextModel, numbers: Tensor) -> dict[str, float]:
     Returns
     -------
     dict
-        `loss` (nats a symbol, −1/n Σ ln p), `bits_per_character` (−Σ log2 p over the number of
+        `loss` (nats per symbol, −1/n Σ ln p), `bits_per_character` (−Σ log2 p over the number of
         characters, for bytes too; not for words, of which those unknown are all `<unk>`),
         `perplexity` (e^loss), `accuracy` (share of symbols where the likeliest one is right).
     """
@@ -108,9 +112,8 @@ def _read_lanes(
         warm: Any = None
         for piece in numbers[before + warmed].split(chunk):  # [WARM_UP, L], or one lane fewer
             _, warm = model(piece, warm)
-        warm = warm if isinstance(warm, tuple) else (warm,)
         first = len(starts) - len(warmed)
-        state = tuple(F.pad(s, (0, 0, first, 0)) for s in warm)  # lane 0 starts from zero
+        state = tuple(F.pad(s, (0, 0, first, 0)) for s in as_tuple(warm))  # lane 0 starts from zero
     for begin in range(0, stretch, chunk):
         steps = torch.arange(begin, min(begin + chunk, stretch), device=numbers.device)
         places = steps[:, None] + starts  # [T, L]
@@ -122,7 +125,7 @@ def _read_lanes(
 
 
 def in_reported_units(vocabulary: Vocabulary, loss: float, numbers: Tensor) -> dict[str, float]:
-    """Return a loss on a text, in nats a symbol, as bits per character, or of words the perplexity.
+    """Return a loss on a text, in nats per symbol, as bits per character; of words the perplexity.
 
     >>> import math, torch
     >>> from plait.tasks.text.scores import in_reported_units
@@ -139,7 +142,10 @@ def unknown_share(vocabulary: Vocabulary, numbers: Tensor) -> dict[str, float]:
     """Return the share of a text's words that are `<unk>`; of characters and bytes none is."""
     if not isinstance(vocabulary, Words):
         return {}
-    return {"unknown_share": (numbers[1:] == vocabulary.number(UNKNOWN)).double().mean().item()}
+    unknown = sum(
+        int((part == vocabulary.number(UNKNOWN)).sum()) for part in numbers[1:].split(BLOCK)
+    )
+    return {"unknown_share": unknown / (len(numbers) - 1)}
 
 
 def perplexity(loss: float) -> float:

@@ -12,12 +12,14 @@ from torch.nn import functional as F
 from plait.errors import InputError
 from plait.figures import Curve
 from plait.memory import require_memory
-from plait.tasks.text.baselines import choose_ngram, ngram_scores
+from plait.nn.forms import as_tuple
+from plait.tasks.baseline_report import curves_next_to
+from plait.tasks.text.baselines import choose_ngram, counted, ngram_scores
 from plait.tasks.text.batches import StatefulStreams, Windows
-from plait.tasks.text.data import encode_splits, text_of, vocabulary_of
+from plait.tasks.text.data import read_data
 from plait.tasks.text.mixture import Mixture
 from plait.tasks.text.model import TextModel
-from plait.tasks.text.scores import score_stream, symbols_per_character, unknown_share
+from plait.tasks.text.scores import score_stream, unknown_share
 from plait.tasks.text.words import Words
 from plait.training.task import Carry, Task, count_weights
 
@@ -46,13 +48,14 @@ class TextTask(Task):
     def read_data(self, known: Mapping[str, Any]) -> None:
         """Read the text and number its symbols."""
         config = self.config
-        self.text = text_of(config)
-        self.source = self.text.source
-        self.vocabulary = vocabulary_of(self.text, config, known)
+        self.text = read_data(config, known)
+        self.source, self.vocabulary = self.text.source, self.text.vocabulary
         self._require_memory()
         self.unit, self.monitor = self.vocabulary.unit, config.monitor
-        splits = encode_splits(self.text, self.vocabulary)
-        self.training, self.validation, self.testing = (part.to(self.device) for part in splits)
+        splits = self.text.splits
+        self.validation, self.testing = splits.valid.to(self.device), splits.test.to(self.device)
+        mapped = splits.train.dtype != torch.long  # of a large text, which stays where it is
+        self.training = splits.train if mapped else splits.train.to(self.device)
         if len(self.validation) < 2 or len(self.testing) < 2:
             raise InputError(
                 f"{self.source} has {sum(map(len, splits))} {self.unit}; at least 40 are "
@@ -61,12 +64,12 @@ class TextTask(Task):
         streams = {"lanes": StatefulStreams, "windows": Windows}[config.batches]
         self.batches = streams(
             self.training, length=config.length, batch_size=config.batch_size, seed=config.seed,
-            unit=self.unit, ranks=self.ranks,
+            unit=self.unit, ranks=self.ranks, device=self.device,
         )  # fmt: skip
         self.loss_to_metric: Callable[[Tensor], Tensor] = torch.exp
         if not isinstance(self.vocabulary, Words):
-            symbols = symbols_per_character(self.vocabulary, torch.cat(splits))
-            self.loss_to_metric = partial(torch.mul, other=symbols / math.log(2))
+            other = self.text.symbols_per_character / math.log(2)
+            self.loss_to_metric = partial(torch.mul, other=other)
         self.units_per_step = config.length * config.batch_size * self.ranks.count
 
     def make_model(self) -> TextModel:
@@ -76,7 +79,7 @@ class TextTask(Task):
             return TextModel(self.vocabulary, self.config)
         from plait.tasks.text.word_graph import word_graph  # with scikit-learn, slow to import
 
-        graph = word_graph(self.training.cpu().numpy(), len(self.vocabulary), neighbours)
+        graph = word_graph(counted(self.training), len(self.vocabulary), neighbours)
         model = TextModel(self.vocabulary, self.config, graph.num_edges)
         model.place(graph)
         return model
@@ -84,10 +87,12 @@ class TextTask(Task):
     def facts(self) -> Mapping[str, Any]:
         """Return the vocabulary, and what identifies the text."""
         edges = {"edges": self.model.graph.num_edges} if self.config.word_graph else {}
+        held_out = {"held_out": self.text.held_out} if self.text.held_out else {}
         return {
             "vocabulary": self.vocabulary.facts,
-            "characters": len(self.text.characters),
+            "characters": self.text.characters,
             "sha256": self.text.sha256,
+            **held_out,
             **edges,
         }
 
@@ -140,7 +145,7 @@ class TextTask(Task):
         config = self.config
         unknown = unknown_share(self.vocabulary, self.training)
         return {
-            "text": f"{self.source}: {len(self.text.characters):,} characters, "
+            "text": f"{self.source}: {self.text.characters:,} characters, "
             f"{len(self.vocabulary):,} symbols"
             + "".join(f", {share:.1%} of the training part <unk>" for share in unknown.values()),
             "parts": f"{parts} symbols to train, validate, test",
@@ -175,8 +180,7 @@ class TextTask(Task):
             likeliest = logits.amax(-1, keepdim=True)  # several times faster than argmax
             accuracy = (logits.gather(-1, y[..., None]) == likeliest).float().mean()
         scores = {self.monitor: self.loss_to_metric(loss.detach()), "accuracy": accuracy}
-        state = state if isinstance(state, tuple) else (state,)
-        return loss, scores, tuple(s.detach() for s in state) if carry else ()
+        return loss, scores, tuple(s.detach() for s in as_tuple(state)) if carry else ()
 
     def validate(self) -> Mapping[str, float]:
         """Return the scores of the text right after the training part."""
@@ -198,7 +202,10 @@ class TextTask(Task):
         """Return which predicts best, the model, the n-gram or their mixture."""
         ngram, mix = scores[f"ngram_{self.monitor}"], scores.get(f"mix_{self.monitor}")
         gain = ngram - scores[self.monitor]
-        text = f"an interpolated {scores['ngram_order']}-gram has {self._has(ngram)}"
+        text = f"an interpolated {scores['ngram_order']}-gram"
+        if "ngram_symbols" in scores:
+            text += f", of the last {scores['ngram_symbols']:,} symbols to train on,"
+        text += f" has {self._has(ngram)}"
         if gain < 0:
             text += f" and wins by {-gain:.3f}: train longer, or a larger network"
         else:
@@ -231,9 +238,5 @@ class TextTask(Task):
         labels = {
             self.monitor: self.monitor.replace("_", " "), "accuracy": "accuracy, share right"
         }  # fmt: skip
-        if test is None:
-            return [Curve(score, label) for score, label in labels.items()]
-        name = f"{test['ngram_order']}-gram on the test part"
-        return [
-            Curve(score, label, (test[f"ngram_{score}"], name)) for score, label in labels.items()
-        ]
+        order = (test or {}).get("ngram_order")
+        return curves_next_to(labels, test, "ngram", f"{order}-gram, test")
