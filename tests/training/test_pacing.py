@@ -29,7 +29,7 @@ class Training:
 
     def __init__(self, monkeypatch, folder, seconds_per_step, *, planned=0.1, **options):
         self.now, self.seconds_per_step = 0.0, seconds_per_step
-        for module in ("loop", "pacing"):
+        for module in ("learning", "pacing"):
             monkeypatch.setattr(f"plait.training.{module}.time.monotonic", lambda: self.now)
         config = config_class("memory")(**SMALL, minutes=0.25, **options)
         self.task = make_task("memory", Pace(planned, 0.2, 0.1).plan(14, config))
@@ -51,7 +51,7 @@ class Training:
             self.now += 0.2
             return validate()
 
-        self.task.batch, self.task.validate = timed_batch, timed_validate
+        self.loop.batches, self.task.validate = timed_batch, timed_validate
         self.loop.progress.start(0, 0.0, [])
 
     def learn(self):
@@ -91,8 +91,8 @@ def test_as_planned_the_steps_stay_as_they_are(monkeypatch, tmp_path):
 def test_a_stopped_run_goes_on_bit_for_bit(monkeypatch, tmp_path):
     whole = Training(monkeypatch, tmp_path / "whole", lambda _: 0.15).learn()
     stopped = Training(monkeypatch, tmp_path / "stopped", lambda _: 0.15)
-    stop, batch = threading.Event(), stopped.task.batch
-    stopped.task.batch = lambda step: (stop.set() if step == 52 else None, batch(step))[1]
+    stop, batch = threading.Event(), stopped.loop.batches
+    stopped.loop.batches = lambda step: (stop.set() if step == 52 else None, batch(step))[1]
     with pytest.raises(Interrupted, match="stopped at step 52"):
         stopped.loop.learn(stop)
     config = config_class("memory").from_dict(Run.open(tmp_path / "stopped").config)
