@@ -17,6 +17,9 @@ from plait.training.progress import Progress
 from plait.training.ranks import current_ranks
 from plait.training.task import Task
 
+SEARCHED = 0.5
+"""Share of the time in which a task may search for what does best on validation."""
+
 WARM_UP = 3
 """Steps before the clock is read."""
 
@@ -70,8 +73,8 @@ def planned(task: Task, fixed: Collection[str], make: Callable[[Any], Task]) -> 
     Parameters
     ----------
     task : Task
-        Made from its configuration. With `minutes` it is timed, resized by `Task.sizes_for`, and
-        timed again if that changed anything.
+        Made from its configuration. Its options are changed by `Task.search`; with `minutes` it is
+        timed, resized by `Task.sizes_for` too, and timed again if that changed anything.
     fixed : collection of str
         The options that were given, and so are kept.
     make : function
@@ -81,12 +84,15 @@ def planned(task: Task, fixed: Collection[str], make: Callable[[Any], Task]) -> 
     if not minutes:
         if "steps" not in fixed:
             task.config = replace(task.config, steps=task.default_steps())
-        return task
+        found = task.search(0.0, fixed)
+        return make(replace(task.config, **found)) if found else task
     LOGGER.info("measuring this machine, to plan %g minutes", minutes)
     timed = min(10.0, SHARE_TIMED * 60 * minutes)
     pace = measure(task, timed)
     left = 60 * minutes - pace.measuring
-    sizes = task.sizes_for(minutes, pace.step)
+    began = time.perf_counter()
+    sizes = {**task.sizes_for(minutes, pace.step), **task.search(SEARCHED * left, fixed)}
+    left -= time.perf_counter() - began
     changed = {k: v for k, v in sizes.items() if k not in fixed and getattr(task.config, k) != v}
     if changed:
         task = make(replace(task.config, **changed))

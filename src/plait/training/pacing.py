@@ -36,7 +36,7 @@ class Pace:
     def plan(self, seconds: float, config: Any, *, fixed: Collection[str] = ()) -> Any:
         """Return the configuration with the steps, and validations, that fit in this time.
 
-        Of few steps at most a fifth are warm-up.
+        Of few steps at most a fifth are warm-up. With `patience` validations stay as they are.
 
         >>> from plait.training.config import TrainingConfig
         >>> from plait.training.pacing import Pace
@@ -45,7 +45,7 @@ class Pace:
         (540, 54)
         """
         left = max(0.0, seconds - self.milestone * config.milestones)
-        if "validate_every" in fixed and config.validate_every:
+        if config.validate_every and ("validate_every" in fixed or config.patience):
             each = self.step + self.validation / config.validate_every
             return self._with_steps(config, left / each, fixed)
         allowed = int(SHARE_VALIDATED * left / max(self.validation, 1e-9))
