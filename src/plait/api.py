@@ -285,8 +285,8 @@ def load_kept(
     """
     run = opened(run)
     config, kept = config_class(run.task).from_dict(run.config), run.kept_steps()
-    between = config.ends_of_parts(config.milestones) - config.ends_of_parts(parts)
-    chosen = [step for step in kept if step not in between] or kept[-1:]
+    ends, near = config.ends_of_parts(parts), config.steps / (4 * parts)  # steps may have changed
+    chosen = [step for step in kept if min(abs(step - e) for e in ends) <= near] or kept[-1:]
     models = {step: _loaded(run, run.kept_path(step), device) for step in chosen}
     if not models:
         raise InputError(f"{run.path} has not reached a third of its training yet")

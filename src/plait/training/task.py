@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from plait.errors import InputError
+from plait.training.pacing import Pace
 from plait.training.ranks import current_ranks
 
 Carry = tuple[Tensor, ...]
@@ -62,6 +63,8 @@ class Task(ABC):
         and make the same step.
     prepares_ahead : bool
         Whether a batch takes so long that a thread computes it during the step before.
+    pace : Pace or None
+        What was measured to plan a training of so many minutes.
     """
 
     name: ClassVar[str]
@@ -76,6 +79,7 @@ class Task(ABC):
     notes: Sequence[str] = ()
     splits_batches: bool = False
     prepares_ahead: bool = False
+    pace: Pace | None = None
     units_per_step: int
     config: Any
     model: Any
