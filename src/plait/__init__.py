@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from plait.nn.graph import Graph
     from plait.nn.minimal_cells import IndRNN, MinGRU, MinimalGatedUnit, MinLSTM
     from plait.nn.operators import Dense
+    from plait.nn.propagation import Propagation
     from plait.nn.recurrent import Recurrent
-    from plait.nn.sums import GIN, SAGE, SAGEMax
+    from plait.nn.sums import GIN, RGCN, SAGE, SAGEMax
 
 __version__ = "0.1.0"
 
@@ -48,6 +49,8 @@ _HOME = {
     "Graph": "plait.nn.graph",
     "GraphConv": "plait.nn.convolution",
     "Recurrent": "plait.nn.recurrent",
+    "Propagation": "plait.nn.propagation",
+    "RGCN": "plait.nn.sums",
     "SAGE": "plait.nn.sums",
     "SAGEMax": "plait.nn.sums",
     "GIN": "plait.nn.sums",
@@ -67,6 +70,7 @@ __all__ = [
     "GIN",
     "GRU",
     "LSTM",
+    "RGCN",
     "RNN",
     "SAGE",
     "Adaptive",
@@ -84,6 +88,7 @@ __all__ = [
     "MinGRU",
     "MinLSTM",
     "MinimalGatedUnit",
+    "Propagation",
     "Recurrent",
     "SAGEMax",
     "compare",

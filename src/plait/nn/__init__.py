@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from plait.nn.minimal_cells import IndRNN, MinGRU, MinimalGatedUnit, MinLSTM
     from plait.nn.neighbours import Adjacency, NeighbourSampler, Sample, hops_of
     from plait.nn.operators import Dense, Operator
+    from plait.nn.propagation import Propagation
     from plait.nn.recurrent import Recurrent
-    from plait.nn.sums import GIN, SAGE, SAGEMax
+    from plait.nn.sums import GIN, RGCN, SAGE, SAGEMax
 
 _HOME = {
     "Adaptive": "plait.nn.adaptive",
@@ -45,6 +46,8 @@ _HOME = {
     "Dense": "plait.nn.operators",
     "Operator": "plait.nn.operators",
     "Recurrent": "plait.nn.recurrent",
+    "Propagation": "plait.nn.propagation",
+    "RGCN": "plait.nn.sums",
     "SAGE": "plait.nn.sums",
     "SAGEMax": "plait.nn.sums",
     "GIN": "plait.nn.sums",
@@ -55,6 +58,7 @@ __all__ = [
     "GIN",
     "GRU",
     "LSTM",
+    "RGCN",
     "RNN",
     "SAGE",
     "Adaptive",
@@ -74,6 +78,7 @@ __all__ = [
     "MinimalGatedUnit",
     "NeighbourSampler",
     "Operator",
+    "Propagation",
     "Recurrent",
     "SAGEMax",
     "Sample",
