@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from plait.nn.graph import Graph
     from plait.nn.minimal_cells import IndRNN, MinGRU, MinimalGatedUnit, MinLSTM
     from plait.nn.operators import Dense
+    from plait.nn.per_node import PerNode
     from plait.nn.recurrent import Recurrent
     from plait.nn.sums import GIN, SAGE, SAGEMax
 
@@ -47,6 +48,7 @@ _HOME = {
     "Attention": "plait.nn.attention",
     "Graph": "plait.nn.graph",
     "GraphConv": "plait.nn.convolution",
+    "PerNode": "plait.nn.per_node",
     "Recurrent": "plait.nn.recurrent",
     "SAGE": "plait.nn.sums",
     "SAGEMax": "plait.nn.sums",
@@ -84,6 +86,7 @@ __all__ = [
     "MinGRU",
     "MinLSTM",
     "MinimalGatedUnit",
+    "PerNode",
     "Recurrent",
     "SAGEMax",
     "compare",

@@ -42,8 +42,8 @@ def test_a_command_as_a_call_has_an_example(name):
     assert ">>> " in (inspect.getdoc(getattr(plait, name)) or "")
 
 
-FOLDERS = ("cli", "graph_data", "nn")
-FILES = ("data", "decoding", "errors", "figures", "generation", "inspection", "sampling", "zoo")
+FOLDERS = ("cli", "graph_data", "nn", "zoo")
+FILES = ("data", "decoding", "errors", "figures", "generation", "inspection", "sampling")
 
 
 def test_docstrings_start_with_words_of_the_field():

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from plait.nn.minimal_cells import IndRNN, MinGRU, MinimalGatedUnit, MinLSTM
     from plait.nn.neighbours import Adjacency, NeighbourSampler, Sample, hops_of
     from plait.nn.operators import Dense, Operator
+    from plait.nn.per_node import PerNode
     from plait.nn.recurrent import Recurrent
     from plait.nn.sums import GIN, SAGE, SAGEMax
 
@@ -44,6 +45,7 @@ _HOME = {
     "hops_of": "plait.nn.neighbours",
     "Dense": "plait.nn.operators",
     "Operator": "plait.nn.operators",
+    "PerNode": "plait.nn.per_node",
     "Recurrent": "plait.nn.recurrent",
     "SAGE": "plait.nn.sums",
     "SAGEMax": "plait.nn.sums",
@@ -74,6 +76,7 @@ __all__ = [
     "MinimalGatedUnit",
     "NeighbourSampler",
     "Operator",
+    "PerNode",
     "Recurrent",
     "SAGEMax",
     "Sample",

@@ -31,7 +31,7 @@ class ForecastConfig(GraphConfig):
         "cell", "operator", "k", "heads", "hidden_size", "layers", "history", "horizon", "decoder",
         "skip", "quantiles", "likelihood", "calendar", "node_embedding",
         "adaptive_edges", "adaptive_size", "adaptive_given", "coverage", "seasonal",
-        "covariates", "known",
+        "covariates", "known", "instance_norm",
     )  # fmt: skip
     paths: ClassVar[Sequence[str]] = ("data", "graph", "nodes")
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -131,6 +131,11 @@ class ForecastConfig(GraphConfig):
     )  # fmt: skip
     scale: Literal["node", "all"] = option(
         "node", "What is brought to mean 0 and variance 1: each node by itself, or all as one."
+    )
+    instance_norm: bool = option(
+        False,
+        "Bring each window of a node to mean 0 and variance 1 for the network, and undo that in "
+        "its forecast (RevIN).",
     )
     cell: str = option("gru", cell_names())
     operator: str = option(

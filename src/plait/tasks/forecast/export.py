@@ -43,6 +43,10 @@ def forecast_form(
             "a run with --likelihood and --coverage cannot be exported: its bands lie around "
             "quantiles that are counted; train without --coverage"
         )
+    if step and config.instance_norm:
+        raise InputError(
+            "a network with --instance-norm takes whole windows, no steps; export without --step"
+        )
     N, K = len(model.ids), len(config.covariate_names)
     steps = (1 if step else config.history) + config.horizon
     generator = torch.Generator().manual_seed(0)

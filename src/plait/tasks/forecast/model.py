@@ -14,6 +14,7 @@ from plait.nn.recurrent import Recurrent
 from plait.nn.registry import cell_named
 from plait.tasks.forecast import inputs
 from plait.tasks.forecast.config import ForecastConfig
+from plait.tasks.forecast.instance import InstanceNorm, Statistics
 from plait.tasks.forecast.likelihood import columns
 from plait.tasks.forecast.profile import Profile, Season
 from plait.tasks.forecast.simple import DIFFERENCED, Simple
@@ -42,6 +43,9 @@ class Forecaster(nn.Module):
     a_{k,0} = 1; "last" leaves it that; "none" leaves it out. With the decoder "recurrent" a second
     network goes on from h_t step by step and is fed its own last forecast (Sutskever et al. 2014;
     DCRNN of Li et al. 2018).
+
+    With `instance_norm` all of the above is in terms of each node's window, whose mean is 0 and
+    variance 1, and the sum is brought back (`plait.tasks.forecast.instance`).
 
     With quantiles, every step has as many answers, in rising order (Chernozhukov et al. 2010); with
     a likelihood, the parameters of a distribution (`plait.tasks.forecast.likelihood`).
@@ -112,6 +116,7 @@ class Forecaster(nn.Module):
         if config.node_embedding:
             self.node_embedding = nn.Parameter(torch.empty(N, config.node_embedding))
             nn.init.xavier_uniform_(self.node_embedding)
+        self.instance = InstanceNorm(N) if config.instance_norm else None
         self.ahead = None
         if direct and config.known_names:
             self.ahead = inputs.KnownAhead(H, places, len(config.known_names), Q)
@@ -214,14 +219,23 @@ class Forecaster(nn.Module):
         if calendar is None:
             calendar = x.new_zeros(len(filled) + self.config.horizon, x.shape[1], 0)
         P, means = len(filled), self.means_at(calendar)
-        base = self.base_of(x, calendar, filled, means[:P])
+        of = None if self.instance is None else self.instance.statistics(filled)
+        filled, means, truth = (self._in_window(part, of) for part in (filled, means, truth))
+        base = self.base_of(x, calendar, filled, means[:P], of)
         given = calendar[..., self.placed :]
         missing = x[-P:].isnan() if self.gaps else None
         before = torch.cat([filled[:1], filled[:-1]])
         features = self.features(filled, before, given[:P], means[:P], missing)
         _, state = self.recurrent(features, graph=self.graph)
         steps = given[P:], means[P:]
-        return self.answer_of(as_tuple(state), base, filled[-1], steps, truth, teach)
+        return self.answer_of(as_tuple(state), base, filled[-1], steps, truth, teach, of)
+
+    def _in_window(self, x: Any, of: Statistics | None) -> Any:
+        """Return values in the terms of their windows; as they are without --instance-norm."""
+        if of is None or x is None or not x.shape[-1]:
+            return x
+        assert self.instance is not None
+        return self.instance(x, of)
 
     @property
     def season(self) -> Season | None:
@@ -397,6 +411,7 @@ class Forecaster(nn.Module):
         steps: tuple[Tensor, Tensor],
         truth: Tensor | None,
         teach: float,
+        of: Statistics | None = None,
     ) -> Tensor:
         """Return the forecast `[H, B, N, (Q)]`; `steps` are the calendar and means ahead."""
         base = base[..., None]  # [H, B, N, 1]
@@ -410,15 +425,27 @@ class Forecaster(nn.Module):
                 y = y + self.ahead(h, steps[0])
         else:
             y = self._decoded(states, base, last, steps, truth, teach)
+        if of is not None:
+            assert self.instance is not None
+            found = 1 if self.config.likelihood != "none" else y.shape[-1]  # the mean alone
+            y = torch.cat([self.instance.undo(y[..., :found], of), y[..., found:]], -1)
         if self.config.likelihood != "none":
             return y
         return y.sort(-1).values if self.config.levels else y[..., 0]
 
-    def base_of(self, x: Tensor, calendar: Tensor, window: Tensor, means: Tensor) -> Tensor:
+    def base_of(
+        self,
+        x: Tensor,
+        calendar: Tensor,
+        window: Tensor,
+        means: Tensor,
+        of: Statistics | None = None,
+    ) -> Tensor:
         """Return what the output is added to, `[H, B, N]`."""
         simple = None
         if self.early is not None and self.config.skip == "best":
             simple = self.early(x, calendar, self.graph, self.base)[0].to(window)
+            simple = self._in_window(simple, of)
             if self.differenced:
                 window = window - window[-1]
             elif means.shape[-1]:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from plait.errors import InputError
 from plait.tasks.forecast import inputs
 
 if TYPE_CHECKING:
@@ -35,6 +36,11 @@ def step(
 ) -> tuple[np.ndarray, Streamed]:
     """Take one more step and forecast from there; see `Forecaster.step`."""
     config = model.config
+    if config.instance_norm:
+        raise InputError(
+            "a network with --instance-norm takes whole windows, no steps; take `plait predict "
+            "--data`, or train without it"
+        )
     P, H = config.history, config.horizon
     values = torch.as_tensor(np.array(observation, dtype=np.float64), device=model.mean.device)
     if values.shape != model.mean.shape:
