@@ -53,7 +53,7 @@ def test_folds_are_the_test_part_and_baselines_know_what_is_before_each():
         first = np.arange(begin, begin + 10)
         network = own.forecasts(own.windows, own.data.series, begin, begin + 10)
         expected = dict(baselines(
-            own.data.series, own.data.joined.graph, splits, first, horizon=2, season=own.season,
+            own.data.series, own.data.joined.graph, splits, first, horizon=2, season=own.rhythm,
             mean=own.mean, scale=own.scale,
         ))  # fmt: skip
         expected |= {"combination": network.values, "network": network.own.values}

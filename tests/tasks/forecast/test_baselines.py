@@ -11,6 +11,7 @@ from plait.tasks.forecast.baselines import baselines
 from plait.tasks.forecast.config import ForecastConfig
 from plait.tasks.forecast.data import read_data
 from plait.tasks.forecast.scores import Errors
+from plait.tasks.forecast.seasonal import Season
 from plait.tasks.forecast.series import Series
 from plait.tasks.forecast.splits import TimeSplits
 from plait.tasks.forecast.windows import scaling
@@ -26,7 +27,8 @@ FIRST = np.arange(42, 60)
 def made(values: np.ndarray, season: int = SEASON, graph: Graph = GRAPH) -> dict[str, np.ndarray]:
     series = Series("s", "s", ("a", "b", "c"), values, None)
     mean, scale = scaling(values[: CUTS.valid], "node", series)
-    found = baselines(series, graph, CUTS, FIRST, horizon=H, season=season, mean=mean, scale=scale)
+    rhythm = Season(season, "")
+    found = baselines(series, graph, CUTS, FIRST, horizon=H, season=rhythm, mean=mean, scale=scale)
     return dict(found)
 
 
@@ -99,7 +101,8 @@ def test_chickenpox_as_published():
     truth = data.series.values[first][None]
     assert (truth**2).mean() == pytest.approx(1.117, abs=5e-4)
     found = baselines(
-        data.series, data.joined.graph, data.splits, first, horizon=1, season=52,
+        data.series, data.joined.graph, data.splits, first, horizon=1,
+        season=Season(52, ""),
         mean=np.zeros(20), scale=np.ones(20),
     )  # fmt: skip
     error = Errors.of(dict(found)["autoregression"], truth).overall()["rmse"] ** 2

@@ -222,7 +222,7 @@ def test_observations_that_do_not_fit_are_refused():
 def test_windows_are_cut_where_they_belong():
     values = np.arange(40.0).reshape(20, 2)
     windows = Windows(values, np.arange(24.0)[:, None], history=3, horizon=4)
-    x, y, calendar = windows.at(torch.tensor([3, 10]), end=12)
+    x, y, calendar, _ = windows.at(torch.tensor([3, 10]), end=12)
     assert x[:, 1, 0].tolist() == [14.0, 16.0, 18.0]
     assert y[:, 0, 1].tolist() == [7.0, 9.0, 11.0, 13.0]
     assert y[:2, 1, 0].tolist() == [20.0, 22.0]

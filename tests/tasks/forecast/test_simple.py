@@ -12,7 +12,7 @@ from plait import Graph
 from plait.errors import InputError
 from plait.tasks.forecast.baselines import baselines
 from plait.tasks.forecast.config import ForecastConfig
-from plait.tasks.forecast.profile import Season, place_of
+from plait.tasks.forecast.seasonal import Season, place_of
 from plait.tasks.forecast.rolling import answers, error_products
 from plait.tasks.forecast.series import Series
 from plait.tasks.forecast.simple import Simple
@@ -39,7 +39,7 @@ def forecasts(own: Series, season: Season, first: np.ndarray) -> dict[str, np.nd
     mean, scale = np.array([1.0, -1.0, 0.0]), np.array([1.0, 2.0, 3.0])
     simple = Simple(3, P, H, season, edges=True).fit((own.values[:60] - mean) / scale, GRAPH)
     windows = windows_of(config, own, mean, scale, "cpu", season=season)
-    x, _, calendar = windows.at(torch.from_numpy(first), len(own.values))
+    x, _, calendar, _ = windows.at(torch.from_numpy(first), len(own.values))
     found = simple(x, calendar, GRAPH).numpy() * scale + mean
     one = simple(x, calendar, GRAPH, "autoregression").numpy() * scale + mean
     np.testing.assert_array_equal(one[0], found[simple.names.index("autoregression")])
@@ -51,7 +51,8 @@ def test_they_are_the_baselines(steps, timed):
     own, first = series(timed), np.arange(60, 82)
     found = forecasts(own, Season(steps, "2024-01-03" if timed else ""), first)
     expected = dict(baselines(
-        own, GRAPH, TimeSplits(P, 50, 60, 90), first, horizon=H, season=steps,
+        own, GRAPH, TimeSplits(P, 50, 60, 90), first, horizon=H,
+        season=Season(steps, ""),
         mean=np.array([1.0, -1.0, 0.0]), scale=np.array([1.0, 2.0, 3.0]),
     ))  # fmt: skip
     assert set(found) == set(expected)

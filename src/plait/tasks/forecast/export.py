@@ -138,7 +138,7 @@ class _Forecast(nn.Module):
         if model.season is not None and model.placed:
             first = given.pop(0) - (config.history - 1 if self.step else 0)
             steps = first + torch.arange(config.history + config.horizon)[:, None]
-            places = (steps % model.season.steps).float()[..., None]  # [P + H, B, 1]
+            places = model.season.place(steps).float()[..., None]  # [P + H, B, 1]
         if not self.step:
             column = places if calendar.dim() == 3 else places[:, :, None].expand(-1, -1, N, -1)
             calendar = torch.cat([column, calendar], -1)

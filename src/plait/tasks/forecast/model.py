@@ -16,7 +16,8 @@ from plait.tasks.forecast import inputs
 from plait.tasks.forecast.config import ForecastConfig
 from plait.tasks.forecast.instance import InstanceNorm, Statistics
 from plait.tasks.forecast.likelihood import columns
-from plait.tasks.forecast.profile import Profile, Season
+from plait.tasks.forecast.profile import Profile
+from plait.tasks.forecast.seasonal import Season
 from plait.tasks.forecast.simple import DIFFERENCED, Simple
 from plait.tasks.forecast.streaming import Streamed, as_state, as_tuple, step
 from plait.tasks.forecast.windows import CALENDAR
@@ -84,7 +85,8 @@ class Forecaster(nn.Module):
         self.simple = self.early = None
         self.base, self.placed, self.differenced = "", False, False
         if simple is not None:
-            self.base, rhythm = simple["base"], Season(simple["steps"], simple["start"])
+            rhythm = Season(**{name: simple[name] for name in simple if name != "base"})
+            self.base = simple["base"]
             sizes = N, config.history, config.horizon, rhythm, edges > 0
             self.simple, self.early = Simple(*sizes), Simple(*sizes)
             self.placed = rhythm.placed
@@ -197,6 +199,7 @@ class Forecaster(nn.Module):
         calendar: Tensor | None = None,
         truth: Tensor | None = None,
         teach: float = 0.0,
+        means: Tensor | None = None,
     ) -> Tensor:
         """Forecast from windows, in scaled units.
 
@@ -210,6 +213,8 @@ class Forecaster(nn.Module):
             What comes, for scheduled sampling in training.
         teach : float
             The probability with which the recurrent decoder is fed the truth.
+        means : Tensor `[P + H, B, N]`
+            In training, those of other seasons at the steps' places; None: of all seasons.
 
         Returns
         -------
@@ -218,10 +223,11 @@ class Forecaster(nn.Module):
         filled = inputs.carried_forward(x[-self.config.history :])
         if calendar is None:
             calendar = x.new_zeros(len(filled) + self.config.horizon, x.shape[1], 0)
-        P, means = len(filled), self.means_at(calendar)
+        P, others = len(filled), means
+        means = self.means_at(calendar) if means is None else means.to(filled)
         of = None if self.instance is None else self.instance.statistics(filled)
         filled, means, truth = (self._in_window(part, of) for part in (filled, means, truth))
-        base = self.base_of(x, calendar, filled, means[:P], of)
+        base = self.base_of(x, calendar, filled, means[:P], of, others)
         given = calendar[..., self.placed :]
         missing = x[-P:].isnan() if self.gaps else None
         before = torch.cat([filled[:1], filled[:-1]])
@@ -440,11 +446,12 @@ class Forecaster(nn.Module):
         window: Tensor,
         means: Tensor,
         of: Statistics | None = None,
+        others: Tensor | None = None,
     ) -> Tensor:
         """Return what the output is added to, `[H, B, N]`."""
         simple = None
         if self.early is not None and self.config.skip == "best":
-            simple = self.early(x, calendar, self.graph, self.base)[0].to(window)
+            simple = self.early(x, calendar, self.graph, self.base, others)[0].to(window)
             simple = self._in_window(simple, of)
             if self.differenced:
                 window = window - window[-1]

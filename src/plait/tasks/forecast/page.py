@@ -47,7 +47,7 @@ def page(model: Forecaster, config: ForecastConfig, facts: Mapping[str, Any]) ->
     def others() -> Mapping[str, np.ndarray]:
         return dict(
             baselines(series, task.data.joined.graph, splits, first, horizon=horizon,
-                      season=task.season, mean=task.mean, scale=task.scale)
+                      season=task.rhythm, mean=task.mean, scale=task.scale)
         )  # fmt: skip
 
     names = ["last value", *(["seasonal value"] if task.season else []), "historical mean",

@@ -79,7 +79,8 @@ def best_simple(simple: Simple, windows: Windows, graph: Graph, first: np.ndarra
     """Return the name of the simple forecast with the smallest squared error, scaled."""
     total = torch.zeros(len(simple.names), dtype=torch.float64)
     for chunk in _chunks(len(first)):
-        x, y, calendar = (part.cpu() for part in windows.at(torch.from_numpy(first[chunk]), end))
+        x, y, calendar, _ = windows.at(torch.from_numpy(first[chunk]), end)
+        x, y, calendar = x.cpu(), y.cpu(), calendar.cpu()
         errors = simple(x, calendar, graph) - y
         total += errors.nan_to_num().square().sum((1, 2, 3))
     return simple.names[int(total.argmin())]

@@ -79,8 +79,8 @@ def _places(model: "Forecaster", time: Any) -> Tensor:
         return torch.zeros(P + H, 1, 0)
     assert model.frequency is not None
     now = inputs.times_after(time, "a season", model.frequency, model.clock, 1)
-    steps = torch.arange(1 - P, H + 1) + int(model.season.places(now, model.frequency)[0])
-    return (steps % model.season.steps)[:, None, None]
+    number = model.season.number_of(now[0], model.frequency) + torch.arange(1 - P, H + 1)
+    return model.season.place(number)[:, None, None]
 
 
 def as_tuple(state: Any) -> tuple[Tensor, ...]:

@@ -21,7 +21,8 @@ from plait.tasks.forecast.figure import LEARNT, Band, draw_forecasts, draw_learn
 from plait.tasks.forecast.likelihood import COUNTS, require_counts
 from plait.tasks.forecast.loss import losses, sampling
 from plait.tasks.forecast.model import Forecaster
-from plait.tasks.forecast.profile import Profile, Season
+from plait.tasks.forecast.profile import Profile
+from plait.tasks.forecast.seasonal import Season, fitted_season
 from plait.tasks.forecast.report import in_words, summary_of
 from plait.tasks.forecast.rolling import (
     answers,
@@ -73,6 +74,7 @@ class ForecastTask(Task):
         if config.likelihood in COUNTS:
             require_counts(series, config.likelihood)
         season = Season.of(series, self.season, self.splits.valid)
+        self.rhythm = season if season.steps else Season(self.season, "")
         self.profile = None
         if config.seasonal:
             self.profile = Profile.of(series, self.splits.valid, self.season)
@@ -81,6 +83,9 @@ class ForecastTask(Task):
         self.covariates = covariate_scaling(series, config.covariate_names, self.splits.valid)
         self.simple, self.base = None, ""
         if not known or "simple" in known:
+            if season.steps:
+                training = (series.values[: self.splits.valid] - self.mean) / self.scale
+                season = self.rhythm = fitted_season(training, season)
             self.simple = self._fitted(series, season, self.splits.test)
             self.early = self._fitted(series, season, self.splits.valid)
         self.windows = windows_of(
@@ -90,6 +95,8 @@ class ForecastTask(Task):
         if self.simple is not None:
             first, graph = np.arange(self.splits.valid, self.splits.test), measured.joined.graph
             self.base = best_simple(self.early, self.windows, graph, first, self.splits.test)
+            if self.early.others is not None:
+                self.windows.means = torch.from_numpy(self.early.others).float().to(self.device)
         self.units_per_step = config.batch_size * self.ranks.count
 
     def _fitted(self, series: Series, season: Season, end: int) -> Simple:
@@ -170,8 +177,8 @@ class ForecastTask(Task):
         self, model: Forecaster, batch: tuple[Window, float], carry: Carry
     ) -> tuple[Tensor, Mapping[str, Tensor], Carry]:
         """Return the mean loss over what was measured."""
-        (x, y, calendar), teach = batch
-        answer = model(x, calendar, y, teach)
+        (x, y, calendar, means), teach = batch
+        answer = model(x, calendar, y, teach, means)
         error = losses(answer, y, self.config, self.model.mean, self.model.scale)
         return error.sum() / (~y.isnan()).sum().clamp(min=1), {}, ()
 
@@ -230,7 +237,7 @@ class ForecastTask(Task):
         return self.ranks.first(lambda: self._compare_all(found))
 
     def _compare_all(self, found: Forecasts) -> dict[str, Any]:
-        scores = self._compare(found, self.data.series, self.splits, found.first, self.season)
+        scores = self._compare(found, self.data.series, self.splits, found.first, self.rhythm)
         if self.data.waves is not None:
             best = Errors.of(self._best_possible(found.first), found.truth)
             scores["table"]["best possible"] = best.record()
@@ -266,7 +273,7 @@ class ForecastTask(Task):
         values = np.concatenate([self.data.series.values[:begin], other.values])
         joined = Series(other.name, other.source, other.ids, values)
         splits = replace(self.splits, end=len(values))
-        return self._compare(forecasts, joined, splits, forecasts.first + begin, season=0)
+        return self._compare(forecasts, joined, splits, forecasts.first + begin, Season(0, ""))
 
     def _compare(
         self,
@@ -274,7 +281,7 @@ class ForecastTask(Task):
         series: Series,
         splits: TimeSplits,
         first: np.ndarray,
-        season: int,
+        season: Season,
     ) -> dict[str, Any]:
         """Score forecasts, and the baselines' that begin at `first` in the series."""
         scores, errors = self._scores(forecasts)
