@@ -117,8 +117,8 @@ def test_all_faults_in_one_file_are_led_to_a_run(train):
     more: list[str] = []
     fixes = [
         ("give --missing offline", lambda f: more.extend(["--missing", "offline"]) or f),
-        ("sort the rows by time", lambda f: f.sort_values("time")),
         ("occurs twice", lambda f: f.drop_duplicates("time")),
+        ("sort the rows by time", lambda f: f.sort_values("time")),
         ("dt.round('1h')", lambda f: f.assign(time=f["time"].dt.round("1h"))),
         ("or --missing-rows empty", lambda f: more.extend(FILL) or f),
         (

@@ -141,7 +141,8 @@ def test_what_is_predicted_is_the_combination(run):
     assert (model.weights >= 0).all()
     task = ForecastTask.restore(model, ForecastConfig.from_dict(run.config), run.facts)
     window = task.windows.at(torch.tensor([90]), 90)
-    parts = [model(window.x, window.calendar).double()[None]]
+    means = model.latest_means(window.calendar)  # of all that is before the test part
+    parts = [model(window.x, window.calendar, means=means).double()[None]]
     parts.append(model.simple_forecasts(window.x, window.calendar))
     expected = (model.weights.T[:, :, None, None] * torch.cat(parts)).sum(0)[:, 0]
     table = pd.read_csv(plait.predict(run))["forecast"].to_numpy().reshape(3, 3)
@@ -175,7 +176,7 @@ def test_weights_and_bands_are_fitted_to_halves_that_do_not_see_them(run):
     assert torch.equal(task.model.weights, kept)
     assert torch.equal(task.model.margin, margin)
     half, first_of = slice(0, n // 2), np.arange(task.splits.valid, task.splits.test)
-    answer = answers(task.model, task.windows, first_of, task.splits.test)
+    answer = answers(task.model, task.windows, first_of, task.splits.test, early=True)
     products = error_products(
         task.model, task.windows, answer[:, half], first_of[half], task.splits.test
     )  # fmt: skip

@@ -207,6 +207,9 @@ class ForecastConfig(GraphConfig):
     error: Literal["absolute", "huber", "squared"] = option(
         "squared", "Loss where one number is forecast."
     )
+    delta: float = option(
+        1.0, "Where the Huber loss changes from squared to absolute, in scaled units.", least=1e-6
+    )
     batch_size: int = option(32, "Windows of a batch, per process.", least=1)
     steps: int = option(1500, "Weight updates.", least=1)
     lr: float = option(0.003, "Learning rate.", least=0)

@@ -37,7 +37,7 @@ def pointwise(e: Tensor, config: ForecastConfig) -> Tensor:
         return e.abs()
     if config.error == "squared":
         return e.square()
-    return torch.nn.functional.huber_loss(e, torch.zeros_like(e), reduction="none")
+    return torch.nn.functional.huber_loss(e, torch.zeros_like(e), "none", config.delta)
 
 
 def sampling(step: int, half_life: float) -> float:

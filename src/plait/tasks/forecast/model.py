@@ -214,7 +214,8 @@ class Forecaster(nn.Module):
         teach : float
             The probability with which the recurrent decoder is fed the truth.
         means : Tensor `[P + H, B, N]`
-            In training, those of other seasons at the steps' places; None: of all seasons.
+            At the steps' places: in training those of other seasons, after it those of
+            `latest_means`; None: of the training part.
 
         Returns
         -------
@@ -273,7 +274,7 @@ class Forecaster(nn.Module):
 
         A network of version 0.1.0 knows no simple forecasts: its answer.
         """
-        answer = self(x, calendar)
+        answer = self(x, calendar, means=self.latest_means(calendar))
         if self.simple is None:
             return answer
         return self.combined(answer, self.simple_forecasts(x, calendar))
@@ -362,9 +363,9 @@ class Forecaster(nn.Module):
         measured; window : `[P, B, N]`; calendar : `[1 + H, B, (N,) C]`; long : the window with the
         values a season before, as in `forward`; places : `[P + H, B, 0 or 1]`
         """
-        P = self.config.history
-        means = self.means_at(places)
-        base = self.base_of(long, places, window, means[:P])
+        P, latest = self.config.history, self.latest_means(places)
+        means = self.means_at(places) if latest is None else latest.to(x)
+        base = self.base_of(long, places, window, means[:P], others=latest)
         given = self.features(
             x, before, calendar[:1], means[P - 1 : P], missing if self.gaps else None
         )
@@ -391,6 +392,13 @@ class Forecaster(nn.Module):
         if self.early is None or not self.placed:
             return calendar.new_zeros(*calendar.shape[:2], 0)
         return self.early.profile(calendar).to(self.output.weight.dtype)
+
+    def latest_means(self, calendar: Tensor) -> Tensor | None:
+        """Return the means of all that is before the test part, `[P + H, B, N]`; None: no places.
+
+        To forecast what comes after it; what is on the validation part uses `means_at`.
+        """
+        return self.simple.profile(calendar) if self.simple is not None and self.placed else None
 
     def features(
         self, x: Tensor, before: Tensor, calendar: Tensor, means: Tensor,

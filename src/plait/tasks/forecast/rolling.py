@@ -16,12 +16,18 @@ SCORED = 64
 """Windows that are forecast at a time where nothing is learnt."""
 
 
-def answers(model: Forecaster, windows: Windows, first: np.ndarray, end: int) -> Tensor:
-    """Return what the network answers to the windows at the steps `first`, `[H, W, N, (Q)]`."""
+def answers(
+    model: Forecaster, windows: Windows, first: np.ndarray, end: int, *, early: bool = False
+) -> Tensor:
+    """Return what the network answers to the windows at the steps `first`, `[H, W, N, (Q)]`.
+
+    With `early` it knows seasonal means of the training part alone, to forecast the validation.
+    """
 
     def answered(part: Tensor) -> tuple[Tensor]:
         window = windows.at(part, end)
-        return (model(window.x, window.calendar),)
+        means = None if early else model.latest_means(window.calendar)
+        return (model(window.x, window.calendar, means=means),)
 
     found = current_ranks().map(answered, torch.from_numpy(first).split(SCORED))
     return torch.cat([answer for (answer,) in found], 1)

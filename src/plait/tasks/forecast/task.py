@@ -196,7 +196,7 @@ class ForecastTask(Task):
         """
         splits, model = self.splits, self.model
         first = np.arange(splits.valid, splits.test)
-        answer = answers(model, self.windows, first, splits.test)
+        answer = answers(model, self.windows, first, splits.test, early=True)
         network = values = self._in_units(answer, self.data.series, first)
         if model.simple is not None:
             half = len(first) // 2
