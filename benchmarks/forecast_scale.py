@@ -108,7 +108,9 @@ def main() -> None:
         return
     print(f"{args.nodes:,} sensors × {args.steps:,} steps, batches of {args.batch_size}, "
           f"{args.hidden_size} channels, one thread")  # fmt: skip
-    print("| graph | preparing, s | a step, s | 64 windows, s | GB: data | prepared | steps | all |")
+    print(
+        "| graph | preparing, s | a step, s | 64 windows, s | GB: data | prepared | steps | all |"
+    )
     print("|---|---|---|---|---|---|---|---|")
     options = [f"--{name.replace('_', '-')}={getattr(args, name)}"
                for name in ("nodes", "steps", "batch_size", "hidden_size")]  # fmt: skip
@@ -116,7 +118,9 @@ def main() -> None:
         command = [sys.executable, __file__, name, "--here", *options]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
-            reason = done.stderr.strip().splitlines()[-1:] or [f"ended by signal {-done.returncode}"]
+            reason = done.stderr.strip().splitlines()[-1:] or [
+                f"ended by signal {-done.returncode}"
+            ]
             print(f"| {name} | failed: {reason[0]} |", flush=True)
             continue
         f = json.loads(done.stdout)

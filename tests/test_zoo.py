@@ -306,8 +306,14 @@ def test_agcrn_by_its_formula(assert_near):
 
 
 def test_stid_by_its_formula(assert_near):
-    model = drawn(STID(F, num_nodes=N, history=T, horizon=2, steps_a_day=5, size=3, layers=2)).eval()
-    x, place, day = torch.randn(T, B, N, F).double(), torch.tensor([4, 0, 2]), torch.tensor([6, 0, 1])
+    model = drawn(
+        STID(F, num_nodes=N, history=T, horizon=2, steps_a_day=5, size=3, layers=2)
+    ).eval()
+    x, place, day = (
+        torch.randn(T, B, N, F).double(),
+        torch.tensor([4, 0, 2]),
+        torch.tensor([6, 0, 1]),
+    )
     y = model(x, place, day)
     W, b = model.series.weight.view(3, T, F), model.series.bias
     for batch in range(B):

@@ -5,7 +5,18 @@ import re
 import pytest
 import torch
 
-from plait import GRU, LSTM, Adaptive, Attention, Chebyshev, Dense, Graph, GraphConv, PerNode, Recurrent
+from plait import (
+    GRU,
+    LSTM,
+    Adaptive,
+    Attention,
+    Chebyshev,
+    Dense,
+    Graph,
+    GraphConv,
+    PerNode,
+    Recurrent,
+)
 from plait.kernels.reference import Reference
 
 N, F, H, D = 5, 3, 4, 2
@@ -76,8 +87,8 @@ def test_vectors_may_be_those_of_a_learnt_graph():
 
 @pytest.mark.parametrize(("make", "message"), [
     (lambda: PerNode(Dense(), N, 0), "PerNode needs size of at least 1, not 0"),
-    (lambda: PerNode(Dense(), N, 2, torch.nn.Parameter(torch.ones(2, 2))), "vectors must be [5, 2]"),
-    (lambda: GraphConv(PerNode(Dense(), N, 2), F, H)(torch.ones(3, F)), "for the 5 nodes of PerNode"),
+    (lambda: PerNode(Dense(), N, 2, torch.nn.Parameter(torch.ones(2, 2))), "must be [5, 2]"),
+    (lambda: GraphConv(PerNode(Dense(), N, 2), F, H)(torch.ones(3, F)), "the 5 nodes of PerNode"),
 ])  # fmt: skip
 def test_what_does_not_fit_is_refused(make, message):
     with pytest.raises(ValueError, match=re.escape(message)):

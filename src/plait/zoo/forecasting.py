@@ -161,7 +161,8 @@ class GraphWaveNet(nn.Module):
     def forward(self, x: Tensor, graph: Graph) -> Tensor:
         """Return the forecast of every step and node."""
         before = max(0, sum(self.dilations) + 1 - len(x))
-        z, skip = self.input(F.pad(x, (0, 0) * 3 + (before, 0))), 0.0
+        z = self.input(F.pad(x, (0, 0) * 3 + (before, 0)))
+        skip = z.new_zeros(())
         parts: Any = zip(self.dilations, self.gates, self.skips, self.graphs, self.norms)  # noqa: B905
         for d, gates, to_skip, over_graph, norm in parts:
             a, b = gates(torch.cat([z[:-d], z[d:]], -1)).chunk(2, -1)  # [T − d, B, N, C]

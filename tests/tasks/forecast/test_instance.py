@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from tests.tasks.forecast.test_model import H, N, P, forecaster
 
 from plait.errors import InputError
 from plait.tasks.forecast.config import ForecastConfig
 from plait.tasks.forecast.export import forecast_form
 from plait.tasks.forecast.instance import InstanceNorm
-from tests.tasks.forecast.test_model import H, N, P, forecaster
 
 
 def drawn() -> InstanceNorm:

@@ -130,7 +130,9 @@ def test_what_belongs_to_a_node_is_input_at_every_step(assert_near):
     own = torch.cat([torch.from_numpy(static), model.node_embedding], 1).expand(P, 2, N, 5)
     given = torch.cat([x[..., None], calendar[:P, :, None].expand(P, 2, N, 2), own], -1)
     h, _ = model.recurrent(given, graph=model.graph)
-    expected = model.output(h[-1]).permute(2, 0, 1) + torch.tensordot(model.skip, x, 1)
+    # the sum over the node's past has weights of its own, by its vector
+    sums = model.skip[None] + torch.einsum("nd,dhp->nhp", model.node_embedding, model.node_skip)
+    expected = model.output(h[-1]).permute(2, 0, 1) + torch.einsum("nhp,pbn->hbn", sums, x)
     y = model(x, calendar)
     assert_near(y, expected)
     (gradient,) = torch.autograd.grad(y.sum(), model.node_embedding)

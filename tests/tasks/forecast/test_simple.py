@@ -12,8 +12,8 @@ from plait import Graph
 from plait.errors import InputError
 from plait.tasks.forecast.baselines import baselines
 from plait.tasks.forecast.config import ForecastConfig
-from plait.tasks.forecast.seasonal import Season, place_of
 from plait.tasks.forecast.rolling import answers, error_products
+from plait.tasks.forecast.seasonal import Season, place_of
 from plait.tasks.forecast.series import Series
 from plait.tasks.forecast.simple import Simple
 from plait.tasks.forecast.splits import TimeSplits

@@ -36,14 +36,14 @@ class Forecaster(nn.Module):
     that was trained with gaps a flag), with the calendar's numbers, the covariates, the node's
     features that do not change, and a learnt vector of the node (`node_embedding`; Shao et al.
     2022, STID). With covariates that are known ahead, z, the decoder "direct" adds
-    W relu(V [h_t, z_{t+k}]), z with the calendar's numbers. The sum, shared by the nodes, begins
-    as 0; where steps have a place in the season it is over, and an input too, what differs from the
-    mean at that place. Where s begins with the last value, the sum is over what differs from that,
-    and the input is the change from step to step in place of x_t, so that no level is learnt. That
-    is the skip "best"; with "linear" there is no s, and the sum begins as the last value,
-    a_{k,0} = 1; "last" leaves it that; "none" leaves it out. With the decoder "recurrent" a second
-    network goes on from h_t step by step and is fed its own last forecast (Sutskever et al. 2014;
-    DCRNN of Li et al. 2018).
+    W relu(V [h_t, z_{t+k}]), z with the calendar's numbers. The sum is shared by the nodes, but for
+    a part by the node's vector, E_n · B_{k,p}, and begins as 0; where steps have a place in the
+    season it is over, and an input too, what differs from the mean at that place. Where s begins
+    with the last value, the sum is over what differs from that, and the input is the change from
+    step to step in place of x_t, so that no level is learnt. That is the skip "best"; with "linear"
+    there is no s, and the sum begins as the last value, a_{k,0} = 1; "last" leaves it that; "none"
+    leaves it out. With the decoder "recurrent" a second network goes on from h_t step by step and
+    is fed its own last forecast (Sutskever et al. 2014; DCRNN of Li et al. 2018).
 
     With `instance_norm` all of the above is in terms of each node's window, whose mean is 0 and
     variance 1, and the sum is brought back (`plait.tasks.forecast.instance`).
@@ -114,10 +114,13 @@ class Forecaster(nn.Module):
             latest = torch.zeros(config.horizon, config.history)
             latest[:, -1] = config.skip == "linear" or simple is None
             self.skip = nn.Parameter(latest)
-        self.node_embedding = None
+        self.node_embedding = self.node_skip = None
         if config.node_embedding:
             self.node_embedding = nn.Parameter(torch.empty(N, config.node_embedding))
             nn.init.xavier_uniform_(self.node_embedding)
+            if self.skip is not None:
+                own = torch.zeros(config.node_embedding, *self.skip.shape)
+                self.node_skip = nn.Parameter(own)
         self.instance = InstanceNorm(N) if config.instance_norm else None
         self.ahead = None
         if direct and config.known_names:
@@ -227,7 +230,8 @@ class Forecaster(nn.Module):
         P, others = len(filled), means
         means = self.means_at(calendar) if means is None else means.to(filled)
         of = None if self.instance is None else self.instance.statistics(filled)
-        filled, means, truth = (self._in_window(part, of) for part in (filled, means, truth))
+        filled, means = self._in_window(filled, of), self._in_window(means, of)
+        truth = None if truth is None else self._in_window(truth, of)
         base = self.base_of(x, calendar, filled, means[:P], of, others)
         given = calendar[..., self.placed :]
         missing = x[-P:].isnan() if self.gaps else None
@@ -237,9 +241,9 @@ class Forecaster(nn.Module):
         steps = given[P:], means[P:]
         return self.answer_of(as_tuple(state), base, filled[-1], steps, truth, teach, of)
 
-    def _in_window(self, x: Any, of: Statistics | None) -> Any:
+    def _in_window(self, x: Tensor, of: Statistics | None) -> Tensor:
         """Return values in the terms of their windows; as they are without --instance-norm."""
-        if of is None or x is None or not x.shape[-1]:
+        if of is None or not x.shape[-1]:
             return x
         assert self.instance is not None
         return self.instance(x, of)
@@ -274,7 +278,8 @@ class Forecaster(nn.Module):
 
         A network of version 0.1.0 knows no simple forecasts: its answer.
         """
-        answer = self(x, calendar, means=self.latest_means(calendar))
+        means = None if calendar is None else self.latest_means(calendar)
+        answer = self(x, calendar, means=means)
         if self.simple is None:
             return answer
         return self.combined(answer, self.simple_forecasts(x, calendar))
@@ -467,6 +472,9 @@ class Forecaster(nn.Module):
                 window = window - means
         if self.skip is not None:
             learnt = torch.tensordot(self.skip, window, 1)
+            if self.node_skip is not None:  # [N, d], [d, H, P], [P, B, N]
+                own = torch.einsum("nd,dhp->nhp", self.node_embedding, self.node_skip)
+                learnt = learnt + torch.einsum("nhp,pbn->hbn", own, window)
             return learnt if simple is None else simple + learnt
         last = window[-1] if self.config.skip == "last" else torch.zeros_like(window[-1])
         return last.expand(self.config.horizon, *last.shape)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from plait.nn.graph import Graph
 from plait.tasks.forecast.combination import gram
-from plait.tasks.forecast.loss import losses
+from plait.tasks.forecast.loss import losses, reweighting
 from plait.tasks.forecast.model import Forecaster
 from plait.tasks.forecast.simple import Simple
 from plait.tasks.forecast.windows import Windows
@@ -52,14 +52,18 @@ def error_products(
     """Return the products of the errors of the network's answers and of each simple forecast.
 
     `[H, 1 + M, 1 + M]`, of errors in the units of the data; the simple forecasts are those that are
-    fitted to the training part. See `plait.tasks.forecast.combination`.
+    fitted to the training part. Where the loss is not the squared error, they are weighed so that
+    at the network's answers their gradient is the loss's (`reweighting`). See
+    `plait.tasks.forecast.combination`.
     """
     products = []
     for chunk in _chunks(len(first)):
         window = windows.at(torch.from_numpy(first[chunk]), end)
         simple = model.simple_forecasts(window.x, window.calendar, early=True)
         parts = torch.cat([model.middle(answer[:, chunk])[None].double(), simple])
-        products.append(gram(((parts - window.y) * model.scale).cpu().numpy()))
+        errors = parts - window.y
+        errors = errors * reweighting(errors[0], model.config).sqrt() * model.scale
+        products.append(gram(errors.cpu().numpy()))
     return np.sum(products, 0)
 
 

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from plait.nn.graph import Graph
 from plait.tasks.forecast.baselines import aggregated, fit_linear
 from plait.tasks.forecast.inputs import carried_forward
-from plait.tasks.forecast.seasonal import Season
-from plait.tasks.forecast.seasonal import seasonal_means
+from plait.tasks.forecast.seasonal import Season, seasonal_means
 
 DIFFERENCED = ("last value", "differenced AR")
 """Forecasts of the change from the last value."""

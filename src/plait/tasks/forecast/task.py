@@ -22,7 +22,6 @@ from plait.tasks.forecast.likelihood import COUNTS, require_counts
 from plait.tasks.forecast.loss import losses, sampling
 from plait.tasks.forecast.model import Forecaster
 from plait.tasks.forecast.profile import Profile
-from plait.tasks.forecast.seasonal import Season, fitted_season
 from plait.tasks.forecast.report import in_words, summary_of
 from plait.tasks.forecast.rolling import (
     answers,
@@ -32,6 +31,7 @@ from plait.tasks.forecast.rolling import (
     mean_loss,
 )
 from plait.tasks.forecast.scores import Errors, Forecasts, band_scores, quantile_scores
+from plait.tasks.forecast.seasonal import Season, fitted_season
 from plait.tasks.forecast.series import Series, season_of
 from plait.tasks.forecast.simple import Simple
 from plait.tasks.forecast.splits import TimeSplits

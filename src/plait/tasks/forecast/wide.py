@@ -126,7 +126,9 @@ def _long(table: Table, value: int | None, extra: Sequence[int]) -> tuple[int, i
     if len(ids) != 1 and table.cells.dtype == object and rest:
         names = [table.names[k] for k in rest]
         bad = read_numbers(table.cells[:, rest], names, table.where).bad
-        ids = [rest[k] for k in np.flatnonzero(bad.mean(0) > 0.5).tolist()]  # a text or two name none
+        ids = [
+            rest[k] for k in np.flatnonzero(bad.mean(0) > 0.5).tolist()
+        ]  # a text or two name none
     if len(ids) != 1:
         return None
     if times is None:
