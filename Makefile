@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: demo test test-all test-gpu bench bench-gpu docs lint format clean
+.PHONY: demo test test-all test-gpu bench bench-gpu docs package lint format clean
 
 demo: $(VENV)/installed
 	$(BIN)/plait train text --data presidents --steps 2400 --out $(RUN)
@@ -40,6 +40,20 @@ bench-gpu: $(VENV)/installed
 docs: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# Wheel and sdist in build/dist, each installed without extras in an environment of its own and tried
+# there by a user's first commands.
+package: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt build
+	rm -rf build/dist build/clean
+	$(BIN)/python -m build --outdir build/dist
+	$(PYTHON) -m venv build/clean
+	for made in build/dist/plait-*.whl build/dist/plait-*.tar.gz; do \
+	  build/clean/bin/python -m pip install --quiet -c constraints.txt $$made && \
+	  build/clean/bin/python -m pip check && \
+	  build/clean/bin/python tests/first_commands.py && \
+	  build/clean/bin/python -m pip uninstall --quiet --yes plait || exit; \
+	done
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check

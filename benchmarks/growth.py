@@ -136,7 +136,7 @@ def written(table: dict[str, Any]) -> str:
     """Write a table as Markdown."""
     of, limit = table["of"], table["limit"]
     rows = [
-        f"| {table['what']} | ms | ns a {table['unit']} | {of}/s | of {limit:.1f} | MB |",
+        f"| {table['what']} | ms | ns per {table['unit']} | {of}/s | of {limit:.1f} | MB |",
         "|---|---|---|---|---|---|",
     ]
     for found in table["lines"]:

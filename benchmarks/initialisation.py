@@ -1,4 +1,4 @@
-"""Initial weights on eight problems: Plait's defaults and torch's, the same runs otherwise.
+"""Initial weights on eight problems: torch's and orthogonal ones, the same runs otherwise.
 
     python benchmarks/initialisation.py                 every problem, LSTM and GRU, three seeds
     python benchmarks/initialisation.py --only tagger   problems whose name holds this
@@ -187,7 +187,7 @@ class Waves(Problem):
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
         nodes = torch.arange(20)
-        self.graph = Graph(torch.stack([nodes, (nodes + 1) % 20]), 20)
+        self.graph = Graph(torch.stack([nodes, (nodes + 1) % 20]), num_nodes=20).to_undirected()
 
     def batch(self) -> Batch:
         values = [self.normal(B, 20), self.normal(B, 20)]

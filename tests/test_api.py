@@ -312,7 +312,7 @@ def test_torch_waits_until_it_is_needed():
         "sys.modules; print(plait.LSTM())"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (shown.stdout, shown.stderr) == ("LSTM(peephole=False, forget_bias=1.0)\n", "")
+    assert (shown.stdout, shown.stderr) == ("LSTM(peephole=False)\n", "")
 
 
 def test_every_name_is_there():

@@ -48,7 +48,7 @@ class Operators(TorchDispatchMode):
             LSTM(),
             torch.float32,
             "oneDNN - torch's LSTM on cpu in float32; with lengths: plait-cpu - compiled loops for "
-            "LSTM(peephole=False, forget_bias=1.0) × Dense() in float32",
+            "LSTM(peephole=False) × Dense() in float32",
         ),
         (LSTM(), torch.float64, "ATen - torch's LSTM on cpu in float64"),
         (LSTM(forget_bias=0.0), torch.float64, "ATen - torch's LSTM on cpu in float64"),
@@ -63,7 +63,7 @@ class Operators(TorchDispatchMode):
         (
             LSTM(peephole=True),
             torch.float32,
-            "plait-cpu - compiled loops for LSTM(peephole=True, forget_bias=1.0) × Dense() in "
+            "plait-cpu - compiled loops for LSTM(peephole=True) × Dense() in "
             "float32",
         ),
         (

@@ -26,7 +26,7 @@ class TwoTerms:
 @every_cell
 def test_recurrent_matrices_start_orthogonal_gate_by_gate(cell):
     H = 32
-    layer = Recurrent(cell, 8, H, layers=2, bidirectional=True)
+    layer = Recurrent(cell, 8, H, layers=2, bidirectional=True, init="orthogonal")
     matrices = [Q for s in layer.directions for Q in s.recurrent["weight"].double().split(H)]
     assert len(matrices) == 4 * len(cell.gates)
     for Q in matrices:
@@ -37,7 +37,7 @@ def test_recurrent_matrices_start_orthogonal_gate_by_gate(cell):
 
 def test_the_terms_of_an_operator_are_orthogonal_together():
     H = 16
-    layer = Recurrent(LSTM(), 8, H, operator=TwoTerms())
+    layer = Recurrent(LSTM(), 8, H, operator=TwoTerms(), init="orthogonal")
     for gate in layer.directions[0].recurrent["weight"].double().split(H):
         rows = gate.flatten(1)  # [H, 2·H]
         assert torch.allclose(rows @ rows.T, torch.eye(H).double(), atol=1e-5)
@@ -48,7 +48,7 @@ def test_the_terms_of_an_operator_are_orthogonal_together():
 def test_input_matrices_are_uniform_with_gain_2_at_the_input_and_4_above(cell, operator_terms):
     inputs, H = 24, 32
     options = {"operator": TwoTerms()} if operator_terms == 2 else {}
-    layer = Recurrent(cell, inputs, H, layers=2, **options)
+    layer = Recurrent(cell, inputs, H, layers=2, init="orthogonal", **options)
     for direction, fan_in, gain in zip(layer.directions, (inputs, H), (2, 4), strict=True):
         bound = gain * math.sqrt(3 / (operator_terms * fan_in))  # variance gain² / fan-in
         for gate in direction.inputs["weight"].split(H):
@@ -71,8 +71,25 @@ def test_biases_and_peepholes_start_at_zero_but_for_the_forget_gate(cell, init):
 
 
 def test_the_forget_bias_starts_where_the_cell_says():
-    bias = Recurrent(LSTM(forget_bias=-3.5), 3, 5).directions[0].bias.view(4, 5)
+    cell = LSTM(forget_bias=-3.5)
+    bias = Recurrent(cell, 3, 5, init="orthogonal").directions[0].bias.view(4, 5)
     assert torch.equal(bias, torch.tensor([0, -3.5, 0, 0])[:, None].expand(4, 5))
+    bias = Recurrent(cell, 3, 5).directions[0].bias.view(4, 5)
+    assert (bias[1] == -3.5).all() and (bias[[0, 2, 3]].abs() <= 5**-0.5).all()
+
+
+def test_the_default_is_what_torch_draws():
+    H, ours, theirs = 512, Recurrent(LSTM(), 256, 512), torch.nn.LSTM(256, 512)
+    for mine, other in (
+        (ours.directions[0].inputs["weight"], theirs.weight_ih_l0),
+        (ours.directions[0].recurrent["weight"], theirs.weight_hh_l0),
+        (ours.directions[0].bias, theirs.bias_ih_l0),
+    ):
+        assert mine.shape == other.shape
+        for weights in (mine, other):  # uniform within ±1/√H: the bound and the deviation
+            assert 0.99 < weights.abs().max() * math.sqrt(H) <= 1
+            error = 5 * 0.9 / math.sqrt(weights.numel())  # of a deviation, relative
+            assert abs(weights.std() * math.sqrt(3 * H) - 1) < error
 
 
 @every_cell

@@ -37,7 +37,9 @@ class Cell:
       (peepholes), or a mapping from a name to its length as a multiple of H (the gain of a layer
       norm over four gates: `{"gain": 4}`);
     - `initial_bias`, `initial_vectors`: the initial value of a gate's bias or of a vector
-      (default 0).
+      (default: by the layer's `init`);
+    - `open_gates`: gates whose bias is 1 at first unless `initial_bias` names them or `init` is
+      "torch", such as the LSTM's forget gate (none).
 
     and define `step` with differentiable torch operations. Every state is `[B, (N,) H]`.
 
@@ -96,6 +98,7 @@ class Cell:
     vectors: Sequence[str] | Mapping[str, int] = ()
     initial_bias: Mapping[str, float] = {}
     initial_vectors: Mapping[str, float] = {}
+    open_gates: Sequence[str] = ()
 
     def step(
         self, x_gates: Tensor, recurrent: RecurrentSide, state: State, vectors: Mapping[str, Tensor]

@@ -72,8 +72,9 @@ class LSTM(Cell):
     Parameters
     ----------
     peephole : bool
-    forget_bias : float
-        The forget gate's initial bias: 1 keeps the memory open (Jozefowicz et al. 2015).
+    forget_bias : float or None
+        The forget gate's initial bias, whatever `init` is. None: drawn as the others with
+        `init="torch"`, else 1, which keeps the memory open (Jozefowicz et al. 2015).
 
     Shapes
     ------
@@ -89,8 +90,9 @@ class LSTM(Cell):
     """
 
     peephole: bool = False
-    forget_bias: float = 1.0
+    forget_bias: float | None = field(default=None, repr=False)
     gates = "ifgo"
+    open_gates = "f"
     states = ("h", "c")
 
     @property
@@ -100,8 +102,8 @@ class LSTM(Cell):
 
     @property
     def initial_bias(self) -> Mapping[str, float]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """That of the forget gate."""
-        return {"f": self.forget_bias}
+        """That of the forget gate, if it was given."""
+        return {} if self.forget_bias is None else {"f": self.forget_bias}
 
     def step(
         self, x_gates: Tensor, recurrent: RecurrentSide, state: State, vectors: Mapping[str, Tensor]
@@ -133,8 +135,9 @@ class GRU(Cell):
     reset : "after" or "before"
         Whether the reset gate acts after the product with U_n or before it. "after" has an extra
         bias, d_n, inside the reset.
-    gate_bias : float
-        Initial value of b_r and b_z: 1 keeps the memory open (DCRNN of Li et al. 2018).
+    gate_bias : float or None
+        Initial value of b_r and b_z: 1 keeps the memory open (DCRNN of Li et al. 2018). None: drawn
+        as the others.
 
     Shapes
     ------
@@ -155,7 +158,7 @@ class GRU(Cell):
     """
 
     reset: Literal["after", "before"] = "after"
-    gate_bias: float = field(default=0.0, repr=False)
+    gate_bias: float | None = field(default=None, repr=False)
     gates = "rzn"
 
     def __post_init__(self) -> None:
@@ -168,8 +171,8 @@ class GRU(Cell):
 
     @property
     def initial_bias(self) -> Mapping[str, float]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Those of both gates."""
-        return {"r": self.gate_bias, "z": self.gate_bias}
+        """Those of both gates, if they were given."""
+        return {} if self.gate_bias is None else dict.fromkeys("rz", self.gate_bias)
 
     def step(
         self, x_gates: Tensor, recurrent: RecurrentSide, state: State, vectors: Mapping[str, Tensor]
@@ -198,8 +201,8 @@ class CoupledLSTM(Cell):
 
     Parameters
     ----------
-    forget_bias : float
-        Initial value of b_f.
+    forget_bias : float or None
+        Initial value of b_f; None: as of `LSTM`.
 
     Shapes
     ------
@@ -212,14 +215,15 @@ class CoupledLSTM(Cell):
     135
     """
 
-    forget_bias: float = field(default=1.0, repr=False)
+    forget_bias: float | None = field(default=None, repr=False)
     gates = "fgo"
+    open_gates = "f"
     states = ("h", "c")
 
     @property
     def initial_bias(self) -> Mapping[str, float]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """That of the forget gate."""
-        return {"f": self.forget_bias}
+        """That of the forget gate, if it was given."""
+        return {} if self.forget_bias is None else {"f": self.forget_bias}
 
     def step(
         self, x_gates: Tensor, recurrent: RecurrentSide, state: State, vectors: Mapping[str, Tensor]

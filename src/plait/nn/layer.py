@@ -13,7 +13,7 @@ from plait.nn.cell import Cell
 from plait.nn.convolution import glorot_
 from plait.nn.operators import Operator, OperatorLayer
 
-Init = Literal["orthogonal", "torch", "kaiming"]
+Init = Literal["torch", "orthogonal", "kaiming"]
 
 
 class Layer(OperatorLayer, BoundCell):
@@ -52,7 +52,7 @@ class Layer(OperatorLayer, BoundCell):
 
         `gain` is the input side's in the scheme "orthogonal".
         """
-        H = self.hidden_size
+        H, biases = self.hidden_size, dict(self.cell.initial_bias)
         if init == "torch":
             for p in self.parameters():
                 nn.init.uniform_(p, -1 / math.sqrt(H), 1 / math.sqrt(H))
@@ -61,9 +61,10 @@ class Layer(OperatorLayer, BoundCell):
             for p in (self.bias, self.recurrent_bias, *self.vectors.values()):
                 if p is not None:
                     nn.init.zeros_(p)
-            for gate, value in self.cell.initial_bias.items():
-                if gate in self.bias_gates and self.bias is not None:
-                    self.bias.view(-1, H)[self.bias_gates.index(gate)] = value
+            biases = {gate: 1.0 for gate in self.cell.open_gates} | biases
+        for gate, value in biases.items():
+            if gate in self.bias_gates and self.bias is not None:
+                self.bias.view(-1, H)[self.bias_gates.index(gate)] = value
         for name, value in self.cell.initial_vectors.items():
             self.vectors[name].fill_(value)
 

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +61,7 @@ class Recurrent(OperatorLayer):
         at every step of a sequence (variational dropout; Gal & Ghahramani 2016).
     batch_first : bool
         `x` and `y` have the batch before the time.
-    init : "orthogonal", "torch" or "kaiming"
+    init : "torch", "orthogonal" or "kaiming"
         Initial weights, see `reset_parameters`.
 
     Shapes
@@ -108,7 +108,7 @@ class Recurrent(OperatorLayer):
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         batch_first: bool = False,
-        init: Init = "orthogonal",
+        init: Init = "torch",
     ) -> None:
         super().__init__()
         if not isinstance(cell, Cell):
@@ -151,24 +151,27 @@ class Recurrent(OperatorLayer):
     def reset_parameters(self, init: Init | None = None) -> None:
         """Initialise the weights with torch's random generator.
 
+        - "torch", the default: everything uniform within ±1/√H, as `torch.nn.LSTM` does.
         - "orthogonal": recurrent matrices orthogonal, gate by gate (Saxe et al. 2014), so that
           states neither fade nor grow at the start; input matrices uniform with variance
           2² / fan-in, so that inputs of unit variance reach the gates with standard deviation 2,
           and 4² / fan-in in the layers above the first, whose inputs are states, which are
-          smaller (chosen by measurement, `benchmarks/text.py`); biases 0, except where the
-          cell declares another value (the LSTM's forget gate: 1); peepholes 0.
-        - "torch": everything uniform within ±1/√H, as `torch.nn.LSTM` does.
+          smaller (chosen by measurement, `benchmarks/text.py`); biases 0, the LSTM's forget
+          gate's 1; peepholes 0.
         - "kaiming": matrices normal with variance 2 / fan-in (He et al. 2015); biases as in
           "orthogonal".
 
+        Values that a cell declares (`initial_bias`, `initial_vectors`) hold in all three. Which
+        one learns what is measured on the page of layers.
+
         Parameters
         ----------
-        init : "orthogonal", "torch" or "kaiming"
+        init : "torch", "orthogonal" or "kaiming"
             None: the constructor's.
         """
         init = self.init if init is None else init
-        if init not in ("orthogonal", "torch", "kaiming"):
-            raise ValueError(f"init must be 'orthogonal', 'torch' or 'kaiming', not {init!r}")
+        if init not in get_args(Init):
+            raise ValueError(f"init must be one of {', '.join(get_args(Init))}, not {init!r}")
         for index, layer in enumerate(self.directions):
             gain = INPUT_GAIN if index < self.num_directions else STATE_GAIN
             layer.reset_parameters(init, gain)  # pyright: ignore[reportCallIssue]

@@ -37,12 +37,12 @@ class RGNN(nn.Module):
     ) -> None:
         super().__init__()
         self.codes = nn.Embedding(codes + 1, hidden_size)  # the last is for a period itself
-        self.recurrent = Recurrent(cell, hidden_size, hidden_size) if view != "graph" else None
+        sizes = hidden_size, hidden_size
+        self.recurrent = Recurrent(cell, *sizes, init="orthogonal") if view != "graph" else None
         self.lags = nn.Embedding(periods, hidden_size) if view != "sequence" else None
         self.own, self.relations = nn.ModuleList(), nn.ModuleList()
         for _ in range(layers if self.lags else 0):
             self.own.append(nn.Linear(hidden_size, hidden_size))
-            sizes = hidden_size, hidden_size
             convs = (GraphConv(operator, *sizes, bias=False) for _ in range(relations))
             self.relations.append(nn.ModuleList(convs))
         self.dropout = nn.Dropout(dropout)

@@ -56,6 +56,7 @@ class DigitsModel(nn.Module):
         options: dict[str, Any] = {
             "operator": Chebyshev(config.order) if over_graph else Dense(),
             "layers": config.layers,
+            "init": "orthogonal",
         }
         channels, H = config.window**2, config.hidden_size
         self.encoder = Recurrent(LSTM(peephole=True), channels, H, **options)

@@ -102,6 +102,7 @@ class Forecaster(nn.Module):
             "operator": config.make_operator(len(self.ids)),
             "layers": config.layers,
             "dropout": config.dropout if config.layers > 1 else 0.0,
+            "init": "orthogonal",
         }
         cell = cell_named(config.cell)
         self.recurrent = Recurrent(cell, 1 + gaps + C, H, **options)

@@ -110,7 +110,9 @@ class StructureModel(nn.Module):
         search = config.search
         self.embedding = nn.Embedding(SYMBOLS, H)
         self.recurrent = (
-            Recurrent(cell_named(config.cell), H, H, layers=config.layers) if search else None
+            Recurrent(cell_named(config.cell), H, H, layers=config.layers, init="orthogonal")
+            if search
+            else None
         )
         self.layers = nn.ModuleList(
             GraphConv(config.graph_options.make(), H, H)
