@@ -67,12 +67,12 @@ def los_loop(folder: Path) -> None:
     for seed in range(3):
         run = trained(folder, f"los-loop-{seed}", "los-loop", seed=seed)
         config = ForecastConfig.from_dict(run.config)
-        task = ForecastTask(config, torch.device("cpu"))
-        task.model = plait.load(run)
+        task = ForecastTask.restore(plait.load(run), config, run.facts)
         values, begin = task.data.series.values, int(0.8 * len(task.data.series.values)) + 12
         forecasts = task.forecasts(task.windows, task.data.series, begin, len(values))
         last = np.broadcast_to(values[forecasts.first - 1], forecasts.values.shape)
-        for name, found in (("plait", forecasts.values), ("last value", last)):
+        own = ("plait", forecasts.values), ("network", forecasts.own.values)
+        for name, found in (*own, ("last value", last)):
             for h in shown:
                 whole = slice(0, len(forecasts.first) - h + 1)
                 errors = Errors.of(found[:h, whole], forecasts.truth[:h, whole])

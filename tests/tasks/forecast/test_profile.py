@@ -64,7 +64,7 @@ def test_untrained_it_is_the_profile_and_what_is_left_of_the_last_value(frame):
 def test_predictions_and_steps_add_it_again(frame, quantiles):
     run = plait.train("forecast", out="run", quantiles=quantiles, **OPTIONS)
     whole = pd.read_csv(plait.predict(run))
-    frame.iloc[-7:].to_csv("recent.csv", index=False)  # another first place in the season
+    frame.iloc[-31:].to_csv("recent.csv", index=False)  # another first place, a season and more
     recent = pd.read_csv(plait.predict(run, "recent.csv", out="next.csv"))
     pd.testing.assert_frame_equal(whole, recent)
     model, state = plait.load(run), None

@@ -8,7 +8,6 @@ from torch import Tensor
 from plait.tasks.forecast.config import ForecastConfig
 from plait.tasks.forecast.likelihood import negative_log_likelihood
 
-
 SMALL = 0.05
 """Scaled errors below it weigh the same where a combination is fitted to absolute errors."""
 
