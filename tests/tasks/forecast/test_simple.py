@@ -64,7 +64,7 @@ def test_a_season_without_times_has_no_places():
     found = forecasts(series(timed=False), Season(7, ""), np.array([70]))
     assert set(found) == {
         "last value", "seasonal value", "historical mean", "autoregression", "linear, neighbours",
-        "differenced AR",
+        "differenced AR", "linear, graph",
     }  # fmt: skip
     assert np.ptp(found["historical mean"], axis=0).max() == 0
     np.testing.assert_allclose(

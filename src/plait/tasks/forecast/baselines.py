@@ -13,6 +13,9 @@ from plait.tasks.forecast.splits import TimeSplits
 ROWS = 2**16
 """Windows × nodes whose equations are summed at a time."""
 
+HOPS = 8
+"""How far the linear filter over the graph reaches."""
+
 EXAMPLES = 2**21
 """Windows × nodes that linear models are fitted to; more make no difference to so few weights."""
 
@@ -43,6 +46,7 @@ def baselines(
     - "differenced AR": the change from the last value, by the P − 1 changes before.
     - "linear, neighbours": an autoregression with the neighbours' weighted mean of the last P steps
       too; "seasonal, neighbours" likewise.
+    - "linear, graph": an autoregression with `filtered` values, up to `HOPS` edges away.
     - "gradient boosting", if asked for: trees on the same and the historical mean
       (`plait.tasks.forecast.boosting`).
 
@@ -101,6 +105,9 @@ def baselines(
     if graph.num_edges:
         around = np.stack([x, aggregated(x, graph)], -1)
         yield "linear, neighbours", _linear(around, y, splits, first, H) * scale + mean
+        weights = fit_linear(x[..., None], y, P, splits.test, H, P, over=graph)
+        found = _apply(weights, x[..., None], first, P, graph)
+        yield "linear, graph", found * scale + mean
         if season.steps:
             both = np.stack([fit, aggregated(fit, graph)], -1)
             weights = fit_linear(both, target, P, splits.test, H, P)
@@ -134,6 +141,30 @@ def aggregated(x: np.ndarray, graph: Graph) -> np.ndarray:
     return csr_array((weight, (target, source)), shape=(N, N)).dot(x.T).T
 
 
+def filtered(x: np.ndarray, graph: Graph) -> np.ndarray:
+    """Return x and its Chebyshev polynomials T_1 … T_K of the graph, `[..., N, 1 + K]`.
+
+    Of S with S_ij = w_ij / √(d_i d'_j), d and d' the sums of |w| into and out of a node, w_ij the
+    weight of j → i and itself left out; K is `HOPS`.
+    """
+    source, target, weight = normalised(graph)
+    S = csr_array((weight, (target, source)), shape=(graph.num_nodes, graph.num_nodes))
+    terms = [x.reshape(-1, graph.num_nodes).T]  # [N, …]
+    while len(terms) <= HOPS:
+        shifted = S.dot(terms[-1])
+        terms.append(shifted if len(terms) == 1 else 2 * shifted - terms[-2])
+    return np.stack(terms, -1).transpose(1, 0, 2).reshape(*x.shape, -1)
+
+
+def normalised(graph: Graph) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return source, target and value of the entries of S; see `filtered`."""
+    source, target = graph.edge_index.cpu().numpy()
+    weight = np.where(source == target, 0.0, graph.edge_weight.cpu().numpy())
+    into, out = (np.bincount(end, np.abs(weight), graph.num_nodes) for end in (target, source))
+    root = np.sqrt(into[target] * out[source])
+    return source, target, weight / np.where(root == 0, 1.0, root)
+
+
 def fit_linear(
     x: np.ndarray,
     y: np.ndarray,
@@ -142,19 +173,20 @@ def fit_linear(
     H: int,
     lags: int,
     origin: np.ndarray | None = None,
+    over: Graph | None = None,
 ) -> np.ndarray:
     """Fit each step ahead by least squares to the last `lags` steps of `x [T, N, K]`.
 
     To the steps of `y [T, N]` from `begin` on and before `end`; with `origin [T, N]`, to what they
     differ from its last step. Where there are more than `EXAMPLES` of steps × nodes, as many steps
-    as give so many, evenly spaced. Returns the weights `[H, 1 + lags·K]`: a constant, then K for
-    each step, the latest first.
+    as give so many, evenly spaced. With a graph `over` the steps of x are `filtered`. Returns the
+    weights `[H, 1 + lags·K]`: a constant, then K for each step, the latest first.
     """
-    size, N = lags * x.shape[2] + 1, x.shape[1]
+    size, N = lags * x.shape[2] * (1 if over is None else 1 + HOPS) + 1, x.shape[1]
     gram, cross = np.zeros((H, size, size)), np.zeros((size, H))
     count = min(end - begin, max(1, EXAMPLES // N))
     for steps in _chunks(np.linspace(begin, end - 1, count).round().astype(int), N):
-        rows = _rows(x, steps, lags).reshape(-1, size)
+        rows = _rows(x, steps, lags, over).reshape(-1, size)
         ahead = steps + np.arange(H)[:, None]  # [H, W]
         targets = y[np.minimum(ahead, end - 1)]
         targets[ahead >= end] = np.nan
@@ -182,9 +214,11 @@ def _linear(
     return _apply(fit_linear(x, y, P, splits.test, H, P), x, first, P)
 
 
-def _apply(weights: np.ndarray, x: np.ndarray, first: np.ndarray, lags: int) -> np.ndarray:
+def _apply(
+    weights: np.ndarray, x: np.ndarray, first: np.ndarray, lags: int, over: Graph | None = None
+) -> np.ndarray:
     """Forecast with the weights of `fit_linear`, `[H, W, N]`."""
-    parts = [_rows(x, part, lags) @ weights.T for part in _chunks(first, x.shape[1])]
+    parts = [_rows(x, part, lags, over) @ weights.T for part in _chunks(first, x.shape[1])]
     return np.concatenate(parts).transpose(2, 0, 1)
 
 
@@ -194,9 +228,11 @@ def _chunks(steps: np.ndarray, nodes: int) -> list[np.ndarray]:
     return np.split(steps, range(size, len(steps), size))
 
 
-def _rows(x: np.ndarray, first: np.ndarray, lags: int) -> np.ndarray:
+def _rows(x: np.ndarray, first: np.ndarray, lags: int, over: Graph | None = None) -> np.ndarray:
     """Return a constant and the steps before each, `[W, N, 1 + lags·K]`."""
     windows = x[first[:, None] - np.arange(1, lags + 1)]  # [W, lags, N, K]
-    size = lags * x.shape[2]
+    if over is not None:
+        windows = filtered(windows[..., 0], over)
+    size = lags * windows.shape[3]
     flat = windows.transpose(0, 2, 1, 3).reshape(len(first), x.shape[1], size)
     return np.concatenate([np.ones((*flat.shape[:2], 1)), flat], -1)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from plait.nn.graph import Graph
-from plait.tasks.forecast.baselines import aggregated, fit_linear
+from plait.tasks.forecast.baselines import HOPS, aggregated, fit_linear, normalised
 from plait.tasks.forecast.inputs import carried_forward
 from plait.tasks.forecast.seasonal import Season, seasonal_means
 
@@ -26,6 +26,8 @@ class Simple(nn.Module):
     - "seasonal AR": m_{t+k} + b_k + Σ_p b_{k,p} (x_{t−p} − m_{t−p})
     - "seasonal, neighbours": the same with the neighbours' weighted mean of x − m too
     - "differenced AR": x_t + e_k + Σ_p e_{k,p} (x_{t−p} − x_{t−p−1})
+    - "linear, graph": f_k + Σ_p Σ_j f_{k,p,j} (T_j(S) x)_{t−p}, a linear filter over the graph, see
+      `plait.tasks.forecast.baselines.filtered`
     - "linear, neighbours": c_k + Σ_p c_{k,p} x_{t−p} + d_{k,p} (A x)_{t−p}, A the weighted mean of
       the neighbours
 
@@ -45,13 +47,14 @@ class Simple(nn.Module):
         self.placed = season.placed
         names = ["last value", "historical mean", "autoregression", "differenced AR"]
         names[1:1] = ["seasonal value"] * bool(season.steps)
-        names += ["seasonal AR"] * self.placed + ["linear, neighbours"] * edges
+        names += ["seasonal AR"] * self.placed
+        names += ["linear, neighbours", "linear, graph"] * edges
         names += ["seasonal, neighbours"] * (self.placed and edges)
         self.names = tuple(names)
         P = history
         for name, count in (
             ("own", P), ("changes", P - 1), ("left", P * self.placed), ("around", 2 * P * edges),
-            ("left_around", 2 * P * (edges and self.placed)),
+            ("left_around", 2 * P * (edges and self.placed)), ("filter", (1 + HOPS) * P * edges),
         ):  # fmt: skip
             weights = torch.zeros(horizon, 1 + count, dtype=torch.float64)
             self.register_buffer(name, weights if count or name == "changes" else None)
@@ -63,6 +66,7 @@ class Simple(nn.Module):
         self.left: Tensor
         self.around: Tensor
         self.left_around: Tensor
+        self.filter: Tensor
         self.means: Tensor
 
     def fit(self, values: np.ndarray, graph: Graph) -> "Simple":
@@ -82,6 +86,8 @@ class Simple(nn.Module):
         if edges:
             both = np.stack([filled, aggregated(filled, graph)], -1)
             self.around.copy_(torch.from_numpy(fit_linear(both, values, P, T, H, P)))
+            weights = fit_linear(filled[..., None], values, P, T, H, P, over=graph)
+            self.filter.copy_(torch.from_numpy(weights))
         if self.others is not None:
             left, target = filled - self.others, values - self.others
             weights = fit_linear(left[..., None], target, P, T, H, P)
@@ -149,6 +155,8 @@ class Simple(nn.Module):
         if name == "seasonal, neighbours":
             around = torch.stack([left, _aggregated(left, graph)])
             return ahead + _linear(self.left_around, around)
+        if name == "linear, graph":
+            return _linear(self.filter, _filtered(window, graph))
         return _linear(self.around, torch.stack([window, _aggregated(window, graph)]))
 
 
@@ -165,3 +173,18 @@ def _aggregated(x: Tensor, graph: Graph) -> Tensor:
     total = x.new_zeros(graph.num_nodes).index_add_(0, target, weight)
     weight = weight / torch.where(total == 0, 1.0, total)[target]
     return torch.zeros_like(x).index_add_(-1, target, x[..., source] * weight)
+
+
+def _filtered(x: Tensor, graph: Graph) -> Tensor:
+    """Return the terms of `plait.tasks.forecast.baselines.filtered`, `[1 + K, P, B, N]`."""
+
+    def make() -> tuple[Tensor, Tensor, Tensor]:
+        source, target, weight = (torch.from_numpy(part) for part in normalised(graph))
+        return source.to(x.device), target.to(x.device), weight.to(x)
+
+    source, target, weight = graph.cached("forecast filter", make)
+    terms = [x]
+    for k in range(HOPS):
+        shifted = torch.zeros_like(x).index_add_(-1, target, terms[-1][..., source] * weight)
+        terms.append(shifted if k == 0 else 2 * shifted - terms[-2])
+    return torch.stack(terms)
