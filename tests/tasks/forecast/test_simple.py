@@ -12,6 +12,7 @@ from plait import Graph
 from plait.errors import InputError
 from plait.tasks.forecast.baselines import baselines
 from plait.tasks.forecast.config import ForecastConfig
+from plait.tasks.forecast.model import Forecaster
 from plait.tasks.forecast.rolling import answers, error_products
 from plait.tasks.forecast.seasonal import Season, place_of
 from plait.tasks.forecast.series import Series
@@ -86,6 +87,20 @@ def test_where_a_season_before_is_not_known_its_mean_is_taken():
     seasonal = found["seasonal value"][0, 3:]
     np.testing.assert_array_equal(seasonal[missing], means[0, 3:][missing])
     np.testing.assert_allclose(seasonal[~missing], before[~missing], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("operator", "given", "reads"),
+    [("dense", "none", False), ("chebyshev", "none", True), ("adaptive", "none", False),
+     ("adaptive", "diffusion", True)],
+)  # fmt: skip
+def test_a_network_without_the_graph_starts_from_none_that_reads_it(operator, given, reads):
+    config = ForecastConfig(operator=operator, adaptive_given=given, hidden_size=4)
+    simple = {"steps": 0, "start": "", "base": "last value"}
+    model = Forecaster(config, tuple("abc"), 4, simple=simple)
+    assert model.simple is not None
+    graph = {"linear, neighbours", "linear, graph"}
+    assert set(model.simple.names) & graph == (graph if reads else set())
 
 
 def test_a_season_fits_twice_into_the_training_part():

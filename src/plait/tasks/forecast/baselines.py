@@ -16,7 +16,7 @@ ROWS = 2**16
 HOPS = 8
 """How far the linear filter over the graph reaches."""
 
-EXAMPLES = 2**21
+EXAMPLES = 2**19
 """Windows × nodes that linear models are fitted to; more make no difference to so few weights."""
 
 

@@ -289,6 +289,11 @@ class ForecastConfig(GraphConfig):
             return self.operator
         return "dense" if self.adaptive_given == "none" else self.adaptive_given
 
+    @property
+    def reads_graph(self) -> bool:
+        """Whether the given graph is used, by the network and by simple forecasts inside it."""
+        return self.over_graph != "dense"
+
     def make_operator(self, nodes: int) -> Any:
         """Make the operator of a layer over so many nodes."""
         if self.operator != "adaptive":

@@ -87,7 +87,8 @@ class Forecaster(nn.Module):
         if simple is not None:
             rhythm = Season(**{name: simple[name] for name in simple if name != "base"})
             self.base = simple["base"]
-            sizes = N, config.history, config.horizon, rhythm, edges > 0
+            around = config.reads_graph and edges > 0
+            sizes = N, config.history, config.horizon, rhythm, around
             self.simple, self.early = Simple(*sizes), Simple(*sizes)
             self.placed = rhythm.placed
             self.differenced = config.skip == "best" and self.base in DIFFERENCED

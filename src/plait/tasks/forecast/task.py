@@ -102,9 +102,8 @@ class ForecastTask(Task):
     def _fitted(self, series: Series, season: Season, end: int) -> Simple:
         """Fit simple forecasts to the steps before `end`."""
         config, graph = self.config, self.data.joined.graph
-        simple = Simple(
-            len(series.ids), config.history, config.horizon, season, graph.num_edges > 0
-        )
+        edges = config.reads_graph and graph.num_edges > 0
+        simple = Simple(len(series.ids), config.history, config.horizon, season, edges)
         return simple.fit((series.values[:end] - self.mean) / self.scale, graph)
 
     def make_model(self) -> Forecaster:
