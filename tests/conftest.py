@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from plait.kernels.reference import Reference
-from plait.nn import Recurrent
-
 # Kernels for a GPU run in Triton's interpreter where there is none. Triton reads this as it is
-# imported, which other packages do.
+# imported, which torch's compiler does, and other packages.
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
+
+from plait.kernels.reference import Reference
+from plait.nn import Recurrent
 
 # The tensors of the tests are tiny: a second thread costs more than it brings.
 torch.set_num_threads(1)

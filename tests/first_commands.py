@@ -1,4 +1,4 @@
-"""A user's first commands, with an installed Plait that has no extras: `make package` runs this file."""
+"""A user's first commands with an installed Plait without extras: `make package` runs this file."""
 
 import subprocess
 import sys

@@ -1,6 +1,8 @@
 """How the next symbol is drawn: temperature, filters, then a random number.
 
-The compiled loop in `kernels/cpu/generation.py` applies the same filters; add a new one to both.
+A new filter is a field of `Sampling`, with its rule in `of` and `probabilities`; the same in the
+compiled loop (`Draw` in `kernels/cpu/generation.py`, filled in by `nn/generation.py`); and an
+argument of `TextGenerator.generate` and of `plait generate` (`cli/writing.py`).
 """
 
 import math
@@ -104,7 +106,7 @@ class Sampling:
                 ranked /= ranked.sum(-1, keepdim=True)
             if self.top_p is not None and self.top_p < 1:  # of 1, rounding would leave some out
                 before = ranked.cumsum(-1) - ranked
-                ranked[before >= self.top_p] = 0
+                ranked = ranked.masked_fill(before >= self.top_p, 0)
             p = torch.zeros_like(p).scatter(-1, order, ranked)
         if self.min_p is not None:
             p = p.masked_fill(p < self.min_p * p.amax(-1, keepdim=True), 0)

@@ -1,4 +1,4 @@
-"""Tables that users give: CSV read in one way, every row known by its line."""
+"""CSV that users give, read in one way for every task; every row is known by its line."""
 
 import csv
 import unicodedata

@@ -13,6 +13,7 @@ from torch import Tensor
 from plait.kernels.kernel import Kernel
 from plait.kernels.reference import Reference
 from plait.nn.cell import Cell
+from plait.nn.forms import as_state, as_tuple
 from plait.nn.graph import Graph
 from plait.nn.operators import Dense, Operator, basis_of
 from plait.nn.recurrent import Recurrent
@@ -64,9 +65,9 @@ def check_cell(
 
     def outputs(*tensors: Tensor) -> tuple[Tensor, ...]:
         given, start, weights = _split(layer, names, tensors)
-        call = (given, _state(start))
+        call = (given, as_state(start))
         y, final = torch.func.functional_call(layer, weights, call, {"graph": graph})
-        return (y, *final) if isinstance(final, tuple) else (y, final)
+        return (y, *as_tuple(final))
 
     tensors = [t.requires_grad_() for t in (x, *state)]
     tensors += [p.detach().clone().requires_grad_() for p in layer.parameters()]
@@ -142,7 +143,7 @@ def check_operator(operator: Operator, graph: Graph, *, seed: int = 0) -> None:
 
 def check_kernel(
     kernel: Kernel, cell: Cell, *, operator: Operator | None = None, graph: Graph | None = None,
-    hidden_size: int = 5, seed: int = 0,
+    hidden_size: int = 5, seed: int = 0, device: str = "cpu",
 ) -> bool:  # fmt: skip
     """Check a kernel on a cell × an operator against plain torch in float64.
 
@@ -157,6 +158,8 @@ def check_kernel(
         None: `Dense()`.
     graph : Graph
     hidden_size, seed : int
+    device : str
+        Where both run.
 
     Returns
     -------
@@ -177,12 +180,14 @@ def check_kernel(
     True
     """
     ran = False
+    graph = None if graph is None else graph.to(device)
     for options in ({}, {"layers": 2, "bidirectional": True}):
-        layer = _drawn(cell, operator or Dense(), hidden_size, seed, **options)
+        layer = _drawn(cell, operator or Dense(), hidden_size, seed, **options).to(device)
         layer.kernels = [kernel, Reference()]
         oracle = copy.deepcopy(layer).double()
         oracle.kernels = [Reference()]
         x, state = _inputs(oracle, graph, seed)
+        x, state = x.to(device), tuple(s.to(device) for s in state)
         for lengths in (None, torch.tensor([4, 0, 2])):
             if layer.choice(0, x.float(), graph=graph, lengths=lengths).kernel is not kernel:
                 continue
@@ -228,11 +233,6 @@ def _split(
     return tensors[0], tuple(tensors[1:count]), weights
 
 
-def _state(parts: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
-    """Return several parts as they are, and the only one alone."""
-    return parts[0] if len(parts) == 1 else parts
-
-
 def _answers(
     layer: Recurrent, x: Tensor, state: tuple[Tensor, ...], graph: Graph | None,
     lengths: Tensor | None,
@@ -241,11 +241,11 @@ def _answers(
     given = {"x": x.clone().requires_grad_()}
     given |= {f"state {k}": s.clone().requires_grad_() for k, s in enumerate(state)}
     start = tuple(given[f"state {k}"] for k in range(len(state)))
-    y, final = layer(given["x"], _state(start), graph=graph, lengths=lengths)
-    outputs = (y, *final) if isinstance(final, tuple) else (y, final)
+    y, final = layer(given["x"], as_state(start), graph=graph, lengths=lengths)
+    outputs = (y, *as_tuple(final))
     generator = torch.Generator().manual_seed(2)
     weighting = [torch.randn(o.shape, generator=generator, dtype=torch.float64) for o in outputs]
-    loss = sum((o * w.to(o.dtype)).sum() for o, w in zip(outputs, weighting, strict=True))
+    loss = sum((o * w.to(o)).sum() for o, w in zip(outputs, weighting, strict=True))
     assert isinstance(loss, Tensor)
     given |= dict(layer.named_parameters())
     gradients = torch.autograd.grad(loss, list(given.values()), materialize_grads=True)
@@ -257,10 +257,10 @@ def _check_independence(
     layer: Recurrent, x: Tensor, state: tuple[Tensor, ...], graph: Graph | None
 ) -> None:
     lengths = torch.tensor([4, 2, 3])
-    whole, _ = layer(x, _state(state), graph=graph, lengths=lengths)
+    whole, _ = layer(x, as_state(state), graph=graph, lengths=lengths)
     for b, length in enumerate(lengths.tolist()):
         start = tuple(s[:, b : b + 1] for s in state)
-        alone, _ = layer(x[:length, b : b + 1], _state(start), graph=graph)
+        alone, _ = layer(x[:length, b : b + 1], as_state(start), graph=graph)
         _near(whole[:length, b : b + 1], alone, EXACT, f"sequence {b} in a batch, against alone")
 
 

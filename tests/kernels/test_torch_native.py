@@ -63,8 +63,7 @@ class Operators(TorchDispatchMode):
         (
             LSTM(peephole=True),
             torch.float32,
-            "plait-cpu - compiled loops for LSTM(peephole=True) × Dense() in "
-            "float32",
+            "plait-cpu - compiled loops for LSTM(peephole=True) × Dense() in float32",
         ),
         (
             GRU("before"),

@@ -3,26 +3,35 @@
 import ast
 import inspect
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 import plait
 from plait import nn
+from plait.nn.filters import Filter
+from plait.nn.layer import Layer
+from plait.nn.operators import Basis, OperatorLayer
 
-CLASSES = [name for name in nn.__all__ if inspect.isclass(getattr(nn, name))]
+PUBLIC = {name: getattr(nn, name) for name in nn.__all__}
+CLASSES = {name: kind for name, kind in PUBLIC.items() if inspect.isclass(kind)}
+CLASSES |= {kind.__name__: kind for kind in (Basis, Filter, Layer, OperatorLayer)}
 
 RAISES_NOTHING = {
     "Dense", "LSTM", "CoupledLSTM", "LayerNormLSTM", "MinimalGatedUnit", "MinGRU", "MinLSTM",
     "IndRNN",
 }  # fmt: skip
 
-DIALECT = ("Give", "Gives", "Say", "Says", "Tell", "Tells", "Hear", "Hears", "Who", "Whom")
+DIALECT = [
+    [word]
+    for word in ("Give", "Gives", "Say", "Says", "Tell", "Tells", "Hear", "Hears", "Who", "Whom")
+]
 
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_a_public_class_has_its_shapes_its_errors_and_an_example(name):
-    text = inspect.getdoc(getattr(nn, name)) or ""
+    text = inspect.getdoc(CLASSES[name]) or ""
     sections = set(re.findall(r"^(\w+)\n-+$", text, re.M))
     wanted = {"Shapes", "Example"} | (
         {"Raises"} - ({"Raises"} if name in RAISES_NOTHING else set())
@@ -42,18 +51,34 @@ def test_a_command_as_a_call_has_an_example(name):
     assert ">>> " in (inspect.getdoc(getattr(plait, name)) or "")
 
 
-FOLDERS = ("cli", "graph_data", "nn", "zoo")
-FILES = ("data", "decoding", "errors", "figures", "generation", "inspection", "sampling")
+NOUNS = (
+    "A", "All", "An", "Both", "Each", "Every", "Logits", "Mean", "Some", "The", "What", "Where",
+    "Whether", "Which",
+)  # fmt: skip
+"""How a docstring begins that leaves out what its function does with it."""
+
+
+@cache
+def docstrings():
+    """List the first line of every docstring, where it stands, and whether it is a function's."""
+    root, found = Path(plait.__file__).parent, []
+    for path in sorted(root.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module):
+                called = isinstance(node, ast.FunctionDef) and not any(
+                    "property" in ast.unparse(one) for one in node.decorator_list
+                )
+                line = (ast.get_docstring(node) or "").partition("\n")[0]
+                found.append((line, str(path.relative_to(root)), called))
+    return found
 
 
 def test_docstrings_start_with_words_of_the_field():
-    root = Path(plait.__file__).parent
-    paths = [p for folder in FOLDERS for p in (root / folder).rglob("*.py")]
-    found = []
-    for path in [*paths, *(root / f"{name}.py" for name in FILES)]:
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module):
-                first = (ast.get_docstring(node) or " ").split()[:1]
-                if first and first[0] in DIALECT:
-                    found.append(f"{path.name}: {ast.get_docstring(node)}")
+    assert [(line, path) for line, path, _ in docstrings() if line.split()[:1] in DIALECT] == []
+
+
+def test_docstrings_of_functions_start_with_a_verb():
+    found = [(line, path) for line, path, called in docstrings()
+             if called and line.partition(" ")[0] in NOUNS
+             and not path.startswith("zoo")]  # there each names a paper's model  # fmt: skip
     assert found == []

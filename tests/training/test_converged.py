@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -33,6 +34,7 @@ class Countdown:
     """Its validation score is scripted: how many steps are left before step 6."""
 
     name, unit, monitor, lower_is_better, units_per_step = "countdown", "u", "left", True, 1
+    without_graph: ClassVar = {}
 
     def __init__(self, config: TrainingConfig, interrupt_at: int = 0) -> None:
         self.config, self.step, self.interrupt_at = config, 0, interrupt_at

@@ -7,6 +7,7 @@ import re
 import signal
 import threading
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -15,9 +16,11 @@ from torch import Tensor, nn
 from plait.errors import InputError
 from plait.training.checkpoint import load_tensors
 from plait.training.config import TrainingConfig
-from plait.training.loop import Interrupted, learning_rate, seed_all, train
+from plait.training.loop import Interrupted, train
 from plait.training.progress import Progress
+from plait.training.random import seed_all
 from plait.training.run import Run
+from plait.training.schedule import learning_rate
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +32,7 @@ class Toy:
     """Guess the sum of three numbers; the carry is a running mean of the guesses."""
 
     name, unit, monitor, lower_is_better, units_per_step = "toy", "points", "error", True, 4
+    without_graph: ClassVar = {}
 
     def __init__(self, config: TrainingConfig, dropout: float = 0.0, valid=None, at=None) -> None:
         self.config, self.scripted, self.at = config, valid, at or {}

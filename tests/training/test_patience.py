@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -30,6 +31,7 @@ class Valley:
     """Its validation score falls to step 8, and rises from there."""
 
     name, unit, monitor, lower_is_better, units_per_step = "valley", "u", "height", True, 1
+    without_graph: ClassVar = {}
 
     def __init__(self, config: TrainingConfig, interrupt_at: int = 0) -> None:
         self.config, self.step, self.interrupt_at = config, 0, interrupt_at

@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -31,6 +32,7 @@ class Scripted:
     """A task whose validation scores are written down."""
 
     name, unit, monitor, lower_is_better, units_per_step = "scripted", "u", "auc", False, 1
+    without_graph: ClassVar = {}
 
     def __init__(self, config, scores, losses=None, interrupt_at: int = 0) -> None:
         self.config, self.scores, self.losses = config, scores, losses

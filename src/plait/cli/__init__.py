@@ -2,7 +2,7 @@
 
 from plait.cli.entry import app, main, run
 
-# each module adds its commands to the app, in the order of the help
-from plait.cli import training, datasets, graphs, results, exporting, writing, serving, study, help  # isort: skip # noqa: F401
+# each module adds its commands to the app, in the order of messages; help lists them by name
+from plait.cli import runs, datasets, graphs, exporting, writing, serving, study, help  # isort: skip # noqa: F401
 
 __all__ = ["app", "main", "run"]

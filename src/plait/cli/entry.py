@@ -28,6 +28,30 @@ app = App(
     suppress_keyboard_interrupt=False,  # its message says where the work is saved
 )
 
+# those that ask every task for its options are imported when they are given
+app.command(
+    "plait.cli.training:train",
+    name="train",
+    help="Train a model on a task and save everything in a run folder.",
+)
+app.command(
+    "plait.cli.comparing:compare",
+    name="compare",
+    help="Train with several options and seeds, and compare the scores.",
+)
+app.command(
+    "plait.cli.results:score",
+    name="score",
+    help="Score a trained model on its test part or on data that it has not seen, and its "
+    "baselines.\n\nExample: plait score runs/text-presidents --data other.txt",
+)
+app.command(
+    "plait.cli.results:predict",
+    name="predict",
+    help="Write what a trained model predicts to a file.\n\nExample: plait predict runs/speeds "
+    "--data recent.csv --out forecast.csv",
+)
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit: 0 done, 2 bad input, 130 interrupted with the work saved."""

@@ -8,8 +8,6 @@ from typing import Any
 from cyclopts import App, CycloptsError, UnknownCommandError, UnknownOptionError
 from cyclopts.exceptions import UnusedCliTokensError
 
-from plait.tasks import TASKS
-
 MEANT = ("--data", "--prompt", "--vary", "--out")
 """Options whose value is often given without the option, most frequent first."""
 
@@ -41,6 +39,8 @@ def no_command(app: App, command: list[str], word: str) -> str:
         kind = "TASK" if command else "COMMAND"
         return f"{word} comes before the command: write {begin} {kind} {word} …. {there_are}"
     meant = ""
+    from plait.tasks import TASKS
+
     tasks = () if command else tuple(TASKS)
     if close := get_close_matches(word, [*known, *tasks], n=1):
         meant = f" Did you mean {begin} {'train ' * (close[0] in tasks)}{close[0]}?"

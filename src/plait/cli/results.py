@@ -1,13 +1,12 @@
-"""Commands on a trained run: `score`, `predict`, `inspect`."""
+"""Commands on a trained run whose options are the tasks' own: `score`, `predict`."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from cyclopts import Parameter
+from cyclopts import App
 
-from plait.cli.entry import app
-from plait.cli.flags import On, Threads, with_options
+from plait.cli.options import with_options
 from plait.tasks import TASKS
 from plait.terminal import show
 
@@ -54,72 +53,42 @@ def _by_task(texts: Mapping[str, str]) -> str:
     return "; ".join(f"for {task}, {text}" for task, text in texts.items() if text)
 
 
-_DATA = {
-    "score": _by_task({name: entry.score_data for name, entry in TASKS.items()}),
-    "predict": _by_task({name: entry.predict_data for name, entry in TASKS.items()}),
-}
-_PREDICTS = "; ".join(f"{n}: {entry.predicts}" for n, entry in TASKS.items() if entry.predicts)
-
-app.command(
+score = App(name="score")
+score.default(
     with_options(
         _score,
-        {"data": (str, f"Other data, all of it: {_DATA['score']}. Default: the run's test part.")},
+        {
+            "data": (
+                str,
+                "Other data, all of it: "
+                f"{_by_task({name: entry.score_data for name, entry in TASKS.items()})}. Default: "
+                "the run's test part.",
+            )
+        },
         {name: entry.score_options for name, entry in TASKS.items()},
-        "Score a trained model on its test part or on data that it has not seen, and its baselines."
-        "\n\nExample: plait score runs/text-presidents --data other.txt",
-    ),
-    name="score",
+    )
 )
-app.command(
+
+predict = App(
+    name="predict",
+    help_epilogue="What the table has: "
+    f"{_by_task({name: entry.predicts for name, entry in TASKS.items()})}.",
+)
+predict.default(
     with_options(
         _predict,
         {
-            "data": (str, f"What to predict of: {_DATA['predict']}. Default: the run's own data."),
+            "data": (
+                str,
+                "What to predict of: "
+                f"{_by_task({name: entry.predict_data for name, entry in TASKS.items()})}. "
+                "Default: the run's own data.",
+            ),
             "out": (
                 Path,
                 "The file, new: NAME.csv or NAME.json. Default: predictions.csv in the run folder.",
             ),
         },
         {name: entry.predict_options for name, entry in TASKS.items()},
-        f"Write what a trained model predicts to a file.\n\n{_PREDICTS}."
-        "\n\nExample: plait predict runs/speeds --data recent.csv --out forecast.csv",
-    ),
-    name="predict",
+    )
 )
-
-
-@app.command(name="inspect")
-def inspect_runs(
-    runs: Annotated[list[Path], Parameter(negative="")],
-    *,
-    out: Path | None = None,
-    repetition: On = False,
-    equations: Annotated[
-        Literal["text", "latex"] | bool,
-        Parameter(negative="", metavar="text|latex", show_choices=False),
-    ] = False,
-    threads: Threads = 0,
-) -> None:
-    """Show what networks are made of, and how the gradient flows back through time in them.
-
-    Example: plait inspect runs/recall-rnn runs/recall-lstm --out flow.png
-
-    Parameters
-    ----------
-    runs : list
-        Run folders; the picture has a column for each.
-    out : Path
-        The picture. Default: inspect.png in the first run folder.
-    repetition : bool
-        For text: write, and measure how much of it repeats itself, by how sharply it draws.
-    equations : str
-        Print their cells' equations too, and the gradient derived from
-        them. `--equations latex`: as LaTeX.
-    """
-    from plait.api import set_threads
-    from plait.inspection import inspect as inspect_them
-
-    set_threads(threads)
-    several = inspect_them(runs, out=out, repetition=repetition, equations=equations)
-    for number, found in enumerate(several):
-        show("\n" * (number > 0) + str(found))

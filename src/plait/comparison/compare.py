@@ -23,6 +23,7 @@ from plait.comparison.results import (
 from plait.comparison.running import finished, make_runs
 from plait.errors import InputError
 from plait.tasks import published_steps, task_class
+from plait.training.ablation import scores_with_ablation
 from plait.training.progress import Progress
 from plait.training.run import Run
 
@@ -232,7 +233,11 @@ def _require_score(task: str, plan: PlannedRun, score: str) -> None:
     problem.model.eval()
     if score in problem.validate():
         return
-    known = [name for name, value in problem.test().items() if isinstance(value, int | float)]
+    known = [
+        name
+        for name, value in scores_with_ablation(problem).items()
+        if isinstance(value, int | float)
+    ]
     if score not in known:
         raise InputError(f"--score {score}: the runs have {', '.join(known)}")
 

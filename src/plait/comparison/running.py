@@ -24,7 +24,7 @@ STOPPED = "stopped, every run saved; the same command continues"
 
 
 def finished(plan: PlannedRun) -> bool:
-    """Whether a run is complete, its test included."""
+    """Return whether a run is complete, its test included."""
     try:
         return (plan.path / "config.json").exists() and bool(Run.open(plan.path).records("test"))
     except InputError:  # damaged: resuming it raises the error
@@ -112,7 +112,7 @@ def _make(task: str, options: dict[str, Any], path: Path) -> str | None:
 
 
 def _begun(path: Path) -> bool:
-    """Whether there is a run to resume."""
+    """Return whether there is a run to resume."""
     return (path / "config.json").exists()
 
 

@@ -10,7 +10,7 @@ from plait.errors import InputError
 from plait.export_formats.form import Form
 from plait.nn.cell import Cell
 from plait.nn.convolution import GraphConv
-from plait.nn.forms import aggregates
+from plait.nn.forms import aggregates, as_state, as_tuple
 from plait.nn.graph import Graph, as_graph
 from plait.nn.recurrent import Recurrent
 
@@ -89,16 +89,6 @@ def graph_facts(graph: Graph | None) -> Mapping[str, Any]:
     return {"graph": {"edge_index": edges[0], "edge_weight": edges[1], "nodes": graph.num_nodes}}
 
 
-def one_state(states: Sequence[Tensor]) -> Any:
-    """Return states as a layer takes them: one alone, several as a tuple."""
-    return states[0] if len(states) == 1 else tuple(states)
-
-
-def as_tuple(state: Any) -> tuple[Tensor, ...]:
-    """Return the state that a layer returns as a tuple."""
-    return (state,) if isinstance(state, Tensor) else tuple(state)
-
-
 def _nodes_of(operator: Any, graph: Graph | None) -> tuple[int, ...]:
     if graph is not None:
         return (graph.num_nodes,)
@@ -118,7 +108,7 @@ class _Sequence(nn.Module):
     def forward(self, x: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         axis = 1 if self.layer.batch_first else 0
         x = x.unsqueeze(axis) if self.step else x
-        y, final = self.layer(x, one_state(states), graph=self.graph)
+        y, final = self.layer(x, as_state(states), graph=self.graph)
         return (y.squeeze(axis) if self.step else y, *as_tuple(final))
 
 

@@ -151,7 +151,7 @@ Rule = Callable[..., tuple[Node | None, ...]]
 
 
 def _maximum(n: Nodes, y: Node, g: Node, a: Node, b: Node) -> tuple[Node, Node]:
-    """Of two equal ones each gets half, as in torch."""
+    """Return both gradients; of two equal values each gets half, as in torch."""
     zero, half = n.const(0), n.make("mul", g, n.const(0.5))
     equal = n.make("eq", a, b)
     above = n.make("gt" if y.op == "maximum" else "lt", a, b)

@@ -39,7 +39,7 @@ class Call(NamedTuple):
 
 
 class Kernel(Protocol):
-    """Runs a layer over time. `layer` is a `plait.nn.layer.Layer`."""
+    """Runs a layer over time. `layer` is a `plait.nn.bound.BoundCell`: a cell with its weights."""
 
     name: str
 

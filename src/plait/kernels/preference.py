@@ -2,6 +2,7 @@
 
 from plait.kernels.cpu.kernel import CompiledLoops
 from plait.kernels.cpu.phases import CompiledPhases
+from plait.kernels.gpu.persistent import TritonLoops
 from plait.kernels.gpu.steps import TritonSteps
 from plait.kernels.kernel import Kernel
 from plait.kernels.reference import Reference
@@ -12,6 +13,7 @@ KERNELS: list[Kernel] = [
     TorchRecurrence("cuDNN"),
     CompiledLoops(),
     CompiledPhases(),
+    TritonLoops(),
     TritonSteps(),
     TorchRecurrence("ATen"),
     Reference(),

@@ -62,42 +62,27 @@ def run(
     ValueError
         Where `step` returns no tuple of states of the right shapes.
     """
-    T = x_gates.shape[0]
-    if exporting() and not (isinstance(T, int) and T == 1):
-        return _scanned(step, x_gates, recurrent, state, vectors, keep)
-    history: list[State] = []
-    for t, x_t in enumerate(x_gates.unbind(0)):
-        new = step(x_t, recurrent, state, vectors)
-        if t == 0:
-            _check(new, state)
+    over = (x_gates,) if keep is None else (x_gates, keep)
+
+    def advance(state: State, at: Sequence[Tensor]) -> State:
+        """Take one step, given the gates of its input and, with `keep`, its mask."""
+        new = step(at[0], recurrent, state, vectors)
+        _check(new, state)
         if keep is not None:
-            new = tuple(torch.where(keep[t], n, s) for n, s in zip(new, state, strict=True))
-        state = new
-        history.append(state)
-    states = tuple(torch.stack(s) for s in zip(*history, strict=True))  # [T, B, (N,) H]
-    outputs = states[0] if keep is None else states[0].masked_fill(~keep, 0)
-    return outputs, state, states
-
-
-def _scanned(
-    step: Callable[..., State],
-    x_gates: Tensor,
-    recurrent: Callable[..., Tensor],
-    state: State,
-    vectors: Mapping[str, Tensor],
-    keep: Tensor | None,
-) -> tuple[Tensor, State, State]:
-    """Do what `run` does by one operation that scans over time, whatever T will be."""
-
-    def advance(state: State, over: Sequence[Tensor]) -> State:
-        new = step(over[0], recurrent, state, vectors)
-        if len(over) > 1:
-            new = tuple(torch.where(over[1], n, s) for n, s in zip(new, state, strict=True))
+            new = [torch.where(at[1], n, s) for n, s in zip(new, state, strict=True)]
         return tuple(new)
 
-    final, states = scan(advance, state, (x_gates,) if keep is None else (x_gates, keep))
+    T = x_gates.shape[0]
+    if exporting() and not (isinstance(T, int) and T == 1):
+        state, states = scan(advance, state, over)  # one operation, whatever T will be
+    else:
+        history: list[State] = []
+        for at in zip(*(x.unbind(0) for x in over), strict=True):
+            state = advance(state, at)
+            history.append(state)
+        states = tuple(torch.stack(s) for s in zip(*history, strict=True))  # [T, B, (N,) H]
     outputs = states[0] if keep is None else states[0].masked_fill(~keep, 0)
-    return outputs, final, states
+    return outputs, state, states
 
 
 def _check(new: Any, state: State) -> None:

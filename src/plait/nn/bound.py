@@ -23,6 +23,16 @@ class BoundCell:
 
     `inputs` and `recurrent` hold the operator's weights for the two sides, their first axis the
     gates × what the operator asks for one.
+
+    Shapes
+    ------
+    x : `[T, B, (N,) F]`; states : `[B, (N,) H]` each; bias : `[len(bias_gates) · H]`;
+    recurrent_bias : `[len(recurrent_bias_gates) · H]`; vectors : `[k · H]` each
+
+    Raises
+    ------
+    ValueError
+        Where the cell asks for the recurrent side of a gate that has no recurrent weights.
     """
 
     cell: Cell

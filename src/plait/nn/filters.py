@@ -26,6 +26,28 @@ class Filter:
     There are two equivalent orders. Shift first: the terms of x, then one product with all
     matrices. Product first: all M products of x at once, then Clenshaw's summation, which shifts
     outputs instead of inputs. The product costs the same, so the narrower of the two is shifted.
+
+    Shapes
+    ------
+    x : `[..., N, inputs]`; y : `[..., N, outputs]`; weight : `[outputs, M, inputs]`
+
+    Raises
+    ------
+    ValueError, InputError
+        From `check`: if x does not fit the graph, and for a negative edge weight.
+
+    Example
+    -------
+    >>> import torch
+    >>> from plait import Graph, GraphConv
+    >>> from plait.nn import shifts
+    >>> from plait.nn.filters import Filter
+    >>> class Total(Filter):
+    ...     terms = 2
+    ...     def shifts(self, graph, dtype):
+    ...         return (shifts.total(graph, -1.0, dtype),)       # Aᵀ + (1 + ε) I with ε = −1
+    >>> GraphConv(Total(), 4, 8)(torch.randn(3, 4), Graph([[0, 1], [1, 2]])).shape
+    torch.Size([3, 8])
     """
 
     includes_identity: bool = True
@@ -170,7 +192,7 @@ class GCN(Filter):
         return 1
 
     def shifts(self, graph: Graph, dtype: torch.dtype) -> tuple[Shift, ...]:
-        """Â."""
+        """Return Â."""
         return (shifts.gcn(graph, dtype),)
 
 
@@ -240,7 +262,7 @@ class Chebyshev(Filter):
         return self.k - 1
 
     def shifts(self, graph: Graph, dtype: torch.dtype) -> tuple[Shift, ...]:
-        """L~."""
+        """Return L~."""
         return (shifts.chebyshev(graph, self.lambda_max, dtype),)
 
 
@@ -290,5 +312,5 @@ class Diffusion(Filter):
         return 2 * self.k + 1
 
     def shifts(self, graph: Graph, dtype: torch.dtype) -> tuple[Shift, ...]:
-        """S1 and S2."""
+        """Return S1 and S2."""
         return shifts.walks(graph, dtype)

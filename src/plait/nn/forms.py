@@ -1,5 +1,6 @@
-"""The other forms of input that `torch.nn.LSTM` takes: packed sequences, one sequence alone."""
+"""Other forms: packed sequences and one sequence alone as input; states, one or a tuple."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -53,3 +54,13 @@ def run_alone(layer: Any, x: Tensor, state: Any, lengths: Any) -> tuple[Tensor, 
 def aggregates(operator: Any) -> bool:
     """Return whether an operator aggregates neighbours, so that its input has nodes."""
     return getattr(operator, "check", None) is not None
+
+
+def as_tuple(state: Any) -> tuple[Tensor, ...]:
+    """Return the state that a layer returns as a tuple, also where it is one tensor."""
+    return state if isinstance(state, tuple) else (state,)
+
+
+def as_state(states: Sequence[Tensor]) -> Any:
+    """Return states as a layer takes them: one alone as it is, several as a tuple."""
+    return states[0] if len(states) == 1 else tuple(states)

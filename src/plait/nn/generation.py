@@ -1,12 +1,21 @@
-"""Embedding, recurrent layer and output as one compiled loop that generates text."""
+"""Embedding, recurrent layer and output as one loop that generates text.
+
+On a CPU the loop is compiled; on a GPU a step is one CUDA graph.
+"""
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from plait.kernels.cpu.generation import Draw, Generator, LayerWeights
 from plait.kernels.cpu.kernel import CompiledLoops, compiled_program
 from plait.kernels.cpu.rounding import Kind
+from plait.kernels.gpu.generation import RecordedLoop
+from plait.kernels.gpu.graphs import Recorder, refusal
+from plait.kernels.gpu.recorded import make_recorder
 from plait.kernels.kernel import Call
 from plait.nn.cell import State
 from plait.nn.layer import Layer
@@ -28,6 +37,14 @@ class CompiledGenerator:
     state : tuple of Tensor `[layers, B, H]`
     kind : "float32", "bfloat16" or "int8"
         The number format that the matrices were rounded to, in which they are read.
+
+    Shapes
+    ------
+    symbols drawn last : `[B]`; uniform random numbers : `[steps, B]`; symbols : `[steps, B]`
+
+    Raises
+    ------
+    Nothing, where `can_run` holds for the layer.
     """
 
     def __init__(
@@ -66,3 +83,42 @@ class CompiledGenerator:
             float(sampling.min_p or 0.0),
         )  # fmt: skip
         return self.generator.generate(last, uniform, draw).long()
+
+
+class RecordedGenerator:
+    """Generate symbols from a state on a GPU, where a step is one CUDA graph.
+
+    Parameters
+    ----------
+    embedding, recurrent, output, state
+        As those of `CompiledGenerator`; the cell may be any.
+    recorder : callable
+        Makes what records on a device.
+    """
+
+    def __init__(
+        self, embedding: Tensor, recurrent: Recurrent, output: nn.Linear, state: State,
+        recorder: Callable[[torch.device], Recorder] = make_recorder,
+    ) -> None:  # fmt: skip
+        def step(symbols: Tensor, state: State) -> tuple[Tensor, State]:
+            x = F.embedding(symbols[None], embedding)  # [1, B, F]
+            (first, *more) = state
+            h, final = recurrent(x, (first, *more) if more else first)
+            return output(h)[0], final if isinstance(final, tuple) else (final,)
+
+        self.loop = RecordedLoop(step, state, state[0].shape[1], recorder(state[0].device))
+
+    @staticmethod
+    def can_run(recurrent: Recurrent) -> bool:
+        """Return whether a step may be recorded: on a GPU, with the `Dense` operator."""
+        weight = next(recurrent.parameters())
+        return (
+            weight.is_cuda
+            and type(recurrent.operator) is Dense
+            and not recurrent.bidirectional
+            and refusal() is None
+        )
+
+    def generate(self, last: Tensor, uniform: np.ndarray, sampling: Sampling) -> Tensor:
+        """Return the symbols after `last [B]`, drawn with `uniform [steps, B]`: `[steps, B]`."""
+        return self.loop.generate(last, uniform, sampling.draw)

@@ -23,6 +23,23 @@ class Layer(OperatorLayer, BoundCell):
     gates × what the operator asks for one (for a matrix, channels); `bias` and
     `recurrent_bias` have entries for the gates that the cell names. `key` is how compiled programs
     name its cell and operator (`spec`, without weights).
+
+    Shapes
+    ------
+    x : `[T, B, (N,) F]`; states : `[B, (N,) H]` each; weights : those of the operator for one gate,
+    the first axis times the number of gates
+
+    Raises
+    ------
+    ValueError
+        For a cell without gates or states, and for one that names a gate or a state twice.
+
+    Example
+    -------
+    >>> from plait import LSTM, Recurrent
+    >>> layer = Recurrent(LSTM(), 3, 5).directions[0]
+    >>> {name: list(p.shape) for name, p in layer.named_parameters()}
+    {'bias': [20], 'inputs.weight': [20, 3], 'recurrent.weight': [20, 5]}
     """
 
     def __init__(self, cell: Cell, operator: Operator, input_size: int, hidden_size: int) -> None:
@@ -61,7 +78,7 @@ class Layer(OperatorLayer, BoundCell):
             for p in (self.bias, self.recurrent_bias, *self.vectors.values()):
                 if p is not None:
                     nn.init.zeros_(p)
-            biases = {gate: 1.0 for gate in self.cell.open_gates} | biases
+            biases = dict.fromkeys(self.cell.open_gates, 1.0) | biases
         for gate, value in biases.items():
             if gate in self.bias_gates and self.bias is not None:
                 self.bias.view(-1, H)[self.bias_gates.index(gate)] = value

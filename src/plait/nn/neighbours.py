@@ -56,7 +56,7 @@ class Adjacency(NamedTuple):
 
     @classmethod
     def of(cls, graph: Graph) -> "Adjacency":
-        """Return the edges of a graph in memory."""
+        """Return the edges of a `Graph` as arrays."""
         source, target = graph.edge_index.cpu().numpy()
         counts = np.bincount(target, minlength=graph.num_nodes)
         weight = graph.edge_weight.cpu().float().numpy()

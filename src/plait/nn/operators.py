@@ -24,6 +24,23 @@ class Basis(NamedTuple):
     The terms B_m are x itself (with `identity`), then for every shift S the Chebyshev polynomials
     T_1(S) … T_order(S), with T_k = 2 S T_{k−1} − T_{k−2} and T_0 = 1. Its one weight is called
     "weight", `[outputs, terms, inputs]`, or `[outputs, inputs]` with one term.
+
+    Shapes
+    ------
+    Each shift is over the N nodes of the graph, `[N, N]`.
+
+    Raises
+    ------
+    Nothing.
+
+    Example
+    -------
+    >>> import torch
+    >>> from plait import Chebyshev, Graph
+    >>> path = Graph.from_edges([(0, 1), (1, 2)]).to_undirected()
+    >>> basis = Chebyshev(3).basis(path, torch.float32)
+    >>> len(basis.shifts), basis.order, basis.identity          # x, T_1(S) x, T_2(S) x
+    (1, 2, True)
     """
 
     shifts: tuple[Any, ...]  # of kernels.sparse.Shift
@@ -131,6 +148,14 @@ class OperatorLayer(nn.Module):
     `nn.Module.apply(fn)` calls `apply(fn)` of every child, a name that an operator uses for
     something else. Plait's layers derive from this class, and so should your own module if it
     contains an operator that is a module.
+
+    Shapes
+    ------
+    Those of the subclass.
+
+    Raises
+    ------
+    Nothing of its own.
 
     Example
     -------

@@ -19,7 +19,7 @@ from plait.nn.graph import Graph
 
 
 def gcn(graph: Graph, dtype: torch.dtype) -> Shift:
-    """Â = D̃^-1/2 Ã D̃^-1/2 with a loop of weight 1 added to nodes without one (Kipf 2017).
+    """Return Â = D̃^-1/2 Ã D̃^-1/2 with a loop of weight 1 added to nodes without one (Kipf 2017).
 
     D̃ is the in-degree, loops included. Loops of the graph keep their weights. A node of degree 0
     (with a loop of weight 0) gets zeros.
@@ -39,7 +39,7 @@ def gcn(graph: Graph, dtype: torch.dtype) -> Shift:
 
 
 def chebyshev(graph: Graph, lambda_max: float | Literal["exact"], dtype: torch.dtype) -> Shift:
-    """L~ = 2 L / λmax − I with L = I − D^-1/2 A D^-1/2 (Defferrard 2016), loops dropped.
+    """Return L~ = 2 L / λmax − I with L = I − D^-1/2 A D^-1/2 (Defferrard 2016), loops dropped.
 
     D is the out-degree. An isolated node has L_ii = 1.
     """
@@ -56,7 +56,7 @@ def chebyshev(graph: Graph, lambda_max: float | Literal["exact"], dtype: torch.d
 
 
 def laplacian(graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
-    """L = I − D^-1/2 A D^-1/2 as source, target and value of its entries, in float64."""
+    """Return L = I − D^-1/2 A D^-1/2 as source, target and value of its entries, in float64."""
     source, target, weight = _edges(graph)
     apart = source != target
     source, target, weight = source[apart], target[apart], weight[apart]
@@ -67,7 +67,7 @@ def laplacian(graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def walks(graph: Graph, dtype: torch.dtype) -> tuple[Shift, Shift]:
-    """S1 = (D_out^-1 A)ᵀ along the edges, S2 = (D_in^-1 Aᵀ)ᵀ against them (Li 2018).
+    """Return S1 = (D_out^-1 A)ᵀ along the edges, S2 = (D_in^-1 Aᵀ)ᵀ against them (Li 2018).
 
     Loops count like other edges. 1/0 is taken as 0. `InputError` for a sample, which has not all
     edges out of its nodes.
@@ -92,7 +92,7 @@ def walks(graph: Graph, dtype: torch.dtype) -> tuple[Shift, Shift]:
 
 
 def mean(graph: Graph, dtype: torch.dtype) -> Shift:
-    """(S x)_i = Σ_j w_ji x_j / Σ_j w_ji, loops included; 0 for nodes without edges into them."""
+    """Return S: (S x)_i = Σ_j w_ji x_j / Σ_j w_ji, loops included; 0 without edges into i."""
 
     def make() -> Shift:
         source, target, weight = _edges(graph)
@@ -103,7 +103,7 @@ def mean(graph: Graph, dtype: torch.dtype) -> Shift:
 
 
 def total(graph: Graph, eps: float, dtype: torch.dtype) -> Shift:
-    """(S x)_i = (1 + ε) x_i + Σ_j w_ji x_j, loops included."""
+    """Return S: (S x)_i = (1 + ε) x_i + Σ_j w_ji x_j, loops included."""
 
     def make() -> Shift:
         source, target, weight = _edges(graph)

@@ -52,7 +52,7 @@ class SAGE(Filter):
         return 2
 
     def shifts(self, graph: Graph, dtype: torch.dtype) -> tuple[Shift, ...]:
-        """D_in^-1 Aᵀ."""
+        """Return D_in^-1 Aᵀ."""
         return (shifts.mean(graph, dtype),)
 
 
@@ -100,7 +100,7 @@ class GIN(Filter):
         checked_graph(self, x, graph)
 
     def shifts(self, graph: Graph, dtype: torch.dtype) -> tuple[Shift, ...]:
-        """Aᵀ + (1 + ε) I."""
+        """Return Aᵀ + (1 + ε) I."""
         return (shifts.total(graph, self.eps, dtype),)
 
 

@@ -89,7 +89,7 @@ class Limits:
         return None
 
     def _take(self, address: str) -> bool:
-        """Whether an address may ask once more now."""
+        """Return whether an address may ask once more now."""
         now = self.clock()
         if len(self.left) > 10_000:
             full = AT_ONCE / PER_SECOND

@@ -14,7 +14,7 @@ from plait.comparison.grid import PlannedRun
 from plait.comparison.running import finished
 from plait.study.runs import parallel_runs
 from plait.training.config import TrainingConfig
-from plait.training.loop import Loop
+from plait.training.learning import Learning
 from plait.training.progress import Progress
 from plait.training.run import Run
 
@@ -88,7 +88,7 @@ def time_steps(task: str, config: TrainingConfig) -> StepTimes:
     start = time.perf_counter() - began
     with tempfile.TemporaryDirectory() as folder:
         run = Run.create(Path(folder) / "run", task, config, problem.facts())
-        loop = Loop(problem, run, Progress())
+        loop = Learning(problem, run, Progress())
         loop.progress.start(0, 0.0, [])
         for _ in range(WARM_UP):
             loop.step()

@@ -73,7 +73,7 @@ def run_path(folder: Path, task: str, plan: PlannedRun) -> Path:
 
 
 def _has_config(path: Path, plan: PlannedRun) -> bool:
-    """Whether a run folder's configuration, fields it lacks at their defaults, is this one."""
+    """Return whether a run folder has this configuration, fields it lacks at their defaults."""
     try:
         there = type(plan.config).of(Run.open(path).config)
     except InputError:  # damaged, or with fields that no longer exist

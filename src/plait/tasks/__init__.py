@@ -7,7 +7,6 @@ exports one `TASK`, a `TaskEntry`. README.md says what the files of a folder are
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
 from pkgutil import iter_modules
 from typing import Any
 
@@ -37,6 +36,8 @@ def _own() -> Iterator[TaskEntry]:
 
 def _installed(known: Mapping[str, TaskEntry]) -> Iterator[TaskEntry]:
     """Find the tasks of installed packages; one that cannot be used is logged in a line."""
+    from importlib.metadata import entry_points  # slow to import
+
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
         try:
             entry = point.load()
@@ -52,7 +53,7 @@ def _installed(known: Mapping[str, TaskEntry]) -> Iterator[TaskEntry]:
         yield entry
 
 
-def _broken(point: EntryPoint, error: Exception) -> str:
+def _broken(point: Any, error: Exception) -> str:
     package = f" of the package {point.dist.name}" if point.dist is not None else ""
     reason = " ".join(f"{type(error).__name__}: {error}".split())
     return f"plait: the task {point.name!r}{package} is left out: {reason}; fix or uninstall it"
@@ -113,7 +114,9 @@ def score_trained(
         raise InputError(f"a {task} run is scored on its own data alone; leave --data out")
     restored = task_class(task).restore(model, config, facts)
     remark("read", restored.notes)
-    return restored.test()
+    from plait.training.ablation import scores_with_ablation  # brings torch
+
+    return scores_with_ablation(restored)
 
 
 def predict_trained(

@@ -1,1 +1,1 @@
-"""The loop, checkpoints, the run folder, progress. Nothing here knows a task."""
+"""The loop, checkpoints, the run folder, progress. Nothing here knows a task in particular."""

@@ -3,22 +3,28 @@
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from plait.news import LOGGER
 from plait.training.followed import create_run
-from plait.training.loop import Loop
+from plait.training.learning import Learning
 from plait.training.progress import Progress
 from plait.training.random import seed_all
 from plait.training.signals import stop_signals
-
-if TYPE_CHECKING:
-    from plait.training.task import Task
+from plait.training.task import Task
 
 
-def score_ablation(task: "Task") -> dict[str, float]:
+def scores_with_ablation(task: Task) -> dict[str, Any]:
+    """Return a task's `test`, and where its model uses the graph, those of `score_ablation` too."""
+    scores = dict(task.test())
+    if any(getattr(task.config, name) != v for name, v in task.without_graph.items()):
+        scores |= score_ablation(task)
+    return scores
+
+
+def score_ablation(task: Task) -> dict[str, float]:
     """Train a task's model without the graph and return its test scores, named `dense_…`.
 
     The options are the task's own but for `Task.without_graph`; initial weights, batches and the
@@ -29,7 +35,7 @@ def score_ablation(task: "Task") -> dict[str, float]:
     return {f"dense_{name}": value for name, value in scores.items()}
 
 
-def train_alone(kind: type["Task"], config: Any, device: torch.device) -> dict[str, float]:
+def train_alone(kind: type[Task], config: Any, device: torch.device) -> dict[str, float]:
     """Train a task from its seed, leave nothing behind, and return its own test scores."""
     with (
         torch.enable_grad(), torch.random.fork_rng(devices=[]), stop_signals() as stop,
@@ -38,9 +44,9 @@ def train_alone(kind: type["Task"], config: Any, device: torch.device) -> dict[s
         seed_all(config.seed, 0)
         task = kind(config, device)
         run = create_run(Path(folder) / "run", task.name, config, task.facts())
-        loop = Loop(task, run, Progress())
-        loop.progress.start(0, 0.0, [])
-        loop.learn(stop)
-        loop.load_best()
+        learning = Learning(task, run, Progress())
+        learning.progress.start(0, 0.0, [])
+        learning.learn(stop)
+        learning.load_best()
         with torch.no_grad():
             return dict(task.own_scores())

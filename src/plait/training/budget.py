@@ -6,18 +6,16 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from plait.news import LOGGER
 from plait.training.followed import create_run
-from plait.training.loop import Loop
+from plait.training.learning import Learning
 from plait.training.progress import Progress
 from plait.training.ranks import current_ranks
-
-if TYPE_CHECKING:
-    from plait.training.task import Task
+from plait.training.task import Task
 
 WARM_UP = 3
 """Steps before the clock is read."""
@@ -72,7 +70,7 @@ class Pace:
         return replace(config, steps=steps, warmup=warmup)
 
 
-def measure(task: "Task", seconds: float) -> Pace:
+def measure(task: Task, seconds: float) -> Pace:
     """Train a task's model for about so many seconds, and time it; its weights are then as before.
 
     The steps are those of the loop itself, in a run folder that is deleted.
@@ -83,7 +81,7 @@ def measure(task: "Task", seconds: float) -> Pace:
     try:
         with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
             run = create_run(Path(folder) / "run", task.name, long, task.facts())
-            loop = Loop(task, run, Progress())
+            loop = Learning(task, run, Progress())
             loop.progress.start(0, 0.0, [])
             for _ in range(WARM_UP):
                 loop.step()
@@ -107,7 +105,7 @@ def _time(call: Callable[[], None], seconds: float = 0.0) -> tuple[int, float]:
     return calls, taken / calls
 
 
-def planned(task: "Task", fixed: Collection[str], make: Callable[[Any], "Task"]) -> "Task":
+def planned(task: Task, fixed: Collection[str], make: Callable[[Any], Task]) -> Task:
     """Return the task with the steps that its budget and its data ask for.
 
     Parameters

@@ -147,7 +147,10 @@ class TrainingConfig:
         return {max(1, self.steps * k // parts) for k in range(1, parts + 1)}
 
     def converged(self, scores: Mapping[str, float]) -> bool:
-        """Return whether these validation scores leave nothing to learn; no task needs to know."""
+        """Return whether these validation scores leave nothing to learn.
+
+        False, unless a task's configuration has a rule of its own, as that of "memory" has.
+        """
         return False
 
     @classmethod

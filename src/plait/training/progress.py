@@ -71,17 +71,17 @@ class Progress:
         """Receive a message to the user."""
 
     def averages(self) -> dict[str, float]:
-        """Mean of the last steps' scores."""
+        """Return the mean of the last steps' scores."""
         names = self.recent[-1].keys() if self.recent else ()
         return {n: sum(r[n] for r in self.recent) / len(self.recent) for n in names}
 
     def speed(self) -> float:
-        """Units a second in this session."""
+        """Return units a second in this session."""
         seconds = time.monotonic() - self.began
         return self.rate * (self.step_now - self.first_step) / max(seconds, 1e-9)
 
     def seconds_left(self) -> float:
-        """Time to the last step, at the speed so far."""
+        """Return the time to the last step, at the speed so far."""
         return self.rate * (self.steps - self.step_now) / max(self.speed(), 1e-9)
 
 

@@ -245,7 +245,7 @@ class Run:
         write_aside(self.path / "samples.txt", "".join(samples).encode())
 
     def kept_path(self, step: int) -> Path:
-        """Where the weights of a milestone are kept."""
+        """Return where the weights of a milestone are kept."""
         return self.path / "kept" / f"step-{step:08d}.safetensors"
 
     def kept_steps(self) -> list[int]:
@@ -301,7 +301,7 @@ class _Facts(dict[str, Any]):
 
 
 def _is_content(file: Path) -> bool:
-    """Whether a file is more than what a process left that was killed while it wrote."""
+    """Return whether a file is more than what a process left that was killed while it wrote."""
     return not (file.name.startswith(".") and file.suffix == ".part")
 
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from plait.errors import InputError
-from plait.training.ablation import score_ablation
 from plait.training.ranks import current_ranks
 
 Carry = tuple[Tensor, ...]
@@ -183,14 +182,12 @@ class Task(ABC):
         return {}
 
     def test(self) -> dict[str, Any]:
-        """Return own scores, those of the model without the graph (`dense_…`), and baselines'.
+        """Return own scores and baselines'.
 
-        It is called once in a run, with the weights that did best on validation.
+        It is called once in a run, with the weights that did best on validation. Those of the
+        model without the graph come behind them (`plait.training.ablation.scores_with_ablation`).
         """
-        scores = dict(self.own_scores())
-        if any(getattr(self.config, name) != v for name, v in self.without_graph.items()):
-            scores |= score_ablation(self)
-        return {**scores, **self.ranks.first(self.baselines)}
+        return {**self.own_scores(), **self.ranks.first(self.baselines)}
 
     def interpret(self, scores: Mapping[str, Any]) -> str:
         """Return in plain words what the test scores mean next to the baselines'."""

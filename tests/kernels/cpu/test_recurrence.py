@@ -289,7 +289,7 @@ def test_explain_says_where_the_loops_do_not_run(layer_of):
         return (
             "layer 0: reference - plain torch, step by step\n"
             "  not oneDNN, ATen: torch has no GRU(reset='before') × Dense()\n"
-            "  not cuDNN, plait-gpu-steps: x lies on cpu\n"
+            "  not cuDNN, plait-gpu, plait-gpu-steps: x lies on cpu\n"
             f"  not plait-cpu, plait-cpu-steps: {reason}"
         )
 

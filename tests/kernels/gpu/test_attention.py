@@ -7,11 +7,12 @@ from plait.kernels.attention import formula, neighbourhood
 from plait.kernels.gpu import attention
 
 pytest.importorskip("triton")
-pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="Triton compiles for the GPU")
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def drawn(*shape):
-    return torch.randn(shape, dtype=torch.float64)
+    return torch.randn(shape, dtype=torch.float64).to(DEVICE)
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -25,16 +26,16 @@ def test_values_and_gradients_are_the_formulas(
     monkeypatch.setattr(attention, "SEGMENT", segment)
     N = 7
     pairs = {(j, 0) for j in range(N)} | {(i, i) for i in range(N)} | {(0, 3), (2, 5), (0, 5)}
-    sources, targets = torch.tensor(sorted(pairs)).T
+    sources, targets = torch.tensor(sorted(pairs)).T.to(DEVICE)
     hood = neighbourhood(sources, targets, N)
     values = drawn(B, N, K, D, 1)
     if version == 1:
         sides = [drawn(B, N, K, 1), drawn(B, N, K, 1)]
     else:
         sides = [drawn(B, N, K, D, 1), drawn(B, N, K, D, 1), drawn(K, D, 1)]
-    masks = torch.zeros(0).double()
+    masks = torch.zeros(0, device=DEVICE).double()
     if dropout:
-        masks = 2.0 * (torch.rand(B, len(sources), K, 1) < 0.5).double()
+        masks = 2.0 * (torch.rand(B, len(sources), K, 1) < 0.5).double().to(DEVICE)
     given = [t.requires_grad_() for t in (values, *sides)]
     vector = given[3] if version == 2 else None
     right = formula(given[0], given[1], given[2], vector, hood, masks)

@@ -1,4 +1,4 @@
-"""Steps in Triton against plain torch in float64; without a GPU by Triton's interpreter."""
+"""Steps in Triton against plain torch in float64: on a GPU, or in Triton's interpreter."""
 
 import copy
 import subprocess
@@ -22,7 +22,7 @@ from plait import (
     MinGRU,
     Recurrent,
 )
-from plait.kernels.gpu import products
+from plait.kernels.gpu import products, steps
 from plait.kernels.gpu.autograd import run_pass
 from plait.kernels.gpu.steps import TritonSteps
 from plait.kernels.reference import Reference
@@ -30,11 +30,10 @@ from plait.testing import check_kernel
 
 pytest.importorskip("triton")
 
-STEPS = TritonSteps("cpu")
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+STEPS = TritonSteps(DEVICE)
 NET = Graph.from_edges([(0, 1), (1, 2), (2, 0), (3, 4), (4, 1)]).to_undirected()
 DIRECTED = Graph.from_edges([(0, 1), (1, 2), (2, 0), (3, 4)], weights=[1.0, 2.0, 0.5, 3.0])
-
-pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="Triton compiles for the GPU")
 
 
 class Own(Cell):
@@ -61,14 +60,14 @@ class Own(Cell):
 )
 def test_values_and_gradients_are_the_references(cell, operator, graph):
     """With lengths, one of them 0, two layers and both directions; H 5 is no power of two."""
-    assert check_kernel(STEPS, cell, operator=operator, graph=graph)
+    assert check_kernel(STEPS, cell, operator=operator, graph=graph, device=DEVICE)
 
 
 @pytest.mark.parametrize("operator", [GCN(), Diffusion(2)], ids=repr)
 def test_terms_of_other_filters(operator):
-    assert check_kernel(STEPS, LSTM(), operator=operator, graph=NET)
+    assert check_kernel(STEPS, LSTM(), operator=operator, graph=NET, device=DEVICE)
     if isinstance(operator, Diffusion):
-        assert check_kernel(STEPS, GRU("before"), operator=operator, graph=DIRECTED)
+        assert check_kernel(STEPS, GRU("before"), operator=operator, graph=DIRECTED, device=DEVICE)
 
 
 def test_sparse_shifts_give_what_dense_ones_do(monkeypatch):
@@ -76,18 +75,22 @@ def test_sparse_shifts_give_what_dense_ones_do(monkeypatch):
     monkeypatch.setattr(products, "DENSE", 2.0)
     edges = [(k, (k + 1) % 16) for k in range(16)]
     ring = Graph.from_edges(edges).to_undirected()
-    assert check_kernel(STEPS, GRU("before"), operator=Chebyshev(4), graph=ring)
-    assert check_kernel(STEPS, GRU(), operator=Diffusion(3), graph=Graph.from_edges(edges))
+    assert check_kernel(STEPS, GRU("before"), operator=Chebyshev(4), graph=ring, device=DEVICE)
+    assert check_kernel(
+        STEPS, GRU(), operator=Diffusion(3), graph=Graph.from_edges(edges), device=DEVICE
+    )
 
 
 def compared(layer, x, **options):
     """Return outputs, and the gradient of their squares, of a kernel and of plain torch."""
     found = []
+    if isinstance(options.get("graph"), Graph):
+        options["graph"] = options["graph"].to(DEVICE)
     for kernel in (STEPS, Reference()):
-        one = copy.deepcopy(layer)
+        one = copy.deepcopy(layer).to(DEVICE)
         one.kernels = [kernel]
         torch.manual_seed(3)
-        given = x.clone().requires_grad_()
+        given = x.to(DEVICE, copy=True).requires_grad_()
         y, _ = one(given, **options)
         grads = torch.autograd.grad(y.square().sum(), [given, *one.parameters()])
         found.append((y, *grads))
@@ -106,6 +109,27 @@ def test_more_rows_and_channels_than_a_tile(assert_near):
     assert_near(ours, right, 1e-5)
 
 
+def test_more_nodes_and_channels_than_a_tile_of_gates(assert_near):
+    layer = Recurrent(RNN(), 3, 34, operator=Chebyshev(2))
+    ours, right = compared(layer, torch.randn(2, 14, 5, 3), graph=NET)
+    assert_near(ours, right, 1e-5)
+
+
+def test_wide_layers_leave_the_gates_of_a_graph_to_the_library(monkeypatch, assert_near):
+    monkeypatch.setattr(steps, "WIDEST", 0)
+    layer = Recurrent(GRU("before"), 3, 4, operator=Chebyshev(3))
+    ours, right = compared(layer, torch.randn(2, 2, 5, 3), graph=NET)
+    assert_near(ours, right, 1e-5)
+
+
+def test_a_graph_that_changes_from_step_to_step(assert_near):
+    layer = Recurrent(GRU("before"), 3, 4, operator=GCN())
+    other = Graph.from_edges([(0, 1), (3, 4)], num_nodes=5).to_undirected()
+    graphs = [NET.to(DEVICE), other.to(DEVICE)]
+    ours, right = compared(layer, torch.randn(2, 2, 5, 3), graph=graphs)
+    assert_near(ours, right, 1e-5)
+
+
 def test_recurrent_dropout_drops_what_plain_torch_drops(assert_near):
     layer = Recurrent(GRU("before"), 3, 6, recurrent_dropout=0.5)
     ours, right = compared(layer, torch.randn(4, 3, 3))
@@ -121,9 +145,10 @@ def test_autocast_multiplies_in_bfloat16_and_computes_the_rest_in_float32(operat
     layer = Recurrent(GRU("before"), 3, 6, operator=operator)
     x = torch.randn(4, 5, 5, 3) if graph else torch.randn(4, 5, 3)
     right, *right_grads = compared(layer, x, graph=graph)[1]
-    layer.kernels = [STEPS]
-    given = x.clone().requires_grad_()
-    with torch.autocast("cpu", torch.bfloat16):
+    layer.to(DEVICE).kernels = [STEPS]
+    given = x.to(DEVICE, copy=True).requires_grad_()
+    graph = graph.to(DEVICE) if graph else None
+    with torch.autocast(DEVICE, torch.bfloat16):
         y, _ = layer(given, graph=graph)
     assert y.dtype == torch.float32
     assert not torch.equal(y, right)
@@ -140,11 +165,11 @@ def test_triton_is_not_imported_before_it_is_wanted():
 
 
 def test_a_gradient_can_be_differentiated():
-    layer = Recurrent(GRU(), 2, 3)
+    layer = Recurrent(GRU(), 2, 3).to(DEVICE)
     slopes = []
     for kernel in (STEPS, Reference()):
         layer.kernels = [kernel]
-        x = torch.ones(3, 1, 2, requires_grad=True)
+        x = torch.ones(3, 1, 2, device=DEVICE, requires_grad=True)
         (g,) = torch.autograd.grad(layer(x)[0].square().sum(), x, create_graph=True)
         slopes.append(torch.autograd.grad(g.square().sum(), x)[0])
     torch.testing.assert_close(slopes[0], slopes[1], rtol=0, atol=1e-5)
@@ -163,6 +188,6 @@ def test_explain_shows_the_source_and_says_why_it_does_not_run():
         for name, reason in layer.double().choice(0, torch.ones(1, 1, 2).double()).passed_over
     )
     layer.kernels = [STEPS]
-    text = layer.float().explain(source=True)
+    text = layer.float().to(DEVICE).explain(source=True)
     assert text.startswith("layer 0: plait-gpu-steps - steps of GRU(reset='before') in Triton")
     assert "def backward_1(t, rows, lengths" in text

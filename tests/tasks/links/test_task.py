@@ -18,8 +18,8 @@ from plait.tasks.links.splits import TRAINING, non_edges, split_edges
 from plait.tasks.links.task import LinksTask
 from plait.tasks.nodes.sampling import outputs
 from plait.training.checkpoint import load_tensors
-from plait.training.loop import seed_all
 from plait.training.progress import Progress
+from plait.training.random import seed_all
 from plait.training.streams import random_generator
 
 TINY = {"hidden_size": 8, "embedding_size": 8, "heads": 2, "steps": 6, "threads": 1,

@@ -14,8 +14,9 @@ from plait.tasks.text.data import split
 from plait.tasks.text.scores import score_stream
 from plait.tasks.text.task import TextTask
 from plait.training.checkpoint import load_tensors
-from plait.training.loop import seed_all, train
+from plait.training.loop import train
 from plait.training.progress import Progress
+from plait.training.random import seed_all
 from plait.training.run import Run
 
 BOUNDED = [name for name in CELLS if name != "ind-rnn"]

@@ -79,7 +79,7 @@ class Gradients(NamedTuple):
 
 @njit(inline="always")
 def slope_at(s, slope):
-    """LeakyReLU's."""
+    """Return LeakyReLU's value."""
     return broadcast(slope) + where_positive(s, broadcast(_f(1.0) - slope))
 
 

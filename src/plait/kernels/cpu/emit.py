@@ -142,7 +142,7 @@ class _Phase:
         return node.op in LEAVES or self.plan.is_carried(node, self.stage)
 
     def _ready(self) -> dict[int, int]:
-        """By a node's number, the first pass in which it can be used."""
+        """Return by a node's number the first pass in which it can be used."""
         ready: dict[int, int] = {}
         for node in self.nodes:
             if self.is_loaded(node):
@@ -153,11 +153,11 @@ class _Phase:
         return ready
 
     def pass_of(self, effect: Effect) -> int:
-        """In which pass it takes place."""
+        """Return in which pass it takes place."""
         return self.passes - 1 if effect.last else self.ready[effect.node.number]
 
     def _spilled(self) -> dict[int, int]:
-        """Vectors that a later pass reads and cannot cheaply compute again, with their places."""
+        """Return what vectors a later pass reads and cannot cheaply compute, with their places."""
         read: dict[int, Node] = {}
 
         def use(node: Node, at: int) -> None:

@@ -122,7 +122,7 @@ def _mix(x):
 
 @njit(inline="always")
 def _below(state, count, n):
-    """A whole number from 0 to n − 1, by the high half of a product (Lemire 2019); n < 2³²."""
+    """Return a whole number from 0 to n − 1, by a product's high half (Lemire 2019); n < 2³²."""
     high = _mix(state + uint64(count) * _GOLDEN) >> uint64(32)
     return np.int64((high * uint64(n)) >> uint64(32))
 

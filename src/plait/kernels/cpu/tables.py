@@ -211,7 +211,7 @@ def _phases(compiled: CompiledProgram, kind: str, H: int, basis: Basis, index: i
 
 
 def _weights(compiled: CompiledProgram, kind: str, H: int, basis: Basis, index: int) -> Layout:
-    """Of a block there are a product's value, and the room that `matmul.outer` needs."""
+    """Return the layout for a product's weights: its value, and room that `matmul.outer` needs."""
     streams = _streams(compiled.written.backward, H, basis)
     for name, (_, rows) in streams.items():
         if rows == loops.BLOCK and name != f"value {index}":

@@ -1,34 +1,26 @@
-"""The phases of a program written down as kernels for Triton.
+"""A program written down as kernels for Triton: phases, and phases with products before them.
 
-A phase is what happens between two matrix products: for every row, all channels. What it reads and
-writes are streams, whole arrays over time whose step is an argument, so that one kernel serves all
-steps. A program of the kernel takes a tile of rows × channels; where a phase wants statistics of a
-row, the tile is all channels wide.
-
-Sequences that have ended keep their states, answer 0, and hand on what comes back to them.
+Products stand between the phases (`emit_phase`). A library makes them, or, of the terms of a graph,
+the kernel of the phase that follows.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from plait.kernels.cpu import plans
-from plait.kernels.cpu.emit import PACKED, SHARED, Effect, Plan, Stream
+from plait.kernels.cpu.emit import PACKED, Effect, Plan, Stream
 from plait.kernels.derivative import Gradient, differentiate
-from plait.kernels.gpu.expressions import expression, identifier, module, names_of
-from plait.kernels.program import LEAVES, Node, Program
+from plait.kernels.gpu.emit_phase import Phase, Writer
+from plait.kernels.gpu.expressions import module
+from plait.kernels.program import Node, Product, Program
 
-TILE = 512
-"""Numbers of a tile, where a row is not longer."""
-
-
-@dataclass(frozen=True)
-class Phase:
-    """A kernel: its source, the streams that it is called with, whether it needs whole rows."""
-
-    name: str
-    text: str
-    streams: tuple[str, ...]
-    whole_rows: bool
+ROUNDED = '''
+@triton.jit
+def rounded(x, ROUND: tl.constexpr):
+    """Round the operand of a product to a shorter type, in which TF32 multiplies exactly."""
+    if ROUND is not None:
+        x = x.to(ROUND).to(tl.float32)
+    return x
+'''.strip()
 
 
 class WrittenProgram:
@@ -48,14 +40,119 @@ class WrittenProgram:
         self.forward_plan = plans.forward_plan(program, self.gradient)
         self.backward_plan = _backward_plan(program, self.gradient)
         self.after = self._summed_after()
-        self.forward = _phases(self.forward_plan, "forward", program.names)
+        self._keep_values()
+        self.forward_plan.carry()
+        self.backward_plan.carry()
+        self.source = self.write(title)
+
+    def write(self, title: str) -> str:
+        """Write the kernels, and return the module that holds them."""
+        calls = self.program.names
+        self.forward = _phases(self.forward_plan, "forward", calls)
         self.backward = _phases(self.backward_plan, "backward", {})
-        self.values = [
-            _alone(self.backward_plan, f"value_{p.index}", Effect(f"value {p.index}", 0, node))
-            for p, node in zip(program.products, self.gradient.values, strict=True)
+        stages = range(1, len(self.forward_plan.effects))
+        self.gates = [None, *(self._gates(stage) for stage in stages)]
+        written = [*self.forward, *self.gates, *self.backward]
+        return module(title, [ROUNDED, *(p.text for p in written if p is not None)])
+
+    def _gates(self, stage: int) -> Phase | None:
+        """Write a phase with the products before it: of all terms, for all gates."""
+        products = [p for p in self.program.products if p.stage == stage - 1]
+        if not products:
+            return None
+        at_hand = {
+            (f"recurrent {p.index}", g): f"product_{p.index}_{g}"
+            for p in products
+            for g in range(len(p.gates))
+        }
+        effects, calls = self.forward_plan.effects[stage], self.program.names
+        name = f"gates_{stage}"
+        writer = Writer(self.forward_plan, name, stage, effects, calls, at_hand)
+        return writer.phase_after([line for p in products for line in self._terms(p, writer)])
+
+    def _terms(self, p: Product, writer: "Writer") -> list[str]:
+        """Write Σ_m x_m W_m for every gate; the first term may be the value itself."""
+        values, terms = writer.use(self.source_of_value(p)), writer.use(f"terms {p.index}")
+        weights, width = writer.use(f"weights {p.index}"), len(p.gates)
+        names = [f"product_{p.index}_{g}" for g in range(width)]
+        inner = [
+            "k = first + tl.arange(0, BK)",
+            "x = tl.load(source + row * H + k[None, :], mask=(row < rows) & (k[None, :] < H), "
+            "other=0.0)",
+            "x = rounded(x, ROUND)",
         ]
-        written = [*self.forward, *self.backward, *self.values]
-        self.source = module(title, [p.text for p in written if p is not None])
+        for g, name in enumerate(names):
+            inner += [
+                f"u = tl.load(own + k[:, None] * ({width} * H) + {g} * H + col, "
+                "mask=(k[:, None] < H) & (col < H), other=0.0)",
+                f"{name} = tl.dot(x, rounded(u, ROUND), {name}, input_precision=PRECISION)",
+            ]
+        lines = [f"{name} = tl.zeros([BR, BH], tl.float32)" for name in names]
+        lines += [
+            "if IDENTITY:",
+            f"    source, own = {values} + tl.cast(t, tl.int64) * rows * H, {weights}",
+            "    for first in range(0, H, BK):",
+            *(f"        {line}" for line in inner),
+            "for m in range(0, SHIFTED):",
+            f"    source = {terms} + tl.cast(m, tl.int64) * rows * H",
+            f"    own = {weights} + (m + IDENTITY) * H * ({width} * H)",
+            "    for first in range(0, H, BK):",
+            *(f"        {line}" for line in inner),
+        ]
+        return lines + self.kept_for_later(p, writer.use)
+
+    def kept_for_later(self, p: Product, use: Callable[[str], str]) -> list[str]:
+        """Write the stores of what gates got that a phase after the next one reads."""
+        plan, lines = self.forward_plan, []
+        for g, gate in enumerate(p.gates):
+            later = (
+                node.op == "product" and node.value == (p.index, gate)
+                for stage in range(p.stage + 2, len(plan.effects))
+                for node in plan.ancestors(plan.effects[stage], stage)
+            )
+            if any(later):
+                place = (
+                    f"{use(f'recurrent {p.index}')} + row * ({len(p.gates)} * H) + {g} * H + col"
+                )
+                lines.append(f"tl.store({place}, product_{p.index}_{g}, mask=here)")
+        return lines
+
+    def exchanged(self) -> set[int]:
+        """Return the states that products read as they are, so that their past is kept."""
+        return {p.value.value for p in self.program.products if p.value.op == "state"}
+
+    def source_of_value(self, p: Product) -> str:
+        """Return the stream whose entry of a step is a product's value there."""
+        if p.value.op != "state":
+            return f"value {p.index}"
+        return f"history {p.value.value}" if p.value.value else "y"
+
+    def _keep_values(self) -> None:
+        """Give what products read a place of its own at each step, written in any case.
+
+        Other programs may still read it when a program goes on to the next step, and the gradient
+        of the weights reads it again.
+        """
+        for p in self.program.products:
+            if p.value.op != "state":
+                for plan in (self.forward_plan, self.backward_plan):
+                    plan.streams[f"value {p.index}"] = Stream(f"value {p.index}", PACKED, 1)
+        names = {f"history {k}" for k in self.exchanged()}
+        for effects in self.forward_plan.effects:
+            effects[:] = [
+                Effect(e.stream, e.block, e.node) if e.stream in names else e for e in effects
+            ]
+
+    @property
+    def whole_rows(self) -> bool:
+        """Whether a phase wants statistics of a row, and so all channels of it at once."""
+        plans_ = (self.forward_plan, self.backward_plan)
+        return any(
+            n.op == "rowsum"
+            for plan in plans_
+            for stage, effects in enumerate(plan.effects)
+            for n in plan.ancestors(effects, stage)
+        )
 
     @property
     def histories(self) -> list[bool]:
@@ -106,147 +203,7 @@ def _backward_plan(program: Program, gradient: Gradient) -> Plan:
 
 
 def _phases(plan: Plan, name: str, calls: Mapping[int, str]) -> list[Phase | None]:
-    plan.carry()
     return [
-        _Writer(plan, f"{name}_{k}", k, effects, calls).phase() if effects else None
+        Writer(plan, f"{name}_{k}", k, effects, calls).phase() if effects else None
         for k, effects in enumerate(plan.effects)
     ]
-
-
-def _alone(plan: Plan, name: str, effect: Effect) -> Phase:
-    """Write a kernel that has one effect, at its step of an array over time."""
-    width = plan.streams[effect.stream].width
-    streams = plan.streams | {effect.stream: Stream(effect.stream, PACKED, width)}
-    alone = Plan(streams, [[effect]], plan.loads)
-    return _Writer(alone, name, 0, alone.effects[0], {}).phase()
-
-
-class _Writer:
-    """Writes one kernel."""
-
-    def __init__(
-        self, plan: Plan, name: str, stage: int, effects: list[Effect], calls: Mapping[int, str]
-    ) -> None:
-        self.plan, self.name, self.stage, self.effects = plan, name, stage, effects
-        self.nodes = plan.ancestors(effects, stage)
-        self.names = names_of(self.nodes, calls)
-        self.used: dict[str, None] = {}
-
-    def phase(self) -> Phase:
-        """Write the kernel."""
-        loads: list[str] = []
-        values: list[str] = []
-        for node in self.nodes:
-            name = self.names[node.number]
-            if self._is_loaded(node):
-                loads.append(f"{name} = {self._loaded(node)}")
-            else:
-                args = [self.names[a.number] for a in node.args]
-                values.append(f"{name} = {expression(node, args)}")
-        stores = [line for effect in self.effects for line in self._store(effect)]
-        if self.name == "backward_0":
-            stores += self._handed_on()
-        whole = any(n.op == "rowsum" and not self._is_loaded(n) for n in self.nodes)
-        return Phase(self.name, self._text([*loads, *values, *stores]), tuple(self.used), whole)
-
-    def _text(self, body: list[str]) -> str:
-        streams = "".join(f"{identifier(name)}, " for name in self.used)
-        head = [
-            '@triton.jit(do_not_specialize=["t", "rows"])',
-            f"def {self.name}(t, rows, lengths, {streams}H: tl.constexpr, BH: tl.constexpr, "
-            "BR: tl.constexpr, LENGTHS: tl.constexpr, KEEP: tl.constexpr):",
-        ]
-        lines = [
-            "block = tl.program_id(0).to(tl.int64)",
-            "row = block * BR + tl.arange(0, BR)[:, None]",
-            "col = tl.program_id(1) * BH + tl.arange(0, BH)[None, :]",
-            "here, inside = (row < rows) & (col < H), col < H",
-            "at = tl.cast(t, tl.int64) * rows + row",
-            "alive = row < rows",
-            "if LENGTHS:",
-            "    alive = alive & (t < tl.load(lengths + row, mask=row < rows, other=0))",
-            "zeros = tl.zeros([BR, BH], tl.float32)",
-            *body,
-        ]
-        return "\n".join([*head, *(f"    {line}" for line in lines)])
-
-    def _is_loaded(self, node: Node) -> bool:
-        if node.op in ("const", "per_width"):
-            return False
-        return node.op in LEAVES or self.plan.is_carried(node, self.stage)
-
-    def _loaded(self, node: Node) -> str:
-        if self.plan.is_carried(node, self.stage):
-            return self._load("carried", self.plan.carried[node.number])
-        if node.op == "kept_row":
-            return f"tl.load({self._row_place(node.value)}, mask=row < rows, other=1.0)"
-        return " + ".join(self._load(*where, node=node) for where in self.plan.loads(node))
-
-    def _load(self, stream: str, block: int, node: Node | None = None) -> str:
-        """Load a tile; "before" is the step's own entry of a history, "new" the next one's."""
-        before = node is not None and node.op == "state" and stream.startswith("before ")
-        if before:
-            k = int(stream.split()[1])
-            stream = f"history {k}" if k else "y"
-        place = self._place(stream, block, past=before)
-        rest = "1.0" if stream == "kept" else "0.0"  # it may be divided by
-        other = "inside" if self.plan.streams[stream].rows == SHARED else "here"
-        return f"tl.load({place}, mask={other}, other={rest}).to(tl.float32)"
-
-    def _place(self, stream: str, block: int, *, past: bool = False) -> str:
-        self.used[stream] = None
-        name, width = identifier(stream), self.plan.streams[stream].width
-        column = "col" if block == 0 else f"{block} * H + col"
-        if stream == "sums":
-            return f"sums + (block * {width} + {block}) * H + col"
-        if self.plan.streams[stream].rows == SHARED:
-            return f"{name} + {column}"
-        if stream == "y" or stream.startswith("history "):  # entry 0 is the start
-            row = "at" if past else "(at + rows)"
-        else:
-            row = "at" if self.plan.streams[stream].rows == PACKED else "row"
-        return f"{name} + {row} * ({width} * H) + {column}"
-
-    def _row_place(self, block: int) -> str:
-        self.used["kept rows"] = None
-        width = self.plan.streams["kept rows"].width
-        return f"kept_rows + at * {width} + {block}"
-
-    def _store(self, effect: Effect) -> list[str]:
-        value = self.names[effect.node.number]
-        if effect.stream == "kept rows":
-            place = self._row_place(effect.block)
-            return [
-                "if KEEP:",
-                f"    tl.store({place}, {value} + tl.zeros([BR, 1], tl.float32), mask=row < rows)",
-            ]
-        if effect.node.row:
-            value = f"{value} + zeros"
-        place = self._place(effect.stream, effect.block)
-        if effect.adds:  # one program's rows; what it adds to is its own
-            total = f"tl.sum(tl.where(here & alive, {value}, 0.0), axis=0)[None, :]"
-            return [f"tl.store({place}, tl.load({place}, mask=inside, other=0.0) + {total}, "
-                    "mask=inside)"]  # fmt: skip
-        mask = "here"
-        if effect.last:
-            mask = "here & alive"
-        elif effect.stream == "y" or effect.stream.startswith(("dinput", "dheard", "value")):
-            value = f"tl.where(alive, {value}, 0.0)"
-        store = f"tl.store({place}, {value}, mask={mask})"
-        return ["if KEEP:", f"    {store}"] if effect.optional else [store]
-
-    def _handed_on(self) -> list[str]:
-        """Let gradients of sequences that have ended wait; their outputs are 0 and have none."""
-        lines = ["if LENGTHS:"]
-        for name in [s for s in self.plan.streams if s.startswith("dstate ")]:
-            k = int(name.split()[1])
-            leaf = _GRAD(k)
-            waiting = [where for where in self.plan.loads(leaf) if where[0] != "dy"]
-            parts = [self._load(*where) for where in waiting]
-            place = self._place(name, 0)
-            lines.append(f"    waiting_{k} = {' + '.join(parts)}")
-            lines.append(f"    tl.store({place}, waiting_{k}, mask=here & (alive == 0))")
-        return lines
-
-
-_GRAD: Callable[[int], Node] = lambda k: Node("grad", (), k, False, -1, 0)  # noqa: E731

@@ -117,6 +117,16 @@ class LinearProduct:
         self.there = weight.permute(1, 2, 0).contiguous()  # [M, H, outputs]
         self.back = weight.permute(1, 0, 2).contiguous()  # [M, outputs, H]
 
+    def shifted(self, x: Tensor) -> Tensor:
+        """Return the terms of x `[rows, H]` other than x itself, by dense matrices."""
+        assert self.terms.stacked is not None
+        made = self.terms.stacked @ x.view(self.terms.nodes, -1)  # [terms·N, B·H]
+        return made.view(-1, *x.shape)
+
+    def for_gates(self) -> Tensor:
+        """Return the weights as kernels read them that multiply the terms, `[M, H, outputs]`."""
+        return self.there.float()
+
     def forward(self, x: Tensor, t: int) -> Tensor:
         """Return what the gates get of x `[rows, H]`."""
         first, *more = expand(self.terms, x)

@@ -4,12 +4,16 @@ import shutil
 from functools import cache
 from importlib.util import find_spec
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from plait.kernels.cpu.jit import module_of
 from plait.kernels.transforms import transformed
+
+UNPROVED = "tested in Triton's interpreter, not on a GPU yet"
+"""Said of every kernel here until it has run on one."""
 
 
 @cache
@@ -40,6 +44,13 @@ def refusal(x: Tensor, device: str) -> str | None:
 def written(source: str) -> ModuleType:
     """Import a module of kernels, which are compiled at their first launch."""
     return module_of(source)
+
+
+def triton_type(dtype: torch.dtype) -> Any:
+    """Return Triton's type that operands are rounded to; None: float32, they are not."""
+    import triton.language as tl
+
+    return {torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}.get(dtype)
 
 
 def power_of_two(n: int) -> int:

@@ -77,7 +77,7 @@ class _Block:
         self.addresses = _addresses(own)
 
     def __deepcopy__(self, memo: Any) -> None:
-        """A copied layer lays its weights into a block of its own."""
+        """Lay a copied layer's weights into a block of its own."""
 
 
 class _WithBias(Function):

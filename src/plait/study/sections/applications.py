@@ -74,7 +74,7 @@ SUGGESTED = 8
 
 
 def required_runs(size: Mapping[str, Any]) -> dict[str, RunRequest]:
-    """One task per application; the full study adds Cora where its files are found."""
+    """Request one task per application; the full study adds Cora where its files are found."""
     large = size["large"] and find_data(CORA) is not None
     seeds = size["seeds"]
     asked = {

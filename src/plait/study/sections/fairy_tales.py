@@ -23,7 +23,7 @@ PROMPT, BETA, LENGTH = "Sleeping beauty is", 3.0, 100
 
 
 def required_runs(size: Mapping[str, Any]) -> dict[str, RunRequest]:
-    """The network of table 1 on the tales."""
+    """Request the network of table 1 on the tales."""
     return {"runs": table_1("grimm", size)}
 
 

@@ -57,7 +57,7 @@ Sources = Mapping[str, Sequence[str]]
 
 
 def required_runs(size: Mapping[str, Any]) -> dict[str, RunRequest]:
-    """The longest strings' LSTM of section 3, and the network of section 4."""
+    """Request the longest strings' LSTM of section 3, and the network of section 4."""
     strings = memory.required_runs(size["memory"])["grid"]
     vary = {"cell": ("lstm-course",), "length": (max(size["memory"]["lengths"]),)}
     return {

@@ -75,7 +75,7 @@ Networks = Mapping[str, Sequence[Measured]]
 
 
 def required_runs(size: Mapping[str, Any]) -> dict[str, RunRequest]:
-    """Each network learns to add the two marked numbers of a sequence."""
+    """Request networks that learn to add the two marked numbers of a sequence."""
     return {
         name: RunRequest(
             "memory",

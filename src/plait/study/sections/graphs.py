@@ -81,7 +81,7 @@ def six_nodes() -> Graph:
 
 
 def required_runs(size: Mapping[str, Any]) -> dict[str, RunRequest]:
-    """A network with attention that predicts which side each member of a club takes."""
+    """Request a network with attention that predicts which side each member of a club takes."""
     options = {"data": "karate", **size["options"]}
     request = RunRequest("nodes", options, {"operator": ["attention"]}, size["seeds"])
     return {"attention": request}

@@ -23,7 +23,7 @@ LEARNT = 0.9
 
 
 def required_runs(size: Mapping[str, Any]) -> dict[str, RunRequest]:
-    """Both cells at every length, all seeds."""
+    """Request both cells at every length, all seeds."""
     return {
         "grid": RunRequest(
             "memory",

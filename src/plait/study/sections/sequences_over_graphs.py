@@ -59,7 +59,7 @@ VISITS_BASELINES = {
 
 
 def required_runs(size: Mapping[str, Any]) -> dict[str, RunRequest]:
-    """The grid on waves over a graph, moving digits, words with and without a graph, patients."""
+    """Request waves over a graph, moving digits, words with and without a graph, patients."""
     book = "ptb" if size["large"] and find_data("text/ptb.train.txt") else corpus("democracy")
     speeds = RunRequest(
         "forecast", size["speeds"], {"operator": ("chebyshev",)}, size["seeds"], recipe="los-loop",

@@ -33,7 +33,7 @@ DEEP = {"stacked": "LSTM, recall", "layered": "GCN, node classification"}
 
 
 def required_runs(size: Mapping[str, Any]) -> dict[str, RunRequest]:
-    """Every network on each problem; an LSTM and a GCN at several depths."""
+    """Request every network on each problem; an LSTM and a GCN at several depths."""
     seeds, networks = size["seeds"], tuple(NETWORKS)
     asked = {
         name: RunRequest(

@@ -47,7 +47,7 @@ LISTINGS = {
 
 
 def required_runs(size: Mapping[str, Any]) -> dict[str, RunRequest]:
-    """The network of table 1, on windows with a zero initial state, as the report trains it."""
+    """Request the network of table 1, on windows with a zero initial state, as in the report."""
     return {"runs": table_1("democracy", size)}
 
 

@@ -33,11 +33,6 @@ class CommunitiesConfig(NetworkConfig):
         },
     }
 
-    data: str = option(
-        "",
-        "karate, florentine, les-miserables, davis, digits, cora or amazon-computers. Default: "
-        "karate, unless --edges is given.",
-    )
     label: str = option(
         "", "A column of --nodes that the communities are compared with; it is not learnt."
     )
@@ -48,7 +43,7 @@ class CommunitiesConfig(NetworkConfig):
     hidden_size: int = option(256, "Embedding dimension of a node.", least=1, below=2**20)
     layers: int = option(1, "Layers, the last of which gives the embedding.", least=1, below=1001)
     dropout: float = option(0.0, "Dropout rate of each layer's inputs.", least=0, below=1)
-    lr: float = option(0.005, "Learning rate (of Adam).", least=0)
+    lr: float = option(0.005, "Learning rate.", least=0)
     steps: int = option(300, "Weight updates, each over all nodes.", least=1)
 
     def __post_init__(self) -> None:

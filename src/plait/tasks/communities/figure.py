@@ -4,22 +4,13 @@ import math
 from pathlib import Path
 
 import numpy as np
-from matplotlib.collections import LineCollection
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from plait.figures import label, name_places, picture
 from plait.graph_data import LabelledGraph
 from plait.graph_data.labelled_graph import UNKNOWN
-from plait.tasks.nodes.figure import (
-    NAMED,
-    SHOWN,
-    WHOLE,
-    by_likeness,
-    by_springs,
-    edges_among,
-    look_of,
-)
+from plait.tasks.nodes.figure import NAMED, Plan
 
 
 def draw_communities(
@@ -46,36 +37,23 @@ def draw_communities(
         The PNG.
     title : str
     """
-    N = network.num_nodes
-    whole = N <= WHOLE
-    nodes = np.arange(N) if whole else np.sort(np.random.default_rng(0).permutation(N)[:SHOWN])
-    xy = by_springs(network) if whole else by_likeness(embedding.numpy()[nodes])
+    plan = Plan.of(network, embedding, np.empty(0, int))
     panels = {"by the embedding": community}
     if louvain is not None:
         panels["by Louvain's method"] = matched(louvain, community)
     if network.labels is not None:
         panels["as labelled"] = matched(network.labels.numpy(), community)
-    size = float(np.clip(4000 / len(nodes), 7, 80))
-    how = f"all {N:,} nodes" if whole else f"{len(nodes):,} of {N:,} nodes, where t-SNE puts them"
     with picture(path, 5 * len(panels), 5, grid=False) as figure:
-        figure.suptitle(f"{label(title, 70)}; {how}")
+        figure.suptitle(f"{label(title, 70)}; {plan.how}")
         several = figure.subplots(1, len(panels), squeeze=False)[0]
         for axes, (name, found) in zip(several, panels.items(), strict=True):
-            lines = LineCollection(
-                list(edges_among(network, nodes, xy)), colors="0.5", linewidths=0.4
-            )
-            lines.set_alpha(0.6 if whole else 0.25)
-            axes.add_collection(lines)
+            plan.draw_edges(axes)
             kinds = len(np.unique(found[found != UNKNOWN]))
             axes.set_title(f"{name}: {kinds:,}")
-            for k in np.unique(found[nodes]):
-                axes.scatter(*xy[found[nodes] == k].T, s=size, linewidths=0, zorder=2,
-                             **look_of(int(k)))  # fmt: skip
-            axes.margins(0.1 if N <= NAMED else 0.05, 0.05)
-            axes.set_axis_off()
-        if N <= NAMED:
+            plan.colour(axes, found[plan.nodes])
+        if network.num_nodes <= NAMED:
             for axes in several:
-                name_places(axes, network.ids, xy, size=8, apart=math.sqrt(size))
+                name_places(axes, network.ids, plan.xy, size=8, apart=math.sqrt(plan.size))
 
 
 def matched(found: np.ndarray, right: np.ndarray) -> np.ndarray:

@@ -7,11 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from plait.tasks.communities.config import CommunitiesConfig
-from plait.tasks.nodes.config import NodesConfig
-from plait.tasks.nodes.model import NodesModel
-
-SHARED = ("operator", "hidden_size", "layers", "heads", "k", "dropout")
-"""Options that the encoder has in common with the nodes task."""
+from plait.tasks.nodes.model import encoder_of
 
 
 class CommunitiesModel(nn.Module):
@@ -39,9 +35,8 @@ class CommunitiesModel(nn.Module):
 
     def __init__(self, config: CommunitiesConfig, *, nodes: int, features: int) -> None:
         super().__init__()
-        layers = NodesConfig(**{name: getattr(config, name) for name in SHARED})
         H = config.hidden_size
-        self.encoder = NodesModel(layers, nodes=nodes, features=features, classes=H)
+        self.encoder = encoder_of(config, nodes=nodes, features=features, outputs=H)
         self.activation = nn.PReLU(init=0.25)
         self.weight = nn.Parameter(torch.empty(H, H))
         nn.init.xavier_uniform_(self.weight)

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from plait.errors import InputError
 from plait.figures import Curve
+from plait.tasks.baseline_report import named_scores
 from plait.tasks.communities.baselines import k_means, louvain
 from plait.tasks.communities.figure import draw_communities
 from plait.tasks.communities.model import CommunitiesModel
@@ -172,11 +173,7 @@ class CommunitiesTask(Task):
         found = {} if self.louvain is None else {"louvain": self.louvain}
         if self.x is not None and self.network.in_memory:
             found["features"] = k_means(self.x, self.count, self.config.seed)
-        return {
-            f"{name}_{score}": value
-            for name, community in found.items()
-            for score, value in self._score(community).items()
-        }
+        return named_scores({name: self._score(community) for name, community in found.items()})
 
     def _score(self, community: np.ndarray) -> dict[str, float]:
         labels = self.network.labels

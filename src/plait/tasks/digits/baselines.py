@@ -36,7 +36,7 @@ class Baselines(NamedTuple):
         return cls(mean, SHARES.to(mean)[torch.stack(nats).argmin(0)])
 
     def predict(self, given: Tensor) -> dict[str, Tensor]:
-        """Grey levels `[H, B, S, S]` after frames `[P, B, S, S]`, by the baselines' names."""
+        """Return grey levels `[H, B, S, S]` after frames `[P, B, S, S]`, by baselines' names."""
         shares = {"mean_frame": torch.zeros_like(self.shares), "last_frame": self.shares}
         return {name: _faded(given, self.mean, share) for name, share in shares.items()}
 

@@ -88,7 +88,7 @@ def sequences(
 def batches(
     images: np.ndarray, config: DigitsConfig, stream: int, device: torch.device
 ) -> Iterable[Tensor]:
-    """All batches of a stream in which nothing is learnt."""
+    """Yield all batches of a stream in which nothing is learnt."""
     for number in range(1, BATCHES[stream] + 1):
         yield sequences(images, config, number, stream, SCORED).to(device)
 

@@ -58,7 +58,7 @@ def draw_frames(
 
 
 def places(start: np.ndarray, velocity: np.ndarray, room: float, steps: int) -> np.ndarray:
-    """Where points are after 1, 2, … steps, `[T, …]`, that turn at the walls 0 and `room`.
+    """Return where points are after 1, 2, … steps, `[T, …]`, that turn at the walls 0 and `room`.
 
     >>> import numpy as np
     >>> from plait.tasks.digits.frames import places

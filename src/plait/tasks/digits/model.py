@@ -70,7 +70,7 @@ class DigitsModel(nn.Module):
         return cls(config)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Logits `[H, B, S, S]` of the frames that follow `[P, B, S, S]`."""
+        """Return the logits `[H, B, S, S]` of the frames that follow `[P, B, S, S]`."""
         side = self.config.window
         if self.graph is not None and self.graph.device != frames.device:
             self.graph = self.graph.to(frames.device)

@@ -1,4 +1,4 @@
-"""What forecasts without a model: the baselines of every other forecast."""
+"""The baselines of a forecast: forecasts without a network, from the series alone."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Gradient boosting on lags: the strongest forecast that knows no recurrence."""
+"""Gradient boosting on lags, one of `baselines`: the strongest that knows no recurrence."""
 
 from typing import Any
 

@@ -10,11 +10,11 @@ from plait.errors import InputError
 from plait.export_formats.form import Form
 from plait.export_formats.layers import (
     graph_facts,
-    one_state,
     state_inputs,
     state_outputs,
     state_shapes,
 )
+from plait.nn.forms import as_state
 from plait.tasks.forecast.config import ForecastConfig
 from plait.tasks.forecast.likelihood import COUNTS, positive
 from plait.tasks.forecast.model import Forecaster
@@ -150,7 +150,7 @@ class _Forecast(nn.Module):
         window = torch.cat([torch.where(window.isnan(), filled, window)[1:], filled])
         answer, new = model.advance(
             filled, torch.where(begins, filled, before), x.isnan(), window, calendar,
-            one_state(states), long=torch.cat([past, window]), places=places,
+            as_state(states), long=torch.cat([past, window]), places=places,
         )  # fmt: skip
         return *self._in_units(answer, ahead), window, *new
 

@@ -1,4 +1,4 @@
-"""Who is joined to whom, for the nodes of a series: from a file, or from the series itself."""
+"""The graph over the nodes of a series: from a file, or from the series itself."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

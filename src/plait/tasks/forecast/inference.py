@@ -246,7 +246,7 @@ def _backtest(task: ForecastTask, folds: int, refit: bool, table: str | None) ->
 def probe(
     model: Forecaster, config: ForecastConfig, facts: Mapping[str, Any]
 ) -> tuple[Tensor, ...]:
-    """Windows of the validation part, their calendar, and what came, for `plait inspect`."""
+    """Return windows of the validation part, their calendar, and what came, for `plait inspect`."""
     task = ForecastTask.restore(model, config, facts)
     first = torch.arange(task.splits.valid, task.splits.test - config.horizon + 1)[:PROBED]
     x, y, calendar, _ = task.windows.at(first, task.splits.test)

@@ -32,7 +32,7 @@ def losses(
 
 
 def pointwise(e: Tensor, config: ForecastConfig) -> Tensor:
-    """The loss of errors e = truth − answer; of quantiles q, `[..., Q]`, max(q e, (q − 1) e)."""
+    """Return the loss of e = truth − answer; of quantiles q, `[..., Q]`, max(q e, (q − 1) e)."""
     if config.levels:
         q = torch.tensor(config.levels, dtype=e.dtype, device=e.device)
         return torch.maximum(q * e, (q - 1) * e)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from plait.nn.forms import as_state, as_tuple
 from plait.nn.graph import Graph
 from plait.nn.recurrent import Recurrent
 from plait.nn.registry import cell_named
@@ -19,7 +20,7 @@ from plait.tasks.forecast.likelihood import columns
 from plait.tasks.forecast.profile import Profile
 from plait.tasks.forecast.seasonal import Season
 from plait.tasks.forecast.simple import DIFFERENCED, Simple
-from plait.tasks.forecast.streaming import Streamed, as_state, as_tuple, step
+from plait.tasks.forecast.streaming import Streamed, step
 from plait.tasks.forecast.windows import CALENDAR
 
 

@@ -112,7 +112,7 @@ class Errors:
 
 
 def node_errors(forecast: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Root mean squared error of every node over all steps, `[N]`; NaN where it has no value."""
+    """Return every node's root mean squared error over all steps, `[N]`; NaN without a value."""
     seen = ~np.isnan(truth)
     squared = np.where(seen, (forecast - truth) ** 2, 0.0).sum((0, 1))
     with np.errstate(invalid="ignore", divide="ignore"):

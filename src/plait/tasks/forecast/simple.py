@@ -1,4 +1,4 @@
-"""`Simple`: forecasts without a network, which a network corrects and is combined with."""
+"""`Simple`: the forecasts of `baselines` within the model, to be corrected and combined with."""
 
 from dataclasses import asdict
 from typing import Any

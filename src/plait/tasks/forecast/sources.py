@@ -1,4 +1,4 @@
-"""Where a table of measurements comes from: CSV or Parquet, with its column of times."""
+"""The formats of a table of measurements (CSV, Parquet, HDF5), and its column of times."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from plait.errors import InputError
+from plait.nn.forms import as_state
 from plait.tasks.forecast import inputs
 
 if TYPE_CHECKING:
@@ -81,13 +82,3 @@ def _places(model: "Forecaster", time: Any) -> Tensor:
     now = inputs.times_after(time, "a season", model.frequency, model.clock, 1)
     number = model.season.number_of(now[0], model.frequency) + torch.arange(1 - P, H + 1)
     return model.season.place(number)[:, None, None]
-
-
-def as_tuple(state: Any) -> tuple[Tensor, ...]:
-    """Return the states of a cell as a tuple."""
-    return state if isinstance(state, tuple) else (state,)
-
-
-def as_state(states: Sequence[Tensor]) -> Any:
-    """Return a tuple of states as a cell takes it."""
-    return tuple(states) if len(states) > 1 else states[0]

@@ -69,7 +69,7 @@ class Waves:
         return cls(places, graph, u @ vectors.T + noise)
 
     def best_errors(self, history: int, horizon: int) -> np.ndarray:
-        """Root mean squared error of the best forecast 1 … horizon steps ahead, `[horizon]`."""
+        """Return the RMSE of the best forecast 1 … horizon steps ahead, `[horizon]`."""
         squared = [_best(value, history, horizon)[1] for value in _modes(self.graph)[0]]
         return np.sqrt(np.mean(squared, axis=0))
 
@@ -82,7 +82,7 @@ class Waves:
 
 
 def _modes(graph: Graph) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues and eigenvectors of L."""
+    """Return the eigenvalues and eigenvectors of L."""
     source, target, value = (part.numpy() for part in laplacian(graph))
     L = np.zeros((graph.num_nodes, graph.num_nodes))
     L[target, source] = value
@@ -90,17 +90,17 @@ def _modes(graph: Graph) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _companion(eigenvalue: float) -> np.ndarray:
-    """What carries (u_t, u_{t−1}) along an eigenvector one step on."""
+    """Return what carries (u_t, u_{t−1}) along an eigenvector one step on."""
     return np.array([[2 - DAMPING - RETURN - SPEED * eigenvalue, DAMPING - 1], [1.0, 0.0]])
 
 
 def _stationary(A: np.ndarray) -> np.ndarray:
-    """Covariance of (u_t, u_{t−1}): that which a step does not change."""
+    """Return the covariance of (u_t, u_{t−1}): that which a step does not change."""
     return solve_discrete_lyapunov(A, np.diag([KICK**2, 0.0]))
 
 
 def _best(eigenvalue: float, history: int, horizon: int) -> tuple[np.ndarray, np.ndarray]:
-    """Weights `[horizon, P]` of the latest measurement and those before, and squared errors."""
+    """Return weights `[horizon, P]` of the last measurements, latest first, and squared errors."""
     A = _companion(eigenvalue)
     covariance, r = _stationary(A), []
     for _ in range(history + horizon):

@@ -1,4 +1,4 @@
-"""Tables of measurements, CSV or Parquet, wide or long: which column is what."""
+"""Tables of measurements of any format, wide or long: which column is what."""
 
 import re
 from collections import Counter

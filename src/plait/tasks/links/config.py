@@ -39,11 +39,6 @@ class LinksConfig(NetworkConfig):
 
     smoothing = 5  # few connections are held out, and an early score may be high by chance
 
-    data: str = option(
-        "",
-        "karate, florentine, les-miserables, davis, digits, cora or amazon-computers. Default: "
-        "karate, unless --edges is given.",
-    )
     valid_share: float = option(
         0.1, "Share of the connections that is held out to choose weights.", least=0, below=1
     )

@@ -18,7 +18,7 @@ from plait.tasks.links.model import LinksModel
 from plait.tasks.links.reasons import draw_link_reasons, explain_link
 from plait.tasks.links.splits import connections
 from plait.tasks.links.task import LinksTask
-from plait.tasks.nodes.data import AnyGraph
+from plait.tasks.nodes.data import number_of
 
 
 def suggest_links(
@@ -106,15 +106,3 @@ def draw_suggestions(
 ) -> None:
     """Draw the reasons that `suggest_links` returned as a PNG."""
     draw_link_reasons(LinksTask.restore(model, config, facts), table, path)
-
-
-def number_of(network: AnyGraph, node: str) -> int:
-    """Return the number of a node by its id; `InputError` where there is none."""
-    if node not in network.ids:
-        raise InputError(f"there is no node {node!r} in {network.source}; {_examples(network)}")
-    return network.ids.index(node)
-
-
-def _examples(network: AnyGraph) -> str:
-    ids = network.ids
-    return f"ids are {', '.join(ids[:3])}, …, {ids[-1]}" if len(ids) > 3 else f"ids are {ids}"

@@ -9,11 +9,7 @@ from torch import Tensor, nn
 from plait.nn.graph import Graph
 from plait.tasks.links.baselines import shared_neighbours
 from plait.tasks.links.config import LinksConfig
-from plait.tasks.nodes.config import NodesConfig
-from plait.tasks.nodes.model import NodesModel
-
-SHARED = ("operator", "hidden_size", "layers", "heads", "k", "dropout")
-"""Options that the encoder has in common with the nodes task."""
+from plait.tasks.nodes.model import encoder_of
 
 Shared = tuple[Tensor, Tensor] | None
 """Common neighbours of pairs, as `shared_neighbours` returns them; None: the scorer takes none."""
@@ -50,9 +46,8 @@ class LinksModel(nn.Module):
 
     def __init__(self, config: LinksConfig, *, nodes: int, features: int) -> None:
         super().__init__()
-        layers = NodesConfig(**{name: getattr(config, name) for name in SHARED})
         D = config.embedding_size
-        self.encoder = NodesModel(layers, nodes=nodes, features=features, classes=D)
+        self.encoder = encoder_of(config, nodes=nodes, features=features, outputs=D)
         self.by_neighbours = config.scorer == "ncn" and config.operator != "dense"
         inputs = 2 * D if self.by_neighbours else D
         mlp = nn.Sequential(nn.Linear(inputs, D), nn.ReLU(), nn.Linear(D, 1))
@@ -64,7 +59,7 @@ class LinksModel(nn.Module):
         return cls(config, nodes=facts["nodes"], features=facts["features"])
 
     def forward(self, x: Tensor | None, graph: Graph, pairs: Tensor) -> Tensor:
-        """Logits of the pairs, `[n]`."""
+        """Return the logits of the pairs, `[n]`."""
         return self.score(self.encoder(x, graph), pairs, self.shared(graph, pairs))
 
     def shared(self, graph: Graph, pairs: Tensor) -> Shared:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from plait.figures import Curve
 from plait.nn.graph import Graph
-from plait.tasks.baseline_report import baseline_scores, list_scores, verdict
+from plait.tasks.baseline_report import baseline_scores, list_scores, named_scores, verdict
 from plait.tasks.links.baselines import measures_of
 from plait.tasks.links.hard import hard_pairs
 from plait.tasks.links.mixture import Mixture
@@ -217,17 +217,13 @@ class LinksTask(Task):
         if not self.mixed:
             return trial.score(network, k)
         answer = self.mixture().logits({"network": network, **self.measured})
-        alone = {f"network_{name}": value for name, value in trial.score(network, k).items()}
-        return trial.score(answer, k) | alone
+        return trial.score(answer, k) | named_scores({"network": trial.score(network, k)})
 
     def baselines(self) -> Mapping[str, float]:
         """Return the scores of what is not trained."""
-        return {
-            f"{name}_{score}": value
-            for name, scores in self.measured.items()
-            for score, value in self.tested.score(scores, self.config.hits).items()
-            if score != "loss"
-        }
+        trial, k = self.tested, self.config.hits
+        found = named_scores({name: trial.score(z, k) for name, z in self.measured.items()})
+        return {name: value for name, value in found.items() if not name.endswith("_loss")}
 
     def mixture(self) -> Mixture:
         """Weigh the network and what is not trained, on the connections held out to validate on."""
@@ -254,7 +250,7 @@ class LinksTask(Task):
 
     @cached_property
     def measured(self) -> Scored:
-        """The scores of what is not trained on the part to test on."""
+        """The baselines' scores of the test part's pairs, by name."""
         return {name: rule(self.tested.pairs) for name, rule in self.measures.items()}
 
     def network_logits(self, pairs: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from plait.nn.forms import as_tuple
 from plait.nn.recurrent import Recurrent
 from plait.nn.registry import cell_named
 from plait.tasks.memory.cells import MEMORY_CELLS
@@ -73,7 +74,7 @@ class MemoryModel(nn.Module):
         if self.embedding is not None:
             x = self.embedding(x)  # [T, B, E]
         _, state = self.recurrent(x, lengths=lengths)
-        h = state[0] if isinstance(state, tuple) else state  # [layers·D, B, H]
+        h = as_tuple(state)[0]  # [layers·D, B, H]
         last = torch.cat(tuple(h[-self.recurrent.num_directions :]), -1)  # [B, D·H]
         answer = self.output(last)
         return answer if self.classes else answer[:, 0]

@@ -45,7 +45,7 @@ class Problem(Protocol):
         ...
 
     def draw(self, generator: np.random.Generator, count: int) -> Drawn:
-        """Sequences `[T, count]` and answers `[count]`."""
+        """Return sequences `[T, count]` and answers `[count]`."""
         ...
 
 

@@ -20,7 +20,7 @@ VALIDATION_BATCHES, TEST_BATCHES = 10, 20
 def draw(
     problem: Problem, seed: int, number: int, stream: int, count: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Sequences `[T, B]` (reals: `[T, B, F]`) and answers `[B]` of a batch, by its number.
+    """Return sequences `[T, B]` (reals: `[T, B, F]`) and answers `[B]` of a batch, by its number.
 
     >>> import torch
     >>> from plait.tasks.memory.problems import Recall
@@ -34,12 +34,12 @@ def draw(
 
 
 def loss_of(problem: Problem, answer: Tensor, y: Tensor) -> Tensor:
-    """Mean nats, −log p(y), or mean squared error where the answer is a number."""
+    """Return mean nats, −log p(y), or the mean squared error where the answer is a number."""
     return F.cross_entropy(answer, y) if problem.classes else F.mse_loss(answer, y)
 
 
 def right(problem: Problem, answer: Tensor, y: Tensor) -> Tensor:
-    """Which answers are right, `[B]`: the likeliest class is, or the number is within 0.04."""
+    """Return which answers are right, `[B]`: the likeliest class, or a number within 0.04."""
     if problem.classes:
         return answer.argmax(-1) == y
     return (answer - y).abs() < Adding.WITHIN
@@ -89,7 +89,7 @@ def score_lengths(
 def batches_to_test_on(
     model: MemoryModel, problem: Problem, config: MemoryConfig
 ) -> Iterable[tuple[Tensor, Tensor]]:
-    """Batches of the stream on which a run is tested."""
+    """Yield the batches of the stream on which a run is tested."""
     device = model.output.weight.device
     for number in range(1, TEST_BATCHES + 1):
         yield draw(problem, config.seed, number, TEST, config.batch_size, device)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from plait.figures import Curve
+from plait.tasks.baseline_report import describe_right, learnt_little, without_looking
 from plait.tasks.memory.model import MemoryModel
 from plait.tasks.memory.problems import problem_named
 from plait.tasks.memory.scores import (
@@ -93,10 +94,10 @@ class MemoryTask(Task):
 
     def interpret(self, scores: Mapping[str, float]) -> str:
         """Return what the accuracy means next to that of always giving the likeliest answer."""
-        text = f"right in {scores['accuracy']:.1%}; without looking, in {scores['prior']:.1%}"
+        text = describe_right(scores)
         if "converged_step" in scores:
             text += f"; converged at step {scores['converged_step']:,}"
-        if scores["loss"] > 0.95 * scores["loss_prior"]:
+        if learnt_little(scores):
             return (
                 f"{text}: little or nothing is learnt; train longer, or try another --cell, or a "
                 "shorter --length"
@@ -119,14 +120,10 @@ class MemoryTask(Task):
         p = self.problem
         loss = "loss, nats" if p.classes else "mean squared error"
         return [
-            Curve("accuracy", "accuracy, share of sequences", _without_looking(p.prior)),
-            Curve("loss", loss, _without_looking(p.loss_prior)),
+            Curve("accuracy", "accuracy, share of sequences", without_looking(p.prior)),
+            Curve("loss", loss, without_looking(p.loss_prior)),
         ]
 
     def _draw(self, number: int, stream: int) -> tuple[Tensor, Tensor]:
         count = self.units_per_step
         return draw(self.problem, self.config.seed, number, stream, count, self.device)
-
-
-def _without_looking(level: float) -> tuple[float, str]:
-    return level, f"without looking: {level:.3g}"

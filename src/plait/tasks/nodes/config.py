@@ -40,14 +40,20 @@ class NetworkConfig(GraphConfig):
     of_edges: ClassVar[Sequence[str]] = ("nodes", *READING)
     """Options that say more of one's own network."""
 
-    data: str = option("", "A network by name. Default: karate, unless --edges is given.")
+    data: str = option(
+        "",
+        "karate, florentine, les-miserables, davis, digits, cora or amazon-computers. Default: "
+        "karate, unless --edges is given.",
+    )
     edges: str = option("", "Your own graph: a CSV file with columns source, target (and weight).")
     source: str = option(
-        "", "The column of --edges where they come from: its name, or its number from 1 where no "
+        "", "The column of --edges with the sources: its name, or its number from 1 where no "
         "line names them. Default: source.",
     )  # fmt: skip
-    target: str = option("", "The column of --edges where they go. Default: target.")
-    weight: str = option("", "The column of their weights. Default: weight, if there is one.")
+    target: str = option("", "The column of --edges with the targets. Default: target.")
+    weight: str = option(
+        "", "The column of --edges with the weights. Default: weight, if there is one."
+    )
     nodes: str = option("", "Its nodes: a CSV file with an id and features.")
     missing: str = option(
         "", "Values in --nodes that mean missing, such as -9999 or -9999,999; the mean of the "
@@ -65,7 +71,7 @@ class NetworkConfig(GraphConfig):
     )
     heads: int = option(8, "Heads of attention, between the layers.", least=1)
     dropout: float = option(0.5, "Dropout rate of each layer's inputs.", least=0, below=1)
-    lr: float = option(0.01, "Learning rate (of Adam).", least=0)
+    lr: float = option(0.01, "Learning rate.", least=0)
     patience: int = option(
         100, "Steps without a better validation after which to stop; 0: none.", least=0
     )

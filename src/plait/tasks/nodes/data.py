@@ -86,5 +86,14 @@ def describe_graph(network: AnyGraph, *more: str) -> dict[str, str]:
     return text | ({"columns": network.columns} if network.columns else {})
 
 
+def number_of(network: AnyGraph, node: str) -> int:
+    """Return the number of a node by its id; `InputError` where there is none."""
+    ids = network.ids
+    if node not in ids:
+        some = f"{', '.join(ids[:3])}, …, {ids[-1]}" if len(ids) > 3 else f"{ids}"
+        raise InputError(f"there is no node {node!r} in {network.source}; ids are {some}")
+    return ids.index(node)
+
+
 def _named(network: AnyGraph, edge: tuple[int, int]) -> str:
     return " → ".join(repr(network.ids[node]) for node in edge)

@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import networkx
 import numpy as np
@@ -66,30 +66,20 @@ def draw_network(
     title : str
     """
     assert network.labels is not None
-    N = network.graph.num_nodes
-    whole = N <= WHOLE
-    nodes = np.arange(N) if whole else _sample(parts, N)
-    xy = by_springs(network) if whole else by_likeness(represented.numpy()[nodes])
-    how = f"all {N:,} nodes" if whole else f"{len(nodes):,} of {N:,} nodes, where t-SNE puts them"
+    plan = Plan.of(network, represented, parts.test.numpy())
+    N, nodes, xy, size = network.num_nodes, plan.nodes, plan.xy, plan.size
     given, predicted = network.labels.numpy()[nodes], logits.argmax(1).numpy()[nodes]
     tested, trained = (np.isin(nodes, part.numpy()) for part in (parts.test, parts.train))
     mistaken = tested & (given != predicted)
-    size = float(np.clip(4000 / len(nodes), 7, 80))
     with picture(path, 11, 6.5, grid=False) as figure:
-        figure.suptitle(f"{label(title, 70)}; {how}")
+        figure.suptitle(f"{label(title, 70)}; {plan.how}")
         left, right = panels = figure.subplots(1, 2)
         for axes in panels:
-            lines = LineCollection(
-                list(edges_among(network, nodes, xy)), colors="0.5", linewidths=0.4
-            )
-            lines.set_alpha(0.6 if whole else 0.25)
-            axes.add_collection(lines)
-            axes.margins(0.1 if N <= NAMED else 0.05, 0.05)
-            axes.set_axis_off()
+            plan.draw_edges(axes)
         left.set_title("as labelled")
-        _colour(left, given, xy, size)
+        plan.colour(left, given)
         right.set_title(f"as predicted: {mistaken.sum():,} of {tested.sum():,} test nodes wrong")
-        _colour(right, predicted, xy, size)
+        plan.colour(right, predicted)
         right.scatter(*xy[trained].T, s=size / 6, c="black", linewidths=0, zorder=3)
         right.scatter(*xy[mistaken].T, s=2.2 * size, facecolors="none", edgecolors=MISTAKEN,
                       linewidths=1 + size / 80, zorder=3)  # fmt: skip
@@ -104,6 +94,60 @@ def draw_network(
             name_places(axes, names, xy[shown], size=8, apart=math.sqrt(size))
 
 
+class Plan(NamedTuple):
+    """Which nodes of a graph are shown, where, and how large.
+
+    Attributes
+    ----------
+    network : LabelledGraph
+    nodes : integer array `[n]`
+        All of a small graph, else some, the same ones every time.
+    xy : float array `[n, 2]`
+    size : float
+    how : str
+        Which are shown, in words.
+    """
+
+    network: LabelledGraph
+    nodes: np.ndarray
+    xy: np.ndarray
+    size: float
+    how: str
+
+    @classmethod
+    def of(cls, network: LabelledGraph, represented: Tensor, first: np.ndarray) -> "Plan":
+        """Lay out a small graph by springs, some nodes of a large one by likeness, `first` first.
+
+        `represented` has a row for every node, `[N, H]`.
+        """
+        N = network.num_nodes
+        if N <= WHOLE:
+            nodes, xy, how = np.arange(N), by_springs(network), f"all {N:,} nodes"
+        else:
+            drawn = np.random.default_rng(0).permutation(N)
+            nodes = drawn[np.argsort(~np.isin(drawn, first), kind="stable")][:SHOWN]
+            xy = by_likeness(represented.numpy()[nodes])
+            how = f"{len(nodes):,} of {N:,} nodes, where t-SNE puts them"
+        return cls(network, nodes, xy, float(np.clip(4000 / len(nodes), 7, 80)), how)
+
+    def draw_edges(self, axes: Axes) -> None:
+        """Draw the edges among the nodes, and leave room for what is written next to them."""
+        N = self.network.num_nodes
+        lines = LineCollection(
+            list(edges_among(self.network, self.nodes, self.xy)), colors="0.5", linewidths=0.4
+        )
+        lines.set_alpha(0.6 if N <= WHOLE else 0.25)
+        axes.add_collection(lines)
+        axes.margins(0.1 if N <= NAMED else 0.05, 0.05)
+        axes.set_axis_off()
+
+    def colour(self, axes: Axes, labels: np.ndarray) -> None:
+        """Draw the nodes in the colours of their labels, `[n]`."""
+        for k in np.unique(labels):
+            places = self.xy[labels == k]
+            axes.scatter(*places.T, s=self.size, linewidths=0, zorder=2, **look_of(int(k)))
+
+
 def look_of(k: int) -> dict[str, Any]:
     """Return the colour and the mark of a class, or of a node of which none is known."""
     if k == UNKNOWN:
@@ -112,12 +156,6 @@ def look_of(k: int) -> dict[str, Any]:
         "color": CLASS_COLOURS[k % len(CLASS_COLOURS)],
         "marker": MARKS[k // len(CLASS_COLOURS) % len(MARKS)],
     }
-
-
-def _colour(axes: Axes, labels: np.ndarray, xy: np.ndarray, size: float) -> None:
-    """Draw the nodes by their labels."""
-    for k in np.unique(labels):
-        axes.scatter(*xy[labels == k].T, s=size, linewidths=0, zorder=2, **look_of(int(k)))
 
 
 def _classes(network: LabelledGraph, labels: Sequence[int]) -> list[Line2D]:
@@ -148,12 +186,6 @@ def _marks(trained: np.ndarray, mistaken: np.ndarray) -> list[Line2D]:
 
 def _entry(name: str, **look: Any) -> Line2D:
     return Line2D([], [], linestyle="", label=name, **look)
-
-
-def _sample(parts: NodeSplit, N: int) -> np.ndarray:
-    """Choose nodes, the same ones every time, those to test on first."""
-    drawn = np.random.default_rng(0).permutation(N)
-    return drawn[np.argsort(~np.isin(drawn, parts.test.numpy()), kind="stable")][:SHOWN]
 
 
 def by_springs(network: LabelledGraph) -> np.ndarray:

@@ -9,6 +9,7 @@ import pandas as pd
 from plait.errors import InputError
 from plait.news import remark
 from plait.tasks.nodes.config import NodesConfig
+from plait.tasks.nodes.data import number_of
 from plait.tasks.nodes.model import NodesModel
 from plait.tasks.nodes.reasons import draw_node_reasons, explain_node
 from plait.tasks.nodes.task import NodesTask
@@ -59,11 +60,9 @@ def predict_nodes(
     task = NodesTask.restore(model, config, facts)
     remark("read", task.notes)
     ids = task.network.ids
-    if node is not None and node not in ids:
-        some = f"{', '.join(ids[:3])}, …, {ids[-1]}" if len(ids) > 3 else f"{ids}"
-        raise InputError(f"there is no node {node!r} in {task.network.source}; ids are {some}")
-    if why:
-        return explain_node(task, ids.index(node), top)
+    place = None if node is None else number_of(task.network, node)
+    if why and place is not None:
+        return explain_node(task, place, top)
     probability, label = task.answers().exp().max(-1)
     table = pd.DataFrame(
         {
@@ -72,7 +71,7 @@ def predict_nodes(
             "probability": probability.cpu().numpy(),
         }
     )
-    return table if node is None else table.iloc[[ids.index(node)]].reset_index(drop=True)
+    return table if place is None else table.iloc[[place]].reset_index(drop=True)
 
 
 def draw_predictions(

@@ -15,7 +15,7 @@ from plait.nn.neighbours import Adjacency, NeighbourSampler, hops_of
 from plait.nn.operators import Dense, for_mode
 from plait.nn.registry import GraphOptions
 from plait.nn.sums import SAGEMax
-from plait.tasks.nodes.config import NodesConfig
+from plait.tasks.nodes.config import NetworkConfig, NodesConfig
 
 INITIAL = 0.1
 """Share of the first layer's output in those of the others, with the skip "initial"."""
@@ -43,7 +43,7 @@ class NodesModel(nn.Module):
     Example
     -------
     >>> from plait.graph_data import named_labelled_graph
-    >>> from plait.tasks.nodes.config import NodesConfig
+    >>> from plait.tasks.nodes.config import NetworkConfig, NodesConfig
     >>> from plait.tasks.nodes.model import NodesModel
     >>> karate = named_labelled_graph("karate")
     >>> model = NodesModel(NodesConfig(hidden_size=8), nodes=34, features=0, classes=2)
@@ -168,7 +168,7 @@ class NodesModel(nn.Module):
         return torch.stack(list(outputs)).amax(0) if self.readout == "max" else h
 
     def penalty(self) -> Tensor:
-        """penalty/2 · Σ w² over the weights, not the biases, of the first layer or of all."""
+        """Return penalty/2 · Σ w² over the first layer's weights, or all; biases are left out."""
         end = 1 if self.penalised == "first" else None
         layers = (*self.layers[:end], *self.skips[:end])
         weights = [w for layer in layers for w in layer.parameters() if w.ndim > 1]
@@ -237,3 +237,10 @@ def drop(x: Tensor, share: float, training: bool) -> Tensor:
     drawn = numbers.random_(-(2**63), None).view(torch.int16)[: x.numel()].view(x.shape)
     dropped = round(share * 2**16)
     return (x * (drawn >= dropped - 2**15)).mul_(2**16 / (2**16 - dropped))
+
+
+def encoder_of(config: NetworkConfig, *, nodes: int, features: int, outputs: int) -> NodesModel:
+    """Return layers for another task, with the options that it has in common with this one."""
+    names = ("operator", "hidden_size", "layers", "heads", "k", "dropout")
+    shared = NodesConfig(**{name: getattr(config, name) for name in names})
+    return NodesModel(shared, nodes=nodes, features=features, classes=outputs)

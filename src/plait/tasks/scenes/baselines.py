@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from plait.tasks.baseline_report import named_scores
 from plait.tasks.scenes.batches import Batch
 from plait.tasks.scenes.model import ScenesModel
 from plait.tasks.scenes.scene import Scenes
-from plait.tasks.scenes.scores import score_relations, split
+from plait.tasks.scenes.scores import by_scene, score_relations
 
 
 def score_baselines(
@@ -21,15 +22,11 @@ def score_baselines(
     are drawn independently, and E[y_i / Σ_j y_j] rises with p_i. That is of all predicates
     together. They compete for the first 50, so that of a single one another ranking may find more.
     """
-    found = {"frequency": [q for batch in batches for q in split(model.prior(batch), batch)]}
+    found = {"frequency": [q for batch in batches for q in by_scene(model.prior(batch), batch)]}
     truths = [scene.truth for scene in scenes.scenes if scene.truth is not None]
     if len(truths) == len(scenes):
         found["best"] = truths
-    return {
-        f"{name}_{score}": value
-        for name, p in found.items()
-        for score, value in score_relations(p, scenes).items()
-    }
+    return named_scores({name: score_relations(p, scenes) for name, p in found.items()})
 
 
 def frequencies(scenes: Scenes) -> Tensor:

@@ -38,7 +38,7 @@ class ScenesConfig(GraphConfig):
     layers: int = option(2, "Rounds of messages.", least=1, below=1001)
     batch_size: int = option(16, "Scenes of a batch, per process.", least=1)
     steps: int = option(400, "Weight updates.", least=1)
-    lr: float = option(0.003, "Learning rate (of Adam).", least=0)
+    lr: float = option(0.003, "Learning rate.", least=0)
     schedule: Literal["constant", "cosine"] = option(
         "cosine", "Learning rate over time: as it is, or falling to 0 along a half cosine."
     )

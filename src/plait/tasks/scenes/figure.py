@@ -105,7 +105,7 @@ _CORNERS = {
 
 
 def _shape(name: str, box: np.ndarray, colour: tuple[float, ...]) -> Patch:
-    """An object as its shape within its box."""
+    """Return an object as its shape within its box."""
     if name == "disc":
         return Ellipse(tuple(box[:2] + box[2:] / 2), *box[2:], color=colour, linewidth=0)
     if name in _CORNERS:
@@ -155,7 +155,7 @@ def _overlap(one: np.ndarray, other: np.ndarray) -> bool:
 
 
 def _end(boxes: np.ndarray, own: int, other: int) -> tuple[float, float]:
-    """Where an arrow meets an object: its centre, or a corner if the other lies inside it."""
+    """Return where an arrow meets an object: its centre, or a corner if the other is inside."""
     corner, centre = boxes[own, :2], boxes[own, :2] + boxes[own, 2:] / 2
     within = boxes[other, :2] - corner
     around = (within >= 0).all() and (within + boxes[other, 2:] <= boxes[own, 2:]).all()

@@ -181,7 +181,7 @@ class _Reader:
     def _members(
         self, images: Mapping[int, int], classes: Mapping[int, int]
     ) -> list[list[Annotation]]:
-        """The objects of each image."""
+        """Return the objects of each image."""
         document = self.document
         members: list[list[Annotation]] = [[] for _ in document.images]
         for n, found in enumerate(document.annotations):
@@ -213,7 +213,7 @@ class _Reader:
         predicates: Mapping[int, int],
         members: Sequence[Sequence[Annotation]],
     ) -> list[list[tuple[int, int, int]]]:
-        """The relations of each image: subject, predicate and object, as positions."""
+        """Return the relations of each image: subject, predicate and object, as positions."""
         annotations = self.document.annotations
         objects = self._numbered("annotations", annotations)
         within = {found.id: k for group in members for k, found in enumerate(group)}
@@ -235,7 +235,7 @@ class _Reader:
         return relations
 
     def _numbered(self, name: str, items: Sequence[Any]) -> dict[int, int]:
-        """Positions by id; every id, and every name, once."""
+        """Return positions by id; every id, and every name, once."""
         numbers: dict[int, int] = {}
         names: dict[str, int] = {}
         for n, item in enumerate(items):

@@ -99,7 +99,7 @@ def relations_that_hold(boxes: np.ndarray, colours: np.ndarray) -> np.ndarray:
 
 
 def _between(before: np.ndarray) -> np.ndarray:
-    """Where s is before o and after another, or after o and before another."""
+    """Return where s is before o and after another, or after o and before another."""
     after_one = before.any(0, keepdims=True).T
     before_one = before.any(1, keepdims=True)
     return (before & after_one) | (before.T & before_one)

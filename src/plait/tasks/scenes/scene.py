@@ -47,7 +47,7 @@ class Scene:
     picture: str = ""
 
     def labels(self, predicates: int) -> np.ndarray:
-        """Which relations are labelled, `[N·(N − 1), predicates]`, pairs as in `pairs_of`."""
+        """Return the labelled relations, `[N·(N − 1), predicates]`, pairs as in `pairs_of`."""
         grid = np.zeros((len(self.ids), len(self.ids), predicates), bool)
         subject, predicate, other = self.relations.T
         grid[subject, other, predicate] = True
@@ -64,7 +64,7 @@ class Scenes:
     scenes: tuple[Scene, ...]
 
     def part(self, numbers: Sequence[int] | np.ndarray) -> "Scenes":
-        """Some of the scenes."""
+        """Return the scenes with these numbers."""
         return replace(self, scenes=tuple(self.scenes[n] for n in numbers))
 
     def __len__(self) -> int:
@@ -72,7 +72,7 @@ class Scenes:
 
 
 def pairs_of(count: int) -> np.ndarray:
-    """All ordered pairs of so many objects, `[2, count·(count − 1)]`, by subject, then object.
+    """Return all ordered pairs of objects, `[2, count·(count − 1)]`, by subject, then object.
 
     >>> from plait.tasks.scenes.scene import pairs_of
     >>> pairs_of(3).tolist()

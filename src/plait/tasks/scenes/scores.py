@@ -90,13 +90,13 @@ def score_relations(
 def probabilities(model: ScenesModel, batches: Sequence[Batch]) -> list[np.ndarray]:
     """Return the model's probabilities, `[P, predicates]` for each scene."""
     found = current_ranks().map(
-        lambda batch: (torch.cat([torch.from_numpy(q) for q in split(model(batch), batch)]),),
+        lambda batch: (torch.cat([torch.from_numpy(q) for q in by_scene(model(batch), batch)]),),
         batches,
     )
     pairs = zip(found, batches, strict=True)
     return [q.numpy() for (p,), batch in pairs for q in p.split(batch.sizes)]
 
 
-def split(logits: Tensor, batch: Batch) -> list[np.ndarray]:
-    """Turn logits of a batch into probabilities, scene by scene."""
+def by_scene(logits: Tensor, batch: Batch) -> list[np.ndarray]:
+    """Return the probabilities of a batch's logits, scene by scene."""
     return [q.double().numpy() for q in logits.detach().sigmoid().cpu().split(batch.sizes)]

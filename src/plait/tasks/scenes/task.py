@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from plait.figures import Curve
-from plait.tasks.baseline_report import baseline_scores, list_scores, verdict
+from plait.tasks.baseline_report import baseline_scores, curves_next_to, list_scores, verdict
 from plait.tasks.scenes.baselines import frequencies, score_baselines
 from plait.tasks.scenes.batches import Batch
 from plait.tasks.scenes.data import batched, scenes_of, split_scenes
@@ -19,10 +19,10 @@ from plait.tasks.scenes.model import ScenesModel
 from plait.tasks.scenes.photos import find_photo
 from plait.tasks.scenes.scores import (
     KS,
+    by_scene,
     probabilities,
     recall,
     score_relations,
-    split,
 )
 from plait.training.streams import random_generator
 from plait.training.task import Carry, Task, count_weights
@@ -126,7 +126,7 @@ class ScenesTask(Task):
         labels = [part.numpy() > 0 for part in batch.labels.cpu().split(batch.sizes)]
         shares = [
             recall(p, t, KS[0], one_a_pair=True)
-            for p, t in zip(split(logits, batch), labels, strict=True)
+            for p, t in zip(by_scene(logits, batch), labels, strict=True)
             if t.any()
         ]
         found = torch.tensor(shares).mean() if shares else torch.tensor(1.0)
@@ -174,15 +174,9 @@ class ScenesTask(Task):
             self.monitor: f"recall at {KS[0]}, share of relations",
             "loss": "loss, nats per pair and predicate",
         }
-        if test is None:
-            return [Curve(score, label) for score, label in labels.items()]
-        kind = "dense" if f"dense_{self.monitor}" in test else "frequency"
-        name = "without messages" if kind == "dense" else "the classes alone"
-        levels = {score: test[f"{kind}_{score}"] for score in labels}
-        return [
-            Curve(score, label, (levels[score], f"{name}, test: {levels[score]:.3g}"))
-            for score, label in labels.items()
-        ]
+        dense = f"dense_{self.monitor}" in (test or {})
+        kind, name = ("dense", "without messages") if dense else ("frequency", "the classes alone")
+        return curves_next_to(labels, test, kind, f"{name}, test")
 
     def draw_tested(self, test: Mapping[str, Any], folder: Path) -> None:
         """Draw some test scenes with their relations."""

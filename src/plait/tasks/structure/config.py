@@ -44,7 +44,7 @@ class StructureConfig(TrainingConfig):
     k: int = option(2, "Terms of diffusion in each direction.", least=1, below=1001)
     batch_size: int = option(32, "Graphs of a batch, per process.", least=1)
     steps: int = option(600, "Weight updates.", least=1)
-    lr: float = option(0.003, "Learning rate (of Adam).", least=0)
+    lr: float = option(0.003, "Learning rate.", least=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from plait.figures import Curve
+from plait.tasks.baseline_report import describe_right, learnt_little, without_looking
 from plait.tasks.structure.config import StructureConfig
 from plait.tasks.structure.model import Batch, StructureModel
 from plait.tasks.structure.problems import DRAW, Drawn
@@ -74,10 +75,8 @@ class StructureTask(Task):
 
     def interpret(self, scores: Mapping[str, float]) -> str:
         """Return what the accuracy means next to that of guessing."""
-        text = f"right in {scores['accuracy']:.1%}; without looking, in {scores['prior']:.1%}"
-        if scores["loss"] > 0.95 * scores["loss_prior"]:
-            return f"{text}: little or nothing is learnt"
-        return text
+        failed = ": little or nothing is learnt" if learnt_little(scores) else ""
+        return f"{describe_right(scores)}{failed}"
 
     def title(self, test: Mapping[str, Any] | None) -> str:
         """Return problem, network and sizes."""
@@ -89,10 +88,9 @@ class StructureTask(Task):
 
     def curves(self, test: Mapping[str, Any] | None) -> Sequence[Curve]:
         """Return accuracy and loss, each with that of guessing."""
-        levels = {name: (level, f"without looking: {level:.3g}") for name, level in PRIOR.items()}
         return [
-            Curve("accuracy", "accuracy, share of graphs", levels["prior"]),
-            Curve("loss", "loss, nats", levels["loss_prior"]),
+            Curve("accuracy", "accuracy, share of graphs", without_looking(PRIOR["prior"])),
+            Curve("loss", "loss, nats", without_looking(PRIOR["loss_prior"])),
         ]
 
 

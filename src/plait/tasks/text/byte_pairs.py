@@ -90,11 +90,11 @@ class BytePairs:
         return len(self.symbols)
 
     def unknown(self, text: str) -> list[str]:
-        """Return nothing: every text is bytes."""
+        """Return the characters that cannot be encoded: none, since every text is bytes."""
         return []
 
     def known(self, text: str) -> str:
-        """Return the text: every one is bytes."""
+        """Return the text, of which every character can be encoded."""
         return text
 
     def encode(self, text: str) -> np.ndarray:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from plait.nn.forms import as_tuple
 from plait.tasks.text.model import TextModel
 from plait.tasks.text.scores import in_reported_units
 
@@ -102,6 +103,5 @@ def _segments(model: TextModel, numbers: Tensor) -> Iterator[tuple[Tensor, int]]
             loss = F.cross_entropy(logits[:, 0], segment[1:])
             model.zero_grad()
             loss.backward()
-        states = state if isinstance(state, tuple) else (state,)
-        state = tuple(s.detach() for s in states)
+        state = tuple(s.detach() for s in as_tuple(state))
         yield loss.detach(), len(segment) - 1

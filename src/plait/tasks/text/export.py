@@ -9,12 +9,11 @@ from torch.nn import functional as F
 
 from plait.export_formats.form import Form
 from plait.export_formats.layers import (
-    as_tuple,
-    one_state,
     state_inputs,
     state_outputs,
     state_shapes,
 )
+from plait.nn.forms import as_state, as_tuple
 from plait.tasks.text.config import TextConfig
 from plait.tasks.text.model import TextModel
 
@@ -57,5 +56,5 @@ class _Symbols(nn.Module):
 
     def forward(self, symbols: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         x = F.embedding(symbols[None] if self.step else symbols, self.table)  # [T, B, E]
-        h, final = self.recurrent(x, one_state(states))
+        h, final = self.recurrent(x, as_state(states))
         return (self.output(h[0] if self.step else h), *as_tuple(final))

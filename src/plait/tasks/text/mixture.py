@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from plait.generation import TextGenerator
+from plait.nn.forms import as_tuple
 from plait.tasks.text.model import TextModel
 from plait.tasks.text.ngram import Ngram
 from plait.tasks.text.scores import in_reported_units, log_probabilities
@@ -168,9 +169,8 @@ class MixedModel(TextGenerator):
         for symbols in numbers.cpu().numpy():
             ids = ngram.read(ids, symbols)
             read.append(ids)
-        after = after if isinstance(after, tuple) else (after,)
         contexts = torch.from_numpy(ids)[..., None].to(device)
-        return self._mix(logits, np.stack(read)), (*after, contexts)
+        return self._mix(logits, np.stack(read)), (*as_tuple(after), contexts)
 
     def first_logits(self, count: int) -> Tensor:
         """Return ln p of a text's first symbol, `[count, V]`."""

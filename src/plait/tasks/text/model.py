@@ -11,7 +11,7 @@ from plait.generation import TextGenerator
 from plait.nn.cell import State
 from plait.nn.convolution import GraphConv
 from plait.nn.filters import Chebyshev
-from plait.nn.generation import CompiledGenerator
+from plait.nn.generation import CompiledGenerator, RecordedGenerator
 from plait.nn.graph import Graph
 from plait.nn.recurrent import Recurrent
 from plait.nn.registry import cell_named
@@ -100,7 +100,7 @@ class TextModel(TextGenerator):
         return self._graph
 
     def table(self) -> Tensor:
-        """What represents each symbol, `[V, E]`: the embedding, filtered where there is a graph."""
+        """Return the representation of each symbol, `[V, E]`, filtered where there is a graph."""
         if self.filter is None:
             return self.embedding.weight
         signals = self.embedding.weight.T[..., None]  # [E, V, 1]: each number a signal on the graph
@@ -109,24 +109,30 @@ class TextModel(TextGenerator):
     def forward(
         self, numbers: Tensor, state: Tensor | State | None = None
     ) -> tuple[Tensor, Tensor | State]:
-        """Logits of the next symbol after each, and the state after the last."""
+        """Return the logits of the next symbol after each, and the state after the last."""
         x = F.dropout(F.embedding(numbers, self.table()), self.dropout, self.training)  # [T, B, E]
         h, final = self.recurrent(x, state)
         h = F.dropout(h, self.dropout, self.training)
         return self.output(h), final  # [T, B, V]
 
-    def compiled(self, state: Tensor | State | None, count: int) -> CompiledGenerator | None:
-        """Return the compiled loop that writes on, if there is one for the cell and device."""
-        if not CompiledGenerator.can_run(self.recurrent):
+    def compiled(
+        self, state: Tensor | State | None, count: int
+    ) -> CompiledGenerator | RecordedGenerator | None:
+        """Return the loop that writes on, if there is one for the cell and device."""
+        on_gpu = RecordedGenerator.can_run(self.recurrent)
+        if not on_gpu and not CompiledGenerator.can_run(self.recurrent):
             return None
         if state is None:
             shape = (self.recurrent.layers, count, self.recurrent.hidden_size)
-            state = tuple(torch.zeros(shape) for _ in self.recurrent.cell.states)
+            like = self.output.weight
+            state = tuple(like.new_zeros(shape) for _ in self.recurrent.cell.states)
         states = (state,) if isinstance(state, Tensor) else state
+        if on_gpu:
+            return RecordedGenerator(self.table(), self.recurrent, self.output, states)
         return CompiledGenerator(self.table(), self.recurrent, self.output, states, self.weights)
 
     def first_logits(self, count: int) -> Tensor:
-        """Logits of a text's first symbol: those of the zero state, `[count, V]`."""
+        """Return the logits of a text's first symbol: those of the zero state, `[count, V]`."""
         h = torch.zeros(count, self.recurrent.hidden_size, device=self.output.weight.device)
         return self.output(h.to(self.output.weight.dtype))
 

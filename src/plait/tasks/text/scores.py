@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from plait.nn.forms import as_tuple
 from plait.tasks.text.model import TextModel
 from plait.tasks.text.vocabulary import BytePairs, Bytes, Characters, Vocabulary
 from plait.tasks.text.words import UNKNOWN, Words
@@ -108,9 +109,8 @@ def _read_lanes(
         warm: Any = None
         for piece in numbers[before + warmed].split(chunk):  # [WARM_UP, L], or one lane fewer
             _, warm = model(piece, warm)
-        warm = warm if isinstance(warm, tuple) else (warm,)
         first = len(starts) - len(warmed)
-        state = tuple(F.pad(s, (0, 0, first, 0)) for s in warm)  # lane 0 starts from zero
+        state = tuple(F.pad(s, (0, 0, first, 0)) for s in as_tuple(warm))  # lane 0 starts from zero
     for begin in range(0, stretch, chunk):
         steps = torch.arange(begin, min(begin + chunk, stretch), device=numbers.device)
         places = steps[:, None] + starts  # [T, L]

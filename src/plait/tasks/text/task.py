@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from plait.errors import InputError
 from plait.figures import Curve
 from plait.memory import require_memory
+from plait.nn.forms import as_tuple
+from plait.tasks.baseline_report import curves_next_to
 from plait.tasks.text.baselines import choose_ngram, ngram_scores
 from plait.tasks.text.batches import StatefulStreams, Windows
 from plait.tasks.text.data import encode_splits, text_of, vocabulary_of
@@ -175,8 +177,7 @@ class TextTask(Task):
             likeliest = logits.amax(-1, keepdim=True)  # several times faster than argmax
             accuracy = (logits.gather(-1, y[..., None]) == likeliest).float().mean()
         scores = {self.monitor: self.loss_to_metric(loss.detach()), "accuracy": accuracy}
-        state = state if isinstance(state, tuple) else (state,)
-        return loss, scores, tuple(s.detach() for s in state) if carry else ()
+        return loss, scores, tuple(s.detach() for s in as_tuple(state)) if carry else ()
 
     def validate(self) -> Mapping[str, float]:
         """Return the scores of the text right after the training part."""
@@ -231,9 +232,5 @@ class TextTask(Task):
         labels = {
             self.monitor: self.monitor.replace("_", " "), "accuracy": "accuracy, share right"
         }  # fmt: skip
-        if test is None:
-            return [Curve(score, label) for score, label in labels.items()]
-        name = f"{test['ngram_order']}-gram on the test part"
-        return [
-            Curve(score, label, (test[f"ngram_{score}"], name)) for score, label in labels.items()
-        ]
+        order = (test or {}).get("ngram_order")
+        return curves_next_to(labels, test, "ngram", f"{order}-gram, test")

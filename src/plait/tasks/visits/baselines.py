@@ -7,10 +7,11 @@ import numpy as np
 import scipy.sparse
 from sklearn.linear_model import LogisticRegression
 
+from plait.tasks.baseline_report import named_scores
 from plait.tasks.splits import Splits
 from plait.tasks.visits.generated import Hospital
 from plait.tasks.visits.histories import Histories
-from plait.tasks.visits.scores import best_threshold, named, score_drugs
+from plait.tasks.visits.scores import best_threshold, score_drugs
 
 
 def baselines(
@@ -33,16 +34,16 @@ def baselines(
     truth, valid = targets_of(tested, patients), targets_of(histories, splits.valid)
     share = targets_of(histories, splits.train).mean(0)
     last = counts_of(tested, patients)[:, -len(tested.codes) :][:, : tested.drugs].toarray()
-    scores = named("repeat", score_drugs(np.maximum(last, 0.5 * share), truth, 1.0, k))
-    del scores["repeat_loss"]  # it has no probabilities
+    scores = {"repeat": score_drugs(np.maximum(last, 0.5 * share), truth, 1.0, k)}
+    del scores["repeat"]["loss"]  # it has no probabilities
     chances = logistic_chances(histories, splits.train, [(histories, splits.valid),
                                                         (tested, patients)])  # fmt: skip
     for name, (on_valid, on_test) in {
         "frequent": [np.tile(share, (len(y), 1)) for y in (valid, truth)],
         "logistic": chances,
     }.items():
-        scores |= named(name, score_drugs(on_test, truth, best_threshold(on_valid, valid), k))
-    return scores
+        scores[name] = score_drugs(on_test, truth, best_threshold(on_valid, valid), k)
+    return named_scores(scores)
 
 
 def logistic_chances(

@@ -1,7 +1,5 @@
 """How well the drugs of next periods are predicted."""
 
-from collections.abc import Mapping
-
 import numpy as np
 from sklearn.metrics import average_precision_score
 
@@ -74,7 +72,7 @@ def score_drugs(
 
 
 def interacting_share(sets: np.ndarray, interactions: np.ndarray) -> float:
-    """Share of the pairs of drugs predicted together that interact; 0 where there is no pair.
+    """Return the share of pairs of drugs predicted together that interact; 0 without a pair.
 
     Parameters
     ----------
@@ -87,13 +85,8 @@ def interacting_share(sets: np.ndarray, interactions: np.ndarray) -> float:
     return hits / pairs if pairs else 0.0
 
 
-def named(prefix: str, scores: Mapping[str, float]) -> dict[str, float]:
-    """Put a prefix before the names of scores."""
-    return {f"{prefix}_{name}": value for name, value in scores.items()}
-
-
 def _overlap(predicted: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-    """Mean Jaccard and F1; a period has a drug, so neither divides by zero."""
+    """Return mean Jaccard and F1; a period has a drug, so neither divides by zero."""
     both = (predicted & (truth > 0)).sum(1)
     sizes = predicted.sum(1) + truth.sum(1)
     return float((both / (sizes - both)).mean()), float((2 * both / sizes).mean())

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from plait.errors import InputError
 from plait.figures import Curve
-from plait.tasks.baseline_report import baseline_scores, list_scores, verdict
+from plait.tasks.baseline_report import baseline_scores, list_scores, named_scores, verdict
 from plait.tasks.visits import NOT_ADVICE
 from plait.tasks.visits.baselines import baselines, best_chances, targets_of
 from plait.tasks.visits.batches import Batch, Views
@@ -21,7 +21,7 @@ from plait.tasks.visits.data import source_of
 from plait.tasks.visits.figure import draw_scores
 from plait.tasks.visits.histories import Histories
 from plait.tasks.visits.model import VisitsModel
-from plait.tasks.visits.scores import best_threshold, interacting_share, named, score_drugs
+from plait.tasks.visits.scores import best_threshold, interacting_share, score_drugs
 from plait.training.ranks import current_ranks
 from plait.training.streams import random_generator
 from plait.training.task import Carry, Task, count_weights
@@ -144,7 +144,7 @@ class VisitsTask(Task):
             valid, test = (best_chances(histories, p) for p in (splits.valid, splits.test))
             threshold = best_threshold(valid, targets_of(histories, splits.valid))
             truth = targets_of(histories, splits.test)
-            scores |= named("best", score_drugs(test, truth, threshold, k))
+            scores |= named_scores({"best": score_drugs(test, truth, threshold, k)})
         return scores
 
     def score(self, tested: Histories, patients: Sequence[int]) -> dict[str, float]:

@@ -1,0 +1,192 @@
+"""Work of a GPU that is recorded once as a CUDA graph, and replayed in one launch.
+
+What torch asks of a recording is kept to here: tensors that stay where they are, a run on the
+recording's own stream before it, one memory pool for all that is replayed in turn, no recording
+within another, and no other thread disturbed (`capture_error_mode="thread_local"`). A failed
+recording can leave torch's random generator unusable in the process, so what cannot be recorded is
+decided beforehand; nothing is tried out.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from typing import Any, Generic, Protocol, TypeVar
+
+import torch
+
+Made = TypeVar("Made")
+Given = TypeVar("Given", covariant=True)
+
+
+class Replay(Protocol[Given]):
+    """What was recorded."""
+
+    def __call__(self) -> Given:
+        """Do the work again; what it made lies where it lay, until the next time."""
+        ...
+
+
+class Recorder(Protocol):
+    """Records pieces of work that are replayed in the order in which they were recorded."""
+
+    def warm_up(self, work: Callable[[], Any]) -> None:
+        """Do the work once as it will be recorded, so that libraries set themselves up."""
+        ...
+
+    def record(self, work: Callable[[], Made]) -> Replay[Made]:
+        """Record work, without doing it."""
+        ...
+
+    def follow(self) -> None:
+        """Let what comes wait for the last replay, which may be on another stream."""
+        ...
+
+    def finish(self) -> None:
+        """Wait until nothing is being replayed."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Bytes of the GPU's memory that the recordings hold."""
+        ...
+
+    def free_memory(self) -> int:
+        """Return how many bytes of the GPU's memory are free."""
+        ...
+
+
+class CudaRecorder:
+    """Records on one GPU.
+
+    Parameters
+    ----------
+    device : torch.device
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        with torch.cuda.device(device):
+            self.pool = torch.cuda.graph_pool_handle()
+        self.last: Any = None
+
+    def warm_up(self, work: Callable[[], Any]) -> None:
+        """Do the work once on the stream of recordings."""
+        here, stream = torch.cuda.current_stream(self.device), _stream(self.device)
+        stream.wait_stream(here)
+        with torch.cuda.stream(stream), warming():
+            work()
+        here.wait_stream(stream)
+
+    def record(self, work: Callable[[], Made]) -> Replay[Made]:
+        """Record work into this recorder's pool of memory."""
+        graph, stream = torch.cuda.CUDAGraph(), _stream(self.device)
+        try:
+            with (
+                torch.cuda.device(self.device),
+                torch.cuda.graph(
+                    graph, pool=self.pool, stream=stream, capture_error_mode="thread_local"
+                ),
+            ):
+                made = work()
+        except RuntimeError as error:
+            raise RuntimeError(
+                f"recording a CUDA graph failed ({error}); set PLAIT_CUDA_GRAPHS=0 in the "
+                "environment and start again"
+            ) from error
+        return _Replay(graph, made)
+
+    def follow(self) -> None:
+        """Let the current stream wait for the one of the last replay."""
+        here = torch.cuda.current_stream(self.device)
+        if self.last is not None and self.last != here:
+            here.wait_stream(self.last)
+        self.last = here
+
+    def finish(self) -> None:
+        """Wait for the GPU."""
+        torch.cuda.synchronize(self.device)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the pool."""
+        segments = torch.cuda.memory_snapshot()
+        own = tuple(self.pool)
+        return sum(s["total_size"] for s in segments if tuple(s["segment_pool_id"]) == own)
+
+    def free_memory(self) -> int:
+        """Return what the driver has left, and what torch has and does not use."""
+        held = torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
+        return torch.cuda.mem_get_info(self.device)[0] + held
+
+
+class _Replay(Generic[Made]):
+    """A graph, and what it makes, which is kept where it lies."""
+
+    def __init__(self, graph: Any, made: Made) -> None:
+        self.graph, self.made = graph, made
+
+    def __call__(self) -> Made:
+        self.graph.replay()
+        return self.made
+
+
+_warming: ContextVar[bool] = ContextVar("warming", default=False)
+
+
+@contextmanager
+def warming() -> Iterator[None]:
+    """Let nothing be recorded of work that will be recorded as a whole."""
+    token = _warming.set(True)
+    try:
+        yield
+    finally:
+        _warming.reset(token)
+
+
+@cache
+def _stream(device: torch.device) -> Any:
+    """Return the stream of a GPU on which everything is recorded."""
+    return torch.cuda.Stream(device)
+
+
+def refusal() -> str | None:
+    """Return why nothing may be recorded now, whatever it is; None: it may.
+
+    It wants a GPU; the caller may be recording itself.
+    """
+    if os.environ.get("PLAIT_CUDA_GRAPHS") == "0":
+        return "PLAIT_CUDA_GRAPHS is 0"
+    if _warming.get():
+        return "the call will be part of a recording"
+    if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
+        return "the call is being recorded already"
+    return None
+
+
+def products_of(device: torch.device) -> tuple[Any, ...]:
+    """Return torch's switches for products, which a recording fixes.
+
+    >>> import torch
+    >>> from plait.kernels.gpu.graphs import products_of
+    >>> products_of(torch.device("cpu")) == products_of(torch.device("cpu"))
+    True
+    """
+    if device.type != "cuda":
+        return (torch.get_float32_matmul_precision(),)
+    switches = torch.backends.cuda.matmul
+    return (
+        tf32_allowed(),
+        switches.allow_bf16_reduced_precision_reduction,
+        switches.allow_fp16_reduced_precision_reduction,
+        torch.are_deterministic_algorithms_enabled(),
+    )
+
+
+def tf32_allowed() -> bool:
+    """Return whether torch's own switch lets products of float32 be TF32."""
+    switches = torch.backends.cuda.matmul
+    if hasattr(torch._C, "_get_fp32_precision_getter"):  # from torch 2.9 on
+        return switches.fp32_precision == "tf32"
+    return bool(switches.allow_tf32)

@@ -1,0 +1,286 @@
+"""All steps in one kernel against plain torch in float64: on a GPU, or in Triton's interpreter."""
+
+import copy
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from plait import GCN, GRU, LSTM, RNN, Cell, Graph, LayerNormLSTM, MinGRU, Recurrent
+from plait.kernels.gpu import persistent
+from plait.kernels.gpu.persistent import TritonLoops, shape_of
+from plait.kernels.reference import Reference
+from plait.testing import check_kernel
+
+pytest.importorskip("triton")
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+LOOPS = TritonLoops(DEVICE)
+
+
+class Chain(Cell):
+    """Three products, one upon the other, of them one of a state that is no output."""
+
+    gates = "abn"
+    states = ("h", "m")
+    vectors = ("p",)
+
+    def step(self, x_gates, recurrent, state, vectors):
+        h, m = state
+        x_a, x_b, x_n = x_gates.chunk(3, -1)
+        a = torch.sigmoid(x_a + recurrent(m, "a") + vectors["p"] * h)
+        b = torch.tanh(x_b + recurrent(a * h, "b"))
+        n = torch.tanh(x_n + recurrent(b, "n"))
+        return a * h + (1 - a) * n, 0.5 * m + b * n
+
+
+def compared(cell, T, B, H, *, lengths=None, precise=True, **options):
+    """Return outputs, final states and all gradients, of the kernel and of plain torch."""
+    torch.manual_seed(1)
+    layer = Recurrent(cell, 3, H, **options)
+    with torch.no_grad():
+        for p in layer.parameters():
+            p.copy_(0.5 * torch.randn(p.shape) * max(1, p[0].numel()) ** -0.5)
+    x = torch.randn(T, B, 3)
+    start = tuple(torch.randn(len(layer.directions), B, H) for _ in layer.cell.states)
+    weighting = [
+        torch.randn(T, B, H * len(layer.directions)),
+        *(torch.randn(s.shape) for s in start),
+    ]
+    found = []
+    for kernel, dtype in ((LOOPS, torch.float32), (Reference(), torch.float64)):
+        dtype = dtype if precise else torch.float32
+        one = copy.deepcopy(layer).to(DEVICE, dtype)
+        one.kernels = [kernel]
+        given = [t.to(DEVICE, dtype).requires_grad_() for t in (x, *start)]
+        torch.manual_seed(3)
+        state = tuple(given[1:]) if len(start) > 1 else given[1]
+        y, final = one(given[0], state, lengths=lengths)
+        outputs = (y, *(final if isinstance(final, tuple) else (final,)))
+        loss = sum((o * w.to(o)).sum() for o, w in zip(outputs, weighting, strict=True))
+        grads = torch.autograd.grad(loss, [*given, *one.parameters()], materialize_grads=True)
+        found.append(tuple(t.detach().double() for t in (*outputs, *grads)))
+    return found
+
+
+@pytest.mark.parametrize(
+    "cell", [RNN("relu"), LSTM(True), GRU(), LayerNormLSTM(), MinGRU(), Chain()], ids=repr
+)
+def test_one_program_has_all_channels(cell, assert_near):
+    """H 5 is no power of two; lengths, one of them 0; start states."""
+    assert_near(*compared(cell, 2, 3, 5, lengths=torch.tensor([2, 0, 1])), 1e-5)
+
+
+@pytest.mark.parametrize(("cell", "T", "B"), [(LSTM(True), 1, 9), (GRU("before"), 2, 2)], ids=repr)
+def test_programs_that_share_a_tile_exchange_what_products_read(
+    cell, T, B, assert_near, monkeypatch
+):
+    """H 18: two slices of 16 channels, the second one nearly empty; 9 sequences are two tiles.
+
+    The card holds two programs at once: it is launched for every tile.
+    """
+    monkeypatch.setattr(persistent, "programs_on", lambda device: 2)
+    layer = Recurrent(cell, 3, 18)
+    program = layer.directions[0].program(dropped=False)
+    shape = shape_of(program, 18, exact=True)
+    assert (shape.slices, shape.BR) == (2, 8)
+    assert_near(*compared(cell, T, B, 18, lengths=torch.arange(B) % (T + 1)), 1e-5)
+
+
+def test_a_cell_without_products_has_no_barrier_and_no_limit(assert_near):
+    program = Recurrent(MinGRU(), 3, 600).directions[0].program(dropped=False)
+    shape = shape_of(program, 600, exact=True)
+    assert (shape.waits, shape.slices, shape.BR) == (False, 19, 4)
+    assert_near(*compared(MinGRU(), 2, 5, 34, lengths=torch.tensor([2, 1, 0, 2, 2])), 1e-5)
+
+
+@pytest.mark.parametrize(("T", "B"), [(1, 17), (3, 0), (1, 1)], ids=repr)
+def test_one_step_more_sequences_than_a_tile_and_none(T, B, assert_near):
+    assert_near(*compared(GRU("before"), T, B, 3), 1e-5)
+
+
+def test_recurrent_dropout_drops_what_plain_torch_drops(assert_near):
+    ours, right = compared(GRU(), 2, 2, 3, recurrent_dropout=0.5, precise=False)
+    assert_near(ours, right, 1e-5)
+
+
+def test_autocast_rounds_the_operands_of_products(assert_near):
+    with torch.autocast(DEVICE, torch.bfloat16):
+        (y, *_), _ = compared(GRU("before"), 2, 2, 3)
+    (exact, *_), (right, *_) = compared(GRU("before"), 2, 2, 3)
+    assert_near(y, right, 0.02)
+    assert not torch.equal(y, exact)
+
+
+def test_what_is_kept_does_not_depend_on_the_gradient():
+    layer = Recurrent(GRU("before"), 3, 4).to(DEVICE)
+    layer.kernels = [LOOPS]
+    x = torch.randn(2, 2, 3, device=DEVICE)
+    with torch.no_grad():
+        plain, _ = layer(x)
+    assert torch.equal(plain, layer(x)[0])
+
+
+def test_what_it_does_not_take_it_says():
+    loops = TritonLoops("cpu")
+    net = Graph.from_edges([(0, 1), (1, 2)])
+
+    def reason(layer, **options):
+        layer.kernels = [loops, Reference()]
+        shape = (1, 1, 3, 2) if options else (1, 1, 2)
+        return dict(layer.choice(0, torch.ones(shape), **options).passed_over)["plait-gpu"]
+
+    if DEVICE == "cuda":
+        pytest.skip("it asks the interpreter")
+    assert "is no matrix product" in reason(Recurrent(RNN(), 2, 3, operator=GCN()), graph=net)
+    assert reason(Recurrent(RNN(), 2, 257)) == "257 channels are more than 256, the most of float32"
+    assert reason(Recurrent(LayerNormLSTM(), 2, 129)) == (
+        "129 channels are more than 128, the most of a cell with statistics of a row"
+    )
+
+
+def test_how_it_cuts_a_call_does_not_follow_from_its_batch_or_length():
+    program = Recurrent(LSTM(True), 2, 128).directions[0].program(dropped=False)
+    shape = shape_of(program, 128, exact=True)
+    assert (shape.BH, shape.slices, shape.BR, shape.split, shape.BK) == (16, 8, 8, 4, 32)
+    assert shape.shared == 4 * (4 * 128 * 16 + 8 * 128) + 1024
+
+
+def test_explain_says_what_was_not_run():
+    layer = Recurrent(GRU("before"), 2, 3).to(DEVICE)
+    layer.kernels = [LOOPS]
+    text = layer.explain(source=True)
+    assert text.startswith("layer 0: plait-gpu - all steps of GRU(reset='before') in one Triton")
+    assert "not on a GPU yet" in text
+    assert "def all_backward(t0, t1, first, rows, lengths, sync" in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "cell", [LSTM(True), GRU("before"), LayerNormLSTM(), MinGRU(), Chain()], ids=repr
+)
+@pytest.mark.parametrize("H", [5, 20, 33])
+def test_layers_and_both_directions(cell, H):
+    assert check_kernel(LOOPS, cell, hidden_size=H, device=DEVICE)
+
+
+cuda = pytest.mark.skipif(DEVICE == "cpu", reason="no CUDA device here")
+
+
+@cuda
+@pytest.mark.parametrize(
+    "cell", [LSTM(True), GRU("before"), RNN(), LSTM(), GRU(), Chain()], ids=repr
+)
+@pytest.mark.parametrize(("T", "B", "H"), [(9, 70, 64), (7, 33, 128), (5, 300, 256)], ids=repr)
+def test_on_a_gpu_programs_wait_for_one_another(cell, T, B, H, assert_near):
+    """Many tiles, more than the card holds at once; lengths of all kinds."""
+    lengths = torch.arange(B) % (T + 1)
+    assert_near(*compared(cell, T, B, H, lengths=lengths), 2e-5)
+
+
+@cuda
+@pytest.mark.parametrize("cell", [LSTM(True), GRU("before")], ids=repr)
+def test_on_a_gpu_long_sequences_are_bit_by_bit_the_same_again(cell):
+    layer = Recurrent(cell, 8, 128).cuda()
+    layer.kernels = [LOOPS]
+    x = torch.randn(500, 64, 8, device="cuda", requires_grad=True)
+
+    def once():
+        y, _ = layer(x)
+        return y, *torch.autograd.grad(y.square().sum(), [x, *layer.parameters()])
+
+    first = once()
+    for _ in range(5):
+        assert all(map(torch.equal, once(), first))
+
+
+@cuda
+def test_on_a_gpu_tf32_is_torchs_switch(assert_near):
+    torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        found, right = compared(LSTM(True), 4, 20, 256)
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = False
+    assert_near(found, right, 5e-3)
+    exact, _ = compared(LSTM(True), 4, 20, 256)
+    assert not torch.equal(found[0], exact[0])
+
+
+COMPILE = """
+import re, subprocess, tempfile
+from pathlib import Path
+
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from plait import GRU, LSTM, LayerNormLSTM, Recurrent
+from plait.kernels.gpu import persistent
+from plait.kernels.gpu.persistent import shape_of, written_loops
+from plait.kernels.gpu.steps import gates_tile, written_program
+from plait.kernels.gpu.triton_here import written
+
+TOOL = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+NUMBERS = dict.fromkeys(("t", "t0", "t1", "first", "rows"), "i32")
+NUMBERS |= dict.fromkeys(("lengths", "sync"), "*i32")
+
+def compiled(kernel, options, **fixed):
+    names, fixed = kernel.arg_names, fixed | dict(ROUND=None, LENGTHS=True, KEEP=True)
+    kinds = NUMBERS | dict.fromkeys(fixed, "constexpr")
+    source = ASTSource(
+        fn=kernel, signature={n: kinds.get(n, "*fp32") for n in names},
+        constexprs={(names.index(n),): v for n, v in fixed.items()},
+        attrs={(k,): [["tt.divisibility", 16]] for k, n in enumerate(names) if n not in kinds},
+    )
+    made = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(made.asm["cubin"])
+        file.flush()
+        said = subprocess.run([TOOL, "-res-usage", file.name], capture_output=True, text=True)
+    return *re.search(r"STACK:(\\d+).*LOCAL:(\\d+)", said.stdout).groups(), made.metadata.shared
+
+for cell, H, exact in (
+    (LSTM(True), 128, True), (LSTM(True), 256, True), (LSTM(True), 512, False),
+    (GRU("before"), 256, True), (LayerNormLSTM(), 128, True),
+):
+    program = Recurrent(cell, 4, H).directions[0].program(dropped=False)
+    code, shape = written_loops(program), shape_of(program, H, exact=exact)
+    for name in ("all_forward", "all_backward"):
+        options = dict(
+            num_warps=shape.warps, num_stages=1, launch_cooperative_grid=shape.waits
+        )
+        stack, local, shared = compiled(
+            getattr(written(code.source), name), options, H=H, BH=shape.BH, BR=shape.BR,
+            BK=shape.BK, SPLIT=shape.split, SLICES=shape.slices, SEGMENT=-1,
+            PRECISION="ieee" if exact else "tf32",
+        )
+        print(cell, H, name, stack, local, shared <= shape.shared)
+for cell, H in ((LSTM(True), 128), (GRU("before"), 64), (LayerNormLSTM(), 64)):
+    code = written_program(Recurrent(cell, 4, H).directions[0].program(dropped=False))
+    BR, BH = gates_tile(H, whole_rows=code.whole_rows)
+    stack, local, shared = compiled(
+        written(code.source).gates_1, dict(num_warps=8, num_stages=2), H=H, BH=BH, BR=BR, BK=32,
+        IDENTITY=True, SHIFTED=2, PRECISION="ieee",
+    )
+    print(cell, H, "gates_1", stack, local, shared <= 48 * 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="Triton's compiler is for Linux")
+def test_it_compiles_for_a_gpu_without_spilling_registers(tmp_path):
+    """For compute capability 9, by the compiler that Triton brings; no GPU is wanted for it."""
+    env = {
+        "TRITON_CACHE_DIR": str(tmp_path),
+        "PATH": "/usr/bin:/bin",
+        "PLAIT_KERNELS": str(tmp_path),
+    }
+    env["PYTHONPATH"] = ":".join(sys.path)
+    found = subprocess.run(
+        [sys.executable, "-c", COMPILE], capture_output=True, text=True, env=env, check=False
+    )
+    assert found.returncode == 0, found.stderr
+    lines = found.stdout.splitlines()
+    assert len(lines) == 13
+    assert all(line.endswith("0 0 True") for line in lines), found.stdout

@@ -1,0 +1,334 @@
+"""Recorded passes: what is kept, for how long and in how much memory, by a stand-in for a GPU."""
+
+import copy
+import pickle
+from contextlib import nullcontext
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from plait import GRU, LSTM, RNN, Attention, Chebyshev, Dense, Graph, Recurrent
+from plait.kernels.gpu import graphs, products, recorded
+from plait.kernels.gpu.recorded import AT_ONCE, KNOWN, WARM, Entry, Recordings
+from plait.kernels.gpu.steps import TritonSteps
+from plait.kernels.reference import Reference
+
+cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+
+CPU = torch.device("cpu")
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+class Doubling:
+    """A pass y = 2 x of its first tensor, that keeps x; its gradient is 2 x dy."""
+
+    not_recorded = None
+
+    def __init__(self, key="doubling", differentiate=True, bytes_=100):
+        self.key, self.differentiate, self.extra, self.bytes = key, differentiate, (), bytes_
+
+    def size(self):
+        return self.bytes
+
+    def forward(self, tensors, extra):
+        return (tensors[0].square(),), tensors[0].clone()
+
+    def backward(self, tensors, extra, saved, grads):
+        return (2 * saved * grads[0],)
+
+
+class Recorder:
+    """Does recorded work again at each replay, over what it made the last time, as a GPU does."""
+
+    made = 0
+
+    def __init__(self, device, size=100, free=10**9):
+        Recorder.made += 1
+        self.size, self.free = size, free
+        self.warmed = self.followed = self.finished = 0
+
+    def warm_up(self, work):
+        self.warmed += 1
+        work()
+
+    def record(self, work):
+        last = []
+
+        def replay():
+            for outputs in last:
+                for y in outputs:
+                    y.fill_(torch.nan) if y.is_floating_point() else y.zero_()
+            last.clear()
+            result = work()
+            last.append([t for t in result[0] if isinstance(t, torch.Tensor)]
+                        if isinstance(result[0], tuple) else result)  # fmt: skip
+            return result
+
+        return replay
+
+    def follow(self):
+        self.followed += 1
+
+    def finish(self):
+        self.finished += 1
+
+    def free_memory(self):
+        return self.free
+
+
+def recordings(room=10**9, **options):
+    return Recordings(lambda device: Recorder(device, **options), lambda device: room)
+
+
+def leased(known, one, x):
+    """Lease as the first call after those that run as they are."""
+    for _ in range(WARM):
+        assert known.lease(one, [x], []) is None
+    return known.lease(one, [x], [])
+
+
+def test_the_third_call_of_a_shape_is_recorded_and_replayed():
+    known, one, x = recordings(), Doubling(), torch.tensor([1.0, 2.0])
+    lease = leased(known, one, x)
+    assert torch.equal(lease.entry.forward([x], [])[0], torch.tensor([1.0, 4.0]))
+    assert torch.equal(lease.entry.backward([torch.ones(2)])[0], torch.tensor([2.0, 4.0]))
+    entry = lease.entry
+    assert entry.recorder.warmed == 1
+    assert entry.recorder.followed == 2
+    del lease
+    assert known.lease(one, [3 * x], []).entry is entry
+
+
+@pytest.mark.parametrize(
+    ("other", "x"),
+    [
+        (Doubling("another"), torch.ones(2)),
+        (Doubling(differentiate=False), torch.ones(2)),
+        (Doubling(), torch.ones(3)),
+        (Doubling(), torch.ones(2, dtype=torch.bfloat16)),
+    ],
+    ids=["work", "gradient", "shape", "type"],
+)
+def test_another_work_gradient_shape_or_type_is_another_recording(other, x):
+    known = recordings()
+    assert leased(known, Doubling(), torch.ones(2)) is not None
+    assert known.lease(other, [x], []) is None
+
+
+def test_torchs_switches_for_products_are_part_of_the_shape():
+    known, x = recordings(), torch.ones(2)
+    assert leased(known, Doubling(), x) is not None
+    torch.set_float32_matmul_precision("high")
+    try:
+        assert known.lease(Doubling(), [x], []) is None
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+def test_what_waits_for_its_gradient_is_not_written_over():
+    known, one = recordings(), Doubling()
+    a, b = torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0])
+    first = leased(known, one, a)
+    y = first.entry.forward([a], [])[0]
+    second = known.lease(one, [b], [])
+    assert second.entry is not first.entry
+    second.entry.forward([b], [])
+    assert torch.equal(first.entry.backward([torch.ones(2)])[0], 2 * a)
+    first.entry.forward([b], [])
+    assert torch.equal(y, a.square())  # what was returned is a copy
+
+
+def test_only_so_many_of_one_shape_wait_at_once():
+    known, one, x = recordings(), Doubling(), torch.ones(2)
+    held = [leased(known, one, x), *(known.lease(one, [x], []) for _ in range(AT_ONCE - 1))]
+    assert all(held)
+    assert known.lease(one, [x], []) is None
+    held.pop()
+    assert known.lease(one, [x], []) is not None
+
+
+def test_recordings_stay_within_their_room_and_the_last_used_stay():
+    x = torch.ones(2)
+    each = 100 + 3 * x.nbytes  # the recorder's, and what is read: x and the gradient
+    known = recordings(room=3 * each)
+    for name in "abc":
+        leased(known, Doubling(name), x)
+    assert known.lease(Doubling("a"), [x], []) is not None
+    oldest = known.entries[0]
+    assert leased(known, Doubling("d"), x) is not None
+    assert [e.key[0] for e in known.entries] == ["c", "a", "d"]
+    assert oldest.recorder.finished == 1
+    assert known.used(CPU) <= 3 * each
+
+
+def test_what_is_in_use_is_not_dropped_for_another():
+    x = torch.ones(2)
+    known = recordings(room=150)
+    held = leased(known, Doubling("a"), x)
+    assert leased(known, Doubling("b"), x) is None
+    del held
+    assert known.lease(Doubling("b"), [x], []) is not None
+
+
+def test_a_pass_that_does_not_fit_runs_as_it_is():
+    x = torch.ones(2)
+    assert leased(recordings(room=99), Doubling(), x) is None
+    assert leased(recordings(free=199), Doubling(), x) is None
+    larger = recordings(room=150, size=400)  # than was expected
+    assert leased(larger, Doubling(), x) is None
+    assert larger.entries == []
+
+
+def test_shapes_are_counted_up_to_a_bound():
+    known = recordings()
+    for k in range(KNOWN + 5):
+        known.lease(Doubling(k), [torch.ones(1)], [])
+    assert len(known.calls) == KNOWN
+
+
+def test_a_copy_and_a_pickle_hold_no_recordings():
+    known = Recordings()
+    known.calls["a"] = 3
+    known.entries.append(SimpleNamespace())
+    for other in (copy.deepcopy(known), pickle.loads(pickle.dumps(known))):
+        assert not other.calls
+        assert not other.entries
+    assert isinstance(pickle.loads(pickle.dumps(TritonSteps())), TritonSteps)
+
+
+def test_nothing_is_recorded_within_a_recording_or_where_it_is_switched_off(monkeypatch):
+    one = Doubling()
+    assert recordings().of(one) is not one
+    monkeypatch.setenv("PLAIT_CUDA_GRAPHS", "0")
+    assert recordings().of(one) is one
+    monkeypatch.delenv("PLAIT_CUDA_GRAPHS")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    assert graphs.refusal() == "the call is being recorded already"
+    assert recordings().of(one) is one
+
+
+def test_a_recording_that_fails_says_how_to_go_on_without(monkeypatch):
+    """Here every recording fails: there is no GPU, or the work waits for it."""
+    recorder = graphs.CudaRecorder.__new__(graphs.CudaRecorder)
+    recorder.device, recorder.pool = CPU, None
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", SimpleNamespace)
+    monkeypatch.setattr(torch.cuda, "device", nullcontext)
+    monkeypatch.setattr(torch.cuda, "graph", lambda *args, **options: nullcontext())
+    monkeypatch.setattr(graphs, "_stream", lambda device: None)
+
+    def work():
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    with pytest.raises(RuntimeError, match=r"not permitted .* set PLAIT_CUDA_GRAPHS=0 in the env"):
+        recorder.record(work)
+
+
+class Steps(nn.Module):
+    """A model whose layers run in Triton's steps, recorded by the stand-in."""
+
+    def __init__(self, layer, room=10**9):
+        super().__init__()
+        self.known = recordings(room)
+        self.layer = layer.to(DEVICE)
+        layer.kernels = [TritonSteps(DEVICE, self.known)]
+
+    def forward(self, x, **options):
+        return self.layer(x, **options)[0]
+
+
+NET = Graph.from_edges([(0, 1), (1, 2), (2, 0), (3, 1)]).to_undirected()
+
+
+@pytest.mark.parametrize(
+    ("cell", "operator", "graph"),
+    [(GRU("before"), Dense(), None), (LSTM(True), Chebyshev(2), NET)], ids=["dense", "graph"],
+)  # fmt: skip
+def test_replayed_layers_give_what_plain_torch_does(cell, operator, graph, assert_near):
+    """Two layers of one shape in one call, with lengths; weights change between the calls."""
+    pytest.importorskip("triton")
+    layer = Recurrent(cell, 3, 3, operator=operator, layers=2)
+    plain = copy.deepcopy(layer).to(DEVICE)
+    plain.kernels = [Reference()]
+    model, graph = Steps(layer), graph and graph.to(DEVICE)
+    for _ in range(WARM + 2):
+        x = torch.randn(2, 2, *([4] if graph else []), 3, device=DEVICE)
+        lengths = torch.tensor([2, 1])
+        found, right = (
+            (y := run(x, graph=graph, lengths=lengths), torch.autograd.grad(
+                y.square().sum(), list(one.parameters()))
+            ) for run, one in ((model, layer), (lambda x, **o: plain(x, **o)[0], plain))
+        )  # fmt: skip
+        assert_near((found[0], *found[1]), (right[0], *right[1]), 1e-5)
+        with torch.no_grad():
+            for p, q in zip(layer.parameters(), plain.parameters(), strict=True):
+                p.mul_(1.1)
+                q.mul_(1.1)
+    assert len(model.known.entries) == 2
+    assert not any(e.taken for e in model.known.entries)
+
+
+def test_a_kept_graph_keeps_its_recording(monkeypatch):
+    pytest.importorskip("triton")
+    model = Steps(Recurrent(RNN(), 2, 2))
+    x = torch.randn(1, 1, 2, device=DEVICE, requires_grad=True)
+    for _ in range(WARM):
+        model(x)
+    loss = model(x).sum()
+    (first,) = torch.autograd.grad(loss, x, retain_graph=True)
+    assert model.known.entries[0].taken
+    (second,) = torch.autograd.grad(loss, x)
+    assert torch.equal(first, second)
+    assert not model.known.entries[0].taken
+    with torch.no_grad():
+        assert torch.allclose(model(x), model.layer(x)[0])
+
+
+def test_explain_says_what_is_recorded(monkeypatch):
+    pytest.importorskip("triton")
+    text = {}
+    for operator in (Dense(), Chebyshev(2), Attention(1)):
+        layer = Recurrent(GRU("before"), 2, 3, operator=operator).to(DEVICE)
+        layer.kernels = [TritonSteps(DEVICE)]
+        text[type(operator)] = layer.kernel()
+    assert "one CUDA graph from call 3 of a shape on, within 1/8 of the memory" in text[Dense]
+    assert "where its shifts are dense" in text[Chebyshev]
+    assert "no CUDA graph: the operator runs in torch" in text[Attention]
+
+
+def test_sparse_shifts_are_not_recorded(monkeypatch):
+    pytest.importorskip("triton")
+    monkeypatch.setattr(products, "SMALL", 0)
+    monkeypatch.setattr(products, "DENSE", 2.0)
+    net = Graph.from_edges([(k, (k + 1) % 8) for k in range(8)]).to_undirected().to(DEVICE)
+    model = Steps(Recurrent(RNN(), 1, 2, operator=Chebyshev(3)))
+    for _ in range(WARM + 1):
+        model(torch.randn(1, 1, 8, 1, device=DEVICE), graph=net)
+    assert not model.known.calls
+
+
+@cuda
+def test_on_a_gpu_a_replay_is_what_was_launched_bit_by_bit():
+    pytest.importorskip("triton")
+    layer = Recurrent(GRU("before"), 4, 16, layers=2).cuda()
+    found = []
+    x = torch.randn(5, 3, 4, device="cuda", requires_grad=True)
+    for _ in range(WARM + 2):
+        y, _ = layer(x)
+        grads = torch.autograd.grad(y.square().sum(), [x, *layer.parameters()])
+        found.append((y, *grads))
+    for k in range(1, len(found)):
+        assert all(map(torch.equal, found[k], found[0]))
+
+
+@cuda
+def test_on_a_gpu_a_recording_knows_its_size():
+    recorder = recorded.make_recorder(torch.device("cuda", torch.cuda.current_device()))
+    one = Doubling()
+    entry = Entry("key", one, [torch.ones(1000, device="cuda")], [], recorder)
+    assert entry.size >= 2 * 4000
+    x = torch.full((1000,), 3.0, device="cuda")
+    assert torch.equal(entry.forward([x], [])[0], x.square())
+    assert torch.equal(entry.backward([x])[0], 2 * x * x)
