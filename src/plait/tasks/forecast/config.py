@@ -41,9 +41,8 @@ class ForecastConfig(GraphConfig):
             "average": 0.99,
         },
         "los-loop-learnt": {
-            "data": "los-loop", "calendar": "day", "scale": "all", "batch_size": 8, "steps": 800,
-            "error": "huber", "delta": 0.2, "node_embedding": 8, "hidden_size": 64,
-            "average": 0.99, "operator": "adaptive", "adaptive_given": "chebyshev",
+            "data": "los-loop", "calendar": "day", "scale": "all", "batch_size": 8, "steps": 400,
+            "operator": "adaptive", "adaptive_given": "chebyshev", "node_embedding": 8,
         },
         **{
             name: {
