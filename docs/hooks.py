@@ -3,12 +3,13 @@
 In a page, `<!-- help: generate -->` becomes what `plait generate --help` prints, and `<!-- options:
 text -->` a table of the options that `plait train text` has in addition to those of every training
 (`<!-- options: training -->`); `<!-- notebook: notebook.ipynb -->` the cells of a notebook in
-docs/howto, with their outputs.
+docs/howto, with their outputs. A block ```` ```math ```` is typeset.
 """
 
 import io
 import json
 import re
+import sys
 from collections.abc import Iterable
 from dataclasses import Field, fields
 from pathlib import Path
@@ -16,16 +17,21 @@ from typing import Any
 
 from rich.console import Console
 
+sys.path.append(str(Path(__file__).parent))
+from equations import typeset
+
 from plait.cli import app
 from plait.tasks import config_class
 from plait.training.config import TrainingConfig, choices_of
 
+MATH = re.compile(r"^```math\n(.*?)\n```$", re.M | re.S)
 MARK = re.compile(r"^<!-- (help|options|notebook): (.+) -->$", re.M)
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Fill in the marks of a page; MkDocs calls it."""
     fill = {"help": _help, "options": _options, "notebook": _notebook}
+    markdown = MATH.sub(lambda math: "\n".join(map(typeset, math[1].splitlines())), markdown)
     return MARK.sub(lambda mark: fill[mark[1]](mark[2]), markdown)
 
 
@@ -82,7 +88,7 @@ def _output(output: dict[str, Any]) -> str:
 
 
 def _table(options: Iterable[Field[Any]]) -> str:
-    lines = ["| option | default | what it says |", "|---|---|---|"]
+    lines = ["| option | default | meaning |", "|---|---|---|"]
     for option in options:
         default = f"`{option.default}`" if str(option.default) else "–"
         text = option.metadata["help"].replace("|", "\\|")

@@ -76,7 +76,7 @@ def test_train_generate_resume(capsys, tmp_path):
     assert lines[0] == "plait text"
     assert "2,560 characters" in lines[1]
     assert sum(line.startswith("step ") for line in lines) == 4
-    assert sum(line.startswith("--- it writes, at step ") for line in lines) == 3
+    assert sum(line.startswith("--- sample at step ") for line in lines) == 3
     assert sum(line.startswith("test, with the weights of step ") for line in lines) == 1
     assert lines[-1] == f"kept in {tmp_path / 'run'}"
     text = said(capsys, "generate", str(tmp_path / "run"), "--prompt", "Call me", "--length", "30")

@@ -9,6 +9,7 @@ cannot be run so stands under a comment `<!-- not run: the reason -->`.
 import json
 import re
 import shlex
+import xml.etree.ElementTree
 from collections.abc import Iterator
 from dataclasses import fields
 from functools import cache
@@ -242,8 +243,8 @@ def test_every_task_has_a_tutorial() -> None:
     assert {page.stem for page in (DOCS / "tutorials").glob("*.md")} == {*TASKS, "index"}
 
 
-def hooks() -> Any:
-    spec = spec_from_file_location("hooks", DOCS / "hooks.py")
+def loaded(name: str) -> Any:
+    spec = spec_from_file_location(name, DOCS / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
@@ -252,21 +253,23 @@ def hooks() -> Any:
 
 
 def test_options_are_those_of_the_configuration() -> None:
-    said = hooks().on_page_markdown("<!-- options: text -->\n\n<!-- options: training -->\n")
+    said = loaded("hooks").on_page_markdown(
+        "<!-- options: text -->\n\n<!-- options: training -->\n"
+    )
     options = set(re.findall(r"^\| `(--[\w-]+)`", said, re.M))
     assert options == {"--" + f.name.replace("_", "-") for f in fields(config_class("text"))}
     assert "other defaults: `--steps 3000`" in said
 
 
 def test_help_is_that_of_the_command() -> None:
-    said = hooks().on_page_markdown("<!-- help: generate -->\n")
+    said = loaded("hooks").on_page_markdown("<!-- help: generate -->\n")
     assert all(
         flag in said for flag in ("--beta", "--top-p", "--listing", "Example: plait generate")
     )
 
 
 def test_a_notebook_is_shown_with_what_it_put_out() -> None:
-    said = hooks().on_page_markdown("<!-- notebook: notebook.ipynb -->\n")
+    said = loaded("hooks").on_page_markdown("<!-- notebook: notebook.ipynb -->\n")
     cells = json.loads((DOCS / "howto" / "notebook.ipynb").read_text("utf-8"))["cells"]
     for cell in cells:
         lines = "".join(cell["source"]).splitlines()
@@ -275,6 +278,44 @@ def test_a_notebook_is_shown_with_what_it_put_out() -> None:
     assert said.count("data:image/png;base64,") >= 2
     assert "<table" in said
     assert "<style" not in said
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("y = W_i x", "<mo>=</mo> <msub><mi>W</mi><mrow><mi>i</mi></mrow></msub> <mi>x</mi>"),
+        (
+            "c' = f ⊙ c",
+            "<msup><mi>c</mi><mrow><mo>′</mo></mrow></msup> <mo>=</mo> <mi>f</mi>",
+        ),
+        (
+            "D_out^-1 A",
+            "<mtext>out</mtext></mrow><mrow><mo>−</mo><mn>1</mn></mrow></msubsup>",
+        ),
+        (
+            "y = x,  o likewise",
+            "</span> <span><math><mrow><mi>o</mi></mrow></math> likewise<",
+        ),
+        ("g = x, as in `torch`", "</math> as in <code>torch</code></span>"),
+        ("a = b < c", "<mi>b</mi> <mo>&lt;</mo> <mi>c</mi>"),
+        (
+            "Σ_{j<k} x_jᵀ",
+            "<msubsup><mi>x</mi><mrow><mi>j</mi></mrow><mrow><mo>⊤</mo></mrow></msubsup>",
+        ),
+    ],
+)
+def test_equations_are_typeset(text: str, shown: str) -> None:
+    found = loaded("equations").typeset(text)
+    assert shown in found
+    assert xml.etree.ElementTree.fromstring(found).tag == "div"
+
+
+def test_equations_of_the_reference_are_found() -> None:
+    is_equation = loaded("equations").is_equation
+    for cell in (RNN, LSTM, GRU, CoupledLSTM, MinimalGatedUnit, MinGRU, MinLSTM, IndRNN):
+        paragraphs = (cell.__doc__ or "").split("\n\n")
+        assert any(is_equation(part) for part in paragraphs), cell
+        assert not is_equation(paragraphs[0])
 
 
 class OwnCell(Cell):

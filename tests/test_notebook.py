@@ -23,6 +23,7 @@ def test_every_cell_that_is_shown_was_run_in_order() -> None:
     assert all(cell.outputs for cell in cells)
     assert not any("error" in (o.output_type, o.get("name")) for c in cells for o in c.outputs)
     assert "/home" not in NOTEBOOK.read_text("utf-8")
+    assert NOTEBOOK.stat().st_size < 250_000
 
 
 @pytest.mark.slow

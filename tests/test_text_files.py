@@ -110,7 +110,7 @@ def test_a_folder_beyond_the_memory_is_refused_unread(tmp_path: Path, monkeypatc
     with (tmp_path / "large.txt").open("wb") as file:
         file.truncate(2**30)
     monkeypatch.setattr("plait.memory.free_memory", lambda: 2**33)
-    monkeypatch.setattr("plait.data.read_text_file", None)
+    monkeypatch.setattr("plait.text_pieces.read_text_file", None)
     with pytest.raises(
         InputError, match=r"^.*, of 1.1 GB, needs about 17 GB of memory, and 8.6 GB are"
     ):

@@ -8,7 +8,6 @@ package.
 
 import hashlib
 import os
-import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from pathlib import Path
 
 from plait.errors import InputError
 from plait.memory import bytes_text, require_memory
-from plait.text_files import read_text_file, require_encoding
+from plait.text_files import require_encoding
+from plait.text_pieces import TextFiles, without_boilerplate
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "IProgress not found")  # of tqdm, in a notebook
@@ -216,61 +216,50 @@ def read_text(name: str, *, keep_boilerplate: bool = False, encoding: str = "utf
     >>> len(read_text("python-docs").characters) > 100_000
     True
     """
-    if not name:
-        raise InputError("the text has no name; give a file, a folder or a name")
-    require_encoding(encoding, "--encoding")
-    path = Path(name)
-    file = path if path.exists() else find_data(f"text/{name}.txt")
-    own = [find_data(f"text/{name}.{part}.txt") for part in PARTS]
-    in_parts = file is None and all(own)
-    if in_parts:
-        parts = [read_text_file(part, cost=MEMORY) for part in own if part]
-        source = str(own[0]).replace(".train.txt", ".*.txt")
-    elif file is not None:
-        files = _files(file) if file.is_dir() else [file]
-        _require_fitting(file, files)
-        parts = [read_text_file(part, encoding, cost=MEMORY, flag="--encoding") for part in files]
-        source = str(file)
-    elif name in _EMBEDDED:
+    files = find_text(name, encoding)
+    if files is None:
         part, source = _EMBEDDED[name]()
         parts = [part]
-    elif name in DATA_SETS:
-        raise InputError(f"the text {name!r} is not on this machine; plait data get {name}")
-    elif name in LICENSED:
-        raise InputError(f"the text {name!r} is not on this machine: {_by_hand(name)}")
     else:
-        names = ", ".join([*DATA_SETS, *_EMBEDDED, *LICENSED])
-        raise InputError(f"no text {name!r}: there is no such file, and it is not one of {names}")
+        require_memory(
+            files.size * MEMORY, f"{files.source}, of {bytes_text(files.size)},",
+            "give a part of it",
+        )  # fmt: skip
+        source, parts = files.source, [files.read(file, MEMORY) for file in files.files]
     if not keep_boilerplate:
         parts = [without_boilerplate(part) for part in parts]
-    text = Text(path.stem, "\n".join(parts), source, tuple(parts) if in_parts else None)
+    in_parts = files is not None and files.in_parts
+    text = Text(Path(name).stem, "\n".join(parts), source, tuple(parts) if in_parts else None)
     if not text.characters:
         raise InputError(f"{text.source} is empty; give a file with some text in it")
     return text
 
 
-def without_boilerplate(text: str) -> str:
-    r"""Cut the byte-order mark and, where there are any, Project Gutenberg's header and licence.
+def find_text(name: str, encoding: str = "utf-8") -> TextFiles | None:
+    """Return the files of a text by path or by name; None for one that a package holds.
 
-    >>> from plait.data import without_boilerplate
-    >>> without_boilerplate(
-    ...     "Title: X\n*** START OF THIS PROJECT GUTENBERG EBOOK X ***\n\nOnce.\n\n"
-    ...     "*** END OF THIS PROJECT GUTENBERG EBOOK X ***\nLicence"
-    ... )
-    'Once.\n'
+    Raises `InputError` for a text that is not there.
     """
-    text = text.removeprefix("\ufeff")
-    start = re.search(r"^\*\*\* ?START OF (?:THIS|THE) PROJECT GUTENBERG.*\n", text, re.M)
-    if start is None:
-        return text
-    end = re.search(r"^\*\*\* ?END OF (?:THIS|THE) PROJECT GUTENBERG", text, re.M)
-    return text[start.end() : end.start() if end else None].strip("\n") + "\n"
-
-
-def _require_fitting(folder: Path, files: list[Path]) -> None:
-    """Refuse files that together are more than the memory holds, before the first is read."""
-    size = sum(file.stat().st_size for file in files)
-    require_memory(size * MEMORY, f"{folder}, of {bytes_text(size)},", "give a part of it")
+    if not name:
+        raise InputError("the text has no name; give a file, a folder or a name")
+    require_encoding(encoding, "--encoding")
+    path = Path(name)
+    file = path if path.exists() else find_data(f"text/{name}.txt")
+    if file is not None:
+        files = _files(file) if file.is_dir() else [file]
+        return TextFiles(path.stem, str(file), (tuple(files),), encoding)
+    own = [part for p in PARTS if (part := find_data(f"text/{name}.{p}.txt"))]
+    if len(own) == len(PARTS):
+        source = str(own[0]).replace(".train.txt", ".*.txt")
+        return TextFiles(path.stem, source, tuple((part,) for part in own))
+    if name in _EMBEDDED:
+        return None
+    if name in DATA_SETS:
+        raise InputError(f"the text {name!r} is not on this machine; plait data get {name}")
+    if name in LICENSED:
+        raise InputError(f"the text {name!r} is not on this machine: {_by_hand(name)}")
+    names = ", ".join([*DATA_SETS, *_EMBEDDED, *LICENSED])
+    raise InputError(f"no text {name!r}: there is no such file, and it is not one of {names}")
 
 
 def _by_hand(name: str) -> str:

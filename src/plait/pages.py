@@ -44,7 +44,7 @@ class Control:
     least, most, step : float
         The range of a number, or the most characters of a text; `step` 1: whole numbers.
     choices : sequence of str
-        Of a text field: suggestions.
+        Of a text field: suggestions; of a slider: what is shown of each number.
     help : str
     """
 
@@ -187,6 +187,7 @@ def graph(
     dashed: Sequence[Sequence[int]] = (),
     hints: Sequence[str] = (),
     places: Any = None,
+    boxes: Any = (),
 ) -> Block:
     """Return a graph of few nodes.
 
@@ -208,6 +209,8 @@ def graph(
         What is shown of each node when it is pointed at.
     places : array `[n, 2]`
         None: by springs (Fruchterman & Reingold 1991).
+    boxes : array `[n, 4]`
+        Left, top, right and bottom of a frame around each node, in the units of `places`.
     """
     pairs = sorted({(min(u, v), max(u, v)) for u, v in edges if u != v})
     if places is None:
@@ -224,17 +227,18 @@ def graph(
         "dashed": [[int(u), int(v)] for u, v in dashed],
         "groups": [int(g) for g in groups], "group_names": list(group_names),
         "marked": [int(k) for k in marked], "hints": list(hints),
+        "boxes": np.round(np.asarray(boxes, dtype=float), 4).tolist(),
     }  # fmt: skip
 
 
 def flow_blocks(flow: GradientFlow) -> Blocks:
     """Yield how the gradient flows back through time, layer by layer, and what that means."""
     for layer in flow.layers:
-        lines = [line(f"by {state}", norms) for state, norms in layer.norms.items()]
+        lines = [line(f"with respect to {state}", norms) for state, norms in layer.norms.items()]
         yield chart(
             f"The gradient's flow in {layer.name}: {layer.verdict}",
             range(1, len(layer.flow) + 1), lines, f"flow {layer.name}",
-            x_label="step of the sequence", y_label="norm of the last loss's gradient", log=True,
+            x_label="step of the sequence", y_label="gradient norm, last loss", log=True,
         )  # fmt: skip
         yield note(layer.explain(), f"why {layer.name}")
 

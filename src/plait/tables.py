@@ -13,6 +13,7 @@ import pandas as pd
 
 from plait.columns import MISSING, counts_rows, read_numbers
 from plait.errors import InputError
+from plait.parquet_files import read_texts
 from plait.text_files import read_text_file
 
 CELL, CHARACTER = 150, 3
@@ -189,7 +190,7 @@ def read_table(
     texts: Callable[[Sequence[str]], Collection[str]] = lambda names: names,
     encoding: str = "utf-8",
 ) -> Any:
-    r"""Read a table whose first line names the columns, as `read_cells` does.
+    r"""Read a table whose first line names the columns, as `read_cells` does, or Parquet.
 
     Parameters
     ----------
@@ -197,16 +198,16 @@ def read_table(
     texts : callable
         Given the names of the columns: those to be kept as texts. The others hold numbers where
         all that they hold are numbers (`plait.columns.read_numbers`), with NaN where there is
-        none. Default: all are texts.
+        none. Default: all are texts, as those of Parquet always are.
     encoding : str
         Of the file.
 
     Returns
     -------
     DataFrame
-        The row's index is the line on which it began. Names and texts without spaces around them;
-        texts that are missing are "". A column without a name that only numbers the rows is left
-        out.
+        The row's index is the line on which it began; in Parquet its number. Names and texts
+        without spaces around them; texts that are missing are "". A column without a name that only
+        numbers the rows is left out.
 
     Raises
     ------
@@ -225,6 +226,8 @@ def read_table(
     2  ann  31.0
     3  cem   NaN
     """
+    if path.suffix == ".parquet":
+        return read_texts(path)
     cells = read_cells(path, encoding)
     if "" in cells.names:
         k = cells.names.index("")
@@ -259,10 +262,10 @@ def filled_rows(path: Path, table: Any, *names: str) -> Any:
 
 
 def refuse(path: Path, table: Any, bad: Any, say: Callable[[Any], str]) -> None:
-    """Raise for the first row that is bad, naming its line."""
+    """Raise for the first row that is bad, naming its line, or its number in Parquet."""
     if bad.any():
         row = table[bad].iloc[0]
-        raise InputError(f"{path}, line {row.name}: {say(row)}")
+        raise InputError(f"{path}, {table.index.name or 'line'} {row.name}: {say(row)}")
 
 
 def _rows(path: Path, encoding: str, comments: str = "", spaces: bool = False) -> Iterator[Row]:

@@ -4,6 +4,7 @@ import contextlib
 import io
 import re
 import sys
+from pathlib import Path
 from typing import TextIO
 
 CONTROLS = re.compile(
@@ -24,6 +25,33 @@ def printable(text: str) -> str:
             b
     """
     return CONTROLS.sub(lambda mark: _escaped(ord(mark[0])), text)
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun.
+
+    >>> from plait.terminal import counted
+    >>> counted(1, "layer"), counted(2000, "class", "classes")
+    ('1 layer', '2,000 classes')
+    """
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def from_here(text: str) -> str:
+    """Return a text in which files below the working folder are named from there.
+
+    >>> from pathlib import Path
+    >>> from plait.terminal import from_here
+    >>> from_here(f"{Path.cwd()}/in/book.txt: 9 characters")
+    'in/book.txt: 9 characters'
+    """
+    try:
+        here = Path.cwd()
+    except OSError:  # it is gone
+        return text
+    if here == here.parent:  # the root
+        return text
+    return re.sub(rf"(?<![\w.\-/\\]){re.escape(str(here))}[/\\](?=.)", "", text)
 
 
 def show(text: str = "", stream: TextIO | None = None, *, end: str = "\n") -> None:

@@ -1,6 +1,7 @@
 """Text and bytes that users give: bounded by memory, whatever the path leads to."""
 
 import codecs
+import contextlib
 import errno
 import gzip
 import io
@@ -10,8 +11,9 @@ import select
 import stat
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from plait.errors import InputError
 from plait.memory import SMALL, bytes_text, free_memory
@@ -71,6 +73,16 @@ def read_content(path: Path, cost: Cost = 1.0) -> bytes:
     InputError
         For what cannot be read, holds too much, or is a device.
     """
+    with opened(path) as (file, size):
+        return _read_all(path, file, size, cost)
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[tuple[Any, int | None]]:
+    """Open a file or a pipe, unfolded if the name ends in `.gz`; with its size, where it is known.
+
+    `InputError` is raised as by `read_content`, also for what is read of it.
+    """
     require_path(path)
     try:
         about = path.stat()
@@ -79,7 +91,7 @@ def read_content(path: Path, cost: Cost = 1.0) -> bytes:
         zipped = path.suffix == ".gz"
         size = about.st_size if stat.S_ISREG(about.st_mode) and not zipped else None
         with _opened(path, pipe=stat.S_ISFIFO(about.st_mode)) as file:
-            return _read_all(path, gzip.GzipFile(fileobj=file) if zipped else file, size, cost)
+            yield gzip.GzipFile(fileobj=file) if zipped else file, size
     except (gzip.BadGzipFile, EOFError, zlib.error):
         raise InputError(f"{path} is not gzipped, or damaged; copy it again") from None
     except OSError as error:
@@ -127,27 +139,43 @@ def as_text(path: Path, content: bytes, encoding: str = "utf-8", flag: str | Non
     try:
         text = content.decode(encoding)
     except UnicodeError as error:
-        at = error.start if isinstance(error, UnicodeDecodeError) else 0
-        if _cut_short(content, encoding):
-            raise InputError(
-                f"{path} ends within a character, byte {at} is 0x{content[at]:02x}; copy it again"
-            ) from None
-        name = "UTF-8" if codecs.lookup(encoding).name == "utf-8" else encoding
-        likely = "utf-8" if _is_utf8(content) else guess_encoding(content)
-        raise InputError(
-            f"{path} is not {name} text: byte {at} is 0x{content[at]:02x}; it may be {likely}: "
-            f"{_fix(likely, flag)}"
-        ) from None
+        raise not_decoded(path, content, error, encoding, flag) from None
     if "\0" in text:
-        likely = guess_encoding(content)
-        if likely.startswith("utf-16"):
-            raise InputError(
-                f"{path} is not UTF-8 text: byte {content.index(0)} is 0x00; it may be {likely}: "
-                f"{_fix(likely, flag)}"
-            )
-        offset = len(text[: text.index("\0")].encode(encoding))
-        raise InputError(f"{path} is a binary file, not a text: byte {offset} is 0")
+        raise not_text(path, content, text, encoding, flag)
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def not_decoded(
+    path: Path, content: bytes, error: UnicodeError, encoding: str, flag: str | None,
+    before: int = 0,
+) -> InputError:  # fmt: skip
+    """Return what is wrong with content that is in another encoding; `before` bytes precede it."""
+    at = error.start if isinstance(error, UnicodeDecodeError) else 0
+    if _cut_short(content, encoding):
+        return InputError(
+            f"{path} ends within a character, byte {before + at} is 0x{content[at]:02x}; copy it "
+            "again"
+        )
+    name = "UTF-8" if codecs.lookup(encoding).name == "utf-8" else encoding
+    likely = "utf-8" if _is_utf8(content) else guess_encoding(content)
+    return InputError(
+        f"{path} is not {name} text: byte {before + at} is 0x{content[at]:02x}; it may be "
+        f"{likely}: {_fix(likely, flag)}"
+    )
+
+
+def not_text(
+    path: Path, content: bytes, text: str, encoding: str, flag: str | None, before: int = 0
+) -> InputError:
+    """Return what is wrong with content that has a zero; `before` bytes precede it."""
+    likely = guess_encoding(content)
+    if likely.startswith("utf-16"):
+        return InputError(
+            f"{path} is not UTF-8 text: byte {before + content.index(0)} is 0x00; it may be "
+            f"{likely}: {_fix(likely, flag)}"
+        )
+    offset = before + len(text[: text.index("\0")].encode(encoding))
+    return InputError(f"{path} is a binary file, not a text: byte {offset} is 0")
 
 
 def require_encoding(name: str, flag: str | None = None) -> None:

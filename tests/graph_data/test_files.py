@@ -202,6 +202,7 @@ def test_the_index_of_a_table_is_no_feature(read):
         "edges: source, target; nodes: id = 'id', label = 'club' (2 classes), numbers: 'age', left "
         "out: 'index', which only numbers the rows"
     )
+    assert network.feature_names == ("age",)
 
 
 def test_an_index_that_the_edges_name_is_the_id(read):

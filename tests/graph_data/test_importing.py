@@ -2,6 +2,8 @@
 
 import json
 import os
+import resource
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +19,14 @@ from plait.errors import InputError
 from plait.graph_data import importing
 from plait.graph_data.folder import GraphFolder, is_graph_folder
 from plait.graph_data.importing import import_graph
-from plait.nn import Adjacency
+from plait.nn import Adjacency, NeighbourSampler
 
 N = 60
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 @pytest.fixture
@@ -210,6 +217,51 @@ def test_a_folder_cut_short_is_refused(edges):
         GraphFolder(Path("web"))
 
 
+def test_an_edge_beyond_the_nodes_is_refused(edges, capsys):
+    np.save("e.npy", edges)
+    np.save("x.npy", np.zeros((N - 5, 2)))
+    np.save("y.npy", np.zeros(N - 5, int))
+    for words, file in (("--features x.npy", "x.npy"), ("--labels y.npy", "y.npy")):
+        assert run(["graph", "import", "e.npy", "--out", "web", *words.split()]) == 2
+        assert capsys.readouterr().err == (
+            f"plait: {file} has {N - 5} rows, and the edges name nodes up to {N - 1}: there must "
+            "be a row for each node\n"
+        )
+    assert not Path("web").exists()
+    folder = import_graph(Path("e.npy"), Path("web"))
+    assert NeighbourSampler(folder.edges, [-1]).sample([0, 1]).graph.num_edges > 0
+    np.save("web/source.npy", np.full(folder.num_edges, N, np.int32))
+    damaged = GraphFolder(Path("web")).edges
+    for fanout in (-1, 2):
+        with pytest.raises(InputError, match=r"^an edge comes from node 60, and nodes are 0 … 59;"):
+            NeighbourSampler(damaged, [fanout, fanout]).sample([0, 1])
+    pointer = np.array(folder.edges.pointer)
+    np.save("web/pointer.npy", pointer + 1)
+    with pytest.raises(InputError, match=r"pointer\.npy is damaged; import it again"):
+        GraphFolder(Path("web"))
+
+
+@pytest.mark.parametrize("room", [100, 2000, 20_000, 30_000])
+def test_a_full_disk_is_one_line_and_leaves_nothing(room, edges, capsys):
+    """A limit on the size of files stops the edges, a column of the nodes, or the features."""
+    np.save("e.npy", edges[:, :200])
+    np.save("x.npy", np.ones((N, 150), np.float32))
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+    try:
+        words = ["graph", "import", "e.npy", "--features", "x.npy", "--out", "web"]
+        assert run(words) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert capsys.readouterr().err == (
+        "plait: web: File too large; an import wants room for its edges three times, of 21 bytes "
+        "each: make some, or give --out on another disk\n"
+    )
+    assert sorted(p.name for p in Path().iterdir()) == ["e.npy", "x.npy"]
+
+
 def test_an_interrupt_or_a_full_disk_leaves_nothing(edges, monkeypatch):
     np.save("e.npy", edges)
 
@@ -219,7 +271,7 @@ def test_an_interrupt_or_a_full_disk_leaves_nothing(edges, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    for fault, kind in ((full, OSError), (interrupt, KeyboardInterrupt)):
+    for fault, kind in ((full, InputError), (interrupt, KeyboardInterrupt)):
         with monkeypatch.context() as patch:
             patch.setattr(importing, "_sorted_edges", fault)
             with pytest.raises(kind):

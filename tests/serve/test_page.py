@@ -55,7 +55,7 @@ def opened(browser: Any, port: int, size: str = "desk", scheme: str = "light") -
 
 def done(page: Any) -> None:
     """Wait until an answer is whole."""
-    page.wait_for_selector("#controls button.quiet:disabled", timeout=60_000)
+    page.wait_for_selector("#controls button.quiet:disabled", state="attached", timeout=60_000)
     assert page.text_content("#status") == ""
 
 
@@ -103,10 +103,11 @@ TASKS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "nodes": ({"data": "karate"}, ["surroundings", "Labels of", "Neighbours that count"]),
     "links": ({"data": "karate"}, ["dashed: suggested", "Suggested for"]),
     "forecast": ({"data": "waves", "coverage": 0.9, "batch_size": 4}, ["0", "The graph, on a map"]),
-    "visits": ({"data": "generated"}, ["Weights"]),
+    "visits": ({"data": "generated", "patients": 40}, ["not medical advice", "likeliest drugs"]),
+    "communities": ({"data": "karate"}, ["grouped by the embedding", "community 2"]),
     "digits": ({"hidden_size": 4, "batch_size": 2}, ["Weights"]),
-    "scenes": ({"data": "generated"}, ["Weights"]),
-    "structure": ({}, ["Weights"]),
+    "scenes": ({"data": "generated", "scenes": 40}, ["The likeliest relations", "in the data"]),
+    "structure": ({}, ["joined by an edge", "the model says"]),
     "text": ({"data": "python-docs", "hidden_size": 16, "layers": 1}, ["Sampled", "Greedy"]),
 }
 
@@ -143,6 +144,16 @@ def test_every_task_has_a_page(browser, run_of, serving, task, size, scheme) -> 
             show(page)
             assert page.locator("polygon.band").count() == 3
             assert "last value" in page.inner_text("[data-to='node 3'] .legend")
+            set_range(page, "place", int(page.get_attribute("#control-place", "max")))
+            assert page.inner_text("label:has(#control-place) output") == "after the last value"
+            show(page)
+            assert "true values" not in page.inner_text("[data-to='node 3'] .legend")
+        if task == "scenes":
+            assert page.locator("rect.box").count() > 2
+        if task == "communities":
+            page.select_option("#control-by", "Louvain's method")
+            show(page)
+            assert "grouped by Louvain" in page.inner_text("#answer h3")
         assert page.locator("#overview .block svg").count() >= 1
         assert "Scores on the test part" in page.inner_text("#overview")
         for picture in page.locator("figure img").all():

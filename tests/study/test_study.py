@@ -101,6 +101,38 @@ def test_a_run_that_fails_is_named(tmp_path, monkeypatch):
         store.train([REQUEST])
 
 
+@pytest.mark.slow
+def test_a_cluster_trains_the_runs_that_this_machine_trains(tmp_path) -> None:
+    pytest.importorskip("ray")
+    script = f"""
+from pathlib import Path
+from plait.study.runs import RunRequest, RunStore
+request = {REQUEST!r}
+found = []
+for name, ray in (("here", None), ("there", "auto")):
+    store = RunStore(Path(name), 1, print, ray)
+    store.train([request])
+    assert store.unfinished([request]) == {{}}
+    rows = [r.row for r in store.read(request).results]
+    found.append([{{k: v for k, v in row.items() if k != "seconds"}} for row in rows])
+assert len(found[0]) == 4 and found[0] == found[1], found
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("4/4 ") == 2
+
+
+def test_a_cluster_that_is_not_there_is_one_line_and_nothing_is_written(tmp_path, capsys) -> None:
+    pytest.importorskip("ray")
+    words = ["study", "memory", "--quick", "--out", str(tmp_path / "s"), "--ray", "here"]
+    assert run(words) == 2
+    said = capsys.readouterr().err
+    assert said == ("plait: --ray here: give HOST:PORT, such as 10.0.0.1:6379, or no address\n")
+    assert not (tmp_path / "s").exists()
+
+
 def test_how_long_it_will_take_is_planned_then_what_others_of_the_kind_took(tmp_path, monkeypatch):
     monkeypatch.setattr(
         "plait.study.duration.time_steps", lambda task, config: StepTimes(5.0, 30.0, 10.0)

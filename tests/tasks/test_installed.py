@@ -92,10 +92,12 @@ def test_the_page_checks_its_task(site, tmp_path) -> None:
         PAGE.read_text("utf-8"),
         re.M | re.S,
     )
-    found = python(check, site, tmp_path)
-    assert (found.returncode, found.stdout + found.stderr) == (0, "")
-    seen = python(check.replace("assert stream != TEST", "assert stream == TEST"), site, tmp_path)
-    assert seen.returncode == 1
+    wrong = check.replace("assert stream != TEST", "assert stream == TEST")
+    assert wrong != check
+    both = f"exec({check!r}, {{}})\nprint('right', flush=True)\nexec({wrong!r}, {{}})"
+    found = python(both, site, tmp_path)
+    assert (found.returncode, found.stdout) == (1, "right\n")
+    assert found.stderr.rstrip().endswith("AssertionError")
 
 
 @pytest.mark.parametrize(
@@ -143,7 +145,7 @@ def test_a_new_operator_or_cell_is_one_line(tmp_path) -> None:
     commands = """
     train nodes --operator two-hops --steps 1 --hidden-size 4 --out nodes
     train links --operator two-hops --steps 1 --hidden-size 4 --out links
-    train forecast --operator two-hops --cell plain --steps 1 --hidden-size 4 --out forecast
+    train forecast --data s.csv --operator two-hops --cell plain --steps 1 --hidden-size 4 --out f
     train scenes --operator two-hops --scenes 9 --steps 1 --hidden-size 4 --out scenes
     train visits --operator two-hops --cell plain --patients 20 --steps 1 --hidden-size 4 --out v
     train structure --network two-hops --steps 1 --hidden-size 4 --out structure
@@ -153,6 +155,8 @@ def test_a_new_operator_or_cell_is_one_line(tmp_path) -> None:
     score nodes
     train nodes --help
     """
+    rows = ("".join(f"{(k * step) % 7 + k}," for k in (2, 3, 5))[:-1] for step in range(200))
+    (tmp_path / "s.csv").write_text("a,b,c\n" + "\n".join(rows) + "\n")
     lines = "\n".join(line.strip() for line in commands.strip().split("\n"))
     found = python(OPERATOR + SCRIPT, tmp_path, tmp_path, lines)
     codes = re.findall(r"^< (\d)$", found.stdout, re.M)

@@ -33,6 +33,7 @@ class Toy:
 
     name, unit, monitor, lower_is_better, units_per_step = "toy", "points", "error", True, 4
     without_graph: ClassVar = {}
+    prepares_ahead = False
 
     def __init__(self, config: TrainingConfig, dropout: float = 0.0, valid=None, at=None) -> None:
         self.config, self.scripted, self.at = config, valid, at or {}

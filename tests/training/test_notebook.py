@@ -12,7 +12,7 @@ import pytest
 from matplotlib.image import imread
 
 import plait
-from plait.training.notebook import NotebookProgress, default_progress
+from plait.training.notebook import NotebookProgress, default_progress, title_of
 from plait.training.progress import Progress
 from plait.training.run import Run
 
@@ -58,6 +58,7 @@ def test_a_notebook_without_a_backend_shows_the_figure(run: Run) -> None:
     figure = run.plot()
     shown = imread(io.BytesIO(figure._repr_png_()))
     assert shown.shape[1] == round(figure.get_figwidth() * 80)
+    assert len(figure._repr_png_()) < 100_000
 
 
 def test_a_run_shows_its_scores_and_its_curves(run: Run) -> None:
@@ -68,6 +69,18 @@ def test_a_run_shows_its_scores_and_its_curves(run: Run) -> None:
         run.scores["value"]["accuracy"], abs=1e-4
     )
     assert str(run.path) in html.unescape(shown)
+
+
+@pytest.mark.parametrize(
+    ("options", "title"),
+    [
+        ({"edges": "in/friends.csv", "data": "karate"}, "nodes: friends"),
+        ({"edges": "", "data": "karate"}, "nodes: karate"),
+        ({}, "nodes"),
+    ],
+)
+def test_a_title_names_the_data(tmp_path: Path, options, title) -> None:
+    assert title_of(Run(tmp_path, "nodes", options, {})) == title
 
 
 def test_a_run_without_a_test_says_how_far_it_is(tmp_path: Path) -> None:

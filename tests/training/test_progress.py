@@ -59,7 +59,7 @@ def test_plain_lines(clock):
         "  run folder: runs/[red]a\n"
         "step 2/4000: training loss 2.5000, bits per character 3.0000; validation loss 2.2500, "
         "bits per character 3.2500 (best); 7,680 characters/s, 16:40 left\n"
-        "--- it writes, at step 2:\n[bold] a\nb\n---\n"
+        "--- sample at step 2:\n[bold] a\nb\n---\n"
         "step 2/4000: training loss 2.5000, bits per character 3.0000; validation loss 2.2500; "
         "366 characters/s, 5:49:50 left\n"
         "scoring the test part …\n"
@@ -123,13 +123,14 @@ def test_the_live_panel_shows_steps_scores_and_the_sample(live, clock):
     assert training[-2:] == ["2.5000", "3.5000"]
     assert "77.0000" not in shown
     assert validation == ["validation,", "step", "1,200", "3.7500"]
-    assert "it writes, at step 1,100" in shown
+    assert "sample at step 1,100" in shown
     assert "And [bold]so[/bold] [1] [/red] on" in shown
     written = live.console.file.getvalue()
     for text in ("book [1] [bold]x[/bold]", "runs/[red]a", "mind [this]", "1,200/4,000 steps"):
         assert text in written
     *_, test = (line.split() for line in written.splitlines() if line.startswith("test"))
     assert test == ["test,", "weights", "of", "step", "1,200", "3.1250"]
+    assert written.index("mind [this]") > written.rindex("test, weights")
 
 
 def test_a_long_sample_of_any_characters_fits_into_the_panel(live):

@@ -172,6 +172,26 @@ def test_mistakes_are_one_line_and_nothing_is_written() -> None:
         "plait: process 1 of 2 has other options than process 0 (--seed); give all processes the "
         "same"
     ]
+    text = Path("book.txt").read_text()
+    Path("book0.txt").write_text(text)
+    words = ["start.py", "train", "text", *flags({**CASES["text"], "data": "bookRANK.txt"})]
+    for other, message in (
+        (
+            None,
+            r"process 1 of 2, on \S+ \(process id \d+\): no text 'book1\.txt': there is .+",
+        ),
+        (
+            text[:-1] + "?",
+            r"process 1 of 2 has other data than process 0 \(.*sha256\); give .+",
+        ),
+    ):
+        if other is not None:
+            Path("book1.txt").write_text(other)
+        done = subprocess.run(
+            [*launcher, *words, "--out", "run"], capture_output=True, text=True, timeout=60
+        )
+        [line] = said(done.stderr)
+        assert re.fullmatch(f"plait: {message}", line), line
     done = launched("score", "run")
     assert said(done.stderr) == [
         "plait: torchrun is for plait train and plait resume; start other commands without it"

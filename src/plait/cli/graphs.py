@@ -6,9 +6,9 @@ from cyclopts import App
 
 from plait.cli.entry import app
 from plait.cli.flags import On
-from plait.terminal import show
+from plait.terminal import counted, show
 
-graph = App(name="graph", help="Graphs of any size.")
+graph = App(name="graph", help="Import a graph larger than memory into a folder of files.")
 app.command(graph)
 
 
@@ -36,15 +36,15 @@ def import_graph(
     out : Path
         The folder, new.
     features : Path
-        Features of the nodes, a row each: .npy [N, F], or CSV of numbers without a header.
+        Features of the nodes, one row per node: .npy [N, F], or CSV of numbers without a header.
     labels : Path
-        Labels of the nodes: .npy [N], or one a line; empty or -1 where it is not known.
+        Labels of the nodes: .npy [N], or one per line; empty or -1 where it is not known.
     source : str
-        The column of --edges where they come from. Default: source, or the first without a header.
+        Column of sources in --edges. Default: source, or the first without a header.
     target : str
-        The column where they go. Default: target, or the second.
+        Column of targets in --edges. Default: target, or the second.
     weight : str
-        The column of their weights. Default: weight, if there is one.
+        Column of weights in --edges. Default: weight, if there is one.
     directed : bool
         Keep the directions of the edges; else each is added the other way too.
     """
@@ -61,7 +61,7 @@ def import_graph(
         report=show,
     )
     show(
-        f"{found.num_nodes:,} nodes, {found.num_edges:,} edges, "
-        f"{0 if found.features is None else found.features.shape[1]} features, "
-        f"{len(found.classes)} classes, in {out}"
+        f"{counted(found.num_nodes, 'node')}, {counted(found.num_edges, 'edge')}, "
+        f"{counted(0 if found.features is None else found.features.shape[1], 'feature')}, "
+        f"{counted(len(found.classes), 'class', 'classes')}, in {out}"
     )

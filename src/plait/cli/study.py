@@ -15,8 +15,9 @@ def study(
     quick: On = False,
     out: Path | None = None,
     threads: Threads = 0,
+    ray: str | None = None,
 ) -> None:
-    """Measure the report behind this project again, and write the results to one page.
+    """Measure again what the report "Deep Learning 2020, Assignment 2" says, on one page.
 
     Example: plait study --quick --out runs/study
 
@@ -29,10 +30,14 @@ def study(
         Reduced sizes: under ten minutes on two cores.
     out : Path
         The folder; a stopped study resumes in it. Default: study, or study-quick.
+    ray : str
+        Train on the Ray cluster at this address, as compare does; --threads are those of each run.
     """
     from plait.study import make_study
     from plait.training.progress import progress_for
 
     progress = progress_for(sys.stdout)
-    page = make_study(sections or (), quick=quick, out=out, threads=threads, progress=progress)
+    page = make_study(
+        sections or (), quick=quick, out=out, threads=threads, ray=ray, progress=progress
+    )
     show(f"kept in {page}")

@@ -63,7 +63,7 @@ def make_on_cluster(
     """
     if not todo:
         return False
-    with _connected(address) as ray, _token(todo[0].path.parent) as token, stop_signals() as stop:
+    with connected(address) as ray, _token(todo[0].path.parent) as token, stop_signals() as stop:
         threads = todo[0].config.threads or 1
         _require_cpus(ray, threads)
         resources = ray.cluster_resources()
@@ -122,8 +122,11 @@ def _outcome(ray: Any, reference: Any, path: Path) -> str | None:
 
 
 @contextlib.contextmanager
-def _connected(address: str) -> Iterator[Any]:
-    """Connect to a cluster; what was started here is ended."""
+def connected(address: str) -> Iterator[Any]:
+    """Connect to a cluster, unless this is within such a context; what was started here is ended.
+
+    Raises `InputError` where there is none.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -12,6 +12,7 @@ import scipy.sparse
 from plait.columns import LARGEST
 from plait.errors import InputError
 from plait.graph_data.edges import COMMENTS, ENDS, edge_columns
+from plait.graph_data.npy_files import write_header, write_numbers
 from plait.tables import Cells
 
 ROWS = 2**20
@@ -188,18 +189,18 @@ class Matrix(NamedTuple):
 
     def save(self, out: Path) -> None:
         """Write it as `.npy` in float32, some rows at a time."""
-        held = np.lib.format.open_memmap(
-            out, mode="w+", dtype=np.float32, shape=(self.rows, self.width)
-        )
         at = 0
-        for part in _matrix_chunks(self.path):
-            wrong = ~(np.abs(part) <= LARGEST)
-            if wrong.any():
-                row = int(wrong.any(1).argmax())
-                raise InputError(f"{self.path}, row {at + row + 1}: a feature is no finite number")
-            held[at : at + len(part)] = part
-            at += len(part)
-        held.flush()
+        with out.open("wb") as file:
+            write_header(file, np.dtype(np.float32), (self.rows, self.width))
+            for part in _matrix_chunks(self.path):
+                wrong = ~(np.abs(part) <= LARGEST)
+                if wrong.any():
+                    row = int(wrong.any(1).argmax())
+                    raise InputError(
+                        f"{self.path}, row {at + row + 1}: a feature is no finite number"
+                    )
+                write_numbers(file, part)
+                at += len(part)
 
 
 def matrix_file(path: Path) -> Matrix:
@@ -247,7 +248,7 @@ def label_column(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
     except (ValueError, OSError, EOFError) as error:
         raise InputError(f"cannot read {path}: {' '.join(str(error).split())}") from None
     if table.shape[1] != 1:
-        raise InputError(f"{path} has {table.shape[1]} columns; a label a line is wanted")
+        raise InputError(f"{path} has {table.shape[1]} columns; one label per line is wanted")
     column = table[0].replace("-1", "")
     known = sorted(set(column) - {""}, key=lambda text: (not text.isdecimal(), len(text), text))
     place = {name: k for k, name in enumerate(known)} | {"": -1}

@@ -72,7 +72,7 @@ def read_features(
         )
     others = [k for k in range(len(cells.names)) if k not in (column, *left_out)]
     rows = np.array([row[name] for name in ids])
-    features, used, notes = features_of(cells.keep(rows, others), ids, missing)
+    features, _, used, notes = features_of(cells.keep(rows, others), ids, missing)
     if features is None:
         raise InputError(f"{path} has no column of features next to {named(cells.names[column])}")
     return features, (*used, *notes)
@@ -129,18 +129,20 @@ def ids_of(cells: Cells, column: int) -> list[str]:
 
 def features_of(
     cells: Cells, ids: Sequence[str], missing: Collection[str]
-) -> tuple[Tensor | None, list[str], list[str]]:
-    """Return columns as features `[N, F]`, how each column was used, and further remarks."""
+) -> tuple[Tensor | None, list[str], list[str], list[str]]:
+    """Return columns as features `[N, F]`, their names, how columns were used, and remarks."""
     read = read_numbers(cells.texts, cells.names, cells.at, missing)
     refuse_large(
         read.values,
         lambda row, k: f"{cells.at(row)}: the {cells.names[k]!r} of node {ids[row]!r} is",
     )
-    parts, texts, notes = [], [], []
+    parts, feature_names, texts, notes = [], [], [], []
     for k, name in enumerate(cells.names):
         if read.bad[:, k].any():
-            parts.append(_one_hot(cells, ids, k, read.values[:, k], {*MISSING, *missing}))
-            texts.append(f"{name!r} ({parts[-1].shape[1]})")
+            marks, kinds = _one_hot(cells, ids, k, read.values[:, k], {*MISSING, *missing})
+            parts.append(marks)
+            feature_names += [f"{name} = {kind}" for kind in kinds]
+            texts.append(f"{name!r} ({len(kinds)})")
             continue
         numbers = read.values[:, k]
         gone = np.isnan(numbers)
@@ -156,6 +158,7 @@ def features_of(
         if len(numbers) > 9 and counts_rows(cells.texts[:, k]):
             notes.append(f"{name!r} only numbers the rows; remove it if it carries no information")
         parts.append(_standardised(numbers))
+        feature_names.append(name)
     numbers = [repr(name) for k, name in enumerate(cells.names) if not read.bad[:, k].any()]
     used = [
         f"{kind}: {', '.join(names[:5])}" + f" and {len(names) - 5} more" * (len(names) > 5)
@@ -164,9 +167,10 @@ def features_of(
     ]
     used += ["decimal commas"] * read.comma
     if not parts:
-        return None, used, notes
+        return None, [], used, notes
     notes += describe_far(read.values, cells.names)
-    return torch.from_numpy(np.concatenate(parts, 1, dtype=np.float32)), used, notes
+    features = torch.from_numpy(np.concatenate(parts, 1, dtype=np.float32))
+    return features, feature_names, used, notes
 
 
 def _standardised(numbers: np.ndarray) -> np.ndarray:
@@ -181,8 +185,11 @@ def _standardised(numbers: np.ndarray) -> np.ndarray:
 
 def _one_hot(
     cells: Cells, ids: Sequence[str], k: int, numbers: np.ndarray, none: Collection[str]
-) -> np.ndarray:
-    """Encode a column of texts as one-hot features `[N, texts]`; refuse what is no category."""
+) -> tuple[np.ndarray, list[str]]:
+    """Encode a column of texts as one-hot features `[N, texts]`; refuse what is no category.
+
+    With them the texts.
+    """
     name, column = cells.names[k], cells.texts[:, k]
     known = np.array([text not in none for text in column])
     mixed = known & np.isnan(numbers) & np.isfinite(numbers).any()
@@ -203,4 +210,4 @@ def _one_hot(
             f"{known.sum():,} rows, such as {texts[0]!r}: neither numbers nor a category; "
             "write numbers, or remove it"
         )
-    return column[:, None] == np.array(texts, dtype=object)
+    return column[:, None] == np.array(texts, dtype=object), texts

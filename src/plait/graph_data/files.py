@@ -18,6 +18,7 @@ from plait.graph_data.features import features_of, id_column, ids_of, named
 from plait.graph_data.labelled_graph import LabelledGraph, numbered
 from plait.nn.graph import Graph
 from plait.tables import read_cells
+from plait.terminal import counted
 
 
 def read_labelled_graph(
@@ -83,7 +84,7 @@ def read_labelled_graph(
     (('ann', 'bob', 'cem'), [0, 1, -1], Graph(num_nodes=3, num_edges=4))
     """
     found = read_edges(Path(edges), source, target, weight, encoding)
-    features, labels, classes, listed = None, None, (), "the nodes given"
+    features, names, labels, classes, listed = None, [], None, (), "the nodes given"
     columns, notes = [f"edges: {found.columns}"], []
     if nodes is not None:
         listed = str(nodes)
@@ -103,14 +104,15 @@ def read_labelled_graph(
             texts = ["" if text in none else text for text in cells.texts[:, of_label]]
             labels, classes = numbered(texts)
             gone = f", {texts.count('')} missing" if "" in texts else ""
-            used.append(f"label = {cells.names[of_label]!r} ({len(classes)} classes{gone})")
+            kinds = counted(len(classes), "class", "classes")
+            used.append(f"label = {cells.names[of_label]!r} ({kinds}{gone})")
         others = [k for k in range(len(cells.names)) if k not in (of_ids, of_label, *left_out)]
-        features, more, remarks = features_of(cells.keep(slice(None), others), ids, missing)
+        features, names, more, remarks = features_of(cells.keep(slice(None), others), ids, missing)
         notes += remarks
         used += more
         if left_out:
-            names = ", ".join(named(cells.names[k]) for k in left_out)
-            used.append(f"left out: {names}, which only numbers the rows")
+            gone = ", ".join(named(cells.names[k]) for k in left_out)
+            used.append(f"left out: {gone}, which only numbers the rows")
         columns.append(f"nodes: {', '.join(used)}")
     if ids is None:
         pairs = zip(*found.ends, strict=True)
@@ -119,7 +121,7 @@ def read_labelled_graph(
     path = found.path
     return LabelledGraph(
         path.stem, str(path), tuple(ids), graph, features, labels, classes,
-        notes=(*merged, *notes), columns="; ".join(columns),
+        notes=(*merged, *notes), columns="; ".join(columns), feature_names=tuple(names),
     )  # fmt: skip
 
 

@@ -74,6 +74,9 @@ class GraphFolder:
         columns = [self._mapped("pointer", nodes + 1), self._mapped("source", edges),
                    self._mapped("weight", edges * weighted)]  # fmt: skip
         columns += [self._mapped(name, nodes) for name in ("in_degree", "out_degree", "loops")]
+        pointer = columns[0]
+        if int(pointer[0]) != 0 or int(pointer[-1]) != edges:
+            raise InputError(f"{path / 'pointer.npy'} is damaged; import it again")
         pair = None if asymmetric is None else (int(asymmetric[0]), int(asymmetric[1]))
         self.edges = Adjacency(*columns, asymmetric_edge=pair)
         lowest = None if negative is None else (int(negative[0]), int(negative[1]))

@@ -5,8 +5,10 @@ fit into memory, which are sorted one by one. So memory holds some columns of th
 such file, whatever the number of edges.
 """
 
+import errno
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,8 +20,12 @@ import numpy as np
 from plait.errors import InputError
 from plait.graph_data.edge_files import EdgeChunk, edge_chunks, label_column, matrix_file
 from plait.graph_data.folder import ABOUT, FORMAT, GraphFolder
+from plait.graph_data.npy_files import save_npy, write_header, write_numbers
 from plait.graph_data.ogb import ogb_folder, read_split
 from plait.kernels.cpu.neighbours import first_asymmetric
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where there is no room for a file."""
 
 IN_MEMORY = 2**23
 """Edges that are sorted at a time."""
@@ -90,6 +96,11 @@ def import_graph(
             (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n", "utf-8")
             folder.rename(out)
     except OSError as error:
+        if error.errno in FULL:
+            raise InputError(
+                f"{out}: {error.strerror}; an import wants room for its edges three times, of 21 "
+                "bytes each: make some, or give --out on another disk"
+            ) from None
         if error.filename is None:
             error.filename = str(out)
         raise
@@ -119,14 +130,15 @@ def _write(
         report(f"features: {x.rows:,} × {x.width}")
         x.save(folder / "features.npy")
     if y is not None:
-        np.save(folder / "labels.npy", y)
+        save_npy(folder / "labels.npy", y)
     parts = {} if split is None else read_split(split, nodes)
     for name, part in parts.items():
-        np.save(folder / f"{name}.npy", part)
+        save_npy(folder / f"{name}.npy", part)
     hashed = hashlib.sha256()
     for file in sorted(folder.iterdir()):
         hashed.update(file.name.encode())
         with file.open("rb") as opened:
+            os.fsync(opened.fileno())
             while block := opened.read(2**22):
                 hashed.update(block)
     return {
@@ -155,7 +167,7 @@ def _spooled(
                 rows["source"], rows["target"] = (target if reverse else source), into
                 rows["weight"], rows["reverse"] = 1 if weight is None else weight, reverse
                 counts += np.bincount(into, minlength=len(counts))
-                rows.tofile(file)
+                write_numbers(file, rows)
             weighted |= weight is not None and bool((weight != 1).any())
             total += len(source)
             if total >= said + 10**7:
@@ -196,15 +208,15 @@ def _sorted_edges(spool: Spool, folder: Path, report: Callable[[str], None]) -> 
                 at = int((weight < 0).argmax())
                 negative = [int(source[at]), int(target[at])]
             weighted |= bool((weight != 1).any())
-            source.astype(kind).tofile(sources)
-            weight.tofile(weights)
+            write_numbers(sources, source.astype(kind))
+            write_numbers(weights, weight)
             total += len(source)
             if len(parts) > 1:
                 report(f"part {k + 1} of {len(parts)} sorted")
     np.cumsum(pointer, out=pointer)
-    np.save(folder / "pointer.npy", pointer)
+    save_npy(folder / "pointer.npy", pointer)
     for name, column in (*degrees.items(), ("loops", loops)):
-        np.save(folder / f"{name}.npy", column)
+        save_npy(folder / f"{name}.npy", column)
     source = _as_npy(plain[0], kind, folder / "source.npy")
     weight = _as_npy(plain[1], np.float32, folder / "weight.npy") if weighted else np.ones(0, "f4")
     found = first_asymmetric(pointer, source, weight)
@@ -227,7 +239,7 @@ def _cut(spool: Spool, bounds: np.ndarray, folder: Path) -> list[Path]:
                 order = np.argsort(part, kind="stable")
                 ends = np.searchsorted(part[order], np.arange(len(paths) + 1))
                 for k in np.flatnonzero(np.diff(ends)):
-                    rows[order[ends[k] : ends[k + 1]]].tofile(files[k])
+                    write_numbers(files[k], rows[order[ends[k] : ends[k + 1]]])
     finally:
         for opened in files:
             opened.close()
@@ -253,8 +265,7 @@ def _as_npy(raw: Path, kind: Any, path: Path) -> np.ndarray:
     """Put NumPy's header before a file of numbers, and map it."""
     count = raw.stat().st_size // np.dtype(kind).itemsize
     with path.open("wb") as file:
-        header = {"descr": np.dtype(kind).str, "fortran_order": False, "shape": (count,)}
-        np.lib.format.write_array_header_1_0(file, header)
+        write_header(file, np.dtype(kind), (count,))
         with raw.open("rb") as opened:
             shutil.copyfileobj(opened, file, 2**22)
     raw.unlink()

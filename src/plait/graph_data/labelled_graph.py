@@ -45,6 +45,8 @@ class LabelledGraph:
         Remarks on how it was read, such as merged edges.
     columns : str
         For tables: how each column was used.
+    feature_names : tuple of str
+        For tables: the column of each feature, or the column and its text.
 
     Example
     -------
@@ -64,6 +66,7 @@ class LabelledGraph:
     split: NodeSplit | None = None
     notes: tuple[str, ...] = ()
     columns: str = ""
+    feature_names: tuple[str, ...] = ()
 
     in_memory: ClassVar[bool] = True
     """Whether features and edges are in memory, rather than in mapped files."""

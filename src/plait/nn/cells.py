@@ -66,7 +66,7 @@ class LSTM(Cell):
     c' = f ⊙ c + i ⊙ g,  h' = o ⊙ tanh(c')
 
     With `peephole` (Gers & Schmidhuber 2000; GCRN of Seo et al. 2016) the gates also read the cell
-    state, channel by channel: p_i ⊙ c is added inside i, p_f ⊙ c inside f, and p_o ⊙ c' (the *new*
+    state, channel by channel: p_i ⊙ c is added inside i, p_f ⊙ c inside f, and p_o ⊙ c' (the new
     cell state) inside o.
 
     Parameters

@@ -137,7 +137,8 @@ class NeighbourSampler:
     Raises
     ------
     InputError
-        For fan-outs that are none, and for seeds out of range or given twice.
+        For fan-outs that are none, for seeds out of range or given twice, and for edges from nodes
+        that are none.
 
     Source: Hamilton et al. (2017), Inductive representation learning on large graphs, algorithm 2.
 
@@ -243,10 +244,18 @@ class NeighbourSampler:
         self, nodes: np.ndarray, number: int, hop: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         edges = self.adjacency
-        return draw_rows(
+        drawn = draw_rows(
             edges.pointer, edges.source, edges.weight, nodes, self.fanouts[hop], self.replace,
             _key(self.seed, number, hop),
         )  # fmt: skip
+        sources = drawn[1]
+        wrong = sources[(sources < 0) | (sources >= edges.num_nodes)]
+        if len(wrong):
+            raise InputError(
+                f"an edge comes from node {wrong[0]}, and nodes are 0 … {edges.num_nodes - 1}; "
+                "import the graph again"
+            )
+        return drawn
 
     def _graph(self, nodes: Any, source: Any, target: Any, weight: Any) -> Graph:
         whole = self.adjacency

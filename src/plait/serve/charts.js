@@ -46,11 +46,11 @@ function decades(low, high) {
   const step = Math.max(1, Math.ceil((last - first) / 5));
   const found = [];
   for (let k = first; k <= last; k += step) found.push(k);
-  return found.length ? found : [low, high];
+  return found.length > 1 ? found : [low, (low + high) / 2, high];
 }
 
 export function chart(block) {
-  const [W, H, left, right, top, bottom] = [width(), 280, 62, 12, 12, 42];
+  const [W, H, left, right, top, bottom] = [width(), 280, 68, 12, 12, 42];
   const scale = block.log ? (v) => (v > 0 ? Math.log10(v) : null) : (v) => v;
   const known = (v) => v !== null && v !== undefined && scale(v) !== null;
   const all = block.lines.flatMap((line) => line.values);
@@ -74,10 +74,11 @@ export function chart(block) {
   }
   const names = new Map(block.x.map((v, k) => [v, block.x_names[k]]));
   const wide = block.x_names.length > 0;
-  const across = wide ? [0, 1, 2].map((k) => block.x[Math.round((k * (block.x.length - 1)) / 2)])
+  const parts = narrow() ? 1 : 2; // names of times are long
+  const across = wide ? [0, 1, 2].slice(0, parts + 1).map((k) => block.x[Math.round((k * (block.x.length - 1)) / parts)])
     : ticks(first, last, narrow() ? 4 : 6).filter((v) => Number.isInteger(v));
   across.forEach((v, k) => {
-    const anchor = wide && k === 0 ? "start" : wide && k === 2 ? "end" : "middle";
+    const anchor = wide && k === 0 ? "start" : wide && k === parts ? "end" : "middle";
     const text = wide ? names.get(v) ?? "" : number(v);
     drawn.append(shape("text", { x: x(v), y: H - bottom + 16, "text-anchor": anchor }, text));
   });
@@ -130,9 +131,13 @@ export function graph(block, tip) {
   const [W, H, edge] = [width(), narrow() ? 340 : 420, 26];
   const [xs, ys] = [0, 1].map((k) => block.places.map((place) => place[k]));
   const range = (v) => [Math.min(...v), Math.max(...v)];
-  const [[x0, x1], [y0, y1]] = [range(xs), range(ys)];
-  const x = (k) => edge + ((xs[k] - x0) / (x1 - x0 || 1)) * (W - 2 * edge);
-  const y = (k) => H - edge - ((ys[k] - y0) / (y1 - y0 || 1)) * (H - 2 * edge);
+  const boxes = block.boxes; // of each node: left, top, right, bottom
+  const [[x0, x1], [y0, y1]] = boxes.length
+    ? [range(boxes.flatMap((b) => [b[0], b[2]])), range(boxes.flatMap((b) => [b[1], b[3]]))] : [range(xs), range(ys)];
+  const across = (v) => edge + ((v - x0) / (x1 - x0 || 1)) * (W - 2 * edge);
+  const up = (v) => H - edge - ((v - y0) / (y1 - y0 || 1)) * (H - 2 * edge);
+  const x = (k) => across(xs[k]);
+  const y = (k) => up(ys[k]);
   const drawn = shape("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": block.title });
   const link = (u, v, look, width) =>
     drawn.append(shape("line", { class: `link ${look}`, x1: x(u), y1: y(u), x2: x(v), y2: y(v),
@@ -145,13 +150,23 @@ export function graph(block, tip) {
   block.names.forEach((name, k) => {
     const group = block.groups[k] ?? -1;
     const look = `node${marked.has(k) ? " marked" : ""}`;
-    const node = shape("circle", { class: look, cx: x(k), cy: y(k), r: many ? 5 : 8, tabindex: "-1" });
-    node.style.fill = group < 0 ? "var(--dim)" : `var(--c${group % PALETTE})`;
+    const node = shape("circle", { class: look, cx: x(k), cy: y(k), r: many || boxes.length ? 5 : 8, tabindex: "-1" });
+    const colour = group < 0 ? "var(--dim)" : `var(--c${group % PALETTE})`;
+    node.style.fill = colour;
+    if (boxes.length) {
+      const [l, t, r, b] = boxes[k];
+      const box = shape("rect", { class: "box", x: across(l), y: up(t), width: across(r) - across(l), height: up(b) - up(t) });
+      box.style.stroke = colour;
+      drawn.append(box);
+    }
     tip(node, () => [document.createTextNode(block.hints[k] ?? name)]);
     drawn.append(node);
     if (!many || marked.has(k)) {
       const shown = [...name].length > 14 ? `${[...name].slice(0, 13).join("")}…` : name;
-      drawn.append(shape("text", { x: x(k) + 10, y: y(k) - 8 }, shown));
+      const last = x(k) > 0.8 * W; // the name stays within the picture
+      const place = boxes.length ? { x: across(boxes[k][0]), y: up(boxes[k][1]) - 4 }
+        : { x: x(k) + (last ? -10 : 10), y: y(k) - 8, "text-anchor": last ? "end" : "start" };
+      drawn.append(shape("text", place, shown));
     }
   });
   const legend = element("div", { class: "legend" });

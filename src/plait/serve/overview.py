@@ -10,20 +10,27 @@ from plait.diagnostics import gradient_flow
 from plait.errors import InputError
 from plait.pages import Block, Page, chart, flow_blocks, line, note, table
 from plait.tasks import TASKS, page_of, probe_batch
+from plait.terminal import from_here
 from plait.training.notebook import SHARED, pictures_of, title_of
 from plait.training.run import Run
 
 POINTS = 400
 """Points at most of a learning curve."""
 
+ABBREVIATED = {"mae", "rmse", "mape", "crps", "auc", "mrr", "ari", "nmi", "f1"}
+"""Words of a score's name that are abbreviations."""
+
 
 def overview(run: Run) -> dict[str, Any]:
     """Return what is known of a run: title, options, scores, learning curves."""
-    options = [[k.replace("_", " "), v] for k, v in run.config.items()
-               if k not in SHARED and v not in ("", None)]  # fmt: skip
+    options = [
+        [name.replace("_", " "), from_here(value) if isinstance(value, str) else value]
+        for name, value in run.config.items()
+        if name not in SHARED and value not in ("", None)
+    ]
     blocks = [*_curves(run)]
     for scores in run.records("test")[:1]:
-        rows = [[name.replace("_", " "), value] for name, value in scores.items()
+        rows = [[spelt(name), value] for name, value in scores.items()
                 if type(value) in (int, float) and name != "step"]  # fmt: skip
         blocks.insert(0, table("Scores on the test part", ["score", "value"], rows, "scores"))
     return {
@@ -33,6 +40,16 @@ def overview(run: Run) -> dict[str, Any]:
         "blocks": blocks,
         "pictures": [path.stem for path in pictures_of(run)],
     }
+
+
+def spelt(name: str) -> str:
+    """Return the name of a score as words.
+
+    >>> from plait.serve.overview import spelt
+    >>> spelt("baseline_rmse")
+    'baseline RMSE'
+    """
+    return " ".join(word.upper() if word in ABBREVIATED else word for word in name.split("_"))
 
 
 def _curves(run: Run) -> list[Block]:
@@ -47,14 +64,16 @@ def _curves(run: Run) -> list[Block]:
             for k in range(0, len(seen) - window + 1, window):
                 points[int(seen.index[k + window - 1])] = float(seen.iloc[k : k + window].mean())
         held_out = history[f"valid_{name}"].dropna().to_dict()
+        if not points and len(set(held_out.values())) < 2:
+            continue  # what no training changes, such as the score of guessing
         x = sorted(points.keys() | held_out.keys())
         if points:
             lines.append(line("training", [points.get(step, np.nan) for step in x]))
         lines.append(line("validation", [held_out.get(step, np.nan) for step in x], "dots"))
-        title = f"Learning curve: {name.replace('_', ' ')}"
+        title = f"Learning curve: {spelt(name)}"
         blocks.append(
             chart(title, x, lines, f"curve {name}", x_label="training step",
-                  y_label=name.replace("_", " "))
+                  y_label=spelt(name))
         )  # fmt: skip
     return blocks[:4]
 

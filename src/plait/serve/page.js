@@ -165,10 +165,11 @@ function control(spec) {
   let field, read;
   const id = `control-${spec.name}`;
   if (spec.kind === "number") {
-    const shown = element("output", {}, String(spec.default));
+    const text = (value) => spec.shown[value - spec.least] ?? String(value);
+    const shown = element("output", {}, text(spec.default));
     field = element("input", { type: "range", min: spec.least, max: spec.most, step: spec.step });
     field.value = spec.default;
-    field.addEventListener("input", () => (shown.value = String(Number(field.value))));
+    field.addEventListener("input", () => (shown.value = text(Number(field.value))));
     name.append(shown);
     read = () => Number(field.value);
   } else if (spec.kind === "lines") {
@@ -199,6 +200,8 @@ function build(page) {
   document.getElementById("try").hidden = false;
   document.getElementById("about").textContent = page.about;
   const form = document.getElementById("controls");
+  form.hidden = page.controls.length === 0;
+  if (form.hidden) document.getElementById("try-title").textContent = "The model";
   const controls = page.controls.map(control);
   const go = element("button", { type: "submit" }, page.action);
   const stop = element("button", { type: "button", class: "quiet", disabled: true }, "Stop");

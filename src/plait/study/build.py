@@ -1,5 +1,6 @@
 """Train one task's runs after another; render every section as soon as all its runs are there."""
 
+import contextlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any, Protocol
 from markupsafe import Markup
 
 from plait.api import set_threads
+from plait.comparison.cluster import connected
 from plait.study import sizes
 from plait.study.corpora import corpus_note
 from plait.study.duration import DurationEstimate
@@ -47,6 +49,7 @@ def build_page(
     quick: bool,
     threads: int,
     notice: Callable[[str], None],
+    ray: str | None = None,
 ) -> Path:
     """Train the runs of these sections; write the page whenever one has all its runs.
 
@@ -55,21 +58,23 @@ def build_page(
     set_threads(threads)
     size = sizes.QUICK if quick else sizes.FULL
     requests = {name: section_module(name).required_runs(size[name]) for name in names}
-    store = RunStore(folder / "runs", threads, notice)
+    store = RunStore(folder / "runs", threads, notice, ray)
     every = [r for of_section in requests.values() for r in of_section.values()]
     record()
     remaining = _announce(store, every, quick, notice)
     page = Page(folder, quick, corpus_note(r.options.get("data") for r in every))
     waiting = list(names)
     tasks = list(dict.fromkeys(r.task for r in every))
-    for k, task in enumerate(tasks):
-        store.train([r for r in every if r.task == task], remaining)
-        missing = set(tasks[k + 1 :])
-        for name in [n for n in waiting if not missing & {r.task for r in requests[n].values()}]:
-            waiting.remove(name)
-            notice(f"{SECTIONS.index(name) + 1} {section_module(name).TITLE}")
-            page.add(_rendered(name, requests[name], size[name], store))
-            record(name)
+    with contextlib.nullcontext() if ray is None else connected(ray):
+        for k, task in enumerate(tasks):
+            store.train([r for r in every if r.task == task], remaining)
+            missing = set(tasks[k + 1 :])
+            tasks_of = {n: {r.task for r in requests[n].values()} for n in waiting}
+            for name in [n for n in waiting if not missing & tasks_of[n]]:
+                waiting.remove(name)
+                notice(f"{SECTIONS.index(name) + 1} {section_module(name).TITLE}")
+                page.add(_rendered(name, requests[name], size[name], store))
+                record(name)
     return folder / "index.html"
 
 
@@ -113,6 +118,9 @@ def _announce(
     Returns a function whose text follows the notice of every run that ends.
     """
     count = sum(map(len, store.unfinished(requests).values()))
+    if store.ray is not None:
+        notice(f"{count} runs to train on the cluster")
+        return str
     if quick or not count:
         notice(f"{count} runs to train" + ("; under ten minutes on two cores" if count else ""))
         return str

@@ -21,6 +21,7 @@ def make_study(
     quick: bool = False,
     out: str | os.PathLike[str] | None = None,
     threads: int = 0,
+    ray: str | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Measure the report's sections anew and show them on one page.
@@ -39,6 +40,9 @@ def make_study(
         The folder. None: `study`, or `study-quick`.
     threads : int
         CPU threads; 0: torch's choice. Up to four runs train at the same time.
+    ray : str
+        The address of a Ray cluster to train the runs on, as of `plait.compare`. A run takes as
+        many CPUs as `threads` says, one where it is 0.
     progress : Progress
         Its `notice` receives what is done and, for the full study, first how long it will take.
 
@@ -50,8 +54,8 @@ def make_study(
     Raises
     ------
     InputError
-        For an unknown section, a folder that holds something else, a run that fails, and where
-        Jinja2 is missing.
+        For an unknown section, a folder that holds something else, a run that fails, where Jinja2
+        is missing, and where there is no cluster at the address.
 
     Example
     -------
@@ -66,6 +70,10 @@ def make_study(
         raise InputError(
             "the study's page is made with Jinja2, which is missing; pip install jinja2"
         )
+    if ray is not None:
+        from plait.comparison.cluster import require_cluster
+
+        require_cluster(ray)
     folder = Path(out if out is not None else "study-quick" if quick else "study")
     on_page = set(_sections_of(folder, quick))
     chosen = [name for name in SECTIONS if name in on_page.union(requested)]
@@ -80,7 +88,7 @@ def make_study(
         listed = [name for name in SECTIONS if name in on_page]
         write_json(folder / "study.json", {"format": FORMAT, "quick": quick, "sections": listed})
 
-    return build_page(chosen, folder, record, quick=quick, threads=threads, notice=notice)
+    return build_page(chosen, folder, record, quick=quick, threads=threads, notice=notice, ray=ray)
 
 
 def _section(given: str) -> str:

@@ -173,9 +173,12 @@ def parallel_runs(plans: Sequence[PlannedRun], threads: int) -> int:
 class RunStore:
     """The folder of the study's runs: plans, trains and reads them."""
 
-    def __init__(self, folder: Path, threads: int, notice: Callable[[str], None]) -> None:
-        self.folder, self.notice = folder, notice
-        self.threads = threads or torch.get_num_threads()
+    def __init__(
+        self, folder: Path, threads: int, notice: Callable[[str], None], ray: str | None = None
+    ) -> None:
+        """Take the folder; on a Ray cluster `threads` are those of each run, one if it is 0."""
+        self.folder, self.notice, self.ray = folder, notice, ray
+        self.threads = threads or (torch.get_num_threads() if ray is None else 1)
 
     def planned(self, requests: Iterable[RunRequest]) -> dict[str, list[PlannedRun]]:
         """List the runs, each once, by task."""
@@ -200,10 +203,12 @@ class RunStore:
         for task, plans in self.unfinished(requests).items():
             threaded = (replace(p, config=replace(p.config, threads=self.threads)) for p in plans)
             grid = Grid(task, self.folder, {}, (), tuple(threaded))
+            self.folder.mkdir(parents=True, exist_ok=True)
             failures = make_runs(
                 grid,
                 parallel_runs(plans, self.threads),
                 lambda line: self.notice(line + remaining()),
+                self.ray,
             )
             for path, why in failures.items():
                 raise InputError(f"the run {path} failed: {why}; the same command tries it again")

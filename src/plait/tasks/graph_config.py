@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from plait.nn.registry import GraphOptions, operator_names
+from plait.terminal import counted
 from plait.training.config import TrainingConfig, option
 
 
@@ -21,6 +22,7 @@ class GraphConfig(TrainingConfig):
     )
     heads: int = option(4, "Heads of attention.", least=1)
     hidden_size: int = option(64, "Features of a node.", least=1, below=2**20)
+    layers: int = option(2, "Stacked layers.", least=1, below=1001)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -29,6 +31,11 @@ class GraphConfig(TrainingConfig):
     def require_heads(self) -> None:
         """Refuse heads of attention that do not divide the width."""
         self.graph_options.require_width(self.hidden_size)
+
+    @property
+    def sizes(self) -> str:
+        """The operator and the sizes of its layers, in words."""
+        return f"{self.operator}, {counted(self.layers, 'layer')}, {self.hidden_size} wide"
 
     @property
     def graph_options(self) -> GraphOptions:

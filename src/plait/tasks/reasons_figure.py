@@ -75,13 +75,13 @@ def draw_reasons(
 
 
 def _draw_bars(axes: Axes, bars: Sequence[tuple[str, float]], effect: str) -> None:
-    """Draw changes as bars, the first on top; what speaks for the answer to the left."""
+    """Draw changes as bars, the first on top; what supports the answer to the left."""
     places = np.arange(len(bars))[::-1]
     changes = np.array([change for _, change in bars])
     colours = [FOR if change < 0 else AGAINST for change in changes]
     axes.barh(places, changes, color=colours, height=0.7)
     axes.axvline(0, color="0.3", linewidth=0.8)
     axes.set_yticks(places, [label(name) for name, _ in bars], fontsize=8)
-    axes.set_title("below 0: it speaks for the answer")
+    axes.set_title("below 0: it supports the answer")
     axes.set_xlabel(label(f"change of {effect} without it", 60))
     axes.grid(axis="x", alpha=0.25)

@@ -90,7 +90,7 @@ class TrainingConfig:
         "AdamW for the rest.",
     )
     schedule: Literal["constant", "cosine"] = option(
-        "constant", "Learning rate over time: as it is, or falling to 0 along a half cosine."
+        "constant", "Learning rate over time: constant, or cosine annealing to 0."
     )
     warmup: int = option(0, "Steps in which the learning rate rises from 0.", least=0)
     weight_decay: float = option(
@@ -101,7 +101,7 @@ class TrainingConfig:
     )
     average: float = option(
         0.0,
-        "Score and keep an exponential average of the weights with this factor, e.g. 0.999.",
+        "Score and keep an exponential moving average of the weights with this factor, e.g. 0.999.",
         least=0,
         below=1,
     )

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from plait.errors import InputError
+from plait.training.ahead import Ahead
 from plait.training.checkpoint import (
     load_tensors,
     load_weights,
@@ -50,9 +51,18 @@ class Learning:
         validations = -(-config.steps // self.validate_every)
         self.best = BestWeights(task.lower_is_better, min(config.smoothing, validations))
         self.now = TrainingState(task.start(), self.best.worst)
+        self.batches: Callable[[int], Any] = task.batch
 
     def learn(self, stop: threading.Event) -> None:
         """Train to the last step, or until `stop` is set, which raises `Interrupted`."""
+        device = self.parameters[0].device.type
+        if not self.task.prepares_ahead or (device == "cpu" and torch.get_num_threads() == 1):
+            self._learn(stop)
+            return
+        with Ahead(self.task.batch, self.config.steps) as self.batches:
+            self._learn(stop)
+
+    def _learn(self, stop: threading.Event) -> None:
         now = self.now
         if not now.step:
             if self.ranks.count > 1:  # other processors may have rounded initial weights otherwise
@@ -103,7 +113,7 @@ class Learning:
         if not self.model.training:
             self.model.train()
         self.optimizer.zero_grad()
-        batch = self.task.batch(now.step)
+        batch = self.batches(now.step)
         with self._in_precision():
             loss, scores, now.carry = self.task.loss(self.model, batch, now.carry)
         loss.backward()

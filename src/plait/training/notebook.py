@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from plait.terminal import printable
+from plait.terminal import from_here, printable
 from plait.training.config import TrainingConfig
 from plait.training.progress import Progress, as_clock, as_number
 
@@ -27,7 +27,8 @@ SHARED = frozenset(TrainingConfig.__dataclass_fields__)
 
 def title_of(run: "Run") -> str:
     """Return the task of a run, and what it was trained on, in a word."""
-    subject = Path(str(run.config.get("data") or run.config.get("problem") or "")).stem
+    named = (run.config.get(option) for option in ("edges", "data", "problem"))
+    subject = Path(str(next(filter(None, named), ""))).stem
     return f"{run.task}: {subject}" if subject else run.task
 
 
@@ -51,7 +52,7 @@ def run_figure(run: "Run") -> "Figure":
         def _repr_png_(self) -> bytes:
             content = io.BytesIO()
             self.savefig(content, format="png", dpi=80)
-            return content.getvalue()
+            return small_png(content)
 
     records = run.records()
     train, valid = ({n for r in records if r["kind"] == kind for n in r}
@@ -74,6 +75,18 @@ def run_figure(run: "Run") -> "Figure":
     return figure
 
 
+def small_png(picture: Path | io.BytesIO) -> bytes:
+    """Return a picture in 256 colours, so that a notebook that holds it stays small."""
+    from PIL import Image
+
+    content = io.BytesIO()
+    with Image.open(picture) as opened:
+        opened.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(
+            content, format="png", optimize=True
+        )
+    return content.getvalue()
+
+
 def run_html(run: "Run") -> str:
     """Return a run as HTML: its task and options, the scores of the test, the learning curves."""
     own = {k: v for k, v in run.config.items() if k not in SHARED and v not in ("", None)}
@@ -88,7 +101,7 @@ def run_html(run: "Run") -> str:
     table = f"<table>{rows}</table>" if rows else f"<p>{_shown(_state(run))}</p>"
     curves, drawn = run.path / "curves.png", ""
     if curves.is_file():
-        content = base64.b64encode(curves.read_bytes()).decode()
+        content = base64.b64encode(small_png(curves)).decode()
         drawn = f'<img alt="learning curves" width="600" src="data:image/png;base64,{content}">'
     return (
         f"<div><strong>{_shown(title_of(run))}</strong> <code>{_shown(run.path)}</code>"
@@ -104,7 +117,7 @@ def _state(run: "Run") -> str:
 
 def _shown(value: object) -> str:
     """Return a text as HTML that shows it, whatever it holds."""
-    return html.escape(printable(str(value)))
+    return html.escape(printable(from_here(str(value))))
 
 
 def in_notebook() -> bool:

@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from plait.terminal import printable, show
+from plait.terminal import from_here, printable, show
 
 WINDOW = 100
 """Steps over which the shown training scores are averaged."""
@@ -34,7 +34,8 @@ class Progress:
     def announce(self, title: str, lines: Mapping[str, str], *, steps: int, rate: float,
                  unit: str) -> None:  # fmt: skip
         """Show what will be done: `rate` units of `unit` a step."""
-        self.title, self.lines, self.steps = title, lines, steps
+        self.title, self.steps = title, steps
+        self.lines = {name: from_here(value) for name, value in lines.items()}
         self.rate, self.unit = rate, unit
 
     def start(self, step: int, seconds: float, records: list[dict[str, Any]]) -> None:
@@ -100,7 +101,7 @@ class PlainProgress(Progress):
                  unit: str) -> None:  # fmt: skip
         super().announce(title, lines, steps=steps, rate=rate, unit=unit)
         self._print(title)
-        for name, value in lines.items():
+        for name, value in self.lines.items():
             self._print(f"  {name}: {value}")
 
     def working(self, text: str) -> None:
@@ -121,7 +122,7 @@ class PlainProgress(Progress):
         )
 
     def sampled(self, step: int, text: str) -> None:
-        self._print(f"--- it writes, at step {step}:\n{text}\n---")
+        self._print(f"--- sample at step {step}:\n{text}\n---")
 
     def tested(self, step: int, scores: Mapping[str, float]) -> None:
         self._print(f"test, with the weights of step {step}: {_scores(scores)}")
@@ -145,12 +146,13 @@ class LiveProgress(Progress):
         self.test_step = 0
         self.text, self.text_step = "", 0
         self.work, self.live_now = "", False
+        self.verdict = list[str]()
 
     def announce(self, title: str, lines: Mapping[str, str], *, steps: int, rate: float,
                  unit: str) -> None:  # fmt: skip
         super().announce(title, lines, steps=steps, rate=rate, unit=unit)
         table = Table.grid(padding=(0, 2))
-        for name, value in lines.items():
+        for name, value in self.lines.items():
             table.add_row(Text(name, style="dim"), Text(self._plain(value)))
         self.console.print(Panel(table, title=title, title_align="left", border_style="cyan"))
 
@@ -179,6 +181,9 @@ class LiveProgress(Progress):
         self.live.stop()
         if self.step_now > self.first_step:
             self.console.print(self._render())
+        verdict, self.verdict = self.verdict, []
+        for text in verdict:
+            self.notice(text)
 
     def step(self, step: int, record: Mapping[str, float]) -> None:
         super().step(step, record)
@@ -200,7 +205,10 @@ class LiveProgress(Progress):
         self.test, self.test_step = dict(scores), step
 
     def notice(self, text: str) -> None:
-        self.console.print(Text(self._plain(text), style="yellow"))
+        if self.live_now and self.test:  # what the scores mean stands under them
+            self.verdict.append(text)
+        else:
+            self.console.print(Text(self._plain(text), style="yellow"))
 
     def _plain(self, text: str) -> str:
         """Write a text as the terminal can show it, so that its width is known."""
@@ -219,12 +227,12 @@ class LiveProgress(Progress):
         head.add_row(bar, *([steps, work] if self.work else [steps, speed, time_left]))
         parts: list[Any] = [head, self._scores()]
         if self.text:
-            title = f"it writes, at step {self.text_step:,}"
+            title = f"sample at step {self.text_step:,}"
             parts.append(Panel(Text(self.text), title=title, title_align="left", style="dim"))
         return Group(*parts)
 
     def _scores(self) -> Table:
-        """Lay the scores out a part a line; or, where they do not fit, a score a line."""
+        """Lay the scores out with a part per line or, where they do not fit, a score per line."""
         averages = {k: v for k, v in self.averages().items() if k != "gradient_norm"}
         rows = [["", *(name.replace("_", " ") for name in averages)]]
         rows.append(

@@ -135,7 +135,7 @@ class Run:
 
     @property
     def metrics_path(self) -> Path:
-        """The log, one JSON object a line."""
+        """The log, one JSON object per line."""
         return self.path / "metrics.jsonl"
 
     def log(self, kind: str, step: int, values: Mapping[str, Any]) -> None:

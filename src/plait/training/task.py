@@ -60,6 +60,8 @@ class Task(ABC):
     splits_batches : bool
         Whether each of them has a part of the batch of its own; otherwise all have the same batch
         and make the same step.
+    prepares_ahead : bool
+        Whether a batch takes so long that a thread computes it during the step before.
     """
 
     name: ClassVar[str]
@@ -73,6 +75,7 @@ class Task(ABC):
     source: str = "the data"
     notes: Sequence[str] = ()
     splits_batches: bool = False
+    prepares_ahead: bool = False
     units_per_step: int
     config: Any
     model: Any

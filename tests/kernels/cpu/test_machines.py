@@ -31,8 +31,12 @@ HOST = llvm.get_host_cpu_features()
 WIDEST = 16 if HOST.get("avx512f") else 8 if HOST.get("avx2") else 4
 
 
-@pytest.mark.parametrize("lanes", [4, 8, 16])
+@pytest.mark.parametrize(
+    "lanes",
+    [pytest.param(n, marks=[pytest.mark.slow] if n == WIDEST else []) for n in (4, 8, 16)],
+)
 def test_vectors_of_every_width(lanes):
+    """The widest that this processor has are those of all other tests."""
     if lanes > WIDEST:
         pytest.skip(f"this processor's vectors are of {WIDEST} numbers")
     done = subprocess.run(

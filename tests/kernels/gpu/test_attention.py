@@ -22,7 +22,7 @@ def drawn(*shape):
 def test_values_and_gradients_are_the_formulas(
     version, dropout, segment, B, K, D, monkeypatch, assert_near
 ):
-    """Node 0 hears all; K and D are no powers of two, or 1."""
+    """Node 0 aggregates all; K and D are no powers of two, or 1."""
     monkeypatch.setattr(attention, "SEGMENT", segment)
     N = 7
     pairs = {(j, 0) for j in range(N)} | {(i, i) for i in range(N)} | {(0, 3), (2, 5), (0, 5)}

@@ -144,7 +144,7 @@ def test_how_it_cuts_a_call_does_not_follow_from_its_batch_or_length():
     program = Recurrent(LSTM(True), 2, 128).directions[0].program(dropped=False)
     shape = shape_of(program, 128, exact=True)
     assert (shape.BH, shape.slices, shape.BR, shape.split, shape.BK) == (16, 8, 8, 4, 32)
-    assert shape.shared == 4 * (4 * 128 * 16 + 8 * 128) + 1024
+    assert shape.shared == 4 * (4 * 128 * 16 + 8 * 128) + 4096
 
 
 def test_explain_says_what_was_not_run():
@@ -225,7 +225,7 @@ TOOL = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 NUMBERS = dict.fromkeys(("t", "t0", "t1", "first", "rows"), "i32")
 NUMBERS |= dict.fromkeys(("lengths", "sync"), "*i32")
 
-def compiled(kernel, options, **fixed):
+def compiled(kernel, options, capability=90, **fixed):
     names, fixed = kernel.arg_names, fixed | dict(ROUND=None, LENGTHS=True, KEEP=True)
     kinds = NUMBERS | dict.fromkeys(fixed, "constexpr")
     source = ASTSource(
@@ -233,16 +233,16 @@ def compiled(kernel, options, **fixed):
         constexprs={(names.index(n),): v for n, v in fixed.items()},
         attrs={(k,): [["tt.divisibility", 16]] for k, n in enumerate(names) if n not in kinds},
     )
-    made = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
+    made = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(made.asm["cubin"])
         file.flush()
         said = subprocess.run([TOOL, "-res-usage", file.name], capture_output=True, text=True)
     return *re.search(r"STACK:(\\d+).*LOCAL:(\\d+)", said.stdout).groups(), made.metadata.shared
 
-for cell, H, exact in (
-    (LSTM(True), 128, True), (LSTM(True), 256, True), (LSTM(True), 512, False),
-    (GRU("before"), 256, True), (LayerNormLSTM(), 128, True),
+for cell, H, exact, capability in (
+    (LSTM(True), 128, True, 90), (LSTM(True), 256, True, 90), (LSTM(True), 512, False, 90),
+    (GRU("before"), 256, True, 90), (LayerNormLSTM(), 128, True, 90), (LSTM(True), 64, False, 80),
 ):
     program = Recurrent(cell, 4, H).directions[0].program(dropped=False)
     code, shape = written_loops(program), shape_of(program, H, exact=exact)
@@ -251,7 +251,7 @@ for cell, H, exact in (
             num_warps=shape.warps, num_stages=1, launch_cooperative_grid=shape.waits
         )
         stack, local, shared = compiled(
-            getattr(written(code.source), name), options, H=H, BH=shape.BH, BR=shape.BR,
+            getattr(written(code.source), name), options, capability, H=H, BH=shape.BH, BR=shape.BR,
             BK=shape.BK, SPLIT=shape.split, SLICES=shape.slices, SEGMENT=-1,
             PRECISION="ieee" if exact else "tf32",
         )
@@ -270,7 +270,7 @@ for cell, H in ((LSTM(True), 128), (GRU("before"), 64), (LayerNormLSTM(), 64)):
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="Triton's compiler is for Linux")
 def test_it_compiles_for_a_gpu_without_spilling_registers(tmp_path):
-    """For compute capability 9, by the compiler that Triton brings; no GPU is wanted for it."""
+    """For compute capability 8 and 9, by the compiler that Triton brings, without a GPU."""
     env = {
         "TRITON_CACHE_DIR": str(tmp_path),
         "PATH": "/usr/bin:/bin",
@@ -282,5 +282,5 @@ def test_it_compiles_for_a_gpu_without_spilling_registers(tmp_path):
     )
     assert found.returncode == 0, found.stderr
     lines = found.stdout.splitlines()
-    assert len(lines) == 13
+    assert len(lines) == 15
     assert all(line.endswith("0 0 True") for line in lines), found.stdout

@@ -61,7 +61,8 @@ class Recorder:
                 for y in outputs:
                     y.fill_(torch.nan) if y.is_floating_point() else y.zero_()
             last.clear()
-            result = work()
+            with torch.inference_mode(False), torch.no_grad():  # as it was recorded
+                result = work()
             last.append([t for t in result[0] if isinstance(t, torch.Tensor)]
                         if isinstance(result[0], tuple) else result)  # fmt: skip
             return result
@@ -138,6 +139,18 @@ def test_what_waits_for_its_gradient_is_not_written_over():
     assert torch.equal(first.entry.backward([torch.ones(2)])[0], 2 * a)
     first.entry.forward([b], [])
     assert torch.equal(y, a.square())  # what was returned is a copy
+
+
+def test_what_inference_mode_recorded_is_used_outside_it():
+    known, one, x = recordings(), Doubling(differentiate=False), torch.tensor([1.0, 2.0])
+    with torch.inference_mode():
+        lease = leased(known, one, x.clone())
+        lease.entry.forward([x.clone()], [])
+        del lease
+    lease = known.lease(one, [x], [])
+    assert torch.equal(lease.entry.forward([x], [])[0], x.square())
+    with torch.inference_mode():
+        assert torch.equal(lease.entry.forward([2 * x], [])[0], 4 * x.square())
 
 
 def test_only_so_many_of_one_shape_wait_at_once():

@@ -10,6 +10,8 @@ import torch
 import plait
 from plait.api import predictions
 from plait.cli import run as run_command
+from plait.errors import InputError
+from plait.serve import overview
 from plait.tasks.communities.config import CommunitiesConfig
 from plait.tasks.communities.task import TRAINING, VALIDATION, CommunitiesTask
 from plait.training.checkpoint import load_tensors
@@ -55,7 +57,7 @@ def test_samples_of_all_neighbours_are_the_whole_graph():
     task = made(sample="all", batch_size=34, data="karate")
     whole = made(data="karate")
     whole.model = task.model
-    (seeds, sample), order = task.batch(1)
+    (seeds, sample, _), order = task.batch(1)
     assert sample is not None
     place = torch.empty(34, dtype=torch.long)
     place[sample.nodes] = torch.arange(34)
@@ -166,3 +168,19 @@ def test_graphs_too_large_for_louvain_need_a_number(groups, monkeypatch):
     task = made(data="les-miserables", communities=4)
     assert task.louvain is None
     assert task.baselines() == {}
+
+
+def test_a_page_groups_as_predict_does(tmp_path):
+    run = plait.train("communities", data="karate", out=tmp_path / "run", **TINY)
+    page, reason = overview.page(run)
+    assert page is not None, reason
+    table = predictions(run)
+    for by, column in (("the embedding", "community"), ("Louvain's method", "louvain")):
+        blocks = {b["to"]: b for b in page.answer(**page.read({"by": by, "node": "33"}))}
+        assert blocks["graph"]["groups"] == (table[column] - 1).tolist()
+        sizes = table[column].value_counts().sort_index()
+        assert [row[1] for row in blocks["groups"]["rows"]] == sizes.tolist()
+    blocks = {b["to"]: b for b in page.answer(**page.read({"by": "the labels"}))}
+    assert [row[:2] for row in blocks["groups"]["rows"]] == [["Mr. Hi", 17], ["Officer", 17]]
+    with pytest.raises(InputError, match=r"no node 'nobody' in karate.*; ids are 0, 1, 2, …"):
+        list(page.answer(**page.read({"node": "nobody"})))

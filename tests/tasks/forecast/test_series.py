@@ -202,7 +202,7 @@ def test_a_long_table_is_read_as_a_column_a_node(write, tmp_path):
     assert series.ids == ("n2", "n1")
     assert series.values.tolist() == [[2, 1], [4, 3]]
     assert series.source == (
-        f"{path} (a row for each time and 'id', read as one row a time, a column a node)"
+        f"{path} (a row for each time and 'id', read as one row per time, a column per node)"
     )
     stored = pd.read_csv(path, parse_dates=["time"]).rename(columns={"id": "x"})
     stored.set_index(["time", "x"]).to_parquet(tmp_path / "long.parquet")
@@ -217,9 +217,9 @@ def test_a_long_table_is_read_as_a_column_a_node(write, tmp_path):
         (
             LONG.replace("value", "value,more").replace("\n2", ",1\n2").replace("3\n", "3,1\n")
             .replace("more,1", "more"),
-            "occurs twice, as in a table with a row for each time and 'id'; give one row a time, a",
+            "occurs twice, as in a table with a row for each time and 'id'; give one row per time",
         ),
-        (LONG.replace("id", "to").replace("n", ""), "occurs twice; give one row a time, a col"),
+        (LONG.replace("id", "to").replace("n", ""), "occurs twice; give one row per time, a col"),
     ],
     ids=["twice", "no id", "two values", "numbers only"],
 )  # fmt: skip

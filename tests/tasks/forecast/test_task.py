@@ -12,10 +12,12 @@ import torch
 import plait
 from plait.cli import run as run_command
 from plait.errors import InputError
+from plait.serve import overview
 from plait.tasks.forecast.config import ForecastConfig
 from plait.tasks.forecast.data import read_data
 from plait.tasks.forecast.loss import pointwise, reweighting, sampling
 from plait.tasks.forecast.task import ForecastTask
+from plait.times import time_text
 from plait.training.checkpoint import load_tensors
 
 TINY = {"hidden_size": 4, "k": 2, "history": 4, "horizon": 3, "batch_size": 8, "threads": 1}
@@ -47,12 +49,12 @@ def test_train_predict_score_and_go_on(capsys, here):
     more = ["--quantiles", "0.1,0.5,0.9", "--calendar", "week", "--out", "run"]
     assert run_command([*words, *FLAGS, *more]) == 0
     said = capsys.readouterr().out
-    assert "speeds.csv: 200 steps × 3 nodes, a step h; " in said
+    assert "speeds.csv: 200 steps × 3 nodes, 1 hour apart; " in said
     assert "% missing, filled with the last value, never scored" in said
     for name in ("last value", "seasonal value", "historical mean", "autoregression"):
         assert said.count(f"  {name} ") == 3  # MAE, RMSE, MAPE
     assert "the best without a network" in said
-    assert "of the values lie between the outer quantiles, of 80% wanted" in said
+    assert "of the values lie between the outer quantiles (80% wanted)" in said
     for picture in ("curves", "forecasts", "nodes"):
         assert (here / "run" / f"{picture}.png").stat().st_size > 10_000
     (test,) = plait.training.run.Run.open(here / "run").records("test")
@@ -618,3 +620,36 @@ def test_rows_that_are_missing_and_values_that_mean_missing(capsys):
 def test_a_season_longer_than_the_training_part_is_refused_before_training(tmp_path):
     with pytest.raises(InputError, match=r"^--season 999999999999 is longer than the \d+ steps of"):
         plait.train("forecast", data="waves", season=999999999999, steps=1, out=tmp_path / "run")
+
+
+def test_a_page_forecasts_after_the_end_what_predict_does():
+    run = plait.train("forecast", **OWN, out="run", coverage=0.8)
+    page, reason = overview.page(run)
+    assert page is not None, reason
+    place = page.controls[1]
+    assert place.choices[-1] == "2024-03-09 08:00, to come"
+    assert place.default == len(place.choices) - 1  # the last one with true values
+    table = plait.api.predictions(run)
+    answer = page.answer(
+        **page.read({"place": place.most, "nodes": ["n2"], "baseline": "last value"})
+    )
+    blocks = {block["to"]: block for block in answer}
+    chart, own = blocks["node n2"], table[table["id"] == "n2"]
+    assert chart["x_names"][-3:] == own["time"].map(time_text).tolist()
+    lines = {line["name"]: line["values"] for line in chart["lines"]}
+    assert set(lines) == {"history", "forecast", "last value"}
+    assert lines["forecast"][-3:] == pytest.approx(own["forecast"].tolist(), rel=1e-6)
+    assert chart["band"]["low"][-3:] == pytest.approx(own["low"].tolist(), rel=1e-6)
+    assert len(set(lines["last value"][-3:])) == 1
+    assert "error" not in blocks
+    tested = {block["to"]: block for block in page.answer(**page.read({}))}
+    assert "true values" in [line["name"] for line in tested["node n1"]["lines"]]
+    assert "Mean absolute error" in tested["error"]["text"]
+    assert place.choices[0] == first_of_the_test_part(run)
+
+
+def first_of_the_test_part(run) -> str:
+    """The time of the first step of the test part."""
+    config = plait.api.config_of(run)
+    splits = read_data(config).splits
+    return time_text(read_data(config).series.times[splits.test])

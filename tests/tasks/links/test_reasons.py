@@ -112,6 +112,8 @@ def test_features_are_reasons_too(tmp_path):
     run = plait.train("links", out=tmp_path / "run", **files, **TINY)
     table = predictions(run, node="p6", other="p9", why=True, top=30)
     assert set(table["reason"]) == {"all paths", "path", "feature"}
+    features = set(table["through"][table["reason"] == "feature"])
+    assert features == {"age", "town = a"}
     assert (set(table["node"]), set(table["suggestion"])) == ({"p6"}, {"p9"})
     assert table["score"].between(0, 1).all()
 

@@ -76,8 +76,8 @@ def test_train_predict_score_inspect_resume(tables, tmp_path, capsys):
     assert "3 features, 3 classes" in out
     assert "21, 6, 6 nodes to train, validate, test on; 3 without a label" in out
     assert "; the same network without the graph: " in out
-    assert "; spreading labels along the graph: " in out
-    assert "; always the commonest class: 33.3%" in out
+    assert "; label propagation: " in out
+    assert "; the most frequent class: 33.3%" in out
     (test,) = Run.open(Path(run)).records("test")
     assert test["accuracy"] > max(0.8, test["dense_accuracy"])
     assert test["prior"] == pytest.approx(1 / 3)
@@ -223,10 +223,10 @@ def test_weights_begin_another_split(tables, tmp_path):
 
 
 def test_the_picture_of_a_larger_graph(tmp_path):
-    from plait.tasks.nodes.figure import _sample, draw_network
+    from plait.tasks.nodes.figure import draw_network, some_of
 
     ours = task(data="digits", split="few")
-    nodes = _sample(ours.splits, 1797)
+    nodes = some_of(1797, ours.splits.test.numpy())
     assert len(set(nodes)) == 1000
     assert set(nodes) <= set(ours.splits.test.tolist())
     with torch.no_grad():

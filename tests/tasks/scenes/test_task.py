@@ -11,6 +11,7 @@ import torch
 import plait
 from plait.cli import run as run_command
 from plait.errors import InputError
+from plait.serve import overview
 from plait.tasks.scenes.config import ScenesConfig
 from plait.tasks.scenes.data import split_scenes
 from plait.tasks.scenes.files import read_scenes, write_scenes
@@ -185,3 +186,20 @@ def test_bad_input_is_one_line(tmp_path, capsys, arguments, message):
     assert printed.startswith(message)
     assert printed.count("\n") == 1
     assert not out.exists()
+
+
+def test_a_page_lists_what_predict_lists(trained):
+    page, reason = overview.page(trained)
+    assert page is not None, reason
+    blocks = {block["to"]: block for block in page.answer(**page.read({"scene": 2, "top": 20}))}
+    table = plait.api.predictions(trained)
+    own = table[table["image"] == table["image"].unique()[1]]
+    listed = blocks["relations"]["rows"]
+    assert [row[3] for row in listed] == pytest.approx(own["probability"].tolist(), rel=1e-6)
+    assert [row[1] for row in listed] == own["predicate"].tolist()
+    assert [row[0].split()[0] for row in listed] == own["subject_class"].tolist()
+    hits = sum(row[4] == "yes" for row in listed)
+    assert blocks["hits"]["text"].startswith(f"{hits} of the ")
+    for left, top, right, bottom in blocks["graph"]["boxes"]:
+        assert left < right
+        assert top > bottom  # upwards

@@ -9,6 +9,7 @@ import torch
 
 import plait
 from plait.cli import run as run_command
+from plait.serve import overview
 from plait.tasks.structure.config import StructureConfig
 from plait.tasks.structure.model import Batch, StructureModel, visited
 from plait.tasks.structure.problems import DRAW, Drawn, draw_neighbours, draw_order
@@ -180,3 +181,21 @@ def test_batches_are_found_again_by_number():
     assert not torch.equal(one.symbols, two.symbols)
     first = DRAW["neighbours"](random_generator(config.seed, 1, TRAINING), 50, 12)
     assert one.symbols.tolist() == first.symbols.reshape(-1).tolist()
+
+
+@pytest.mark.parametrize("problem", ["neighbours", "order"])
+def test_a_page_shows_the_graph_and_whether_the_answer_is_right(tmp_path, problem):
+    run = plait.train("structure", problem=problem, steps=1, out=tmp_path / "run", **TINY)
+    page, reason = overview.page(run)
+    assert page is not None, reason
+    shown, answer = page.answer(**page.read({"seed": 4, "number": 3}))
+    marks = {mark: node for node, mark in enumerate(shown["groups"]) if mark >= 0}
+    if problem == "order":
+        path = networkx.Graph([(u, v) for u, v, _ in shown["edges"]])
+        start = shown["names"].index("start")
+        far = networkx.single_source_shortest_path_length(path, start)
+        truth = far[marks[0]] < far[marks[1]]
+    else:
+        assert len(shown["marked"]) == 4
+        truth = any({u, v} <= set(shown["marked"]) for u, v, _ in shown["edges"])
+    assert answer["text"].startswith(f"The answer is {'yes' if truth else 'no'}; the model says")

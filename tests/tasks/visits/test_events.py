@@ -4,6 +4,7 @@ import gzip
 import os
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from plait.cli import run as run_command
@@ -250,3 +251,26 @@ def test_the_mimic_demo():
     assert table.groupby("kind")["code"].nunique().to_dict() == {
         "diagnosis": 581, "drug": 518, "procedure": 164,
     }  # fmt: skip
+
+
+def test_parquet_is_the_table_in_csv(tmp_path) -> None:
+    pytest.importorskip("pyarrow")
+    times = pd.to_datetime(["2020-03-01 22:00", "2020-03-02 08:00", "2020-03-05 09:30"])
+    ends = pd.to_datetime([None, "2020-03-04", None])
+    frame = pd.DataFrame({
+        "Patient": [7, 7, 12], "time": times, "end": ends,
+        "kind": pd.Categorical(["diagnosis", "drug", "drug"]), "code": [" asthma", "x", "y"],
+    })  # fmt: skip
+    frame.to_csv(tmp_path / "e.csv", index=False)
+    frame.to_parquet(tmp_path / "e.parquet", index=False)
+    pd.testing.assert_frame_equal(
+        read_events(tmp_path / "e.parquet"), read_events(tmp_path / "e.csv")
+    )
+    frame.assign(kind=["drug", "drink", "drug"]).to_parquet(tmp_path / "bad.parquet")
+    with pytest.raises(InputError, match=r"bad\.parquet, row 2: kind 'drink' is unknown"):
+        read_events(tmp_path / "bad.parquet")
+    (tmp_path / "none.parquet").write_text("no")
+    with pytest.raises(InputError, match=r"^cannot read .*none\.parquet: "):
+        read_events(tmp_path / "none.parquet")
+    with pytest.raises(InputError, match=r"^cannot read .*gone\.parquet: No such file"):
+        read_events(tmp_path / "gone.parquet")

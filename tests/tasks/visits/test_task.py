@@ -10,6 +10,7 @@ import torch
 import plait
 from plait.cli import run as run_command
 from plait.errors import InputError
+from plait.serve import overview
 from plait.tasks.visits import NOT_ADVICE
 from plait.tasks.visits.baselines import targets_of
 from plait.tasks.visits.config import VisitsConfig
@@ -171,3 +172,21 @@ def test_both_views_see_what_neither_sees_alone(tmp_path):
     assert scores["both"]["jaccard"] > max(*others, scores["both"]["logistic_jaccard"]) + 0.02
     assert scores["both"]["jaccard"] < scores["both"]["best_jaccard"]
     assert np.isfinite(scores["both"]["loss"])
+
+
+def test_a_page_ranks_what_predict_ranks(run):
+    page, reason = overview.page(run)
+    assert page is not None, reason
+    values = page.read({"top": 5})
+    blocks = {block["to"]: block for block in page.answer(**values)}
+    table = plait.api.predictions(run)
+    own = table[table["patient"] == values["patient"]].head(5)
+    rows = blocks["drugs"]["rows"]
+    assert [row[1] for row in rows] == own["drug"].tolist()
+    assert [row[2] for row in rows] == pytest.approx(own["probability"].tolist(), rel=1e-6)
+    assert [row[3] == "yes" for row in rows] == own["predicted"].tolist()
+    assert [row[4] for row in rows] == own["interacts_with"].tolist()
+    assert len(blocks["history"]["rows"]) == own["after_periods"].iloc[0]
+    assert NOT_ADVICE in blocks["advice"]["text"]
+    with pytest.raises(InputError, match="there is no patient 'nobody'; there are "):
+        list(page.answer(**page.read({"patient": "nobody"})))

@@ -166,6 +166,13 @@ def on_threads(call: Any, address: int, threads: int) -> None:
         wait(jobs)
 
 
+def on_one_thread() -> None:
+    """Have this thread compute alone from now on, whatever it calls; others keep their number."""
+    torch.get_num_threads()  # which gives a new thread torch's number
+    if _openmp is not None:
+        _openmp.omp_set_num_threads(1)
+
+
 def parallel_for(call: Callable[[int], None], blocks: Sequence[int]) -> None:
     """Call with every number, on as many threads as torch has."""
     threads = min(torch.get_num_threads(), len(blocks))

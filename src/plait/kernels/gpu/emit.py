@@ -128,7 +128,7 @@ class WrittenProgram:
         return f"history {p.value.value}" if p.value.value else "y"
 
     def _keep_values(self) -> None:
-        """Give what products read a place of its own at each step, written in any case.
+        """Assign what products read a place of its own at each step, written in any case.
 
         Other programs may still read it when a program goes on to the next step, and the gradient
         of the weights reads it again.

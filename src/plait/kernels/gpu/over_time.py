@@ -149,7 +149,7 @@ class OverTime:
             arrays[f"dstate {k}"] = g[0].clone()
         self.add_carried(arrays, code.backward_plan, like)
         lengths = self._lengths(extra, like)
-        given = {p.index: self._heard(p.index, arrays) for p in program.products}
+        given = {p.index: self._grads_of(p.index, arrays) for p in program.products}
         self.go_back(arrays, products, given, lengths)
         found = {name: torch.zeros_like(w) for name, w in weights.items()}
         for p in program.products:
@@ -236,7 +236,7 @@ class OverTime:
             found.append(own.reshape(v.shape) if own.numel() else torch.zeros_like(v))
         return found
 
-    def _heard(self, index: int, arrays: Mapping[str, Tensor]) -> Tensor:
+    def _grads_of(self, index: int, arrays: Mapping[str, Tensor]) -> Tensor:
         """Return the gradient of what a product gave, at every step `[T, rows, gates·H]`."""
         name, first = self.code.source_of(index)
         H, gates = self.sizes.H, len(self.code.program.products[index].gates)

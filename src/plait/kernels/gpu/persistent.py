@@ -144,7 +144,7 @@ class Shape:
         else:
             self.BR = 4 if free else 8 if wide > 64 else 16
             numbers = self.BK * (self.BH + self.BR)
-        self.shared = 4 * numbers + 1024
+        self.shared = 4 * numbers + 4096
 
 
 @cache

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from plait.kernels.gpu.autograd import Pass
 from plait.kernels.gpu.graphs import CudaRecorder, Recorder, products_of, refusal
+from plait.kernels.transforms import outside
 
 WARM = 2
 """Calls of a shape that run as they are."""
@@ -136,7 +137,8 @@ class Recordings:
         recorder = self.recorder(device)
         if recorder.free_memory() < 2 * one.size():
             return None
-        entry = Entry(key, one, tensors, extra, recorder)
+        # it outlives the mode of this call: what inference mode makes cannot be written to outside
+        entry = outside(lambda: Entry(key, one, tensors, extra, recorder))
         if not self._make_room(entry.size, device):  # it is larger than expected
             self.calls[key] = 0
             recorder.finish()

@@ -9,6 +9,7 @@ TASK = TaskEntry(
     config="plait.tasks.communities.config:CommunitiesConfig",
     task="plait.tasks.communities.task:CommunitiesTask",
     model="plait.tasks.communities.model:CommunitiesModel",
+    page="plait.tasks.communities.page:page",
     predict="plait.tasks.communities.inference:predict_communities",
     predicts="the community of every node, by the embedding and by Louvain's method",
 )

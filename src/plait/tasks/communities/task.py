@@ -74,6 +74,7 @@ class CommunitiesTask(Task):
             raise InputError(f"{network.source} has no connections; communities need some")
         self.x, self.graph = features_of(network, device), network.graph.to(device)
         self.sampler = sampler_of(config, network)
+        self.prepares_ahead = self.sampler is not None
         N = network.num_nodes
         self.units_per_step = N if self.sampler is None else min(config.batch_size, N)
         self.count = self._count(known)
@@ -116,8 +117,8 @@ class CommunitiesTask(Task):
         first: Any = self.model.encoder.layers[0]
         text = {
             **describe_graph(network, f"{self.count} communities sought"),
-            "model": f"Deep Graph Infomax, {config.operator}, {config.layers} layers, "
-            f"{config.hidden_size} wide, {count_weights(self.model):,} parameters",
+            "model": f"Deep Graph Infomax, {config.sizes}, "
+            f"{count_weights(self.model):,} parameters",
             "first layer": first.explain(None if self.sampler else self.graph),
             **describe_sampling(config, "nodes"),
         }
@@ -139,7 +140,7 @@ class CommunitiesTask(Task):
         self, model: CommunitiesModel, batch: Shuffle, carry: Carry
     ) -> tuple[Tensor, Mapping[str, Tensor], Carry]:
         """Return the mean of −ln p over nodes and shuffled nodes, and the share of right ones."""
-        (seeds, sample), order = batch
+        (seeds, sample, _), order = batch
         n = len(seeds)
         graph = self.graph if sample is None else sample.graph.to(self.device)
         nodes = seeds if sample is None else sample.nodes
@@ -196,11 +197,7 @@ class CommunitiesTask(Task):
 
     def title(self, test: Mapping[str, Any] | None) -> str:
         """Return graph, operator and sizes."""
-        config = self.config
-        return (
-            f"{self.network.name}: {config.operator}, {config.layers} layers, "
-            f"{config.hidden_size} wide"
-        )
+        return f"{self.network.name}: {self.config.sizes}"
 
     def curves(self, test: Mapping[str, Any] | None) -> Sequence[Curve]:
         """Return the loss, and the share of right nodes."""

@@ -38,7 +38,7 @@ class DigitsConfig(TrainingConfig):
 
     digits: str = option(
         "scikit-learn",
-        "Whose digits move: scikit-learn (1,797 of 8 × 8), mnist (its IDX files), or an IDX file "
+        "Digits that move: scikit-learn (1,797 of 8 × 8), mnist (its IDX files), or an IDX file "
         "of images, .gz or not.",
     )
     size: Literal["small", "paper"] = option(
@@ -52,18 +52,18 @@ class DigitsConfig(TrainingConfig):
         "connected, over the whole frame.",
     )
     order: int = option(3, "Terms K of gcrn's Chebyshev filter.", least=1, below=1001)
-    neighbours: int = option(8, "Nearest patches that one is joined with, of gcrn.", least=1)
+    neighbours: int = option(8, "Nearest patches that each is joined with, of gcrn.", least=1)
     frame: int = option(0, f"Side of a frame in pixels. {OF_SIZE}", least=0, below=1025)
     patch: int = option(0, f"Side of a patch, a node of gcrn's graph. {OF_SIZE}", least=0)
     hidden_size: int = option(0, f"Channels of a state. {OF_SIZE}", least=0, below=2**20)
-    layers: int = option(0, f"Recurrent layers, one on another. {OF_SIZE}", least=0, below=1001)
+    layers: int = option(0, f"Stacked recurrent layers. {OF_SIZE}", least=0, below=1001)
     history: int = option(10, "Input frames.", least=1, below=10_001)
     horizon: int = option(10, "Frames that are predicted.", least=1, below=10_001)
     batch_size: int = option(8, "Sequences of a batch, per process.", least=1)
     steps: int = option(3000, "Weight updates.", least=1)
     lr: float = option(0.0, f"Learning rate. {OF_SIZE}", least=0)
     schedule: Literal["constant", "cosine"] = option(
-        "cosine", "Learning rate over time: as it is, or falling to 0 along a half cosine."
+        "cosine", "Learning rate over time: constant, or cosine annealing to 0."
     )
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ from plait.training.config import option
 SIZES, LARGEST = ((4, 3_000), (8, 10_000), (16, 30_000)), 32
 """Channels of a state, each below so many values to train on; with more, the largest."""
 
-EDGES = "Of an edge list as --graph, the column, by name or from 1 by number without a header:"
+EDGES = "of an edge list in --graph, by its name, or by its number from 1 if there is no header."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,19 +67,19 @@ class ForecastConfig(GraphConfig):
 
     data: str = option(
         "waves",
-        "A table (CSV, Parquet or HDF5), a column a node and a row a time; or: waves, chickenpox, "
-        "los-loop, metr-la, pems-bay, pems04, pems08.",
+        "A table (CSV, Parquet or HDF5), a column per node and a row per time; or: waves, "
+        "chickenpox, los-loop, metr-la, pems-bay, pems04, pems08.",
     )
     graph: str = option(
         "",
         "The graph: a CSV file (an adjacency, an edge list with source and target, or "
         "places with id and coordinates), or correlation. Default: the data set's own.",
     )
-    source: str = option("", f"{EDGES} where edges come from. Default: source.")
-    target: str = option("", f"{EDGES} where they go. Default: target.")
-    weight: str = option("", f"{EDGES} their weights. Default: weight, if there is one.")
+    source: str = option("", f"Column of sources {EDGES} Default: source.")
+    target: str = option("", f"Column of targets {EDGES} Default: target.")
+    weight: str = option("", f"Column of weights {EDGES} Default: weight, if there is one.")
     neighbours: int = option(
-        4, "Nearest nodes that one is joined with, by places or correlation.", least=1
+        4, "Nearest nodes that each is joined with, by places or correlation.", least=1
     )
     threshold: float = option(
         0.3, "Nodes are joined where their correlation is above it.", least=0, below=1
@@ -116,9 +116,7 @@ class ForecastConfig(GraphConfig):
     calendar: Literal["none", "day", "week"] = option(
         "none", "Input the time of day too, or that and the day of the week."
     )
-    season: int = option(
-        0, "Steps of a season, for the baselines. 0: of the times' day, week or year.", least=0
-    )
+    season: int = option(0, "Steps of a season. 0: a day, a week or a year of the times.", least=0)
     seasonal: bool = option(
         False,
         "Forecast what differs from each node's mean at the place in the season, which is added "
@@ -172,7 +170,7 @@ class ForecastConfig(GraphConfig):
         "Channels of every layer's state. 0: 4 to 32, by the number of values to train on.",
         least=0, below=2**20,
     )  # fmt: skip
-    layers: int = option(1, "Recurrent layers, one on another.", least=1, below=1001)
+    layers: int = option(1, "Stacked recurrent layers.", least=1, below=1001)
     dropout: float = option(
         0.0, "Dropout rate of the last state and between layers.", least=0, below=1
     )
@@ -216,7 +214,7 @@ class ForecastConfig(GraphConfig):
     steps: int = option(1500, "Weight updates.", least=1)
     lr: float = option(0.003, "Learning rate.", least=0)
     schedule: Literal["constant", "cosine"] = option(
-        "cosine", "Learning rate over time: as it is, or falling to 0 along a half cosine."
+        "cosine", "Learning rate over time: constant, or cosine annealing to 0."
     )
 
     def __post_init__(self) -> None:

@@ -176,8 +176,9 @@ def _joined(config: ForecastConfig, series: Series, splits: TimeSplits) -> Joine
     if config.over_graph == "dense":
         return Joined(Graph([], num_nodes=N), "none")
     raise InputError(
-        f"{series.source} has no graph, which says what is connected: give --graph "
-        "FILE or --graph correlation, or --operator dense or adaptive"
+        f"{series.source} has no graph, which says what is connected: give one (--graph FILE), "
+        "connect what is correlated (--graph correlation), let it be learnt (--operator adaptive), "
+        "or do without (--operator dense)"
     )
 
 

@@ -117,7 +117,7 @@ def draw_nodes(forecasts: Forecasts, measured: Measured, path: Path) -> None:
         panels = figure.subplots(1, 2)
         for axes, values, measure in zip(
             panels, (drawable(errors), drawable(spread)),
-            ("RMSE over all steps ahead, in the data's units", "the same in the node's own spread"),
+            ("RMSE over all steps ahead, in the data's units", "RMSE / standard deviation"),
             strict=True,
         ):  # fmt: skip
             axes.add_collection(

@@ -77,7 +77,7 @@ def predict_forecast(
     if recent.times is not None:
         assert model.frequency is not None
         to_come = following(recent.times, model.frequency, H)
-    _require_known(recent, config)
+    require_known(recent, config)
     covariates = None if model.covariates is None else model.covariates.cpu().numpy()
     profile = model.profile
     windows = windows_of(
@@ -107,7 +107,7 @@ def predict_forecast(
     return pd.DataFrame(columns)
 
 
-def _require_known(series: Series, config: ForecastConfig) -> None:
+def require_known(series: Series, config: ForecastConfig) -> None:
     """Refuse a series whose covariates that are known ahead do not go on over the horizon."""
     if not config.known_names or series.covariates is None:
         return

@@ -7,6 +7,8 @@ import numpy as np
 
 from plait.tasks.forecast.config import ForecastConfig
 from plait.tasks.forecast.scores import above, gain, table
+from plait.tasks.forecast.steps import words
+from plait.terminal import counted
 from plait.training.task import count_weights
 
 SHOWN = 0.005
@@ -27,19 +29,19 @@ def in_words(scores: Mapping[str, Any], config: ForecastConfig) -> str:
         weights = records["combination"]["weights"]
         means = sorted(((float(np.mean(w)), n) for n, w in weights.items()), reverse=True)
         parts = ", ".join(f"{n} {w:.0%}" for w, n in means if w >= SHOWN)
-        text += f"\nthe combination, fitted on validation, mean over the steps: {parts}"
+        text += f"\nweights of the combination, fitted on validation, mean over the steps: {parts}"
     if "zeros" in scores:
         text += f"\nMAPE leaves out {scores['zeros']:,} measurements of 0"
     if "coverage" in scores:
         text += (
-            f"\n{scores['coverage']:.1%} of the values lie between the outer quantiles, of "
-            f"{scores['coverage_wanted']:.0%} wanted"
+            f"\n{scores['coverage']:.1%} of the values lie between the outer quantiles "
+            f"({scores['coverage_wanted']:.0%} wanted)"
         )
     if "band_coverage" in scores:
         text += (
-            f"\n{scores['band_coverage']:.1%} of the values lie in the bands, of "
-            f"{config.coverage:.0%} wanted; they are {scores['band_width']:.4g} wide, "
-            f"and their interval score is {scores['interval_score']:.4g}"
+            f"\n{scores['band_coverage']:.1%} of the values lie in the bands ("
+            f"{config.coverage:.0%} wanted), whose mean width is {scores['band_width']:.4g}; "
+            f"interval score {scores['interval_score']:.4g}"
         )
     if "best_rmse" in scores:
         text += (
@@ -54,12 +56,12 @@ def summary_of(task: Any) -> dict[str, str]:
     config, series, splits = task.config, task.data.series, task.splits
     T, N = series.values.shape
     missing = np.isnan(series.values).mean()
-    step = f", a step {series.frequency}" if series.frequency else ""
+    step = f", {words(series.frequency)} apart" if series.frequency else ""
     gaps = f"; {missing:.2%} missing, filled with the last value, never scored" if missing else ""
     joined, start = task.data.joined, task.base and config.skip == "best"
-    edges = f"{joined.graph.num_edges:,} edges; {joined.source}"
+    edges = f"{counted(joined.graph.num_edges, 'edge')}; {joined.source}"
     text = {
-        "series": f"{series.source}: {T:,} steps × {N:,} nodes{step}{gaps}",
+        "series": f"{series.source}: {T:,} steps × {counted(N, 'node')}{step}{gaps}",
         **({"columns": series.columns} if series.columns else {}),
         **({"read": "; ".join(series.notes)} if series.notes else {}),
         "graph": edges if config.over_graph != "dense" else "none is used",

@@ -197,8 +197,11 @@ def table(records: Mapping[str, Mapping[str, Sequence[float | None]]], shown: Se
     """
     width = max(map(len, records)) + 2
     at, to = (
-        "".join(f"{word + str(h) if k == 0 else h:>{CELL}}" for k, h in enumerate(shown))
-        for word in ("step ", "to ")
+        "".join(f"{text:>{CELL}}" for text in texts)
+        for texts in (
+            [f"step {h}" if k == 0 else h for k, h in enumerate(shown)],
+            [f"1–{h}" for h in shown],
+        )
     )
     lines = []
     for metric in METRICS:

@@ -171,7 +171,9 @@ def read_series(
     """
     wide = read_wide(path, time, missing, encoding, value, covariates)
     if not wide.names or not len(wide.values):
-        raise InputError(f"{path} has no measurements: a column a node, a row a step are needed")
+        raise InputError(
+            f"{path} has no measurements: a column per node and a row per step are needed"
+        )
     values, times, notes, extra = wide.values, wide.times, list(wide.notes), wide.covariates
     refuse_large(
         values, lambda row, k: f"{wide.where(row)}, column {wide.names[k]!r}: the value is"

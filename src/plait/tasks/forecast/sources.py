@@ -13,6 +13,7 @@ from plait.errors import InputError
 from plait.memory import require_memory
 from plait.tables import read_cells
 from plait.tasks.forecast.hdf5 import ENDINGS, read_hdf5
+from plait.tasks.forecast.plain import PlainTable, read_plain
 from plait.times import read_times
 
 TIME_NAMES = ("time", "timestamp", "date", "datetime")
@@ -50,6 +51,9 @@ class Table:
 
 def read_csv(path: Path, time: str, encoding: str = "utf-8") -> Table:
     """Read CSV; the times are in the column `time`, or in one of `TIME_NAMES`, or in the index."""
+    plain = read_plain(path, time, TIME_NAMES, encoding)
+    if plain is not None and not counts_rows(np.array(plain.times, dtype=object)):
+        return _of_plain(path, plain)
     cells = read_cells(path, encoding)
     names = list(cells.names)
     k = next((k for k, n in enumerate(names) if n.lower() in TIME_NAMES), None)
@@ -80,6 +84,20 @@ def read_csv(path: Path, time: str, encoding: str = "utf-8") -> Table:
         path, tuple(names[n] for n in kept), texts, cells.at, times, "" if k is None else names[k],
         ignored, (note,) * bool(note),
     )  # fmt: skip
+
+
+def _of_plain(path: Path, plain: PlainTable) -> Table:
+    """Return a table whose lines are its rows."""
+
+    def at(row: int) -> str:
+        return f"{path}, line {row + 2}"
+
+    times, note = None, ""
+    if plain.time_name:
+        times, note = read_times(plain.times, at, plain.time_name)
+    return Table(
+        path, plain.names, plain.values, at, times, plain.time_name, (), (note,) * bool(note)
+    )
 
 
 def _are_times(texts: Iterable[str]) -> bool:

@@ -110,7 +110,7 @@ def check_steps(times: pd.DatetimeIndex, expected: str | None, where: Callable[[
             row = int(np.flatnonzero(times.duplicated())[0]) - 1
         what, fix = f"comes after {times[row]}", "sort the rows by time"
         if not times.is_unique and (not put_back or steps[row] == 0):
-            what, fix = "occurs twice", "give one row a time, a column a node"
+            what, fix = "occurs twice", "give one row per time, a column per node"
         if put_back:
             what += ", as where a clock is put back an hour"
             fix = "give the times with their offsets, such as +02:00, or in UTC"

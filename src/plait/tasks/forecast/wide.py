@@ -143,8 +143,8 @@ def _long(table: Table, value: int | None, extra: Sequence[int]) -> tuple[int, i
     row = int(np.flatnonzero(times.duplicated())[0])
     raise InputError(
         f"{table.where(row)}: {time_text(times[row])} occurs twice, as in a table with a row for "
-        f"each time and {table.names[ids[0]]!r}; give one row a time, a column a node, or name the "
-        "column of values with --value, and those of further inputs with --covariates"
+        f"each time and {table.names[ids[0]]!r}; give one row per time, a column per node, or "
+        "name the column of values with --value, and those of further inputs with --covariates"
     )
 
 
@@ -178,8 +178,8 @@ def _pivoted(
     np.minimum.at(first, step, np.arange(len(step)))
     where = table.where
     return Wide(
-        f"{table.path} (a row for each time and {table.names[ids]!r}, read as one row a time, a "
-        f"column a node)", tuple(map(str, names)), wide[..., 0],
+        f"{table.path} (a row for each time and {table.names[ids]!r}, read as one row per time, a "
+        f"column per node)", tuple(map(str, names)), wide[..., 0],
         lambda row: where(int(first[row])), pd.DatetimeIndex(times), table.time_name, ignored,
         (*table.notes, *notes), wide[..., 1:],
     )  # fmt: skip

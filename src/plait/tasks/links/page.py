@@ -36,7 +36,7 @@ def page(model: LinksModel, config: LinksConfig, facts: Mapping[str, Any]) -> Pa
         shown = np.array(list(dict.fromkeys([*near, *others])))
         place = {k: i for i, k in enumerate(shown.tolist())}
         yield graph(
-            f"{node} and its surroundings; dashed: suggested",
+            f"Node {node} and its surroundings; dashed: suggested",
             [ids[k] for k in shown], edges_among(adjacency, shown), "graph",
             groups=[0 if k == asked else 1 if k in others else -1 for k in shown],
             group_names=["the node", "suggested"], marked=[place[asked]],
@@ -44,7 +44,7 @@ def page(model: LinksModel, config: LinksConfig, facts: Mapping[str, Any]) -> Pa
         )  # fmt: skip
         columns = ["suggestion", "score", "common neighbours", "through"]
         rows = found.drop(columns="node").values.tolist()
-        yield table(f"Suggested for {node}", columns, rows, "suggestions")
+        yield table(f"Suggested for node {node}", columns, rows, "suggestions")
 
     controls = [
         Control("node", "Node", "text", ids[0], choices=ids[:SUGGESTED]),

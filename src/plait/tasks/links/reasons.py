@@ -16,6 +16,7 @@ from plait.nn.graph import Graph
 from plait.tasks.links.baselines import adjacency_of
 from plait.tasks.links.judge import Judge
 from plait.tasks.links.task import LinksTask
+from plait.tasks.nodes.data import feature_name
 from plait.tasks.reasons_figure import BARS, draw_reasons
 
 MEASURED = 20
@@ -39,8 +40,8 @@ def explain_link(task: LinksTask, judge: Judge, u: int, v: int, top: int) -> pd.
     DataFrame
         A row for each of the `top` reasons that change the score most, and before them one for all
         paths together: `node`, `suggestion` and `score`; `reason` (path, feature or all paths),
-        `through` (the ids between the two, or the number of a feature from 1), `edges` (of a path),
-        `change` (of the score without it; below 0: it speaks for a connection).
+        `through` (the ids between the two, or a feature's name or number from 1), `edges` (of a
+        path), `change` (of the score without it; below 0: it supports a connection).
 
     Raises
     ------
@@ -64,7 +65,7 @@ def explain_link(task: LinksTask, judge: Judge, u: int, v: int, top: int) -> pd.
         rows.append(("path", STEP.join(ids[w] for w in inner), len(inner) + 1, after - before))
     for k in shared_features(task.x, u, v)[:MEASURED]:
         after = score(judge.over(graph, without_feature(task.x, (u, v), k)))
-        rows.append(("feature", str(k + 1), 0, after - before))
+        rows.append(("feature", feature_name(task.network, k), 0, after - before))
     if not rows:
         raise InputError(
             f"there is nothing to take away between {ids[u]!r} and {ids[v]!r}: no path of up to "

@@ -36,8 +36,9 @@ from plait.tasks.nodes.sampling import (
     describe_sampling,
     exact_outputs,
     outputs,
+    sampled,
     sampler_of,
-)
+)  # fmt: skip
 from plait.training.streams import random_generator
 from plait.training.task import Carry, Task, count_weights
 
@@ -113,7 +114,7 @@ class LinksTask(Task):
         self.hidden = min(round(config.hide * count), count - 1) if hides else 0
         self.units_per_step = self.hidden or count
         self.sampler = sampler_of(config, self.splits.graph)
-        self.splits_batches = self.sampler is not None
+        self.splits_batches = self.prepares_ahead = self.sampler is not None
         if self.splits_batches:
             size = config.batch_size * self.ranks.count
             self.units_per_step = min(size, self.pairs.shape[1])
@@ -136,8 +137,8 @@ class LinksTask(Task):
             **describe_graph(network),
             "parts": f"{parts} connections to train, validate, test on, with as many pairs that "
             "are none",
-            "model": f"{config.operator}, {config.layers} layers, {config.hidden_size} wide, "
-            f"scored by {config.scorer}, {count_weights(self.model):,} parameters",
+            "model": f"{config.sizes}, scored by {config.scorer}, "
+            f"{count_weights(self.model):,} parameters",
             "answer": f"the network's and {len(self.measures)} baselines', weighed on validation"
             if self.mixed
             else "the network's",
@@ -177,8 +178,7 @@ class LinksTask(Task):
             shared = shared[0], near
         alone = self.ranks.count == 1
         among = None if alone else self._read(every, self.model.shared(graph, every)).unique()
-        nodes = Batch(seeds, self.sampler.sample(seeds, step, among=among))
-        return PairBatch(numbers.view_as(own), nodes, None, shared)
+        return PairBatch(numbers.view_as(own), sampled(self, seeds, step, among), None, shared)
 
     def _read(self, pairs: Tensor, shared: tuple[Tensor, Tensor] | None) -> Tensor:
         """Return the nodes that scores of pairs are computed from: theirs, and what they share."""
@@ -282,11 +282,7 @@ class LinksTask(Task):
 
     def title(self, test: Mapping[str, Any] | None) -> str:
         """Return graph, operator and sizes."""
-        config = self.config
-        return (
-            f"{self.network.name}: {config.operator}, {config.layers} layers, "
-            f"{config.hidden_size} wide, {config.scorer}"
-        )
+        return f"{self.network.name}: {self.config.sizes}, {self.config.scorer}"
 
     def curves(self, test: Mapping[str, Any] | None) -> Sequence[Curve]:
         """Return loss and area, with the best baseline's."""

@@ -56,7 +56,7 @@ class MemoryConfig(TrainingConfig):
     )
     bidirectional: bool = option(False, "Read from both ends.")
     hidden_size: int = option(128, "Channels of every layer's state.", least=1)
-    layers: int = option(1, "Recurrent layers, one on another.", least=1, below=1001)
+    layers: int = option(1, "Stacked recurrent layers.", least=1, below=1001)
     embedding_size: int = option(64, "Embedding dimension.", least=1)
     batch_size: int = option(128, "Sequences of a batch, per process.", least=1)
     eval_lengths: str = option(

@@ -32,7 +32,7 @@ def page(model: MemoryModel, config: MemoryConfig, facts: Mapping[str, Any]) -> 
         ]
         yield table(
             f"{config.problem}, {problem.steps} steps: {int(hits.sum())} of {SEQUENCES} are right",
-            ["sequence", "answer", "the model's", "right"], rows, "sequences",
+            ["sequence", "answer", "model's answer", "right"], rows, "sequences",
         )  # fmt: skip
         with torch.enable_grad():
             flow = gradient_flow(model, (x, y), lambda out, target: loss_of(problem, out, target))

@@ -61,7 +61,6 @@ class NetworkConfig(GraphConfig):
     )  # fmt: skip
     encoding: str = option("utf-8", "Encoding of your tables: utf-8, cp1252, latin-1, utf-16, ….")
     hidden_size: int = option(64, "Features of a node between the layers.", least=1, below=2**20)
-    layers: int = option(2, "Layers, one on another.", least=1, below=1001)
     sample: str = option(
         "", "Train on samples of neighbours: how many at each hop, such as 15,10; all: every one. "
         "Default: the whole graph in every step.",
@@ -73,7 +72,9 @@ class NetworkConfig(GraphConfig):
     dropout: float = option(0.5, "Dropout rate of each layer's inputs.", least=0, below=1)
     lr: float = option(0.01, "Learning rate.", least=0)
     patience: int = option(
-        100, "Steps without a better validation after which to stop; 0: none.", least=0
+        100,
+        "Early stopping: steps without a better validation after which to stop; 0: none.",
+        least=0,
     )
     validate_every: int = option(5, "Steps between validations; 0: a tenth of all.", least=0)
 
@@ -204,7 +205,7 @@ class NodesConfig(NetworkConfig):
     )  # fmt: skip
     smooth: bool = option(
         True, "Mix the network's answer, by validation, with itself smoothed along the edges, with "
-        "spread labels and with linear models.",
+        "label propagation and with linear models.",
     )  # fmt: skip
     skip: Literal["none", "residual", "linear", "initial"] = option(
         "none", "Added to a hidden layer's output: its input, where it is as wide; a matrix times "
@@ -223,7 +224,7 @@ class NodesConfig(NetworkConfig):
     coefficient_dropout: float = option(
         0.0, "Dropout rate of attention's coefficients.", least=0, below=1
     )
-    penalty: float = option(5e-4, "Adds penalty/2 · Σ w² of the weights to the loss.", least=0)
+    penalty: float = option(5e-4, "L2 penalty: adds penalty/2 · Σ w² to the loss.", least=0)
     penalty_on: Literal["first", "all"] = option(
         "first", "The layers whose weights the penalty is on."
     )

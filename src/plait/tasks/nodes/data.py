@@ -11,6 +11,7 @@ from plait.graph_data import LabelledGraph, named_labelled_graph, read_labelled_
 from plait.graph_data.folder import GraphFolder, is_graph_folder
 from plait.nn.filters import Chebyshev, Filter
 from plait.tasks.nodes.config import NetworkConfig, NodesConfig
+from plait.terminal import counted
 
 AnyGraph = LabelledGraph | GraphFolder
 
@@ -80,10 +81,19 @@ def require_fitting(config: NetworkConfig, network: AnyGraph) -> None:
 def describe_graph(network: AnyGraph, *more: str) -> dict[str, str]:
     """Return what a summary says of a graph, by headings."""
     features = count_features(network)
-    sizes = [f"{network.num_nodes:,} nodes", f"{network.num_edges:,} edges"]
-    sizes += [f"{features:,} features" if features else "no features", *more]
-    text = {"network": f"{network.source}: {', '.join(sizes)}"}
+    edges = counted(network.num_edges, "edge")
+    if network.in_memory and network.num_edges and network.asymmetric_edge is None:
+        edges += ", both ways counted"
+    sizes = [counted(network.num_nodes, "node"), edges]
+    sizes += [counted(features, "feature") if features else "no features", *more]
+    text = {"graph": f"{network.source}: {', '.join(sizes)}"}
     return text | ({"columns": network.columns} if network.columns else {})
+
+
+def feature_name(network: AnyGraph, k: int) -> str:
+    """Return the name of a feature; of one without a name its number, from 1."""
+    names = network.feature_names if isinstance(network, LabelledGraph) else ()
+    return names[k] if names else str(k + 1)
 
 
 def number_of(network: AnyGraph, node: str) -> int:

@@ -124,8 +124,7 @@ class Plan(NamedTuple):
         if N <= WHOLE:
             nodes, xy, how = np.arange(N), by_springs(network), f"all {N:,} nodes"
         else:
-            drawn = np.random.default_rng(0).permutation(N)
-            nodes = drawn[np.argsort(~np.isin(drawn, first), kind="stable")][:SHOWN]
+            nodes = some_of(N, first)
             xy = by_likeness(represented.numpy()[nodes])
             how = f"{len(nodes):,} of {N:,} nodes, where t-SNE puts them"
         return cls(network, nodes, xy, float(np.clip(4000 / len(nodes), 7, 80)), how)
@@ -146,6 +145,12 @@ class Plan(NamedTuple):
         for k in np.unique(labels):
             places = self.xy[labels == k]
             axes.scatter(*places.T, s=self.size, linewidths=0, zorder=2, **look_of(int(k)))
+
+
+def some_of(N: int, first: np.ndarray) -> np.ndarray:
+    """Return some of N nodes, the same ones every time, those in `first` before others."""
+    drawn = np.random.default_rng(0).permutation(N)
+    return drawn[np.argsort(~np.isin(drawn, first), kind="stable")][:SHOWN]
 
 
 def look_of(k: int) -> dict[str, Any]:

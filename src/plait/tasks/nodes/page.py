@@ -12,6 +12,7 @@ from plait.graph_data.folder import GraphFolder
 from plait.nn.graph import Graph
 from plait.pages import SUGGESTED, Blocks, Control, Page, graph, note, table
 from plait.tasks.nodes.config import NodesConfig
+from plait.tasks.nodes.data import number_of
 from plait.tasks.nodes.model import NodesModel
 from plait.tasks.nodes.spreading import adjacency_of
 from plait.tasks.nodes.task import NodesTask
@@ -30,7 +31,6 @@ def page(model: NodesModel, config: NodesConfig, facts: Mapping[str, Any]) -> Pa
     if isinstance(network, GraphFolder):
         raise InputError("a graph in a folder is too large for a page; see plait predict")
     ids, classes = network.ids, network.classes
-    number = {name: k for k, name in enumerate(ids)}
     adjacency = adjacency_of(task.graph.to("cpu"))
     with torch.no_grad():
         predicted = task.answers().exp().cpu().numpy()
@@ -39,16 +39,14 @@ def page(model: NodesModel, config: NodesConfig, facts: Mapping[str, Any]) -> Pa
     train = set(task.splits.train.tolist())
 
     def answer(node: str) -> Blocks:
-        if node not in number:
-            raise InputError(f"there is no node {node[:40]!r}; ids are {', '.join(ids[:3])}, …")
-        asked = number[node]
+        asked = number_of(network, node)
         shown = surroundings(adjacency, asked, SHOWN)
         effects = _effects(task, adjacency, asked)
         place = {k: i for i, k in enumerate(shown.tolist())}
         most = max([abs(e) for e in effects.values()], default=0) or 1
         best = network_says[asked]
         yield graph(
-            f"{node} and its surroundings, in the colour of the predicted label",
+            f"Node {node} and its surroundings, in the colour of the predicted label",
             [ids[k] for k in shown], edges_among(adjacency, shown), "graph",
             groups=[int(predicted[k].argmax()) for k in shown], group_names=classes,
             marked=[place[asked]],
@@ -58,14 +56,18 @@ def page(model: NodesModel, config: NodesConfig, facts: Mapping[str, Any]) -> Pa
         )  # fmt: skip
         order = predicted[asked].argsort()[::-1]
         rows = [[classes[k], float(predicted[asked, k])] for k in order]
-        yield table(f"Labels of {node}", ["label", "probability"], rows, "labels")
+        yield table(f"Labels of node {node}", ["label", "probability"], rows, "labels")
         given = "unknown" if labels[asked] < 0 else classes[labels[asked]]
         part = ", which the model was trained on" if asked in train else ""
-        yield note(f"The label in the data is {given}{part}.", "given")
+        yield note(
+            f"The label in the data is {given}{part}. The change is that of the network's "
+            f"probability of {classes[best]} when the connection to a neighbour is taken away: "
+            "below 0 the neighbour supports the label.", "given",
+        )  # fmt: skip
         found = sorted(effects.items(), key=lambda item: -abs(item[1]))
         yield table(
-            f"Neighbours that count: {classes[best]} by the network without each connection",
-            ["neighbour", "its predicted label", "change of the probability"],
+            f"Neighbours that count for {classes[best]}",
+            ["neighbour", "its predicted label", "change of the probability without it"],
             [[ids[k], classes[int(predicted[k].argmax())], -e] for k, e in found], "why",
         )  # fmt: skip
         if len(effects) < adjacency[[asked]].nnz:
@@ -76,7 +78,7 @@ def page(model: NodesModel, config: NodesConfig, facts: Mapping[str, Any]) -> Pa
     tested = task.splits.test
     first = ids[int(tested[0])] if len(tested) else ids[0]
     controls = [Control("node", "Node", "text", first, choices=ids[:SUGGESTED])]
-    return Page("Choose a node: its label, and which neighbours speak for it.", controls, answer)
+    return Page("Choose a node: its label, and which neighbours support it.", controls, answer)
 
 
 def surroundings(adjacency: Any, node: int, most: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from plait.errors import InputError
 from plait.nn.graph import Graph
+from plait.tasks.nodes.data import feature_name
 from plait.tasks.nodes.figure import CLASS_COLOURS
 from plait.tasks.nodes.model import NodesModel
 from plait.tasks.nodes.task import NodesTask
@@ -53,9 +54,10 @@ def explain_node(task: NodesTask, node: int, top: int) -> pd.DataFrame:
     -------
     DataFrame
         A row for each of the `top` reasons that change the answer most: `node`, `label` and
-        `probability` (the answer); `reason` (neighbour or feature), `name` (an id, or the number
-        of a feature from 1), `hops` (of a neighbour, else 0), `change` (of the probability of that
-        label without it; below 0: it speaks for the label), `label_without` (the answer then).
+        `probability` (the answer); `reason` (neighbour or feature), `name` (an id, or a feature's
+        name or number from 1), `hops` (of a neighbour, else 0), `change` (of the probability of
+        that label without it; below 0: it supports the label), `label_without` (the answer
+        then).
 
     Raises
     ------
@@ -77,7 +79,10 @@ def explain_node(task: NodesTask, node: int, top: int) -> pd.DataFrame:
         kept = own.cpu().abs().argsort(descending=True, stable=True)[:CANDIDATES]
         kept = kept[own.cpu()[kept] != 0].numpy()
         found = _without_features(task, around, kept)
-        rows += [("feature", str(k + 1), 0, p) for k, p in zip(kept, found, strict=True)]
+        rows += [
+            ("feature", feature_name(task.network, k), 0, p)
+            for k, p in zip(kept, found, strict=True)
+        ]
     if not rows:
         raise InputError(
             f"there is nothing to take away from {ids[node]!r}: no neighbour that the layers read, "

@@ -15,10 +15,14 @@ SAMPLING = 7
 
 
 class Batch(NamedTuple):
-    """Nodes whose outputs are wanted, and a sample of their neighbours; None: the whole graph."""
+    """Nodes whose outputs are wanted, and a sample of their neighbours; None: the whole graph.
+
+    `x` are the features of the sample's nodes, None where the model takes them from all nodes'.
+    """
 
     seeds: Tensor
     sample: Sample | None
+    x: Tensor | None = None
 
 
 def sampler_of(config: NetworkConfig, network: Any) -> NeighbourSampler | None:
@@ -40,6 +44,17 @@ def describe_sampling(config: NetworkConfig, units: str) -> dict[str, str]:
     return {"sampling": f"{config.batch_size:,} {units} a step, {hops}; scored with all of them"}
 
 
+def sampled(task: Any, seeds: Tensor, step: int, among: Tensor | None = None) -> Batch:
+    """Sample the neighbours of some nodes, and read the features; `among` as of the sampler.
+
+    Of the task it takes `x` and `sampler`.
+    """
+    sample = task.sampler.sample(seeds, step, among=among)
+    if task.x is None or task.x.is_sparse:
+        return Batch(seeds, sample)
+    return Batch(seeds, sample, task.x.index_select(0, sample.nodes.to(task.x.device)))
+
+
 def outputs(model: NodesModel, task: Any, batch: Batch) -> Tensor:
     """Return the outputs of a batch's nodes, from the whole graph or from their sample.
 
@@ -48,7 +63,10 @@ def outputs(model: NodesModel, task: Any, batch: Batch) -> Tensor:
     if batch.sample is None:
         return model(task.x, task.graph)[batch.seeds]
     nodes, part = batch.sample
-    return model(task.x, part.to(device_of(model)), nodes)[: len(batch.seeds)]
+    device = device_of(model)
+    if batch.x is not None:
+        return model(batch.x.to(device), part.to(device))[: len(batch.seeds)]
+    return model(task.x, part.to(device), nodes)[: len(batch.seeds)]
 
 
 def exact_outputs(model: NodesModel, task: Any, nodes: Tensor | None = None) -> Tensor:

@@ -32,16 +32,18 @@ from plait.tasks.nodes.sampling import (
     exact_outputs,
     outputs,
     representations,
+    sampled,
     sampler_of,
 )
 from plait.tasks.nodes.scores import score_nodes
 from plait.tasks.nodes.splits import split_nodes, split_of
+from plait.terminal import counted
 from plait.training.streams import random_generator
 from plait.training.task import Carry, Task, count_weights
 
 BASELINES = {
     "dense": "the same network without the graph",
-    "spread": "spreading labels along the graph",
+    "spread": "label propagation",
     "linear": "a linear model of the features",
     "averaged": "a linear model of features averaged over neighbours",
     "corrected": "a linear model with Correct & Smooth",
@@ -85,7 +87,7 @@ class NodesTask(Task):
         self.x, self.labels = features_of(network, self.device), network.labels.to(self.device)
         self.units_per_step = network.num_nodes
         self.sampler = sampler_of(self.config, network)
-        self.splits_batches = self.sampler is not None
+        self.splits_batches = self.prepares_ahead = self.sampler is not None
         if self.splits_batches:
             size = self.config.batch_size * self.ranks.count
             self.units_per_step = min(size, len(self.splits.train))
@@ -125,12 +127,11 @@ class NodesTask(Task):
         parts = ", ".join(f"{len(part):,}" for part in self.splits)
         unknown = int((self.labels == UNKNOWN).sum())
         text = {
-            **describe_graph(network, f"{len(network.classes)} classes"),
+            **describe_graph(network, counted(len(network.classes), "class", "classes")),
             "parts": f"{parts} nodes to train, validate, test on"
             + (f"; {unknown:,} without a label" if unknown else ""),
             **self._describe_features(),
-            "model": f"{config.operator}, {config.layers} layers, {config.hidden_size} wide, "
-            f"{count_weights(self.model):,} parameters",
+            "model": f"{config.sizes}, {count_weights(self.model):,} parameters",
             "first layer": self.model.layers[0].explain(None if self.sampler else self.graph),
             **describe_sampling(config, "nodes"),
         }
@@ -142,7 +143,8 @@ class NodesTask(Task):
         if self.network.features is None:
             return {}
         chosen = "; chosen by linear models on the validation nodes"
-        by = chosen if self.config.features == "auto" and len(self.splits.valid) else ""
+        chooses = self.network.in_memory and self.config.features == "auto"
+        by = chosen if chooses and len(self.splits.valid) else ""
         return {"features": f"{FEATURES_AS[self.features_as]}{by}"}
 
     def batch(self, step: int) -> Batch:
@@ -154,7 +156,7 @@ class NodesTask(Task):
         seeds = self.splits.train[torch.from_numpy(chosen)]
         own = seeds[self.ranks.part(len(seeds), self.unit)]
         among = seeds if self.ranks.count > 1 else None
-        return Batch(own, self.sampler.sample(own, step, among=among))
+        return sampled(self, own, step, among)
 
     def loss(
         self, model: NodesModel, batch: Batch, carry: Carry
@@ -231,7 +233,7 @@ class NodesTask(Task):
     def interpret(self, scores: Mapping[str, float]) -> str:
         """Return what the accuracy means next to the baselines'."""
         others = baseline_scores(scores, BASELINES, "accuracy")
-        others["always the commonest class"] = scores["prior"]
+        others["the most frequent class"] = scores["prior"]
         text = f"right in {scores['accuracy']:.1%} of the test nodes"
         if "network_accuracy" in scores:
             mixed = describe_mixture(self.mixture())
@@ -241,18 +243,14 @@ class NodesTask(Task):
 
     def title(self, test: Mapping[str, Any] | None) -> str:
         """Return graph, operator and sizes."""
-        config = self.config
-        return (
-            f"{self.network.name}: {config.operator}, {config.layers} layers, "
-            f"{config.hidden_size} wide"
-        )
+        return f"{self.network.name}: {self.config.sizes}"
 
     def curves(self, test: Mapping[str, Any] | None) -> Sequence[Curve]:
         """Return loss and accuracy, with that of the model without the graph."""
         level = None
         if test is not None:
             dense = test.get("dense_accuracy", test["prior"])
-            label = "without the graph" if "dense_accuracy" in test else "commonest class"
+            label = "without the graph" if "dense_accuracy" in test else "the most frequent class"
             level = dense, f"{label}, test nodes: {dense:.3g}"
         return [
             Curve("loss", "loss, nats per node"),

@@ -9,6 +9,7 @@ TASK = TaskEntry(
     config="plait.tasks.scenes.config:ScenesConfig",
     task="plait.tasks.scenes.task:ScenesTask",
     model="plait.tasks.scenes.model:ScenesModel",
+    page="plait.tasks.scenes.page:page",
     score="plait.tasks.scenes.inference:score_scenes",
     predict="plait.tasks.scenes.inference:predict_scenes",
     score_data="a JSON file of scenes with relations",

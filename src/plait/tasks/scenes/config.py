@@ -40,7 +40,7 @@ class ScenesConfig(GraphConfig):
     steps: int = option(400, "Weight updates.", least=1)
     lr: float = option(0.003, "Learning rate.", least=0)
     schedule: Literal["constant", "cosine"] = option(
-        "cosine", "Learning rate over time: as it is, or falling to 0 along a half cosine."
+        "cosine", "Learning rate over time: constant, or cosine annealing to 0."
     )
 
     def __post_init__(self) -> None:

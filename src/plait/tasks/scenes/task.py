@@ -24,6 +24,7 @@ from plait.tasks.scenes.scores import (
     recall,
     score_relations,
 )
+from plait.terminal import counted
 from plait.training.streams import random_generator
 from plait.training.task import Carry, Task, count_weights
 
@@ -91,21 +92,21 @@ class ScenesTask(Task):
     def summary(self) -> dict[str, str]:
         """Return what a user wants to know before training starts."""
         config, scenes = self.config, self.scenes
-        counted = [len(scene.ids) for scene in scenes.scenes]
+        sizes = [len(scene.ids) for scene in scenes.scenes]
         labelled = sum(len(scene.relations) for scene in scenes.scenes)
-        sizes = ", ".join(f"{len(part):,}" for part in self.splits)
+        parts = ", ".join(f"{len(part):,}" for part in self.splits)
         first: Any = self.model.layers[0]
         named = [scene.picture for scene in scenes.scenes if scene.picture]
         folder = Path(config.data).parent
         found = sum(find_photo(folder, name) is not None for name in named)
         photos = {"pictures": f"{found:,} of {len(named):,} files found in {folder}"}
         return {
-            "scenes": f"{config.data}: {sum(counted):,} objects of {len(scenes.classes)} classes, "
-            f"{min(counted)} to {max(counted)} in a scene, {scenes.features} features; "
-            f"{labelled:,} relations, {len(scenes.predicates)} predicates",
-            "parts": f"{sizes} scenes to train, validate, test",
-            "model": f"{config.operator}, {config.layers} layers, {config.hidden_size} wide, "
-            f"{count_weights(self.model):,} parameters",
+            "scenes": f"{config.data}: {sum(sizes):,} objects of "
+            f"{counted(len(scenes.classes), 'class', 'classes')}, "
+            f"{min(sizes)} to {max(sizes)} in a scene, {counted(scenes.features, 'feature')}; "
+            f"{labelled:,} relations, {counted(len(scenes.predicates), 'predicate')}",
+            "parts": f"{parts} scenes to train, validate, test",
+            "model": f"{config.sizes}, {count_weights(self.model):,} parameters",
             "first layer": first.explain(),
         } | (photos if named else {})
 
@@ -162,11 +163,7 @@ class ScenesTask(Task):
 
     def title(self, test: Mapping[str, Any] | None) -> str:
         """Return data, operator and sizes."""
-        config = self.config
-        return (
-            f"{config.subject_name}: {config.operator}, {config.layers} layers, "
-            f"{config.hidden_size} wide"
-        )
+        return f"{self.config.subject_name}: {self.config.sizes}"
 
     def curves(self, test: Mapping[str, Any] | None) -> Sequence[Curve]:
         """Return recall and loss, with the model without messages, or the classes alone."""

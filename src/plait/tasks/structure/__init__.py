@@ -9,4 +9,5 @@ TASK = TaskEntry(
     config="plait.tasks.structure.config:StructureConfig",
     task="plait.tasks.structure.task:StructureTask",
     model="plait.tasks.structure.model:StructureModel",
+    page="plait.tasks.structure.page:page",
 )

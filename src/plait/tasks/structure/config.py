@@ -39,7 +39,7 @@ class StructureConfig(TrainingConfig):
     )
     nodes: int = option(16, "Nodes of a graph.", least=12, below=10_000)
     hidden_size: int = option(32, "Features of a node, or of a state.", least=1, below=2**20)
-    layers: int = option(2, "Layers, one on another.", least=1, below=1001)
+    layers: int = option(2, "Stacked layers.", least=1, below=1001)
     heads: int = option(4, "Heads of attention.", least=1)
     k: int = option(2, "Terms of diffusion in each direction.", least=1, below=1001)
     batch_size: int = option(32, "Graphs of a batch, per process.", least=1)

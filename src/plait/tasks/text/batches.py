@@ -21,7 +21,8 @@ class Windows:
     """
 
     def __init__(self, numbers: Tensor, *, length: int, batch_size: int, seed: int,
-                 unit: str = "characters", ranks: Ranks = ALONE) -> None:  # fmt: skip
+                 unit: str = "characters", ranks: Ranks = ALONE,
+                 device: torch.device | str | None = None) -> None:  # fmt: skip
         if len(numbers) < length + 1:
             raise InputError(
                 f"the training part has {len(numbers)} {unit}, fewer than a sequence of "
@@ -29,6 +30,7 @@ class Windows:
             )
         self.numbers, self.batch_size, self.seed = numbers, batch_size * ranks.count, seed
         self.offsets = torch.arange(length + 1, device=numbers.device)[:, None]  # [T + 1, 1]
+        self.device = numbers.device if device is None else device
         self.part = ranks.part(self.batch_size)
 
     def batch(self, step: int) -> tuple[Tensor, Tensor, bool]:
@@ -36,6 +38,7 @@ class Windows:
         places = len(self.numbers) - len(self.offsets) + 1
         starts = random_generator(self.seed, step).integers(places, size=self.batch_size)[self.part]
         window = self.numbers[self.offsets + torch.from_numpy(starts).to(self.offsets.device)]
+        window = window.to(self.device, torch.long)
         return window[:-1], window[1:], True
 
 
@@ -56,7 +59,8 @@ class StatefulStreams:
     """
 
     def __init__(self, numbers: Tensor, *, length: int, batch_size: int, seed: int,
-                 unit: str = "characters", ranks: Ranks = ALONE) -> None:  # fmt: skip
+                 unit: str = "characters", ranks: Ranks = ALONE,
+                 device: torch.device | str | None = None) -> None:  # fmt: skip
         batch_size *= ranks.count
         self.stretch = len(numbers) // batch_size
         self.steps = self.stretch // length
@@ -68,10 +72,12 @@ class StatefulStreams:
         self.numbers, self.length, self.batch_size, self.seed = numbers, length, batch_size, seed
         offsets = torch.arange(length + 1)[:, None] + self.stretch * torch.arange(batch_size)
         self.offsets = offsets[:, ranks.part(batch_size)].to(numbers.device)  # [T + 1, B]
+        self.device = numbers.device if device is None else device
 
     def batch(self, step: int) -> tuple[Tensor, Tensor, bool]:
         """Return symbols `[T, B]`, those that follow them, and whether the state starts anew."""
         number, k = divmod(step - 1, self.steps)
         start = int(random_generator(self.seed, number).integers(len(self.numbers)))
         window = self.numbers[(self.offsets + (start + k * self.length)) % len(self.numbers)]
+        window = window.to(self.device, torch.long)
         return window[:-1], window[1:], k == 0

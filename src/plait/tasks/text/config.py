@@ -58,7 +58,7 @@ class TextConfig(TrainingConfig):
     )
     vocabulary: int = option(
         10_000,
-        "Of words: how many are known, the commonest of the training part; all others are one "
+        "Of words: how many are known, the most frequent of the training part; all others are one "
         "unknown word, which counts among them. Of byte pairs: how many symbols at most.",
         least=2,
     )
@@ -76,7 +76,7 @@ class TextConfig(TrainingConfig):
     )
     cell: str = option("lstm", cell_names())
     hidden_size: int = option(128, "Channels of every layer's state.", least=1, below=2**20)
-    layers: int = option(2, "Recurrent layers, one on another.", least=1, below=1001)
+    layers: int = option(2, "Stacked recurrent layers.", least=1, below=1001)
     embedding_size: int = option(128, "Embedding dimension.", least=1, below=2**20)
     tied: bool = option(
         False, "One matrix for embedding and output (embedding size = hidden size)."

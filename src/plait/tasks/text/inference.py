@@ -113,7 +113,7 @@ def score_text(
         fitted = Cache.fit(model, splits.valid[:CHOOSING].to(device))
         scores |= fitted.score(model, numbers.to(device))
     if dynamic:
-        parts = (splits.train[-CHOOSING:], splits.valid[:CHOOSING], numbers)
+        parts = (splits.train[-CHOOSING:].long(), splits.valid[:CHOOSING], numbers)
         scores |= _score_dynamic(model, config.monitor, *(part.to(device) for part in parts))
     return scores
 

@@ -112,7 +112,7 @@ class Ngram:
     def __init__(self, training: np.ndarray, symbols: int, order: int = 0) -> None:
         self.symbols, self.tables = symbols, list[Table]()
         self._training = training.astype(np.int64)
-        n = len(self._training)
+        n = self.size = len(self._training)
         self._places = np.ones(n + 1, dtype=np.int64)  # the context of each place and of the end
         self._p = np.full(n, 1.0 / symbols)  # P_k of the symbol at each place
         self._ends = [1]  # the context, of each length, at the end of the training text

@@ -17,6 +17,9 @@ from plait.training.ranks import current_ranks
 LANES = 32
 WARM_UP = 256
 CHUNK = 256
+BLOCK = 2**22
+"""Symbols that are looked at at once, of a text of any length."""
+
 LOGITS = 2**22
 """Logits that are computed at once, where the vocabulary is large."""
 
@@ -39,7 +42,7 @@ def score_stream(model: TextModel, numbers: Tensor) -> dict[str, float]:
     Returns
     -------
     dict
-        `loss` (nats a symbol, −1/n Σ ln p), `bits_per_character` (−Σ log2 p over the number of
+        `loss` (nats per symbol, −1/n Σ ln p), `bits_per_character` (−Σ log2 p over the number of
         characters, for bytes too; not for words, of which those unknown are all `<unk>`),
         `perplexity` (e^loss), `accuracy` (share of symbols where the likeliest one is right).
     """
@@ -122,7 +125,7 @@ def _read_lanes(
 
 
 def in_reported_units(vocabulary: Vocabulary, loss: float, numbers: Tensor) -> dict[str, float]:
-    """Return a loss on a text, in nats a symbol, as bits per character, or of words the perplexity.
+    """Return a loss on a text, in nats per symbol, as bits per character; of words the perplexity.
 
     >>> import math, torch
     >>> from plait.tasks.text.scores import in_reported_units
@@ -139,7 +142,10 @@ def unknown_share(vocabulary: Vocabulary, numbers: Tensor) -> dict[str, float]:
     """Return the share of a text's words that are `<unk>`; of characters and bytes none is."""
     if not isinstance(vocabulary, Words):
         return {}
-    return {"unknown_share": (numbers[1:] == vocabulary.number(UNKNOWN)).double().mean().item()}
+    unknown = sum(
+        int((part == vocabulary.number(UNKNOWN)).sum()) for part in numbers[1:].split(BLOCK)
+    )
+    return {"unknown_share": unknown / (len(numbers) - 1)}
 
 
 def perplexity(loss: float) -> float:

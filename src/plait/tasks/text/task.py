@@ -14,12 +14,12 @@ from plait.figures import Curve
 from plait.memory import require_memory
 from plait.nn.forms import as_tuple
 from plait.tasks.baseline_report import curves_next_to
-from plait.tasks.text.baselines import choose_ngram, ngram_scores
+from plait.tasks.text.baselines import choose_ngram, counted, ngram_scores
 from plait.tasks.text.batches import StatefulStreams, Windows
-from plait.tasks.text.data import encode_splits, text_of, vocabulary_of
+from plait.tasks.text.data import read_data
 from plait.tasks.text.mixture import Mixture
 from plait.tasks.text.model import TextModel
-from plait.tasks.text.scores import score_stream, symbols_per_character, unknown_share
+from plait.tasks.text.scores import score_stream, unknown_share
 from plait.tasks.text.words import Words
 from plait.training.task import Carry, Task, count_weights
 
@@ -48,13 +48,14 @@ class TextTask(Task):
     def read_data(self, known: Mapping[str, Any]) -> None:
         """Read the text and number its symbols."""
         config = self.config
-        self.text = text_of(config)
-        self.source = self.text.source
-        self.vocabulary = vocabulary_of(self.text, config, known)
+        self.text = read_data(config, known)
+        self.source, self.vocabulary = self.text.source, self.text.vocabulary
         self._require_memory()
         self.unit, self.monitor = self.vocabulary.unit, config.monitor
-        splits = encode_splits(self.text, self.vocabulary)
-        self.training, self.validation, self.testing = (part.to(self.device) for part in splits)
+        splits = self.text.splits
+        self.validation, self.testing = splits.valid.to(self.device), splits.test.to(self.device)
+        mapped = splits.train.dtype != torch.long  # of a large text, which stays where it is
+        self.training = splits.train if mapped else splits.train.to(self.device)
         if len(self.validation) < 2 or len(self.testing) < 2:
             raise InputError(
                 f"{self.source} has {sum(map(len, splits))} {self.unit}; at least 40 are "
@@ -63,12 +64,12 @@ class TextTask(Task):
         streams = {"lanes": StatefulStreams, "windows": Windows}[config.batches]
         self.batches = streams(
             self.training, length=config.length, batch_size=config.batch_size, seed=config.seed,
-            unit=self.unit, ranks=self.ranks,
+            unit=self.unit, ranks=self.ranks, device=self.device,
         )  # fmt: skip
         self.loss_to_metric: Callable[[Tensor], Tensor] = torch.exp
         if not isinstance(self.vocabulary, Words):
-            symbols = symbols_per_character(self.vocabulary, torch.cat(splits))
-            self.loss_to_metric = partial(torch.mul, other=symbols / math.log(2))
+            other = self.text.symbols_per_character / math.log(2)
+            self.loss_to_metric = partial(torch.mul, other=other)
         self.units_per_step = config.length * config.batch_size * self.ranks.count
 
     def make_model(self) -> TextModel:
@@ -78,7 +79,7 @@ class TextTask(Task):
             return TextModel(self.vocabulary, self.config)
         from plait.tasks.text.word_graph import word_graph  # with scikit-learn, slow to import
 
-        graph = word_graph(self.training.cpu().numpy(), len(self.vocabulary), neighbours)
+        graph = word_graph(counted(self.training), len(self.vocabulary), neighbours)
         model = TextModel(self.vocabulary, self.config, graph.num_edges)
         model.place(graph)
         return model
@@ -86,10 +87,12 @@ class TextTask(Task):
     def facts(self) -> Mapping[str, Any]:
         """Return the vocabulary, and what identifies the text."""
         edges = {"edges": self.model.graph.num_edges} if self.config.word_graph else {}
+        held_out = {"held_out": self.text.held_out} if self.text.held_out else {}
         return {
             "vocabulary": self.vocabulary.facts,
-            "characters": len(self.text.characters),
+            "characters": self.text.characters,
             "sha256": self.text.sha256,
+            **held_out,
             **edges,
         }
 
@@ -142,7 +145,7 @@ class TextTask(Task):
         config = self.config
         unknown = unknown_share(self.vocabulary, self.training)
         return {
-            "text": f"{self.source}: {len(self.text.characters):,} characters, "
+            "text": f"{self.source}: {self.text.characters:,} characters, "
             f"{len(self.vocabulary):,} symbols"
             + "".join(f", {share:.1%} of the training part <unk>" for share in unknown.values()),
             "parts": f"{parts} symbols to train, validate, test",
@@ -199,7 +202,10 @@ class TextTask(Task):
         """Return which predicts best, the model, the n-gram or their mixture."""
         ngram, mix = scores[f"ngram_{self.monitor}"], scores.get(f"mix_{self.monitor}")
         gain = ngram - scores[self.monitor]
-        text = f"an interpolated {scores['ngram_order']}-gram has {self._has(ngram)}"
+        text = f"an interpolated {scores['ngram_order']}-gram"
+        if "ngram_symbols" in scores:
+            text += f", of the last {scores['ngram_symbols']:,} symbols to train on,"
+        text += f" has {self._has(ngram)}"
         if gain < 0:
             text += f" and wins by {-gain:.3f}: train longer, or a larger network"
         else:

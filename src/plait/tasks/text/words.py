@@ -76,7 +76,18 @@ class Words:
         InputError
             Where no word is left.
         """
-        counts = Counter(training)
+        return cls.of_counts(Counter(training), most, prepared=prepared, known=known)
+
+    @classmethod
+    def of_counts(
+        cls,
+        counts: Mapping[str, int],
+        most: int,
+        *,
+        prepared: bool = False,
+        known: Sequence[str] = (),
+    ) -> Self:
+        """Choose the words of a text, as `of`, by how often each occurs."""
         least = 1 if prepared else 2
         common = sorted(
             (word for word, times in counts.items() if times >= least and word != UNKNOWN),

@@ -13,6 +13,7 @@ TASK = TaskEntry(
     config="plait.tasks.visits.config:VisitsConfig",
     task="plait.tasks.visits.task:VisitsTask",
     model="plait.tasks.visits.model:VisitsModel",
+    page="plait.tasks.visits.page:page",
     score="plait.tasks.visits.inference:score_visits",
     predict="plait.tasks.visits.inference:predict_visits",
     score_data="histories, as --data of plait train visits",

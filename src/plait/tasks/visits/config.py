@@ -58,7 +58,9 @@ class VisitsConfig(TrainingConfig):
         "", "Drugs that interact: a CSV file whose first two columns are codes of drugs."
     )
     related: int = option(
-        3, "Codes of the period before that a code is joined with, by the training part.", least=0
+        3,
+        "Codes of the period before that each code is joined with, by the training part.",
+        least=0,
     )
     split_seed: int = option(
         0, "Decides which patients are trained on, validated and tested.", least=0
@@ -81,7 +83,7 @@ class VisitsConfig(TrainingConfig):
     steps: int = option(800, "Weight updates.", least=1)
     lr: float = option(0.005, "Learning rate.", least=0)
     schedule: Literal["constant", "cosine"] = option(
-        "cosine", "Learning rate over time: as it is, or falling to 0 along a half cosine."
+        "cosine", "Learning rate over time: constant, or cosine annealing to 0."
     )
 
     def __post_init__(self) -> None:

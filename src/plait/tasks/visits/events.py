@@ -35,7 +35,7 @@ class Events(NamedTuple):
 
 
 def read_events(path: Path, hours: float = 24.0, encoding: str = "utf-8") -> pd.DataFrame:
-    r"""Read an event table (`plait.tables.read_table`) with these columns in any order.
+    r"""Read an event table, CSV or Parquet, with these columns in any order.
 
     | column | needed | what it holds |
     |---|---|---|
@@ -192,7 +192,7 @@ def _with_times(path: Path, table: Any) -> tuple[Any, tuple[str, ...]]:
 
 def by_one_clock(path: Path, table: Any, names: list[str]) -> dict[str, Any]:
     """Cut the offsets from UTC off columns of times; `InputError` where there are several."""
-    first, cut = None, {}
+    first, cut, row = None, {}, table.index.name or "line"
     for name in names:
         offsets = table[name].str.extract(OFFSET)["offset"].fillna("")
         for line in offsets[offsets != ""].drop_duplicates().index:
@@ -200,8 +200,8 @@ def by_one_clock(path: Path, table: Any, names: list[str]) -> dict[str, Any]:
             first = first or (own, table.at[line, name], line)
             if own != first[0]:
                 raise InputError(
-                    f"{path}, line {line}: {name} {table.at[line, name]!r} is by another clock "
-                    f"than {first[1]!r} on line {first[2]}; give all with one offset from UTC"
+                    f"{path}, {row} {line}: {name} {table.at[line, name]!r} is by another clock "
+                    f"than {first[1]!r} on {row} {first[2]}; give all with one offset from UTC"
                 )
         pairs = zip(table[name], offsets, strict=True)
         cut[name] = [time.removesuffix(offset) for time, offset in pairs]

@@ -13,7 +13,7 @@ WHO = {
     "repeat_": "the last period again",
     "frequent_": "the most frequent",
     "logistic_": "logistic regression on counts",
-    "best_": "who knows the rules",
+    "best_": "the true probabilities",
 }
 
 

@@ -35,7 +35,7 @@ def score_drugs(
     - `recall_at_k`: |R ∩ Y| / |Y|
     - `interacting`: share of the pairs of P that interact, over all periods (where interactions
       are known)
-    - `loss`: −Σ over drugs of ln p of what was, nats a period, p kept within 10⁻⁶ of 0 and 1
+    - `loss`: −Σ over drugs of ln p of what was, nats per period, p kept within 10⁻⁶ of 0 and 1
 
     Parameters
     ----------

@@ -22,6 +22,7 @@ from plait.tasks.visits.figure import draw_scores
 from plait.tasks.visits.histories import Histories
 from plait.tasks.visits.model import VisitsModel
 from plait.tasks.visits.scores import best_threshold, interacting_share, score_drugs
+from plait.terminal import counted
 from plait.training.ranks import current_ranks
 from plait.training.streams import random_generator
 from plait.training.task import Carry, Task, count_weights
@@ -90,13 +91,16 @@ class VisitsTask(Task):
         silent = len(histories.patients) - used - single
         left = {"of one period": single, "without drugs after the first": silent}
         if any(left.values()):
-            text["left out"] = ", ".join(f"{n:,} patients {why}" for why, n in left.items() if n)
+            text["left out"] = ", ".join(
+                f"{counted(n, 'patient')} {why}" for why, n in left.items() if n
+            )
         if interacting := len(self._facts["interactions"]):
-            text["interactions"] = f"{interacting:,} pairs of drugs"
+            text["interactions"] = f"{counted(interacting, 'pair')} of drugs"
         if histories.notes:
             text["joined"] = "; ".join(histories.notes)
         sequence = f"{config.cell} over states"
-        graph = f"{config.operator}, {config.graph_layers} layers over {config.window} periods"
+        layers = counted(config.graph_layers, "layer")
+        graph = f"{config.operator}, {layers} over {counted(config.window, 'period')}"
         views = {"both": f"{sequence}; {graph}", "sequence": sequence, "graph": graph}
         text["model"] = (
             f"{views[config.view]}; {config.hidden_size} wide, "
