@@ -37,8 +37,7 @@ class ForecastConfig(GraphConfig):
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "los-loop": {
             "data": "los-loop", "calendar": "day", "scale": "all", "batch_size": 8, "steps": 800,
-            "error": "huber", "delta": 0.2, "node_embedding": 8, "hidden_size": 64,
-            "average": 0.99,
+            "error": "huber", "delta": 0.2, "average": 0.99, "node_embedding": 8, "hidden_size": 64,
         },
         "los-loop-learnt": {
             "data": "los-loop", "calendar": "day", "scale": "all", "batch_size": 8, "steps": 400,
@@ -133,9 +132,7 @@ class ForecastConfig(GraphConfig):
         "node", "What is brought to mean 0 and variance 1: each node by itself, or all as one."
     )
     instance_norm: bool = option(
-        False,
-        "Bring each window of a node to mean 0 and variance 1 for the network, and undo that in "
-        "its forecast (RevIN).",
+        False, "Bring each window of a node to mean 0 and variance 1, and undo that (RevIN)."
     )
     cell: str = option("gru", cell_names())
     operator: str = option(
