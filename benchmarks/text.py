@@ -4,27 +4,36 @@
     python benchmarks/text.py speed       steps per second against nn.LSTM in a bare loop
     python benchmarks/text.py options     what each option pays on held-out text
     python benchmarks/text.py minutes     held-out scores after 1, 3 and 10 minutes of training
+    python benchmarks/text.py samplers --run RUN [--judge OTHER]     what each way of drawing writes
 
-All need the text `democracy` under $PLAIT_DATA. The last two take --data, --seeds (their number)
-and any other option of the text task, for all of their runs: --steps 20 --hidden-size 16.
+The first four need the text `democracy` under $PLAIT_DATA. `options` and `minutes` take --data,
+--seeds (their number) and any other option of the text task, for all of their runs: --steps 20
+--hidden-size 16; `minutes` also --minutes, such as --minutes 1 3 10.
 """
 
 import argparse
+import math
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 import plait
 from plait.comparison.grid import read_vary
+from plait.tasks.text.baselines import choose_ngram
 from plait.tasks.text.config import TextConfig
+from plait.tasks.text.inference import splits_of
+from plait.tasks.text.repetition import repeated_share
+from plait.tasks.text.scores import score_stream
+from plait.tasks.text.structure import structure_of
 from plait.tasks.text.task import TextTask
 from plait.training.loop import Loop
 from plait.training.progress import Progress
@@ -49,7 +58,28 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 """Each changes the recipe by itself."""
 
-MINUTES = (1, 3, 10)
+SAMPLERS: dict[str, dict[str, Any]] = {
+    "β = 1": {},
+    "β = 1.5": {"beta": 1.5},
+    "β = 2": {"beta": 2},
+    "greedy": {"greedy": True},
+    "top-p 0.9": {"top_p": 0.9},
+    "min-p 0.1": {"min_p": 0.1},
+    "typical-p 0.9": {"typical_p": 0.9},
+    "mirostat 1.5 bits": {"mirostat": 1.5},
+    "β = 2, no-repeat 12": {"beta": 2, "no_repeat": 12},
+    "greedy, no-repeat 12": {"greedy": True, "no_repeat": 12},
+    "penalty 1.1": {"repetition_penalty": 1.1},
+    "greedy, penalty 1.1": {"greedy": True, "repetition_penalty": 1.1},
+    "contrastive 0.3 of 4": {"alpha": 0.3},
+    "contrastive 0.6 of 4": {"alpha": 0.6},
+}
+"""Ways of drawing; `alpha` is that of contrastive search."""
+
+TEXTS, LENGTH = 8, 1000
+"""Texts of each, and their symbols."""
+
+MINUTES = (1.0, 3.0, 10.0)
 
 
 def accuracy() -> None:
@@ -175,29 +205,92 @@ def options(seeds: int, given: dict[str, Any]) -> None:
                 print(f"| {label:<32} | {'':<15} | {'':<20} | {mean:.4f} | {'':<7} |", flush=True)
 
 
-def minutes(seeds: int, given: dict[str, Any]) -> None:
-    """`--minutes`, which chooses width and steps, so that the schedule ends with the time."""
+class Watch(Progress):
+    """When what was announced began, by its first word."""
+
+    def __init__(self) -> None:
+        self.times: dict[str, float] = {}
+
+    def working(self, text: str) -> None:
+        self.times.setdefault(text.split()[0], time.perf_counter())
+
+
+def minutes(seeds: int, given: dict[str, Any], wanted: Sequence[float] = MINUTES) -> None:
+    """`--minutes`, which chooses width and steps, so that the schedule ends with the time.
+
+    Seconds are those from the beginning of the measuring to that of the test.
+    """
     given.pop("steps", None)
-    print(f"{torch.get_num_threads()} threads")
+    print(f"{torch.get_num_threads()} threads; bits per character on the test part, but validation")
     print(
-        "| minutes | width | steps | seconds | validation | test   | n-gram | accuracy, n-gram's |"
+        "| minutes | width | steps | seconds | of it | validation | network | n-gram | mixed "
+        "| cache | RMS dynamic | together |"
     )
-    print("|---|---|---|---|---|---|---|---|")
-    for wanted in MINUTES:
+    print("|" + "---|" * 12)
+    began = time.perf_counter()
+    for each in wanted:
         for seed in range(seeds):
             with tempfile.TemporaryDirectory() as folder:
-                every = {**given, "minutes": wanted, "seed": seed}
-                run = plait.train("text", out=Path(folder, "run"), **every)
+                every = {**given, "minutes": each, "seed": seed}
+                watch = Watch()
+                run = plait.train("text", out=Path(folder, "run"), progress=watch, **every)
                 records, config = run.records("valid"), run.config
-                (test,) = run.records("test")
+                scores = plait.score(run, mix=True, cache=True, dynamic=True)
+            seconds = watch.times["scoring"] - watch.times["measuring"]
             best = min(r["bits_per_character"] for r in records)
+            kinds = ("", "ngram_", "mix_", "cache_", "rms_", "together_")
+            found = " | ".join(f"{scores[f'{kind}bits_per_character']:.4f}" for kind in kinds)
             print(
-                f"| {wanted:>7} | {config['hidden_size']:>5} | {config['steps']:>5} "
-                f"| {records[-1]['seconds']:>7.0f} | {best:.4f}     "
-                f"| {test['bits_per_character']:.4f} | {test['ngram_bits_per_character']:.4f} "
-                f"| {test['accuracy']:.4f}, {test['ngram_accuracy']:.4f}     |",
+                f"| {each:>7} | {config['hidden_size']:>5} | {config['steps']:>5} "
+                f"| {seconds:>7.1f} | {seconds / each / 60:.1%} | {best:.4f} | {found} |",
                 flush=True,
             )
+    print(f"{time.perf_counter() - began:.0f} seconds in all, with scoring")
+
+
+def samplers(path: Path, judge: Path | None) -> None:
+    """What each way of drawing writes, next to as much held-out text.
+
+    Bits are those of the n-gram of the training text, and of another run on the same text.
+    """
+    run = Run.open(path)
+    model, config = plait.load(run), TextConfig.from_dict(run.config)
+    splits = splits_of(model, config, run.facts)
+    ngram = choose_ngram(splits.train, splits.valid, model.vocabulary)
+    other = None if judge is None else plait.load(judge)
+    symbols = range(0, len(model.vocabulary), -(-len(model.vocabulary) // TEXTS))
+    prompts = [model.vocabulary.decode([n]) for n in symbols]  # of what is not drawn
+    texts: dict[str, list[str]] = {}
+    seconds: dict[str, float] = {}
+    for name, options in SAMPLERS.items():
+        began = time.perf_counter()
+        if "alpha" in options:
+            texts[name] = [model.contrastive_search(p, LENGTH, **options)[1:] for p in prompts]
+        elif options.get("greedy"):
+            texts[name] = [model.generate(p, LENGTH, **options)[1:] for p in prompts]
+        else:
+            texts[name] = model.generate("", LENGTH, count=TEXTS, **options)
+        seconds[name] = time.perf_counter() - began
+    begins = [(len(splits.test) - LENGTH) * k // (TEXTS - 1) for k in range(TEXTS)]
+    decode = model.vocabulary.decode
+    texts["held-out text"] = [decode(splits.test[b : b + LENGTH].tolist()) for b in begins]
+    print(f"{path}: {TEXTS} texts of {LENGTH} symbols each")
+    print(f"| {'drawn by':<22} | repeated | n-gram | judge | brackets | quotes | names | seconds |")
+    print("|" + "---|" * 8)
+    for name, several in texts.items():
+        numbers = [torch.from_numpy(model.vocabulary.encode(text)) for text in several]
+        bits = [-np.log2(ngram.probability(n.numpy())[0][1:]).mean() for n in numbers]
+        judged = [score_stream(other, n)["bits_per_character"] for n in numbers] if other else []
+        found = structure_of(several)
+        print(
+            f"| {name:<22} | {statistics.fmean(map(repeated_share, several)):.1%} "
+            f"| {statistics.fmean(bits):.3f} "
+            f"| {f'{statistics.fmean(judged):.3f}' if judged else '-'} "
+            f"| {found.brackets} | {found.quotes} "
+            f"| {'none' if math.isnan(found.names) else f'{found.names:.0%}'} "
+            f"| {seconds.get(name, 0):.1f} |",
+            flush=True,
+        )
 
 
 def _spread(values: list[float], digits: str) -> str:
@@ -209,15 +302,22 @@ def main() -> None:
     if sys.argv[1:] in (["accuracy"], ["speed"]):
         return {"accuracy": accuracy, "speed": speed}[sys.argv[1]]()
     parser = argparse.ArgumentParser(usage=__doc__)
-    parser.add_argument("what", choices=("options", "minutes"))
+    parser.add_argument("what", choices=("options", "minutes", "samplers"))
+    parser.add_argument("--run", type=Path)
+    parser.add_argument("--judge", type=Path)
+    parser.add_argument("--minutes", type=float, nargs="+", default=MINUTES)
     parser.add_argument("--data", default="democracy")
     parser.add_argument("--seeds", type=int, default=1)
     known, others = parser.parse_known_args()
+    if known.what == "samplers":
+        return samplers(known.run, known.judge)
     given: dict[str, Any] = {"data": known.data}
     for flag, value in zip(others[::2], others[1::2], strict=True):
         name = flag.removeprefix("--").replace("-", "_")
         given |= {k: v[0] for k, v in read_vary([f"{name}={value}"], "text").items()}
-    {"options": options, "minutes": minutes}[known.what](known.seeds, given)
+    if known.what == "minutes":
+        return minutes(known.seeds, given, known.minutes)
+    return options(known.seeds, given)
 
 
 if __name__ == "__main__":

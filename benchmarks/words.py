@@ -2,6 +2,9 @@
 
     python benchmarks/words.py            the first 20,000 words of ptb's training part, 10 times
     python benchmarks/words.py --words 0 --hidden-size 200 --steps 30000      the paper's size
+    python benchmarks/words.py --words 0 --only "LSTM + dropout" …            one network alone
+    python benchmarks/words.py --words 0 --minutes 15 --together       equal times; every score
+    python benchmarks/words.py --characters --minutes 15     its characters, as in Mikolov et al.
 
 Batches of 20 × 20 words, a vocabulary of 10,000, 4 neighbours and 3 terms, as in Seo et al. (2016).
 Weights are chosen on the validation part; the test part is scored once. Any other option of the
@@ -42,6 +45,16 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "GCRN Model 1 + dropout": {"word_graph": 4, "dropout": DROPOUT},
 }
 
+CHARACTERS: dict[str, Any] = {"recipe": "good", "hidden_size": 512, "dropout": 0.1}
+"""Of the run on characters."""
+
+PUBLISHED_CHARACTERS = {
+    "AWD-LSTM (Merity et al. 2018)": 1.175,
+    "Mogrifier LSTM (Melis et al. 2020)": 1.120,
+    "the same with dynamic evaluation": 1.083,
+}
+"""Test bits per character."""
+
 PUBLISHED = {"LSTM": 120.16, "LSTM + dropout": 112.98, "GCRN Model 1 + dropout": 98.67}
 """Test perplexity, Seo et al. (2016)."""
 
@@ -64,6 +77,35 @@ def first_words(count: int, folder: Path) -> str:
         (folder / "text" / f"ptb-{count}.{part}.txt").write_text(text)
     os.environ["PLAIT_DATA"] = str(folder)
     return f"ptb-{count}"
+
+
+def as_characters(folder: Path) -> str:
+    """Write ptb's lines without the spaces around them, and give the name of the text.
+
+    These are the 5.0, 0.4 and 0.4 million characters of Mikolov et al. (2012), who write a space as
+    `_` and put one between all characters.
+    """
+    parts = read_text("ptb").parts
+    assert parts is not None
+    (folder / "text").mkdir(parents=True, exist_ok=True)
+    for part, text in zip(("train", "valid", "test"), parts, strict=True):
+        lines = "".join(f"{line.strip()}\n" for line in text.splitlines())
+        (folder / "text" / f"ptb-characters.{part}.txt").write_text(lines)
+    os.environ["PLAIT_DATA"] = str(folder)
+    return "ptb-characters"
+
+
+def characters(runs: Path, given: dict[str, Any]) -> None:
+    """Train on characters, and print every score next to those published."""
+    options = {**CHARACTERS, "data": as_characters(runs / "data"), **given}
+    run = finished(runs / "characters", **options)
+    scores = plait.score(run, mix=True, cache=True, dynamic=True)
+    print("| bits per character on test | |\n|---|---|")
+    for kind in ("", "ngram_", "mix_", "cache_", "dynamic_", "rms_", "together_"):
+        name = kind.rstrip("_") or "network"
+        print(f"| {name} | {scores[f'{kind}bits_per_character']:.4f} |")
+    for name, bits in PUBLISHED_CHARACTERS.items():
+        print(f"| {name} | {bits:.3f} |")
 
 
 def row(name: str, runs: list[Run]) -> str:
@@ -108,6 +150,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--characters", action="store_true")
+    parser.add_argument("--together", action="store_true")
+    parser.add_argument("--only", choices=VARIANTS)
     parser.add_argument("--runs", type=Path, default=Path("runs/words"))
     parser.add_argument("--words", type=int, default=20_000)
     parser.add_argument("--seeds", type=int, default=3)
@@ -116,22 +161,33 @@ def main() -> None:
         f"{f[2:].replace('-', '_')}={v}" for f, v in zip(others[::2], others[1::2], strict=True)
     ]
     given = {name: value for name, (value,) in read_vary(flags, "text").items()}
+    if options.characters:
+        return characters(options.runs, given)
+    chosen = {name: v for name, v in VARIANTS.items() if options.only in (None, name)}
+    settings = dict(SETTINGS)
+    if "minutes" in given:  # it chooses these
+        for name in ("steps", "warmup", "validate_every", "schedule"):
+            settings.pop(name)
     if "hidden_size" in given:
         given.setdefault("embedding_size", given["hidden_size"])
     data = first_words(options.words, options.runs / "data") if options.words else "ptb"
     runs = {
         (name, seed): finished(
             options.runs / f"{name.lower().replace(' + ', '-').replace(' ', '-')}-{seed}",
-            **{"data": data, "seed": seed, **SETTINGS, **given, **variant},
+            **{"data": data, "seed": seed, **settings, **given, **variant},
         )
         for seed in range(options.seeds)
-        for name, variant in VARIANTS.items()
+        for name, variant in chosen.items()
     }
-    rows = [row(name, [runs[name, seed] for seed in range(options.seeds)]) for name in VARIANTS]
-    (test,) = runs["LSTM", 0].records("test")
+    rows = [row(name, [runs[name, seed] for seed in range(options.seeds)]) for name in chosen]
+    (test,) = runs[next(iter(chosen)), 0].records("test")
     print("| network | train | validation | test | best epoch | filter | test, published |")
     print("|---|---|---|---|---|---|---|")
     print("\n".join(rows))
+    for (name, seed), run in runs.items() if options.together else ():
+        scores = plait.score(run, mix=True, cache=True, dynamic=True)
+        found = {k: round(v, 2) for k, v in scores.items() if k.endswith("perplexity")}
+        print(f"{name}, seed {seed}: {found}")
     print(f"an interpolated {test['ngram_order']}-gram: {test['ngram_perplexity']:.2f} on test, of "
           f"which {test['unknown_share']:.1%} is <unk> (5.8% in all of ptb)")  # fmt: skip
 

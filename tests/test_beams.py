@@ -98,3 +98,37 @@ def test_what_it_takes_and_leaves(model):
         assert model.training
     finally:
         model.eval()
+
+
+def contrastive(model: TextModel, prompt: str, length: int, alpha: float, k: int) -> str:
+    """Search by the definition, each candidate read from the text's beginning."""
+
+    def read(text: str) -> tuple[torch.Tensor, torch.Tensor]:
+        if not text:
+            return torch.softmax(model.first_logits(1)[0], -1), torch.zeros(0, 7)
+        h, _ = model.hidden(torch.tensor([[SYMBOLS.index(c)] for c in text]))
+        return torch.softmax(model.output(h[-1, 0]), -1), h[:, 0]
+
+    text = prompt
+    with torch.no_grad():
+        for _ in range(length):
+            p, before = read(text)
+            scores = {}
+            for symbol in sorted(SYMBOLS, key=lambda c: -p[SYMBOLS.index(c)])[:k]:
+                h = read(text + symbol)[1][-1]
+                alike = [torch.cosine_similarity(h, other, 0).item() for other in before]
+                penalty = alpha * max(alike) if alike else 0.0
+                scores[symbol] = (1 - alpha) * p[SYMBOLS.index(symbol)].item() - penalty
+            text += max(scores, key=scores.__getitem__)
+    return text
+
+
+@pytest.mark.parametrize("prompt", ["", "abc"])
+@pytest.mark.parametrize(("alpha", "candidates"), [(0.0, 3), (0.6, 2), (1.0, 3)])
+def test_a_contrastive_search_is_the_definition(model, prompt, alpha, candidates):
+    found = model.contrastive_search(prompt, 12, alpha=alpha, candidates=candidates)
+    assert found == contrastive(model, prompt, 12, alpha, candidates)
+    if alpha == 0:
+        assert found == model.generate(prompt, 12, greedy=True)
+    with pytest.raises(InputError, match=r"alpha must be from 0 to 1, not 1\.5"):
+        model.contrastive_search(alpha=1.5)

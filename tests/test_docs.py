@@ -29,9 +29,12 @@ from plait.cli import app, run
 from plait.data import find_data
 from plait.nn import (
     GCN,
+    GIN,
     GRU,
     LSTM,
+    RGCN,
     RNN,
+    SAGE,
     Attention,
     Chebyshev,
     CoupledLSTM,
@@ -42,7 +45,9 @@ from plait.nn import (
     MinGRU,
     MinimalGatedUnit,
     MinLSTM,
+    Propagation,
     Recurrent,
+    SAGEMax,
 )  # fmt: skip
 from plait.nn.registry import CELLS, cell_named
 from plait.tasks import TASKS, config_class
@@ -333,21 +338,25 @@ def test_pairs_say_the_kernel_that_explain_says() -> None:
     (table,) = re.findall(r"\[start:pairs\] -->\n(.*?)\n\n", README.read_text("utf-8"), re.S)
     rows = [[c.strip() for c in line.strip("|").split("|")] for line in table.splitlines()]
     operators = {"Dense": Dense(), "GCN": GCN(), "Chebyshev": Chebyshev(3),
-                 "Diffusion": Diffusion(2), "Attention": Attention(2)}  # fmt: skip
+                 "Diffusion": Diffusion(2), "SAGE": SAGE(), "GIN": GIN(), "RGCN": RGCN(),
+                 "Attention": Attention(2), "SAGEMax": SAGEMax(),
+                 "Propagation": Propagation(2)}  # fmt: skip
     cells = {"RNN": RNN(), "LSTM": LSTM(), "LSTM(peephole=True)": LSTM(peephole=True),
              "LayerNormLSTM": LayerNormLSTM(), "CoupledLSTM": CoupledLSTM(),
              "GRU": GRU(), 'GRU("before")': GRU("before"), "MinimalGatedUnit": MinimalGatedUnit(),
              "MinGRU": MinGRU(), "MinLSTM": MinLSTM(), "IndRNN": IndRNN(),
              "a cell of your own": OwnCell()}  # fmt: skip
-    assert [c.strip("`") for c in rows[0][1:]] == list(operators)
+    columns = [re.findall(r"`(\w+)`", c) for c in rows[0][1:]]
+    assert [name for names in columns for name in names] == list(operators)
     assert [row[0].strip("`") for row in rows[2:-1]] == list(cells)
     for row in rows[2:-1]:
-        for name, said in zip(operators, row[1:], strict=True):
-            layer = Recurrent(cells[row[0].strip("`")], 8, 8, operator=operators[name])
-            assert layer.explain().startswith(f"layer 0: {said.split('<br>')[-1]} - "), (
-                row[0],
-                name,
-            )
+        for names, said in zip(columns, row[1:], strict=True):
+            for name in names:
+                layer = Recurrent(cells[row[0].strip("`")], 8, 8, operator=operators[name])
+                assert layer.explain().startswith(f"layer 0: {said.split('<br>')[-1]} - "), (
+                    row[0],
+                    name,
+                )
 
 
 def needed(words: list[str]) -> str | None:

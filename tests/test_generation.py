@@ -10,7 +10,7 @@ from scipy.stats import chisquare
 
 from plait.errors import InputError
 from plait.generation import TextGenerator
-from plait.sampling import Sampling, first_largest
+from plait.sampling import Sampler, Sampling, first_largest
 from plait.tasks.text.config import TextConfig
 from plait.tasks.text.model import TextModel
 from plait.tasks.text.vocabulary import Bytes, Characters
@@ -136,9 +136,67 @@ def test_one_over_temperature_is_beta():
     assert Sampling.of(temperature=math.inf) == Sampling.of(beta=0)
 
 
+@pytest.mark.parametrize("mass", [0.1, 0.5, 0.95, 1.0])
+def test_typical_symbols_have_a_surprise_near_the_entropy(mass):
+    logits = torch.randn(20, 9, generator=torch.Generator().manual_seed(0)) * 3
+    found = Sampling.of(typical_p=mass).probabilities(logits).numpy()
+    for row, kept in zip(logits.double().numpy(), found, strict=True):
+        p = np.exp(row) / np.exp(row).sum()
+        entropy = -(p * np.log(p)).sum()
+        total, expected = 0.0, np.zeros(9)
+        for i in sorted(range(9), key=lambda i: abs(-np.log(p[i]) - entropy)):
+            if total < mass:
+                expected[i] = p[i]
+                total += p[i]
+        np.testing.assert_allclose(kept, expected / expected.sum(), rtol=1e-12)
+
+
+def test_mirostat_keeps_the_mean_surprise_near_its_target():
+    logits = torch.tensor([1.5, 1, 0.5, 0, 0, -0.5, -0.5, -1]).repeat(50, 1)
+    p = torch.softmax(logits[0].double(), -1)
+    generator = torch.Generator().manual_seed(0)
+    for tau in (1.7, 2.2):
+        sampler, bits = Sampler(Sampling.of(mirostat=tau), torch.zeros(0, 50)), []
+        limit = np.full(50, 2 * tau)
+        for _ in range(200):
+            drawn = sampler.draw(logits, torch.rand(50, generator=generator).double())
+            surprise = -p[drawn].log2().numpy()
+            assert ((surprise <= limit + 1e-9) | (drawn == 0).numpy()).all()
+            limit -= 0.1 * (surprise - tau)
+            bits.append(surprise.mean())
+        np.testing.assert_allclose(sampler.limit.numpy(), limit, rtol=1e-9)
+        assert np.mean(bits[100:]) == pytest.approx(tau, abs=0.05)
+
+
+def test_a_penalty_multiplies_the_log_probability_of_recent_symbols():
+    logits = torch.randn(1, 9, generator=torch.Generator().manual_seed(0)).double()
+    past = torch.cat([torch.tensor([7]), torch.arange(64) % 3])[:, None]  # 7 is 65 symbols ago
+    p = torch.softmax(logits[0], -1)
+    expected = torch.cat([p[:3] ** 1.5, p[3:]])
+    for shift in (0, 5):  # the logits' offset means nothing
+        found = Sampling.of(repetition_penalty=1.5).probabilities(logits + shift, past)[0]
+        torch.testing.assert_close(found, expected / expected.sum(), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+def test_no_string_is_repeated_unless_there_is_no_other_symbol(model, n):
+    for text in model.generate("abab", 60, count=3, no_repeat=n, beta=2):
+        for k in range(5, len(text) + 1):
+            earlier = {text[j : j + n] for j in range(k - n)}
+            possible = {text[k - n : k - 1] + c for c in "abcdefgh"}
+            assert text[k - n : k] not in earlier or possible <= earlier
+    greedy = model.generate("a", 60, no_repeat=4, greedy=True)
+    assert len({greedy[k : k + 4] for k in range(58)}) == 58
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"typical_p": 0}, "typical_p must be more than 0 and at most 1, not 0"),
+        ({"mirostat": 0}, "mirostat must be more than 0 bits, not 0"),
+        ({"mirostat": 1, "greedy": True}, "leave it out of greedy writing"),
+        ({"no_repeat": 0}, "no_repeat must be at least 1, not 0"),
+        ({"repetition_penalty": 0.9}, "repetition_penalty must be at least 1, not 0.9"),
         ({"beta": 1, "temperature": 1}, "give temperature or beta, not both"),
         ({"beta": 1, "greedy": True}, "give beta or greedy, not both"),
         ({"temperature": 0, "greedy": True}, "give temperature or greedy, not both"),

@@ -37,6 +37,8 @@ LONGER = {
     "study/sections/text.py": "one section of the report",
     "tasks/forecast/model.py": "one model, encoder and decoders",
     "tasks/forecast/task.py": "one task: data, model, loss, scores and pictures",
+    "training/run.py": "one public class, the run folder, and where a new one lies",
+    "training/learning.py": "one training up to its test, alone or in several processes",
     "tasks/memory/problems.py": "a list of problems, one function each",
 }
 """Files with more, and the reason."""

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from plait.nn.minimal_cells import IndRNN, MinGRU, MinimalGatedUnit, MinLSTM
     from plait.nn.operators import Dense
     from plait.nn.per_node import PerNode
+    from plait.nn.propagation import Propagation
     from plait.nn.recurrent import Recurrent
-    from plait.nn.sums import GIN, SAGE, SAGEMax
+    from plait.nn.sums import GIN, RGCN, SAGE, SAGEMax
 
 __version__ = "0.1.0"
 
@@ -50,6 +51,8 @@ _HOME = {
     "GraphConv": "plait.nn.convolution",
     "PerNode": "plait.nn.per_node",
     "Recurrent": "plait.nn.recurrent",
+    "Propagation": "plait.nn.propagation",
+    "RGCN": "plait.nn.sums",
     "SAGE": "plait.nn.sums",
     "SAGEMax": "plait.nn.sums",
     "GIN": "plait.nn.sums",
@@ -69,6 +72,7 @@ __all__ = [
     "GIN",
     "GRU",
     "LSTM",
+    "RGCN",
     "RNN",
     "SAGE",
     "Adaptive",
@@ -87,6 +91,7 @@ __all__ = [
     "MinLSTM",
     "MinimalGatedUnit",
     "PerNode",
+    "Propagation",
     "Recurrent",
     "SAGEMax",
     "compare",

@@ -128,7 +128,8 @@ def _train(
         earlier = None if from_run is None else opened(from_run)
         if earlier is not None:
             _require_same_sizes(task, kind, earlier, options)
-            options = {name: earlier.config[name] for name in kind.architecture} | options
+            own = [name for name in kind.architecture if name in earlier.config]
+            options = {name: earlier.config[name] for name in own} | options
         given = {name: options[name] for name in kind.paths if in_memory(options.get(name))}
         config = kind.of(options | {name: name for name in given}, recipe)
     path = Path(ranks.first(lambda: str(_free_place(task, config, out))))
@@ -146,6 +147,7 @@ def _train(
                     facts["began_with"] = str(earlier.path.absolute())
             _require_agreement(ranks, run=str(path), task=task, config=config, facts=facts)
             exact = [f.name for f in fields(kind)] if recipe in kind.exact_recipes else []
+            exact += kind.architecture if earlier is not None else ()
             with ranks.together():
                 sized = problem.config  # what follows from the data, and so is in the facts
                 problem = planned(
@@ -283,8 +285,8 @@ def load_kept(
     """
     run = opened(run)
     config, kept = config_class(run.task).from_dict(run.config), run.kept_steps()
-    between = config.ends_of_parts(config.milestones) - config.ends_of_parts(parts)
-    chosen = [step for step in kept if step not in between] or kept[-1:]
+    ends, near = config.ends_of_parts(parts), config.steps / (4 * parts)  # steps may have changed
+    chosen = [step for step in kept if min(abs(step - e) for e in ends) <= near] or kept[-1:]
     models = {step: _loaded(run, run.kept_path(step), device) for step in chosen}
     if not models:
         raise InputError(f"{run.path} has not reached a third of its training yet")
@@ -571,7 +573,10 @@ def _require_same_sizes(
     if earlier.task != task:
         raise InputError(f"{earlier.path} was trained on {earlier.task!r}, not on {task!r}")
     for name in kind.architecture:
-        if options.get(name, earlier.config[name]) != earlier.config[name]:
+        if (
+            name in earlier.config
+            and options.get(name, earlier.config[name]) != earlier.config[name]
+        ):
             raise InputError(
                 f"--{name.replace('_', '-')} {options[name]} does not fit {earlier.path}, which "
                 f"has {earlier.config[name]}; leave the option out, it is taken over"

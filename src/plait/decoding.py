@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from plait.memory import require_memory
-from plait.sampling import Sampling, require
+from plait.sampling import Sampler, Sampling, first_largest, require
 
 SYMBOL, STREAM = 24, 4_000
 """Bytes of memory per generated symbol, and per random stream of a text."""
@@ -39,8 +39,15 @@ class Vocabulary(Protocol):
 class CompiledLoop(Protocol):
     """A compiled loop that draws symbols in place of a model's `forward`."""
 
-    def generate(self, last: Tensor, uniform: np.ndarray, sampling: Sampling) -> Tensor:
-        """Return the symbols after `last [B]`, drawn with `uniform [steps, B]`: `[steps, B]`."""
+    def takes(self, sampling: Sampling) -> bool:
+        """Return whether it can draw so."""
+        ...
+
+    def generate(self, last: Tensor, uniform: np.ndarray, sampler: Sampler) -> Tensor:
+        """Return the symbols after `last [B]`, drawn with `uniform [steps, B]`: `[steps, B]`.
+
+        What the sampler remembers is brought up to date.
+        """
         ...
 
 
@@ -51,15 +58,18 @@ class Decoding:
         self, model: Any, prompt: str, sampling: Sampling, seed: int, samples: range
     ) -> None:
         require("seed", seed, 0 <= seed < 2**63, "at least 0 and less than 2**63")
-        self.model, self.sampling = model, sampling
+        self.model = model
         self.streams = [np.random.Generator(np.random.Philox(key=[seed, k])) for k in samples]
         self.device = next(model.parameters()).device
         self.drawn: Tensor | None = None
         with eval_mode(model), torch.inference_mode():
             logits, state = read_prompt(model, prompt)
+            read = torch.from_numpy(model.vocabulary.encode(prompt)).to(self.device)
+            self.sampler = Sampler(sampling, read[:, None].expand(-1, len(samples)))
             self.logits = logits.expand(len(samples), -1)
             self.state = map_state(state, lambda s: s.expand(-1, len(samples), -1).contiguous())
-            self.compiled = model.compiled(self.state, len(samples))
+            compiled = model.compiled(self.state, len(samples))
+            self.compiled = compiled if compiled is not None and compiled.takes(sampling) else None
 
     def draw(self, steps: int) -> list[list[int]]:
         """Return the next symbols of every text, `[steps, B]`."""
@@ -69,7 +79,7 @@ class Decoding:
             first = [] if self.drawn is not None else [self._step()]
             assert self.drawn is not None
             uniform = [stream.random(steps - len(first)) for stream in self.streams]
-            written = self.compiled.generate(self.drawn, np.stack(uniform, 1), self.sampling)
+            written = self.compiled.generate(self.drawn, np.stack(uniform, 1), self.sampler)
             self.drawn = written[-1] if len(written) else self.drawn
             return [*first, *written.tolist()]
 
@@ -78,7 +88,7 @@ class Decoding:
             logits, self.state = self.model(self.drawn[None], self.state)
             self.logits = logits[0]  # [B, V]
         u = torch.tensor([stream.random() for stream in self.streams], dtype=torch.float64)
-        self.drawn = self.sampling.draw(self.logits, u.to(self.device))  # [B]
+        self.drawn = self.sampler.draw(self.logits, u.to(self.device))  # [B]
         return self.drawn.tolist()
 
 
@@ -143,3 +153,38 @@ def beam_search(model: Any, prompt: str, length: int, beams: int) -> list[int]:
             texts = torch.cat([texts[parent], symbol[:, None]], 1)
             state = map_state(state, lambda s, parent=parent: s[:, parent])
     return texts[0].tolist()
+
+
+@torch.inference_mode()
+def contrastive_search(
+    model: Any, prompt: str, length: int, alpha: float, candidates: int
+) -> list[int]:
+    """Return the symbols that a contrastive search finds, see `TextGenerator.contrastive_search`.
+
+    Each step reads every candidate, in one batch.
+    """
+    with eval_mode(model):
+        numbers = torch.from_numpy(model.vocabulary.encode(prompt))[:, None]
+        device, state = next(model.parameters()).device, None
+        logits, before = model.first_logits(1), None  # states of norm 1, [n, H]
+        if len(numbers):
+            h, state = model.hidden(numbers.to(device))  # [T, 1, H]
+            logits, before = model.output(h[-1]), nn.functional.normalize(h[:, 0], dim=-1)
+        found = list[int]()
+        for _ in range(length):
+            p = logits[0].double().softmax(-1)
+            likeliest = p.sort(descending=True, stable=True).indices[:candidates]  # [k]
+            k = len(likeliest)
+            shared = map_state(state, lambda s, k=k: s.expand(-1, k, -1).contiguous())
+            h, states = model.hidden(likeliest[None], shared)
+            direction = nn.functional.normalize(h[0], dim=-1)  # [k, H]
+            score = (1 - alpha) * p[likeliest]
+            if before is not None:
+                score = score - alpha * (direction @ before.T).amax(-1)
+            best = int(first_largest(score))
+            found.append(int(likeliest[best]))
+            state = map_state(states, lambda s, best=best: s[:, best : best + 1])
+            logits = model.output(h[0, best : best + 1])
+            chosen = direction[best : best + 1]
+            before = chosen if before is None else torch.cat([before, chosen])
+    return found

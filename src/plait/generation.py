@@ -13,6 +13,7 @@ from plait.decoding import (
     Vocabulary,
     beam_search,
     before_stop,
+    contrastive_search,
     require_memory_for,
 )
 from plait.errors import InputError
@@ -103,6 +104,8 @@ class TextGenerator(nn.Module):
         stop: Sequence[str] = (), skip_unknown: bool = False, weights: Kind | None = None,
         temperature: float | None = None, beta: float | None = None, greedy: bool = False,
         top_k: int | None = None, top_p: float | None = None, min_p: float | None = None,
+        typical_p: float | None = None, mirostat: float | None = None,
+        no_repeat: int | None = None, repetition_penalty: float | None = None,
     ) -> str: ...  # fmt: skip
 
     @overload
@@ -111,6 +114,8 @@ class TextGenerator(nn.Module):
         stop: Sequence[str] = (), skip_unknown: bool = False, weights: Kind | None = None,
         temperature: float | None = None, beta: float | None = None, greedy: bool = False,
         top_k: int | None = None, top_p: float | None = None, min_p: float | None = None,
+        typical_p: float | None = None, mirostat: float | None = None,
+        no_repeat: int | None = None, repetition_penalty: float | None = None,
     ) -> list[str]: ...  # fmt: skip
 
     def generate(
@@ -145,7 +150,8 @@ class TextGenerator(nn.Module):
         weights : "float32", "bfloat16" or "int8"
             Generate with rounded matrices, see `with_weights`. None: as they are.
         **sampling
-            `temperature`, `beta`, `greedy`, `top_k`, `top_p`, `min_p`; see `Sampling`.
+            `temperature`, `beta`, `greedy`, `top_k`, `top_p`, `min_p`, `typical_p`, `mirostat`,
+            `no_repeat`, `repetition_penalty`; see `Sampling`.
 
         Returns
         -------
@@ -214,6 +220,50 @@ class TextGenerator(nn.Module):
         prompt = self.clean_prompt(prompt, skip_unknown=skip_unknown)
         require_memory_for(self, length, "beams", beams)
         found = beam_search(self, prompt, length, beams)
+        return prompt + self.vocabulary.decode(found, prompt)
+
+    def contrastive_search(
+        self,
+        prompt: str = "",
+        length: int = 200,
+        *,
+        alpha: float = 0.6,
+        candidates: int = 4,
+        skip_unknown: bool = False,
+    ) -> str:
+        """Return a prompt and a continuation whose states are unlike those before.
+
+        Of the k likeliest symbols v each step takes the one of the largest
+
+        (1 − α) p(v | x) − α max_j cos(h_v, h_j),
+
+        h_v being the state, of which the logits are computed, after v, and h_j those after the
+        symbols before (Su et al. 2022, equation 5). It is for models with `hidden` and `output`.
+
+        Parameters
+        ----------
+        prompt, length, skip_unknown
+            As in `generate`.
+        alpha : float
+            α, from 0 (greedy) to 1.
+        candidates : int
+            k.
+
+        Example
+        -------
+        >>> from plait.tasks.text.config import TextConfig
+        >>> from plait.tasks.text.model import TextModel
+        >>> from plait.tasks.text.vocabulary import Characters
+        >>> model = TextModel(Characters.of("ab"), TextConfig(hidden_size=4))
+        >>> model.contrastive_search("a", 5, alpha=0.0) == model.generate("a", 5, greedy=True)
+        True
+        """
+        require("length", length, length >= 0, "at least 0")
+        require("alpha", alpha, 0 <= alpha <= 1, "from 0 to 1")
+        require("candidates", candidates, candidates >= 1, "at least 1")
+        prompt = self.clean_prompt(prompt, skip_unknown=skip_unknown)
+        require_memory_for(self, length, "candidates", candidates)
+        found = contrastive_search(self, prompt, length, alpha, candidates)
         return prompt + self.vocabulary.decode(found, prompt)
 
     def stream(

@@ -20,7 +20,7 @@ from plait.figures import COLOURS, label, picture
 from plait.nn.convolution import GraphConv
 from plait.nn.operators import Dense
 from plait.nn.recurrent import Recurrent
-from plait.tasks import config_class, model_class, probe_batch, repetition_function
+from plait.tasks import config_class, model_class, probe_batch, repetition_function, units_function
 from plait.text_files import require_path
 from plait.training.random import seed_all
 from plait.training.run import Run
@@ -55,6 +55,8 @@ class Inspection:
         How much generated text repeats itself, if requested.
     equations : str
         The equations of its cells and their gradients, if requested.
+    units : Units or None
+        The channels of the states that keep track of the text, if requested.
     """
 
     path: Path
@@ -66,6 +68,7 @@ class Inspection:
     without_flow: str = ""
     repetition: Any = None
     equations: str = ""
+    units: Any = None
 
     def __str__(self) -> str:
         parts = [f"{self.path}: {self.title}", str(self.parameters)]
@@ -79,6 +82,8 @@ class Inspection:
             parts.append(f"no gradient flow: {self.without_flow}")
         if self.repetition is not None:
             parts.append(str(self.repetition))
+        if self.units is not None:
+            parts.append(str(self.units))
         if self.equations:
             parts.append(self.equations)
         return "\n\n".join(parts)
@@ -89,6 +94,7 @@ def inspect(
     *,
     out: str | os.PathLike[str] | None = None,
     repetition: bool = False,
+    units: bool = False,
     equations: Literal["text", "latex"] | bool = False,
 ) -> list[Inspection]:
     """Return parameters, kernels and gradient flow through time of trained models.
@@ -101,6 +107,10 @@ def inspect(
         run's folder.
     repetition : bool
         For text: generate with each of them, and measure how much they repeat themselves.
+    units : bool
+        For text: find the channels of the states that keep track of quotes, lines, brackets, …;
+        their values over a passage are drawn to `units.png` in the run folder. The structure of
+        generated texts is measured too.
     equations : "text", "latex" or bool
         Also return the equations of each model's cells and the derived gradient, as plain text
         (also True) or LaTeX; see `Cell.equations`.
@@ -112,8 +122,8 @@ def inspect(
     Raises
     ------
     InputError
-        For a folder that is not a run or has no trained weights; for `repetition` of a run that
-        generates no text, or whose text is missing.
+        For a folder that is not a run or has no trained weights; for `repetition` or `units` of a
+        run that generates no text, or whose text is missing.
 
     Example
     -------
@@ -132,10 +142,12 @@ def inspect(
         raise InputError(f"equations must be 'text' or 'latex', not {form!r}")
     if out is not None:
         require_path(Path(out))
-    several = [runs] if isinstance(runs, (str, os.PathLike, Run)) else list(runs)
-    opened = [run if isinstance(run, Run) else Run.open(Path(run)) for run in several]
+    given = [runs] if isinstance(runs, (str, os.PathLike, Run)) else list(runs)
+    opened = [run if isinstance(run, Run) else Run.open(Path(run)) for run in given]
     measures = [repetition_function(run.task) if repetition else None for run in opened]
-    found = [_inspect(run, measure, form) for run, measure in zip(opened, measures, strict=True)]
+    finders = [units_function(run.task) if units else None for run in opened]
+    several = zip(opened, measures, finders, strict=True)
+    found = [_inspect(run, measure, find, form) for run, measure, find in several]
     drawn = [f for f in found if f.trained is not None]
     if drawn:
         path = opened[0].path / "inspect.png" if out is None else Path(out)
@@ -144,7 +156,10 @@ def inspect(
 
 
 def _inspect(
-    run: Run, measure_repetition: Callable[..., Any] | None, form: Literal["text", "latex", False]
+    run: Run,
+    measure_repetition: Callable[..., Any] | None,
+    find_units: Callable[..., Any] | None,
+    form: Literal["text", "latex", False],
 ) -> Inspection:
     config = config_class(run.task).from_dict(run.config)
     model: nn.Module = load(run)
@@ -176,6 +191,7 @@ def _inspect(
         why,
         measure_repetition(model, config, run.facts) if measure_repetition else None,
         _equations(layers, form) if form else "",
+        find_units(model, config, run.facts, run.path / "units.png") if find_units else None,
     )
 
 

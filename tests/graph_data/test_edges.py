@@ -54,6 +54,15 @@ def test_which_column_is_the_weight(read, content, columns):
     assert (edges.ends, edges.weight.tolist()) == ((["a", "b"], ["b", "c"]), [5, 0.5])
 
 
+def test_relations_are_read_where_they_are_wanted(read):
+    content = "source,target,weight,Relation\na,b,5,likes\nb,c,1,knows\n"
+    edges = read(content, relation="")
+    assert edges.relation == ["likes", "knows"]
+    assert edges.columns == "source, target, weight, relation = 'Relation'"
+    assert read(content).relation is None
+    assert read(content.replace("Relation", "kind"), relation="kind").relation == edges.relation
+
+
 @pytest.mark.parametrize(
     ("content", "columns", "message"),
     [
@@ -62,6 +71,9 @@ def test_which_column_is_the_weight(read, content, columns):
         ("from,to,cost\na,b,5\n", {}, "has no column 'source'; its first line has from, to, cost"),
         ("source,target\na,b\n", {"weight": "cost"}, "has no column 'cost'; its first line has"),
         ("source,target,Weight,WEIGHT\na,b,1,2\n", {}, "'Weight' and 'WEIGHT' both may be the wei"),
+        ("source,target\na,b\n", {"relation": ""}, "has no column 'relation'; its first line"),
+        ("source,target,kind\na,b,x\nb,c,\n", {"relation": "kind"},
+         "line 3: the relation of 'b' → 'c' is missing"),
         ("source,target,weight\na,b,1e39\n", {}, "line 2: the weight of 'a' → 'b' is beyond ±1"),
     ],
 )  # fmt: skip

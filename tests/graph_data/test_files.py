@@ -1,5 +1,6 @@
 """Tables of edges and nodes: what they become, and what is refused, with file, line and id."""
 
+import json
 from itertools import pairwise
 
 import numpy as np
@@ -133,14 +134,9 @@ BAD_NODES = {
         "nodes.csv has no column 'klub'; .* id, age, town, club",
     ),
     "no number": (
-        NODES.replace("40", "NaN"),
+        NODES.replace("31", "NaN").replace("40", "").replace("22", ""),
         {},
-        "line 3: the 'age' of node 'bob' is missing; give",
-    ),
-    "an empty one": (
-        NODES.replace("40", ""),
-        {},
-        "nodes.csv, line 3: the 'age' of node 'bob' is m",
+        "nodes.csv: the column 'age' is empty; remove it",
     ),
     "infinity": (
         NODES.replace("40", "inf"),
@@ -175,7 +171,7 @@ def test_bad_nodes_are_refused_in_one_line(read, case):
 
 
 def test_a_column_of_too_many_texts_is_refused(read, monkeypatch):
-    monkeypatch.setattr("plait.graph_data.features.MOST_TEXTS", 1)
+    monkeypatch.setattr("plait.graph_data.encodings.MOST_TEXTS", 1)
     with pytest.raises(InputError, match="the column 'town' has 2 different texts, more than the"):
         read(EDGES, NODES)
 
@@ -259,3 +255,60 @@ def test_texts_of_too_many_kinds_are_refused(read):
 def test_numbers_that_cannot_be_computed_with(read, age):
     with pytest.raises(InputError, match=r"line 3: the 'age' of node 'bob' is beyond ±1e\+30"):
         read(EDGES, NODES.replace("40", age))
+
+
+def test_a_gap_among_numbers_is_the_mean(read):
+    network = read(EDGES, NODES.replace("40", ""), label="club")
+    assert network.features[:, 0].tolist() == [1.0, 0.0, -1.0]
+    assert network.notes == ("1 of 'age' missing, replaced by the mean",)
+
+
+MIXED = [
+    ("ann", "31", "2020-01-31", "likes old maps and long trains", "red"),
+    ("bob", "", "2021-05-01", "long trains and short poems", "blue"),
+    ("cem", "22", "", "old poems", "red"),
+    *(
+        (f"n{k}", "26", f"2022-03-{k + 10}", f"maps and trains and poems in{k}", "")
+        for k in range(12)
+    ),
+]
+
+
+def test_mixed_columns_are_numbers_times_and_words(read):
+    nodes = "id,age,joined,about,club\n" + "".join(",".join(row) + "\n" for row in MIXED)
+    network = read(EDGES, nodes, label="club")
+    assert network.columns.endswith(
+        "label = 'club' (2 classes, 12 missing), numbers: 'age', times: 'joined', words: 'about' "
+        "(6)"
+    )
+    number, time, words = network.encodings
+    assert (number["kind"], number["column"], time["kind"], words["kind"]) == (
+        "number", "age", "time", "words",
+    )  # fmt: skip
+    assert words["words"] == ["and", "long", "maps", "old", "poems", "trains"]
+    assert json.loads(json.dumps(network.encodings)) == list(network.encodings)
+    days = [(np.datetime64(row[2]) - np.datetime64("1970-01-01")).astype(int) for row in MIXED
+            if row[2]]  # fmt: skip
+    assert (time["mean"], time["spread"]) == pytest.approx((np.mean(days), np.std(days)))
+    x = network.features
+    assert x[0, 1].item() == pytest.approx((days[0] - np.mean(days)) / np.std(days))
+    angle = 2 * np.pi * 31 / 365.25
+    assert x[0, 2:4].tolist() == pytest.approx([np.sin(angle), np.cos(angle)])
+    assert x[2, 1:4].tolist() == [0.0, 0.0, 0.0]  # no time
+    assert x[:, 4:].norm(dim=1).tolist() == pytest.approx([1.0] * 15)
+    assert (x[2, 4:] > 0).tolist() == [word in ("old", "poems") for word in words["words"]]
+
+
+def test_relations_are_the_kinds_of_edges(read):
+    edges = "source,target,kind\nann,bob,likes\nann,bob,knows\nbob,cem,knows\nbob,cem,knows\n"
+    network = read(edges, NODES, label="club", relation="kind")
+    assert network.relations == ("knows", "likes")
+    assert [one.num_edges for one in network.graph.relations] == [4, 2]
+    assert network.graph.num_edges == 4
+    assert network.notes == (
+        "of the relation 'knows': 1 duplicate edge merged, the weights summed; the first, "
+        "'bob' → 'cem', on line 5",
+    )
+    alike = read(edges, NODES, label="club")
+    assert (alike.relations, alike.graph.relations) == ((), ())
+    assert alike.sha256 != network.sha256

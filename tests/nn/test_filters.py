@@ -3,8 +3,19 @@
 import pytest
 import torch
 
-from plait import GCN, GRU, Chebyshev, Diffusion, Graph, GraphConv, InputError, Recurrent
+from plait import (
+    GCN,
+    GRU,
+    Chebyshev,
+    Diffusion,
+    Graph,
+    GraphConv,
+    InputError,
+    Propagation,
+    Recurrent,
+)
 from plait.nn import shifts
+from plait.testing import check_operator
 
 WIDTHS = {"shift first": (3, 4), "product first": (5, 2)}
 FILTERS = {
@@ -253,3 +264,17 @@ def test_explain_says_how_and_why(make_graph):
         "  recurrent side: shift first, because 2 inputs are no more than 6 outputs; "
         "sparse shift: 9.4 % of 16² entries are not zero, under 20 %",
     ]
+
+
+@both_ways
+def test_propagation_is_the_mean_of_the_powers_of_gcn_s_matrix(way, graph, assert_near):
+    inputs, outputs = WIDTHS[way]
+    W = torch.randn(outputs, inputs).double()
+    x = torch.randn(2, graph.num_nodes, inputs).double()
+    S = shifts.gcn(graph, torch.float64).matrix.to_dense()
+    powers = [torch.linalg.matrix_power(S, j) for j in range(4)]
+    expected = sum(P @ x for P in powers) @ W.T / 4
+    assert_near(Propagation(3).apply(x, {"weight": W}, graph), expected, 1e-13)
+    check_operator(Propagation(3), graph)
+    with pytest.raises(ValueError, match="Propagation needs at least 1 hop, not 0"):
+        Propagation(0)

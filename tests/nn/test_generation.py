@@ -19,7 +19,18 @@ SAMPLINGS = {
     "top p": {"top_p": 0.6},
     "top p of all": {"top_p": 1.0},
     "all": {"top_k": 9, "top_p": 0.9, "min_p": 0.1, "temperature": 1.4},
-}
+    "typical p": {"typical_p": 0.7},
+    "mirostat": {"mirostat": 2.0},
+    "no repeat": {"no_repeat": 2},
+    "no repeat of any symbol": {"no_repeat": 1},
+    "no repeat, greedy": {"no_repeat": 5, "greedy": True},
+    "penalty": {"repetition_penalty": 1.7},
+    "penalty, greedy": {"repetition_penalty": 1.7, "greedy": True},
+    "all but greedy": {
+        "top_k": 9, "top_p": 0.95, "typical_p": 0.9, "min_p": 0.02, "mirostat": 3.0,
+        "no_repeat": 3, "repetition_penalty": 1.2, "beta": 0.7,
+    },
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -62,6 +73,9 @@ def test_every_cell_writes_what_the_model_does(cell, model, by_the_model):
 def test_every_way_of_sampling_draws_the_same(sampling, model, by_the_model):
     one, options = model("gru"), SAMPLINGS[sampling]
     assert one.generate("a", 130, **options) == by_the_model(one, "a", 130, **options)
+    together = one.generate("abcabc", 70, count=2, **options)
+    assert together == by_the_model(one, "abcabc", 70, count=2, **options)
+    assert together[0] == one.generate("abcabc", 70, **options)
 
 
 @pytest.mark.parametrize("options", [{"layers": 1}, {"layers": 3}, {"tied": True}], ids=str)

@@ -1,5 +1,6 @@
 """`Graph`: building it, what is refused, hops, several graphs joined, to and from others."""
 
+import copy
 import sys
 
 import networkx
@@ -378,3 +379,36 @@ def test_other_things_are_refused_too():
         graph.readout(torch.ones(3, 1))
     with pytest.raises(ValueError, match="layers must be at least 0"):
         graph.receptive_field(0, -1)
+
+
+def edges_of(graph: Graph) -> list[tuple[int, int]]:
+    return [tuple(edge) for edge in graph.edge_index.T.tolist()]
+
+
+def test_what_changes_a_graph_changes_its_relations_alike():
+    likes, knows = Graph([[0], [1]], num_nodes=3), Graph([[0, 1], [1, 2]], [2.0, 4.0])
+    both = Graph.of_relations([likes, knows])
+    assert (edges_of(both), both.edge_weight.tolist()) == ([(0, 1), (1, 2)], [3.0, 4.0])
+    changed = [
+        both.to_undirected(),
+        both.to(torch.float64),
+        both.select_edges(lambda one: one.edge_index[0] == 0),
+        Graph.join([both, both]),
+        copy.deepcopy(both),
+    ]
+    assert [[edges_of(one) for one in graph.relations] for graph in changed] == [
+        [[(1, 0), (0, 1)], [(1, 0), (0, 1), (2, 1), (1, 2)]],
+        [[(0, 1)], [(0, 1), (1, 2)]],
+        [[(0, 1)], [(0, 1)]],
+        [[(0, 1), (3, 4)], [(0, 1), (1, 2), (3, 4), (4, 5)]],
+        [[(0, 1)], [(0, 1), (1, 2)]],
+    ]
+    assert changed[1].relations[1].edge_weight.dtype == torch.float64
+
+
+def test_relations_that_do_not_fit_are_refused():
+    one, two = Graph([[0], [1]]), Graph([[0], [2]])
+    with pytest.raises(InputError, match=r"must have the same nodes, not \[2, 3\]"):
+        Graph.of_relations([one, two])
+    with pytest.raises(InputError, match=r"as many relations each, not \[0, 1\]"):
+        Graph.join([one, Graph.of_relations([one])])

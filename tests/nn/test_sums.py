@@ -1,9 +1,9 @@
-"""SAGE, SAGEMax and GIN against PyTorch Geometric, alone and inside a recurrence."""
+"""SAGE, SAGEMax, GIN and RGCN against PyTorch Geometric, alone and inside a recurrence."""
 
 import pytest
 import torch
 
-from plait import GIN, GRU, RNN, SAGE, Graph, GraphConv, InputError, Recurrent, SAGEMax
+from plait import GIN, GRU, RGCN, RNN, SAGE, Graph, GraphConv, InputError, Recurrent, SAGEMax
 from plait.kernels.cpu.kernel import CompiledLoops
 from plait.nn import NeighbourSampler
 from plait.testing import check_kernel, check_operator
@@ -121,3 +121,95 @@ def test_negative_weights_are_for_sums_alone():
     assert GraphConv(GIN(), 1, 1, bias=False)(x, graph).isfinite().all()
     with pytest.raises(InputError, match="needs edge weights of at least 0"):
         GraphConv(SAGE(), 1, 1)(x, graph)
+
+
+RELATIONS = [[(0, 1), (1, 0), (2, 1)], [(3, 1), (1, 3), (0, 1)], [(3, 3), (0, 4)]]
+"""The edges by kind; 0 → 1 is of two kinds."""
+
+
+@pytest.fixture
+def related() -> Graph:
+    return Graph.of_relations([Graph.from_edges(edges, num_nodes=6) for edges in RELATIONS])
+
+
+def pyg_relations(graph: Graph) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return edges and their types as PyTorch Geometric takes them."""
+    edges = [one.edge_index for one in graph.relations]
+    kinds = [torch.full((e.shape[1],), k) for k, e in enumerate(edges)]
+    return torch.cat(edges, 1), torch.cat(kinds)
+
+
+def pyg_rgcn(pyg, weight: torch.Tensor):
+    """Make PyTorch Geometric's layer, without a bias, of our weight `[outputs, 1 + R, inputs]`."""
+    outputs, terms, inputs = weight.shape
+    layer = pyg.RGCNConv(inputs, outputs, terms - 1, bias=False).double()
+    with torch.no_grad():
+        layer.root.copy_(weight[:, 0].T)
+        layer.weight.copy_(weight[:, 1:].permute(1, 2, 0))
+    return layer
+
+
+def rgcn_gradient(layer) -> torch.Tensor:
+    """Return the gradient of its weights, laid out as ours."""
+    return torch.cat([layer.root.grad.T[:, None], layer.weight.grad.permute(2, 0, 1)], 1)
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(3, 5), (5, 3)])
+def test_relations_are_pytorch_geometrics(inputs, outputs, related, pyg, assert_near):
+    ours = GraphConv(RGCN(3), inputs, outputs, bias=False).double()
+    weight = ours.weights["weight"]
+    theirs = pyg_rgcn(pyg, weight)
+    x = torch.randn(6, inputs).double()
+    a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
+    y, expected = ours(a, related), theirs(b, *pyg_relations(related))
+    assert_near(y, expected, 1e-13)
+    weighting = torch.randn(6, outputs).double()
+    (y * weighting).sum().backward()
+    (expected * weighting).sum().backward()
+    assert_near(a.grad, b.grad, 1e-13)
+    assert_near(weight.grad, rgcn_gradient(theirs), 1e-13)
+
+
+def test_a_recurrence_over_relations_is_that_of_pytorch_geometrics_layers(
+    related, pyg, assert_near
+):
+    layer = Recurrent(RNN(), 3, 4, operator=RGCN(3)).double()
+    own = dict(layer.named_parameters())
+    on_x, on_h = (
+        next(p for n, p in own.items() if side in n and n.endswith("weight"))
+        for side in ("input", "recurrent")
+    )
+    bias = next(p for n, p in own.items() if n.endswith("bias"))
+    of_x, of_h = pyg_rgcn(pyg, on_x), pyg_rgcn(pyg, on_h)
+    x, edges = torch.randn(4, 1, 6, 3).double(), pyg_relations(related)
+    y, _ = layer(x, graph=related)
+    h, steps = torch.zeros(6, 4).double(), []
+    for inputs in x[:, 0]:
+        h = torch.tanh(of_x(inputs, *edges) + of_h(h, *edges) + bias.detach().flatten())
+        steps.append(h)
+    expected = torch.stack(steps)
+    assert_near(y[:, 0], expected, 1e-13)
+    weighting = torch.randn(expected.shape).double()
+    (y[:, 0] * weighting).sum().backward()
+    (expected * weighting).sum().backward()
+    assert_near(on_x.grad, rgcn_gradient(of_x), 1e-12)
+    assert_near(on_h.grad, rgcn_gradient(of_h), 1e-12)
+
+
+def test_relations_in_check_operator_and_in_compiled_loops(related):
+    check_operator(RGCN(3), related)
+    assert check_kernel(CompiledLoops(), GRU(), operator=RGCN(3), graph=related)
+
+
+def test_one_relation_is_sage(graph, assert_near):
+    weights = {"weight": torch.randn(2, 2, 3).double()}
+    x = torch.randn(6, 3).double()
+    assert_near(RGCN(1).apply(x, weights, graph), SAGE().apply(x, weights, graph), 1e-15)
+
+
+def test_a_graph_of_other_relations_is_refused_with_the_operator_that_fits(related):
+    with pytest.raises(InputError, match=r"is for 2 relations, and the graph has 3: RGCN\(3\)"):
+        GraphConv(RGCN(2), 1, 1)(torch.ones(6, 1), related)
+    nodes, part = NeighbourSampler(related, [-1]).sample(torch.tensor([1]))
+    with pytest.raises(InputError, match="a sample of a graph does not keep its relations"):
+        GraphConv(RGCN(3), 1, 1)(torch.ones(len(nodes), 1), part)

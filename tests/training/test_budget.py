@@ -129,7 +129,7 @@ def test_what_is_given_is_kept(book, monkeypatch):
     given = {"lr", "hidden_size", "batch_size"}
     chosen = planned(make_task("text", config), given, lambda c: make_task("text", c)).config
     assert (chosen.lr, chosen.hidden_size, chosen.batch_size) == (0.5, 8, 2)
-    assert (chosen.schedule, chosen.length, chosen.steps) == ("cosine", 60, 600)
+    assert (chosen.schedule, chosen.length, chosen.steps) == ("linear", 60, 600)
 
 
 def test_an_exact_recipe_keeps_its_options(book, monkeypatch, tmp_path):

@@ -115,6 +115,7 @@ def same(path: Path, other: Path) -> None:
         ({"schedule": "cosine"}, {25: 1 + math.sqrt(0.5), 50: 1.0, 75: 1 - math.sqrt(0.5), 100: 0}),
         ({"schedule": "cosine", "warmup": 20}, {10: 1.0, 20: 2.0, 40: 1 + math.sqrt(0.5)}),
         ({"schedule": "cosine", "warmup": 20}, {60: 1.0, 80: 1 - math.sqrt(0.5), 100: 0}),
+        ({"schedule": "linear", "warmup": 20}, {10: 1.0, 20: 2.0, 60: 1.0, 100: 0}),
         ({"schedule": "cosine", "warmup": 200}, {50: 0.5, 100: 1.0}),
     ],
 )

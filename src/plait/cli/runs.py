@@ -34,6 +34,7 @@ def inspect_runs(
     *,
     out: Path | None = None,
     repetition: On = False,
+    units: On = False,
     equations: Annotated[
         Literal["text", "latex"] | bool,
         Parameter(negative="", metavar="text|latex", show_choices=False),
@@ -52,6 +53,10 @@ def inspect_runs(
         The picture. Default: inspect.png in the first run folder.
     repetition : bool
         For text: write, and measure how much of it repeats itself, by how sharply it draws.
+    units : bool
+        For text: find the channels of the states that keep track of quotes, lines, brackets, …,
+        draw them over a passage to units.png in the run folder, and measure the structure of
+        generated text.
     equations : str
         Print their cells' equations too, and the gradient derived from
         them. `--equations latex`: as LaTeX.
@@ -60,6 +65,6 @@ def inspect_runs(
     from plait.inspection import inspect as inspect_them
 
     set_threads(threads)
-    several = inspect_them(runs, out=out, repetition=repetition, equations=equations)
+    several = inspect_them(runs, out=out, repetition=repetition, units=units, equations=equations)
     for number, found in enumerate(several):
         show("\n" * (number > 0) + str(found))

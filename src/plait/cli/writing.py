@@ -22,6 +22,11 @@ def generate(
     top_k: Whole | None = None,
     top_p: float | None = None,
     min_p: float | None = None,
+    typical_p: float | None = None,
+    mirostat: float | None = None,
+    no_repeat: Whole | None = None,
+    repetition_penalty: float | None = None,
+    contrastive: float | None = None,
     beams: Whole | None = None,
     count: Whole = 1,
     stop: Several = None,
@@ -29,6 +34,7 @@ def generate(
     stream: On = False,
     listing: On = False,
     mix: On = False,
+    cache: On = False,
     weights: Literal["float32", "bfloat16", "int8"] = "float32",
     seed: Seed = 0,
     device: Device = "auto",
@@ -58,6 +64,17 @@ def generate(
         Sample from the smallest set of likeliest symbols with this total probability.
     min_p : float
         Sample from symbols with at least this share of the likeliest one's probability.
+    typical_p : float
+        Sample from the symbols whose surprise is nearest to its mean, with this total probability.
+    mirostat : float
+        Keep the surprise of the symbols, in bits, near this number.
+    no_repeat : Whole
+        Exclude symbols that would repeat a string of so many symbols.
+    repetition_penalty : float
+        Multiplies the log-probability of the last 64 symbols; above 1 they get less likely.
+    contrastive : float
+        Contrastive search: from 0, greedy, to 1, how much states like those before are avoided; of
+        the --top-k likeliest symbols (default: 4).
     beams : Whole
         Find a likely text by beam search with so many beams.
     count : Whole
@@ -73,6 +90,8 @@ def generate(
     mix : bool
         Draw from the network and the n-gram of its text, mixed by weights fitted on the validation
         part.
+    cache : bool
+        Draw from it and a neural cache of the text so far, mixed likewise; also with --mix.
     weights : str
         Round the matrices to bfloat16 or int8, which is faster for large models, and report the
         cost in bits per character.
@@ -89,12 +108,13 @@ def generate(
         raise InputError(f"{run} was trained on {opened.task!r} and writes no text")
     sampling = {
         "temperature": temperature, "beta": beta, "greedy": greedy,
-        "top_k": top_k, "top_p": top_p, "min_p": min_p,
+        "top_k": top_k, "top_p": top_p, "min_p": min_p, "typical_p": typical_p,
+        "mirostat": mirostat, "no_repeat": no_repeat, "repetition_penalty": repetition_penalty,
     }  # fmt: skip
     request = TextRequest(
         prompts=prompt or [""], length=length, count=count, stop=stop or (), beams=beams,
-        stream=stream, listing=listing, mix=mix, weights=weights, seed=seed,
-        skip_unknown=skip_unknown, sampling=sampling,
+        contrastive=contrastive, stream=stream, listing=listing, mix=mix, cache=cache,
+        weights=weights, seed=seed, skip_unknown=skip_unknown, sampling=sampling,
     )  # fmt: skip
     where = str(choose_device(device))
     if listing:

@@ -177,7 +177,8 @@ def _numbers(path: Path, texts: Any, kind: Any, before: int) -> np.ndarray:
 
 def _columns(path: Path, names: list[str], asked: Mapping[str, str]) -> list[int]:
     """Choose the columns of sources, targets and, if there are any, weights."""
-    return edge_columns(Cells(path, tuple(names), np.empty((0, len(names))), np.empty(0)), asked)
+    header = Cells(path, tuple(names), np.empty((0, len(names))), np.empty(0))
+    return list(edge_columns(header, asked).values())
 
 
 class Matrix(NamedTuple):

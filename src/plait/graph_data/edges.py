@@ -1,4 +1,4 @@
-"""Read an edge list: which columns hold the source, the target and the weight."""
+"""Read an edge list: which columns hold the source, the target, the weight and the relation."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +25,8 @@ class Edges:
     path : Path
     ends : pair of lists of str
     weight : float array `[E]`, or None
+    relation : list of str, or None
+        The kind of each edge.
     lines : integer array `[E]`
     columns : str
         How each column was used, in words.
@@ -35,6 +37,7 @@ class Edges:
     weight: np.ndarray | None
     lines: np.ndarray
     columns: str
+    relation: list[str] | None = None
 
     def at(self, row: int) -> str:
         """Return the file and the line of an edge."""
@@ -46,7 +49,12 @@ class Edges:
 
 
 def read_edges(
-    path: Path, source: str = "", target: str = "", weight: str = "", encoding: str = "utf-8"
+    path: Path,
+    source: str = "",
+    target: str = "",
+    weight: str = "",
+    encoding: str = "utf-8",
+    relation: str | None = None,
 ) -> Edges:
     r"""Read an edge list: a table whose columns may also be separated by spaces.
 
@@ -62,6 +70,8 @@ def read_edges(
         The column of weights. Default: the column named weight, if there is one.
     encoding : str
         Of the file.
+    relation : str
+        The column of the kinds of edges. Default: none is read.
 
     Raises
     ------
@@ -86,29 +96,38 @@ def read_edges(
     else:
         cells = cells_of(path, header, rows[1:])
     cells = cells.filled()
-    kept = edge_columns(cells, {"source": source, "target": target, "weight": weight})
+    asked = {"source": source, "target": target, "weight": weight}
+    columns = edge_columns(cells, asked | ({} if relation is None else {"relation": relation}))
     used = [
         end if cells.names[k] == end else f"{end} = {cells.names[k]!r}"
-        for end, k in zip(ENDS, kept, strict=False)
+        for end, k in columns.items()
     ]
-    others = [repr(name) for k, name in enumerate(cells.names) if k not in kept]
+    others = [repr(name) for k, name in enumerate(cells.names) if k not in columns.values()]
     used += [f"ignored: {', '.join(others[:5])}{', …' * (len(others) > 5)}"] if others else []
-    ends = cells.texts[:, kept[0]].tolist(), cells.texts[:, kept[1]].tolist()
-    edges = Edges(path, ends, None, cells.lines, ", ".join(used))
-    return _weighted(edges, cells, kept[2]) if kept[2:] else edges
+    texts = {end: cells.texts[:, k].tolist() for end, k in columns.items() if end != "weight"}
+    kinds = texts.get("relation")
+    ends = texts["source"], texts["target"]
+    weight_of = columns.get("weight")
+    weights = None if weight_of is None else _weights(cells, ends, weight_of)
+    edges = Edges(path, ends, weights, cells.lines, ", ".join(used), kinds)
+    for row in [k for k, kind in enumerate(kinds or ()) if not kind]:
+        raise InputError(f"{edges.at(row)}: the relation of {edges.named(row)} is missing")
+    return edges
 
 
-def edge_columns(cells: Cells, asked: Mapping[str, str]) -> list[int]:
+def edge_columns(cells: Cells, asked: Mapping[str, str]) -> dict[str, int]:
     """Return which columns hold the source, the target and, if there is one, the weight.
 
-    `asked` names them where they are called otherwise; `InputError` for one that is not there.
+    `asked` names them where they are called otherwise, and the relation if it is wanted;
+    `InputError` for one that is not there.
     """
-    found = []
-    for number, end in enumerate(ENDS, 1):
+    found = {}
+    wanted = [*ENDS, "relation"] if "relation" in asked else ENDS
+    for number, end in enumerate(wanted, 1):
         name = asked.get(end) or end
         column = cells.column(name)
         if column is not None:
-            found.append(column)
+            found[end] = column
         elif asked.get(end) or end != "weight":
             raise InputError(
                 f"{cells.path} has no column {name!r}; its first line has {_listed(cells.names)}; "
@@ -122,9 +141,10 @@ def _listed(names: Sequence[str], most: int = 20) -> str:
     return ", ".join(names[:most]) + ", …" * (len(names) > most)
 
 
-def _weighted(edges: Edges, cells: Cells, column: int) -> Edges:
+def _weights(cells: Cells, ends: tuple[list[str], list[str]], column: int) -> np.ndarray:
     read = read_numbers(cells.texts[:, [column]], [cells.names[column]], cells.at)
     weight = read.values[:, 0]
+    edges = Edges(cells.path, ends, weight, cells.lines, "")
     for row in np.flatnonzero(~np.isfinite(weight)).tolist():
         raise InputError(
             f"{edges.at(row)}: the weight of {edges.named(row)} is not a finite number"
@@ -134,4 +154,4 @@ def _weighted(edges: Edges, cells: Cells, column: int) -> Edges:
             f"{edges.at(row)}: the weight of {edges.named(row)} is beyond ±{LARGEST:g}; use a "
             "larger unit"
         )
-    return Edges(edges.path, edges.ends, weight, edges.lines, edges.columns)
+    return weight

@@ -1,7 +1,8 @@
 """The table of the nodes: which column has the ids, and columns as features."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,15 +12,15 @@ from plait.columns import (
     MISSING,
     counts_rows,
     describe_far,
-    is_category,
     read_numbers,
     refuse_large,
 )
 from plait.errors import InputError
+from plait.graph_data.encodings import encode_numbers, encode_texts
 from plait.tables import Cells, read_cells
 
-MOST_TEXTS = 1000
-"""Most distinct texts of a column that become one feature each."""
+KINDS = {"number": "numbers", "category": "texts", "time": "times", "words": "words"}
+"""What is said of the kinds of encodings."""
 
 
 def read_features(
@@ -72,10 +73,10 @@ def read_features(
         )
     others = [k for k in range(len(cells.names)) if k not in (column, *left_out)]
     rows = np.array([row[name] for name in ids])
-    features, _, used, notes = features_of(cells.keep(rows, others), ids, missing)
-    if features is None:
+    features = features_of(cells.keep(rows, others), ids, missing)
+    if features.values is None:
         raise InputError(f"{path} has no column of features next to {named(cells.names[column])}")
-    return features, (*used, *notes)
+    return features.values, (*features.used, *features.notes)
 
 
 def named(name: str) -> str:
@@ -127,87 +128,59 @@ def ids_of(cells: Cells, column: int) -> list[str]:
     return ids
 
 
-def features_of(
-    cells: Cells, ids: Sequence[str], missing: Collection[str]
-) -> tuple[Tensor | None, list[str], list[str], list[str]]:
-    """Return columns as features `[N, F]`, their names, how columns were used, and remarks."""
+class Features(NamedTuple):
+    """Columns as features `[N, F]`, how each was used, remarks, and what was learnt from each."""
+
+    values: Tensor | None
+    used: list[str]
+    notes: list[str]
+    encodings: list[Mapping[str, Any]]
+
+
+def features_of(cells: Cells, ids: Sequence[str], missing: Collection[str]) -> Features:
+    """Return columns as features."""
     read = read_numbers(cells.texts, cells.names, cells.at, missing)
     refuse_large(
         read.values,
         lambda row, k: f"{cells.at(row)}: the {cells.names[k]!r} of node {ids[row]!r} is",
     )
-    parts, feature_names, texts, notes = [], [], [], []
+    parts, encodings, notes = [], [], []
+    none = {*MISSING, *missing}
     for k, name in enumerate(cells.names):
-        if read.bad[:, k].any():
-            marks, kinds = _one_hot(cells, ids, k, read.values[:, k], {*MISSING, *missing})
-            parts.append(marks)
-            feature_names += [f"{name} = {kind}" for kind in kinds]
-            texts.append(f"{name!r} ({len(kinds)})")
-            continue
         numbers = read.values[:, k]
+        if read.bad[:, k].any():
+            part, learnt = encode_texts(cells, ids, k, numbers, none)
+            parts.append(part)
+            encodings.append(learnt)
+            continue
         gone = np.isnan(numbers)
-        if gone.any() and (not missing or gone.all()):
-            row = int(np.flatnonzero(gone)[0])
-            raise InputError(
-                f"{cells.at(row)}: the {name!r} of node {ids[row]!r} is missing; give a number, "
-                "remove the column, or list the texts that mean missing in --missing to use the "
-                "column's mean"
-            )
+        if gone.all():
+            raise InputError(f"{cells.path}: the column {name!r} is empty; remove it")
         if gone.any():
             notes.append(f"{gone.sum():,} of {name!r} missing, replaced by the mean")
         if len(numbers) > 9 and counts_rows(cells.texts[:, k]):
             notes.append(f"{name!r} only numbers the rows; remove it if it carries no information")
-        parts.append(_standardised(numbers))
-        feature_names.append(name)
-    numbers = [repr(name) for k, name in enumerate(cells.names) if not read.bad[:, k].any()]
-    used = [
-        f"{kind}: {', '.join(names[:5])}" + f" and {len(names) - 5} more" * (len(names) > 5)
-        for kind, names in (("numbers", numbers), ("texts", texts))
-        if names
-    ]
-    used += ["decimal commas"] * read.comma
+        part, learnt = encode_numbers(name, numbers)
+        parts.append(part)
+        encodings.append(learnt)
+    used = [*_used(encodings), *["decimal commas"] * read.comma]
     if not parts:
-        return None, [], used, notes
+        return Features(None, used, notes, encodings)
     notes += describe_far(read.values, cells.names)
     features = torch.from_numpy(np.concatenate(parts, 1, dtype=np.float32))
-    return features, feature_names, used, notes
+    return Features(features, used, notes, encodings)
 
 
-def _standardised(numbers: np.ndarray) -> np.ndarray:
-    """Standardise numbers to mean 0 and variance 1, `[N, 1]`; missing or constant ones become 0."""
-    known = numbers[~np.isnan(numbers)]
-    if known.min() == known.max():
-        return np.zeros((len(numbers), 1))
-    spread = known.std()
-    scaled = (numbers - known.mean()) / (spread if spread > 0 else 1)
-    return np.where(np.isnan(numbers), 0.0, scaled)[:, None]
-
-
-def _one_hot(
-    cells: Cells, ids: Sequence[str], k: int, numbers: np.ndarray, none: Collection[str]
-) -> tuple[np.ndarray, list[str]]:
-    """Encode a column of texts as one-hot features `[N, texts]`; refuse what is no category.
-
-    With them the texts.
-    """
-    name, column = cells.names[k], cells.texts[:, k]
-    known = np.array([text not in none for text in column])
-    mixed = known & np.isnan(numbers) & np.isfinite(numbers).any()
-    for row in np.flatnonzero(mixed).tolist():
-        raise InputError(
-            f"{cells.at(row)}: the {name!r} of node {ids[row]!r} is {column[row]!r}, and that of "
-            "others is a number; write numbers everywhere, or nowhere"
-        )
-    texts = sorted(set(column[known]))
-    if len(texts) > MOST_TEXTS:
-        raise InputError(
-            f"{cells.path}: the column {name!r} has {len(texts):,} different texts, more "
-            f"than the {MOST_TEXTS:,} that can become features; remove it"
-        )
-    if not is_category(column[known].tolist()):
-        raise InputError(
-            f"{cells.path}: the column {name!r} has {len(texts):,} different texts in "
-            f"{known.sum():,} rows, such as {texts[0]!r}: neither numbers nor a category; "
-            "write numbers, or remove it"
-        )
-    return column[:, None] == np.array(texts, dtype=object), texts
+def _used(encodings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return how columns were encoded, by kind, with the number of features of each."""
+    found = []
+    for kind, heading in KINDS.items():
+        own = [e for e in encodings if e["kind"] == kind]
+        names = [
+            repr(e["column"]) + "".join(f" ({len(e[of])})" for of in ("values", "words") if of in e)
+            for e in own
+        ]
+        if names:
+            more = f" and {len(names) - 5} more" * (len(names) > 5)
+            found.append(f"{heading}: {', '.join(names[:5])}{more}")
+    return found

@@ -31,6 +31,7 @@ def read_labelled_graph(
     source: str = "",
     target: str = "",
     weight: str = "",
+    relation: str | None = None,
     missing: Collection[str] = (),
     encoding: str = "utf-8",
 ) -> LabelledGraph:
@@ -47,9 +48,10 @@ def read_labelled_graph(
     nodes : path
         A table with one row per node; its ids are in the column `id`, or else in the first
         column. Every other column becomes features: numbers are standardised (mean 0, variance 1
-        over the nodes; 0 where all are equal), texts are one-hot encoded. A column that is
-        neither numbers nor a category of few texts is refused. Columns that only number the rows
-        are left out. None: no features.
+        over the nodes; 0 where all are equal or one is missing), texts of few kinds are one-hot
+        encoded, times become days and the time of the year, texts in words are weighed by tf-idf.
+        A column of other texts, such as names, is refused. Columns that only number the rows are
+        left out. None: no features.
     label : str
         The column of `nodes` that holds the labels; an empty cell is an unknown label.
     ids : sequence of str
@@ -60,9 +62,11 @@ def read_labelled_graph(
         directions are given, the larger weight counts.
     source, target, weight : str
         The columns of `edges`; see `plait.graph_data.edges.read_edges`.
+    relation : str
+        The column of the kinds of edges ("": the one named relation): each becomes a relation of
+        the graph, in alphabetical order. None: all edges are of one kind.
     missing : collection of str
-        Further texts that mean a missing value. If any is given, missing numbers are replaced by
-        the column's mean; otherwise they are refused.
+        Further texts that mean a missing value. Missing numbers are replaced by the column's mean.
     encoding : str
         Of both files.
 
@@ -83,9 +87,9 @@ def read_labelled_graph(
     >>> club.ids, club.labels.tolist(), club.graph
     (('ann', 'bob', 'cem'), [0, 1, -1], Graph(num_nodes=3, num_edges=4))
     """
-    found = read_edges(Path(edges), source, target, weight, encoding)
-    features, names, labels, classes, listed = None, [], None, (), "the nodes given"
-    columns, notes = [f"edges: {found.columns}"], []
+    found = read_edges(Path(edges), source, target, weight, encoding, relation)
+    features, labels, classes, listed = None, None, (), "the nodes given"
+    columns, notes, encodings = [f"edges: {found.columns}"], [], []
     if nodes is not None:
         listed = str(nodes)
         cells = read_cells(Path(nodes), encoding).filled()
@@ -107,7 +111,9 @@ def read_labelled_graph(
             kinds = counted(len(classes), "class", "classes")
             used.append(f"label = {cells.names[of_label]!r} ({kinds}{gone})")
         others = [k for k in range(len(cells.names)) if k not in (of_ids, of_label, *left_out)]
-        features, names, more, remarks = features_of(cells.keep(slice(None), others), ids, missing)
+        features, more, remarks, encodings = features_of(
+            cells.keep(slice(None), others), ids, missing
+        )
         notes += remarks
         used += more
         if left_out:
@@ -118,10 +124,11 @@ def read_labelled_graph(
         pairs = zip(*found.ends, strict=True)
         ids = [name for name in dict.fromkeys(chain.from_iterable(pairs)) if name]
     graph, merged = _graph(found, ids, listed, directed)
-    path = found.path
+    path, kinds = found.path, tuple(sorted(set(found.relation or ())))
     return LabelledGraph(
         path.stem, str(path), tuple(ids), graph, features, labels, classes,
-        notes=(*merged, *notes), columns="; ".join(columns), feature_names=tuple(names),
+        notes=(*merged, *notes), columns="; ".join(columns), relations=kinds,
+        encodings=tuple(encodings),
     )  # fmt: skip
 
 
@@ -134,13 +141,34 @@ def _graph(
         missing = edges.ends[0 if index[0, row] < 0 else 1][row]
         raise InputError(f"{edges.at(row)}: there is no node {missing!r} in {listed}")
     weight = None if edges.weight is None else edges.weight.astype(np.float32)
+    N = len(ids)
+    if edges.relation is None:
+        return _merged(edges, index, weight, np.arange(index.shape[1]), N, directed)
+    kind, notes, graphs = np.array(edges.relation, dtype=object), [], []
+    for name in sorted(set(edges.relation)):
+        graph, merged = _merged(edges, index, weight, np.flatnonzero(kind == name), N, directed)
+        notes += [f"of the relation {name!r}: {note}" for note in merged]
+        graphs.append(graph)
+    return Graph.of_relations(graphs), tuple(notes)
+
+
+def _merged(
+    edges: Edges,
+    index: np.ndarray,
+    weight: np.ndarray | None,
+    rows: np.ndarray,
+    nodes: int,
+    directed: bool,
+) -> tuple[Graph, tuple[str, ...]]:
+    """Return the graph of some of the edges, and a remark on duplicates that were merged."""
+    index, weight = index[:, rows], None if weight is None else weight[rows]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the remark names the ids
-        graph = Graph(index, weight, len(ids))
+        graph = Graph(index, weight, nodes)
     notes = []
     extra = index.shape[1] - graph.num_edges
     if extra:
-        row = int(np.flatnonzero(pd.DataFrame(index.T).duplicated())[0])
+        row = rows[int(np.flatnonzero(pd.DataFrame(index.T).duplicated())[0])]
         notes.append(
             f"{extra:,} duplicate edge{'s' * (extra > 1)} merged, the weights summed; "
             f"the first, {edges.named(row)}, on line {edges.lines[row]}"

@@ -1,13 +1,14 @@
 """`LabelledGraph`: a graph whose nodes have ids, features and labels."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
+from plait.graph_data.encodings import names_of
 from plait.nn.graph import Graph
 from plait.nn.neighbours import Adjacency
 
@@ -45,8 +46,11 @@ class LabelledGraph:
         Remarks on how it was read, such as merged edges.
     columns : str
         For tables: how each column was used.
-    feature_names : tuple of str
-        For tables: the column of each feature, or the column and its text.
+    relations : tuple of str
+        The names of the graph's relations; empty where edges are all of one kind.
+    encodings : tuple of mappings
+        For tables: what was learnt from each column of features, as JSON values: its kind
+        (number, category, time, words), and mean and spread, the categories, or the words.
 
     Example
     -------
@@ -66,10 +70,16 @@ class LabelledGraph:
     split: NodeSplit | None = None
     notes: tuple[str, ...] = ()
     columns: str = ""
-    feature_names: tuple[str, ...] = ()
+    relations: tuple[str, ...] = ()
+    encodings: tuple[Mapping[str, Any], ...] = ()
 
     in_memory: ClassVar[bool] = True
     """Whether features and edges are in memory, rather than in mapped files."""
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """For tables: the column of each feature, or the column and its text."""
+        return tuple(name for one in self.encodings for name in names_of(one))
 
     @property
     def num_nodes(self) -> int:
@@ -104,10 +114,13 @@ class LabelledGraph:
     @property
     def sha256(self) -> str:
         """The hash of nodes, edges, features and labels: equal for equal data."""
-        text = "\0".join((*self.ids, "", *self.classes))
+        text = "\0".join((*self.ids, "", *self.classes, *self.relations))
         total = hashlib.sha256(text.encode())
         for tensor in (self.graph.edge_index, self.graph.edge_weight, self.features, self.labels):
             total.update(b"-" if tensor is None else tensor.contiguous().numpy().data)
+        for one in self.graph.relations:
+            total.update(one.edge_index.contiguous().numpy().data)
+            total.update(one.edge_weight.contiguous().numpy().data)
         return total.hexdigest()
 
 

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from plait.nn.neighbours import Adjacency, NeighbourSampler, Sample, hops_of
     from plait.nn.operators import Dense, Operator
     from plait.nn.per_node import PerNode
+    from plait.nn.propagation import Propagation
     from plait.nn.recurrent import Recurrent
-    from plait.nn.sums import GIN, SAGE, SAGEMax
+    from plait.nn.sums import GIN, RGCN, SAGE, SAGEMax
 
 _HOME = {
     "Adaptive": "plait.nn.adaptive",
@@ -47,6 +48,8 @@ _HOME = {
     "Operator": "plait.nn.operators",
     "PerNode": "plait.nn.per_node",
     "Recurrent": "plait.nn.recurrent",
+    "Propagation": "plait.nn.propagation",
+    "RGCN": "plait.nn.sums",
     "SAGE": "plait.nn.sums",
     "SAGEMax": "plait.nn.sums",
     "GIN": "plait.nn.sums",
@@ -57,6 +60,7 @@ __all__ = [
     "GIN",
     "GRU",
     "LSTM",
+    "RGCN",
     "RNN",
     "SAGE",
     "Adaptive",
@@ -77,6 +81,7 @@ __all__ = [
     "NeighbourSampler",
     "Operator",
     "PerNode",
+    "Propagation",
     "Recurrent",
     "SAGEMax",
     "Sample",

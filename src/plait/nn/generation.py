@@ -21,7 +21,7 @@ from plait.nn.cell import State
 from plait.nn.layer import Layer
 from plait.nn.operators import Dense
 from plait.nn.recurrent import Recurrent
-from plait.sampling import Sampling
+from plait.sampling import Sampler, Sampling
 
 
 class CompiledGenerator:
@@ -75,14 +75,28 @@ class CompiledGenerator:
             and CompiledLoops().accepts(recurrent.directions[0], call) is None
         )
 
-    def generate(self, last: Tensor, uniform: np.ndarray, sampling: Sampling) -> Tensor:
-        """Return the symbols after `last [B]`, drawn with `uniform [steps, B]`: `[steps, B]`."""
-        top_p = sampling.top_p or 1.0
+    def takes(self, sampling: Sampling) -> bool:
+        """Return True: every way of drawing is compiled."""
+        return True
+
+    def generate(self, last: Tensor, uniform: np.ndarray, sampler: Sampler) -> Tensor:
+        """Return the symbols after `last [B]`, drawn with `uniform [steps, B]`: `[steps, B]`.
+
+        What the sampler remembers is brought up to date.
+        """
+        sampling = sampler.sampling
         draw = Draw(
-            float(sampling.beta), min(sampling.top_k or 0, 2**31), top_p if top_p < 1 else 0.0,
-            float(sampling.min_p or 0.0),
+            float(sampling.beta), min(sampling.top_k or 0, 2**31), _share(sampling.top_p),
+            float(sampling.min_p or 0.0), _share(sampling.typical_p),
+            float(sampling.mirostat or 0.0), sampling.no_repeat or 0,
+            float(sampling.repetition_penalty or 1.0),
         )  # fmt: skip
-        return self.generator.generate(last, uniform, draw).long()
+        written = self.generator.generate(
+            last, uniform, draw, sampler.past.int(), sampler.limit.numpy()
+        ).long()
+        if sampling.looks_back:
+            sampler.past = torch.cat([sampler.past, written])
+        return written
 
 
 class RecordedGenerator:
@@ -119,6 +133,15 @@ class RecordedGenerator:
             and refusal() is None
         )
 
-    def generate(self, last: Tensor, uniform: np.ndarray, sampling: Sampling) -> Tensor:
+    def takes(self, sampling: Sampling) -> bool:
+        """Return whether symbols are drawn by their logits alone, so that a step is recorded."""
+        return not sampling.looks_back and sampling.mirostat is None
+
+    def generate(self, last: Tensor, uniform: np.ndarray, sampler: Sampler) -> Tensor:
         """Return the symbols after `last [B]`, drawn with `uniform [steps, B]`: `[steps, B]`."""
-        return self.loop.generate(last, uniform, sampling.draw)
+        return self.loop.generate(last, uniform, sampler.sampling.draw)
+
+
+def _share(mass: float | None) -> float:
+    """Return a share to keep; 0, no filter, for all."""
+    return mass if mass is not None and mass < 1 else 0.0

@@ -1,5 +1,6 @@
 """`Graph`: directed, weighted edges between nodes."""
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, Self, TypeVar
 
@@ -54,6 +55,8 @@ class Graph:
     batch : Tensor `[N]` or None
         In a disjoint union of graphs: the number of each node's graph.
     num_graphs : int
+    relations : tuple of Graph
+        The edges of each kind, as graphs of the same nodes; empty where kinds are not told apart.
 
     Shapes
     ------
@@ -96,6 +99,7 @@ class Graph:
         self.batch: Tensor | None = None
         self.num_graphs = 1
         self.whole: Whole | None = None
+        self.relations: tuple[Graph, ...] = ()
         self._cache = Cache()
 
     @classmethod
@@ -107,8 +111,56 @@ class Graph:
         graph = cls.__new__(cls)
         graph.num_nodes, graph.num_graphs, graph.batch = num_nodes, 1, None
         graph.edge_index, graph.edge_weight, graph.whole = index, weight, whole
-        graph._cache = Cache()
+        graph.relations, graph._cache = (), Cache()
         return graph
+
+    @classmethod
+    def of_relations(cls, relations: Sequence["Graph"]) -> "Graph":
+        """Make a graph of several kinds of edges, from one graph of the same nodes for each.
+
+        `RGCN` has a weight for each kind. Other operators read all edges alike: of edges of the
+        same source and target the weights are summed.
+
+        >>> from plait import Graph
+        >>> likes, knows = Graph([[0], [1]]), Graph([[0, 1], [1, 0]])
+        >>> both = Graph.of_relations([likes, knows])
+        >>> both, both.edge_weight.tolist(), len(both.relations)
+        (Graph(num_nodes=2, num_edges=2, relations=2), [1.0, 2.0], 2)
+        """
+        sizes = {graph.num_nodes for graph in relations}
+        if len(sizes) != 1:
+            raise InputError(f"graphs of relations must have the same nodes, not {sorted(sizes)}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # edges of several kinds are no duplicates
+            graph = cls(
+                torch.cat([one.edge_index for one in relations], 1),
+                torch.cat([one.edge_weight for one in relations]),
+                relations[0].num_nodes,
+            )
+        graph.relations = tuple(relations)
+        return graph
+
+    def select_edges(self, which: Callable[["Graph"], Tensor]) -> "Graph":
+        """Return the graph of the edges that a mask `which(graph) [E]` marks, relations alike.
+
+        >>> from plait import Graph
+        >>> Graph([[0, 1], [1, 2]]).select_edges(lambda g: g.edge_index[0] != 1).edge_index.tolist()
+        [[0], [1]]
+        """
+
+        def select(graph: Graph) -> Graph:
+            kept = which(graph)
+            part = graph._like(graph.edge_index[:, kept], graph.edge_weight[kept])
+            part.whole = graph.whole
+            return part
+
+        return self.each(select)
+
+    def each(self, change: Callable[["Graph"], "Graph"]) -> "Graph":
+        """Return the graph changed, and its relations, if it has any, changed alike."""
+        changed = change(self)
+        changed.relations = tuple(change(one) for one in self.relations)
+        return changed
 
     @classmethod
     def from_edges(
@@ -219,6 +271,13 @@ class Graph:
             count += graph.num_graphs
         joined = cls(torch.cat(index, 1), torch.cat(weight), nodes)
         joined.batch, joined.num_graphs = torch.cat(batch), count
+        kinds = {len(graph.relations) for graph in graphs}
+        if len(kinds) > 1:
+            raise InputError(
+                f"graphs to join must have as many relations each, not {sorted(kinds)}"
+            )
+        of_kinds = zip(*(graph.relations for graph in graphs), strict=True)
+        joined.relations = tuple(cls.join(of_kind) for of_kind in of_kinds)
         return joined
 
     def to_pyg(self) -> Any:
@@ -261,7 +320,9 @@ class Graph:
         order = by_place(index, self.num_nodes, then=-weight)
         index, weight = index[:, order], weight[order]
         first = firsts(index)
-        return self._like(index[:, first], weight[first])
+        other = self._like(index[:, first], weight[first])
+        other.relations = tuple(one.to_undirected() for one in self.relations)
+        return other
 
     def to(self, target: torch.device | torch.dtype | str) -> "Graph":
         """Return the graph on another device, or with weights of another type.
@@ -271,11 +332,13 @@ class Graph:
         if isinstance(target, torch.dtype):
             other = self._like(self.edge_index, self.edge_weight.to(target))
             other.whole = self.whole
+            other.relations = tuple(one.to(target) for one in self.relations)
             return other
         moved = self._like(self.edge_index.to(target), self.edge_weight.to(target))
         moved.batch = None if self.batch is None else self.batch.to(target)
         if self.whole is not None:
             moved.whole = self.whole.to(target)
+        moved.relations = tuple(one.to(target) for one in self.relations)
         return moved
 
     def hops(self, source: int, target: int) -> int | None:
@@ -402,11 +465,12 @@ class Graph:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a pickle; caches, which version 0.1.0 pickled too, are dropped."""
         fields = {k: v for k, v in state.items() if k not in ("_kept", "one_way", "negative")}
-        self.__dict__.update({"whole": None, **fields}, _cache=Cache())
+        self.__dict__.update({"whole": None, "relations": (), **fields}, _cache=Cache())
 
     def __repr__(self) -> str:
         graphs = f", num_graphs={self.num_graphs}" if self.batch is not None else ""
-        return f"Graph(num_nodes={self.num_nodes}, num_edges={self.num_edges}{graphs})"
+        kinds = f", relations={len(self.relations)}" if self.relations else ""
+        return f"Graph(num_nodes={self.num_nodes}, num_edges={self.num_edges}{graphs}{kinds})"
 
     @property
     def _members(self) -> Tensor:
@@ -434,7 +498,7 @@ class Graph:
         other = Graph.__new__(Graph)
         other.num_nodes, other.num_graphs, other.batch = self.num_nodes, self.num_graphs, self.batch
         other.edge_index, other.edge_weight, other._cache = index, weight, Cache()
-        other.whole = None
+        other.whole, other.relations = None, ()
         return other
 
     def _unweighted(self) -> scipy.sparse.csr_array:

@@ -53,11 +53,13 @@ class GraphOptions:
     operator : str
         A name in `OPERATORS`.
     order : int
-        Terms of a Chebyshev filter, or of diffusion in each direction.
+        Terms of a Chebyshev filter, of diffusion in each direction, or hops of propagation.
     heads : int
         Heads of attention.
     dropout : float
         Share of attention's coefficients that is dropped in training.
+    relations : int
+        Kinds of edges that a relational operator has a weight for.
 
     Example
     -------
@@ -70,6 +72,7 @@ class GraphOptions:
     order: int = 2
     heads: int = 1
     dropout: float = 0.0
+    relations: int = 1
 
     def make(self) -> "Operator":
         """Make the operator.
@@ -95,8 +98,10 @@ OPERATORS: dict[str, "Callable[[GraphOptions], Operator]"] = {
     "attention": lambda g: load("plait.nn.attention:Attention")(g.heads, dropout=g.dropout),
     "chebyshev": lambda given: load("plait.nn.filters:Chebyshev")(given.order),
     "diffusion": lambda given: load("plait.nn.filters:Diffusion")(given.order),
+    "propagation": lambda given: load("plait.nn.propagation:Propagation")(given.order),
     "sage": lambda given: load("plait.nn.sums:SAGE")(),
     "sage-max": lambda given: load("plait.nn.sums:SAGEMax")(),
+    "rgcn": lambda g: load("plait.nn.sums:RGCN")(g.relations),
     "gin": lambda given: load("plait.nn.sums:GIN")(),
     "dense": lambda given: load("plait.nn.operators:Dense")(),
 }

@@ -1,4 +1,4 @@
-"""Operators that sum, average or take the largest of a node's neighbours: GIN and GraphSAGE."""
+"""Operators that sum, average or take the largest of neighbours: GIN, GraphSAGE and R-GCN."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from plait.errors import InputError
 from plait.kernels.sparse import Shift
 from plait.nn import shifts
 from plait.nn.filters import Filter
@@ -54,6 +55,77 @@ class SAGE(Filter):
     def shifts(self, graph: Graph, dtype: torch.dtype) -> tuple[Shift, ...]:
         """Return D_in^-1 Aᵀ."""
         return (shifts.mean(graph, dtype),)
+
+
+@dataclass(frozen=True)
+class RGCN(Filter):
+    r"""R-GCN: a weight for each kind of edge (Schlichtkrull et al. 2018, equation 2).
+
+    y_i = W_0 x_i + Σ_r W_r Σ_j w_ji x_j / Σ_j w_ji
+
+    The inner sums are over the edges j → i of relation r: c_ir of the paper is the number of these
+    edges, or the sum of their weights. `Graph.of_relations` makes a graph with
+    several kinds of edges; of one without relations all edges are of one kind, and RGCN(1) is
+    `SAGE`.
+
+    Parameters
+    ----------
+    relations : int
+        R, the kinds of edges that the graph has.
+
+    Shapes
+    ------
+    x : `[..., N, inputs]`; y : `[..., N, outputs]`; weight : `[outputs, 1 + R, inputs]`
+
+    Raises
+    ------
+    InputError
+        For a graph of another number of relations, a sample of a graph, or a negative weight.
+    ValueError
+        For relations below 1, or if x does not fit the graph.
+
+    Example
+    -------
+    >>> import torch
+    >>> from plait import Graph, GraphConv, RGCN
+    >>> graph = Graph.of_relations([Graph([[0], [2]]), Graph([[1, 2], [2, 0]])])
+    >>> GraphConv(RGCN(2), 4, 8)(torch.randn(3, 4), graph).shape
+    torch.Size([3, 8])
+    """
+
+    relations: int = 1
+
+    def __post_init__(self) -> None:
+        if self.relations < 1:
+            raise ValueError(f"RGCN needs at least 1 relation, not {self.relations}")
+
+    @property
+    def terms(self) -> int:
+        """One for the node, and one for each relation."""
+        return 1 + self.relations
+
+    @property
+    def shift_count(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """R."""
+        return self.relations
+
+    def check(self, x: Tensor, graph: Any) -> None:
+        """Refuse a graph of other relations, and what `Filter` refuses."""
+        super().check(x, graph)
+        if graph.whole is not None:
+            raise InputError(
+                "a sample of a graph does not keep its relations; take the whole graph"
+            )
+        found = len(graph.relations) or 1
+        if found != self.relations:
+            raise InputError(
+                f"{self!r} is for {self.relations} relations, and the graph has {found}: "
+                f"RGCN({found})"
+            )
+
+    def shifts(self, graph: Graph, dtype: torch.dtype) -> tuple[Shift, ...]:
+        """D_r^-1 A_rᵀ of every relation r."""
+        return tuple(shifts.mean(one, dtype) for one in graph.relations or (graph,))
 
 
 @dataclass(frozen=True)

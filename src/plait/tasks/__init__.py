@@ -210,6 +210,11 @@ def repetition_function(task: str) -> Any:
     )
 
 
+def units_function(task: str) -> Any:
+    """Return what finds states that keep track of the text; `InputError` for most tasks."""
+    return _entry(task).part("units", f"--units is for runs of texts, not for {task!r} runs")
+
+
 def _entry(task: str) -> TaskEntry:
     if task not in TASKS:
         raise InputError(f"no task named {task!r}; there are {', '.join(TASKS)}")

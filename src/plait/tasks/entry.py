@@ -71,6 +71,8 @@ class TaskEntry:
         A function (config) for `plait compare`: the steps that others needed, by source.
     repetition : str
         A function (model, config, facts) for `plait inspect --repetition`.
+    units : str
+        A function (model, config, facts, path) for `plait inspect --units`, with a picture.
     page : str
         A function (model, config, facts) for `plait serve`, returning a `plait.pages.Page`. Empty:
         the page of any task.
@@ -94,6 +96,7 @@ class TaskEntry:
     export: str = ""
     published: str = ""
     repetition: str = ""
+    units: str = ""
     page: str = ""
     score_data: str = ""
     predict_data: str = ""

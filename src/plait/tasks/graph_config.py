@@ -18,7 +18,10 @@ class GraphConfig(TrainingConfig):
         "gcn", "How a node aggregates its neighbours; dense: not at all.", choices=operator_names
     )
     k: int = option(
-        2, "Terms of a Chebyshev filter, or of diffusion in each direction.", least=1, below=1001
+        2,
+        "Terms of a Chebyshev filter, or of diffusion in each direction; hops of propagation.",
+        least=1,
+        below=1001,
     )
     heads: int = option(4, "Heads of attention.", least=1)
     hidden_size: int = option(64, "Features of a node.", least=1, below=2**20)

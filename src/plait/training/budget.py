@@ -1,10 +1,9 @@
 """How many steps a training makes: what fits in the time given, or what the data asks for."""
 
-import math
 import tempfile
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,13 @@ import torch
 from plait.news import LOGGER
 from plait.training.followed import create_run
 from plait.training.learning import Learning
+from plait.training.pacing import Pace
 from plait.training.progress import Progress
 from plait.training.ranks import current_ranks
 from plait.training.task import Task
+
+SEARCHED = 0.5
+"""Share of the time in which a task may search for what does best on validation."""
 
 WARM_UP = 3
 """Steps before the clock is read."""
@@ -25,49 +28,6 @@ LEAST_TIMED = 5
 
 SHARE_TIMED = 0.03
 """Share of the time in which steps are timed, at most 10 seconds."""
-
-SHARE_VALIDATED = 0.12
-"""Share of the time that validations may take, where `validate_every` is not given."""
-
-VALIDATIONS = 10
-"""How many there are where time allows."""
-
-
-@dataclass(frozen=True)
-class Pace:
-    """Seconds that a step, a validation, and keeping the weights of a milestone take."""
-
-    step: float
-    validation: float
-    milestone: float
-    measuring: float = 0.0
-    """Seconds that it took to time them, warm-up and compiling left out."""
-
-    def plan(self, seconds: float, config: Any, *, fixed: Collection[str] = ()) -> Any:
-        """Return the configuration with the steps, and validations, that fit in this time.
-
-        Of few steps at most a fifth are warm-up.
-
-        >>> from plait.training.budget import Pace
-        >>> from plait.training.config import TrainingConfig
-        >>> config = Pace(step=0.1, validation=0.6, milestone=0.0).plan(60, TrainingConfig())
-        >>> config.steps, config.validate_every
-        (540, 54)
-        """
-        left = max(0.0, seconds - self.milestone * config.milestones)
-        if "validate_every" in fixed and config.validate_every:
-            each = self.step + self.validation / config.validate_every
-            return self._with_steps(config, left / each, fixed)
-        allowed = int(SHARE_VALIDATED * left / max(self.validation, 1e-9))
-        count = max(1, min(VALIDATIONS, allowed))
-        config = self._with_steps(config, (left - count * self.validation) / self.step, fixed)
-        return replace(config, validate_every=math.ceil(config.steps / count))
-
-    @staticmethod
-    def _with_steps(config: Any, count: float, fixed: Collection[str]) -> Any:
-        steps = max(1, round(count))
-        warmup = config.warmup if "warmup" in fixed else min(config.warmup, steps // 5)
-        return replace(config, steps=steps, warmup=warmup)
 
 
 def measure(task: Task, seconds: float) -> Pace:
@@ -108,11 +68,13 @@ def _time(call: Callable[[], None], seconds: float = 0.0) -> tuple[int, float]:
 def planned(task: Task, fixed: Collection[str], make: Callable[[Any], Task]) -> Task:
     """Return the task with the steps that its budget and its data ask for.
 
+    With a budget it has the measured `pace`, by which the loop plans again while it runs.
+
     Parameters
     ----------
     task : Task
-        Made from its configuration. With `minutes` it is timed, resized by `Task.sizes_for`, and
-        timed again if that changed anything.
+        Made from its configuration. Its options are changed by `Task.search`; with `minutes` it is
+        timed, resized by `Task.sizes_for` too, and timed again if that changed anything.
     fixed : collection of str
         The options that were given, and so are kept.
     make : function
@@ -122,16 +84,20 @@ def planned(task: Task, fixed: Collection[str], make: Callable[[Any], Task]) -> 
     if not minutes:
         if "steps" not in fixed:
             task.config = replace(task.config, steps=task.default_steps())
-        return task
+        found = task.search(0.0, fixed)
+        return make(replace(task.config, **found)) if found else task
     LOGGER.info("measuring this machine, to plan %g minutes", minutes)
     timed = min(10.0, SHARE_TIMED * 60 * minutes)
     pace = measure(task, timed)
     left = 60 * minutes - pace.measuring
-    sizes = task.sizes_for(minutes, pace.step)
+    began = time.perf_counter()
+    sizes = {**task.sizes_for(minutes, pace.step), **task.search(SEARCHED * left, fixed)}
+    left -= time.perf_counter() - began
     changed = {k: v for k, v in sizes.items() if k not in fixed and getattr(task.config, k) != v}
     if changed:
         task = make(replace(task.config, **changed))
         pace = measure(task, timed)
         left -= pace.measuring
     task.config = pace.plan(left, task.config, fixed=fixed)
+    task.pace = replace(pace, measuring=60 * minutes - left)
     return task

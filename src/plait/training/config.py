@@ -89,8 +89,8 @@ class TrainingConfig:
         "muon: orthogonal steps for the matrices of recurrent layers, each gate's by itself, and "
         "AdamW for the rest.",
     )
-    schedule: Literal["constant", "cosine"] = option(
-        "constant", "Learning rate over time: constant, or cosine annealing to 0."
+    schedule: Literal["constant", "cosine", "linear"] = option(
+        "constant", "Learning rate over time: constant, or cosine annealing or a line to 0."
     )
     warmup: int = option(0, "Steps in which the learning rate rises from 0.", least=0)
     weight_decay: float = option(

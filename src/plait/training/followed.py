@@ -54,6 +54,9 @@ class FollowedRun(Run):
         """Return nothing."""
         return []
 
+    def save_config(self) -> None:
+        """Do nothing."""
+
     def truncate_log(self, step: int) -> None:
         """Do nothing."""
 

@@ -7,6 +7,7 @@ import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -23,11 +24,12 @@ from plait.training.checkpoint import (
     unpack_optimizer,
 )
 from plait.training.optimizer import make_optimizer
+from plait.training.pacing import SHORT, Clock, Parts
 from plait.training.progress import Progress
 from plait.training.random import seed_all
 from plait.training.ranks import current_ranks
 from plait.training.run import Run
-from plait.training.schedule import learning_rate
+from plait.training.schedule import learning_rate, schedule_share
 from plait.training.selection import BestWeights
 from plait.training.signals import Interrupted
 from plait.training.state import TrainingState
@@ -46,12 +48,14 @@ class Learning:
         self.optimizer = make_optimizer(self.model, config)
         self.average = [p.detach().clone() for p in self.parameters] if config.average else []
         self.validate_every = config.validate_every or max(1, config.steps // 10)
-        self.milestones = config.ends_of_parts(config.milestones)
-        self.samples = config.ends_of_parts(3)
+        self.milestones, self.samples = Parts(config.milestones), Parts(3)
         validations = -(-config.steps // self.validate_every)
         self.best = BestWeights(task.lower_is_better, min(config.smoothing, validations))
         self.now = TrainingState(task.start(), self.best.worst)
         self.batches: Callable[[int], Any] = task.batch
+        self.clock: Clock | None = None
+        if config.minutes and task.pace is not None:
+            self.now.pace, self.now.steps = task.pace, config.steps
 
     def learn(self, stop: threading.Event) -> None:
         """Train to the last step, or until `stop` is set, which raises `Interrupted`."""
@@ -71,13 +75,17 @@ class Learning:
             self._save()  # so that a run can be resumed whatever stops it, and whenever
         began = saved = time.monotonic()
         earlier = now.seconds
+        if now.pace is not None:
+            seconds = 60 * self.config.minutes - now.pace.measuring
+            if seconds >= SHORT:
+                self.clock = Clock(now.pace, seconds, now.step, now.seconds)
         while not self._over():
             self.step()
             now.seconds = earlier + time.monotonic() - began
             if now.step % self.validate_every == 0 or now.step == self.config.steps:
-                self.validate()
-            if now.step in self.milestones or self._over():
-                self.milestone()
+                self._timed("validation", self.validate)
+            if self.milestones.reached(now.step, self.config.steps) or self._over():
+                self._timed("milestone", self.milestone)
             due = time.monotonic() - saved >= self.config.save_every
             due, stopped, now.seconds = self.ranks.largest(due, stop.is_set(), now.seconds)
             if due or stopped or self._over():
@@ -86,6 +94,29 @@ class Learning:
             if stopped and not self._over():
                 self._draw()
                 raise Interrupted(self._stopped(f"at step {now.step}"))
+            if self.clock is not None and not self._over():
+                self._plan_again(self.clock, earlier + time.monotonic() - began)
+
+    def _timed(self, name: str, call: Callable[[], None]) -> None:
+        call() if self.clock is None else self.clock.time(name, call)
+
+    def _plan_again(self, clock: Clock, elapsed: float) -> None:
+        """Change the number of steps, now and then, to what fits in the time that is left."""
+        now, config = self.now, self.config
+        [elapsed] = self.ranks.largest(elapsed)  # all processes plan alike
+        if not clock.due(elapsed):
+            return
+        milestones = config.milestones - self.milestones.done
+        left = clock.steps_left(now.step, elapsed, self.validate_every, milestones)
+        [left] = self.ranks.largest(left)
+        now.since = (now.step, schedule_share(config, now.step, now.since))
+        self._set_steps(now.step + max(1, round(left)))
+        self.run_folder.log("plan", now.step, {"steps": now.steps, "share": now.since[1]})
+
+    def _set_steps(self, steps: int) -> None:
+        """Let the training have so many steps in all."""
+        self.now.steps = self.progress.steps = self.run_folder.config["steps"] = steps
+        self.config = self.task.config = replace(self.config, steps=steps)
 
     def _over(self) -> bool:
         """Return whether all steps are made, or those until it converged or patience was lost."""
@@ -109,7 +140,7 @@ class Learning:
         rank = self.ranks.rank if self.ranks.count > 1 and self.task.splits_batches else 0
         seed_all(self.config.seed, now.step, rank)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.config, now.step)
+            group["lr"] = learning_rate(self.config, now.step, now.since)
         if not self.model.training:
             self.model.train()
         self.optimizer.zero_grad()
@@ -218,7 +249,7 @@ class Learning:
         now, run = self.now, self.run_folder
         with self._evaluating():
             run.save_model(run.kept_path(now.step), self.model.state_dict(), now.step)
-            shown = now.step in self.samples or self._over()
+            shown = self.samples.reached(now.step, self.config.steps) or self._over()
             text = self.ranks.first(lambda: self.task.sample(now.step)) if shown else ""
         if text:
             run.log("sample", now.step, {"text": text})
@@ -239,6 +270,8 @@ class Learning:
         tensors |= {f"average.{i}": v for i, v in enumerate(self.average)}
         run.flush(to_disk=True)
         run.save_checkpoint(tensors, now.facts())
+        if now.steps:
+            run.save_config()
 
     def _restore(self) -> None:
         now, run = self.now, self.run_folder
@@ -251,6 +284,10 @@ class Learning:
         now.carry = tuple(t.to(device) for t in numbered_part(tensors, _carry(self.ranks.rank)))
         self.average = [t.to(device) for t in numbered_part(tensors, "average")]
         now.update(facts)
+        if now.steps:
+            self._set_steps(now.steps)
+        for parts in (self.milestones, self.samples):
+            parts.done = parts.ended(now.step, self.config.steps)
         run.truncate_log(now.step)
         valid = self.ranks.first(lambda: run.records("valid")[-self.best.count :])
         for record in valid:

@@ -19,7 +19,8 @@ def train(task: Task, run: Run, progress: Progress, *, resume: bool = False) -> 
 
     A configuration may say when nothing is left to learn (`TrainingConfig.converged`); the step is
     shown and logged with the test, and with `until_converged` it is the last. With `patience` the
-    last is the validation that comes so many steps after the best one.
+    last is the validation that comes so many steps after the best one. A training of so many
+    minutes plans its steps again while it runs; each plan is in the log, and in the checkpoint.
 
     Parameters
     ----------

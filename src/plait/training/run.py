@@ -73,9 +73,13 @@ class Run:
             cls.require_free(path)
         path.mkdir(parents=True, exist_ok=True)
         run = cls(path, task, asdict(config), dict(facts))
-        content = {"format": FORMAT, "task": task, "config": run.config, "facts": run.facts}
-        write_json(path / "config.json", content)
+        run.save_config()
         return run
+
+    def save_config(self) -> None:
+        """Write `config.json`."""
+        content = {"format": FORMAT, "task": self.task, "config": self.config, "facts": self.facts}
+        write_json(self.path / "config.json", content)
 
     @staticmethod
     def require_free(path: Path) -> None:

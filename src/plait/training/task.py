@@ -1,7 +1,7 @@
 """`Task`: a problem to train on. What the loop, the commands and `plait compare` ask is here."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from plait.errors import InputError
+from plait.training.pacing import Pace
 from plait.training.ranks import current_ranks
 
 Carry = tuple[Tensor, ...]
@@ -62,6 +63,8 @@ class Task(ABC):
         and make the same step.
     prepares_ahead : bool
         Whether a batch takes so long that a thread computes it during the step before.
+    pace : Pace or None
+        What was measured to plan a training of so many minutes.
     """
 
     name: ClassVar[str]
@@ -76,6 +79,7 @@ class Task(ABC):
     notes: Sequence[str] = ()
     splits_batches: bool = False
     prepares_ahead: bool = False
+    pace: Pace | None = None
     units_per_step: int
     config: Any
     model: Any
@@ -134,6 +138,14 @@ class Task(ABC):
         """Return the options that suit a training of so many minutes, such as the model's size.
 
         `seconds_per_step` is what a step of the present configuration takes on this machine.
+        """
+        return {}
+
+    def search(self, seconds: float, fixed: Collection[str]) -> Mapping[str, Any]:
+        """Return the options that suit the data, found in at most so many seconds by trainings.
+
+        Without a time for the training there are 0 seconds, and the data alone decides. `fixed` are
+        the options that are kept.
         """
         return {}
 

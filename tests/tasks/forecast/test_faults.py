@@ -84,7 +84,7 @@ def test_it_is_read(train, name):
 REFUSED = {
     "a stamp twice": (
         lambda f: pd.concat([f.iloc[:100], f.iloc[99:]]),
-        "line 102: 2024-03-15 03:00:00 occurs twice; give one row a time",
+        "line 102: 2024-03-15 03:00:00 occurs twice; give one row per time",
     ),
     "a clock put back": (
         lambda f: by_clock(f.assign(time=f["time"] + pd.Timedelta(days=217))),

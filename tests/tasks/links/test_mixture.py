@@ -5,7 +5,7 @@ import math
 import torch
 
 from plait.tasks.links.hard import HardPairs
-from plait.tasks.links.mixture import PENALTY, Mixture
+from plait.tasks.links.mixture import PENALTY, PRIOR, Mixture
 from plait.tasks.links.trial import Trial
 
 OF = torch.tensor([0, 0, 2, 2, 2, 3])
@@ -14,26 +14,27 @@ TRIAL = Trial(
 )
 
 
-def drawn() -> dict[str, torch.Tensor]:
+def drawn(noise_as: str = "katz") -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     there = (torch.arange(28) < 9) | ((torch.arange(28) >= 18) & (torch.arange(28) < 22))
     noise = torch.randn(28, 3, generator=generator, dtype=torch.float64)
     return {
         "network": noise[:, 0] + there,
-        "katz": noise[:, 1].square() ** 2 * 50,
+        noise_as: noise[:, 1].square() ** 2 * 50,
         "features": noise[:, 2] + 2 * there,
     }
 
 
 def right(w: torch.Tensor, b: torch.Tensor, scores: dict[str, torch.Tensor]) -> torch.Tensor:
     """Return what is minimised, pair by pair."""
-    usual = scores["katz"][:18].mean()
-    columns = [scores["network"], (1 + scores["katz"] / usual).log(), scores["features"]]
+    usual = scores["pagerank"][:18].mean()
+    columns = [scores["network"], (1 + scores["pagerank"] / usual).log(), scores["features"]]
     s = sum(
         weight * (f - f[:18].mean()) / f[:18].std(correction=0)
         for weight, f in zip(w, columns, strict=True)
     )
-    total = PENALTY / 2 * (w**2).sum()
+    prior = torch.tensor([0.0, PRIOR["pagerank"], 0.0])
+    total = PENALTY / 2 * ((w - prior) ** 2).sum()
     for k in range(9):
         total = total + (1 + (-s[k] - b).exp()).log() + (1 + (s[9 + k] + b).exp()).log()
     for k in range(4):
@@ -44,7 +45,7 @@ def right(w: torch.Tensor, b: torch.Tensor, scores: dict[str, torch.Tensor]) -> 
 
 
 def test_the_weights_minimise_the_formula():
-    scores = drawn()
+    scores = drawn("pagerank")
     mixture = Mixture.fit(scores, TRIAL)
     w = mixture.weights.clone().requires_grad_()
     b = torch.tensor(mixture.bias, dtype=torch.float64, requires_grad=True)
@@ -72,10 +73,10 @@ def test_it_ranks_better_than_each_of_two_halves_of_the_truth():
         assert found["auc"] >= TRIAL.score(one, 3)["auc"]
 
 
-def test_what_never_varies_has_no_weight():
-    scores = drawn() | {"katz": torch.zeros(28)}
+def test_what_never_varies_keeps_the_weight_that_it_begins_with():
+    scores = drawn("pagerank") | {"pagerank": torch.zeros(28), "network": torch.zeros(28)}
     mixture = Mixture.fit(scores, TRIAL)
-    assert mixture.weights[1] == 0
+    assert mixture.weights[:2].tolist() == [0.0, PRIOR["pagerank"]]
     assert mixture.logits(scores).isfinite().all()
 
 

@@ -252,8 +252,8 @@ BAD = {
     "no number": (
         {},
         "nodes",
-        "x,NaN,red,a\n",
-        "line 38: the 'noise' of node 'x' is missing; give",
+        "x,inf,red,a\n",
+        "line 38: the 'noise' of node 'x' is inf",
     ),
     "one class": ({"label": "same"}, "", "", "the column 'same' has only the class 'yes'; two"),
     "no labels": ({"label": "none"}, "", "", "the column 'none' has no labels; two classes"),
@@ -430,3 +430,69 @@ def test_the_columns_of_own_tables_may_be_named_and_are_said(tmp_path):
     assert task.summary()["read"] == "1 of 'age' missing, replaced by the mean"
     with pytest.raises(InputError, match="--missing goes with --edges, a graph of your own"):
         NodesConfig(missing="-1")
+
+
+def test_a_table_of_mixed_columns_and_kinds_of_edges_by_one_command(tmp_path, capsys):
+    """Numbers with gaps, dates, texts; two relations, a loop, ids of any kind, rare classes."""
+    people = ["Ann Å", "7", "007", "d/e", *(f"p{k}" for k in range(16))]
+    rows = ["id,age,since,about,kind,club"] + [
+        f"{name},{'' if k == 3 else 20 + k},2020-{1 + k % 12:02}-{1 + k:02},likes maps of "
+        f"{('north', 'south')[k % 2]} place{k},{'ab'[k % 2]},"
+        + ("" if k == 5 else "alone" if k == 6 else ("x", "y")[k % 2])
+        for k, name in enumerate(people)
+    ]
+    edges = ["source,target,relation", "7,7,works"] + [
+        f"{a},{b},{('knows', 'works')[k % 2]}"
+        for k, (a, b) in enumerate(zip(people, [*people[2:], *people[:2]], strict=True))
+    ]
+    (tmp_path / "nodes.csv").write_text("\n".join(rows), "utf-8")
+    (tmp_path / "edges.csv").write_text("\n".join(edges), "utf-8")
+    options = words({
+        "edges": tmp_path / "edges.csv", "nodes": tmp_path / "nodes.csv", "label": "club",
+        "operator": "rgcn", "hidden_size": 4, "steps": 20, "threads": 1, "out": tmp_path / "run",
+    })  # fmt: skip
+    assert run_command(["train", "nodes", *options]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "numbers: 'age', texts: 'kind' (2), times: 'since', words: 'about' (5)" in out
+    assert "2 relations: knows, works" in out
+    facts = Run.open(tmp_path / "run").facts
+    assert [e["kind"] for e in facts["encodings"]] == ["number", "time", "words", "category"]
+    assert facts["relations"] == ["knows", "works"]
+    assert run_command(["predict", str(tmp_path / "run")]) == 0
+    predicted = rows_of(tmp_path / "run" / "predictions.csv")
+    assert [row["id"] for row in predicted] == people
+    assert predicted[5]["label"] in ("alone", "x", "y")
+    capsys.readouterr()
+    assert run_command(["predict", str(tmp_path / "run"), "--for", "007", "--why"]) == 0
+    shown = capsys.readouterr()
+    assert "neighbour" in shown.out
+    assert "; the reasons are those of the network alone" in " ".join(shown.err.split())
+    (tmp_path / "edges.csv").write_text("\n".join(edges).replace("knows", "likes"), "utf-8")
+    assert run_command(["predict", str(tmp_path / "run"), "--for", "007"]) == 2
+    assert "no longer what the run was trained on (sha256, relations differ)" in (
+        capsys.readouterr().err
+    )
+
+
+def test_operators_for_kinds_of_edges_want_a_column_of_them(tables):
+    with pytest.raises(InputError, match=r"has no column 'relation'; .* with --relation NAME"):
+        task(data="", operator="rgcn", **{k: v for k, v in tables.items() if k != "threads"})
+
+
+def test_nodes_without_features_have_degrees_and_positions_where_these_do_best(tmp_path):
+    """Sides that every edge crosses: labels of neighbours are wrong, eigenvectors right."""
+    random = np.random.default_rng(0)
+    edges = {(int(a), 30 + int(b)) for a, b in random.integers(30, size=(150, 2))}
+    table = "".join(f"{a},{b}\n" for a, b in sorted(edges))
+    (tmp_path / "edges.csv").write_text("source,target\n" + table)
+    nodes = "".join(f"{k},{'lr'[k // 30]}\n" for k in range(60))
+    (tmp_path / "nodes.csv").write_text("id,side\n" + nodes)
+    own = {"data": "", "edges": str(tmp_path / "edges.csv"), "label": "side",
+           "nodes": str(tmp_path / "nodes.csv")}  # fmt: skip
+    found = task(**own)
+    assert found.features_as == found.facts()["features_as"] == "structure"
+    assert found.baselines()["linear_accuracy"] == 1.0
+    assert task(**own, operator="dense").features_as == "as-read"
+    assert task(**own, features="as-read").network.features is None
+    with pytest.raises(InputError, match="has features; --features structure is for graphs with"):
+        task(data="digits", features="structure")

@@ -15,8 +15,16 @@ from plait.errors import InputError
 from plait.tasks.text.baselines import ngram_baseline
 from plait.tasks.text.cache import Cache
 from plait.tasks.text.data import split
-from plait.tasks.text.dynamic import FLOOR, SEGMENT, mean_squares, score_dynamic
-from plait.tasks.text.inference import CHOOSING, DECAYS, RATES, RMS_RATES
+from plait.tasks.text.dynamic import (
+    DECAYS,
+    FLOOR,
+    RATES,
+    RMS_RATES,
+    SEGMENT,
+    mean_squares,
+    score_dynamic,
+)
+from plait.tasks.text.inference import CHOOSING
 from plait.tasks.text.scores import score_stream
 from plait.training.run import Run
 

@@ -10,15 +10,18 @@ import torch
 import plait
 from plait.cli import run as run_cli
 from plait.errors import InputError
+from plait.tasks.text.cache import Cache
 from plait.tasks.text.config import TextConfig
 from plait.tasks.text.data import split
-from plait.tasks.text.inference import mixed_model
-from plait.tasks.text.mixture import PRIOR, MixedModel, Mixture, fit_weights, mixed
+from plait.tasks.text.dynamic import mean_squares, read_dynamic
+from plait.tasks.text.inference import CHOOSING, mixed_model
+from plait.tasks.text.mixture import MixedModel, Mixture
 from plait.tasks.text.model import TextModel
 from plait.tasks.text.ngram import Ngram
 from plait.tasks.text.scores import log_probabilities, score_stream
 from plait.tasks.text.task import TextTask
 from plait.tasks.text.vocabulary import Characters
+from plait.tasks.text.weights import PRIOR, fit_weights, mixed
 from plait.training.run import Run
 
 PROSE = "Call me Ishmael. Some years ago, never mind how long precisely. " * 40
@@ -149,7 +152,7 @@ def test_the_model_that_writes_is_the_mixture_that_is_scored(run):
     network = mix.network(torch.cat([train[-ngram.order :], test])[:, None])[0]
     network = network[ngram.order :, 0].double().softmax(-1)[:-1].gather(1, test[1:, None])[:, 0]
     theirs, classes = ngram.probability(test.numpy())
-    w = mix.mixture.weights[classes[1:]]
+    w = mix.mixture.weights[classes[1:], 0]
     expected = w * network.detach().numpy() + (1 - w) * theirs[1:]
     assert p[:-1].gather(1, test[1:, None])[:, 0].detach().numpy() == pytest.approx(expected)
 
@@ -173,7 +176,9 @@ def test_its_state_is_carried_in_lanes_and_symbol_by_symbol(run):
 def test_at_the_corners_it_writes_as_one_of_both(run, weight):
     mix = mixed_of(run)
     ngram = mix.mixture.ngram
-    corner = MixedModel(mix.network, Mixture(ngram, np.full(ngram.classes, weight)))
+    corner = MixedModel(
+        mix.network, Mixture(np.tile([weight, 1 - weight], (ngram.classes, 1)), ngram)
+    )
     if weight == 1:
         assert corner.generate("Call", 40, seed=1) == mix.network.generate("Call", 40, seed=1)
         return
@@ -202,6 +207,79 @@ def test_generate_takes_mix_on_the_command_line(run, capsys):
     assert capsys.readouterr().out != text
 
 
+@pytest.mark.parametrize("window", [5, 2000])
+def test_the_cache_that_writes_is_the_cache_that_is_scored(run, monkeypatch, window):
+    monkeypatch.setattr("plait.tasks.text.cache.WINDOW", window)
+    network = plait.load(run)
+    numbers = torch.from_numpy(network.vocabulary.encode(PROSE[:90]))
+    cache = Cache(0.8, 0.0)
+    mix = MixedModel(network, Mixture(np.array([[0.3, 0.7]]), None, cache))
+    logits, _ = mix(numbers[:, None])
+    assert logits.exp().sum(-1).detach().numpy() == pytest.approx(np.ones((90, 1)), rel=1e-12)
+    own = log_probabilities(network, numbers).exp().numpy()
+    expected = 0.3 * own + 0.7 * np.exp(cache.log_probabilities(network, numbers))
+    found = logits[:-1, 0].gather(1, numbers[1:, None])[:, 0].exp().detach().numpy()
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_network_ngram_and_cache_write_as_one_whose_state_is_carried(run):
+    network, config = plait.load(run), TextConfig.from_dict(run.config)
+    mix = mixed_model(network, config, run.facts, cache=True)
+    assert mix.mixture.names == ["network", "ngram", "cache"]
+    numbers = torch.from_numpy(mix.vocabulary.encode(PROSE[:90]))[:, None].repeat(1, 2)
+    whole, _ = mix(numbers)
+    state, pieces = None, []
+    for piece in numbers.split([1, 1, 30, 58]):
+        logits, state = mix(piece, state)
+        pieces.append(logits)
+    torch.testing.assert_close(torch.cat(pieces), whole)
+    assert mix.generate("", 12, count=3, seed=2)[0] == mix.generate("", 12, seed=2)
+    assert mix.beam_search("Some", 9, beams=1) == mix.generate("Some", 9, greedy=True)
+
+
+def test_all_models_in_one_mixture_are_by_the_formula_and_best(run):
+    model = plait.load(run)
+    scores = plait.score(run, mix=True, cache=True, dynamic=True)
+    train, valid, test = split(torch.from_numpy(model.vocabulary.encode(run_text(run))))
+    ngram = Ngram(train.numpy(), len(model.vocabulary), int(scores["ngram_order"]))
+    cache = Cache.fit(model, valid)
+    squares = mean_squares(model, train[-CHOOSING:])
+
+    def rows(part: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        p, classes = ngram.probability(part.numpy())
+        rms = {"squares": squares, "decay": scores["rms_decay"]}
+        return np.stack([
+            log_probabilities(model, part).numpy(), np.log(p[1:]),
+            cache.log_probabilities(model, part),
+            read_dynamic(model, part, scores["dynamic_rate"]),
+            read_dynamic(model, part, scores["rms_rate"], **rms),
+        ]), classes[1:]  # fmt: skip
+
+    weights = fit_weights(*rows(valid), ngram.classes)
+    log_p, classes = rows(test)
+    bits = -mixed(log_p, classes, weights).mean() / math.log(2)
+    assert scores["together_bits_per_character"] == pytest.approx(bits, rel=1e-9)
+    names = ["network", "ngram", "cache", "dynamic", "rms"]
+    found = [scores[f"together_{name}_weight"] for name in names]
+    assert found == pytest.approx(weights[classes].mean(0), rel=1e-9)
+    alone = ["", "ngram_", "mix_", "cache_", "dynamic_", "rms_"]
+    best = min(scores[f"{name}bits_per_character"] for name in alone)
+    assert scores["together_bits_per_character"] <= best
+
+
+def test_generate_takes_the_cache_on_the_command_line(run, capsys):
+    network, config = plait.load(run), TextConfig.from_dict(run.config)
+    arguments = ["generate", str(run.path), "--prompt", "Some", "--length", "30", "--threads", "1"]
+    for flags, mix in ((["--cache"], False), (["--cache", "--mix"], True)):
+        assert run_cli([*arguments, *flags]) == 0
+        model = mixed_model(network, config, run.facts, mix=mix, cache=True)
+        assert capsys.readouterr().out == model.generate("Some", 30) + "\n"
+    assert run_cli([*arguments[:-4], "--cache", "--listing"]) == 2
+    assert capsys.readouterr().err == (
+        "plait: --listing shows the network as it was trained; leave out --cache\n"
+    )
+
+
 def test_without_the_training_text_nothing_is_mixed(run):
     model = plait.load(run)
     config = TextConfig.from_dict({**run.config, "data": "absent.txt"})
@@ -212,7 +290,7 @@ def test_without_the_training_text_nothing_is_mixed(run):
 def test_a_network_of_one_state_and_a_unigram_mix_too():
     network = TextModel(Characters.of("ab"), TextConfig(hidden_size=4, cell="rnn", layers=1))
     ngram = Ngram(np.array([0, 1, 1, 1] * 5), 2, 1)
-    mix = MixedModel(network.eval(), Mixture(ngram, np.zeros(ngram.classes)))
+    mix = MixedModel(network.eval(), Mixture(np.tile([0.0, 1.0], (ngram.classes, 1)), ngram))
     with torch.no_grad():
         logits, state = mix(torch.zeros(3, 2, dtype=torch.long))
     expected = (15 + 2 / 2) / (20 + 2)

@@ -36,6 +36,9 @@ def test_a_streamed_or_long_text_is_the_same_in_pieces(model):
 def test_beams_are_those_of_the_model(model):
     found = model.beam_search("a", 4, beams=3)
     assert list(TextRequest(prompts=["a"], length=4, beams=3).write(model)) == [f"{found}\n"]
+    found = model.contrastive_search("a", 4, alpha=0.5, candidates=2)
+    request = TextRequest(prompts=["a"], length=4, contrastive=0.5, sampling={"top_k": 2})
+    assert list(request.write(model)) == [f"{found}\n"]
 
 
 @pytest.mark.parametrize(
@@ -45,6 +48,10 @@ def test_beams_are_those_of_the_model(model):
         ({"stream": True, "prompts": ["a", "b"]}, "--stream writes one text to its end"),
         ({"listing": True, "stop": ["."]}, "--listing writes one text to its end"),
         ({"listing": True, "weights": "int8"}, "leave out --weights"),
+        ({"contrastive": 0.5, "beams": 2}, "give one of --beams and --contrastive"),
+        ({"contrastive": 0.5, "sampling": {"beta": 1}}, "but with no other sampling option"),
+        ({"contrastive": 0.5, "mix": True}, "but with no other sampling option, --mix or --cache"),
+        ({"listing": True, "cache": True}, "leave out --cache"),
         ({"beams": 2, "sampling": {"top_k": 1}}, "cannot be combined with sampling options"),
     ],
 )

@@ -5,7 +5,6 @@ come from the cache; the operations of a framework would cost more than that. Wh
 makes of a symbol is looked up. The cells are the same phases that run over time.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
+from plait.kernels.cpu.drawing import Draw, drawn, look_back
 from plait.kernels.cpu.filtering import product_alone
 from plait.kernels.cpu.jit import compiled, empty_f32, parallel_for
 from plait.kernels.cpu.loops import (
@@ -41,15 +41,6 @@ class LayerWeights(NamedTuple):
     recurrent: Tensor  # [gates·H, H]
     gates: Sequence[str]  # those that have recurrent weights
     vectors: Mapping[str, Tensor]  # as in `recurrence.run`
-
-
-class Draw(NamedTuple):
-    """How a symbol is drawn, as `Sampling` says; 0 where a filter is not wanted."""
-
-    beta: float
-    top_k: int
-    top_p: float
-    min_p: float
 
 
 class Generator:
@@ -101,9 +92,18 @@ class Generator:
         self.held.append(table)
         return address
 
-    def generate(self, last: Tensor, uniform: NDArray[np.float64], draw: Draw) -> Tensor:
-        """Feed the symbols `last [B]`, draw from `uniform [n, B]`, and so on, n steps: `[n, B]`."""
-        written = torch.empty(uniform.shape, dtype=torch.int32)
+    def generate(
+        self, last: Tensor, uniform: NDArray[np.float64], draw: Draw, past: Tensor,
+        limits: NDArray[np.float64],
+    ) -> Tensor:  # fmt: skip
+        """Feed the symbols `last [B]`, draw from `uniform [n, B]`, and so on, n steps: `[n, B]`.
+
+        `past [m, B]` are the symbols so far, in int32, for a draw that looks back, and may be none
+        otherwise; `limits [B]` those of mirostat, which are brought up to date.
+        """
+        before = len(past)
+        history = torch.empty(before + len(uniform), self.count, dtype=torch.int32)
+        history[:before] = past
         size = min(STREAMS, -(-self.count // torch.get_num_threads()))
         last = last.int()
 
@@ -118,17 +118,17 @@ class Generator:
                 slots["input"], slots["y"], first, first + count, 4 * each,
                 self.table.data_ptr(), self.output.data_ptr(), self.bias, last.data_ptr(),
                 room.data_ptr(), logits.data_ptr(), logits.numpy(), np.empty(self.symbols),
-                np.empty(self.symbols, np.bool_), uniform, written.numpy(),
+                np.empty(self.symbols, np.bool_), uniform, history.numpy(), before, limits,
             )  # fmt: skip
 
         parallel_for(block, range(0, self.count, size))
-        return written
+        return history[before:]
 
 
 @compiled
 def _generate(
     layout, draw, layers, depth, gates, input_slot, y_slot, first, last, each, table, output, bias,
-    before, room, scores, logits, chances, taken, uniform, written,
+    fed, room, scores, logits, chances, taken, uniform, history, before, limits,
 ):  # fmt: skip
     """Write `len(uniform)` symbols of the streams first … last."""
     count = last - first
@@ -147,7 +147,9 @@ def _generate(
                 product_as(layout, below, H, count, load_i64(layers, 2 * k + 1), H, x, gates)
             else:
                 for s in range(count):
-                    symbol = written[n - 1, first + s] if n else load_i32(before, first + s)
+                    symbol = load_i32(fed, first + s)
+                    if n:
+                        symbol = history[before + n - 1, first + s]
                     copy(row_address(table, symbol, gates), row_address(x, s, gates), gates)
             for phase in range(loop.phase_count):
                 which = load_i64(loop.phases, phase)
@@ -165,7 +167,11 @@ def _generate(
         for s in range(count):
             for v in range(len(bias)):
                 chances[v] = logits[s, v] + bias[v]
-            written[n, first + s] = _drawn(draw, chances, taken, uniform[n, first + s])
+            if draw.no_repeat or draw.penalty != 1.0:
+                look_back(draw, chances, taken, history, before + n, first + s)
+            history[before + n, first + s] = drawn(
+                draw, chances, taken, uniform[n, first + s], limits, first + s
+            )
     for k in range(depth):
         _move_states(loop_at(load_i64(layers, 2 * k)), room + each * k, first, count, False)
 
@@ -182,65 +188,3 @@ def _move_states(loop, live, first, count, into):
                 copy(row_address(state.start, first + s, loop.H), here, loop.H)
             else:
                 copy(here, row_address(state.final, first + s, loop.H), loop.H)
-
-
-@njit
-def _drawn(draw, chances, taken, u):
-    """Draw from logits, as `Sampling.draw` does; `chances` and `taken` are used up."""
-    best = 0
-    for v in range(len(chances)):
-        if chances[v] > chances[best]:
-            best = v
-    if math.isinf(draw.beta):
-        return best
-    highest = chances[best]
-    for v in range(len(chances)):
-        chances[v] = math.exp(draw.beta * (chances[v] - highest))
-    _scale(chances)
-    if draw.top_k:
-        _keep(chances, taken, draw.top_k, math.inf)
-    if draw.top_p:
-        _keep(chances, taken, len(chances), draw.top_p)
-    if draw.min_p:
-        least = draw.min_p * chances[best]
-        for v in range(len(chances)):
-            if chances[v] < least:
-                chances[v] = 0.0
-    _scale(chances)
-    total, last = 0.0, best
-    for v in range(len(chances)):
-        total += chances[v]
-        if chances[v] > 0:
-            last = v
-            if total > u:
-                break
-    return last
-
-
-@njit
-def _keep(chances, taken, count, mass):
-    """Keep the likeliest, so many or until they hold so much, and scale them to sum to 1."""
-    taken[:] = False
-    before = 0.0
-    for _ in range(count):
-        best = -1
-        for v in range(len(chances)):
-            if not taken[v] and (best < 0 or chances[v] > chances[best]):
-                best = v
-        if best < 0 or before >= mass:
-            break
-        taken[best] = True
-        before += chances[best]
-    for v in range(len(chances)):
-        if not taken[v]:
-            chances[v] = 0.0
-    _scale(chances)
-
-
-@njit
-def _scale(chances):
-    total = 0.0
-    for v in range(len(chances)):
-        total += chances[v]
-    for v in range(len(chances)):
-        chances[v] /= total

@@ -61,9 +61,8 @@ class DigitsConfig(TrainingConfig):
     horizon: int = option(10, "Frames that are predicted.", least=1, below=10_001)
     batch_size: int = option(8, "Sequences of a batch, per process.", least=1)
     steps: int = option(3000, "Weight updates.", least=1)
-    lr: float = option(0.0, f"Learning rate. {OF_SIZE}", least=0)
-    schedule: Literal["constant", "cosine"] = option(
-        "cosine", "Learning rate over time: constant, or cosine annealing to 0."
+    schedule: Literal["constant", "cosine", "linear"] = option(
+        "cosine", "Learning rate over time: constant, or cosine annealing or a line to 0."
     )
 
     def __post_init__(self) -> None:

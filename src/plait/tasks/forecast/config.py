@@ -210,8 +210,8 @@ class ForecastConfig(GraphConfig):
     batch_size: int = option(32, "Windows of a batch, per process.", least=1)
     steps: int = option(1500, "Weight updates.", least=1)
     lr: float = option(0.003, "Learning rate.", least=0)
-    schedule: Literal["constant", "cosine"] = option(
-        "cosine", "Learning rate over time: constant, or cosine annealing to 0."
+    schedule: Literal["constant", "cosine", "linear"] = option(
+        "cosine", "Learning rate over time: constant, or cosine annealing or a line to 0."
     )
 
     def __post_init__(self) -> None:

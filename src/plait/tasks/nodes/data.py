@@ -24,7 +24,8 @@ def labelled_graph(config: NodesConfig) -> AnyGraph:
 
     Raises `InputError` where it cannot be learnt from.
     """
-    network = read_graph(config, label=config.label, directed=config.directed)
+    relation = config.relation if config.operator == "rgcn" else None
+    network = read_graph(config, label=config.label, directed=config.directed, relation=relation)
     if not config.edges and network.labels is None:
         raise InputError(f"the network {config.data!r} has no labels; plait train links takes it")
     if len(network.classes) < 2:
@@ -86,6 +87,8 @@ def describe_graph(network: AnyGraph, *more: str) -> dict[str, str]:
         edges += ", both ways counted"
     sizes = [counted(network.num_nodes, "node"), edges]
     sizes += [counted(features, "feature") if features else "no features", *more]
+    kinds = network.relations if isinstance(network, LabelledGraph) else ()
+    sizes += [f"{counted(len(kinds), 'relation')}: {', '.join(kinds)}"] if kinds else []
     text = {"graph": f"{network.source}: {', '.join(sizes)}"}
     return text | ({"columns": network.columns} if network.columns else {})
 

@@ -10,6 +10,7 @@ from plait.errors import InputError
 from plait.news import remark
 from plait.tasks.nodes.config import NodesConfig
 from plait.tasks.nodes.data import number_of
+from plait.tasks.nodes.mixture import describe_mixture
 from plait.tasks.nodes.model import NodesModel
 from plait.tasks.nodes.reasons import draw_node_reasons, explain_node
 from plait.tasks.nodes.task import NodesTask
@@ -39,8 +40,8 @@ def predict_nodes(
     top : int
         With `why`, the number of reasons.
     why : bool
-        Return the reasons for the network's label of `node` instead, before it is mixed; see
-        `explain_node`.
+        Return the reasons for the network's label of `node` instead; see `explain_node`. Where the
+        answer is a mixture, a remark says which, and that the reasons are the network's.
 
     Returns
     -------
@@ -61,9 +62,13 @@ def predict_nodes(
     remark("read", task.notes)
     ids = task.network.ids
     place = None if node is None else number_of(task.network, node)
-    if why and place is not None:
-        return explain_node(task, place, top)
     probability, label = task.answers().exp().max(-1)
+    if why and place is not None:
+        if task.mixes:
+            said = f"{task.network.classes[label[place]]} ({probability[place]:.1%})"
+            weights = describe_mixture(task.mixture())
+            remark("answer", [f"{said}, of {weights}; the reasons are those of the network alone"])
+        return explain_node(task, place, top)
     table = pd.DataFrame(
         {
             "id": ids,

@@ -1,5 +1,6 @@
 """The model of the nodes task: layers over a graph."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -18,7 +19,10 @@ from plait.nn.sums import SAGEMax
 from plait.tasks.nodes.config import NetworkConfig, NodesConfig
 
 INITIAL = 0.1
-"""Share of the first layer's output in those of the others, with the skip "initial"."""
+"""Share of the first layer's output in those of the others, with the skips "initial", "gcnii"."""
+
+LEARNT = 0.5
+"""λ of GCNII: the weight of hidden layer l + 1 is a share ln(λ/l + 1) of what is learnt."""
 
 
 class NodesModel(nn.Module):
@@ -31,12 +35,14 @@ class NodesModel(nn.Module):
 
     `skip` adds to z_l = W_l * drop(h_{l−1}) + b_l before the norm: "residual" h_{l−1}, where it is
     as wide; "linear" V_l h_{l−1}; "initial" makes it 0.9 z_l + 0.1 h_1 from the second layer on
-    (the initial residual of GCNII). With another `readout` than "convolution" all L layers have
-    hidden outputs, and p = softmax(W drop(r) + b) with r = h_L ("linear"), all h_l side by side
-    ("cat") or the largest of them ("max"; jumping knowledge).
+    (the initial residual of GCNII); "gcnii" makes it W'_l (0.9 * drop(h_{l−1}) + 0.1 h_1) + b_l
+    there, with W'_l = (1 − β_l) I + β_l W_l, β_l = ln(0.5 / (l − 1) + 1). With another `readout`
+    than "convolution" all L layers have hidden outputs, and p = softmax(W drop(r) + b) with r = h_L
+    ("linear"), all h_l side by side ("cat") or the largest of them ("max"; jumping knowledge).
+    `node_dropout` leaves out the features x of whole nodes.
 
-    Source: Kipf & Welling (2017); Chen et al. (2020), equation 3, without the identity mapping;
-    Xu et al. (2018); Rong et al. (2020) for `edge_dropout`.
+    Source: Kipf & Welling (2017); Chen et al. (2020), equation 5 ("gcnii"); Xu et al. (2018);
+    Rong et al. (2020) for `edge_dropout`.
 
     Shapes: features `[N, F]`, dense or sparse (or None), and a graph to logits `[N, classes]`.
 
@@ -51,19 +57,19 @@ class NodesModel(nn.Module):
     torch.Size([34, 2])
     """
 
-    def __init__(self, config: NodesConfig, *, nodes: int, features: int, classes: int) -> None:
+    def __init__(
+        self, config: NodesConfig, *, nodes: int, features: int, classes: int, relations: int = 1
+    ) -> None:
         super().__init__()
         self.dropout, self.activation = config.dropout, getattr(F, config.activation)
         self.strength, self.penalised = config.penalty, config.penalty_on
-        self.skip, self.readout, self.edge_dropout = (
-            config.skip,
-            config.readout,
-            config.edge_dropout,
-        )
+        self.skip, self.readout = config.skip, config.readout
+        self.edge_dropout, self.node_dropout = config.edge_dropout, config.node_dropout
         self.own = None if features else nn.Parameter(torch.empty(nodes, config.hidden_size))
         if self.own is not None:
             nn.init.normal_(self.own)
-        inner, last = config.graph_options, replace(config.graph_options, heads=1)
+        inner = replace(config.graph_options, relations=relations)
+        last = replace(inner, heads=1)
         count = config.layers - (self.readout == "convolution")
         widths = [features or config.hidden_size, *[config.hidden_size] * count]
         read = widths[-1] * (count if self.readout == "cat" else 1)
@@ -85,8 +91,13 @@ class NodesModel(nn.Module):
     @classmethod
     def from_facts(cls, config: NodesConfig, facts: Mapping[str, Any]) -> Self:
         """Rebuild the model that a run folder describes, without its weights."""
-        classes = len(facts["classes"])
-        return cls(config, nodes=facts["nodes"], features=facts["features"], classes=classes)
+        return cls(
+            config,
+            nodes=facts["nodes"],
+            features=facts["features"],
+            classes=len(facts["classes"]),
+            relations=len(facts.get("relations", ())) or 1,
+        )
 
     def forward(self, x: Tensor | None, graph: Graph, nodes: Tensor | None = None) -> Tensor:
         """Return the logits of every node, `[N, classes]`; of a sample, those of its `nodes`."""
@@ -99,10 +110,12 @@ class NodesModel(nn.Module):
         """Return the input of the last layer, `[N, width]`; of the only one, the features."""
         h = self.features(x)
         h = h if nodes is None else h.index_select(0, nodes.to(h.device))
+        if self.training and self.node_dropout:
+            h = drop_rows(h, self.node_dropout)
         outputs: list[Tensor] = []
         for k in range(len(self.layers) - 1):
             h = drop(h, self.dropout, self.training)
-            h = self._finish(k, convolve(self.layers[k], h, graph), h, outputs)
+            h = self._finish(k, convolve(self.layers[k], h, graph, self._near_one(k)), h, outputs)
             outputs.append(h)
         return self._read(h, outputs)
 
@@ -143,7 +156,8 @@ class NodesModel(nn.Module):
                 sources, graph = sampler.sample(some)
                 sources = sources if rows is None else torch.searchsorted(rows, sources)
                 sources = sources.to(h.device)
-                z = convolve(layer, h.index_select(0, sources), graph.to(h.device))[: len(some)]
+                own_graph, near = graph.to(h.device), self._near_one(k)
+                z = convolve(layer, h.index_select(0, sources), own_graph, near)[: len(some)]
                 if k < len(self.layers) - 1:
                     own_inputs = h.index_select(0, sources[: len(some)])  # the seeds come first
                     z = self._finish(k, z, own_inputs, [o[at : at + size] for o in outputs])
@@ -159,7 +173,17 @@ class NodesModel(nn.Module):
             z = z + h
         elif self.skip == "initial" and outputs:
             z = torch.lerp(z, outputs[0], INITIAL)
+        elif (weight := self._near_one(k)) is not None:
+            z = torch.lerp(z, F.linear(outputs[0], weight, self.layers[k].bias), INITIAL)
         return self.activation(self.norms[k](z) if self.norms else z)
+
+    def _near_one(self, k: int) -> Tensor | None:
+        """Return W'_l of a layer after the first with the skip "gcnii", else None."""
+        if self.skip != "gcnii" or not 0 < k < len(self.layers) - 1:
+            return None
+        weight = self.layers[k].weights["weight"]
+        identity = torch.eye(len(weight), dtype=weight.dtype, device=weight.device)
+        return torch.lerp(identity, weight, math.log(LEARNT / k + 1))
 
     def _read(self, h: Tensor, outputs: Sequence[Tensor]) -> Tensor:
         """Return what the last layer reads, of the hidden layers' outputs, h being the last."""
@@ -177,8 +201,13 @@ class NodesModel(nn.Module):
         return self.strength / 2 * torch.stack([w.square().sum() for w in weights]).sum()
 
 
-def convolve(conv: GraphConv, x: Tensor, graph: Graph | None) -> Tensor:
-    """Return what `conv` returns of x, dense or sparse."""
+def convolve(
+    conv: GraphConv, x: Tensor, graph: Graph | None, weight: Tensor | None = None
+) -> Tensor:
+    """Return what `conv` returns of x, dense or sparse, or with another weight."""
+    if weight is not None:
+        h = for_mode(conv.operator, conv.training).apply(x, {"weight": weight}, graph)
+        return h if conv.bias is None else h + conv.bias
     linear = not isinstance(conv.operator, SAGEMax)  # the largest is not that of products
     if x.is_sparse and linear:
         return convolve_sparse(conv, x, graph)
@@ -201,19 +230,19 @@ def convolve_sparse(conv: GraphConv, x: Tensor, graph: Graph | None) -> Tensor:
 
 def drop_edges(graph: Graph, share: float) -> Graph:
     """Drop a share of the edges, both directions of a pair of nodes together."""
-    (source, target), N = graph.edge_index, graph.num_nodes
 
-    def find() -> tuple[int, Tensor]:
-        key = torch.minimum(source, target) * N + torch.maximum(source, target)
-        distinct, pair = key.unique(return_inverse=True)
-        return len(distinct), pair
+    def kept(graph: Graph) -> Tensor:
+        (source, target), N = graph.edge_index, graph.num_nodes
 
-    count, pair = graph.cached(("pairs of nodes",), find)
-    kept = (torch.rand(count, device=pair.device) >= share)[pair]
-    index, weight = graph.edge_index[:, kept], graph.edge_weight[kept]
-    if graph.whole is not None:
-        return Graph.sampled(index, weight, N, graph.whole)
-    return Graph(index, weight, N)
+        def find() -> tuple[int, Tensor]:
+            key = torch.minimum(source, target) * N + torch.maximum(source, target)
+            distinct, pair = key.unique(return_inverse=True)
+            return len(distinct), pair
+
+        count, pair = graph.cached(("pairs of nodes",), find)
+        return (torch.rand(count, device=pair.device) >= share)[pair]
+
+    return graph.select_edges(kept)
 
 
 def sparse(indices: Tensor, values: Tensor, shape: torch.Size) -> Tensor:
@@ -221,6 +250,14 @@ def sparse(indices: Tensor, values: Tensor, shape: torch.Size) -> Tensor:
     return torch.sparse_coo_tensor(
         indices, values, shape, is_coalesced=True, check_invariants=False
     )
+
+
+def drop_rows(x: Tensor, share: float) -> Tensor:
+    """Drop a share of the rows, the others scaled up."""
+    kept = (torch.rand(len(x), 1, device=x.device) >= share).to(x.dtype) / (1 - share)
+    if x.is_sparse:
+        return sparse(x.indices(), x.values() * kept[x.indices()[0], 0], x.shape)
+    return x * kept
 
 
 def drop(x: Tensor, share: float, training: bool) -> Tensor:

@@ -110,9 +110,8 @@ def edges_among(adjacency: Any, nodes: np.ndarray) -> list[list[int]]:
 
 def _effects(task: NodesTask, adjacency: Any, node: int) -> dict[int, float]:
     """Return by how much each connection of a node raises its likeliest label's probability."""
-    index, weight = task.graph.edge_index, task.graph.edge_weight
     near = [k for k in adjacency[[node]].indices.tolist() if k != node][:ASKED]
-    at = torch.tensor([node], device=index.device)
+    at = torch.tensor([node], device=task.graph.device)
 
     def probability(graph: Graph) -> torch.Tensor:
         other = copy.copy(task)
@@ -124,9 +123,12 @@ def _effects(task: NodesTask, adjacency: Any, node: int) -> dict[int, float]:
     best = int(whole.argmax())
     effects = {}
     for k in near:
-        ends = torch.tensor([node, k], device=index.device)
-        kept = ~(((index == ends[:, None]).all(0)) | ((index == ends.flip(0)[:, None]).all(0)))
-        without = Graph(index[:, kept], weight[kept], task.graph.num_nodes)
+        ends = torch.tensor([node, k], device=at.device)[:, None]
+        without = task.graph.select_edges(
+            lambda g, ends=ends: (
+                ~((g.edge_index == ends).all(0) | (g.edge_index == ends.flip(0)).all(0))
+            )
+        )
         effects[k] = float(whole[best] - probability(without)[best])
     return effects
 

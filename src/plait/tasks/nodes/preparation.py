@@ -11,6 +11,8 @@ from torch import Tensor
 from plait.graph_data import LabelledGraph
 from plait.graph_data.labelled_graph import NodeSplit
 from plait.tasks.nodes.linear import average_features, ridge_scores
+from plait.tasks.nodes.spreading import spread_labels
+from plait.tasks.nodes.structure import structural_features
 
 RARE = 0.5
 """Share of the nodes, at most, that a mark is on; its column's other nodes have the least value."""
@@ -83,6 +85,15 @@ PREPARATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
 """The ways to prepare features, by the names of `--features`; of equals, the first is chosen."""
 
 
+FEATURES_AS = {
+    "as-read": "as they were read",
+    "rows": "counts divided by each node's sum",
+    "standardised": "every column standardised",
+    "structure": "degrees and positions in the graph",
+}
+"""What a summary says of the preparations."""
+
+
 def choose_preparation(network: LabelledGraph, splits: NodeSplit) -> str:
     """Return the name of the preparation whose linear models label the validation nodes best.
 
@@ -94,18 +105,42 @@ def choose_preparation(network: LabelledGraph, splits: NodeSplit) -> str:
     assert network.labels is not None
     if not len(splits.valid):
         return "as-read"
-    labels, valid, classes = network.labels, splits.valid, len(network.classes)
-    train = splits.train[:: max(1, -(-len(splits.train) // ENOUGH))]
     right = {}
     for name, prepare in PREPARATIONS.items():
-        x = prepare(network.features)
-        right[name] = sum(
-            max(
-                (z[valid].argmax(1) == labels[valid]).sum().item()
-                for z in ridge_scores(
-                    average_features(network.graph, x, hops), labels, train, classes
-                )
-            )
-            for hops in (0, 2)
-        )
+        right[name] = sum(_right_by_hops(network, splits, prepare(network.features)))
     return max(right, key=right.__getitem__)
+
+
+def choose_structure(network: LabelledGraph, splits: NodeSplit) -> str:
+    """Return "structure" where degrees and positions label nodes best, else "as-read".
+
+    It is for a graph without features. On the validation nodes, linear models of
+    `structural_features` and of their averages are compared with spread labels, which stand for
+    vectors of the nodes that are learnt.
+    """
+    assert network.labels is not None
+    if not len(splits.valid):
+        return "as-read"
+    labels, valid, classes = network.labels, splits.valid, len(network.classes)
+    spread = spread_labels(network.graph, labels, splits.train, classes)
+    by_spreading = _right(spread, labels, valid)
+    by_structure = max(_right_by_hops(network, splits, structural_features(network.graph)))
+    return "structure" if by_structure > by_spreading else "as-read"
+
+
+def _right_by_hops(network: LabelledGraph, splits: NodeSplit, x: Tensor) -> list[int]:
+    """Count the validation nodes right by linear models of features, and of averaged ones."""
+    assert network.labels is not None
+    labels, classes = network.labels, len(network.classes)
+    train = splits.train[:: max(1, -(-len(splits.train) // ENOUGH))]
+    return [
+        max(
+            _right(z, labels, splits.valid)
+            for z in ridge_scores(average_features(network.graph, x, hops), labels, train, classes)
+        )
+        for hops in (0, 2)
+    ]
+
+
+def _right(scores: Tensor, labels: Tensor, nodes: Tensor) -> int:
+    return int((scores[nodes].argmax(1) == labels[nodes]).sum())

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from plait.errors import InputError
 from plait.nn.graph import Graph
+from plait.nn.sums import RGCN
 from plait.tasks.nodes.data import feature_name
 from plait.tasks.nodes.figure import CLASS_COLOURS
 from plait.tasks.nodes.model import NodesModel
@@ -110,16 +111,22 @@ def surroundings(graph: Graph, node: int, hops: int) -> Surroundings:
     found = found[np.argsort(far[found], kind="stable")]
     place = np.full(N, -1)
     place[found] = np.arange(len(found))
-    inside = torch.from_numpy((place[source] >= 0) & (place[target] >= 0))
-    index = torch.from_numpy(place)[graph.edge_index.cpu()[:, inside]]
-    part = Graph(index, graph.edge_weight.cpu()[inside], len(found))
-    return Surroundings(torch.from_numpy(found), far[found], part)
+    places = torch.from_numpy(place)
+
+    def part(whole: Graph) -> Graph:
+        index = places[whole.edge_index]
+        inside = (index >= 0).all(0)
+        return Graph(index[:, inside], whole.edge_weight[inside], len(found))
+
+    return Surroundings(torch.from_numpy(found), far[found], graph.to("cpu").each(part))
 
 
 def reach_of(model: NodesModel) -> int:
     """Return the hops from which a model's outputs come."""
     operators = [layer.operator for layer in model.layers]
-    return sum(getattr(one, "reach", None) or getattr(one, "k", 0) for one in operators)
+    return sum(
+        getattr(one, "reach", getattr(one, "k", int(isinstance(one, RGCN)))) for one in operators
+    )
 
 
 def draw_node_reasons(task: NodesTask, table: pd.DataFrame, path: Path) -> None:
@@ -156,13 +163,12 @@ def _without_neighbours(
     task: NodesTask, around: Surroundings, removed: Sequence[int] | np.ndarray
 ) -> Iterator[Tensor]:
     """Yield the probabilities of the node without each of some nodes; −1: with all."""
-    (source, target), weight = around.graph.edge_index, around.graph.edge_weight
     n = len(around.nodes)
     for some in _parts(removed, max(1, AT_ONCE // n)):
-        copies = []
-        for gone in some:
-            kept = (source != gone) & (target != gone)
-            copies.append(Graph(around.graph.edge_index[:, kept], weight[kept], n))
+        copies = [
+            around.graph.select_edges(lambda g, gone=gone: (g.edge_index != gone).all(0))
+            for gone in some
+        ]
         graph = Graph.join(copies).to(task.device)
         logits = task.model(task.x, graph, around.nodes.repeat(len(some)))[::n]
         yield from logits.double().softmax(-1).cpu()

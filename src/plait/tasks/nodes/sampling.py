@@ -55,13 +55,15 @@ def sampled(task: Any, seeds: Tensor, step: int, among: Tensor | None = None) ->
     return Batch(seeds, sample, task.x.index_select(0, sample.nodes.to(task.x.device)))
 
 
-def outputs(model: NodesModel, task: Any, batch: Batch) -> Tensor:
+def outputs(model: NodesModel, task: Any, batch: Batch, *, every: bool = False) -> Tensor:
     """Return the outputs of a batch's nodes, from the whole graph or from their sample.
 
-    Of the task it takes `x`, `graph`, and in the others `sampler`.
+    With `every` they are those of all nodes, where the whole graph is computed. Of the task it
+    takes `x`, `graph`, and in the others `sampler`.
     """
     if batch.sample is None:
-        return model(task.x, task.graph)[batch.seeds]
+        y = model(task.x, task.graph)
+        return y if every else y[batch.seeds]
     nodes, part = batch.sample
     device = device_of(model)
     if batch.x is not None:

@@ -1,6 +1,6 @@
 """The nodes task: its data, loss and scores."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from plait.errors import InputError
 from plait.figures import Curve
 from plait.graph_data.labelled_graph import UNKNOWN
 from plait.nn.graph import Graph
 from plait.tasks.baseline_report import baseline_scores, list_scores, verdict
 from plait.tasks.nodes.baselines import ANSWERS, baselines, simple_answers
+from plait.tasks.nodes.consistency import VIEWS, disagreement
 from plait.tasks.nodes.data import count_features, describe_graph, features_of, labelled_graph
 from plait.tasks.nodes.figure import draw_network
 from plait.tasks.nodes.mixture import (
@@ -24,7 +26,12 @@ from plait.tasks.nodes.mixture import (
     to_probabilities,
 )
 from plait.tasks.nodes.model import NodesModel
-from plait.tasks.nodes.preparation import PREPARATIONS, choose_preparation
+from plait.tasks.nodes.preparation import (
+    FEATURES_AS,
+    PREPARATIONS,
+    choose_preparation,
+    choose_structure,
+)
 from plait.tasks.nodes.sampling import (
     SAMPLING,
     Batch,
@@ -36,7 +43,9 @@ from plait.tasks.nodes.sampling import (
     sampler_of,
 )
 from plait.tasks.nodes.scores import score_nodes
+from plait.tasks.nodes.search import best_options, usual_options
 from plait.tasks.nodes.splits import split_nodes, split_of
+from plait.tasks.nodes.structure import structural_features
 from plait.terminal import counted
 from plait.training.streams import random_generator
 from plait.training.task import Carry, Task, count_weights
@@ -50,12 +59,8 @@ BASELINES = {
 }
 """What a model is compared with, by the beginning of the scores' names."""
 
-FEATURES_AS = {
-    "as-read": "as they were read",
-    "rows": "counts divided by each node's sum",
-    "standardised": "every column standardised",
-}
-"""What a summary says of the preparations."""
+PLAIN = {"skip": "none", "norm": "none", "readout": "convolution"}
+"""Options of a model that a summary names where they are others."""
 
 
 class NodesTask(Task):
@@ -76,11 +81,15 @@ class NodesTask(Task):
         network: Any = labelled_graph(self.config)
         self.network = network
         self.source, self.notes, self.sha256 = network.source, network.notes, network.sha256
+        fresh = not known or "encodings" in known  # version 0.1.0 kept none
+        self.encodings = list(network.encodings) if network.in_memory and fresh else []
         self.splits = split_nodes(network, split_of(self.config, network), self.config.seed)
         self.answers_alone = bool(known) and "mixture" not in known  # a run of version 0.1.0
         self.mixes = not self.answers_alone and self._mixes()
         self.features_as = self._features_as(known)
-        if network.in_memory and network.features is not None:
+        if self.features_as == "structure":
+            self.network = network = replace(network, features=structural_features(network.graph))
+        elif network.in_memory and network.features is not None:
             prepare = PREPARATIONS[self.features_as]
             self.network = network = replace(network, features=prepare(network.features))
         assert network.labels is not None
@@ -95,8 +104,17 @@ class NodesTask(Task):
     def _features_as(self, known: Mapping[str, Any]) -> str:
         """Return how features are prepared: as in the run to begin from, as asked, or as found."""
         network, asked = self.network, self.config.features
-        if known or network.features is None or not network.in_memory:
+        if known or not network.in_memory:
             return known.get("features_as", "as-read")
+        if network.features is None and asked == "auto":
+            wanted = self.config.operator != "dense"  # the ablation is to know no graph
+            return choose_structure(network, self.splits) if wanted else "as-read"
+        if network.features is None and asked != "structure":
+            return "as-read"
+        if network.features is not None and asked == "structure":
+            raise InputError(
+                f"{network.source} has features; --features structure is for graphs without any"
+            )
         return choose_preparation(network, self.splits) if asked == "auto" else asked
 
     def _mixes(self) -> bool:
@@ -119,6 +137,10 @@ class NodesTask(Task):
         }
         if self.features_as != "as-read":
             facts["features_as"] = self.features_as
+        if self.encodings:
+            facts["encodings"] = self.encodings
+        if self.network.in_memory and self.network.relations:
+            facts["relations"] = list(self.network.relations)
         return facts if self.answers_alone else {**facts, "mixture": self.mixes}
 
     def summary(self) -> dict[str, str]:
@@ -131,7 +153,13 @@ class NodesTask(Task):
             "parts": f"{parts} nodes to train, validate, test on"
             + (f"; {unknown:,} without a label" if unknown else ""),
             **self._describe_features(),
-            "model": f"{config.sizes}, {count_weights(self.model):,} parameters",
+            "model": f"{config.sizes}, "
+            + "".join(
+                f"{name} {getattr(config, name)}, "
+                for name, usual in PLAIN.items()
+                if getattr(config, name) != usual
+            )
+            + f"{count_weights(self.model):,} parameters",
             "first layer": self.model.layers[0].explain(None if self.sampler else self.graph),
             **describe_sampling(config, "nodes"),
         }
@@ -147,6 +175,16 @@ class NodesTask(Task):
         by = chosen if chooses and len(self.splits.valid) else ""
         return {"features": f"{FEATURES_AS[self.features_as]}{by}"}
 
+    def search(self, seconds: float, fixed: Collection[str]) -> Mapping[str, Any]:
+        """Return the kind and size of network that suits the graph, by the validation nodes."""
+        return best_options(self, seconds, fixed) if seconds else usual_options(self, fixed)
+
+    @property
+    def own_and_averaged(self) -> tuple[Tensor, Tensor] | None:
+        """Scores of linear models of own features and of averages; None where there are none."""
+        known = self._simple
+        return (known["linear"], known["averaged"]) if "linear" in known else None
+
     def batch(self, step: int) -> Batch:
         """Return the nodes to train on: all of them, or some with a sample of their neighbours."""
         if self.sampler is None:
@@ -161,10 +199,21 @@ class NodesTask(Task):
     def loss(
         self, model: NodesModel, batch: Batch, carry: Carry
     ) -> tuple[Tensor, Mapping[str, Tensor], Carry]:
-        """Return mean nats per training node plus the penalty, and the share of right answers."""
-        logits, labels = outputs(model, self, batch), self.labels[batch.seeds]
+        """Return mean nats per training node plus the penalty, and the share of right answers.
+
+        With `consistency` each node has several answers, whose disagreement is added.
+        """
+        labels, weight = self.labels[batch.seeds], self.config.consistency
+        if weight:
+            views = torch.stack([outputs(model, self, batch, every=True) for _ in range(VIEWS)])
+            logits = views[:, batch.seeds] if batch.sample is None else views
+            loss = F.cross_entropy(logits.flatten(0, 1), labels.repeat(VIEWS))
+            loss = loss + weight * disagreement(views.softmax(-1))
+        else:
+            logits = outputs(model, self, batch)
+            loss = F.cross_entropy(logits, labels)
         accuracy = (logits.detach().argmax(-1) == labels).float().mean()
-        return F.cross_entropy(logits, labels) + model.penalty(), {"accuracy": accuracy}, ()
+        return loss + model.penalty(), {"accuracy": accuracy}, ()
 
     def terms(self, batch: Batch) -> float:
         """Return the number of nodes."""

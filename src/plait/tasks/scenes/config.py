@@ -38,9 +38,8 @@ class ScenesConfig(GraphConfig):
     layers: int = option(2, "Rounds of messages.", least=1, below=1001)
     batch_size: int = option(16, "Scenes of a batch, per process.", least=1)
     steps: int = option(400, "Weight updates.", least=1)
-    lr: float = option(0.003, "Learning rate.", least=0)
-    schedule: Literal["constant", "cosine"] = option(
-        "cosine", "Learning rate over time: constant, or cosine annealing to 0."
+    schedule: Literal["constant", "cosine", "linear"] = option(
+        "cosine", "Learning rate over time: constant, or cosine annealing or a line to 0."
     )
 
     def __post_init__(self) -> None:

@@ -14,6 +14,7 @@ TASK = TaskEntry(
     export="plait.tasks.text.export:text_form",
     probe="plait.tasks.text.inference:probe",
     repetition="plait.tasks.text.repetition:measure_repetition",
+    units="plait.tasks.text.units:find_units",
     score_data="a text by path or name, all of it",
     score_options=(
         TaskOption(
@@ -25,7 +26,8 @@ TASK = TaskEntry(
         TaskOption(
             "mix",
             bool,
-            "Score the network and the n-gram mixed too, by weights fitted on the validation part.",
+            "Score the network and the n-gram mixed too, by weights fitted on the validation part; "
+            "with --cache or --dynamic also all of them in one mixture.",
         ),
         TaskOption(
             "cache",

@@ -15,7 +15,7 @@ from plait.tasks.text.vocabulary import Vocabulary
 MAX_ORDER = 10
 
 COUNTED = 2**24
-"""Symbols of the training part, its last, that are counted at most: two or three GB of memory."""
+"""Symbols of the training part, its last, that are counted at most: each takes about 100 bytes."""
 
 
 def ngram_baseline(

@@ -1,6 +1,7 @@
 """A neural cache: symbols that followed states like the present one, a while ago."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -9,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from plait.tasks.text.mixture import fit_weights, mixed
 from plait.tasks.text.model import TextModel
 from plait.tasks.text.scores import LOGITS, in_reported_units
+from plait.tasks.text.weights import fit_weights, mixed
 
 WINDOW = 2000
 """States that are remembered."""
@@ -68,6 +69,13 @@ class Cache:
             "cache_weight": self.weight,
         }
 
+    def log_probabilities(self, model: TextModel, numbers: Tensor) -> np.ndarray:
+        """Return ln p_cache of every symbol but the first, `[n − 1]`.
+
+        Where nothing is remembered yet it is that of the network.
+        """
+        return _both(*read_states(model, numbers), numbers, self.sharpness)[1]
+
 
 @torch.no_grad()
 def read_states(model: TextModel, numbers: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,16 +84,13 @@ def read_states(model: TextModel, numbers: Tensor) -> tuple[Tensor, Tensor]:
     Returns ln p of every symbol but the first, `[n − 1]` in float64, and the state that it was
     predicted from, `[n − 1, H]`.
     """
-    kept: list[Tensor] = []
-    hook = model.output.register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0][:, 0]))
-    log_p, state = list[Tensor](), None
+    kept, log_p, state = list[Tensor](), list[Tensor](), None
     chunk = max(1, min(4096, LOGITS // len(model.vocabulary)))
-    try:
-        for before, after in zip(numbers[:-1].split(chunk), numbers[1:].split(chunk), strict=True):
-            logits, state = model(before[:, None], state)
-            log_p.append(-F.cross_entropy(logits[:, 0], after, reduction="none").double())
-    finally:
-        hook.remove()
+    for before, after in zip(numbers[:-1].split(chunk), numbers[1:].split(chunk), strict=True):
+        h, state = model.hidden(before[:, None], state)
+        kept.append(h[:, 0])
+        logits = model.output(kept[-1])
+        log_p.append(-F.cross_entropy(logits, after, reduction="none").double())
     return torch.cat(log_p), torch.cat(kept)
 
 
@@ -120,6 +125,46 @@ def cache_probabilities(states: Tensor, following: Tensor, sharpness: float) -> 
         matching = likeness.masked_fill(~same, -math.inf).logsumexp(1)
         log_p.append(matching - likeness.logsumexp(1))
     return torch.cat(log_p)
+
+
+def read_cache(
+    h: Tensor, numbers: Tensor, memory: Sequence[Tensor], sharpness: float, otherwise: Tensor
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Return p_cache of every symbol after each state, and the memory after the last.
+
+    Parameters
+    ----------
+    h : Tensor `[T, B, H]`
+        The states after the symbols `numbers`.
+    numbers : Tensor `[T, B]`
+    memory : sequence of Tensor
+        As returned for the symbols before; empty: there are none. States `[k, B, H]`, and one more
+        than the symbols that followed them `[k, B, 1]`, 0 where none is known.
+    sharpness : float
+        θ.
+    otherwise : Tensor `[T, B, V]`
+        p where nothing is remembered.
+    """
+    first = (h.new_zeros(0, *h.shape[1:]), numbers.new_zeros(0, h.shape[1], 1))
+    states, following = memory or first
+    known = len(states)
+    following = torch.cat([following, torch.zeros_like(numbers)[..., None]])
+    following[max(0, known - 1) : -1] = numbers[int(not known) :, :, None] + 1
+    states = torch.cat([states, h])
+    found = list[Tensor]()
+    for t in range(len(h)):
+        past = slice(max(0, known + t - WINDOW), known + t)
+        likeness = sharpness * (states[past] * h[t]).sum(-1).double()  # [k, B]
+        symbols = following[past, :, 0]
+        likeness = likeness.masked_fill(symbols == 0, -math.inf)
+        if len(likeness) == 0:
+            found.append(otherwise[t])
+            continue
+        share = likeness.softmax(0).T  # [B, k]; NaN where nothing is remembered
+        p = torch.zeros_like(otherwise[t])
+        p.scatter_add_(1, (symbols - 1).clamp(min=0).T, share.nan_to_num())
+        found.append(torch.where((symbols > 0).any(0)[:, None], p, otherwise[t]))
+    return torch.stack(found), (states[-WINDOW:], following[-WINDOW:])
 
 
 def _both(network: Tensor, states: Tensor, numbers: Tensor, sharpness: float) -> np.ndarray:

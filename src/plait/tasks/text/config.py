@@ -39,7 +39,7 @@ class TextConfig(TrainingConfig):
             "embedding_size": 64,
             "length": 60,
             "batch_size": 32,
-            "schedule": "cosine",
+            "schedule": "linear",
             "warmup": 100,
             "lr": 0.008,
             "steps": 900,

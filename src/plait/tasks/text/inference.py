@@ -13,18 +13,12 @@ from plait.tasks.text.baselines import choose_ngram, ngram_scores
 from plait.tasks.text.batches import Windows
 from plait.tasks.text.cache import Cache
 from plait.tasks.text.config import TextConfig
-from plait.tasks.text.dynamic import mean_squares, score_dynamic
+from plait.tasks.text.dynamic import DynamicEvaluation
 from plait.tasks.text.mixture import MixedModel, Mixture
 from plait.tasks.text.model import TextModel
 from plait.tasks.text.scores import score_stream, unknown_share
 from plait.tasks.text.task import TextTask
 from plait.training.task import device_of
-
-RATES = (0.01, 0.02, 0.05, 0.1, 0.2)
-"""Learning rates among which dynamic evaluation chooses."""
-
-RMS_RATES, DECAYS = (2e-4, 4e-4, 8e-4, 1.6e-3), (1e-2, 1e-3)
-"""Those of its RMS form; then decays, the first of which each rate is tried with."""
 
 CHOOSING = 20_000
 """Symbols of the validation part on which it chooses; of the test part, those that show what
@@ -56,7 +50,8 @@ def score_text(
         Leave characters or words out that the model has never seen, and say how many; words are
         `<unk>` otherwise.
     mix : bool
-        Score the network and the n-gram mixed too, by weights fitted on the validation part.
+        Score the network and the n-gram mixed too, by weights fitted on the validation part. With
+        `cache` or `dynamic` also all of them in one mixture.
     cache : bool
         Score with a neural cache too, see `plait.tasks.text.cache`, fitted on the validation part.
     dynamic : bool
@@ -71,8 +66,9 @@ def score_text(
         The scores of `score_stream`; those of the n-gram, where the training text is still there;
         with `mix`, those of `Mixture.score`; with `cache`, those of `Cache.score`; with `dynamic`,
         `dynamic_bits_per_character` (of words `dynamic_perplexity`) and `dynamic_rate`, in RMS form
-        `rms_bits_per_character`, `rms_rate` and `rms_decay`; for words `unknown_share`, of those
-        scored.
+        `rms_bits_per_character`, `rms_rate` and `rms_decay`; with `mix` and one of these
+        `together_bits_per_character` and the weights of all, as `Mixture.score`; for words
+        `unknown_share`, of those scored.
 
     Raises
     ------
@@ -106,52 +102,43 @@ def score_text(
         return scores
     ngram = choose_ngram(splits.train, splits.valid, model.vocabulary)
     scores |= ngram_scores(ngram, numbers, model.vocabulary)
+    valid, numbers = splits.valid.to(device), numbers.to(device)
     if mix:
-        mixture = Mixture.fit(model, ngram, splits.valid.to(device))
-        scores |= mixture.score(model, numbers.to(device))
+        scores |= Mixture.fit(model, ngram, valid).score(model, numbers)
+    choosing, fitted, others, rows = valid[:CHOOSING], None, {}, {}
     if cache:
-        fitted = Cache.fit(model, splits.valid[:CHOOSING].to(device))
-        scores |= fitted.score(model, numbers.to(device))
+        fitted = Cache.fit(model, choosing)
+        scores |= fitted.score(model, numbers)
     if dynamic:
-        parts = (splits.train[-CHOOSING:].long(), splits.valid[:CHOOSING], numbers)
-        scores |= _score_dynamic(model, config.monitor, *(part.to(device) for part in parts))
+        train = splits.train[-CHOOSING:].long().to(device)
+        evaluation = DynamicEvaluation.fit(model, train, choosing)
+        others, rows = evaluation.chosen, evaluation.read(model, numbers)
+        scores |= evaluation.scores(model, numbers, rows, config.monitor)
+    if mix and (cache or dynamic):
+        together = Mixture.fit(model, ngram, choosing, fitted, others)
+        scores |= together.score(model, numbers, rows, "together")
     return scores
 
 
-def _score_dynamic(
-    model: TextModel, metric: str, train: Tensor, valid: Tensor, numbers: Tensor
-) -> dict[str, float]:
-    """Score a text with dynamic evaluation, plain and in RMS form, by rates chosen on `valid`."""
-    plain = {lr: score_dynamic(model, valid, lr) for lr in RATES}
-    lr = min(plain, key=lambda rate: plain[rate])
-    squares = mean_squares(model, train)
-    found: dict[tuple[float, float], float] = {}
-
-    def best(choices: list[tuple[float, float]]) -> tuple[float, float]:
-        for rate, decay in choices:
-            if (rate, decay) not in found:
-                found[rate, decay] = score_dynamic(model, valid, rate, squares=squares, decay=decay)
-        return min(found, key=lambda choice: found[choice])
-
-    rate, _ = best([(rate, DECAYS[0]) for rate in RMS_RATES])
-    rate, decay = best([(rate, decay) for decay in DECAYS])
-    return {
-        "dynamic_rate": lr,
-        f"dynamic_{metric}": score_dynamic(model, numbers, lr),
-        "rms_rate": rate,
-        "rms_decay": decay,
-        f"rms_{metric}": score_dynamic(model, numbers, rate, squares=squares, decay=decay),
-    }
-
-
-def mixed_model(model: TextModel, config: TextConfig, facts: Mapping[str, Any]) -> MixedModel:
-    """Mix a run's network with the n-gram of its text, to generate text with.
+def mixed_model(
+    model: TextModel,
+    config: TextConfig,
+    facts: Mapping[str, Any],
+    *,
+    mix: bool = True,
+    cache: bool = False,
+) -> MixedModel:
+    """Mix a run's network with the n-gram of its text, a cache or both, to generate text with.
 
     Raises `InputError` when the training text is gone.
     """
     splits = splits_of(model, config, facts)
-    ngram = choose_ngram(splits.train, splits.valid, model.vocabulary)
-    return MixedModel(model, Mixture.fit(model, ngram, splits.valid.to(device_of(model))))
+    valid = splits.valid.to(device_of(model))
+    ngram = choose_ngram(splits.train, splits.valid, model.vocabulary) if mix else None
+    fitted = Cache.fit(model, valid[:CHOOSING]) if cache else None
+    return MixedModel(
+        model, Mixture.fit(model, ngram, valid[:CHOOSING] if cache else valid, fitted)
+    )
 
 
 def cost_of_rounding(

@@ -1,5 +1,6 @@
-"""The network and the n-gram, mixed by weights that are fitted on the validation part."""
+"""The network, the n-gram and the cache, mixed by weights fitted on the validation part."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -9,135 +10,112 @@ from torch import Tensor
 
 from plait.generation import TextGenerator
 from plait.nn.forms import as_tuple
+from plait.tasks.text.cache import Cache, read_cache
 from plait.tasks.text.model import TextModel
 from plait.tasks.text.ngram import Ngram
 from plait.tasks.text.scores import in_reported_units, log_probabilities
-
-PRIOR = 10.0
-"""Places, shared out by the weights of all classes together, that count in each class."""
-
-ROUNDS, TOLERANCE = 200, 1e-7
-"""Steps of EM, and the gain in nats per symbol below which it ends."""
-
-
-def fit_weights(log_p: np.ndarray, classes: np.ndarray, count: int) -> np.ndarray:
-    """Fit the weights of a mixture of models, for each class of places, by EM.
-
-    p(x_t) = Σ_m w[c_t, m] p_m(x_t). The logarithm of this, summed over a text, is concave in w;
-    EM climbs to its maximum (Dempster, Laird & Rubin 1977; of n-grams: Jelinek & Mercer 1980). In
-    each class ten places count that are shared out by the weights of all classes together, so a
-    rare class has nearly those. No mixture is returned that is worse, on these places, than one of
-    the models alone.
-
-    Parameters
-    ----------
-    log_p : array `[M, n]`
-        ln p of each symbol by each model.
-    classes : integer array `[n]`
-    count : int
-        The number of classes.
-
-    Returns
-    -------
-    array `[count, M]`
-        Rows sum to 1.
-
-    Example
-    -------
-    >>> import numpy as np
-    >>> from plait.tasks.text.mixture import fit_weights
-    >>> log_p = np.log([[0.9, 0.1, 0.9, 0.9], [0.1, 0.9, 0.1, 0.1]])
-    >>> fit_weights(log_p, np.zeros(4, dtype=int), 1).round(3)
-    array([[0.812, 0.188]])
-    """
-    models = len(log_p)
-    p = np.exp(log_p - log_p.max(0))  # [M, n], scaled at each place
-    everywhere = np.full((1, models), 1 / models)
-    everywhere = _climb(p, np.zeros_like(classes), everywhere, np.zeros((1, models)))
-    start = np.repeat(everywhere, count, 0)
-    fitted = _climb(p, classes, start, PRIOR * start)
-    alone = [np.repeat(row[None], count, 0) for row in np.eye(models)]
-    return max([fitted, start, *alone], key=lambda w: mixed(log_p, classes, w).sum())
-
-
-def mixed(log_p: np.ndarray, classes: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return ln Σ_m w[c_t, m] p_m(x_t), `[n]`."""
-    largest = log_p.max(0)
-    p = (weights[classes].T * np.exp(log_p - largest)).sum(0)
-    with np.errstate(divide="ignore"):  # of a model alone, where it has p = 0 after rounding
-        return np.log(p) + largest
-
-
-def _climb(p: np.ndarray, classes: np.ndarray, w: np.ndarray, prior: np.ndarray) -> np.ndarray:
-    """Climb to the largest Σ_t ln Σ_m w[c_t, m] p[m, t] + Σ prior ln w."""
-    before = -np.inf
-    for _ in range(ROUNDS):
-        shares = w[classes].T * p  # [M, n]
-        total = shares.sum(0)
-        now = np.log(total).mean() + (prior * np.log(np.maximum(w, 1e-300))).sum() / len(classes)
-        if now - before < TOLERANCE:
-            break
-        before = now
-        sums = [np.bincount(classes, share, len(w)) for share in shares / total]
-        w = np.stack(sums, 1) + prior  # [C, M]
-        sums = w.sum(1, keepdims=True)
-        w = np.divide(w, sums, out=np.full_like(w, 1 / len(p)), where=sums > 0)
-    return w
+from plait.tasks.text.weights import fit_weights, mixed
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """Mixing weights of a network and an n-gram.
+    """Mixing weights of a network and other models of the same symbols.
 
-    p(x | past) = w_c p_network(x | past) + (1 − w_c) p_ngram(x | past), where c is the class of
-    the n-gram's confidence: how long its longest context is that occurred in the training text,
-    how often it occurred, and whether one symbol alone followed it there.
+    p(x | past) = Σ_m w[c, m] p_m(x | past), where c is the class of the n-gram's confidence: how
+    long its longest context is that occurred in the training text, how often it occurred, and
+    whether one symbol alone followed it there. Without an n-gram there is one class.
 
     Attributes
     ----------
-    ngram : Ngram
-    weights : array `[classes]`
-        w_c, from 0 to 1.
+    weights : array `[classes, M]`
+        Rows sum to 1. The columns are the network, then the n-gram and the cache, as far as they
+        are there, then others.
+    ngram : Ngram or None
+    cache : Cache or None
+    others : sequence of str
+        The names of the others.
     """
 
-    ngram: Ngram
     weights: np.ndarray
+    ngram: Ngram | None = None
+    cache: Cache | None = None
+    others: tuple[str, ...] = ()
 
     @classmethod
-    def fit(cls, model: TextModel, ngram: Ngram, validation: Tensor) -> Self:
-        """Fit the weights on a text that follows the one that the n-gram was counted on."""
-        log_p, classes = _both(model, ngram, validation)
-        return cls(ngram, fit_weights(log_p, classes, ngram.classes)[:, 0])
+    def fit(
+        cls,
+        model: TextModel,
+        ngram: Ngram | None,
+        validation: Tensor,
+        cache: Cache | None = None,
+        others: Mapping[str, np.ndarray] | None = None,
+    ) -> Self:
+        """Fit the weights on a text that follows the one that the n-gram was counted on.
 
-    def score(self, model: TextModel, numbers: Tensor) -> dict[str, float]:
+        `others` are, by name, ln p of every symbol but the first by other models, `[n − 1]`.
+        """
+        others = others or {}
+        log_p, classes = _rows(model, validation, ngram, cache, others)
+        count = 1 if ngram is None else ngram.classes
+        return cls(fit_weights(log_p, classes, count), ngram, cache, tuple(others))
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the columns."""
+        here = {"ngram": self.ngram, "cache": self.cache}
+        return ["network", *(n for n, part in here.items() if part is not None), *self.others]
+
+    def score(
+        self,
+        model: TextModel,
+        numbers: Tensor,
+        others: Mapping[str, np.ndarray] | None = None,
+        name: str = "mix",
+    ) -> dict[str, float]:
         """Score the mixture on a text.
 
-        Returns `mix_bits_per_character` (of words `mix_perplexity`) and `mix_network_weight`, the
-        network's weight in the mean.
+        Returns `mix_bits_per_character` (of words `mix_perplexity`) and each model's mean weight,
+        `mix_network_weight`, …; of two models the first one's alone.
         """
-        log_p, classes = _both(model, self.ngram, numbers)
-        loss = -mixed(log_p, classes, np.stack([self.weights, 1 - self.weights], 1)).mean()
+        others = others or {}
+        log_p, classes = _rows(model, numbers, self.ngram, self.cache, others)
+        loss = -mixed(log_p, classes, self.weights).mean()
         scores = in_reported_units(model.vocabulary, float(loss), numbers)
+        means = dict(zip(self.names, self.weights[classes].mean(0).tolist(), strict=True))
+        shown = self.names if len(self.names) > 2 else ["network"]
         return {
-            **{f"mix_{name}": value for name, value in scores.items()},
-            "mix_network_weight": float(self.weights[classes].mean()),
+            **{f"{name}_{key}": value for key, value in scores.items()},
+            **{f"{name}_{part}_weight": means[part] for part in shown},
         }
 
 
-def _both(model: TextModel, ngram: Ngram, numbers: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Return ln p of every symbol but the first by both, `[2, n − 1]`, and the classes."""
-    network = log_probabilities(model, numbers).cpu().numpy()
-    p, classes = ngram.probability(numbers.cpu().numpy())
-    return np.stack([network, np.log(p[1:])]), classes[1:]
+def _rows(
+    model: TextModel,
+    numbers: Tensor,
+    ngram: Ngram | None,
+    cache: Cache | None,
+    others: Mapping[str, np.ndarray],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return ln p of every symbol but the first by each model, `[M, n − 1]`, and the classes."""
+    rows = [log_probabilities(model, numbers).cpu().numpy()]
+    classes = np.zeros(len(numbers) - 1, dtype=np.int64)
+    if ngram is not None:
+        p, confidence = ngram.probability(numbers.cpu().numpy())
+        rows, classes = [*rows, np.log(p[1:])], confidence[1:]
+    if cache is not None:
+        rows.append(cache.log_probabilities(model, numbers))
+    return np.stack([*rows, *others.values()]), classes
 
 
 class MixedModel(TextGenerator):
-    """A network and an n-gram as one model of the next symbol, to generate text with.
+    """A network mixed with an n-gram, a cache or both, as one model of the next symbol.
 
-    Its logits are ln p of the mixture; the n-gram's contexts are carried with the states.
+    Its logits are ln p of the mixture. The n-gram's contexts, and the states that the cache
+    remembers, are carried with the network's states.
 
     Shapes: numbers of symbols `[T, B]` to logits `[T, B, V]`; state: that of the network, then
-    contexts `[order, B, 1]`.
+    contexts `[order, B, 1]`, then remembered states `[k, B, H]` and one more than the symbols that
+    followed them `[k, B, 1]`, 0 where none is known; k grows to the cache's window.
 
     Example
     -------
@@ -149,8 +127,8 @@ class MixedModel(TextGenerator):
     >>> from plait.tasks.text.vocabulary import Characters
     >>> ngram = Ngram(np.array([0, 1] * 50), symbols=2, order=2)
     >>> network = TextModel(Characters.of("ab"), TextConfig(hidden_size=4))
-    >>> model = MixedModel(network, Mixture(ngram, np.full(ngram.classes, 0.1)))
-    >>> model.generate("a", 5, greedy=True)
+    >>> weights = np.tile([0.1, 0.9], (ngram.classes, 1))
+    >>> MixedModel(network, Mixture(weights, ngram)).generate("a", 5, greedy=True)
     'ababab'
     """
 
@@ -161,28 +139,60 @@ class MixedModel(TextGenerator):
 
     def forward(self, numbers: Tensor, state: Any = None) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Return ln p of the next symbol after each, and the state after the last."""
-        ngram, device = self.mixture.ngram, numbers.device
-        before = None if state is None else tuple(state[:-1])
-        logits, after = self.network(numbers, before)
-        ids = ngram.start(numbers.shape[1]) if state is None else state[-1][..., 0].cpu().numpy()
-        read = list[np.ndarray]()  # contexts after each symbol
-        for symbols in numbers.cpu().numpy():
-            ids = ngram.read(ids, symbols)
-            read.append(ids)
-        contexts = torch.from_numpy(ids)[..., None].to(device)
-        return self._mix(logits, np.stack(read)), (*as_tuple(after), contexts)
+        ngram, cache = self.mixture.ngram, self.mixture.cache
+        own = (ngram is not None) + 2 * (cache is not None)
+        before = None if state is None else tuple(state[: len(state) - own])
+        remembered = () if state is None else tuple(state[len(state) - own :])
+        h, after = self.network.hidden(numbers, before)
+        logits = self.network.output(h)
+        parts, contexts = [logits.double().softmax(-1)], None
+        after = as_tuple(after)
+        if ngram is not None:
+            contexts = self._read(ngram, numbers, *remembered[:1])  # [T, order, B]
+            parts.append(self._ngram(ngram, contexts).to(logits.device).view_as(logits))
+            after = (*after, torch.from_numpy(contexts[-1])[..., None].to(logits.device))
+        if cache is not None:
+            p, memory = read_cache(h, numbers, remembered[-2:], cache.sharpness, parts[0])
+            parts.append(p)
+            after = (*after, *memory)
+        return self._mix(parts, contexts), after
 
     def first_logits(self, count: int) -> Tensor:
         """Return ln p of a text's first symbol, `[count, V]`."""
-        logits = self.network.first_logits(count)
-        return self._mix(logits[None], self.mixture.ngram.start(count)[None])[0]
+        ngram, cache = self.mixture.ngram, self.mixture.cache
+        logits = self.network.first_logits(count)[None]
+        parts, contexts = [logits.double().softmax(-1)], None
+        if ngram is not None:
+            contexts = ngram.start(count)[None]
+            parts.append(self._ngram(ngram, contexts).to(logits.device).view_as(logits))
+        if cache is not None:
+            parts.append(parts[0])
+        return self._mix(parts, contexts)[0]
 
-    def _mix(self, logits: Tensor, contexts: np.ndarray) -> Tensor:
-        """Mix the network's logits `[T, B, V]` with the n-gram after contexts `[T, order, B]`."""
-        ngram = self.mixture.ngram
+    @staticmethod
+    def _read(ngram: Ngram, numbers: Tensor, before: Tensor | None = None) -> np.ndarray:
+        """Return the contexts after each symbol, `[T, order, B]`."""
+        ids = ngram.start(numbers.shape[1]) if before is None else before[..., 0].cpu().numpy()
+        read = list[np.ndarray]()
+        for symbols in numbers.cpu().numpy():
+            ids = ngram.read(ids, symbols)
+            read.append(ids)
+        return np.stack(read)
+
+    @staticmethod
+    def _ngram(ngram: Ngram, contexts: np.ndarray) -> Tensor:
+        """Return the n-gram's p of every symbol after contexts `[T, order, B]`: `[T B, V]`."""
         ids = contexts.swapaxes(0, 1).reshape(ngram.order, -1)  # [order, T B]
-        weights = torch.from_numpy(self.mixture.weights[ngram.confidence(ids)])
-        theirs = torch.from_numpy(ngram.distribution(ids))
-        w = weights.view(*logits.shape[:2], 1).to(logits.device)
-        p = w * logits.double().softmax(-1) + (1 - w) * theirs.view_as(logits).to(logits.device)
-        return p.log()
+        return torch.from_numpy(ngram.distribution(ids))
+
+    def _mix(self, parts: list[Tensor], contexts: np.ndarray | None) -> Tensor:
+        """Return ln Σ_m w_m p_m of models' p `[T, B, V]`, with the weights of the contexts."""
+        shape, device = parts[0].shape, parts[0].device
+        classes = np.zeros(shape[0] * shape[1], dtype=np.int64)
+        if contexts is not None:
+            assert self.mixture.ngram is not None
+            ids = contexts.swapaxes(0, 1).reshape(contexts.shape[1], -1)
+            classes = self.mixture.ngram.confidence(ids)
+        weights = torch.from_numpy(self.mixture.weights[classes]).to(device)  # [T B, M]
+        p = torch.stack(parts, -1)  # [T, B, V, M]
+        return (p * weights.view(*shape[:2], 1, -1)).sum(-1).log()

@@ -110,10 +110,16 @@ class TextModel(TextGenerator):
         self, numbers: Tensor, state: Tensor | State | None = None
     ) -> tuple[Tensor, Tensor | State]:
         """Return the logits of the next symbol after each, and the state after the last."""
+        h, final = self.hidden(numbers, state)
+        return self.output(h), final  # [T, B, V]
+
+    def hidden(
+        self, numbers: Tensor, state: Tensor | State | None = None
+    ) -> tuple[Tensor, Tensor | State]:
+        """Return what the logits are computed from, `[T, B, H]`, and the state after the last."""
         x = F.dropout(F.embedding(numbers, self.table()), self.dropout, self.training)  # [T, B, E]
         h, final = self.recurrent(x, state)
-        h = F.dropout(h, self.dropout, self.training)
-        return self.output(h), final  # [T, B, V]
+        return F.dropout(h, self.dropout, self.training), final
 
     def compiled(
         self, state: Tensor | State | None, count: int

@@ -30,9 +30,9 @@ SAMPLE_BETA = 2.0
 WORK = 854_016e6
 """A million characters × the recurrent weights of two layers of 256."""
 
-WIDTHS = ((0.0, 128), (0.7, 192), (1.5, 256))
-"""The width from so much work on. At half a unit 128 was measured best, at two units 256 alone (see
-the tutorial on text); 192 lies between."""
+WIDTHS = ((0.0, 128, 0.016), (0.7, 192, 0.012), (1.5, 256, 0.008))
+"""Width and learning rate from so much work on. At half a unit 128 was measured best, at two units
+256 alone (see the tutorial on text); 192 lies between."""
 
 
 class TextTask(Task):
@@ -122,8 +122,8 @@ class TextTask(Task):
         chosen = {name: v for name, v in self.config.recipes["good"].items() if name != "steps"}
         read = 60 * minutes / seconds_per_step * self.units_per_step
         work = read * sum(p.numel() for p in self.model.recurrent.parameters())
-        width = max(width for least, width in WIDTHS if work >= least * WORK)
-        return {**chosen, "hidden_size": width}
+        _, width, lr = max(size for size in WIDTHS if work >= size[0] * WORK)
+        return {**chosen, "hidden_size": width, "lr": lr}
 
     def load_pretrained(self, model: TextModel) -> None:
         """Take over the weights of a model trained before; new symbols keep initial weights.

@@ -14,6 +14,9 @@ from plait.tasks.text.listing import listing
 from plait.tasks.text.model import TextModel
 from plait.training.run import Run
 
+CANDIDATES = 4
+"""Symbols among which contrastive search chooses, where `top_k` does not say."""
+
 LONG = 100_000
 """Symbols beyond which a text is printed while it is generated."""
 
@@ -33,17 +36,20 @@ class TextRequest:
         A text ends before the first of these strings in it.
     beams : int or None
         Beam search with so many beams, in place of sampling.
+    contrastive : float or None
+        Contrastive search with this α, in place of sampling; `top_k` are its candidates.
     stream : bool
         Write one text, symbol by symbol.
     listing : bool
         Write the report's listing.
-    mix : bool
-        Draw from the network and the n-gram mixed, see `plait.tasks.text.mixture`.
+    mix, cache : bool
+        Draw from the network mixed with the n-gram, with a cache, or with both, see
+        `plait.tasks.text.mixture`.
     weights : "float32", "bfloat16" or "int8"
     seed : int
     skip_unknown : bool
     sampling : mapping
-        `temperature`, `beta`, `greedy`, `top_k`, `top_p`, `min_p`; see `plait.sampling.Sampling`.
+        `temperature`, `beta`, `greedy`, `top_k`, …; see `plait.sampling.Sampling`.
 
     Raises
     ------
@@ -66,9 +72,11 @@ class TextRequest:
     count: int = 1
     stop: Sequence[str] = ()
     beams: int | None = None
+    contrastive: float | None = None
     stream: bool = False
     listing: bool = False
     mix: bool = False
+    cache: bool = False
     weights: Kind = "float32"
     seed: int = 0
     skip_unknown: bool = False
@@ -77,6 +85,7 @@ class TextRequest:
     def __post_init__(self) -> None:
         ways = {
             "--stream": self.stream, "--listing": self.listing, "--beams": self.beams is not None,
+            "--contrastive": self.contrastive is not None,
         }  # fmt: skip
         chosen = [flag for flag, on in ways.items() if on]
         if len(chosen) > 1:
@@ -90,8 +99,15 @@ class TextRequest:
             raise InputError(
                 "--listing shows the weights as they were trained; leave out --weights"
             )
-        if self.listing and self.mix:
-            raise InputError("--listing shows the network as it was trained; leave out --mix")
+        searched = {n for n, v in self.sampling.items() if v not in (None, False)} - {"top_k"}
+        if self.contrastive is not None and (searched or self.mix or self.cache):
+            raise InputError(
+                "--contrastive searches by the network's states; it can be combined with --top-k, "
+                "its candidates, but with no other sampling option, --mix or --cache"
+            )
+        for flag, on in (("--mix", self.mix), ("--cache", self.cache)):
+            if self.listing and on:
+                raise InputError(f"--listing shows the network as it was trained; leave out {flag}")
         if self.beams is not None and any(v not in (None, False) for v in self.sampling.values()):
             raise InputError(
                 "--beams finds one likely text; it cannot be combined with sampling options"
@@ -104,7 +120,9 @@ class TextRequest:
             rounded = model.with_weights(self.weights)
             cost = cost_of_rounding(model, rounded, config, run.facts)
             model = rounded
-        return (mixed_model(model, config, run.facts) if self.mix else model), cost
+        if self.mix or self.cache:
+            return mixed_model(model, config, run.facts, mix=self.mix, cache=self.cache), cost
+        return model, cost
 
     def list_thirds(self, models: Mapping[int, TextModel], run: Run) -> Iterator[str]:
         """Yield the lines of the report's listing, by the models of several steps."""
@@ -117,7 +135,7 @@ class TextRequest:
         alone = len(self.prompts) == 1 and self.count == 1
         if self.stream:
             yield from self._write_at_once(model, 1)
-        elif alone and self.length > LONG and not self.stop and self.beams is None:
+        elif alone and self.length > LONG and not self.stop and self._samples:
             yield from self._write_at_once(model, AT_ONCE)
         else:
             for prompt in self.prompts:
@@ -127,10 +145,22 @@ class TextRequest:
                     yield f"{text}\n"
 
     @property
+    def _samples(self) -> bool:
+        return self.beams is None and self.contrastive is None
+
+    @property
     def _drawn(self) -> dict[str, Any]:
         return {"seed": self.seed, "skip_unknown": self.skip_unknown, **self.sampling}
 
     def _texts(self, model: TextGenerator, prompt: str) -> list[str]:
+        if self.contrastive is not None:
+            candidates = self.sampling.get("top_k") or CANDIDATES
+            return [
+                model.contrastive_search(
+                    prompt, self.length, alpha=self.contrastive, candidates=candidates,
+                    skip_unknown=self.skip_unknown,
+                )
+            ]  # fmt: skip
         if self.beams is None:
             return model.generate(
                 prompt, self.length, count=self.count, stop=self.stop, **self._drawn

@@ -82,8 +82,8 @@ class VisitsConfig(TrainingConfig):
     k: int = option(10, "Drugs of recall@k.", least=1)
     steps: int = option(800, "Weight updates.", least=1)
     lr: float = option(0.005, "Learning rate.", least=0)
-    schedule: Literal["constant", "cosine"] = option(
-        "cosine", "Learning rate over time: constant, or cosine annealing to 0."
+    schedule: Literal["constant", "cosine", "linear"] = option(
+        "cosine", "Learning rate over time: constant, or cosine annealing or a line to 0."
     )
 
     def __post_init__(self) -> None:
