@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from plait import Graph
-from plait.zoo import dcrnn, gconv_gru, gcrn, gcrn_m1, rgnn, tgcn
+from plait.zoo import STID, GraphWaveNet, agcrn, dcrnn, gconv_gru, gcrn, gcrn_m1, rgnn, tgcn
 
 T, B, N, F, H, K = 6, 3, 11, 3, 4, 3
 
@@ -272,3 +272,88 @@ def test_rgnn_loads_the_names_of_version_0_1_0():
     other.load_state_dict(old)
     for name, weight in other.state_dict().items():
         assert torch.equal(weight, model.state_dict()[name])
+
+
+def test_agcrn_by_its_formula(assert_near):
+    """With the weights of each node drawn from its vector, as in the paper, and gradients."""
+    layer, size = drawn(agcrn(F, H, N, size=2, k=2)), 2
+    (direction,) = layer.directions
+    E = layer.operator.vectors
+    assert E is layer.operator.operator.sources
+    S = torch.softmax(torch.relu(E @ E.T), -1)
+    powers = torch.stack([torch.eye(N).double(), S, S @ S])
+
+    def convolved(x, side, gates):
+        weight = side["weight"].view(3, H, size, 3, -1)  # gate, output, d, power, input
+        own = torch.einsum("nd,godki->gnoki", E, weight)
+        y = torch.einsum("kmn,bni,gmoki->gbmo", powers, x, own)
+        y = y + torch.einsum("nd,god->gno", E, side["node_bias"].view(3, H, size))[:, None]
+        return [y[gate] for gate in gates]
+
+    x, h = torch.randn(T, B, N, F).double(), torch.randn(B, N, H).double()
+    y, _ = layer(x, h[None])
+    bias = direction.bias.view(3, H)
+    for x_t in x:
+        r, z, n = convolved(x_t, direction.inputs, (0, 1, 2))
+        own_r, own_z = convolved(h, direction.recurrent, (0, 1))
+        r, z = torch.sigmoid(r + own_r + bias[0]), torch.sigmoid(z + own_z + bias[1])
+        n = torch.tanh(n + convolved(r * h, direction.recurrent, (2,))[0] + bias[2])
+        h = z * h + (1 - z) * n
+    assert_near(y[-1], h)
+    weighting = torch.randn(B, N, H).double()
+    (ours,) = torch.autograd.grad((y[-1] * weighting).sum(), E, retain_graph=True)
+    (expected,) = torch.autograd.grad((h * weighting).sum(), E)
+    assert_near(ours, expected, 1e-11)
+
+
+def test_stid_by_its_formula(assert_near):
+    model = drawn(
+        STID(F, num_nodes=N, history=T, horizon=2, steps_a_day=5, size=3, layers=2)
+    ).eval()
+    x, place, day = (
+        torch.randn(T, B, N, F).double(),
+        torch.tensor([4, 0, 2]),
+        torch.tensor([6, 0, 1]),
+    )
+    y = model(x, place, day)
+    W, b = model.series.weight.view(3, T, F), model.series.bias
+    for batch in range(B):
+        for n in range(N):
+            series = torch.einsum("stf,tf->s", W, x[:, batch, n]) + b
+            own = model.nodes[n], model.places[place[batch]], model.weekdays[day[batch]]
+            z = torch.cat([series, *own])
+            for inner, outer in zip(model.inner, model.outer, strict=True):
+                hidden = (inner.weight @ z + inner.bias).clamp(min=0)
+                z = z + outer.weight @ hidden + outer.bias
+            assert_near(y[:, batch, n], model.output.weight @ z + model.output.bias)
+
+
+@pytest.mark.parametrize("steps", [3, 7])
+def test_graph_wavenet_by_its_formula(net, steps, assert_near):
+    """With torch's dilated convolutions over time, dense graphs, and batch norm in training."""
+    sizes = {"channels": 4, "skip": 5, "end": 3, "size": 2, "k": 2, "dropout": 0.0}
+    model = drawn(GraphWaveNet(F, num_nodes=N, horizon=2, dilations=(1, 2), **sizes))
+    x = torch.randn(steps, B, N, F).double()
+    own = model.graphs[0].operator
+    learnt = torch.softmax(torch.relu(own.targets @ own.sources.T), -1)
+    given, shifts = walked(net, 2), [learnt, learnt @ learnt]
+    z = model.input(torch.cat([torch.zeros(max(0, 4 - steps), B, N, F).double(), x]))
+    z, skip = z.permute(1, 3, 2, 0), 0.0  # [B, C, N, T], as in the authors' code
+    for i, d in enumerate((1, 2)):
+        weight, bias = model.gates[i].weight, model.gates[i].bias
+        kernel = torch.stack([weight[:, :4], weight[:, 4:]], -1)[:, :, None]  # [2C, C, 1, 2]
+        a, b = nn.functional.conv2d(z, kernel, bias, dilation=(1, d)).chunk(2, 1)
+        g = a.tanh() * b.sigmoid()
+        skip = skip + model.skips[i](g[..., -1].transpose(1, 2))
+        conv = model.graphs[i]
+        W, V = conv.weights["weight"], conv.weights["learnt"]
+        terms = [(M, W[:, j]) for j, M in enumerate(given)]
+        terms += [(M, V[:, j]) for j, M in enumerate(shifts)]
+        over = sum(torch.einsum("mn,bcnt,oc->bomt", M, g, U) for M, U in terms)
+        z = over + conv.bias[:, None, None] + z[..., d:]
+        mean, variance = z.mean((0, 2, 3)), z.var((0, 2, 3), correction=0)
+        norm = model.norms[i]
+        z = (z - mean[:, None, None]) / (variance + norm.eps).sqrt()[:, None, None]
+        z = z * norm.weight[:, None, None] + norm.bias[:, None, None]
+    expected = model.output(model.end(skip.relu()).relu()).permute(2, 0, 1)
+    assert_near(model(x, net), expected, 1e-11)

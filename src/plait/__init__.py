@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from plait.nn.graph import Graph
     from plait.nn.minimal_cells import IndRNN, MinGRU, MinimalGatedUnit, MinLSTM
     from plait.nn.operators import Dense
+    from plait.nn.per_node import PerNode
     from plait.nn.propagation import Propagation
     from plait.nn.recurrent import Recurrent
     from plait.nn.sums import GIN, RGCN, SAGE, SAGEMax
@@ -48,6 +49,7 @@ _HOME = {
     "Attention": "plait.nn.attention",
     "Graph": "plait.nn.graph",
     "GraphConv": "plait.nn.convolution",
+    "PerNode": "plait.nn.per_node",
     "Recurrent": "plait.nn.recurrent",
     "Propagation": "plait.nn.propagation",
     "RGCN": "plait.nn.sums",
@@ -88,6 +90,7 @@ __all__ = [
     "MinGRU",
     "MinLSTM",
     "MinimalGatedUnit",
+    "PerNode",
     "Propagation",
     "Recurrent",
     "SAGEMax",

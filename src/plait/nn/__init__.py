@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from plait.nn.minimal_cells import IndRNN, MinGRU, MinimalGatedUnit, MinLSTM
     from plait.nn.neighbours import Adjacency, NeighbourSampler, Sample, hops_of
     from plait.nn.operators import Dense, Operator
+    from plait.nn.per_node import PerNode
     from plait.nn.propagation import Propagation
     from plait.nn.recurrent import Recurrent
     from plait.nn.sums import GIN, RGCN, SAGE, SAGEMax
@@ -45,6 +46,7 @@ _HOME = {
     "hops_of": "plait.nn.neighbours",
     "Dense": "plait.nn.operators",
     "Operator": "plait.nn.operators",
+    "PerNode": "plait.nn.per_node",
     "Recurrent": "plait.nn.recurrent",
     "Propagation": "plait.nn.propagation",
     "RGCN": "plait.nn.sums",
@@ -78,6 +80,7 @@ __all__ = [
     "MinimalGatedUnit",
     "NeighbourSampler",
     "Operator",
+    "PerNode",
     "Propagation",
     "Recurrent",
     "SAGEMax",

@@ -17,6 +17,7 @@ from plait.tasks.forecast.baselines import baselines
 from plait.tasks.forecast.boosting import boosted
 from plait.tasks.forecast.config import ForecastConfig
 from plait.tasks.forecast.scores import Errors
+from plait.tasks.forecast.seasonal import Season
 from plait.tasks.forecast.series import Series
 from plait.tasks.forecast.splits import TimeSplits
 from plait.tasks.forecast.task import ForecastTask
@@ -53,7 +54,7 @@ def test_folds_are_the_test_part_and_baselines_know_what_is_before_each():
         first = np.arange(begin, begin + 10)
         network = own.forecasts(own.windows, own.data.series, begin, begin + 10)
         expected = dict(baselines(
-            own.data.series, own.data.joined.graph, splits, first, horizon=2, season=own.season,
+            own.data.series, own.data.joined.graph, splits, first, horizon=2, season=own.rhythm,
             mean=own.mean, scale=own.scale,
         ))  # fmt: skip
         expected |= {"combination": network.values, "network": network.own.values}
@@ -100,7 +101,7 @@ def test_trees_learn_what_is_no_line():
     series = Series("s", "s", ("a", "b"), values)
     splits, first = TimeSplits(2, 400, 450, 600), np.arange(450, 600)
     found = dict(baselines(
-        series, Graph([], num_nodes=2), splits, first, horizon=1, season=0,
+        series, Graph([], num_nodes=2), splits, first, horizon=1, season=Season(0, ""),
         mean=np.zeros(2), scale=np.ones(2), boosting=True,
     ))  # fmt: skip
     rmse = {name: np.sqrt(((v[0] - values[first]) ** 2).mean()) for name, v in found.items()}

@@ -7,12 +7,14 @@ import pandas as pd
 import pytest
 
 from plait import Graph
-from plait.tasks.forecast.baselines import baselines
+from plait.tasks.forecast.baselines import HOPS, baselines, filtered
 from plait.tasks.forecast.config import ForecastConfig
 from plait.tasks.forecast.data import read_data
 from plait.tasks.forecast.scores import Errors
+from plait.tasks.forecast.seasonal import Season
 from plait.tasks.forecast.series import Series
 from plait.tasks.forecast.splits import TimeSplits
+from plait.tasks.forecast.waves import Waves
 from plait.tasks.forecast.windows import scaling
 
 P, H, SEASON = 3, 5, 4
@@ -26,7 +28,8 @@ FIRST = np.arange(42, 60)
 def made(values: np.ndarray, season: int = SEASON, graph: Graph = GRAPH) -> dict[str, np.ndarray]:
     series = Series("s", "s", ("a", "b", "c"), values, None)
     mean, scale = scaling(values[: CUTS.valid], "node", series)
-    found = baselines(series, graph, CUTS, FIRST, horizon=H, season=season, mean=mean, scale=scale)
+    rhythm = Season(season, "")
+    found = baselines(series, graph, CUTS, FIRST, horizon=H, season=rhythm, mean=mean, scale=scale)
     return dict(found)
 
 
@@ -72,6 +75,33 @@ def test_the_linear_models_by_least_squares():
             np.testing.assert_allclose(found[name][k], expected, rtol=1e-8, atol=1e-10)
 
 
+def test_the_filter_over_the_graph_by_dense_matrices():
+    x = VALUES[:20]
+    A = np.array([[0, 1.0, 0], [1.0, 0, 3.0], [0, 1.0, 0]])  # row: into, column: out of
+    S = A / np.sqrt(A.sum(1)[:, None] * A.sum(0))
+    terms = [np.eye(3), S]
+    while len(terms) <= HOPS:
+        terms.append(2 * S @ terms[-1] - terms[-2])
+    graph = Graph([[1, 0, 2, 1, 1], [0, 1, 1, 2, 1]], [1.0, 1.0, 3.0, 1.0, 7.0])
+    np.testing.assert_allclose(filtered(x, graph), np.stack([x @ M.T for M in terms], -1))
+
+
+def test_the_filter_knows_waves_as_far_as_it_reaches():
+    """The best possible forecast of waves is such a filter."""
+    waves = Waves.drawn(steps=2000)
+    series = Series("w", "w", tuple(map(str, range(48))), waves.values)
+    cuts, first = TimeSplits(12, 1300, 1500, 2000), np.arange(1500, 1990)
+    found = dict(baselines(
+        series, waves.graph, cuts, first, horizon=4, season=Season(0, ""),
+        mean=np.zeros(48), scale=np.ones(48),
+    ))  # fmt: skip
+    truth = waves.values[first + np.arange(4)[:, None]]
+    rmse = Errors.of(found["linear, graph"], truth).at["rmse"]
+    past = waves.values[first[:, None] + np.arange(-12, 0)]
+    best = Errors.of(waves.best_forecast(past, 4).transpose(1, 0, 2), truth).at["rmse"]
+    assert (rmse / best - 1).max() < 0.01
+
+
 def test_nothing_that_comes_is_known():
     changed = VALUES.copy()
     changed[55:] += 100
@@ -99,7 +129,8 @@ def test_chickenpox_as_published():
     truth = data.series.values[first][None]
     assert (truth**2).mean() == pytest.approx(1.117, abs=5e-4)
     found = baselines(
-        data.series, data.joined.graph, data.splits, first, horizon=1, season=52,
+        data.series, data.joined.graph, data.splits, first, horizon=1,
+        season=Season(52, ""),
         mean=np.zeros(20), scale=np.ones(20),
     )  # fmt: skip
     error = Errors.of(dict(found)["autoregression"], truth).overall()["rmse"] ** 2

@@ -122,7 +122,8 @@ def test_its_loss_is_the_likelihood_of_what_was_measured(counts):
     task = ForecastTask(config, torch.device("cpu"))
     with torch.no_grad():
         window = task.windows.at(torch.arange(task.splits.test, task.splits.end), task.splits.end)
-        answer = task.model(window.x, window.calendar).double()
+        means = task.model.latest_means(window.calendar)
+        answer = task.model(window.x, window.calendar, means=means).double()
         y = window.y.double()
         nll = negative_log_likelihood(
             "negative-binomial", answer, y.nan_to_num(), task.model.mean, task.model.scale

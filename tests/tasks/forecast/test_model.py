@@ -130,7 +130,9 @@ def test_what_belongs_to_a_node_is_input_at_every_step(assert_near):
     own = torch.cat([torch.from_numpy(static), model.node_embedding], 1).expand(P, 2, N, 5)
     given = torch.cat([x[..., None], calendar[:P, :, None].expand(P, 2, N, 2), own], -1)
     h, _ = model.recurrent(given, graph=model.graph)
-    expected = model.output(h[-1]).permute(2, 0, 1) + torch.tensordot(model.skip, x, 1)
+    # the sum over the node's past has weights of its own, by its vector
+    sums = model.skip[None] + torch.einsum("nd,dhp->nhp", model.node_embedding, model.node_skip)
+    expected = model.output(h[-1]).permute(2, 0, 1) + torch.einsum("nhp,pbn->hbn", sums, x)
     y = model(x, calendar)
     assert_near(y, expected)
     (gradient,) = torch.autograd.grad(y.sum(), model.node_embedding)
@@ -222,7 +224,7 @@ def test_observations_that_do_not_fit_are_refused():
 def test_windows_are_cut_where_they_belong():
     values = np.arange(40.0).reshape(20, 2)
     windows = Windows(values, np.arange(24.0)[:, None], history=3, horizon=4)
-    x, y, calendar = windows.at(torch.tensor([3, 10]), end=12)
+    x, y, calendar, _ = windows.at(torch.tensor([3, 10]), end=12)
     assert x[:, 1, 0].tolist() == [14.0, 16.0, 18.0]
     assert y[:, 0, 1].tolist() == [7.0, 9.0, 11.0, 13.0]
     assert y[:2, 1, 0].tolist() == [20.0, 22.0]

@@ -12,8 +12,9 @@ from plait import Graph
 from plait.errors import InputError
 from plait.tasks.forecast.baselines import baselines
 from plait.tasks.forecast.config import ForecastConfig
-from plait.tasks.forecast.profile import Season, place_of
+from plait.tasks.forecast.model import Forecaster
 from plait.tasks.forecast.rolling import answers, error_products
+from plait.tasks.forecast.seasonal import Season, place_of
 from plait.tasks.forecast.series import Series
 from plait.tasks.forecast.simple import Simple
 from plait.tasks.forecast.splits import TimeSplits
@@ -39,7 +40,7 @@ def forecasts(own: Series, season: Season, first: np.ndarray) -> dict[str, np.nd
     mean, scale = np.array([1.0, -1.0, 0.0]), np.array([1.0, 2.0, 3.0])
     simple = Simple(3, P, H, season, edges=True).fit((own.values[:60] - mean) / scale, GRAPH)
     windows = windows_of(config, own, mean, scale, "cpu", season=season)
-    x, _, calendar = windows.at(torch.from_numpy(first), len(own.values))
+    x, _, calendar, _ = windows.at(torch.from_numpy(first), len(own.values))
     found = simple(x, calendar, GRAPH).numpy() * scale + mean
     one = simple(x, calendar, GRAPH, "autoregression").numpy() * scale + mean
     np.testing.assert_array_equal(one[0], found[simple.names.index("autoregression")])
@@ -51,7 +52,8 @@ def test_they_are_the_baselines(steps, timed):
     own, first = series(timed), np.arange(60, 82)
     found = forecasts(own, Season(steps, "2024-01-03" if timed else ""), first)
     expected = dict(baselines(
-        own, GRAPH, TimeSplits(P, 50, 60, 90), first, horizon=H, season=steps,
+        own, GRAPH, TimeSplits(P, 50, 60, 90), first, horizon=H,
+        season=Season(steps, ""),
         mean=np.array([1.0, -1.0, 0.0]), scale=np.array([1.0, 2.0, 3.0]),
     ))  # fmt: skip
     assert set(found) == set(expected)
@@ -63,7 +65,7 @@ def test_a_season_without_times_has_no_places():
     found = forecasts(series(timed=False), Season(7, ""), np.array([70]))
     assert set(found) == {
         "last value", "seasonal value", "historical mean", "autoregression", "linear, neighbours",
-        "differenced AR",
+        "differenced AR", "linear, graph",
     }  # fmt: skip
     assert np.ptp(found["historical mean"], axis=0).max() == 0
     np.testing.assert_allclose(
@@ -85,6 +87,20 @@ def test_where_a_season_before_is_not_known_its_mean_is_taken():
     seasonal = found["seasonal value"][0, 3:]
     np.testing.assert_array_equal(seasonal[missing], means[0, 3:][missing])
     np.testing.assert_allclose(seasonal[~missing], before[~missing], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("operator", "given", "reads"),
+    [("dense", "none", False), ("chebyshev", "none", True), ("adaptive", "none", False),
+     ("adaptive", "diffusion", True)],
+)  # fmt: skip
+def test_a_network_without_the_graph_starts_from_none_that_reads_it(operator, given, reads):
+    config = ForecastConfig(operator=operator, adaptive_given=given, hidden_size=4)
+    simple = {"steps": 0, "start": "", "base": "last value"}
+    model = Forecaster(config, tuple("abc"), 4, simple=simple)
+    assert model.simple is not None
+    graph = {"linear, neighbours", "linear, graph"}
+    assert set(model.simple.names) & graph == (graph if reads else set())
 
 
 def test_a_season_fits_twice_into_the_training_part():
@@ -140,7 +156,8 @@ def test_what_is_predicted_is_the_combination(run):
     assert (model.weights >= 0).all()
     task = ForecastTask.restore(model, ForecastConfig.from_dict(run.config), run.facts)
     window = task.windows.at(torch.tensor([90]), 90)
-    parts = [model(window.x, window.calendar).double()[None]]
+    means = model.latest_means(window.calendar)  # of all that is before the test part
+    parts = [model(window.x, window.calendar, means=means).double()[None]]
     parts.append(model.simple_forecasts(window.x, window.calendar))
     expected = (model.weights.T[:, :, None, None] * torch.cat(parts)).sum(0)[:, 0]
     table = pd.read_csv(plait.predict(run))["forecast"].to_numpy().reshape(3, 3)
@@ -174,7 +191,7 @@ def test_weights_and_bands_are_fitted_to_halves_that_do_not_see_them(run):
     assert torch.equal(task.model.weights, kept)
     assert torch.equal(task.model.margin, margin)
     half, first_of = slice(0, n // 2), np.arange(task.splits.valid, task.splits.test)
-    answer = answers(task.model, task.windows, first_of, task.splits.test)
+    answer = answers(task.model, task.windows, first_of, task.splits.test, early=True)
     products = error_products(
         task.model, task.windows, answer[:, half], first_of[half], task.splits.test
     )  # fmt: skip

@@ -15,7 +15,7 @@ from plait.errors import InputError
 from plait.serve import overview
 from plait.tasks.forecast.config import ForecastConfig
 from plait.tasks.forecast.data import read_data
-from plait.tasks.forecast.loss import pointwise, sampling
+from plait.tasks.forecast.loss import pointwise, reweighting, sampling
 from plait.tasks.forecast.task import ForecastTask
 from plait.times import time_text
 from plait.training.checkpoint import load_tensors
@@ -179,6 +179,9 @@ def test_the_loss_leaves_out_what_was_not_measured():
     expected = (answer - window.y)[seen].square().mean()
     loss, _, _ = task.loss(task.model, (window, 0.0), ())
     assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    means = task.model.latest_means(window.calendar)  # what is scored knows all before the test
+    answer = task.model(window.x, window.calendar, means=means)
+    expected = (answer - window.y)[seen].square().mean()
     assert task.test()["loss"] == pytest.approx(expected.item(), rel=1e-5)
 
 
@@ -188,12 +191,30 @@ def test_the_loss_leaves_out_what_was_not_measured():
         ({"error": "squared"}, [4.0, 0.25]),
         ({"error": "absolute"}, [2.0, 0.5]),
         ({"error": "huber"}, [1.5, 0.125]),
+        ({"error": "huber", "delta": 0.25}, [0.46875, 0.09375]),
         ({"quantiles": "0.5"}, [1.0, 0.25]),
     ],
 )
 def test_what_is_made_small(options, expected):
     e = torch.tensor([2.0, -0.5])[:, None]
     assert pointwise(e, ForecastConfig(**options))[:, 0].tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "factor"),
+    [
+        ({}, 2.0),
+        ({"error": "huber", "delta": 0.25}, 1.0),
+        ({"error": "absolute"}, 1.0),
+        ({"quantiles": "0.5", "error": "squared"}, 0.5),
+    ],
+)
+def test_a_combination_is_fitted_to_the_loss(options, factor):
+    """Squared errors with these weights have its gradient."""
+    config, e = ForecastConfig(**options), torch.tensor([2.0, -0.5, 0.1]).double()
+    e.requires_grad_()
+    pointwise(e[:, None], config).sum().backward()
+    torch.testing.assert_close(e.grad, factor * (reweighting(e, config) * e).detach())
 
 
 def test_quantiles_are_weighed_by_their_side():

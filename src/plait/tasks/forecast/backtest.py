@@ -57,7 +57,7 @@ def backtest(task: ForecastTask, folds: int, refit: bool = False) -> pd.DataFram
         network = _refitted(task, cut) if refit else _forecast(task, cut)
         plain = baselines(
             series, task.data.joined.graph, cut, network.first, horizon=horizon,
-            season=task.season, mean=task.mean, scale=task.scale, boosting=True,
+            season=task.rhythm, mean=task.mean, scale=task.scale, boosting=True,
         )  # fmt: skip
         start = begin + 1 if series.times is None else series.times[begin]
         ours = [("network", network.own.middle)]

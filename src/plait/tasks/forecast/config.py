@@ -31,12 +31,13 @@ class ForecastConfig(GraphConfig):
         "cell", "operator", "k", "heads", "hidden_size", "layers", "history", "horizon", "decoder",
         "skip", "quantiles", "likelihood", "calendar", "node_embedding",
         "adaptive_edges", "adaptive_size", "adaptive_given", "coverage", "seasonal",
-        "covariates", "known",
+        "covariates", "known", "instance_norm",
     )  # fmt: skip
     paths: ClassVar[Sequence[str]] = ("data", "graph", "nodes")
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "los-loop": {
             "data": "los-loop", "calendar": "day", "scale": "all", "batch_size": 8, "steps": 800,
+            "error": "huber", "delta": 0.2, "average": 0.99, "node_embedding": 8, "hidden_size": 64,
         },
         "los-loop-learnt": {
             "data": "los-loop", "calendar": "day", "scale": "all", "batch_size": 8, "steps": 400,
@@ -130,6 +131,9 @@ class ForecastConfig(GraphConfig):
     scale: Literal["node", "all"] = option(
         "node", "What is brought to mean 0 and variance 1: each node by itself, or all as one."
     )
+    instance_norm: bool = option(
+        False, "Bring each window of a node to mean 0 and variance 1, and undo that (RevIN)."
+    )
     cell: str = option("gru", cell_names())
     operator: str = option(
         "chebyshev",
@@ -199,6 +203,9 @@ class ForecastConfig(GraphConfig):
     )
     error: Literal["absolute", "huber", "squared"] = option(
         "squared", "Loss where one number is forecast."
+    )
+    delta: float = option(
+        1.0, "Where the Huber loss changes from squared to absolute, in scaled units.", least=1e-6
     )
     batch_size: int = option(32, "Windows of a batch, per process.", least=1)
     steps: int = option(1500, "Weight updates.", least=1)
@@ -275,6 +282,11 @@ class ForecastConfig(GraphConfig):
         if self.operator != "adaptive":
             return self.operator
         return "dense" if self.adaptive_given == "none" else self.adaptive_given
+
+    @property
+    def reads_graph(self) -> bool:
+        """Whether the given graph is used, by the network and by simple forecasts inside it."""
+        return self.over_graph != "dense"
 
     def make_operator(self, nodes: int) -> Any:
         """Make the operator of a layer over so many nodes."""

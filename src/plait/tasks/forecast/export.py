@@ -43,6 +43,10 @@ def forecast_form(
             "a run with --likelihood and --coverage cannot be exported: its bands lie around "
             "quantiles that are counted; train without --coverage"
         )
+    if step and config.instance_norm:
+        raise InputError(
+            "a network with --instance-norm takes whole windows, no steps; export without --step"
+        )
     N, K = len(model.ids), len(config.covariate_names)
     steps = (1 if step else config.history) + config.horizon
     generator = torch.Generator().manual_seed(0)
@@ -134,7 +138,7 @@ class _Forecast(nn.Module):
         if model.season is not None and model.placed:
             first = given.pop(0) - (config.history - 1 if self.step else 0)
             steps = first + torch.arange(config.history + config.horizon)[:, None]
-            places = (steps % model.season.steps).float()[..., None]  # [P + H, B, 1]
+            places = model.season.place(steps).float()[..., None]  # [P + H, B, 1]
         if not self.step:
             column = places if calendar.dim() == 3 else places[:, :, None].expand(-1, -1, N, -1)
             calendar = torch.cat([column, calendar], -1)

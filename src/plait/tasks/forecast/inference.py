@@ -249,7 +249,7 @@ def probe(
     """Return windows of the validation part, their calendar, and what came, for `plait inspect`."""
     task = ForecastTask.restore(model, config, facts)
     first = torch.arange(task.splits.valid, task.splits.test - config.horizon + 1)[:PROBED]
-    x, y, calendar = task.windows.at(first, task.splits.test)
+    x, y, calendar, _ = task.windows.at(first, task.splits.test)
     y = carried_forward(torch.cat([x, y]))[len(x) :]  # a loss needs a number everywhere
     several = bool(config.levels)
     return x, calendar, y[..., None].expand(*y.shape, config.outputs) if several else y

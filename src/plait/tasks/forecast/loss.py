@@ -8,6 +8,9 @@ from torch import Tensor
 from plait.tasks.forecast.config import ForecastConfig
 from plait.tasks.forecast.likelihood import negative_log_likelihood
 
+SMALL = 0.05
+"""Scaled errors below it weigh the same where a combination is fitted to absolute errors."""
+
 
 def losses(
     answer: Tensor, y: Tensor, config: ForecastConfig, mean: Tensor, scale: Tensor
@@ -37,7 +40,28 @@ def pointwise(e: Tensor, config: ForecastConfig) -> Tensor:
         return e.abs()
     if config.error == "squared":
         return e.square()
-    return torch.nn.functional.huber_loss(e, torch.zeros_like(e), reduction="none")
+    return torch.nn.functional.huber_loss(e, torch.zeros_like(e), "none", config.delta)
+
+
+def reweighting(e: Tensor, config: ForecastConfig) -> Tensor:
+    """Return the weights by which squared errors have the gradient of the loss at the errors e.
+
+    A least squares fit with them is a step of iteratively reweighted least squares. They are 1 for
+    the squared error and a likelihood, whose forecast is a mean; for the median of quantiles they
+    are those of the absolute error, 1 / |e|, of errors below `SMALL` 1 / SMALL.
+
+    >>> import torch
+    >>> from plait.tasks.forecast.config import ForecastConfig
+    >>> from plait.tasks.forecast.loss import reweighting
+    >>> config = ForecastConfig(error="huber", delta=0.5)
+    >>> reweighting(torch.tensor([0.2, -2.0]), config).tolist()
+    [1.0, 0.25]
+    """
+    if config.likelihood != "none" or (config.error == "squared" and not config.levels):
+        return torch.ones_like(e)
+    if config.error == "huber" and not config.levels:
+        return (config.delta / e.abs().clamp(min=config.delta)).clamp(max=1.0)
+    return 1.0 / e.abs().clamp(min=SMALL)
 
 
 def sampling(step: int, half_life: float) -> float:

@@ -15,8 +15,10 @@ from plait.nn.recurrent import Recurrent
 from plait.nn.registry import cell_named
 from plait.tasks.forecast import inputs
 from plait.tasks.forecast.config import ForecastConfig
+from plait.tasks.forecast.instance import InstanceNorm, Statistics
 from plait.tasks.forecast.likelihood import columns
-from plait.tasks.forecast.profile import Profile, Season
+from plait.tasks.forecast.profile import Profile
+from plait.tasks.forecast.seasonal import Season
 from plait.tasks.forecast.simple import DIFFERENCED, Simple
 from plait.tasks.forecast.streaming import Streamed, step
 from plait.tasks.forecast.windows import CALENDAR
@@ -35,14 +37,17 @@ class Forecaster(nn.Module):
     that was trained with gaps a flag), with the calendar's numbers, the covariates, the node's
     features that do not change, and a learnt vector of the node (`node_embedding`; Shao et al.
     2022, STID). With covariates that are known ahead, z, the decoder "direct" adds
-    W relu(V [h_t, z_{t+k}]), z with the calendar's numbers. The sum, shared by the nodes, begins
-    as 0; where steps have a place in the season it is over, and an input too, what differs from the
-    mean at that place. Where s begins with the last value, the sum is over what differs from that,
-    and the input is the change from step to step in place of x_t, so that no level is learnt. That
-    is the skip "best"; with "linear" there is no s, and the sum begins as the last value,
-    a_{k,0} = 1; "last" leaves it that; "none" leaves it out. With the decoder "recurrent" a second
-    network goes on from h_t step by step and is fed its own last forecast (Sutskever et al. 2014;
-    DCRNN of Li et al. 2018).
+    W relu(V [h_t, z_{t+k}]), z with the calendar's numbers. The sum is shared by the nodes, but for
+    a part by the node's vector, E_n · B_{k,p}, and begins as 0; where steps have a place in the
+    season it is over, and an input too, what differs from the mean at that place. Where s begins
+    with the last value, the sum is over what differs from that, and the input is the change from
+    step to step in place of x_t, so that no level is learnt. That is the skip "best"; with "linear"
+    there is no s, and the sum begins as the last value, a_{k,0} = 1; "last" leaves it that; "none"
+    leaves it out. With the decoder "recurrent" a second network goes on from h_t step by step and
+    is fed its own last forecast (Sutskever et al. 2014; DCRNN of Li et al. 2018).
+
+    With `instance_norm` all of the above is in terms of each node's window, whose mean is 0 and
+    variance 1, and the sum is brought back (`plait.tasks.forecast.instance`).
 
     With quantiles, every step has as many answers, in rising order (Chernozhukov et al. 2010); with
     a likelihood, the parameters of a distribution (`plait.tasks.forecast.likelihood`).
@@ -81,8 +86,10 @@ class Forecaster(nn.Module):
         self.simple = self.early = None
         self.base, self.placed, self.differenced = "", False, False
         if simple is not None:
-            self.base, rhythm = simple["base"], Season(simple["steps"], simple["start"])
-            sizes = N, config.history, config.horizon, rhythm, edges > 0
+            rhythm = Season(**{name: simple[name] for name in simple if name != "base"})
+            self.base = simple["base"]
+            around = config.reads_graph and edges > 0
+            sizes = N, config.history, config.horizon, rhythm, around
             self.simple, self.early = Simple(*sizes), Simple(*sizes)
             self.placed = rhythm.placed
             self.differenced = config.skip == "best" and self.base in DIFFERENCED
@@ -110,10 +117,14 @@ class Forecaster(nn.Module):
             latest = torch.zeros(config.horizon, config.history)
             latest[:, -1] = config.skip == "linear" or simple is None
             self.skip = nn.Parameter(latest)
-        self.node_embedding = None
+        self.node_embedding = self.node_skip = None
         if config.node_embedding:
             self.node_embedding = nn.Parameter(torch.empty(N, config.node_embedding))
             nn.init.xavier_uniform_(self.node_embedding)
+            if self.skip is not None:
+                own = torch.zeros(config.node_embedding, *self.skip.shape)
+                self.node_skip = nn.Parameter(own)
+        self.instance = InstanceNorm(N) if config.instance_norm else None
         self.ahead = None
         if direct and config.known_names:
             self.ahead = inputs.KnownAhead(H, places, len(config.known_names), Q)
@@ -194,6 +205,7 @@ class Forecaster(nn.Module):
         calendar: Tensor | None = None,
         truth: Tensor | None = None,
         teach: float = 0.0,
+        means: Tensor | None = None,
     ) -> Tensor:
         """Forecast from windows, in scaled units.
 
@@ -207,6 +219,9 @@ class Forecaster(nn.Module):
             What comes, for scheduled sampling in training.
         teach : float
             The probability with which the recurrent decoder is fed the truth.
+        means : Tensor `[P + H, B, N]`
+            At the steps' places: in training those of other seasons, after it those of
+            `latest_means`; None: of the training part.
 
         Returns
         -------
@@ -215,15 +230,26 @@ class Forecaster(nn.Module):
         filled = inputs.carried_forward(x[-self.config.history :])
         if calendar is None:
             calendar = x.new_zeros(len(filled) + self.config.horizon, x.shape[1], 0)
-        P, means = len(filled), self.means_at(calendar)
-        base = self.base_of(x, calendar, filled, means[:P])
+        P, others = len(filled), means
+        means = self.means_at(calendar) if means is None else means.to(filled)
+        of = None if self.instance is None else self.instance.statistics(filled)
+        filled, means = self._in_window(filled, of), self._in_window(means, of)
+        truth = None if truth is None else self._in_window(truth, of)
+        base = self.base_of(x, calendar, filled, means[:P], of, others)
         given = calendar[..., self.placed :]
         missing = x[-P:].isnan() if self.gaps else None
         before = torch.cat([filled[:1], filled[:-1]])
         features = self.features(filled, before, given[:P], means[:P], missing)
         _, state = self.recurrent(features, graph=self.graph)
         steps = given[P:], means[P:]
-        return self.answer_of(as_tuple(state), base, filled[-1], steps, truth, teach)
+        return self.answer_of(as_tuple(state), base, filled[-1], steps, truth, teach, of)
+
+    def _in_window(self, x: Tensor, of: Statistics | None) -> Tensor:
+        """Return values in the terms of their windows; as they are without --instance-norm."""
+        if of is None or not x.shape[-1]:
+            return x
+        assert self.instance is not None
+        return self.instance(x, of)
 
     @property
     def season(self) -> Season | None:
@@ -255,7 +281,8 @@ class Forecaster(nn.Module):
 
         A network of version 0.1.0 knows no simple forecasts: its answer.
         """
-        answer = self(x, calendar)
+        means = None if calendar is None else self.latest_means(calendar)
+        answer = self(x, calendar, means=means)
         if self.simple is None:
             return answer
         return self.combined(answer, self.simple_forecasts(x, calendar))
@@ -344,9 +371,9 @@ class Forecaster(nn.Module):
         measured; window : `[P, B, N]`; calendar : `[1 + H, B, (N,) C]`; long : the window with the
         values a season before, as in `forward`; places : `[P + H, B, 0 or 1]`
         """
-        P = self.config.history
-        means = self.means_at(places)
-        base = self.base_of(long, places, window, means[:P])
+        P, latest = self.config.history, self.latest_means(places)
+        means = self.means_at(places) if latest is None else latest.to(x)
+        base = self.base_of(long, places, window, means[:P], others=latest)
         given = self.features(
             x, before, calendar[:1], means[P - 1 : P], missing if self.gaps else None
         )
@@ -374,6 +401,13 @@ class Forecaster(nn.Module):
             return calendar.new_zeros(*calendar.shape[:2], 0)
         return self.early.profile(calendar).to(self.output.weight.dtype)
 
+    def latest_means(self, calendar: Tensor) -> Tensor | None:
+        """Return the means of all that is before the test part, `[P + H, B, N]`; None: no places.
+
+        To forecast what comes after it; what is on the validation part uses `means_at`.
+        """
+        return self.simple.profile(calendar) if self.simple is not None and self.placed else None
+
     def features(
         self, x: Tensor, before: Tensor, calendar: Tensor, means: Tensor,
         missing: Tensor | None = None,
@@ -399,6 +433,7 @@ class Forecaster(nn.Module):
         steps: tuple[Tensor, Tensor],
         truth: Tensor | None,
         teach: float,
+        of: Statistics | None = None,
     ) -> Tensor:
         """Return the forecast `[H, B, N, (Q)]`; `steps` are the calendar and means ahead."""
         base = base[..., None]  # [H, B, N, 1]
@@ -412,21 +447,37 @@ class Forecaster(nn.Module):
                 y = y + self.ahead(h, steps[0])
         else:
             y = self._decoded(states, base, last, steps, truth, teach)
+        if of is not None:
+            assert self.instance is not None
+            found = 1 if self.config.likelihood != "none" else y.shape[-1]  # the mean alone
+            y = torch.cat([self.instance.undo(y[..., :found], of), y[..., found:]], -1)
         if self.config.likelihood != "none":
             return y
         return y.sort(-1).values if self.config.levels else y[..., 0]
 
-    def base_of(self, x: Tensor, calendar: Tensor, window: Tensor, means: Tensor) -> Tensor:
+    def base_of(
+        self,
+        x: Tensor,
+        calendar: Tensor,
+        window: Tensor,
+        means: Tensor,
+        of: Statistics | None = None,
+        others: Tensor | None = None,
+    ) -> Tensor:
         """Return what the output is added to, `[H, B, N]`."""
         simple = None
         if self.early is not None and self.config.skip == "best":
-            simple = self.early(x, calendar, self.graph, self.base)[0].to(window)
+            simple = self.early(x, calendar, self.graph, self.base, others)[0].to(window)
+            simple = self._in_window(simple, of)
             if self.differenced:
                 window = window - window[-1]
             elif means.shape[-1]:
                 window = window - means
         if self.skip is not None:
             learnt = torch.tensordot(self.skip, window, 1)
+            if self.node_skip is not None:  # [N, d], [d, H, P], [P, B, N]
+                own = torch.einsum("nd,dhp->nhp", self.node_embedding, self.node_skip)
+                learnt = learnt + torch.einsum("nhp,pbn->hbn", own, window)
             return learnt if simple is None else simple + learnt
         last = window[-1] if self.config.skip == "last" else torch.zeros_like(window[-1])
         return last.expand(self.config.horizon, *last.shape)

@@ -62,13 +62,14 @@ def page(model: Forecaster, config: ForecastConfig, facts: Mapping[str, Any]) ->
     def others() -> Mapping[str, np.ndarray]:
         return dict(
             baselines(longer(series, horizon), task.data.joined.graph, splits, first,
-                      horizon=horizon, season=task.season, mean=task.mean, scale=task.scale)
+                      horizon=horizon, season=task.rhythm, mean=task.mean, scale=task.scale)
         )  # fmt: skip
 
     seasonal, edges = bool(task.season), bool(task.data.joined.graph.num_edges)
     names = ["last value", *["seasonal value"] * seasonal, "historical mean", "autoregression",
              *["seasonal AR"] * seasonal, "differenced AR",
-             *["linear, neighbours"] * edges]  # fmt: skip
+             *["linear, neighbours", "linear, graph"] * edges,
+             *["seasonal, neighbours"] * (seasonal and edges)]  # fmt: skip
     best = task.base if task.base in names else names[-1]
 
     def answer(nodes: list[str], place: int, baseline: str) -> Blocks:

@@ -1,4 +1,4 @@
-"""The season of a series, and its profile: each node's mean at every place in the season."""
+"""The profile of a series: each node's mean at every place in its season, which is taken off."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from plait.errors import InputError
-from plait.tasks.forecast.baselines import historical_mean
+from plait.tasks.forecast.seasonal import Season, place_of, seasonal_means
 from plait.tasks.forecast.series import Series
-from plait.tasks.forecast.steps import MONTHS, following
+from plait.tasks.forecast.steps import following
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Profile:
                 f"--seasonal needs a season of at most the {training} steps to train on, and that "
                 f"of {series.source} is {season or 'not known'}; give --season"
             )
-        values = historical_mean(series.values[:training], season, season)
+        values, _ = seasonal_means(series.values[:training], Season(season, ""))
         return cls(values, series.times[0], series.frequency)
 
     def at(self, times: pd.DatetimeIndex) -> np.ndarray:
@@ -74,59 +74,3 @@ class Profile:
     def facts(self) -> Mapping[str, Any]:
         """Return what a run keeps of it next to the values."""
         return {"season": len(self.values), "season_start": self.start.isoformat()}
-
-
-@dataclass(frozen=True)
-class Season:
-    """The rhythm of a series.
-
-    Attributes
-    ----------
-    steps : int
-        Its length; 0: none is known.
-    start : str
-        A time at its first place; empty: the series has no times, and no step a place.
-    """
-
-    steps: int
-    start: str
-
-    @classmethod
-    def of(cls, series: Series, steps: int, training: int) -> "Season":
-        """Return that of a series; none where it does not fit twice into the training part."""
-        first: Any = None if series.times is None else series.times[0]
-        start = "" if first is None else first.isoformat()
-        return cls(steps, start) if 2 * steps <= training else cls(0, start)
-
-    @property
-    def placed(self) -> bool:
-        """Whether the steps have places in it."""
-        return bool(self.steps and self.start)
-
-    def places(self, times: pd.DatetimeIndex, frequency: str) -> np.ndarray:
-        """Return the place in the season of times that go on step by step."""
-        first = place_of(times[0], pd.Timestamp(self.start), frequency)
-        return (first + np.arange(len(times))) % self.steps
-
-
-def place_of(time: Any, start: Any, frequency: str) -> int:
-    """Return how many steps after the time `start` another is; before it, a negative number.
-
-    >>> import pandas as pd
-    >>> from plait.tasks.forecast.profile import place_of
-    >>> place_of(pd.Timestamp("2024-02-01"), pd.Timestamp("2024-01-01"), "h")
-    744
-    """
-    if time.tz is not None:
-        start = start.tz_convert(time.tz)
-    early, late = sorted([time, start])
-    months = MONTHS.fullmatch(frequency)
-    if months is None:
-        offset = pd.tseries.frequencies.to_offset(frequency)
-        if isinstance(offset, pd.offsets.Tick):
-            return round((time - start) / offset)
-        between = len(pd.date_range(early, late, freq=frequency)) - 1
-    else:
-        between = (late.year - early.year) * 12 + late.month - early.month
-        between //= int(months[1])
-    return between if time >= start else -between

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from plait.nn.graph import Graph
 from plait.tasks.forecast.combination import gram
-from plait.tasks.forecast.loss import losses
+from plait.tasks.forecast.loss import losses, reweighting
 from plait.tasks.forecast.model import Forecaster
 from plait.tasks.forecast.simple import Simple
 from plait.tasks.forecast.windows import Windows
@@ -16,12 +16,18 @@ SCORED = 64
 """Windows that are forecast at a time where nothing is learnt."""
 
 
-def answers(model: Forecaster, windows: Windows, first: np.ndarray, end: int) -> Tensor:
-    """Return what the network answers to the windows at the steps `first`, `[H, W, N, (Q)]`."""
+def answers(
+    model: Forecaster, windows: Windows, first: np.ndarray, end: int, *, early: bool = False
+) -> Tensor:
+    """Return what the network answers to the windows at the steps `first`, `[H, W, N, (Q)]`.
+
+    With `early` it knows seasonal means of the training part alone, to forecast the validation.
+    """
 
     def answered(part: Tensor) -> tuple[Tensor]:
         window = windows.at(part, end)
-        return (model(window.x, window.calendar),)
+        means = None if early else model.latest_means(window.calendar)
+        return (model(window.x, window.calendar, means=means),)
 
     found = current_ranks().map(answered, torch.from_numpy(first).split(SCORED))
     return torch.cat([answer for (answer,) in found], 1)
@@ -46,14 +52,18 @@ def error_products(
     """Return the products of the errors of the network's answers and of each simple forecast.
 
     `[H, 1 + M, 1 + M]`, of errors in the units of the data; the simple forecasts are those that are
-    fitted to the training part. See `plait.tasks.forecast.combination`.
+    fitted to the training part. Where the loss is not the squared error, they are weighed so that
+    at the network's answers their gradient is the loss's (`reweighting`). See
+    `plait.tasks.forecast.combination`.
     """
     products = []
     for chunk in _chunks(len(first)):
         window = windows.at(torch.from_numpy(first[chunk]), end)
         simple = model.simple_forecasts(window.x, window.calendar, early=True)
         parts = torch.cat([model.middle(answer[:, chunk])[None].double(), simple])
-        products.append(gram(((parts - window.y) * model.scale).cpu().numpy()))
+        errors = parts - window.y
+        errors = errors * reweighting(errors[0], model.config).sqrt() * model.scale
+        products.append(gram(errors.cpu().numpy()))
     return np.sum(products, 0)
 
 
@@ -79,7 +89,8 @@ def best_simple(simple: Simple, windows: Windows, graph: Graph, first: np.ndarra
     """Return the name of the simple forecast with the smallest squared error, scaled."""
     total = torch.zeros(len(simple.names), dtype=torch.float64)
     for chunk in _chunks(len(first)):
-        x, y, calendar = (part.cpu() for part in windows.at(torch.from_numpy(first[chunk]), end))
+        x, y, calendar, _ = windows.at(torch.from_numpy(first[chunk]), end)
+        x, y, calendar = x.cpu(), y.cpu(), calendar.cpu()
         errors = simple(x, calendar, graph) - y
         total += errors.nan_to_num().square().sum((1, 2, 3))
     return simple.names[int(total.argmin())]

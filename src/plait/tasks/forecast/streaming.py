@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from plait.errors import InputError
 from plait.nn.forms import as_state
 from plait.tasks.forecast import inputs
 
@@ -36,6 +37,11 @@ def step(
 ) -> tuple[np.ndarray, Streamed]:
     """Take one more step and forecast from there; see `Forecaster.step`."""
     config = model.config
+    if config.instance_norm:
+        raise InputError(
+            "a network with --instance-norm takes whole windows, no steps; take `plait predict "
+            "--data`, or train without it"
+        )
     P, H = config.history, config.horizon
     values = torch.as_tensor(np.array(observation, dtype=np.float64), device=model.mean.device)
     if values.shape != model.mean.shape:
@@ -74,5 +80,5 @@ def _places(model: "Forecaster", time: Any) -> Tensor:
         return torch.zeros(P + H, 1, 0)
     assert model.frequency is not None
     now = inputs.times_after(time, "a season", model.frequency, model.clock, 1)
-    steps = torch.arange(1 - P, H + 1) + int(model.season.places(now, model.frequency)[0])
-    return (steps % model.season.steps)[:, None, None]
+    number = model.season.number_of(now[0], model.frequency) + torch.arange(1 - P, H + 1)
+    return model.season.place(number)[:, None, None]

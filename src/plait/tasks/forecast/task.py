@@ -21,7 +21,7 @@ from plait.tasks.forecast.figure import LEARNT, Band, draw_forecasts, draw_learn
 from plait.tasks.forecast.likelihood import COUNTS, require_counts
 from plait.tasks.forecast.loss import losses, sampling
 from plait.tasks.forecast.model import Forecaster
-from plait.tasks.forecast.profile import Profile, Season
+from plait.tasks.forecast.profile import Profile
 from plait.tasks.forecast.report import in_words, summary_of
 from plait.tasks.forecast.rolling import (
     answers,
@@ -31,6 +31,7 @@ from plait.tasks.forecast.rolling import (
     mean_loss,
 )
 from plait.tasks.forecast.scores import Errors, Forecasts, band_scores, quantile_scores
+from plait.tasks.forecast.seasonal import Season, fitted_season
 from plait.tasks.forecast.series import Series, season_of
 from plait.tasks.forecast.simple import Simple
 from plait.tasks.forecast.splits import TimeSplits
@@ -45,6 +46,9 @@ from plait.tasks.forecast.windows import (
 from plait.times import clock_of
 from plait.training.streams import random_generator
 from plait.training.task import Carry, Task
+
+LATER = ("seasonal AR", "differenced AR", "linear, graph", "seasonal, neighbours")
+"""Baselines that version 0.1.0 did not have."""
 
 
 class ForecastTask(Task):
@@ -73,6 +77,7 @@ class ForecastTask(Task):
         if config.likelihood in COUNTS:
             require_counts(series, config.likelihood)
         season = Season.of(series, self.season, self.splits.valid)
+        self.rhythm = Season(self.season, "")  # as version 0.1.0 knew it
         self.profile = None
         if config.seasonal:
             self.profile = Profile.of(series, self.splits.valid, self.season)
@@ -81,6 +86,9 @@ class ForecastTask(Task):
         self.covariates = covariate_scaling(series, config.covariate_names, self.splits.valid)
         self.simple, self.base = None, ""
         if not known or "simple" in known:
+            if season.steps:
+                training = (series.values[: self.splits.valid] - self.mean) / self.scale
+                season = self.rhythm = fitted_season(training, season)
             self.simple = self._fitted(series, season, self.splits.test)
             self.early = self._fitted(series, season, self.splits.valid)
         self.windows = windows_of(
@@ -90,14 +98,15 @@ class ForecastTask(Task):
         if self.simple is not None:
             first, graph = np.arange(self.splits.valid, self.splits.test), measured.joined.graph
             self.base = best_simple(self.early, self.windows, graph, first, self.splits.test)
+            if self.early.others is not None:
+                self.windows.means = torch.from_numpy(self.early.others).float().to(self.device)
         self.units_per_step = config.batch_size * self.ranks.count
 
     def _fitted(self, series: Series, season: Season, end: int) -> Simple:
         """Fit simple forecasts to the steps before `end`."""
         config, graph = self.config, self.data.joined.graph
-        simple = Simple(
-            len(series.ids), config.history, config.horizon, season, graph.num_edges > 0
-        )
+        edges = config.reads_graph and graph.num_edges > 0
+        simple = Simple(len(series.ids), config.history, config.horizon, season, edges)
         return simple.fit((series.values[:end] - self.mean) / self.scale, graph)
 
     def make_model(self) -> Forecaster:
@@ -170,8 +179,8 @@ class ForecastTask(Task):
         self, model: Forecaster, batch: tuple[Window, float], carry: Carry
     ) -> tuple[Tensor, Mapping[str, Tensor], Carry]:
         """Return the mean loss over what was measured."""
-        (x, y, calendar), teach = batch
-        answer = model(x, calendar, y, teach)
+        (x, y, calendar, means), teach = batch
+        answer = model(x, calendar, y, teach, means)
         error = losses(answer, y, self.config, self.model.mean, self.model.scale)
         return error.sum() / (~y.isnan()).sum().clamp(min=1), {}, ()
 
@@ -189,7 +198,7 @@ class ForecastTask(Task):
         """
         splits, model = self.splits, self.model
         first = np.arange(splits.valid, splits.test)
-        answer = answers(model, self.windows, first, splits.test)
+        answer = answers(model, self.windows, first, splits.test, early=True)
         network = values = self._in_units(answer, self.data.series, first)
         if model.simple is not None:
             half = len(first) // 2
@@ -230,7 +239,7 @@ class ForecastTask(Task):
         return self.ranks.first(lambda: self._compare_all(found))
 
     def _compare_all(self, found: Forecasts) -> dict[str, Any]:
-        scores = self._compare(found, self.data.series, self.splits, found.first, self.season)
+        scores = self._compare(found, self.data.series, self.splits, found.first, self.rhythm)
         if self.data.waves is not None:
             best = Errors.of(self._best_possible(found.first), found.truth)
             scores["table"]["best possible"] = best.record()
@@ -266,7 +275,7 @@ class ForecastTask(Task):
         values = np.concatenate([self.data.series.values[:begin], other.values])
         joined = Series(other.name, other.source, other.ids, values)
         splits = replace(self.splits, end=len(values))
-        return self._compare(forecasts, joined, splits, forecasts.first + begin, season=0)
+        return self._compare(forecasts, joined, splits, forecasts.first + begin, Season(0, ""))
 
     def _compare(
         self,
@@ -274,7 +283,7 @@ class ForecastTask(Task):
         series: Series,
         splits: TimeSplits,
         first: np.ndarray,
-        season: int,
+        season: Season,
     ) -> dict[str, Any]:
         """Score forecasts, and the baselines' that begin at `first` in the series."""
         scores, errors = self._scores(forecasts)
@@ -286,6 +295,8 @@ class ForecastTask(Task):
                 season=season, mean=self.mean, scale=self.scale,
             )
         }  # fmt: skip
+        if self.model.simple is None:  # a run of version 0.1.0 keeps the baselines it was scored by
+            plain = {name: e for name, e in plain.items() if name not in LATER}
         for metric in ("mae", "rmse"):
             scores[f"baseline_{metric}"] = min(e.overall()[metric] for e in plain.values())
         if zeros := int((forecasts.truth[0] == 0).sum()):

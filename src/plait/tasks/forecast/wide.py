@@ -1,5 +1,6 @@
 """Tables of measurements of any format, wide or long: which column is what."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -106,7 +107,9 @@ def _numbers(
     found = read_numbers(texts, names, table.where, missing)
     for row, k in np.argwhere(found.bad)[:1].tolist():
         untimed = columns[k] == 0 and table.times is None
-        hint = "; if that column holds times, say so with --time" if untimed else ""
+        means = f"; if it means a missing value, give --missing {texts[row, k]}"
+        means *= re.fullmatch(r"[\w./-]{1,20}", str(texts[row, k])) is not None
+        hint = "; if that column holds times, say so with --time" if untimed else means
         raise InputError(
             f"{table.where(row)}, column {names[k]!r}: {texts[row, k]!r} is no number{hint}"
         )
@@ -123,7 +126,9 @@ def _long(table: Table, value: int | None, extra: Sequence[int]) -> tuple[int, i
     if len(ids) != 1 and table.cells.dtype == object and rest:
         names = [table.names[k] for k in rest]
         bad = read_numbers(table.cells[:, rest], names, table.where).bad
-        ids = [rest[k] for k in np.flatnonzero(bad.any(0)).tolist()]
+        ids = [
+            rest[k] for k in np.flatnonzero(bad.mean(0) > 0.5).tolist()
+        ]  # a text or two name none
     if len(ids) != 1:
         return None
     if times is None:

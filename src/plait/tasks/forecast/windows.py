@@ -9,8 +9,8 @@ from torch import Tensor
 
 from plait.errors import InputError
 from plait.tasks.forecast.config import ForecastConfig
-from plait.tasks.forecast.profile import Season
-from plait.tasks.forecast.series import Series
+from plait.tasks.forecast.seasonal import Season
+from plait.tasks.forecast.series import Series, listed
 from plait.tasks.forecast.steps import DAY, steps_from
 
 CALENDAR = {"none": 0, "day": 2, "week": 9}
@@ -28,11 +28,15 @@ class Window(NamedTuple):
     calendar : Tensor `[P + H, B, (N or 1,) C]`
         Of every step the place in time, then the covariates, scaled; those that are not known ahead
         are 0 in the last H steps. Where steps have a place in the season it is the first number.
+
+    means : Tensor `[P + H, B, N]`, or None
+        To train on: the means at the steps' places of all seasons but their own.
     """
 
     x: Tensor
     y: Tensor
     calendar: Tensor
+    means: Tensor | None = None
 
 
 class Windows:
@@ -66,6 +70,7 @@ class Windows:
         self.season = season
         beyond = np.full((horizon, values.shape[1]), np.nan)
         self.values = torch.from_numpy(np.concatenate([values, beyond])).float().to(device)
+        self.means: Tensor | None = None  # of other seasons, `[S, N]`, of so many first steps
         self.calendar = torch.from_numpy(calendar).float().to(device)
 
     def at(self, first: Tensor, end: int) -> Window:
@@ -82,7 +87,10 @@ class Windows:
             before = ahead - (back.ceil().long() * self.season)[:, None]
             seasonal = self.values[before.clamp(min=0)]
             x = torch.cat([seasonal.masked_fill((before < 0)[..., None], torch.nan), x])
-        return Window(x, y, calendar)
+        means = None
+        if self.means is not None and end <= len(self.means):
+            means = self.means[torch.cat([past, ahead]).clamp(max=end - 1)]
+        return Window(x, y, calendar, means)
 
 
 def truth_of(values: np.ndarray, first: np.ndarray, horizon: int, end: int) -> np.ndarray:
@@ -105,18 +113,23 @@ def scaling(values: np.ndarray, how: str, series: Series) -> tuple[np.ndarray, n
     Raises `InputError` for a node where nothing was, or always the same.
     """
     seen = ~np.isnan(values)
-    for n in np.flatnonzero(~seen.any(0)):
+    empty = np.flatnonzero(~seen.any(0))
+    if empty.size:
+        names, has, it = _columns(series, empty, "has", "have")
         raise InputError(
-            f"{series.source}: column {series.ids[n]!r} has no value in the training part; take it "
-            "out"
+            f"{series.source}: {names} {has} no value in the training part; take {it} out"
         )
     wide = np.nanmax(values, axis=0) > np.nanmin(values, axis=0)
     if how == "all":
         wide = np.broadcast_to(wide.any(), wide.shape)
-    for n in np.flatnonzero(~wide):
+    constant = np.flatnonzero(~wide)
+    if constant.size:
+        names, be, it = _columns(series, constant, "is", "are")
+        always = f"always {np.nanmin(values[:, constant[0]]):g}"
         raise InputError(
-            f"{series.source}: column {series.ids[n]!r} is constant in the training part, always "
-            f"{np.nanmin(values[:, n]):g}; take it out"
+            f"{series.source}: {names} {be} constant in the training part"
+            + (f", {always}" if constant.size == 1 else "")
+            + f"; take {it} out"
             + ("" if how == "all" else ", or give all one scale with --scale all")
         )
     if how == "all":
@@ -130,6 +143,16 @@ def scaling(values: np.ndarray, how: str, series: Series) -> tuple[np.ndarray, n
             f"{np.finfo(np.float32).tiny:.0e}; give them in a smaller unit"
         )
     return mean, scale
+
+
+def _columns(
+    series: Series, places: np.ndarray, singular: str, plural: str
+) -> tuple[str, str, str]:
+    """Name columns, with the verb and the pronoun that go with them."""
+    names = listed([series.ids[n] for n in places])
+    return (f"column {names}", singular, "it") if places.size == 1 else (
+        f"columns {names}", plural, "them"
+    )  # fmt: skip
 
 
 def calendar_of(times: pd.DatetimeIndex | None, steps: int, kind: str) -> np.ndarray:

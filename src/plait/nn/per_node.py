@@ -1,0 +1,105 @@
+"""`PerNode`: the weights of an operator, different at every node."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from plait.nn.operators import Operator, checked_operator, for_mode
+
+
+class PerNode(nn.Module):
+    r"""An operator whose weights are each node's own (AGCRN, Bai et al. 2020, equation 4).
+
+    y_n = W(n) * x + c(n),  W(n) = Σ_d E_nd W_d,  c(n) = Σ_d E_nd c_d, with `*` the given operator
+
+    E `[N, size]` has a vector of every node. The `size` sets of weights W_d are shared, so that
+    their number does not grow with the nodes. It works around every operator, alone, in `GraphConv`
+    and in recurrent layers with every cell; there c is on both sides, so that their sum counts.
+
+    The nodes are fixed, so that it cannot be used on a graph of other nodes.
+
+    Parameters
+    ----------
+    operator : Operator
+    nodes : int
+        N.
+    size : int
+        Numbers of a node's vector.
+    vectors : nn.Parameter `[N, size]`
+        E, such as the vectors that a graph is learnt from (`Adaptive(…).targets`), which are then
+        the same parameter; None: its own.
+
+    Shapes
+    ------
+    x : `[..., N, inputs]`; y : `[..., N, outputs]`
+
+    The weights are those of the operator for size · outputs features, the numbers of a node's
+    vector varying fastest, and node_bias : `[outputs, size]`
+
+    Raises
+    ------
+    ValueError
+        For sizes below 1, vectors of another shape, and for x of other nodes.
+
+    Example
+    -------
+    >>> import torch
+    >>> from plait import GRU, Chebyshev, Graph, PerNode, Recurrent
+    >>> path = Graph([[0, 1], [1, 2]]).to_undirected()
+    >>> layer = Recurrent(GRU(), 1, 8, operator=PerNode(Chebyshev(2), nodes=3, size=4))
+    >>> y, h = layer(torch.randn(12, 5, 3, 1), graph=path)
+    >>> y.shape
+    torch.Size([12, 5, 3, 8])
+    """
+
+    def __init__(
+        self, operator: Operator, nodes: int, size: int, vectors: nn.Parameter | None = None
+    ) -> None:
+        super().__init__()
+        for name, value in (("nodes", nodes), ("size", size)):
+            if value < 1:
+                raise ValueError(f"PerNode needs {name} of at least 1, not {value}")
+        self.operator, self.nodes, self.size = checked_operator(operator), nodes, size
+        if vectors is None:
+            vectors = nn.Parameter(torch.randn(nodes, size) / size**0.5)
+        if vectors.shape != (nodes, size):
+            raise ValueError(f"vectors must be [{nodes}, {size}]; got shape {list(vectors.shape)}")
+        self.vectors = vectors
+
+    @property
+    def score_weights(self) -> tuple[str, ...]:
+        """The operator's weights that only compare nodes."""
+        return getattr(self.operator, "score_weights", ())
+
+    def weight_shapes(self, inputs: int, outputs: int) -> Mapping[str, tuple[int, ...]]:
+        """Return the shapes of `size` sets of the operator's weights, and of c."""
+        shapes = dict(self.operator.weight_shapes(inputs, outputs * self.size))
+        return {**shapes, "node_bias": (outputs, self.size)}
+
+    def check(self, x: Tensor, graph: Any) -> None:
+        """Refuse features of other nodes, and what the operator refuses."""
+        if x.ndim < 2 or x.shape[-2] != self.nodes:
+            raise ValueError(
+                f"x must be [..., {self.nodes}, F], for the {self.nodes} nodes of PerNode; got "
+                f"shape {list(x.shape)}"
+            )
+        check = getattr(self.operator, "check", None)
+        if check is not None:
+            check(x, graph)
+
+    def apply(self, x: Tensor, weights: Mapping[str, Tensor], graph: Any) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return what each set of weights gives, summed by the node's vector."""
+        self.check(x, graph)
+        sets = {name: weight for name, weight in weights.items() if name != "node_bias"}
+        y = for_mode(self.operator, self.training).apply(x, sets, graph)
+        y = y.unflatten(-1, (-1, self.size)) + weights["node_bias"]  # [..., N, outputs, size]
+        return (y @ self.vectors.to(y.dtype)[..., None])[..., 0]
+
+    def explain(self, inputs: int, outputs: int, graph: Any = None) -> str:
+        """Return in words what differs from node to node."""
+        return f"{self.operator!r} with weights of each node, from vectors of {self.size}"
+
+    def __repr__(self) -> str:
+        return f"PerNode({self.operator!r}, {self.nodes}, {self.size})"

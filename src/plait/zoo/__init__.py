@@ -1,0 +1,22 @@
+"""Papers by name: each is a cell × an operator, and so a few lines, or says why it is none.
+
+Each docstring names where the reference code differs from the paper.
+"""
+
+from plait.zoo.events import RGNN, rgnn
+from plait.zoo.forecasting import STID, GraphWaveNet
+from plait.zoo.recurrent import GCRN1, agcrn, dcrnn, gconv_gru, gcrn, gcrn_m1, tgcn
+
+__all__ = [
+    "GCRN1",
+    "RGNN",
+    "STID",
+    "GraphWaveNet",
+    "agcrn",
+    "dcrnn",
+    "gconv_gru",
+    "gcrn",
+    "gcrn_m1",
+    "rgnn",
+    "tgcn",
+]
