@@ -245,7 +245,11 @@ def test_the_representation_says_what_differs_from_the_default():
             "dropout must be at least 0 and less than 1, not 1",
         ),
         ({"recurrent_dropout": 1.5}, ValueError, "recurrent_dropout must be .* not 1.5"),
-        ({"init": "xavier"}, ValueError, "init must be 'orthogonal', .* not 'xavier'"),
+        (
+            {"init": "xavier"},
+            ValueError,
+            "init must be one of torch, .*, not 'xavier'",
+        ),
     ],
 )
 def test_what_a_layer_cannot_be_made_of_is_refused(options, error, message):

@@ -145,7 +145,7 @@ def test_a_new_operator_or_cell_is_one_line(tmp_path) -> None:
     commands = """
     train nodes --operator two-hops --steps 1 --hidden-size 4 --out nodes
     train links --operator two-hops --steps 1 --hidden-size 4 --out links
-    train forecast --data s.csv --operator two-hops --cell plain --steps 1 --hidden-size 4 --out f
+    train forecast --data s.csv --graph correlation --neighbours 1 --operator two-hops --steps 1
     train scenes --operator two-hops --scenes 9 --steps 1 --hidden-size 4 --out scenes
     train visits --operator two-hops --cell plain --patients 20 --steps 1 --hidden-size 4 --out v
     train structure --network two-hops --steps 1 --hidden-size 4 --out structure

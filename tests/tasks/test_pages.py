@@ -114,7 +114,7 @@ def test_a_forecast_stands_next_to_what_came_and_a_baseline(tmp_path: Path) -> N
     assert block["x"] == list(range(begin - 6, begin + 3))
     lines = {line["name"]: line["values"] for line in block["lines"]}
     assert lines["history"] == [*series[begin - 6 : begin], None, None, None]
-    assert lines["what came"] == [None] * 5 + [*series[begin - 1 : begin + 3]]
+    assert lines["true values"] == [None] * 5 + [*series[begin - 1 : begin + 3]]
     assert lines["last value"] == [None] * 6 + [series[begin - 1]] * 3
     whole = task.tested
     assert lines["forecast"][6:] == pytest.approx(whole.middle[:, 0, 2].tolist(), rel=1e-5)
@@ -131,9 +131,9 @@ def test_memory_shows_how_far_its_gradient_reaches(tmp_path: Path) -> None:
     x, y = draw(problem_named("recall", 5), 3, 0, PROBE, 32, torch.device("cpu"))
     (layer,) = gradient_flow(model, (x, y)).layers
     lines = {line["name"]: line["values"] for line in found["flow layer 0"][0]["lines"]}
-    assert set(lines) == {"by h", "by c"}
+    assert set(lines) == {"with respect to h", "with respect to c"}
     for state, norms in layer.norms.items():
-        assert lines[f"by {state}"] == pytest.approx(norms.tolist(), rel=1e-12)
+        assert lines[f"with respect to {state}"] == pytest.approx(norms.tolist(), rel=1e-12)
     rows = found["sequences"][0]["rows"]
     assert [row[0].split()[0] for row in rows] == [str(v) for v in x[0, :8].tolist()]
     assert [row[1] for row in rows] == [str(v) for v in y[:8].tolist()]

@@ -35,6 +35,7 @@ class Countdown:
 
     name, unit, monitor, lower_is_better, units_per_step = "countdown", "u", "left", True, 1
     without_graph: ClassVar = {}
+    prepares_ahead = False
 
     def __init__(self, config: TrainingConfig, interrupt_at: int = 0) -> None:
         self.config, self.step, self.interrupt_at = config, 0, interrupt_at

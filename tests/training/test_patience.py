@@ -32,6 +32,7 @@ class Valley:
 
     name, unit, monitor, lower_is_better, units_per_step = "valley", "u", "height", True, 1
     without_graph: ClassVar = {}
+    prepares_ahead = False
 
     def __init__(self, config: TrainingConfig, interrupt_at: int = 0) -> None:
         self.config, self.step, self.interrupt_at = config, 0, interrupt_at

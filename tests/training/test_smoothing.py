@@ -33,6 +33,7 @@ class Scripted:
 
     name, unit, monitor, lower_is_better, units_per_step = "scripted", "u", "auc", False, 1
     without_graph: ClassVar = {}
+    prepares_ahead = False
 
     def __init__(self, config, scores, losses=None, interrupt_at: int = 0) -> None:
         self.config, self.scores, self.losses = config, scores, losses

@@ -148,7 +148,7 @@ def test_what_is_told(run, tmp_path, capsys):
     arguments += ["--hidden-size", "8", "--out", str(tmp_path / "run"), "--threads", "1"]
     assert run_command(["train", "visits", *arguments]) == 0
     told = capsys.readouterr().out
-    assert "left out: 2 patients of one period, 1 patients without drugs after the first" in told
+    assert "left out: 2 patients of one period, 1 patient without drugs after the first" in told
     assert "note: a research tool, not medical advice" in told
     assert "Only 2 patients were tested on: a small set. A research tool" in told
     assert "interactions: 1 pairs of drugs" in told

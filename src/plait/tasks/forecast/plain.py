@@ -48,7 +48,7 @@ def read_plain(path: Path, time: str, time_names: tuple[str, ...], encoding: str
         Its name in small letters, where `time` is "".
     encoding : str
     """
-    if path.stat().st_size < LARGE or path.suffix == ".gz":
+    if not path.is_file() or path.stat().st_size < LARGE or path.suffix == ".gz":
         return None
     try:
         return _read(path, time, time_names, encoding)
