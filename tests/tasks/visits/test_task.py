@@ -151,7 +151,7 @@ def test_what_is_told(run, tmp_path, capsys):
     assert "left out: 2 patients of one period, 1 patient without drugs after the first" in told
     assert "note: a research tool, not medical advice" in told
     assert "Only 2 patients were tested on: a small set. A research tool" in told
-    assert "interactions: 1 pairs of drugs" in told
+    assert "interactions: 1 pair of drugs" in told
     # x and y take turns, so the last period again is never right, and counts always are
     assert "the last period again: 0.000" in told
     assert "Logistic regression on counts does as well or better" in told
