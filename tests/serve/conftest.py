@@ -75,7 +75,7 @@ def text_run(tmp_path_factory, hostile) -> Run:
                        steps=3, batch_size=2, out=out)  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def text_port(text_run, serving) -> Iterator[int]:
     with serving(text_run) as port:
         yield port
