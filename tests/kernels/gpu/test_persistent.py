@@ -217,8 +217,10 @@ from triton.compiler import ASTSource
 
 from plait import GRU, LSTM, LayerNormLSTM, Recurrent
 from plait.kernels.gpu import persistent
-from plait.kernels.gpu.persistent import shape_of, written_loops
-from plait.kernels.gpu.steps import gates_tile, written_program
+from plait.kernels.gpu.emit import WrittenProgram
+from plait.kernels.gpu.emit_loops import WrittenLoops
+from plait.kernels.gpu.persistent import shape_of
+from plait.kernels.gpu.steps import gates_tile
 from plait.kernels.gpu.triton_here import written
 
 TOOL = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
@@ -245,7 +247,7 @@ for cell, H, exact, capability in (
     (GRU("before"), 256, True, 90), (LayerNormLSTM(), 128, True, 90), (LSTM(True), 64, False, 80),
 ):
     program = Recurrent(cell, 4, H).directions[0].program(dropped=False)
-    code, shape = written_loops(program), shape_of(program, H, exact=exact)
+    code, shape = WrittenLoops.of(program), shape_of(program, H, exact=exact)
     for name in ("all_forward", "all_backward"):
         options = dict(
             num_warps=shape.warps, num_stages=1, launch_cooperative_grid=shape.waits
@@ -257,7 +259,7 @@ for cell, H, exact, capability in (
         )
         print(cell, H, name, stack, local, shared <= shape.shared)
 for cell, H in ((LSTM(True), 128), (GRU("before"), 64), (LayerNormLSTM(), 64)):
-    code = written_program(Recurrent(cell, 4, H).directions[0].program(dropped=False))
+    code = WrittenProgram.of(Recurrent(cell, 4, H).directions[0].program(dropped=False))
     BR, BH = gates_tile(H, whole_rows=code.whole_rows)
     stack, local, shared = compiled(
         written(code.source).gates_1, dict(num_warps=8, num_stages=2), H=H, BH=BH, BR=BR, BK=32,

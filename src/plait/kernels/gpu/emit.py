@@ -5,6 +5,8 @@ the kernel of the phase that follows.
 """
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, Self
 
 from plait.kernels.cpu import plans
 from plait.kernels.cpu.emit import PACKED, Effect, Plan, Stream
@@ -23,6 +25,11 @@ def rounded(x, ROUND: tl.constexpr):
 '''.strip()
 
 
+@lru_cache(512)
+def _written(kind: type, key: str) -> list[Any]:
+    return []
+
+
 class WrittenProgram:
     """A program, its gradient, and the kernels of their phases.
 
@@ -31,6 +38,14 @@ class WrittenProgram:
     program : Program
     title : str
     """
+
+    @classmethod
+    def of(cls, program: Program) -> Self:
+        """Return the kernels of a program, written once in a process."""
+        known = _written(cls, program.key)
+        if not known:
+            known.append(cls(program, f"A cell of gates {', '.join(program.gates)}"))
+        return known[0]
 
     def __init__(self, program: Program, title: str) -> None:
         self.program = program

@@ -9,7 +9,7 @@ batch or T: a shape that was not seen before compiles nothing.
 """
 
 from collections.abc import Mapping, Sequence
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 
 import torch
@@ -66,7 +66,7 @@ class TritonLoops:
         if not plain or (layer.recurrent and list(layer.recurrent) != ["weight"]):
             return f"{layer.operator!r} is no matrix product of a row"
         H = layer.hidden_size
-        exact, whole = not tf32_in(call), written_loops(program).whole_rows
+        exact, whole = not tf32_in(call), WrittenLoops.of(program).whole_rows
         most = WIDEST_WHOLE if whole else WIDEST_EXACT if exact else WIDEST
         if most < H and (whole or program.products):
             of = "a cell with statistics of a row" if whole else "float32" if exact else "TF32"
@@ -89,24 +89,11 @@ class TritonLoops:
     def source(self, layer: Any) -> str:
         """Return the source that is written for a layer."""
         program = layer.program(dropped=False)
-        return program if isinstance(program, str) else written_loops(program).source
+        return program if isinstance(program, str) else WrittenLoops.of(program).source
 
     def run(self, layer: Any, call: Call) -> tuple[Tensor, State, State]:
         """Compute the input side, then run over time."""
-        return run_over_time(layer, call, written_loops, self.recordings, Loops)
-
-
-@lru_cache(256)
-def _by_key(key: str) -> list[WrittenLoops]:
-    return []
-
-
-def written_loops(program: Program) -> WrittenLoops:
-    """Return the kernels of a program, written once in a process."""
-    known = _by_key(program.key)
-    if not known:
-        known.append(WrittenLoops(program, f"A cell of gates {', '.join(program.gates)}"))
-    return known[0]
+        return run_over_time(layer, call, WrittenLoops.of, self.recordings, Loops)
 
 
 class Shape:
@@ -155,7 +142,7 @@ def _shape(H: int, gates: int, whole_rows: bool, exact: bool) -> Shape:
 def shape_of(program: Program, H: int, *, exact: bool) -> Shape:
     """Return how calls of a program are cut."""
     gates = sum(len(p.gates) for p in program.products)
-    return _shape(H, gates, written_loops(program).whole_rows, exact)
+    return _shape(H, gates, WrittenLoops.of(program).whole_rows, exact)
 
 
 def tf32_in(call: Call) -> bool:

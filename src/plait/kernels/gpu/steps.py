@@ -6,7 +6,6 @@ one product: the kernel of the next phase multiplies them with the weights of al
 """
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -19,7 +18,7 @@ from plait.kernels.gpu.products import LinearProduct, Terms, TorchProduct, terms
 from plait.kernels.gpu.recorded import SHARE, WARM, Recordings
 from plait.kernels.gpu.triton_here import UNPROVED, power_of_two, refusal
 from plait.kernels.kernel import Call, State
-from plait.kernels.program import Product, Program
+from plait.kernels.program import Product
 
 WIDEST, WIDEST_WHOLE = 128, 64
 """Channels up to which a kernel of ours multiplies a graph's terms, not a library; the second for
@@ -62,7 +61,7 @@ class TritonSteps:
         where, between = "", "library products"
         if getattr(layer.operator, "check", None) is not None:  # it aggregates neighbours
             where = ", where its shifts are dense"
-            code = written_program(layer.program(dropped=False))
+            code = WrittenProgram.of(layer.program(dropped=False))
             between = "library shifts" if layer.hidden_size <= _widest(code) else between
         return (
             f"{text}, {between} between them ({UNPROVED}); one CUDA graph from call {WARM + 1} of "
@@ -72,24 +71,11 @@ class TritonSteps:
     def source(self, layer: Any) -> str:
         """Return the source that is written for a layer."""
         program = layer.program(dropped=False)
-        return program if isinstance(program, str) else written_program(program).source
+        return program if isinstance(program, str) else WrittenProgram.of(program).source
 
     def run(self, layer: Any, call: Call) -> tuple[Tensor, State, State]:
         """Compute the input side, then run over time."""
-        return run_over_time(layer, call, written_program, self.recordings, Steps)
-
-
-@lru_cache(256)
-def _by_key(key: str) -> list[WrittenProgram]:
-    return []
-
-
-def written_program(program: Program) -> WrittenProgram:
-    """Return the kernels of a program, written once in a process."""
-    known = _by_key(program.key)
-    if not known:
-        known.append(WrittenProgram(program, f"A cell of gates {', '.join(program.gates)}"))
-    return known[0]
+        return run_over_time(layer, call, WrittenProgram.of, self.recordings, Steps)
 
 
 class Steps(OverTime):
