@@ -141,6 +141,9 @@ class NodesTask(Task):
             facts["encodings"] = self.encodings
         if self.network.in_memory and self.network.relations:
             facts["relations"] = list(self.network.relations)
+        if self.network.in_memory and self.network.graph.edge_size:
+            facts["edge_size"] = self.network.graph.edge_size
+            facts["edge_encodings"] = list(self.network.edge_encodings)
         return facts if self.answers_alone else {**facts, "mixture": self.mixes}
 
     def summary(self) -> dict[str, str]:
