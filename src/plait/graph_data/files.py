@@ -151,7 +151,8 @@ def _graph(
     index = np.stack([pd.Index(ids, dtype=str).get_indexer(names) for names in edges.ends])
     for row in np.flatnonzero((index < 0).any(0)).tolist():
         missing = edges.ends[0 if index[0, row] < 0 else 1][row]
-        raise InputError(f"{edges.at(row)}: there is no node {missing!r} in {listed}")
+        fix = "add it, or remove the edge" if missing else "fill the cell, or remove the edge"
+        raise InputError(f"{edges.at(row)}: there is no node {missing!r} in {listed}; {fix}")
     weight = None if edges.weight is None else edges.weight.astype(np.float32)
     N, parts = len(ids), (index, weight, features)
     if edges.relation is None:
