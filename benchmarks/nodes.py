@@ -47,7 +47,7 @@ TUNED: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 """Options that did best on validation nodes, by data; on amazon on those of splits 100 to 102: a
-mean loss of 0.388 there, a GCN's 0.435 (with consistency, on the first of them, 0.367 and 0.371)."""
+mean loss of 0.388 there, a GCN's 0.435."""
 
 DATA = {"cora": "cora", "amazon": "amazon-computers", "karate": "karate"}
 
