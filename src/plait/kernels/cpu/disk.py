@@ -92,7 +92,7 @@ def _internals() -> _Internals | str:
                 with contextlib.suppress(AttributeError, TypeError, LookupError):
                     super().save_overload(*arguments)
 
-        made = njit(_nothing), CFunc(_nothing, ((), types.void), {}, {})
+        made: tuple[Any, Any] = njit(_nothing), CFunc(_nothing, ((), types.void), {}, {})
         for one in made:
             _ = one._cache
         _keep(made[0], _nothing, _Internals(Cache, CFunc))

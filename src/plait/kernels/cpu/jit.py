@@ -43,10 +43,10 @@ def address_compiled(function: Callable[..., Any], count: int) -> int:
 
     It is kept on the disk like others, where its module is a file.
     """
-    arguments, options = (types.intp,) * count, {"error_model": "numpy"}
-    made: Any = disk.kept_callback(function, arguments, options)
+    arguments = (types.intp,) * count
+    made: Any = disk.kept_callback(function, arguments, {"error_model": "numpy"})
     if made is None:
-        made = cfunc(types.void(*arguments), **options)(function)
+        made = cfunc(types.void(*arguments), error_model="numpy")(function)
     _held.append(made)
     return int(made.address or 0)
 
