@@ -11,6 +11,7 @@ sizes are nanoGPT's for the CPU of a laptop, unless --width, --layers, --context
 import argparse
 import math
 import time
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -96,7 +97,7 @@ def train(model: Transformer, part: Tensor, seconds: float, lr: float, batch: in
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("run")
+    parser.add_argument("run", type=Path)
     for name, value in {
         "seconds": 120,
         "width": 128,
