@@ -274,7 +274,7 @@ class NodesConfig(NetworkConfig):
         super().__post_init__()
         if self.edges and not (self.nodes and self.label):
             missing = "--label, the column that is learnt" if self.nodes else "--nodes and --label"
-            raise InputError(f"--edges alone says nothing to learn; give {missing}")
+            raise InputError(f"--edges alone gives nothing to learn; give {missing}")
         if self.edge_features and self.operator not in ("gine", "attention", "dense"):
             raise InputError(
                 f"--operator {self.operator} reads no features of edges; give --operator gine or "
