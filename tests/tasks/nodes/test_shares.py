@@ -16,7 +16,7 @@ SHARES = torch.tensor([0.7, 0.2, 0.1]).double()
 MEANS = torch.tensor([[0.0, 0.0], [2.5, 0.0], [0.0, 2.5]]).double()
 
 
-def drawn(nodes: int = 4000) -> tuple[torch.Tensor, torch.Tensor]:
+def drawn(nodes: int = 20_000) -> tuple[torch.Tensor, torch.Tensor]:
     """Draw labels by SHARES, and a point of each; its probabilities are for equal shares."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.multinomial(SHARES, nodes, replacement=True, generator=generator)
@@ -25,12 +25,20 @@ def drawn(nodes: int = 4000) -> tuple[torch.Tensor, torch.Tensor]:
     return labels, (-torch.cdist(points, MEANS).square() / 2).softmax(1)
 
 
-def test_the_shares_are_those_that_nodes_were_drawn_by():
-    _, p = drawn()
-    equal = torch.full((3,), 1 / 3).double()
-    found = estimate_shares(p, equal)
-    assert (found - SHARES).abs().max() < 0.02
-    assert (reweighted(p, found / equal).mean(0) - found).abs().max() < 1e-8  # it has converged
+def parts_of(labels: torch.Tensor) -> NodeSplit:
+    """Split nodes into 20 and 600 of each class, and the others."""
+    of = [(labels == k).nonzero()[:, 0] for k in range(3)]
+    ends = (0, 20), (20, 620), (620, len(labels))
+    return NodeSplit(*(torch.cat([nodes[a:b] for nodes in of]) for a, b in ends))
+
+
+@pytest.mark.parametrize("power", [1.0, 0.5, 3.0])
+def test_the_shares_are_those_of_the_nodes_however_sure_the_model_is(power):
+    labels, p = drawn()
+    _, valid, others = parts_of(labels)
+    p = p**power / (p**power).sum(1, keepdim=True)
+    found = estimate_shares(p, labels, valid, others)
+    assert (found - torch.bincount(labels[others]) / len(others)).abs().max() < 0.04
 
 
 def test_reweighting_is_bayes_rule():
@@ -46,17 +54,18 @@ def test_reweighting_is_bayes_rule():
 def test_calibration_finds_the_power_that_probabilities_were_raised_to():
     labels, p = drawn()
     valid = torch.arange(4000)
+    labels, p = labels[valid], p[valid]
     right = reweighted(p, SHARES * 3)
     for power in (0.5, 4.0):
         off = right**power / (right**power).sum(1, keepdim=True)
         assert (calibrated(off, labels, valid) - right).abs().max() < 0.02
+    scores = right.log() / 8  # of a model whose softmax has to be sharper
+    assert (calibrated(scores, labels, valid) - right).abs().max() < 0.02
 
 
 def test_candidates_of_equal_parts_answer_for_the_shares_of_the_graph():
     labels, p = drawn()
-    parts = [torch.cat([(labels == k).nonzero()[a:b, 0] for k in range(3)])
-             for a, b in ((0, 20), (20, 120), (120, 4000))]  # fmt: skip
-    splits = NodeSplit(*parts)
+    splits = parts_of(labels)
     found, counts = with_shares_of_graph({"network": p, "blunt": p.sqrt()}, labels, splits)
 
     def right(z):

@@ -5,44 +5,54 @@ With `--split few` every class has as many nodes to train and to validate on, ho
 
 from collections.abc import Mapping
 
+import scipy.optimize
 import torch
 from torch import Tensor
 
 from plait.graph_data.labelled_graph import NodeSplit
 
-TEMPERATURES = tuple(2 ** (k / 4) for k in range(-20, 9))
-"""From 1/32 to 4."""
+POWERS = tuple(2 ** (k / 4) for k in range(-8, 21))
+"""What calibration may raise probabilities to, or multiply them by: from 1/4 to 32."""
 
 LIKE = 0.1
 """Half the sum of the differences of estimated shares up to which they count as the parts'."""
 
-ROUNDS = 500
-"""Of expectation and maximisation, at most."""
+LEAST = 1e-3
+"""Share of a class at least."""
 
 
-def estimate_shares(p: Tensor, prior: Tensor) -> Tensor:
-    r"""Estimate the shares of classes among nodes without labels, from probabilities `[n, K]`.
+def estimate_shares(p: Tensor, labels: Tensor, valid: Tensor, others: Tensor) -> Tensor:
+    r"""Estimate the shares of classes among nodes without labels, by what a model says of them.
 
-    s_k ← mean over nodes i of p_ik s_k / π_k / Σ_l p_il s_l / π_l,  from s = π
+    min over s ≥ 0 of ‖C s − q‖,  then s / Σ_k s_k
 
-    which climbs to the shares that make the nodes likeliest, where p are right for the shares π.
+    C_lk is the mean over the validation nodes of class k of their probability of class l, q_l that
+    over the others: how often the model is wrong, and in favour of what, is taken into account.
 
-    Source: Saerens, Latinne & Decaestecker (2002), Adjusting the outputs of a classifier to new a
-    priori probabilities: a simple procedure, equation 3.3.
+    Source: Lipton, Wang & Smola (2018), Detecting and correcting for label shift with black box
+    predictors, section 3, with probabilities for predictions.
+
+    Parameters
+    ----------
+    p : Tensor `[N, K]`
+        Probabilities.
+    labels : Tensor `[N]`
+    valid, others : Tensor `[n]`
+        Nodes whose labels are known to it, of each class one at least, and those to estimate.
 
     >>> import torch
     >>> from plait.tasks.nodes.shares import estimate_shares
-    >>> sure = torch.eye(2).double()[[0, 0, 0, 1]]
-    >>> estimate_shares(sure, torch.tensor([0.5, 0.5]).double())
-    tensor([0.7500, 0.2500], dtype=torch.float64)
+    >>> p = torch.tensor([[0.8, 0.2], [0.4, 0.6], [0.8, 0.2], [0.8, 0.2], [0.4, 0.6]])
+    >>> labels = torch.tensor([0, 1, -1, -1, -1])
+    >>> shares = estimate_shares(p, labels, torch.tensor([0, 1]), torch.tensor([2, 3, 4]))
+    >>> shares.round(decimals=4)
+    tensor([0.6667, 0.3333], dtype=torch.float64)
     """
-    shares = prior
-    for _ in range(ROUNDS):
-        found = reweighted(p, shares / prior).mean(0)
-        if (found - shares).abs().max() < 1e-9:
-            break
-        shares = found
-    return shares
+    p = p.double()
+    confusion = torch.stack([p[valid][labels[valid] == k].mean(0) for k in range(p.shape[1])], 1)
+    found, _ = scipy.optimize.nnls(confusion.numpy(), p[others].mean(0).numpy())
+    shares = torch.from_numpy(found).clamp(min=LEAST)
+    return shares / shares.sum()
 
 
 def reweighted(p: Tensor, factors: Tensor) -> Tensor:
@@ -58,13 +68,15 @@ def reweighted(p: Tensor, factors: Tensor) -> Tensor:
 
 
 def calibrated(p: Tensor, labels: Tensor, valid: Tensor) -> Tensor:
-    """Return p^(1/T), divided by the sum, of the T that makes labels of `valid` nodes likeliest.
+    """Return p^b or e^(b p), divided by its sum, whichever makes labels of `valid` likeliest.
 
-    Source: Guo et al. (2017), On calibration of modern neural networks, section 4.2.
+    The first is for probabilities of a network (Guo et al. 2017, section 4.2), the second for the
+    scores of a linear model.
     """
-    logs = p.double().clamp(min=1e-12).log()
-    found = [log_likelihood((logs / t).log_softmax(1), labels, valid) for t in TEMPERATURES]
-    return (logs / TEMPERATURES[found.index(max(found))]).softmax(1)
+    p = p.double()
+    forms = (p.clamp(min=1e-12).log(), p)
+    candidates = ((b * form).log_softmax(1) for form in forms for b in POWERS)
+    return max(candidates, key=lambda logs: log_likelihood(logs, labels, valid)).exp()
 
 
 def log_likelihood(logs: Tensor, labels: Tensor, nodes: Tensor) -> float:
@@ -81,7 +93,7 @@ def with_shares_of_graph(
 
     Each candidate's probabilities, `[N, K]`, are calibrated on the validation nodes and multiplied
     by s_k / π_k: π are the shares among the training nodes, s those that `estimate_shares` finds
-    among the nodes of neither part, from the candidate that gives the labels of the validation
+    among the nodes of neither part, by the candidate that gives the labels of the validation
     nodes the largest probability. A validation node's weight `[n]` is s_k / v_k with v the shares
     among these; so weighted they have the shares s.
     """
@@ -93,7 +105,7 @@ def with_shares_of_graph(
         torch.bincount(labels[part], minlength=best.shape[1]).double().clamp(min=1) / len(part)
         for part in (splits.train, splits.valid)
     )
-    shares = estimate_shares(best[others], prior)
+    shares = estimate_shares(best, labels, splits.valid, others.nonzero()[:, 0])
     if (shares - prior).abs().sum() / 2 < LIKE:
         return candidates, None
     adjusted = {name: reweighted(p, shares / prior) for name, p in own.items()}
