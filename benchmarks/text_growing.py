@@ -30,7 +30,7 @@ from plait.training.run import Run
 
 
 class Way(NamedTuple):
-    """How to train: the sizes of each part, and whether the last third of the weights is averaged."""
+    """How to train: sizes of each part, options, whether the last third's weights are averaged."""
 
     sizes: tuple[tuple[int, int], ...] = ((60, 32),)
     changed: dict[str, Any] = {}  # noqa: RUF012
