@@ -116,11 +116,11 @@ def text_task(book: str, **options):
 
 def test_the_width_follows_from_time_and_speed(book):
     task = text_task(book, hidden_size=16, layers=1)
-    wide = [task.sizes_for(1.0, seconds)["hidden_size"] for seconds in (1e9, 1e-3, 1e-9)]
+    wide = [task.sizes_for(1.0, seconds, ())["hidden_size"] for seconds in (1e9, 1e-3, 1e-9)]
     assert wide == sorted(set(wide))
-    assert task.sizes_for(2.0, 1e-3) == task.sizes_for(1.0, 5e-4)
+    assert task.sizes_for(2.0, 1e-3, ()) == task.sizes_for(1.0, 5e-4, ())
     larger = text_task(book, hidden_size=64, layers=2)
-    assert larger.sizes_for(1.0, 1e-3)["hidden_size"] > wide[1]  # a step of it is more work
+    assert larger.sizes_for(1.0, 1e-3, ())["hidden_size"] > wide[1]  # a step of it is more work
 
 
 @pytest.fixture

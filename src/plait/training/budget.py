@@ -95,7 +95,10 @@ def planned(task: Task, fixed: Collection[str], make: Callable[[Any], Task]) -> 
 
     timed = min(10.0, SHARE_TIMED * 60 * minutes)
     pace = measure(task, timed)
-    sizes = {**task.sizes_for(minutes, pace.step), **task.search(SEARCHED * left(), fixed)}
+    sizes = {
+        **task.sizes_for(minutes, pace.step, fixed),
+        **task.search(SEARCHED * left(), fixed),
+    }
     changed = {k: v for k, v in sizes.items() if k not in fixed and getattr(task.config, k) != v}
     if changed:
         task = make(replace(task.config, **changed))
