@@ -1,0 +1,78 @@
+"""Products with a sparse matrix over the nodes of a graph, in Triton: nothing waits for the GPU.
+
+So they may be recorded as a CUDA graph. There are no atomics: sums do not depend on the order in
+which programs end.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from plait.kernels.gpu.segments import SEGMENT, Segments, cut, merged
+from plait.kernels.gpu.triton_here import power_of_two
+
+COLUMNS = 256
+"""Columns of x that one program takes."""
+
+TILE = 2048
+"""Numbers of x that a program reads at a time."""
+
+
+class SparseRows(NamedTuple):
+    """A matrix `[N, N]` by its rows."""
+
+    parts: Segments
+    sources: Tensor  # [entries], the columns
+    values: Tensor  # [entries], float32
+
+    @classmethod
+    def of(cls, matrix: Tensor) -> "SparseRows":
+        """Take over a CSR matrix of torch."""
+        starts = matrix.crow_indices()
+        return cls(cut(starts, SEGMENT), matrix.col_indices(), matrix.values().float())
+
+    def multiply(
+        self, x: Tensor, plus: Tensor | None = None, minus: Tensor | None = None,
+        times: float = 1.0, out: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Return times · S x + plus − minus.
+
+        Parameters
+        ----------
+        x, plus, minus : Tensor `[T, N, W]`
+        times : float
+        out : Tensor `[T, N, W]`
+            Written to, if it is given.
+        """
+        from plait.kernels.gpu import sparse_kernels
+
+        kernel: Any = sparse_kernels.multiply
+        out = torch.empty_like(x) if out is None else out
+        (T, N, W), whole = x.shape, self.parts.whole
+        if not x.numel():
+            return out
+        slots = len(self.parts.table)
+        y = out if whole else x.new_empty(T, slots, W)
+        BW = min(COLUMNS, power_of_two(W))
+        kernel[(T * slots, -(-W // BW))](
+            self.parts.table, self.sources, self.values, x, x if plus is None else plus,
+            x if minus is None else minus, y, slots, N, W, times, BW=BW,
+            E=max(1, min(8, TILE // BW)), PLUS=plus is not None, MINUS=minus is not None,
+            WHOLE=whole, num_warps=4,
+        )  # fmt: skip
+        if not whole:
+            total = merged(y, self.parts)
+            torch.mul(total, times, out=out)
+            if plus is not None:
+                out += plus
+            if minus is not None:
+                out -= minus
+        return out
+
+
+class SparseShift(NamedTuple):
+    """A shift and its transpose."""
+
+    there: SparseRows
+    back: SparseRows
