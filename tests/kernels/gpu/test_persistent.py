@@ -83,14 +83,14 @@ def test_programs_that_share_a_tile_exchange_what_products_read(
     monkeypatch.setattr(persistent, "programs_on", lambda device: 2)
     layer = Recurrent(cell, 3, 18)
     program = layer.directions[0].program(dropped=False)
-    shape = shape_of(program, 18, exact=True)
+    shape = shape_of(program, 18, "ieee")
     assert (shape.slices, shape.BR) == (2, 8)
     assert_near(*compared(cell, T, B, 18, lengths=torch.arange(B) % (T + 1)), 1e-5)
 
 
 def test_a_cell_without_products_has_no_barrier_and_no_limit(assert_near):
     program = Recurrent(MinGRU(), 3, 600).directions[0].program(dropped=False)
-    shape = shape_of(program, 600, exact=True)
+    shape = shape_of(program, 600, "ieee")
     assert (shape.waits, shape.slices, shape.BR) == (False, 19, 4)
     assert_near(*compared(MinGRU(), 2, 5, 34, lengths=torch.tensor([2, 1, 0, 2, 2])), 1e-5)
 
@@ -142,7 +142,7 @@ def test_what_it_does_not_take_it_says():
 
 def test_how_it_cuts_a_call_does_not_follow_from_its_batch_or_length():
     program = Recurrent(LSTM(True), 2, 128).directions[0].program(dropped=False)
-    shape = shape_of(program, 128, exact=True)
+    shape = shape_of(program, 128, "ieee")
     assert (shape.BH, shape.slices, shape.BR, shape.split, shape.BK) == (16, 8, 8, 4, 32)
     assert shape.shared == 4 * (4 * 128 * 16 + 8 * 128) + 4096
 

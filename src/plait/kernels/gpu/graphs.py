@@ -16,6 +16,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 
+from plait.kernels.gpu.precision import float32_products
+
 Made = TypeVar("Made")
 Given = TypeVar("Given", covariant=True)
 
@@ -174,19 +176,11 @@ def products_of(device: torch.device) -> tuple[Any, ...]:
     True
     """
     if device.type != "cuda":
-        return (torch.get_float32_matmul_precision(),)
+        return torch.get_float32_matmul_precision(), float32_products()
     switches = torch.backends.cuda.matmul
     return (
-        tf32_allowed(),
+        float32_products(),
         switches.allow_bf16_reduced_precision_reduction,
         switches.allow_fp16_reduced_precision_reduction,
         torch.are_deterministic_algorithms_enabled(),
     )
-
-
-def tf32_allowed() -> bool:
-    """Return whether torch's own switch lets products of float32 be TF32."""
-    switches = torch.backends.cuda.matmul
-    if hasattr(torch._C, "_get_fp32_precision_getter"):  # from torch 2.9 on
-        return switches.fp32_precision == "tf32"
-    return bool(switches.allow_tf32)
