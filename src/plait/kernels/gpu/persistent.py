@@ -78,12 +78,9 @@ class TritonLoops:
             of = "a cell with statistics of a row" if whole else "float32" if exact else "TF32"
             return f"{H} channels are more than {most}, the most of {of}"
         shape = shape_of(program, H, products)
-        there = SHARED
-        if call.x.is_cuda:
-            card = torch.cuda.get_device_properties(call.x.device)
-            there = card.shared_memory_per_block_optin
-            if shape.waits and programs_on(call.x.device) < shape.slices:
-                return f"its {shape.slices} slices want as many multiprocessors"
+        there = shared_on(call.x.device)
+        if shape.waits and programs_on(call.x.device) < shape.slices:
+            return f"its {shape.slices} slices want as many multiprocessors"
         if shape.shared > there:
             return f"its weights want {shape.shared:,} bytes of shared memory of {there:,}"
         return None
@@ -139,7 +136,8 @@ class Shape:
         else:
             self.BR = 4 if free else 8 if wide > 64 else 16
             numbers = self.BK * (self.BH + self.BR)
-        self.shared = 4 * numbers + 4096
+        parts = 2 if products == "tf32x3" and self.waits else 1  # first digits, and the rest
+        self.shared = 4 * numbers * parts + 2048
 
 
 @cache
@@ -154,10 +152,23 @@ def shape_of(program: Program, H: int, products: str) -> Shape:
 
 
 def products_of(program: Program, H: int, call: Call) -> str:
-    """Return how exactly products are made: of float32, of narrow layers in float32 itself."""
+    """Return how exactly products are made: of float32, in float32 itself where that is better.
+
+    It is faster for few channels, and takes half the shared memory, which a card may not have.
+    """
     found = products_in(call)
+    if found != "tf32x3":
+        return found
     narrow = H <= NARROW or WrittenLoops.of(program).whole_rows
-    return "ieee" if found == "tf32x3" and narrow else found
+    fits = shape_of(program, H, found).shared <= shared_on(call.x.device)
+    return "ieee" if narrow or not fits else found
+
+
+def shared_on(device: torch.device) -> int:
+    """Return how many bytes of shared memory a program has."""
+    if device.type != "cuda":
+        return SHARED
+    return torch.cuda.get_device_properties(device).shared_memory_per_block_optin
 
 
 def programs_on(device: torch.device) -> int:
