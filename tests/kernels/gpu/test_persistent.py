@@ -254,7 +254,7 @@ from plait.kernels.gpu.triton_here import written
 
 TOOL = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 NUMBERS = dict.fromkeys(
-    ("t", "t0", "t1", "first", "rows", "N", "edges", "slots", "width"), "i32"
+    ("t", "t0", "t1", "first", "rows", "N", "edges", "steps", "slots", "width"), "i32"
 )
 NUMBERS |= dict.fromkeys(("slope", "times"), "fp32")
 NUMBERS |= dict.fromkeys(("lengths", "sync", "segments", "others", "order", "sources"), "*i32")

@@ -11,6 +11,7 @@ from torch import nn
 
 from plait import GRU, LSTM, RNN, Adaptive, Attention, Chebyshev, Dense, Graph, Recurrent
 from plait.kernels.gpu import graphs, products, recorded
+from plait.kernels.gpu.persistent import TritonLoops
 from plait.kernels.gpu.recorded import AT_ONCE, KNOWN, WARM, Entry, Recordings
 from plait.kernels.gpu.steps import TritonSteps
 from plait.kernels.reference import Reference
@@ -394,15 +395,29 @@ def test_what_cannot_be_recorded_is_launched(operator, graphs):
 
 
 @cuda
-def test_on_a_gpu_a_replay_is_what_was_launched_bit_by_bit():
+@pytest.mark.parametrize("nodes", [0, 30, 2000])
+@pytest.mark.parametrize(
+    "operator", [Dense(), Chebyshev(3), Attention(4), Attention(4, version=2)], ids=repr
+)
+def test_on_a_gpu_a_replay_is_what_was_launched_bit_by_bit(operator, nodes):
+    """Without a graph, on one whose shifts are dense and on one whose shifts are sparse."""
     pytest.importorskip("triton")
-    layer = Recurrent(GRU("before"), 4, 16, layers=2).cuda()
+    if isinstance(operator, Dense) != (nodes == 0):
+        pytest.skip("only Dense wants no graph")
+    layer = Recurrent(GRU("before"), 4, 16, layers=2, operator=operator).cuda()
+    layer.kernels = [TritonLoops(), TritonSteps(), Reference()]
+    graph = None
+    if nodes:
+        graph = Graph(torch.randint(nodes, (2, 4 * nodes)).unique(dim=1), num_nodes=nodes)
+        graph = graph.to_undirected().to("cuda")
     found = []
-    x = torch.randn(5, 3, 4, device="cuda", requires_grad=True)
+    x = torch.randn(5, 3, *[nodes] * bool(nodes), 4, device="cuda", requires_grad=True)
+    lengths = torch.tensor([5, 0, 3])
     for _ in range(WARM + 2):
-        y, _ = layer(x)
+        y, _ = layer(x, graph=graph, lengths=lengths)
         grads = torch.autograd.grad(y.square().sum(), [x, *layer.parameters()])
         found.append((y, *grads))
+    assert sum(len(k.recordings.entries) for k in layer.kernels[:2]) == 2  # one a layer
     for k in range(1, len(found)):
         assert all(map(torch.equal, found[k], found[0]))
 

@@ -2,12 +2,14 @@
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from plait import Chebyshev, Diffusion, Graph
 from plait.kernels.gpu import products, sparse
 from plait.kernels.gpu.products import fold, shifted, terms
 from plait.kernels.gpu.segments import cut
 from plait.kernels.gpu.sparse import SparseRows
+from plait.kernels.sparse import propagate, shift
 
 pytest.importorskip("triton")
 
@@ -32,6 +34,24 @@ def test_products_are_those_of_the_dense_matrix(segment, kind, monkeypatch, asse
     out = torch.empty_like(single[0])
     assert rows.multiply(single[0], single[1], out=out) is out
     assert_near(out.double().cpu(), matrix @ x + plus, 1e-6)
+
+
+@pytest.mark.parametrize("minus", [False, True])
+def test_shifts_of_features_are_made_here_and_so_is_their_gradient(minus, monkeypatch, assert_near):
+    """Also with what is added, of nodes whose features are two axes; no gradient of the matrix."""
+    monkeypatch.setattr(sparse, "can_run", lambda matrix: matrix.dtype == torch.float32)
+    edges = torch.tensor([[0, 1, 2, 3, 3], [1, 2, 0, 0, 1]], device=DEVICE)
+    values, found = torch.randn(5, device=DEVICE), []
+    x, plus = torch.randn(2, 4, 3, 2, device=DEVICE)
+    for kind in (torch.float32, torch.float64):
+        one = shift(edges[0], edges[1], values.to(kind), 6)
+        assert not one.dense
+        given = [F.pad(t.to(kind), (0, 0, 0, 0, 0, 2)).requires_grad_() for t in (x, plus)]
+        y = propagate(one, *given, times=2.0, minus=minus) + propagate(one, given[0])
+        grads = torch.autograd.grad(y.square().sum(), given, create_graph=True)
+        second = torch.autograd.grad(sum(g.square().sum() for g in grads), given)
+        found.append(tuple(t.detach().double() for t in (y, *grads, *second)))
+    assert_near(*found, 1e-5)
 
 
 def test_nothing_is_multiplied_by_nothing():

@@ -57,6 +57,7 @@ class Own(Cell):
 def compared(layer, T, B, *, graph=None, lengths=None, precise=True):
     """Return outputs, final states and all gradients, of the kernel and of plain torch."""
     found, nodes = [], [5] if hasattr(layer.operator, "check") else []
+    nodes = [graph.num_nodes] if isinstance(graph, Graph) else nodes
     graph = graph.to(DEVICE) if isinstance(graph, Graph) else graph
     x, H = torch.randn(T, B, *nodes, 3), layer.hidden_size
     start = tuple(torch.randn(len(layer.directions), B, *nodes, H) for _ in layer.cell.states)
@@ -185,6 +186,33 @@ def test_autocast_multiplies_in_bfloat16_and_computes_the_rest_in_float32(operat
     for change, wanted in zip(grads, right_grads, strict=True):
         atol = 0.05 * float(wanted.abs().max())
         torch.testing.assert_close(change, wanted, rtol=0, atol=atol)
+
+
+@pytest.mark.skipif(DEVICE == "cpu", reason="no CUDA device here")
+@pytest.mark.parametrize("nodes", [207, 2000])
+@pytest.mark.parametrize(
+    ("cell", "operator"),
+    [(LSTM(True), Chebyshev(3)), (GRU("before"), Diffusion(2)), (LSTM(), GCN()), (GRU(), GCN())],
+    ids=repr,
+)
+@pytest.mark.parametrize("switch", ["none", "ieee", "tf32"])
+def test_on_a_gpu_products_are_as_exact_as_torchs_switch_says(
+    cell, operator, nodes, switch, assert_near
+):
+    """Of a sensor network's size, and with sparse shifts; bounds as the prototypes had them."""
+    edges = torch.randint(nodes, (2, 4 * nodes)).unique(dim=1)
+    graph = Graph(edges, num_nodes=nodes).to_undirected()
+    layer = Recurrent(cell, 3, 64, operator=operator)
+    lengths = torch.tensor([4, 0, 2])
+    torch.backends.cuda.matmul.allow_tf32 = switch == "tf32"
+    if switch == "none":
+        torch.backends.cuda.matmul.fp32_precision = "none"
+    try:
+        found, right = compared(layer, 4, 3, graph=graph, lengths=lengths)
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cuda.matmul.fp32_precision = "none"
+    assert_near(found, right, 5e-3 if switch == "tf32" else 1e-5)
 
 
 def test_triton_is_not_imported_before_it_is_wanted():

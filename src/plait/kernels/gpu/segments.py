@@ -9,8 +9,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from plait.kernels.sparse import offsets
-
 SEGMENT = 256
 """Edges of a node that one program takes."""
 
@@ -32,7 +30,7 @@ def cut(starts: Tensor, longest: int) -> Segments:
     first, end = starts[:-1].long(), starts[1:].long()
     parts = ((end - first + longest - 1) // longest).clamp(min=1)
     nodes = torch.repeat_interleave(parts)
-    begins = offsets(nodes, len(first))
+    begins = torch.cat([parts.new_zeros(1), parts.cumsum(0)])
     number = torch.arange(len(nodes), device=starts.device) - begins[nodes]
     begin = first[nodes] + longest * number
     table = torch.stack([nodes, begin, torch.minimum(begin + longest, end[nodes]), 0 * nodes], 1)

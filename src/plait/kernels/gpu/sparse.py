@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
 
 from plait.kernels.gpu.segments import SEGMENT, Segments, cut, merged
-from plait.kernels.gpu.triton_here import power_of_two
+from plait.kernels.gpu.triton_here import missing, power_of_two
+from plait.kernels.transforms import outside
 
 COLUMNS = 256
 """Columns of x that one program takes."""
@@ -28,9 +30,10 @@ class SparseRows(NamedTuple):
 
     @classmethod
     def of(cls, matrix: Tensor) -> "SparseRows":
-        """Take over a CSR matrix of torch."""
-        starts = matrix.crow_indices()
-        return cls(cut(starts, SEGMENT), matrix.col_indices(), matrix.values().float())
+        """Take over a CSR matrix of torch, once for each."""
+        if matrix not in _known:
+            _known[matrix] = outside(lambda: _rows_of(matrix))
+        return _known[matrix]
 
     def multiply(
         self, x: Tensor, plus: Tensor | None = None, minus: Tensor | None = None,
@@ -55,11 +58,12 @@ class SparseRows(NamedTuple):
         slots = len(self.parts.table)
         y = out if whole else x.new_empty(T, slots, W)
         BW = min(COLUMNS, power_of_two(W))
-        kernel[(T * slots, -(-W // BW))](
+        E = max(1, min(8, TILE // BW))
+        kernel[(T * slots * -(-W // BW),)](
             self.parts.table, self.sources, self.values, x, x if plus is None else plus,
-            x if minus is None else minus, y, slots, N, W, times, BW=BW,
-            E=max(1, min(8, TILE // BW)), PLUS=plus is not None, MINUS=minus is not None,
-            WHOLE=whole, num_warps=4,
+            x if minus is None else minus, y, T, slots, N, W, times, BW=BW, E=E,
+            PLUS=plus is not None, MINUS=minus is not None, WHOLE=whole,
+            num_warps=max(1, min(4, E * BW // 512)),
         )  # fmt: skip
         if not whole:
             total = merged(y, self.parts)
@@ -69,6 +73,20 @@ class SparseRows(NamedTuple):
             if minus is not None:
                 out -= minus
         return out
+
+
+_known = WeakIdKeyDictionary()
+
+
+def _rows_of(matrix: Tensor) -> SparseRows:
+    starts = matrix.crow_indices()
+    return SparseRows(cut(starts, SEGMENT), matrix.col_indices(), matrix.values().float())
+
+
+def can_run(matrix: Tensor) -> bool:
+    """Return whether products with a matrix are made here."""
+    sparse = matrix.layout == torch.sparse_csr and matrix.dtype == torch.float32
+    return sparse and matrix.device.type == "cuda" and missing() is None
 
 
 class SparseShift(NamedTuple):

@@ -1,6 +1,7 @@
 """The kernel of sparse products for Triton; `sparse` calls it.
 
-A program takes one segment of a row of the matrix and a block of the columns, E entries at a time.
+A program takes one segment of a row of the matrix and a block of the columns of x, E entries at a
+time. All segments of a block come one after another, so that it is read from the cache.
 Places are 64 bits wide.
 """
 
@@ -10,7 +11,7 @@ import triton.language as tl
 
 @triton.jit
 def multiply(
-    segments, sources, values, x, plus, minus, y, slots, N, width, times,
+    segments, sources, values, x, plus, minus, y, steps, slots, N, width, times,
     BW: tl.constexpr, E: tl.constexpr, PLUS: tl.constexpr, MINUS: tl.constexpr,
     WHOLE: tl.constexpr,
 ):  # fmt: skip
@@ -18,13 +19,13 @@ def multiply(
 
     x, plus and minus are `[T, N, width]`, y too; of parts of rows y is `[T, slots, width]`.
     """
-    program = tl.program_id(0)
-    step = (program // slots).to(tl.int64)
-    segment = program % slots
+    program = tl.program_id(0)  # one axis: the others hold 65,535 programs at most
+    segment, rest = program % slots, program // slots
+    step, block = (rest % steps).to(tl.int64), (rest // steps).to(tl.int64)
     node = tl.load(segments + 4 * segment)
     begin = tl.load(segments + 4 * segment + 1)
     end = tl.load(segments + 4 * segment + 2)
-    col = tl.program_id(1).to(tl.int64) * BW + tl.arange(0, BW)
+    col = block * BW + tl.arange(0, BW)
     inside = col < width
     total = tl.zeros([BW], tl.float32)
     at = begin
