@@ -153,8 +153,8 @@ def test_products_are_as_torchs_switch_says(monkeypatch):
         pytest.skip("it asks the interpreter")
     said, memory = "none", 227 * 1024
 
-    def text(H):
-        layer = Recurrent(LSTM(True), 2, H)
+    def text(H, cell=LSTM(True)):  # noqa: B008
+        layer = Recurrent(cell, 2, H)
         layer.kernels = [LOOPS]
         return layer.kernel().split("Triton kernel, ")[1].split(" (")[0]
 
@@ -162,6 +162,7 @@ def test_products_are_as_torchs_switch_says(monkeypatch):
     monkeypatch.setattr(persistent, "shared_on", lambda device: memory)
     three = "products of float32 as three of TF32"
     assert [text(128), text(256)] == ["products in float32", three]
+    assert text(256, GRU("before")) == "products in float32"  # one upon another
     memory = 160 * 1024
     assert text(256) == "products in float32"
     said, memory = "ieee", 227 * 1024
@@ -281,7 +282,7 @@ for cell, H, products, capability in (
     (LSTM(True), 128, "ieee", 90), (LSTM(True), 256, "ieee", 90), (LSTM(True), 512, "tf32", 90),
     (GRU("before"), 256, "ieee", 90), (LayerNormLSTM(), 128, "ieee", 90),
     (LSTM(True), 64, "tf32", 80), (LSTM(True), 256, "tf32x3", 90),
-    (GRU("before"), 144, "tf32x3", 90),
+    (LSTM(), 144, "tf32x3", 90),
 ):
     program = Recurrent(cell, 4, H).directions[0].program(dropped=False)
     code, shape = WrittenLoops.of(program), shape_of(program, H, products)

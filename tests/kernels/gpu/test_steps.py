@@ -101,7 +101,11 @@ def test_layers_and_both_directions():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cell", CELLS, ids=repr)
-@pytest.mark.parametrize("operator", [Dense(), Chebyshev(3), Attention(1)], ids=repr)
+@pytest.mark.parametrize(
+    "operator",
+    [Dense(), GCN(), Chebyshev(3), Diffusion(2), Attention(1), Attention(5, version=2)],
+    ids=repr,
+)
 def test_layers_and_both_directions_of_all(cell, operator):
     graph = None if isinstance(operator, Dense) else NET
     assert check_kernel(STEPS, cell, operator=operator, graph=graph, device=DEVICE)

@@ -30,7 +30,7 @@ WIDEST, WIDEST_EXACT, WIDEST_WHOLE = 512, 256, 128
 program computes. With more the kernels spill registers."""
 
 NARROW = 128
-"""Channels up to which float32 itself was faster, on an H100, than three products of TF32 each."""
+"""Channels up to which products in float32 itself are not slower than three of TF32 each."""
 
 CHANNELS = 16
 """Of a slice."""
@@ -154,12 +154,13 @@ def shape_of(program: Program, H: int, products: str) -> Shape:
 def products_of(program: Program, H: int, call: Call) -> str:
     """Return how exactly products are made: of float32, in float32 itself where that is better.
 
-    It is faster for few channels, and takes half the shared memory, which a card may not have.
+    On an H100 it was faster for few channels, and for cells with one product upon another, whose
+    products are small. It takes half the shared memory, too, which a card may not have.
     """
     found = products_in(call)
     if found != "tf32x3":
         return found
-    narrow = H <= NARROW or WrittenLoops.of(program).whole_rows
+    narrow = H <= NARROW or program.stages > 1 or WrittenLoops.of(program).whole_rows
     fits = shape_of(program, H, found).shared <= shared_on(call.x.device)
     return "ieee" if narrow or not fits else found
 
