@@ -37,7 +37,8 @@ test-gpu: $(VENV)/installed
 	  echo 'compute-sanitizer is not on the PATH: it was not run.'; \
 	else \
 	  for tool in memcheck racecheck; do \
-	    PYTORCH_NO_CUDA_MEMORY_CACHING=1 compute-sanitizer --tool $$tool --error-exitcode 1 \
+	    PLAIT_CUDA_GRAPHS=0 PYTORCH_NO_CUDA_MEMORY_CACHING=1 \
+	      compute-sanitizer --tool $$tool --error-exitcode 1 \
 	      $(BIN)/python -m pytest -q -m "not slow" tests/kernels/gpu/test_steps.py \
 	      tests/kernels/gpu/test_persistent.py tests/kernels/gpu/test_attention.py \
 	      tests/kernels/gpu/test_sparse.py -k "not on_a_gpu" || exit; \
