@@ -8,9 +8,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from plait import GRU, LSTM, RNN, Adaptive, Attention, Chebyshev, Dense, Graph, Recurrent
+from plait.kernels import attention
+from plait.kernels.gpu import attention as gpu_attention
 from plait.kernels.gpu import graphs, products, recorded
+from plait.kernels.gpu import sparse as gpu_sparse
 from plait.kernels.gpu.persistent import TritonLoops
 from plait.kernels.gpu.recorded import AT_ONCE, KNOWN, WARM, Entry, Recordings
 from plait.kernels.gpu.steps import TritonSteps
@@ -392,6 +396,79 @@ def test_what_cannot_be_recorded_is_launched(operator, graphs):
     net = RING.to(DEVICE)
     assert run_often(model, graph=[net] if graphs else net) == 0
     assert not model.known.calls
+
+
+class Watched(TorchDispatchMode):
+    """Notes operations that no recording can hold: those that wait for numbers, or draw them."""
+
+    forbidden = (
+        torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape,
+        torch.Tag.nondeterministic_seeded,
+    )  # fmt: skip
+
+    def __init__(self):
+        super().__init__()
+        self.found, self.count = [], 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += 1
+        if set(func.tags) & set(self.forbidden):
+            self.found.append(func)
+        return func(*args, **(kwargs or {}))
+
+
+def test_operations_that_cannot_be_recorded_are_found():
+    for work in (
+        lambda x: x.sum().item(), lambda x: x[x > 0], lambda x: torch.repeat_interleave(x.long()),
+        nn.functional.dropout,
+    ):  # fmt: skip
+        with Watched() as watched:
+            work(torch.ones(3))
+        assert watched.found
+
+
+@pytest.mark.parametrize(
+    ("operator", "sparse"),
+    [
+        (Dense(), False), (Chebyshev(2), False), (Chebyshev(3), True),
+        (Attention(1), False), (Attention(3, version=2), False),
+    ], ids=str,
+)  # fmt: skip
+def test_what_is_recorded_waits_for_nothing_and_draws_nothing(operator, sparse, monkeypatch):
+    """Forward and backward, with the kernels of a GPU in the interpreter, a hub in segments."""
+    pytest.importorskip("triton")
+    if DEVICE == "cuda":
+        pytest.skip("there it is recorded")
+    if sparse:
+        monkeypatch.setattr(products, "SMALL", 0)
+        monkeypatch.setattr(products, "DENSE", 2.0)
+    for module in (gpu_attention, gpu_sparse):
+        monkeypatch.setattr(module, "SEGMENT", 2)
+    monkeypatch.setattr(gpu_attention, "can_run", lambda *given: True)
+    monkeypatch.setattr(attention, "has_loops", lambda like: False)
+    watched = []
+
+    class Watching(Recorder):
+        def record(self, work):
+            def seen():
+                with Watched() as mode:
+                    result = work()
+                watched.append(mode)
+                return result
+
+            return super().record(seen)
+
+    layer = Recurrent(RNN(), 2, 3, operator=operator, recurrent_dropout=0.5)
+    known = Recordings(Watching, lambda device: 10**9)
+    layer.kernels = [TritonSteps("cpu", known)]
+    graph = None if isinstance(operator, Dense) else NET.to("cpu")
+    x = torch.randn(1, 1, *([4] if graph else []), 2, requires_grad=True)
+    for _ in range(WARM + 1):
+        y, _ = layer(x, graph=graph, lengths=torch.tensor([1]))
+        torch.autograd.grad(y.sum(), x)
+    assert len(watched) >= 2
+    assert all(mode.count > 10 for mode in watched)
+    assert [mode.found for mode in watched if mode.found] == []
 
 
 @cuda

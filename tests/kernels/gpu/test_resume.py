@@ -1,11 +1,14 @@
 """A training on a GPU that is stopped and resumed, bit for bit, past the first replayed call."""
 
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 import plait
+from plait.api import choose_device
 from plait.training.checkpoint import load_tensors
 
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
@@ -16,6 +19,16 @@ COMMON = {"steps": 12, "validate_every": 6, "save_every": 0.0, "batch_size": 8, 
 def ends(run):
     logs = [{k: v for k, v in r.items() if k != "seconds"} for r in run.records()]
     return logs, load_tensors(run.model_path)[0]
+
+
+@pytest.mark.parametrize(("said", "kept"), [(None, ":4096:8"), (":16:8", ":16:8")])
+def test_cublas_is_asked_for_the_same_sums_at_each_call(said, kept, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", said or "")
+    if said is None:
+        monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    assert choose_device("cuda") == torch.device("cuda")
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == kept
 
 
 @cuda
