@@ -1,4 +1,4 @@
-"""Plait on a GPU beside its peers: writes RESULTS-gpu.md.
+"""Plait on a GPU next to its peers: writes RESULTS-gpu.md.
 
 Runs on any CUDA machine with the packages that are there, without a network, in under nine minutes.
 What is missing, fails or takes too long is said in the table, and the rest goes on: every part is a
@@ -334,7 +334,7 @@ def memory(call: Call) -> str:
 
 
 def texts(symbols: str = "abcdefghijklmnopqrstuvwxyz .,\n", H: int = 128) -> Iterator[Row]:
-    """Measure a step of a text's training, and generation, each beside a bare loop of torch."""
+    """Measure a step of a text's training, and generation, each next to a bare loop of torch."""
     T, B, V = 50, 64, len(symbols)
     numbers = torch.randint(V, (T + 1, B)).to(DEVICE)
     model = TextModel(Characters.of(symbols), TextConfig(hidden_size=H)).to(DEVICE)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
 from plait.kernels.gpu.segments import SEGMENT, Segments, cut, merged
-from plait.kernels.gpu.triton_here import missing, power_of_two
+from plait.kernels.gpu.triton_here import missing, on_device, power_of_two
 from plait.kernels.transforms import outside
 
 WIDEST = 4096
@@ -129,12 +129,13 @@ def _gather(
     E = max(1, min(8, 2048 // tile))
     held = [none if t is None else t for t in (vector, logs, means, values, grads)]
     if S and B:
-        gather[(S * B,)](
-            parts.table, others, others if order is None else order,
-            none if rows is None else rows, own, theirs, *held, masks if masks.numel() else none,
-            y, z, p, tops, sums, N, len(others), S, slope,
-            K=K, D=D, C=C, KP=KP, DP=DP, CP=CP, E=E, VECTOR=vector is not None, MODE=mode,
-            MASKS=masks.numel() > 0, ORDERED=order is not None,
-            num_warps=max(1, min(8, E * tile // 1024)),
-        )  # fmt: skip
+        with on_device(source):
+            gather[(S * B,)](
+                parts.table, others, others if order is None else order,
+                none if rows is None else rows, own, theirs, *held,
+                masks if masks.numel() else none, y, z, p, tops, sums, N, len(others), S, slope,
+                K=K, D=D, C=C, KP=KP, DP=DP, CP=CP, E=E, VECTOR=vector is not None, MODE=mode,
+                MASKS=masks.numel() > 0, ORDERED=order is not None,
+                num_warps=max(1, min(8, E * tile // 1024)),
+            )  # fmt: skip
     return y, z, p, tops, sums

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
 from plait.kernels.gpu.segments import SEGMENT, Segments, cut, merged
-from plait.kernels.gpu.triton_here import missing, power_of_two
+from plait.kernels.gpu.triton_here import missing, on_device, power_of_two
 from plait.kernels.transforms import outside
 
 COLUMNS = 256
@@ -59,12 +59,13 @@ class SparseRows(NamedTuple):
         y = out if whole else x.new_empty(T, slots, W)
         BW = min(COLUMNS, power_of_two(W))
         E = max(1, min(8, TILE // BW))
-        kernel[(T * slots * -(-W // BW),)](
-            self.parts.table, self.sources, self.values, x, x if plus is None else plus,
-            x if minus is None else minus, y, T, slots, N, W, times, BW=BW, E=E,
-            PLUS=plus is not None, MINUS=minus is not None, WHOLE=whole,
-            num_warps=max(1, min(4, E * BW // 512)),
-        )  # fmt: skip
+        with on_device(x):
+            kernel[(T * slots * -(-W // BW),)](
+                self.parts.table, self.sources, self.values, x, x if plus is None else plus,
+                x if minus is None else minus, y, T, slots, N, W, times, BW=BW, E=E,
+                PLUS=plus is not None, MINUS=minus is not None, WHOLE=whole,
+                num_warps=max(1, min(4, E * BW // 512)),
+            )  # fmt: skip
         if not whole:
             total = merged(y, self.parts)
             torch.mul(total, times, out=out)

@@ -1,6 +1,7 @@
 """Whether Triton's kernels can run, and the modules that are written for it."""
 
 import shutil
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from importlib.util import find_spec
 from types import ModuleType
@@ -39,6 +40,11 @@ def refusal(x: Tensor, device: str) -> str | None:
     if device == "cuda" and torch.cuda.get_device_capability(x.device)[0] < 7:
         return "Triton wants a GPU of compute capability 7 or more"
     return missing()
+
+
+def on_device(tensor: Tensor) -> AbstractContextManager[Any]:
+    """Return a context in which kernels start on a tensor's GPU."""
+    return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
 
 
 def written(source: str) -> ModuleType:
