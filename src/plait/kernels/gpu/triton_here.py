@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from plait.kernels.cpu.jit import module_of
 from plait.kernels.transforms import transformed
 
 UNPROVED = "tested in Triton's interpreter, not on a GPU yet"
@@ -49,6 +48,8 @@ def on_device(tensor: Tensor) -> AbstractContextManager[Any]:
 
 def written(source: str) -> ModuleType:
     """Import a module of kernels, which are compiled at their first launch."""
+    from plait.kernels.cpu.jit import module_of  # it takes a while to import numba
+
     return module_of(source)
 
 
