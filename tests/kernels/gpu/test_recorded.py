@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from plait import GRU, LSTM, RNN, Adaptive, Attention, Chebyshev, Dense, Graph, Recurrent
 from plait.kernels import attention
@@ -398,33 +397,17 @@ def test_what_cannot_be_recorded_is_launched(operator, graphs):
     assert not model.known.calls
 
 
-class Watched(TorchDispatchMode):
-    """Notes operations that no recording can hold: those that wait for numbers, or draw them."""
-
-    forbidden = (
-        torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape,
-        torch.Tag.nondeterministic_seeded,
-    )  # fmt: skip
-
-    def __init__(self):
-        super().__init__()
-        self.found, self.count = [], 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.count += 1
-        if set(func.tags) & set(self.forbidden):
-            self.found.append(func)
-        return func(*args, **(kwargs or {}))
-
-
 def test_operations_that_cannot_be_recorded_are_found():
     for work in (
         lambda x: x.sum().item(), lambda x: x[x > 0], lambda x: torch.repeat_interleave(x.long()),
         nn.functional.dropout,
     ):  # fmt: skip
-        with Watched() as watched:
+        with graphs.Watch() as watch:
             work(torch.ones(3))
-        assert watched.found
+        assert watch.found
+    with graphs.Watch() as watch:
+        torch.ones(3)[torch.tensor([0, 2])] = 1.0 + torch.ones(3)[torch.tensor([1, 1])]
+    assert watch.found == []
 
 
 @pytest.mark.parametrize(
@@ -451,9 +434,9 @@ def test_what_is_recorded_waits_for_nothing_and_draws_nothing(operator, sparse, 
     class Watching(Recorder):
         def record(self, work):
             def seen():
-                with Watched() as mode:
+                with graphs.Watch() as watch:
                     result = work()
-                watched.append(mode)
+                watched.append(watch.found)
                 return result
 
             return super().record(seen)
@@ -467,8 +450,28 @@ def test_what_is_recorded_waits_for_nothing_and_draws_nothing(operator, sparse, 
         y, _ = layer(x, graph=graph, lengths=torch.tensor([1]))
         torch.autograd.grad(y.sum(), x)
     assert len(watched) >= 2
-    assert all(mode.count > 10 for mode in watched)
-    assert [mode.found for mode in watched if mode.found] == []
+    assert not any(watched)
+
+
+class Fetching(Ring):
+    """Breaks its promise: it looks at a number."""
+
+    def not_recorded(self, outputs):
+        return None
+
+    def apply(self, x, weights, graph):
+        return super().apply(x * (1.0 if x.sum().item() > 1e9 else 2.0), weights, graph)
+
+
+def test_a_promise_that_is_broken_is_found_before_anything_is_recorded(assert_near):
+    pytest.importorskip("triton")
+    model = Steps(Recurrent(RNN(), 1, 2, operator=Fetching()))
+    assert run_often(model) == run_often(model) == 0
+    assert len(model.known.calls) == 1
+    x = torch.randn(1, 1, 8, 1, device=DEVICE)
+    found = model(x)
+    model.layer.kernels = [Reference()]
+    assert_near(found, model(x), 1e-6)
 
 
 @cuda

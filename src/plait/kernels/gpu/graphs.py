@@ -4,7 +4,7 @@ What torch asks of a recording is kept to here: tensors that stay where they are
 recording's own stream before it, one memory pool for all that is replayed in turn, no recording
 within another, and no other thread disturbed (`capture_error_mode="thread_local"`). A failed
 recording can leave torch's random generator unusable in the process, so what cannot be recorded is
-decided beforehand; nothing is tried out.
+decided beforehand; nothing is tried out. What runs before a recording is watched for it (`Watch`).
 """
 
 import os
@@ -15,6 +15,7 @@ from functools import cache
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from plait.kernels.gpu.precision import float32_products
 
@@ -145,6 +146,40 @@ def warming() -> Iterator[None]:
         yield
     finally:
         _warming.reset(token)
+
+
+class Watch(TorchDispatchMode):
+    """Notes operations that no recording can hold: those that wait for numbers, or draw them.
+
+    >>> import torch
+    >>> from plait.kernels.gpu.graphs import Watch
+    >>> with Watch() as watch:
+    ...     kept = torch.ones(3)[torch.ones(3) > 0]
+    >>> watch.found
+    ['aten.index.Tensor']
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if _waits(func, args):
+            self.found.append(str(func))
+        return result
+
+
+def _waits(func: Any, args: Any) -> bool:
+    if func._schema.name in ("aten::index", "aten::index_put", "aten::index_put_"):
+        return any(i is not None and i.dtype in (torch.bool, torch.uint8) for i in args[1])
+    return bool(_WAIT & set(func.tags))
+
+
+_WAIT = {
+    torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape,
+    torch.Tag.nondeterministic_seeded,
+}  # fmt: skip
 
 
 @cache
