@@ -151,9 +151,9 @@ class Forecaster(nn.Module):
     def from_facts(cls, config: ForecastConfig, facts: Mapping[str, Any]) -> Self:
         """Rebuild the model that a run folder describes, without its weights."""
         later = ("clock", "static", "season", "season_start", "simple")
+        config = config.with_graph(facts["edges"]).with_size(0, facts.get("hidden_size", 0))
         return cls(
-            config.with_size(0, facts.get("hidden_size", 0)), facts["ids"], facts["edges"],
-            gaps=facts["gaps"], frequency=facts["frequency"],
+            config, facts["ids"], facts["edges"], gaps=facts["gaps"], frequency=facts["frequency"],
             **{name: facts[name] for name in later if name in facts},
         )  # fmt: skip
 

@@ -71,6 +71,7 @@ class ForecastTask(Task):
         self.data, series = measured, measured.series
         self.sized = config.hidden_size == 0
         values = int((~np.isnan(measured.training)).sum())
+        config = config.with_graph(measured.joined.graph.num_edges)
         self.config = config = config.with_size(values, known.get("hidden_size", 0))
         self.source, self.splits = series.source, measured.splits
         self.season = config.season or season_of(series.times)
@@ -156,7 +157,7 @@ class ForecastTask(Task):
         if any(own[name].shape != other[name].shape for name in own):
             raise InputError(
                 "that run's network has other inputs: one of the two series has values missing and "
-                "the other none, or a season; train anew"
+                "the other none, or a season, or a graph; train anew"
             )
         with torch.no_grad():
             for name, p in own.items():
