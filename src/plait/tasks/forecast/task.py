@@ -47,7 +47,10 @@ from plait.times import clock_of
 from plait.training.streams import random_generator
 from plait.training.task import Carry, Task
 
-LATER = ("seasonal AR", "differenced AR", "linear, graph", "seasonal, neighbours")
+LATER = (
+    "seasonal AR", "differenced AR", "linear, graph", "seasonal, neighbours",
+    "exponential smoothing",
+)  # fmt: skip
 """Baselines that version 0.1.0 did not have."""
 
 
