@@ -231,7 +231,7 @@ class Forecaster(nn.Module):
         if calendar is None:
             calendar = x.new_zeros(len(filled) + self.config.horizon, x.shape[1], 0)
         P, others = len(filled), means
-        means = self.means_at(calendar) if means is None else means.to(filled)
+        means = self._means_of_input(calendar, means, filled)
         of = None if self.instance is None else self.instance.statistics(filled)
         filled, means = self._in_window(filled, of), self._in_window(means, of)
         truth = None if truth is None else self._in_window(truth, of)
@@ -372,7 +372,7 @@ class Forecaster(nn.Module):
         values a season before, as in `forward`; places : `[P + H, B, 0 or 1]`
         """
         P, latest = self.config.history, self.latest_means(places)
-        means = self.means_at(places) if latest is None else latest.to(x)
+        means = self._means_of_input(places, latest, x)
         base = self.base_of(long, places, window, means[:P], others=latest)
         given = self.features(
             x, before, calendar[:1], means[P - 1 : P], missing if self.gaps else None
@@ -400,6 +400,14 @@ class Forecaster(nn.Module):
         if self.early is None or not self.placed:
             return calendar.new_zeros(*calendar.shape[:2], 0)
         return self.early.profile(calendar).to(self.output.weight.dtype)
+
+    def _means_of_input(self, calendar: Tensor, given: Tensor | None, x: Tensor) -> Tensor:
+        """Return the means that the input knows: `given`, or those of the training part.
+
+        Where no level is learnt they are always the same for a place: others, such as those of all
+        before the test part, would be a new level, and training has seen none but its own.
+        """
+        return self.means_at(calendar) if given is None or self.differenced else given.to(x)
 
     def latest_means(self, calendar: Tensor) -> Tensor | None:
         """Return the means of all that is before the test part, `[P + H, B, N]`; None: no places.
