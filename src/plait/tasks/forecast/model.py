@@ -41,7 +41,8 @@ class Forecaster(nn.Module):
     a part by the node's vector, E_n · B_{k,p}, and begins as 0; where steps have a place in the
     season it is over, and an input too, what differs from the mean at that place. Where s begins
     with the last value, the sum is over what differs from that, and the input is the change from
-    step to step in place of x_t, so that no level is learnt. That is the skip "best"; with "linear"
+    step to step in place of x_t, with the training part's mean at the place, so that no level is
+    learnt. That is the skip "best"; with "linear"
     there is no s, and the sum begins as the last value, a_{k,0} = 1; "last" leaves it that; "none"
     leaves it out. With the decoder "recurrent" a second network goes on from h_t step by step and
     is fed its own last forecast (Sutskever et al. 2014; DCRNN of Li et al. 2018).
