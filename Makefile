@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CONSTRAINTS ?= constraints.txt
 RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: demo test test-all test-gpu bench bench-gpu docs package lint format clean
+.PHONY: demo test test-all test-oldest test-newest test-gpu bench bench-gpu docs package lint format clean
 
 demo: $(VENV)/installed
 	$(BIN)/plait train text --data presidents --steps 2400 --out $(RUN)
@@ -22,34 +23,41 @@ test: $(VENV)/installed
 test-all: $(VENV)/installed
 	$(BIN)/pytest -n auto --dist loadgroup
 
+# The oldest supported versions, on Python 3.11, and the newest there are, each in its own folder.
+test-oldest:
+	$(MAKE) test CONSTRAINTS=oldest.txt VENV=.venv-oldest
+
+test-newest:
+	$(MAKE) test CONSTRAINTS=/dev/null VENV=.venv-newest
+
 bench: $(VENV)/installed
-	-$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
+	-$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[bench]'
 	$(BIN)/python benchmarks/bench.py
 
 # Where torch finds a GPU; every other machine skips what needs one.
 test-gpu: $(VENV)/installed
-	-$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[gpu]'
+	-$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[gpu]'
 	$(BIN)/pytest -m "not slow" tests/kernels
 
 bench-gpu: $(VENV)/installed
-	-$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench,gpu]'
+	-$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[bench,gpu]'
 	$(BIN)/python benchmarks/bench_gpu.py
 
 # The site, in build/site; a warning is an error, but for the notice, left out here, that its tools
 # are looked after until May 2027. They are wanted for nothing else.
 docs: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # Wheel and sdist in build/dist, each installed without extras in an environment of its own and tried
 # there by a user's first commands.
 package: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet -c constraints.txt build
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) build
 	rm -rf build/dist build/clean
 	$(BIN)/python -m build --outdir build/dist
 	$(PYTHON) -m venv build/clean
 	for made in build/dist/plait-*.whl build/dist/plait-*.tar.gz; do \
-	  build/clean/bin/python -m pip install --quiet -c constraints.txt $$made && \
+	  build/clean/bin/python -m pip install --quiet -c $(CONSTRAINTS) $$made && \
 	  build/clean/bin/python -m pip check && \
 	  build/clean/bin/python tests/first_commands.py && \
 	  build/clean/bin/python -m pip uninstall --quiet --yes plait || exit; \
@@ -65,13 +73,14 @@ format: $(VENV)/installed
 	$(BIN)/ruff format
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-oldest .venv-newest .pytest_cache .ruff_cache .hypothesis
 
-# constraints.txt pins torch, so that pip does not look for another build of it.
+# constraints.txt has what was tested together, oldest.txt the oldest versions that are supported.
+# Both pin torch, so that pip does not look for another build of it.
 # PyTorch Geometric Temporal, which tests compare with, asks for compiled packages that the layers
 # compared with do without: it comes alone, and where it does not come those tests are skipped.
-$(VENV)/installed: pyproject.toml constraints.txt
+$(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[demo,test]'
-	-$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt torch_geometric_temporal
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[demo,test]'
+	-$(BIN)/python -m pip install --quiet --no-deps -c $(CONSTRAINTS) torch_geometric_temporal
 	touch $@

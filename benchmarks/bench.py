@@ -91,9 +91,9 @@ def report(
             "ratio could be.", "",
             measure.HEADER,
             *(measure.line(record, facts["limit, GFLOP/s"]) for record in records), "",
-            "# Compiling", "", compiling.__doc__.split("\n\n", 1)[1].strip(), "",
+            "## Compiling", "", compiling.__doc__.split("\n\n", 1)[1].strip(), "",
             compiling.written(compiled), "",
-            "# Growth", "", growth.__doc__.split("\n\n", 1)[1].strip(), "",
+            "## Growth", "", growth.__doc__.split("\n\n", 1)[1].strip(), "",
             *(growth.written(table) + "\n" for table in tables),
         ]
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -145,6 +146,15 @@ def test_every_supported_python_is_tested() -> None:
     least = re.search(r'requires-python = ">=3\.(\d+)"', project)
     assert least is not None
     assert versions == [str(v) for v in range(int(least[1]), 15)]
+
+
+def test_the_oldest_versions_are_those_that_pyproject_asks_for() -> None:
+    text = (ROOT / "oldest.txt").read_text("utf-8")
+    pinned = set(re.findall(r"^([\w-]+==[\d.]+)$", text, re.M))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    least = {d.replace(">=", "==") for d in project["dependencies"]}
+    # 1.26 and 1.26.0 are one version
+    assert {p.removesuffix(".0") for p in pinned} == {p.removesuffix(".0") for p in least}
 
 
 def test_an_upward_import_and_a_circle_would_be_found() -> None:

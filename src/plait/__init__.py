@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from plait.nn.recurrent import Recurrent
     from plait.nn.sums import GIN, RGCN, SAGE, SAGEMax
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "Cell": "plait.nn.cell",

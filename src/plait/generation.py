@@ -18,6 +18,7 @@ from plait.decoding import (
 )
 from plait.errors import InputError
 from plait.kernels.cpu.rounding import Kind, rounded
+from plait.renamed import renamed_names
 from plait.sampling import Sampling, require
 
 State = tuple[Tensor, ...]
@@ -298,4 +299,4 @@ class TextGenerator(nn.Module):
         return symbols()
 
 
-WritesText = TextGenerator  # its name in version 0.1.0
+__getattr__ = renamed_names(__name__, {"WritesText": f"{__name__}.TextGenerator"})

@@ -256,7 +256,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(room, edges, capsys):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, before)
     assert capsys.readouterr().err == (
-        "plait: web: File too large; an import wants room for its edges three times, of 21 bytes "
+        "plait: web: File too large; an import needs room for its edges three times, of 21 bytes "
         "each: make some, or give --out on another disk\n"
     )
     assert sorted(p.name for p in Path().iterdir()) == ["e.npy", "x.npy"]

@@ -76,7 +76,7 @@ def test_edges_features_labels_and_split_are_those_of_the_folder(arxiv) -> None:
         ),
         (
             lambda: write(Path("arxiv/raw/node-label.csv.gz"), np.ones((N, 2), int)),
-            "arxiv/raw/node-label.csv.gz has 2 columns; one label per line is wanted",
+            "arxiv/raw/node-label.csv.gz has 2 columns; give one label per line",
         ),
     ],
 )

@@ -95,7 +95,7 @@ def _of_parquet(path: Path, columns: Mapping[str, str]) -> Iterator[EdgeChunk]:
         from pyarrow import ArrowException
         from pyarrow.parquet import ParquetFile
     except ImportError:
-        raise InputError("Parquet wants pyarrow: pip install 'plait[parquet]'") from None
+        raise InputError("Parquet needs pyarrow: pip install 'plait[parquet]'") from None
     try:
         file = ParquetFile(path)
         all_names = list(file.schema_arrow.names)
@@ -249,7 +249,7 @@ def label_column(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
     except (ValueError, OSError, EOFError) as error:
         raise InputError(f"cannot read {path}: {' '.join(str(error).split())}") from None
     if table.shape[1] != 1:
-        raise InputError(f"{path} has {table.shape[1]} columns; one label per line is wanted")
+        raise InputError(f"{path} has {table.shape[1]} columns; give one label per line")
     column = table[0].replace("-1", "")
     known = sorted(set(column) - {""}, key=lambda text: (not text.isdecimal(), len(text), text))
     place = {name: k for k, name in enumerate(known)} | {"": -1}

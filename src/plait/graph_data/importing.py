@@ -98,7 +98,7 @@ def import_graph(
     except OSError as error:
         if error.errno in FULL:
             raise InputError(
-                f"{out}: {error.strerror}; an import wants room for its edges three times, of 21 "
+                f"{out}: {error.strerror}; an import needs room for its edges three times, of 21 "
                 "bytes each: make some, or give --out on another disk"
             ) from None
         if error.filename is None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from plait.graph_data.encodings import names_of
 from plait.nn.graph import Graph
 from plait.nn.neighbours import Adjacency
+from plait.renamed import RenamedAttribute
 
 UNKNOWN = -1
 """The label of a node whose class is not known."""
@@ -106,10 +107,7 @@ class LabelledGraph:
         """An edge of negative weight; None: there is none."""
         return self.graph.negative_edge
 
-    @property
-    def parts(self) -> NodeSplit | None:
-        """The split, by the name that version 0.1.0 had for it."""
-        return self.split
+    parts = RenamedAttribute("split")
 
     @property
     def sha256(self) -> str:

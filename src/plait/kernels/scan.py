@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch._higher_order_ops.scan import scan_op
-from torch._higher_order_ops.utils import first_slice_copy, materialize_as_graph
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing
+
+from plait.errors import InputError
 
 State = tuple[Tensor, ...]
 
@@ -34,7 +34,21 @@ def scan(
     -------
     final state : tuple of Tensor
     states after every step : tuple of Tensor `[T, ...]`
+
+    Raises
+    ------
+    InputError
+        Where this version of torch lacks what is used of its internals.
     """
+    try:
+        from torch._higher_order_ops.scan import scan_op
+        from torch._higher_order_ops.utils import first_slice_copy, materialize_as_graph
+    except ImportError as error:
+        reason = str(error).partition(" (")[0]
+        raise InputError(
+            f"torch {torch.__version__} cannot export a loop over time ({reason}); "
+            "install torch 2.13"
+        ) from None
     count = len(start)
 
     def body(*args: Tensor) -> tuple[Tensor, ...]:

@@ -14,6 +14,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from plait.nn.cell import Cell, RecurrentSide, State
+from plait.renamed import renamed_names
+
+__getattr__ = renamed_names(
+    __name__,
+    {
+        "Hear": "plait.nn.cell.RecurrentSide",
+        "CELLS": "plait.nn.registry.CELLS",
+        "cell_named": "plait.nn.registry.cell_named",
+    },
+)
 
 
 @dataclass(frozen=True)

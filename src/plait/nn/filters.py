@@ -14,6 +14,7 @@ from plait.kernels.transforms import compiling, exporting
 from plait.nn import shifts
 from plait.nn.graph import Graph, checked_graph
 from plait.nn.operators import Basis, operator_key
+from plait.renamed import warn_renamed
 
 
 class Filter:
@@ -58,6 +59,7 @@ class Filter:
         """Accept `hears_itself`, the name of `includes_identity` in version 0.1.0."""
         super().__init_subclass__(**options)
         if "hears_itself" in vars(cls):
+            warn_renamed("Filter.hears_itself", "Filter.includes_identity")
             cls.includes_identity = vars(cls)["hears_itself"]
 
     @property

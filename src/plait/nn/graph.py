@@ -26,6 +26,7 @@ from plait.nn.edges import (
     firsts,
 )
 from plait.nn.edges import merged as merged_edges
+from plait.renamed import RenamedAttribute
 
 Made = TypeVar("Made")
 
@@ -451,6 +452,9 @@ class Graph:
             return edge_at(self.edge_index, found[0]) if len(found) else None
 
         return self.cached("negative_edge", find)
+
+    one_way, negative = RenamedAttribute("asymmetric_edge"), RenamedAttribute("negative_edge")
+    keep = RenamedAttribute("cached")
 
     def cached(self, name: Any, make: Callable[[], Made]) -> Made:
         """Return the cached result under this name; `make()` computes it the first time."""

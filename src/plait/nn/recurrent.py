@@ -25,6 +25,7 @@ from plait.nn.layer import Init, Layer
 from plait.nn.lengths import keep_mask, run_reversed
 from plait.nn.operators import Dense, Operator, OperatorLayer, checked_operator
 from plait.nn.torch_layers import copy_weights, module_for, options_of, quietly
+from plait.renamed import RenamedAttribute
 
 INPUT_GAIN, STATE_GAIN = 2.0, 4.0
 """Initial standard deviation of pre-activations, for inputs of unit variance and for states."""
@@ -142,6 +143,8 @@ class Recurrent(OperatorLayer):
             for _ in range(self.num_directions)
         )
         self.reset_parameters()
+
+    strands = RenamedAttribute("directions")
 
     @property
     def num_directions(self) -> int:

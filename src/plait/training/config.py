@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, get_args, get_origin
 
 from plait.errors import InputError
+from plait.renamed import RenamedAttribute
 
 
 def option(
@@ -121,6 +122,8 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for f in fields(self):
             _check(f, getattr(self, f.name))
+
+    criterion = RenamedAttribute("monitor")
 
     @property
     def monitor(self) -> str:

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from plait.errors import InputError
 from plait.json_files import read_json
+from plait.renamed import RenamedAttribute
 from plait.text_files import read_content, require_path
 from plait.training.checkpoint import load_tensors, save_tensors
 from plait.training.config import TrainingConfig
@@ -230,6 +231,8 @@ class Run:
         from plait.training.notebook import run_html
 
         return run_html(self)
+
+    cut_back = RenamedAttribute("truncate_log")
 
     def truncate_log(self, step: int) -> None:
         """Drop from the log, and from the samples, whatever came after this step."""

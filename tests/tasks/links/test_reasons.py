@@ -143,8 +143,8 @@ def test_one_pair_is_scored(run):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--why"], "--why is about one node; name it by --for"),
-        (["--with", "3"], "--with is about one node; name it by --for"),
+        (["--why"], "--why is about one node; name it with --for"),
+        (["--with", "3"], "--with is about one node; name it with --for"),
         (["--for", "3", "--with", "3"], "--for and --with are the same node, '3'; give two"),
         (
             ["--for", "16", "--with", "24", "--why"],

@@ -232,7 +232,7 @@ def test_the_remark_says_who_wins(tmp_path):
         (["--edges", "absent.csv"], "cannot read absent.csv: No such file"),
         (["--edges", "two.csv"], "two.csv has 2 connections, too few to train on some"),
         (["--edges", "full.csv"], "full.csv joins almost all of its 5 nodes"),
-        (["--edges", "minus.csv"], "minus.csv: --operator gcn wants weights of at least 0, and th"),
+        (["--edges", "minus.csv"], "minus.csv: --operator gcn needs weights of at least 0, and th"),
         (
             ["--edges", "two.csv", "--nodes", "n.csv"],
             "two.csv, line 3: there is no node 'c' in n.c",

@@ -125,7 +125,7 @@ def test_the_table_is_printed_or_kept_with_a_picture(run, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--why"], "--why is about one node; name it by --for"),
+        (["--why"], "--why is about one node; name it with --for"),
         (["--for", "99", "--why"], "there is no node '99' in karate_club_graph() of networkx; ids"),
         (["--for", "1", "--top", "0"], "--top must be at least 1, not 0"),
         (["--for", "1", "--why", "--out", "a.csv"], "a.png exists already; give another --out"),

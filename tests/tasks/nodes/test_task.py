@@ -298,12 +298,12 @@ def test_bad_input_is_one_line(tables, tmp_path, capsys, case):
     [
         (["--nodes", "nodes.csv"], "--nodes goes with --edges, a graph of your own"),
         (["--directed"], "--directed goes with --edges, a graph of your own"),
-        (["--edges", "e.csv"], "--edges alone says nothing to learn; give --nodes and --label"),
+        (["--edges", "e.csv"], "--edges alone gives nothing to learn; give --nodes and --label"),
         (
             ["--edges", "e.csv", "--nodes", "n.csv"],
-            "--edges alone says nothing to learn; give --la",
+            "--edges alone gives nothing to learn; give --la",
         ),
-        (["--data", "davis"], "the network 'davis' has no labels; plait train links takes it"),
+        (["--data", "davis"], "the graph 'davis' has no labels; plait train links needs none"),
         (
             ["--data", "kora"],
             "no graph named 'kora'; there are karate, digits, cora, ",
@@ -326,14 +326,14 @@ def test_weights_and_directions_that_an_operator_cannot_take(tables, tmp_path, c
     assert run_command([*command, "--out", str(tmp_path / "signed")]) == (2 if refused else 0)
     errors = capsys.readouterr().err
     ends = [repr(end) for end in rows[-1].split(",")]
-    assert (f"edges.csv: --operator {operator} wants weights of at least 0" in errors) == refused
+    assert (f"edges.csv: --operator {operator} needs weights of at least 0" in errors) == refused
     assert all(end in errors for end in ends) == refused
     edges.write_text("\n".join(rows))
     refused = operator == "chebyshev"
     out = str(tmp_path / "directed")
     assert run_command([*command, "--directed", "--out", out]) == (2 if refused else 0)
     errors = capsys.readouterr().err
-    assert ("wants an undirected graph, and 'n" in errors) == refused
+    assert ("needs an undirected graph, and 'n" in errors) == refused
     assert errors.count("\n") == refused
 
 

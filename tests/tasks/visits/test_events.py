@@ -106,7 +106,7 @@ BAD = {
     "no such visit": (HEAD + "a,1e300,drug,x\n", "line 2: visit 1e300 is too large"),
     "two clocks": (
         TIMED + "a,2020-03-01,,,drug,x\na,2020-03-29T01:00+01:00,2020-03-29T04:00+02:00,,drug,x\n",
-        "line 3: end '2020-03-29T04:00+02:00' is by another clock than '2020-03-29T01:00+01:00' on",
+        "line 3: end '2020-03-29T04:00+02:00' has another offset from UTC than '2020-03-29T01:00",
     ),
     "end without end": (
         TIMED + "a,2020-03-01,9999-12-31,,drug,x\n",
@@ -114,7 +114,7 @@ BAD = {
     ),
     "twice but for a letter": (
         "patient,Patient,visit,kind,code\na,a,0,drug,x\n",
-        "line 1: the column 'patient' occurs twice but for large letters",
+        "line 1: the column 'patient' is there twice, since upper and lower case are one; ren",
     ),
     "half a visit": (HEAD + "a,1.5,drug,x\n", "line 2: visit '1.5' is not a whole number"),
     "code": (HEAD + "a,0,drug,\n", "line 2: the code is missing"),

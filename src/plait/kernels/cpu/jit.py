@@ -1,4 +1,4 @@
-"""Compiling kernels, keeping them on the disk, and running them on several threads.
+"""Compiling kernels, and running them on several threads.
 
 A compiled kernel lets Python's lock go and knows no threads: blocks of work are handed out to
 threads from outside, and nothing depends on how many there are. The threads are torch's own where
@@ -7,18 +7,15 @@ others that would run meanwhile. A child after `fork()` does not have them and m
 them; there, and elsewhere, the threads are a pool of ours.
 """
 
-import contextlib
 import ctypes
 import hashlib
 import linecache
-import logging
 import math
 import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,26 +23,14 @@ from typing import Any
 import numpy as np
 import pooch
 import torch
-from numba import njit, types
-from numba.core.caching import IndexDataCacheFile
-from numba.core.ccallback import CFunc
+from numba import cfunc, njit, types
 
-from plait.kernels.cpu.simd import LANES
-
-_SOURCES = hashlib.sha256(
-    b"".join(path.read_bytes() for path in sorted(Path(__file__).parents[1].rglob("*.py")))
-    + bytes([LANES])
-).hexdigest()
+from plait.kernels.cpu import disk
 
 
 def compiled(function: Callable[..., Any]) -> Any:
     """Compile at the first call, and keep it on the disk where a folder can be written to."""
-    try:
-        kernel: Any = njit(nogil=True, cache=True, error_model="numpy")(function)
-    except RuntimeError:  # neither next to the source nor in the user's cache
-        return njit(nogil=True, error_model="numpy")(function)
-    _keep_by_content(kernel._cache)
-    return kernel
+    return disk.kept(njit(nogil=True, error_model="numpy")(function))
 
 
 def phases(function: Callable[..., Any]) -> int:
@@ -58,13 +43,10 @@ def address_compiled(function: Callable[..., Any], count: int) -> int:
 
     It is kept on the disk like others, where its module is a file.
     """
-    options = {"error_model": "numpy"}
-    made: Any = CFunc(function, ((types.intp,) * count, types.void), {}, options)
-    if Path(function.__code__.co_filename).exists():
-        with contextlib.suppress(RuntimeError):  # nowhere to write
-            made.enable_caching()
-            _keep_by_content(made._cache)
-    made.compile()
+    arguments = (types.intp,) * count
+    made: Any = disk.kept_callback(function, arguments, {"error_model": "numpy"})
+    if made is None:
+        made = cfunc(types.void(*arguments), error_model="numpy")(function)
     _held.append(made)
     return int(made.address or 0)
 
@@ -85,12 +67,6 @@ def source_folder() -> Path:
     return Path(os.environ.get("PLAIT_KERNELS") or pooch.os_cache("plait") / "kernels")
 
 
-@cache
-def _announce() -> None:
-    """Log once that the next call takes seconds."""
-    logging.getLogger(__name__).info("compiling kernels, once for this machine")
-
-
 def _import(source: str, digest: str) -> ModuleType:
     name, path = f"plait_kernel_{digest}", source_folder() / f"{digest}.py"
     try:
@@ -108,45 +84,6 @@ def _import(source: str, digest: str) -> ModuleType:
     linecache.cache[place] = (len(source), None, source.splitlines(True), place)
     exec(compile(source, place, "exec"), module.__dict__)
     return module
-
-
-def _keep_by_content(cache: Any) -> None:
-    known = cache._cache_file
-    cache._cache_file = _Files(known._cache_path, known._index_name.removesuffix(".nbi"), _SOURCES)
-
-
-class _Files(IndexDataCacheFile):
-    """Compiled code on the disk, a file for each signature, named for all that it was made from.
-
-    numba's own keeps an index of numbered files, while a function's own file is the same. A kernel
-    is made of several; and two processes that compile at once may give one number to two
-    signatures, so that either would run the other's code.
-    """
-
-    def save(self, key: Any, data: Any) -> None:
-        """Keep the code of a signature; without room for it, it is compiled again next time."""
-        try:
-            self._save_data(self._file_of(key), data)
-        except OSError:
-            return
-        stem = self._data_name_pattern.split("{")[0]
-        for file in Path(self._cache_path).glob(f"{stem}*.nbc"):
-            if not file.name.startswith(f"{stem}{_SOURCES[:16]}"):
-                file.unlink(missing_ok=True)  # of sources that are no longer these
-
-    def load(self, key: Any) -> Any:
-        """Return the code of a signature, or None where there is none that can be read."""
-        try:
-            code = self._load_data(self._file_of(key))
-        except Exception:  # however it is damaged, it is compiled again
-            code = None
-        if code is None:
-            _announce()
-        return code
-
-    def _file_of(self, key: Any) -> str:
-        made_from = hashlib.sha256(repr(key).encode()).hexdigest()
-        return self._data_name_pattern.replace("{number:d}", f"{_SOURCES[:16]}-{made_from[:32]}")
 
 
 def native(address: int) -> Any:
@@ -245,7 +182,7 @@ _modules: dict[str, ModuleType] = {}
 _LARGE = 2**23 - 2**14  # numbers of float32
 np.empty(_LARGE, np.float32)  # freed at once: from here on the C library keeps what is freed of up
 # to this size, in place of handing it back to the system and getting it anew, page by page
-_held: list[CFunc] = []  # their code must stay where it is
+_held: list[Any] = []  # their code must stay where it is
 
 
 def _pool() -> ThreadPoolExecutor:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from plait.kernels import precision
-from plait.kernels.cpu import recurrence
+from plait.kernels.cpu import disk, recurrence
 from plait.kernels.cpu.filtering import Filters, expanded, filters, linear, product_alone
 from plait.kernels.cpu.packing import Packing
 from plait.kernels.cpu.tables import CompiledProgram, Weights
@@ -34,7 +34,7 @@ class CompiledLoops:
     def describe(self, layer: Any, call: Call) -> str:
         """Return what it is."""
         types = precision.described(call.x, product=True)
-        return f"compiled loops for {layer.cell!r} × {layer.operator!r} in {types}"
+        return f"compiled loops for {layer.cell!r} × {layer.operator!r} in {types}{disk.note()}"
 
     def source(self, layer: Any) -> str:
         """Return the source that is written for a layer."""

@@ -6,11 +6,12 @@ answer is summed in the same order whatever other rows there are, so it depends 
 batch nor the threads.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from llvmlite import ir
 from numba import njit, types
-from numba.core import cgutils
 from numba.extending import overload
 from torch import Tensor, get_num_threads
 
@@ -191,6 +192,29 @@ def columns_each(count: int) -> int:
     return -(-count // (parts * ROWS)) * ROWS
 
 
+def _on_stack(builder: Any, rows: int, columns: int) -> list[list[Any]]:
+    """Reserve room for rows × columns of vectors, which LLVM keeps in registers."""
+    with builder.goto_entry_block():
+        return [[builder.alloca(simd.FLOATS) for _ in range(columns)] for _ in range(rows)]
+
+
+@contextmanager
+def _loop(builder: Any, count: Any) -> Iterator[Any]:
+    """Repeat what is built within for the numbers from 0 up to a count."""
+    before = builder.block
+    head, body, after = (builder.append_basic_block(name) for name in ("head", "body", "after"))
+    builder.branch(head)
+    builder.position_at_end(head)
+    index = builder.phi(count.type)
+    index.add_incoming(count.type(0), before)
+    builder.cbranch(builder.icmp_signed("<", index, count), body, after)
+    builder.position_at_end(body)
+    yield index
+    index.add_incoming(builder.add(index, count.type(1), flags=("nsw",)), builder.block)
+    builder.branch(head)
+    builder.position_at_end(after)
+
+
 @intrinsic(prefer_literal=True)
 def _tile(typing, height, panels, bits, a, row, stride, packed, column, depth, out, columns):
     """Compute `height` rows × `panels` panels of the answer from a row and a column on."""
@@ -204,14 +228,11 @@ def _tile(typing, height, panels, bits, a, row, stride, packed, column, depth, o
         panel = builder.add(builder.mul(depth, long(PANEL * size)), long(head))
         first = builder.add(packed, builder.mul(builder.udiv(column, long(PANEL)), panel))
         bases = [builder.add(first, builder.mul(panel, long(p))) for p in range(P)]
-        zero = simd.FLOATS([0.0] * LANES)
-        sums = [
-            [cgutils.alloca_once(builder, zero.type) for _ in range(P * WIDTH)] for _ in range(M)
-        ]
+        sums = _on_stack(builder, M, P * WIDTH)
         for s in (s for row_sums in sums for s in row_sums):
-            builder.store(zero, s)
-        with cgutils.for_range(builder, depth) as loop:
-            step = builder.add(builder.mul(loop.index, long(PANEL * size)), long(head))
+            builder.store(simd.ZERO, s)
+        with _loop(builder, depth) as index:
+            step = builder.add(builder.mul(index, long(PANEL * size)), long(head))
             weights = [
                 simd.widened(builder, builder.add(builder.add(base, step), long(w * LANES * size)),
                              size)
@@ -219,7 +240,7 @@ def _tile(typing, height, panels, bits, a, row, stride, packed, column, depth, o
                 for w in range(WIDTH)
             ]  # fmt: skip
             for start, row_sums in zip(starts, sums, strict=True):
-                at = simd.pointer(builder, a, builder.add(start, loop.index), ir.FloatType())
+                at = simd.pointer(builder, a, builder.add(start, index), ir.FloatType())
                 one = simd.constant(builder, builder.load(at))
                 for s, weight in zip(row_sums, weights, strict=True):
                     builder.store(simd.multiply_add(builder, one, weight, builder.load(s)), s)
@@ -256,17 +277,16 @@ def _outer_tile(typing, height, a, a_stride, i, panel, j, columns, rows, out, ou
             [builder.add(builder.mul(builder.add(i, long(m)), out_stride), at) for at in starts]
             for m in range(M)
         ]
-        zero = simd.FLOATS([0.0] * LANES)
-        sums = [[cgutils.alloca_once(builder, zero.type) for _ in range(WIDTH)] for _ in range(M)]
+        sums = _on_stack(builder, M, WIDTH)
         for row_places, row_sums in zip(places, sums, strict=True):
             for place, n, s in zip(row_places, left, row_sums, strict=True):
                 builder.store(simd.move(builder, out, place, n), s)
-        with cgutils.for_range(builder, rows) as loop:
-            at = builder.add(panel, builder.mul(loop.index, long(4 * PANEL)))
+        with _loop(builder, rows) as index:
+            at = builder.add(panel, builder.mul(index, long(4 * PANEL)))
             row = [
                 simd.widened(builder, builder.add(at, long(4 * w * LANES)), 4) for w in range(WIDTH)
             ]
-            a_row = builder.add(builder.mul(loop.index, a_stride), i)
+            a_row = builder.add(builder.mul(index, a_stride), i)
             for m, row_sums in enumerate(sums):
                 at = simd.pointer(builder, a, builder.add(a_row, long(m)), ir.FloatType())
                 one = simd.constant(builder, builder.load(at))

@@ -14,7 +14,7 @@ from torch.autograd import Function
 from torch.nn import functional as F
 
 from plait.kernels import precision
-from plait.kernels.cpu import emit, loops, plans
+from plait.kernels.cpu import disk, emit, loops, plans
 from plait.kernels.cpu.basis import Basis
 from plait.kernels.cpu.filtering import product_alone
 from plait.kernels.cpu.jit import empty_f32, plain
@@ -48,8 +48,8 @@ class CompiledPhases:
     def describe(self, layer: Any, call: Call) -> str:
         """Return what it is."""
         types = precision.described(call.x)
-        types = "" if types == "float32" else f", in {types}"
-        return f"compiled steps of {layer.cell!r}, {layer.operator!r} in torch between them{types}"
+        more = ("" if types == "float32" else f", in {types}") + disk.note()
+        return f"compiled steps of {layer.cell!r}, {layer.operator!r} in torch between them{more}"
 
     def source(self, layer: Any) -> str:
         """Return the source that is written for a layer."""

@@ -12,8 +12,7 @@ import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba import extending, njit, types
-from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
-from numba.extending import lower_builtin, models, register_model
+from numba.extending import lower_builtin, models, register_model, type_callable
 
 intrinsic: Any = extending.intrinsic  # what it makes is no function of these arguments
 
@@ -43,10 +42,9 @@ class _VectorModel(models.PrimitiveModel):
 
 
 def _arithmetic(symbol: Any, instruction: str) -> None:
-    class Template(ConcreteTemplate):
-        cases = [signature(vector, vector, vector)]  # noqa: RUF012 - numba's way
-
-    infer_global(symbol)(Template)  # pyright: ignore[reportOptionalCall]
+    @type_callable(symbol)
+    def kinds(context: Any) -> Any:
+        return lambda a, b: vector if a is b is vector else None
 
     @lower_builtin(symbol, _Vector, _Vector)
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:

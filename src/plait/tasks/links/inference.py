@@ -69,7 +69,7 @@ def suggest_links(
     if top < 1:
         raise InputError(f"--top must be at least 1, not {top}")
     if node is None and (why or other is not None):
-        raise InputError(f"{'--why' if why else '--with'} is about one node; name it by --for")
+        raise InputError(f"{'--why' if why else '--with'} is about one node; name it with --for")
     if node is not None and node == other:
         raise InputError(f"--for and --with are the same node, {node!r}; give two")
     task = LinksTask.restore(model, config, facts)

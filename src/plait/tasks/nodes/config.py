@@ -268,7 +268,7 @@ class NodesConfig(NetworkConfig):
         super().__post_init__()
         if self.edges and not (self.nodes and self.label):
             missing = "--label, the column that is learnt" if self.nodes else "--nodes and --label"
-            raise InputError(f"--edges alone says nothing to learn; give {missing}")
+            raise InputError(f"--edges alone gives nothing to learn; give {missing}")
         if self.skip == "gcnii" and self.operator not in ("gcn", "gin", "dense"):
             raise InputError(
                 f"--skip gcnii is for operators of one matrix (gcn, gin, dense), not "

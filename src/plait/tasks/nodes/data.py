@@ -27,7 +27,7 @@ def labelled_graph(config: NodesConfig) -> AnyGraph:
     relation = config.relation if config.operator == "rgcn" else None
     network = read_graph(config, label=config.label, directed=config.directed, relation=relation)
     if not config.edges and network.labels is None:
-        raise InputError(f"the network {config.data!r} has no labels; plait train links takes it")
+        raise InputError(f"the graph {config.data!r} has no labels; plait train links needs none")
     if len(network.classes) < 2:
         only = f"only the class {network.classes[0]!r}" if network.classes else "no labels"
         raise InputError(
@@ -67,15 +67,15 @@ def require_fitting(config: NetworkConfig, network: AnyGraph) -> None:
     edge = network.negative_edge
     if edge is not None:
         raise InputError(
-            f"{network.source}: --operator {config.operator} wants weights of at least 0, and that "
+            f"{network.source}: --operator {config.operator} needs weights of at least 0, and that "
             f"of {_named(network, edge)} is less; drop such edges, or take --operator attention, "
             "which goes without weights"
         )
     edge = network.asymmetric_edge
     if isinstance(operator, Chebyshev) and edge is not None:
         raise InputError(
-            f"{network.source}: --operator {config.operator} wants an undirected graph, and "
-            f"{_named(network, edge)} has no way back; leave --directed out, or take another"
+            f"{network.source}: --operator {config.operator} needs an undirected graph, and "
+            f"{_named(network, edge)} has no reverse; leave --directed out, or take another"
         )
 
 

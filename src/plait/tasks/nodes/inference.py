@@ -55,7 +55,7 @@ def predict_nodes(
         Where the graph is gone or is another by now, and for an id that is not there.
     """
     if why and node is None:
-        raise InputError("--why is about one node; name it by --for")
+        raise InputError("--why is about one node; name it with --for")
     if top < 1:
         raise InputError(f"--top must be at least 1, not {top}")
     task = NodesTask.restore(model, config, facts)

@@ -166,7 +166,10 @@ def named_small(path: Path, table: Any) -> Any:
     names = [name.lower() for name in table]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise InputError(f"{path}, line 1: the column {twice!r} occurs twice but for large letters")
+        raise InputError(
+            f"{path}, line 1: the column {twice!r} is there twice, since upper and lower case are "
+            "one; rename one"
+        )
     return table.set_axis(names, axis=1)
 
 

@@ -1,0 +1,84 @@
+"""Forecasts of Los-loop by a network of neuralforecast, for so much processor time.
+
+    pip install -c constraints.txt neuralforecast
+    python benchmarks/neuralforecast_los.py NHITS --input 12 --seconds 60
+
+RMSE averaged to 15, 30, 45 and 60 minutes, as `python benchmarks/forecast.py los-loop` does: the
+fifth of the steps at the end is the test part, the tenth before it the validation part. How many
+weight updates fit follows from 30 that are made first.
+"""
+
+import argparse
+import logging
+import time
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from neuralforecast import NeuralForecast, models
+from neuralforecast.losses.pytorch import MSE
+
+from plait.tasks.forecast.config import ForecastConfig
+from plait.tasks.forecast.data import read_data
+
+HORIZON = 12
+
+
+def long_table(values: np.ndarray) -> pd.DataFrame:
+    """Values `[steps, nodes]` as neuralforecast reads them."""
+    steps, nodes = values.shape
+    times = pd.date_range("2012-03-01", periods=steps, freq="5min")
+    ids = np.repeat(np.arange(nodes), steps)
+    return pd.DataFrame({"unique_id": ids, "ds": np.tile(times, nodes), "y": values.T.ravel()})
+
+
+def forecasts(name: str, values: np.ndarray, updates: int, length: int) -> tuple[np.ndarray, float]:
+    """Train; return forecasts `[windows, steps, nodes]` of the test part, and the time it took."""
+    kind, seconds = getattr(models, name), []
+
+    def fit(self: Any, *args: Any, **options: Any) -> Any:
+        began = time.process_time()
+        found = kind.fit(self, *args, **options)
+        seconds.append(time.process_time() - began)
+        return found
+
+    options = (
+        {"n_series": values.shape[1]} if name in ("TSMixer", "iTransformer", "StemGNN") else {}
+    )
+    model = type(name, (kind,), {"fit": fit})(
+        h=HORIZON, input_size=length, loss=MSE(), scaler_type="standard", max_steps=updates,
+        random_seed=1, accelerator="cpu", logger=False, enable_progress_bar=False,
+        enable_checkpointing=False, enable_model_summary=False, **options,
+    )  # fmt: skip
+    test = len(values) - int(0.8 * len(values)) - HORIZON
+    table = NeuralForecast([model], freq="5min").cross_validation(
+        long_table(values), test_size=test, val_size=len(values) // 10, n_windows=None
+    )
+    table = table.sort_values(["cutoff", "ds", "unique_id"])
+    return table[name].to_numpy().reshape(-1, HORIZON, values.shape[1]), seconds[-1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("name")
+    parser.add_argument("--input", type=int, default=HORIZON)
+    parser.add_argument("--seconds", type=float, default=60)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    values = read_data(ForecastConfig.of({}, "los-loop")).series.values
+    _, first = forecasts(given.name, values, 30, given.input)
+    updates = int(30 * given.seconds / first)
+    found, seconds = forecasts(given.name, values, updates, given.input)
+    begin = len(values) - len(found) - HORIZON + 1
+    truth = np.stack([values[begin + k : begin + k + HORIZON] for k in range(len(found))])
+    errors = (found - truth) ** 2  # [windows, steps, nodes]
+    to = " / ".join(f"{errors[:, :h].mean() ** 0.5:.2f}" for h in (3, 6, 9, 12))
+    print(f"{given}: {updates} updates, {seconds:.0f} s, {len(found)} windows: RMSE {to}")
+
+
+if __name__ == "__main__":
+    main()
