@@ -168,6 +168,8 @@ class Attention:
         """Return why a GPU's work for so many outputs cannot be recorded, or None."""
         if self.dropout:
             return "its dropout draws other numbers at each call"
+        if self.edge_size:
+            return "scores with features of edges are computed in plain torch"
         if not fits(self.heads, outputs // self.heads):
             return f"{outputs} outputs of {self.heads} heads do not fit its kernel"
         return None
