@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from plait.kernels.attention import attend_packed, edge_features_of, lanes, neighbourhood_of
+from plait.kernels.gpu.attention import fits
 from plait.kernels.transforms import compiling
 from plait.nn.graph import Graph, checked_edge_features, checked_graph
 
@@ -162,6 +163,16 @@ class Attention:
             y = attend_packed(z, z, right, vector, hood, lay, self.dropout, edges(C))
         y = lay.unpack(y, gates * C).unflatten(-1, (gates, C)).transpose(2, 3)
         return y.reshape(*lead, N, gates * K * C)  # from [B, N, gates, K, C]
+
+    def not_recorded(self, outputs: int) -> str | None:
+        """Return why a GPU's work for so many outputs cannot be recorded, or None."""
+        if self.dropout:
+            return "its dropout draws other numbers at each call"
+        if self.edge_size:
+            return "scores with features of edges are computed in plain torch"
+        if not fits(self.heads, outputs // self.heads):
+            return f"{outputs} outputs of {self.heads} heads do not fit its kernel"
+        return None
 
     def explain(self, inputs: int, outputs: int, graph: Graph | None = None) -> str:
         """Describe what is saved and what is recomputed for gradients."""
