@@ -62,10 +62,10 @@ def choose_mixture(
     share = share / share.sum()
 
     def goodness(p: Tensor) -> tuple[float, float]:
-        accuracy = (share * (p.argmax(1) == truth)).sum().item()
+        accuracy = round(float((share * (p.argmax(1) == truth)).sum()), 9)
         of_label = p.gather(1, truth[:, None])[:, 0].double().clamp(min=1e-12)
-        found = round(accuracy, 9), (share * of_label.log()).sum().item()
-        return found if counts is None else found[::-1]
+        likelihood = float((share * of_label.log()).sum())
+        return (accuracy, likelihood) if counts is None else (likelihood, accuracy)
 
     total, chosen = torch.zeros_like(next(iter(own.values()))), []
     best, taken = (-math.inf, 0.0), 0
