@@ -266,8 +266,9 @@ class NeighbourSampler:
         def of_nodes(column: np.ndarray) -> Tensor:
             return torch.from_numpy(np.asarray(column[nodes], np.float64))
 
-        sums = (of_nodes(column) for column in (whole.in_degree, whole.out_degree, whole.loops))
-        kept = Whole(*sums, whole.asymmetric_edge)
+        columns = (whole.in_degree, whole.out_degree, whole.loops)
+        into, out, loops = (of_nodes(column) for column in columns)
+        kept = Whole(into, out, loops, whole.asymmetric_edge)
         index = torch.from_numpy(np.stack([source, target]))
         graph = Graph.sampled(index, torch.from_numpy(weight), len(nodes), kept)
         if whole.features is not None:

@@ -64,8 +64,8 @@ def choose_mixture(
     def goodness(p: Tensor) -> tuple[float, float]:
         accuracy = (share * (p.argmax(1) == truth)).sum().item()
         of_label = p.gather(1, truth[:, None])[:, 0].double().clamp(min=1e-12)
-        found = round(accuracy, 9), (share * of_label.log()).sum().item()
-        return found if counts is None else found[::-1]
+        correct, likelihood = round(accuracy, 9), (share * of_label.log()).sum().item()
+        return (correct, likelihood) if counts is None else (likelihood, correct)
 
     total, chosen = torch.zeros_like(next(iter(own.values()))), []
     best, taken = (-math.inf, 0.0), 0
