@@ -34,7 +34,9 @@ def long_table(values: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"unique_id": ids, "ds": np.tile(times, nodes), "y": values.T.ravel()})
 
 
-def forecasts(name: str, values: np.ndarray, updates: int, length: int) -> tuple[np.ndarray, float]:
+def forecasts(
+    name: str, values: np.ndarray, updates: int, length: int, windows: int
+) -> tuple[np.ndarray, float]:
     """Train; return forecasts `[windows, steps, nodes]` of the test part, and the time it took."""
     kind, seconds = getattr(models, name), []
 
@@ -44,13 +46,13 @@ def forecasts(name: str, values: np.ndarray, updates: int, length: int) -> tuple
         seconds.append(time.process_time() - began)
         return found
 
-    options = (
-        {"n_series": values.shape[1]} if name in ("TSMixer", "iTransformer", "StemGNN") else {}
-    )
+    together = name in ("TSMixer", "iTransformer", "StemGNN")
+    options = {"n_series": values.shape[1]} if together else {}
     model = type(name, (kind,), {"fit": fit})(
         h=HORIZON, input_size=length, loss=MSE(), scaler_type="standard", max_steps=updates,
-        random_seed=1, accelerator="cpu", logger=False, enable_progress_bar=False,
-        enable_checkpointing=False, enable_model_summary=False, **options,
+        windows_batch_size=windows, random_seed=1, accelerator="cpu", logger=False,
+        enable_progress_bar=False, enable_checkpointing=False, enable_model_summary=False,
+        **options,
     )  # fmt: skip
     test = len(values) - int(0.8 * len(values)) - HORIZON
     table = NeuralForecast([model], freq="5min").cross_validation(
@@ -64,15 +66,16 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("name")
     parser.add_argument("--input", type=int, default=HORIZON)
+    parser.add_argument("--windows", type=int, default=128, help="of an update")
     parser.add_argument("--seconds", type=float, default=60)
     given = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     values = read_data(ForecastConfig.of({}, "los-loop")).series.values
-    _, first = forecasts(given.name, values, 30, given.input)
+    _, first = forecasts(given.name, values, 30, given.input, given.windows)
     updates = int(30 * given.seconds / first)
-    found, seconds = forecasts(given.name, values, updates, given.input)
+    found, seconds = forecasts(given.name, values, updates, given.input, given.windows)
     begin = len(values) - len(found) - HORIZON + 1
     truth = np.stack([values[begin + k : begin + k + HORIZON] for k in range(len(found))])
     errors = (found - truth) ** 2  # [windows, steps, nodes]

@@ -1,5 +1,6 @@
 """Layers as programs of torch's operations alone, and as ONNX files, of any batch and length."""
 
+import sys
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from plait.export_formats import Form
 from plait.export_formats.layers import layer_form
 from plait.export_formats.onnx_file import onnx_file
 from plait.export_formats.torch_file import torch_file
+from plait.kernels.scan import scan
 from plait.nn.registry import CELLS, OPERATORS, GraphOptions, cell_named
 
 pytest.importorskip("onnxscript")
@@ -176,3 +178,13 @@ def test_every_pair_is_exported(cell: str, operator: str) -> None:
         layer, on = layer_of(cell, operator, layers=2, bidirectional=not step)
         for file in (torch_file, onnx_file):
             assert file(layer_form(layer, on, step=step), {})[1] <= 1e-5
+
+
+def test_without_torchs_scan_the_message_says_which_torch_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(sys.modules["torch._higher_order_ops.scan"], "scan_op")
+    with pytest.raises(
+        InputError, match=r"a loop over time \(cannot import name 'scan_op' .*2\.13"
+    ):
+        scan(lambda state, x: state, (torch.zeros(1),), (torch.zeros(2, 1),))

@@ -157,6 +157,7 @@ entry = address_compiled(square, 1)
 WITHOUT = """
 import sys
 from importlib import import_module
+import numba.core.ccallback  # which takes the names for itself
 import torch
 delattr(import_module(sys.argv[1]), sys.argv[2])
 torch.set_num_threads(1)

@@ -100,7 +100,10 @@ DAYS = "time,a,b\n2024-01-01,1,2\n2024-01-02,3,4\n2024-01-03,5,6\n2024-01-04,7,8
         ("a,b\n1,2\n3\n", "line 3 has 1 columns, and line 1 names 2"),
         ("a,b\n1,2\n3,4,5\n", "line 3 has 3 columns, and line 1 names 2"),
         (DAYS.replace("6", "six"), "line 4, column 'b': 'six' is no number"),
-        ("day,a\n2024-01-01,2\n", "column 'day': '2024-01-01' is no number; if that column holds "),
+        (
+            "day,a\n2024-01-01,2\n",
+            "'2024-01-01' is no number; if these are times, give --time day",
+        ),
         (DAYS.replace("6", "inf"), "line 4, column 'b': the value is infinite"),
         (DAYS.replace("2024-01-03", "3rd"), "line 4: '3rd' in column 'time' is no time such as"),
         (DAYS.replace("2024-01-03", ""), "line 4: '' in column 'time' is no time such as"),

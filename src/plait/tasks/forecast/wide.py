@@ -1,6 +1,7 @@
 """Tables of measurements of any format, wide or long: which column is what."""
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -109,7 +110,7 @@ def _numbers(
         untimed = columns[k] == 0 and table.times is None
         means = f"; if it means a missing value, give --missing {texts[row, k]}"
         means *= re.fullmatch(r"[\w./-]{1,20}", str(texts[row, k])) is not None
-        hint = "; if that column holds times, say so with --time" if untimed else means
+        hint = f"; if these are times, give --time {shlex.quote(names[k])}" if untimed else means
         raise InputError(
             f"{table.where(row)}, column {names[k]!r}: {texts[row, k]!r} is no number{hint}"
         )

@@ -203,8 +203,8 @@ def by_one_clock(path: Path, table: Any, names: list[str]) -> dict[str, Any]:
             first = first or (own, table.at[line, name], line)
             if own != first[0]:
                 raise InputError(
-                    f"{path}, {row} {line}: {name} {table.at[line, name]!r} is by another clock "
-                    f"than {first[1]!r} on {row} {first[2]}; give all with one offset from UTC"
+                    f"{path}, {row} {line}: {name} {table.at[line, name]!r} has another "
+                    f"offset from UTC than {first[1]!r} on {row} {first[2]}; give all with one"
                 )
         pairs = zip(table[name], offsets, strict=True)
         cut[name] = [time.removesuffix(offset) for time, offset in pairs]
