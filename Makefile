@@ -34,10 +34,24 @@ bench: $(VENV)/installed
 	-$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[bench]'
 	$(BIN)/python benchmarks/bench.py
 
-# Where torch finds a GPU; every other machine skips what needs one.
+# Where torch finds a GPU; every other machine skips what needs one. Where compute-sanitizer is on the
+# PATH, it then looks for accesses out of bounds and for races in shared memory, in small cases.
 test-gpu: $(VENV)/installed
 	-$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[gpu]'
 	$(BIN)/pytest -m "not slow" tests/kernels
+	@if ! $(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then \
+	  echo 'No GPU here: the kernels were run in the interpreter alone.'; \
+	elif ! command -v compute-sanitizer > /dev/null; then \
+	  echo 'compute-sanitizer is not on the PATH: it was not run.'; \
+	else \
+	  for tool in memcheck racecheck; do \
+	    PLAIT_CUDA_GRAPHS=0 PYTORCH_NO_CUDA_MEMORY_CACHING=1 \
+	      compute-sanitizer --tool $$tool --error-exitcode 1 \
+	      $(BIN)/python -m pytest -q -m "not slow" tests/kernels/gpu/test_steps.py \
+	      tests/kernels/gpu/test_persistent.py tests/kernels/gpu/test_attention.py \
+	      tests/kernels/gpu/test_sparse.py -k "not on_a_gpu" || exit; \
+	  done; \
+	fi
 
 bench-gpu: $(VENV)/installed
 	-$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[bench,gpu]'

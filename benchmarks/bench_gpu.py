@@ -1,4 +1,4 @@
-"""Plait on a GPU beside its peers: writes RESULTS-gpu.md.
+"""Plait on a GPU next to its peers: writes RESULTS-gpu.md.
 
 Runs on any CUDA machine with the packages that are there, without a network, in under nine minutes.
 What is missing, fails or takes too long is said in the table, and the rest goes on: every part is a
@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from plait import GCN, GRU, LSTM, RNN, Attention, Chebyshev, Diffusion, Graph, GraphConv, Recurrent
 from plait.kernels.gpu.persistent import TritonLoops
+from plait.kernels.gpu.sparse import SparseRows
 from plait.kernels.reference import Reference
 from plait.tasks.text.config import TextConfig
 from plait.tasks.text.model import TextModel
@@ -116,14 +117,19 @@ def launched() -> Iterator[None]:
 
 @contextmanager
 def products(kind: str) -> Iterator[None]:
-    """Let products be made in float32, TF32 or bfloat16, everywhere."""
+    """Let products be made in float32, exactly or as torch's default has it, TF32 or bfloat16."""
+    _switch(kind)
+    with torch.autocast(DEVICE, torch.bfloat16, enabled=kind == "bfloat16"):
+        yield
+    _switch("float32")
+
+
+def _switch(kind: str) -> None:
     switches: tuple[Any, ...] = torch.backends.cuda.matmul, torch.backends.cudnn
     for switch in switches:
         switch.allow_tf32 = kind == "TF32"
-    with torch.autocast(DEVICE, torch.bfloat16, enabled=kind == "bfloat16"):
-        yield
-    for switch in switches:
-        switch.allow_tf32 = False
+    if kind == "float32" and hasattr(torch.backends.cuda.matmul, "fp32_precision"):
+        torch.backends.cuda.matmul.fp32_precision = "none"
 
 
 def limits() -> Iterator[Row]:
@@ -151,10 +157,12 @@ CELLS = {
 
 def sequences() -> Iterator[Row]:
     """Measure dense layers: ours, torch's on cuDNN, an eager loop."""
-    for kind in ("float32", "TF32", "bfloat16"):
+    for kind in ("float32", "exact float32", "TF32", "bfloat16"):
         for T, B, H, layers in SHAPES:
             for name, (cell, peer) in CELLS.items():
                 if kind != "float32" and (name not in ("peephole LSTM", "GRU-before") or T == 30):
+                    continue
+                if kind == "exact float32" and H != 256:  # in the others it is the default
                     continue
                 x = drawn(T, B, H).requires_grad_()
                 ours = Recurrent(cell, H, H, layers=layers).to(DEVICE)
@@ -205,36 +213,70 @@ class EightConvolutions(nn.Module):
         return torch.stack(outputs)
 
 
-def sequences_over_graphs(nodes: int = 207, T: int = 12, B: int = 64, H: int = 64) -> Iterator[Row]:
-    """Measure layers of a sensor network's size: ours, an eager loop, PyTorch Geometric's."""
-    edges = torch.randint(nodes, (2, 4 * nodes), generator=torch.Generator().manual_seed(0))
-    graph = Graph(edges[:, edges[0] != edges[1]].unique(dim=1), num_nodes=nodes)
-    graph = graph.to_undirected().to(DEVICE)
-    for kind in ("float32", "TF32"):
-        for name, cell, operator in (
-            ("GConvLSTM", LSTM(), Chebyshev(3)), ("DCRNN", GRU("before"), Diffusion(2)),
-            ("GRU × GCN", GRU(), GCN()), ("GRU × attention", GRU(), Attention(4)),
-        ):  # fmt: skip
-            x = drawn(T, B, nodes, 2)
-            ours = Recurrent(cell, 2, H, operator=operator).to(DEVICE)
-            with products(kind):
-                row = {
-                    "work": f"{name}, T {T} B {B} N {nodes} H {H}, {kind}",
-                    "kernel": ours.kernel().split(" ")[0],
-                    "ordinary": timed(trained(ours, x, graph=graph), 7),
-                }
-                with launched():
-                    row["launched"] = timed(trained(ours, x, graph=graph), 7)
-                if not isinstance(operator, Attention):
+WORKS = (
+    ("GConvLSTM", LSTM(), Chebyshev(3)), ("DCRNN", GRU("before"), Diffusion(2)),
+    ("GRU × GCN", GRU(), GCN()), ("GRU × attention", GRU(), Attention(4)),
+    ("GRU × attention, version 2", GRU(), Attention(4, version=2)),
+)  # fmt: skip
+
+
+def sequences_over_graphs(
+    T: int = 12, H: int = 64, sizes: Sequence[tuple[int, int, Sequence[str]]] = (
+        (207, 64, ("float32", "exact float32", "TF32")), (207, 1, ("float32",)),
+        (2000, 8, ("float32",)),
+    ),
+) -> Iterator[Row]:  # fmt: skip
+    """Measure layers of a sensor network's size, and of one whose shifts are sparse."""
+    for nodes, B, kinds in sizes:
+        edges = torch.randint(nodes, (2, 4 * nodes), generator=torch.Generator().manual_seed(0))
+        graph = Graph(edges[:, edges[0] != edges[1]].unique(dim=1), num_nodes=nodes)
+        graph = graph.to_undirected().to(DEVICE)
+        for kind in kinds:
+            for name, cell, operator in WORKS:
+                if kind == "exact float32" and isinstance(operator, Attention):  # the same again
+                    continue
+                x = drawn(T, B, nodes, 2)
+                ours = Recurrent(cell, 2, H, operator=operator).to(DEVICE)
+                with products(kind):
+                    row = {
+                        "work": f"{name}, T {T} B {B} N {nodes} H {H}, {kind}",
+                        "kernel": ours.kernel().split(" ")[0],
+                        "ordinary": timed(trained(ours, x, graph=graph), 7),
+                    }
+                    with launched():
+                        row["launched"] = timed(trained(ours, x, graph=graph), 7)
                     row["captured"] = timed_captured(trained(ours, x, graph=graph))
-                if kind == "float32":
-                    if name == "GConvLSTM":
-                        row["PyG"] = tried(lambda x=x: timed(
-                            trained(EightConvolutions(2, H, 3, graph).to(DEVICE), x), 3
-                        )) if installed("torch_geometric") else "not installed"  # fmt: skip
-                    ours.kernels = [Reference()]
-                    row["loop"] = timed(trained(ours, x, graph=graph), 3)
-            yield row
+                    if kind == "float32":
+                        if name == "GConvLSTM":
+                            row["PyG"] = of_pyg(2, H, graph, x)
+                        ours.kernels = [Reference()]
+                        row["loop"] = timed(trained(ours, x, graph=graph), 3)
+                yield row
+
+
+def of_pyg(inputs: int, hidden: int, graph: Graph, x: Tensor) -> str:
+    """Measure eight convolutions a step, where PyTorch Geometric is."""
+    if not installed("torch_geometric"):
+        return "not installed"
+    return tried(
+        lambda: timed(trained(EightConvolutions(inputs, hidden, 3, graph).to(DEVICE), x), 3)
+    )
+
+
+def shifts(
+    sizes: Sequence[tuple[int, int, int]] = ((2000, 16_000, 512), (100_000, 1_000_000, 64)),
+) -> Iterator[Row]:
+    """Measure a sparse product with features: ours, which recordings use, and cuSPARSE's."""
+    for nodes, entries, width in sizes:
+        places = torch.randint(nodes, (2, entries)).unique(dim=1).to(DEVICE)
+        values = torch.ones(places.shape[1], device=DEVICE)
+        matrix = torch.sparse_coo_tensor(places, values, (nodes, nodes)).to_sparse_csr()
+        rows, x = SparseRows.of(matrix), drawn(nodes, width)
+        yield {
+            "work": f"S x, {nodes:,} nodes, {entries:,} entries, {width} columns",
+            "ours": timed(lambda rows=rows, x=x: rows.multiply(x[None])),
+            "cuSPARSE": timed(lambda matrix=matrix, x=x: matrix @ x),
+        }
 
 
 def convolutions(
@@ -254,8 +296,7 @@ def convolutions(
             ours = GraphConv(operator, 128, 64).to(DEVICE)
             text = f"{name} 128→64, {edges:,} edges" + (f", a hub of {hub:,}" if hub else "")
             row = {"work": text, "ordinary": memory(trained(ours, x, graph=graph))}
-            if name != "GCN":  # cuSPARSE's products are not captured
-                row["captured"] = timed_captured(trained(ours, x, graph=graph))
+            row["captured"] = timed_captured(trained(ours, x, graph=graph))
             if not installed("torch_geometric"):
                 yield row | {"PyG": "not installed"}
                 continue
@@ -293,7 +334,7 @@ def memory(call: Call) -> str:
 
 
 def texts(symbols: str = "abcdefghijklmnopqrstuvwxyz .,\n", H: int = 128) -> Iterator[Row]:
-    """Measure a step of a text's training, and generation, each beside a bare loop of torch."""
+    """Measure a step of a text's training, and generation, each next to a bare loop of torch."""
     T, B, V = 50, 64, len(symbols)
     numbers = torch.randint(V, (T + 1, B)).to(DEVICE)
     model = TextModel(Characters.of(symbols), TextConfig(hidden_size=H)).to(DEVICE)
@@ -336,7 +377,8 @@ class Bare(nn.Module):
 
 PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "limits": limits, "sequences": sequences, "texts": texts,
-    "sequences over graphs": sequences_over_graphs, "convolutions": convolutions,
+    "sequences over graphs": sequences_over_graphs, "shifts": shifts,
+    "convolutions": convolutions,
 }  # fmt: skip
 
 

@@ -1,9 +1,10 @@
 """Forecasts: published figures, the best possible, every pair of cell and operator, and speed.
 
-    python benchmarks/forecast.py los-loop      three seeds, with T-GCN's figures, on its windows
+    python benchmarks/forecast.py los-loop      with T-GCN's figures, on its windows
+    python benchmarks/forecast.py ablations     the same without graph, with a learnt one, …
     python benchmarks/forecast.py chickenpox    one week ahead, with neighbours and without
-    python benchmarks/forecast.py waves         with the best possible forecast, two seeds
-    python benchmarks/forecast.py grid          5 cells × 5 operators on waves, 300 steps each
+    python benchmarks/forecast.py waves         with the best possible forecast
+    python benchmarks/forecast.py grid          5 cells × 5 operators on waves, 300 steps, one seed
 
 Training against PyTorch Geometric Temporal: `python benchmarks/bench.py --only los-loop`.
 
@@ -36,6 +37,18 @@ from plait.training.run import Run
 TGCN = {"rmse": (5.13, 6.06, 6.71, 7.27), "mae": (3.18, 3.75, 4.12, 4.60)}
 """Zhao et al. (2019), averaged over steps 1 … 3, 6, 9, 12; chosen on the test part."""
 
+SHOWN = (3, 6, 9, 12)
+"""Steps ahead that Los-loop's tables show: 15, 30, 45 and 60 minutes."""
+
+ABLATIONS: dict[str, dict[str, Any]] = {
+    "no graph": {"operator": "dense", "node_embedding": 0},
+    "learnt vectors alone": {"operator": "dense"},
+    "given graph": {"node_embedding": 0},
+    "given graph, learnt vectors": {},
+    "learnt graph": {"operator": "adaptive", "node_embedding": 0},
+    "both graphs, learnt vectors": {"operator": "adaptive", "adaptive_given": "chebyshev"},
+}
+
 CELLS = ("rnn", "lstm", "lstm-peephole", "gru", "gru-before")
 OPERATORS = ("dense", "gcn", "chebyshev", "diffusion", "attention")
 
@@ -58,43 +71,65 @@ def mean_and_spread(values: list[float]) -> str:
     return f"{statistics.mean(values):.3f}{spread}"
 
 
-def los_loop(folder: Path) -> None:
-    """Scores on the windows of T-GCN's code, whose inputs lie in the test part too.
+def los_loop(folder: Path, seeds: int) -> None:
+    """Scores of the recipe, with T-GCN's."""
+    runs = [trained(folder, f"los-loop-{seed}", "los-loop", seed=seed) for seed in range(seeds)]
+    table = on_windows(runs)
+    for (metric, kind, name), by_step in sorted(table.items()):
+        values = "  ".join(f"{h}: {mean_and_spread(v)}" for h, v in by_step.items())
+        print(f"{metric.upper()} {kind} step, {name:>10}  {values}")
+    for metric, values in TGCN.items():
+        cells = "  ".join(f"{h}: {v:.2f}" for h, v in zip(SHOWN, values, strict=True))
+        print(f"{metric.upper()} up to step, T-GCN (chosen on test)  {cells}")
+
+
+def ablations(folder: Path, seeds: int) -> None:
+    """What graphs and learnt vectors give on Los-loop, all else as in its recipe."""
+    for name, options in ABLATIONS.items():
+        slug = "-".join(["los-loop", *(name.replace(",", "").split() if options else [])])
+        runs = [
+            trained(folder, f"{slug}-{seed}", "los-loop", seed=seed, **options)
+            for seed in range(seeds)
+        ]
+        table = on_windows(runs)
+        cells = [
+            f"{statistics.mean(values):.2f}"
+            for metric in ("rmse", "mae")
+            for values in table[metric, "up to", "combination"].values()
+        ]
+        minutes = statistics.mean(run.records("valid")[-1]["seconds"] / 60 for run in runs)
+        print(f"| {name} | {' | '.join(cells)} | {minutes:.1f} |", flush=True)
+
+
+def on_windows(runs: list[Run]) -> dict[tuple[str, str, str], dict[int, list[float]]]:
+    """Score runs on the windows of T-GCN's code, whose inputs lie in the test part too.
 
     Its networks are made for one horizon each, so each horizon has all windows that it fits in.
+    Returns by metric, "at" or "up to" a step, and method the scores of all runs at every step.
     """
-    shown, table = (3, 6, 9, 12), {}
-    for seed in range(3):
-        run = trained(folder, f"los-loop-{seed}", "los-loop", seed=seed)
+    table: dict[tuple[str, str, str], dict[int, list[float]]] = {}
+    for run in runs:
         config = ForecastConfig.from_dict(run.config)
         task = ForecastTask.restore(plait.load(run), config, run.facts)
         values, begin = task.data.series.values, int(0.8 * len(task.data.series.values)) + 12
         forecasts = task.forecasts(task.windows, task.data.series, begin, len(values))
         last = np.broadcast_to(values[forecasts.first - 1], forecasts.values.shape)
-        own = ("plait", forecasts.values), ("network", forecasts.own.values)
+        own = ("combination", forecasts.values), ("network", forecasts.own.values)
         for name, found in (*own, ("last value", last)):
-            for h in shown:
+            for h in SHOWN:
                 whole = slice(0, len(forecasts.first) - h + 1)
                 errors = Errors.of(found[:h, whole], forecasts.truth[:h, whole])
                 for metric in ("rmse", "mae"):
-                    table.setdefault((metric, "up to", name), {}).setdefault(h, []).append(
-                        float(errors.upto[metric][-1])
-                    )
-                    table.setdefault((metric, "at", name), {}).setdefault(h, []).append(
-                        float(errors.at[metric][-1])
-                    )
-    for (metric, kind, name), by_step in sorted(table.items()):
-        values = "  ".join(f"{h}: {mean_and_spread(v)}" for h, v in by_step.items())
-        print(f"{metric.upper()} {kind} step, {name:>10}  {values}")
-    for metric, values in TGCN.items():
-        cells = "  ".join(f"{h}: {v:.2f}" for h, v in zip(shown, values, strict=True))
-        print(f"{metric.upper()} up to step, T-GCN (chosen on test)  {cells}")
+                    for kind, error in (("up to", errors.upto), ("at", errors.at)):
+                        scores = table.setdefault((metric, kind, name), {}).setdefault(h, [])
+                        scores.append(float(error[metric][-1]))
+    return table
 
 
-def chickenpox(folder: Path) -> None:
+def chickenpox(folder: Path, seeds: int) -> None:
     for operator in ("dense", "gcn", "chebyshev"):
         errors = []
-        for seed in range(5):
+        for seed in range(seeds):
             name = f"chickenpox-{operator}-{seed}"
             run = trained(folder, name, "chickenpox", operator=operator, seed=seed)
             errors.append(test_of(run)["rmse"] ** 2)
@@ -104,8 +139,8 @@ def chickenpox(folder: Path) -> None:
     print("without a network: " + ", ".join(f"{n} {v:.3f}" for n, v in plain.items()))
 
 
-def waves(folder: Path) -> None:
-    for seed in range(2):
+def waves(folder: Path, seeds: int) -> None:
+    for seed in range(seeds):
         test = test_of(trained(folder, f"waves-{seed}", "waves", seed=seed))
         network, best = (test["table"][n] for n in ("network", "best possible"))
         above = test["rmse"] / test["best_rmse"] - 1
@@ -118,7 +153,7 @@ def waves(folder: Path) -> None:
             )
 
 
-def grid(folder: Path) -> None:
+def grid(folder: Path, seeds: int) -> None:
     """RMSE of the networks alone, from the last value on, each pair trained alike and shortly."""
     print(f"{'RMSE':14}" + "".join(f"{operator:>12}" for operator in OPERATORS))
     for cell in CELLS:
@@ -226,13 +261,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["los-loop", "chickenpox", "waves", "grid"])
+    everything = {
+        "los-loop": los_loop, "ablations": ablations, "chickenpox": chickenpox, "waves": waves,
+        "grid": grid,
+    }  # fmt: skip
+    parser.add_argument("what", choices=list(everything))
     parser.add_argument("--runs", type=Path, default=Path("runs/forecast"))
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    everything = {"los-loop": los_loop, "chickenpox": chickenpox, "waves": waves, "grid": grid}
-    everything[options.what](options.runs)
+    everything[options.what](options.runs, options.seeds)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
     python benchmarks/nodes.py cora --tuned                a GCN with consistency, and smoothed
     python benchmarks/nodes.py cora --recipe feng2020      another recipe, and smoothed
     python benchmarks/nodes.py amazon --operator gcn       Shchur et al. (2018), random splits
-    python benchmarks/nodes.py amazon --tuned              a GCN with consistency, and smoothed
+    python benchmarks/nodes.py amazon --tuned              propagation over 4 hops, and smoothed
     python benchmarks/nodes.py karate                      with networkx's community methods
 
 Each takes --seeds (20 by default). A seed decides initial weights and dropout, and on amazon the
@@ -41,9 +41,13 @@ TUNED: dict[str, dict[str, Any]] = {
     "cora": {
         "features": "as-read", "consistency": 1.0, "node_dropout": 0.5, "penalty_on": "all",
     },
-    "amazon": {"consistency": 1.0},
+    "amazon": {
+        "features": "standardised", "operator": "propagation", "k": 4, "layers": 1,
+        "readout": "linear", "penalty_on": "all", "patience": 50,
+    },
 }  # fmt: skip
-"""Options of a GCN that did best on validation nodes, by data."""
+"""Options that did best on validation nodes, by data; on amazon on those of splits 100 to 102: a
+mean loss of 0.388 there, a GCN's 0.435."""
 
 DATA = {"cora": "cora", "amazon": "amazon-computers", "karate": "karate"}
 
@@ -72,7 +76,7 @@ def tuned(data: str, recipe: str | None, seeds: range) -> None:
             + ", ".join(f"{name} {spread(values)}" for name, values in found.items()),
             file=sys.stderr, flush=True,
         )  # fmt: skip
-    print(f"{DATA[data]}, {recipe or 'tuned GCN'}, {len(seeds)} seeds: test accuracy, mean ± sd, %")
+    print(f"{DATA[data]}, {recipe or 'tuned'}, {len(seeds)} seeds: test accuracy, mean ± sd, %")
     for name, values in found.items():
         print(f"  {name:<10} {spread(values)}")
 

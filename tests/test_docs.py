@@ -30,6 +30,7 @@ from plait.data import find_data
 from plait.nn import (
     GCN,
     GIN,
+    GINE,
     GRU,
     LSTM,
     RGCN,
@@ -340,7 +341,7 @@ def test_pairs_say_the_kernel_that_explain_says() -> None:
     operators = {"Dense": Dense(), "GCN": GCN(), "Chebyshev": Chebyshev(3),
                  "Diffusion": Diffusion(2), "SAGE": SAGE(), "GIN": GIN(), "RGCN": RGCN(),
                  "Attention": Attention(2), "SAGEMax": SAGEMax(),
-                 "Propagation": Propagation(2)}  # fmt: skip
+                 "Propagation": Propagation(2), "GINE": GINE()}  # fmt: skip
     cells = {"RNN": RNN(), "LSTM": LSTM(), "LSTM(peephole=True)": LSTM(peephole=True),
              "LayerNormLSTM": LayerNormLSTM(), "CoupledLSTM": CoupledLSTM(),
              "GRU": GRU(), 'GRU("before")': GRU("before"), "MinimalGatedUnit": MinimalGatedUnit(),

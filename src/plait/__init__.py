@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from plait.nn.cell import Cell
     from plait.nn.cells import GRU, LSTM, RNN, CoupledLSTM, LayerNormLSTM
     from plait.nn.convolution import GraphConv
+    from plait.nn.edge_messages import GINE
     from plait.nn.filters import GCN, Chebyshev, Diffusion
     from plait.nn.graph import Graph
     from plait.nn.minimal_cells import IndRNN, MinGRU, MinimalGatedUnit, MinLSTM
@@ -56,6 +57,7 @@ _HOME = {
     "SAGE": "plait.nn.sums",
     "SAGEMax": "plait.nn.sums",
     "GIN": "plait.nn.sums",
+    "GINE": "plait.nn.edge_messages",
     "InputError": "plait.errors",
     "train": "plait.api",
     "resume": "plait.api",
@@ -70,6 +72,7 @@ _HOME = {
 __all__ = [
     "GCN",
     "GIN",
+    "GINE",
     "GRU",
     "LSTM",
     "RGCN",

@@ -541,6 +541,8 @@ def choose_device(name: str) -> torch.device:
         raise InputError("--device cuda: torch finds no GPU here; use --device cpu")
     if name == "cpu" or not available:
         return torch.device("cpu")
+    # without it gradients of cuDNN's recurrences may differ from run to run (see torch.nn.LSTM)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     if current_ranks().count == 1:
         return torch.device("cuda")
     local, count = launch.local_rank(), torch.cuda.device_count()

@@ -128,7 +128,9 @@ def check_operator(operator: Operator, graph: Graph, *, seed: int = 0) -> None:
         EXACT, "two gates stacked, against each alone",
     )  # fmt: skip
     place = torch.randperm(graph.num_nodes, generator=generator)
-    renamed = graph.each(lambda one: Graph(place[one.edge_index], one.edge_weight, one.num_nodes))
+    renamed = graph.each(
+        lambda one: Graph(place[one.edge_index], one.edge_weight, one.num_nodes, one.edge_features)
+    )
     moved = torch.empty_like(x)
     moved[:, place] = x
     _near(

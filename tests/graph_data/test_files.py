@@ -312,3 +312,46 @@ def test_relations_are_the_kinds_of_edges(read):
     alike = read(edges, NODES, label="club")
     assert (alike.relations, alike.graph.relations) == ((), ())
     assert alike.sha256 != network.sha256
+
+
+ROADS = "source,target,km,kind\nann,bob,3,road\nbob,cem,5,rail\ncem,bob,7,road\nann,bob,5,rail\n"
+
+
+def test_columns_of_edges_become_their_features_as_those_of_nodes_do(read):
+    network = read(ROADS, NODES, label="club", edge_features=["km", "kind"])
+    ids, graph = network.ids, network.graph
+    rows = zip(*graph.edge_index.tolist(), graph.edge_features.tolist(), strict=True)
+    scaled = dict(zip((3, 5, 7), (-(2**0.5), 0.0, 2**0.5), strict=True))
+    between = [(scaled[3] + scaled[5]) / 2, 0.5, 0.5]  # of duplicates the mean
+    expected = {
+        ("ann", "bob"): between, ("bob", "ann"): between,  # the reverse is as the edge
+        ("bob", "cem"): [scaled[5], 1, 0], ("cem", "bob"): [scaled[7], 0, 1],
+    }  # fmt: skip
+    found = {(ids[s], ids[t]): row for s, t, row in rows}
+    assert found == {pair: pytest.approx(row) for pair, row in expected.items()}
+    assert "features of edges: numbers: 'km', texts: 'kind' (2)" in network.columns
+    assert network.notes[0] == (
+        "1 duplicate edge merged, the weights summed, the features averaged; "
+        "the first, 'ann' → 'bob', on line 5"
+    )
+    assert [e["column"] for e in network.edge_encodings] == ["km", "kind"]
+    assert network.sha256 != read(ROADS, NODES, label="club", edge_features=["km"]).sha256
+
+
+@pytest.mark.parametrize(
+    ("edges", "columns", "said"),
+    [
+        (ROADS, ["miles"], "has no column 'miles'; its first line has source, target, km, kind; "),
+        (ROADS, ["km", "Target"], "the column 'Target' of --edge-features is the target; leave"),
+        (ROADS, ["km", "km"], "the column 'km' of --edge-features stands twice; leave it out"),
+        (
+            ROADS.replace("5,rail\ncem", "far,rail\ncem"),
+            ["km"],
+            "line 3: the 'km' of edge 'bob' → 'cem' is 'far', and that of others is a number",
+        ),
+    ],
+)
+def test_features_of_edges_that_are_none_are_refused(read, edges, columns, said):
+    with pytest.raises(InputError) as refused:
+        read(edges, NODES, label="club", edge_features=columns)
+    assert said in str(refused.value)

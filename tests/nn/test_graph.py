@@ -137,7 +137,8 @@ def test_a_weight_is_chosen_among_the_columns_of_edge_attr(pyg):
     data.distance = torch.tensor([7.0, 8.0])
     message = (
         r"^edge_attr is \[2, 2\], and an edge has one weight; from_pyg\(data, weight=0\) takes the "
-        r"first column of edge_attr; `del data.edge_attr` ignores it$"
+        r"first column of edge_attr, features='edge_attr' all as features; `del data.edge_attr` "
+        r"ignores it$"
     )
     with pytest.raises(InputError, match=message):
         Graph.from_pyg(data)

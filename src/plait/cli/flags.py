@@ -26,15 +26,18 @@ OPTIONAL_VALUES = {"--equations": ("text", "latex"), "--ray": ("auto",)}
 
 
 def with_values(arguments: Sequence[str]) -> list[str]:
-    """Write the values of `OPTIONAL_VALUES` that are left out.
+    """Write the values of `OPTIONAL_VALUES` that are left out, and join a value "-" to its option.
 
-    They are before a file or a folder, before another option, and at the end.
+    They are left out before a file or a folder, before another option, and at the end. By itself
+    "-" would be read as an option.
 
     >>> from plait.cli.flags import with_values
     >>> with_values(["inspect", "--equations", "."])
     ['inspect', '--equations=text', '.']
     >>> with_values(["compare", "memory", "--ray", "--seeds", "3"])
     ['compare', 'memory', '--ray=auto', '--seeds', '3']
+    >>> with_values(["predict", "runs/speeds", "--follow", "-"])
+    ['predict', 'runs/speeds', '--follow=-']
     """
     words = list(arguments)
     for k, word in enumerate(words):
@@ -43,6 +46,9 @@ def with_values(arguments: Sequence[str]) -> list[str]:
             continue
         if not after or after.startswith("-") or Path(after).exists():
             words[k] = f"{word}={values[0]}"
+    for k in reversed(range(len(words) - 1)):
+        if words[k].startswith("--") and "=" not in words[k] and words[k + 1] == "-":
+            words[k : k + 2] = [f"{words[k]}=-"]
     return words
 
 

@@ -1,4 +1,4 @@
-"""Read an edge list: which columns hold the source, the target, the weight and the relation."""
+"""Read an edge list: which columns hold the source, the target, the weight and more."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +27,8 @@ class Edges:
     weight : float array `[E]`, or None
     relation : list of str, or None
         The kind of each edge.
+    features : Cells, or None
+        The columns of features.
     lines : integer array `[E]`
     columns : str
         How each column was used, in words.
@@ -38,6 +40,7 @@ class Edges:
     lines: np.ndarray
     columns: str
     relation: list[str] | None = None
+    features: Cells | None = None
 
     def at(self, row: int) -> str:
         """Return the file and the line of an edge."""
@@ -55,6 +58,7 @@ def read_edges(
     weight: str = "",
     encoding: str = "utf-8",
     relation: str | None = None,
+    features: Sequence[str] = (),
 ) -> Edges:
     r"""Read an edge list: a table whose columns may also be separated by spaces.
 
@@ -72,6 +76,8 @@ def read_edges(
         Of the file.
     relation : str
         The column of the kinds of edges. Default: none is read.
+    features : sequence of str
+        The columns of features.
 
     Raises
     ------
@@ -102,14 +108,17 @@ def read_edges(
         end if cells.names[k] == end else f"{end} = {cells.names[k]!r}"
         for end, k in columns.items()
     ]
-    others = [repr(name) for k, name in enumerate(cells.names) if k not in columns.values()]
+    chosen = _feature_columns(cells, features, columns)
+    taken = {*columns.values(), *chosen}
+    others = [repr(name) for k, name in enumerate(cells.names) if k not in taken]
     used += [f"ignored: {', '.join(others[:5])}{', …' * (len(others) > 5)}"] if others else []
     texts = {end: cells.texts[:, k].tolist() for end, k in columns.items() if end != "weight"}
     kinds = texts.get("relation")
     ends = texts["source"], texts["target"]
     weight_of = columns.get("weight")
     weights = None if weight_of is None else _weights(cells, ends, weight_of)
-    edges = Edges(path, ends, weights, cells.lines, ", ".join(used), kinds)
+    own = cells.keep(slice(None), chosen) if chosen else None
+    edges = Edges(path, ends, weights, cells.lines, ", ".join(used), kinds, own)
     for row in [k for k, kind in enumerate(kinds or ()) if not kind]:
         raise InputError(f"{edges.at(row)}: the relation of {edges.named(row)} is missing")
     return edges
@@ -135,6 +144,26 @@ def edge_columns(cells: Cells, asked: Mapping[str, str]) -> dict[str, int]:
                 "number if the table has no header"
             )
     return found
+
+
+def _feature_columns(cells: Cells, names: Sequence[str], taken: Mapping[str, int]) -> list[int]:
+    """Return the columns of features, among which the weight may be; `InputError` for others."""
+    chosen = []
+    for name in names:
+        column = cells.column(name)
+        if column is None:
+            raise InputError(
+                f"{cells.path} has no column {name!r}; its first line has {_listed(cells.names)}; "
+                "name columns of it with --edge-features, with commas between them"
+            )
+        use = next((end for end, k in taken.items() if k == column and end != "weight"), None)
+        if use is not None or column in chosen:
+            what = f"is the {use}" if use is not None else "stands twice"
+            raise InputError(
+                f"{cells.path}: the column {name!r} of --edge-features {what}; leave it out"
+            )
+        chosen.append(column)
+    return chosen
 
 
 def _listed(names: Sequence[str], most: int = 20) -> str:

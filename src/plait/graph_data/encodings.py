@@ -3,7 +3,7 @@
 Each encoder returns the features `[N, k]` and, as JSON values, what was learnt from the column.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -56,19 +56,19 @@ def encode_numbers(name: str, numbers: np.ndarray) -> Encoded:
 
 
 def encode_texts(
-    cells: Cells, ids: Sequence[str], k: int, numbers: np.ndarray, none: Collection[str]
+    cells: Cells, of: Callable[[int], str], k: int, numbers: np.ndarray, none: Collection[str]
 ) -> Encoded:
     """Encode a column of texts as times, categories or words, whichever they are.
 
-    `numbers` are the column's entries that are numbers, `none` the texts that mean none. Raises
-    `InputError` for what is neither.
+    `numbers` are the column's entries that are numbers, `none` the texts that mean none; messages
+    call row r `of(r)`. Raises `InputError` for what is neither.
     """
     name, column = cells.names[k], cells.texts[:, k]
     known = np.array([text not in none for text in column])
     mixed = known & np.isnan(numbers) & np.isfinite(numbers).any()
     for row in np.flatnonzero(mixed).tolist():
         raise InputError(
-            f"{cells.at(row)}: the {name!r} of node {ids[row]!r} is {column[row]!r}, and that "
+            f"{cells.at(row)}: the {name!r} of {of(row)} is {column[row]!r}, and that "
             "of others is a number; write numbers everywhere, or nowhere"
         )
     kinds = sorted(set(column[known]))

@@ -1,6 +1,6 @@
 """The table of the nodes: which column has the ids, and columns as features."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,7 +73,7 @@ def read_features(
         )
     others = [k for k in range(len(cells.names)) if k not in (column, *left_out)]
     rows = np.array([row[name] for name in ids])
-    features = features_of(cells.keep(rows, others), ids, missing)
+    features = features_of(cells.keep(rows, others), lambda row: f"node {ids[row]!r}", missing)
     if features.values is None:
         raise InputError(f"{path} has no column of features next to {named(cells.names[column])}")
     return features.values, (*features.used, *features.notes)
@@ -137,19 +137,19 @@ class Features(NamedTuple):
     encodings: list[Mapping[str, Any]]
 
 
-def features_of(cells: Cells, ids: Sequence[str], missing: Collection[str]) -> Features:
-    """Return columns as features."""
+def features_of(cells: Cells, of: Callable[[int], str], missing: Collection[str]) -> Features:
+    """Return columns as features; messages call row r `of(r)`, such as "node 'ann'"."""
     read = read_numbers(cells.texts, cells.names, cells.at, missing)
     refuse_large(
         read.values,
-        lambda row, k: f"{cells.at(row)}: the {cells.names[k]!r} of node {ids[row]!r} is",
+        lambda row, k: f"{cells.at(row)}: the {cells.names[k]!r} of {of(row)} is",
     )
     parts, encodings, notes = [], [], []
     none = {*MISSING, *missing}
     for k, name in enumerate(cells.names):
         numbers = read.values[:, k]
         if read.bad[:, k].any():
-            part, learnt = encode_texts(cells, ids, k, numbers, none)
+            part, learnt = encode_texts(cells, of, k, numbers, none)
             parts.append(part)
             encodings.append(learnt)
             continue

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from torch import Tensor
 
-from plait.columns import (
-    NO_TEXT,
-)
+from plait.columns import NO_TEXT
 from plait.errors import InputError
 from plait.graph_data.edges import Edges, read_edges
 from plait.graph_data.features import features_of, id_column, ids_of, named
@@ -32,6 +31,7 @@ def read_labelled_graph(
     target: str = "",
     weight: str = "",
     relation: str | None = None,
+    edge_features: Sequence[str] = (),
     missing: Collection[str] = (),
     encoding: str = "utf-8",
 ) -> LabelledGraph:
@@ -65,6 +65,9 @@ def read_labelled_graph(
     relation : str
         The column of the kinds of edges ("": the one named relation): each becomes a relation of
         the graph, in alphabetical order. None: all edges are of one kind.
+    edge_features : sequence of str
+        The columns of `edges` that become features of the edges, as columns of nodes do. Those of
+        duplicates are averaged.
     missing : collection of str
         Further texts that mean a missing value. Missing numbers are replaced by the column's mean.
     encoding : str
@@ -87,15 +90,21 @@ def read_labelled_graph(
     >>> club.ids, club.labels.tolist(), club.graph
     (('ann', 'bob', 'cem'), [0, 1, -1], Graph(num_nodes=3, num_edges=4))
     """
-    found = read_edges(Path(edges), source, target, weight, encoding, relation)
+    found = read_edges(Path(edges), source, target, weight, encoding, relation, edge_features)
+    of_edges = None
+    if found.features is not None:
+        of_edges = features_of(found.features, lambda row: f"edge {found.named(row)}", missing)
     features, labels, classes, listed = None, None, (), "the nodes given"
     columns, notes, encodings = [f"edges: {found.columns}"], [], []
+    if of_edges is not None:
+        columns.append(f"features of edges: {', '.join(of_edges.used)}")
+        notes += [f"of the edges: {note}" for note in of_edges.notes]
     if nodes is not None:
         listed = str(nodes)
         cells = read_cells(Path(nodes), encoding).filled()
         ends = {name for names in found.ends for name in names}
         of_ids, left_out = id_column(cells, ends)
-        ids = ids_of(cells, of_ids)
+        ids = names = ids_of(cells, of_ids)
         used = [f"id = {named(cells.names[of_ids])}"]
         of_label = None
         if label is not None:
@@ -112,7 +121,7 @@ def read_labelled_graph(
             used.append(f"label = {cells.names[of_label]!r} ({kinds}{gone})")
         others = [k for k in range(len(cells.names)) if k not in (of_ids, of_label, *left_out)]
         features, more, remarks, encodings = features_of(
-            cells.keep(slice(None), others), ids, missing
+            cells.keep(slice(None), others), lambda row: f"node {names[row]!r}", missing
         )
         notes += remarks
         used += more
@@ -123,30 +132,34 @@ def read_labelled_graph(
     if ids is None:
         pairs = zip(*found.ends, strict=True)
         ids = [name for name in dict.fromkeys(chain.from_iterable(pairs)) if name]
-    graph, merged = _graph(found, ids, listed, directed)
+    graph, merged = _graph(
+        found, None if of_edges is None else of_edges.values, ids, listed, directed
+    )
     path, kinds = found.path, tuple(sorted(set(found.relation or ())))
     return LabelledGraph(
         path.stem, str(path), tuple(ids), graph, features, labels, classes,
         notes=(*merged, *notes), columns="; ".join(columns), relations=kinds,
         encodings=tuple(encodings),
+        edge_encodings=() if of_edges is None else tuple(of_edges.encodings),
     )  # fmt: skip
 
 
 def _graph(
-    edges: Edges, ids: Sequence[str], listed: str, directed: bool
+    edges: Edges, features: Tensor | None, ids: Sequence[str], listed: str, directed: bool
 ) -> tuple[Graph, tuple[str, ...]]:
     """Return the graph of the edges, and remarks on duplicates that were merged."""
     index = np.stack([pd.Index(ids, dtype=str).get_indexer(names) for names in edges.ends])
     for row in np.flatnonzero((index < 0).any(0)).tolist():
         missing = edges.ends[0 if index[0, row] < 0 else 1][row]
-        raise InputError(f"{edges.at(row)}: there is no node {missing!r} in {listed}")
+        fix = "add it, or remove the edge" if missing else "fill the cell, or remove the edge"
+        raise InputError(f"{edges.at(row)}: there is no node {missing!r} in {listed}; {fix}")
     weight = None if edges.weight is None else edges.weight.astype(np.float32)
-    N = len(ids)
+    N, parts = len(ids), (index, weight, features)
     if edges.relation is None:
-        return _merged(edges, index, weight, np.arange(index.shape[1]), N, directed)
+        return _merged(edges, parts, np.arange(index.shape[1]), N, directed)
     kind, notes, graphs = np.array(edges.relation, dtype=object), [], []
     for name in sorted(set(edges.relation)):
-        graph, merged = _merged(edges, index, weight, np.flatnonzero(kind == name), N, directed)
+        graph, merged = _merged(edges, parts, np.flatnonzero(kind == name), N, directed)
         notes += [f"of the relation {name!r}: {note}" for note in merged]
         graphs.append(graph)
     return Graph.of_relations(graphs), tuple(notes)
@@ -154,23 +167,24 @@ def _graph(
 
 def _merged(
     edges: Edges,
-    index: np.ndarray,
-    weight: np.ndarray | None,
+    parts: tuple[np.ndarray, np.ndarray | None, Tensor | None],
     rows: np.ndarray,
     nodes: int,
     directed: bool,
 ) -> tuple[Graph, tuple[str, ...]]:
     """Return the graph of some of the edges, and a remark on duplicates that were merged."""
-    index, weight = index[:, rows], None if weight is None else weight[rows]
+    index, *more = parts
+    index, (weight, features) = index[:, rows], (p if p is None else p[rows] for p in more)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the remark names the ids
-        graph = Graph(index, weight, nodes)
+        graph = Graph(index, weight, nodes, features)
     notes = []
     extra = index.shape[1] - graph.num_edges
     if extra:
         row = rows[int(np.flatnonzero(pd.DataFrame(index.T).duplicated())[0])]
         notes.append(
-            f"{extra:,} duplicate edge{'s' * (extra > 1)} merged, the weights summed; "
+            f"{extra:,} duplicate edge{'s' * (extra > 1)} merged, the weights summed"
+            f"{', the features averaged' * (features is not None)}; "
             f"the first, {edges.named(row)}, on line {edges.lines[row]}"
         )
     return graph if directed else graph.to_undirected(), tuple(notes)

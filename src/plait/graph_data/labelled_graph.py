@@ -52,6 +52,8 @@ class LabelledGraph:
     encodings : tuple of mappings
         For tables: what was learnt from each column of features, as JSON values: its kind
         (number, category, time, words), and mean and spread, the categories, or the words.
+    edge_encodings : tuple of mappings
+        The same of the edges' features.
 
     Example
     -------
@@ -73,6 +75,7 @@ class LabelledGraph:
     columns: str = ""
     relations: tuple[str, ...] = ()
     encodings: tuple[Mapping[str, Any], ...] = ()
+    edge_encodings: tuple[Mapping[str, Any], ...] = ()
 
     in_memory: ClassVar[bool] = True
     """Whether features and edges are in memory, rather than in mapped files."""
@@ -116,6 +119,8 @@ class LabelledGraph:
         total = hashlib.sha256(text.encode())
         for tensor in (self.graph.edge_index, self.graph.edge_weight, self.features, self.labels):
             total.update(b"-" if tensor is None else tensor.contiguous().numpy().data)
+        if self.graph.edge_features is not None:
+            total.update(self.graph.edge_features.contiguous().numpy().data)
         for one in self.graph.relations:
             total.update(one.edge_index.contiguous().numpy().data)
             total.update(one.edge_weight.contiguous().numpy().data)

@@ -3,8 +3,8 @@
 What is kept for the backward pass lies on the nodes; scores and coefficients are computed again.
 Three kernels do so: compiled loops on a CPU in float32 (`cpu.attention`, `cpu.attention2`), Triton
 on a GPU in float32 (`gpu.attention`), and operations of torch, a few heads at a time
-(`attention_blocks`). None can be differentiated: for the gradient of a gradient and under
-`torch.func`, plain operations on all edges answer.
+(`attention_blocks`). None can be differentiated: for the gradient of a gradient, under `torch.func`
+and with features of the edges, plain operations on all edges answer.
 """
 
 from collections.abc import Sequence
@@ -65,6 +65,25 @@ def neighbourhood_of(graph: Any) -> Neighbourhood:
         )
 
     return graph.cached("neighbourhood", make)
+
+
+def edge_features_of(graph: Any) -> Tensor:
+    """Return the features of a neighbourhood's edges, `[E, D]`; a loop has the mean of the others'.
+
+    The mean is over the edges into the node; where there are none it is 0.
+    """
+
+    def make() -> Tensor:
+        (source, target), N = graph.edge_index, graph.num_nodes
+        apart = source != target
+        source, target, own = source[apart], target[apart], graph.edge_features[apart]
+        total = own.new_zeros(N, own.shape[1]).index_add(0, target, own)
+        mean = total / torch.bincount(target, minlength=N).clamp(min=1)[:, None]
+        nodes = torch.arange(N, device=graph.device)
+        order = torch.argsort(torch.cat([target * N + source, nodes * N + nodes]))
+        return torch.cat([own, mean])[order]
+
+    return graph.cached("features of the neighbourhood", make)
 
 
 class Lanes(NamedTuple):
@@ -169,12 +188,14 @@ def attend_packed(
     hood: Neighbourhood | Tensor,
     lay: Lanes,
     dropout: float = 0.0,
+    edges: Tensor | None = None,
 ) -> Tensor:
     """Do what `attend` does with rows that lie as `lay` says.
 
     Values are `[B, N, G, P, W]` and so is what is returned; left and right `[B, N, G, W]`, or with
     a vector `[G, p, W]` of the form of the values. Under a compiler the neighbourhood is the handle
-    of its graph.
+    of its graph. `edges`, of the form of left and right but with B = 1 and a row for every edge, is
+    added within LeakyReLU.
     """
     if not isinstance(hood, Tensor):
         _check(values, left, right, vector, hood)
@@ -182,29 +203,30 @@ def attend_packed(
     if any(t is not None and t.dtype != wide(t.dtype) for t in (values, left, right, vector)):
         vector = None if vector is None else vector.float()
         sides = left.float(), right.float(), vector
-        return attend_packed(values.float(), *sides, hood, lay, dropout).to(kind)
+        edges = None if edges is None else edges.float()
+        return attend_packed(values.float(), *sides, hood, lay, dropout, edges).to(kind)
     if isinstance(hood, Tensor):
         seeded = torch.randint(2**40, (1,)) if dropout else None
         return torch.ops.plait.attend(
             values, left, right, vector, hood, list(lay), dropout, seeded, VERSION
         )[0]  # fmt: skip
     with exactly(values):
-        if transformed(values, left, right, vector):
+        if edges is not None or transformed(values, left, right, vector):
             masks = values.new_ones(values.shape[0], len(hood.sources), lay.heads)
             masks = _spread(F.dropout(masks, dropout), lay) if dropout else masks[:0]
-            return formula(values, left, right, vector, hood, masks)
+            return formula(values, left, right, vector, hood, masks, edges)
         seed = int(torch.randint(2**62, ())) if dropout else 0
         return _Attend.apply(values, left, right, vector, hood, lay, dropout, seed)  # pyright: ignore[reportReturnType]
 
 
 def formula(
     values: Tensor, left: Tensor, right: Tensor, vector: Tensor | None, hood: Neighbourhood,
-    masks: Tensor,
+    masks: Tensor, edges: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """Compute what `attend_packed` does by plain operations on all edges, to any derivative."""
     sources, targets = hood.sources.long(), hood.targets.long()
     scores = left.index_select(1, sources) + right.index_select(1, targets)
-    scores = F.leaky_relu(scores, SLOPE)
+    scores = F.leaky_relu(scores if edges is None else scores + edges, SLOPE)
     if vector is not None:
         scores = (scores * vector).sum(-2)  # [B, E, G, W]
     B, N = values.shape[:2]

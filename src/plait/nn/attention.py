@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from plait.kernels.attention import attend_packed, lanes, neighbourhood_of
+from plait.kernels.attention import attend_packed, edge_features_of, lanes, neighbourhood_of
+from plait.kernels.gpu.attention import fits
 from plait.kernels.transforms import compiling
-from plait.nn.graph import Graph, checked_graph
+from plait.nn.graph import Graph, checked_edge_features, checked_graph
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,10 @@ class Attention:
     version 1: e_ij = LeakyReLU(aᵀ z_j + bᵀ z_i), with a the weight `source`, b `target`
 
     version 2: e_ij = aᵀ LeakyReLU(z_j + V x_i), with a the weight `vector`, V `target`
+
+    With `edge_size`, the features f_ji of the edge count too: dᵀ f_ji, in version 2 D f_ji, is
+    added within LeakyReLU, with d or D the weight `edge`. A node's loop then has the mean of the
+    features of the edges into it.
 
     The slope of LeakyReLU is 0.2. The heads are concatenated: with C = outputs / heads, head k
     gives channels k·C … k·C + C − 1. Edge weights are ignored; loops are dropped, then every node
@@ -36,6 +41,8 @@ class Attention:
     version : 1 or 2
     dropout : float
         Share of the coefficients set to zero in training.
+    edge_size : int
+        The features of an edge that the graph has and scores read; 0: none are read.
 
     Shapes
     ------
@@ -44,13 +51,15 @@ class Attention:
     y : `[..., N, outputs]`
 
     weight : `[outputs, inputs]`; source, target, vector : `[heads, C]`, but in version 2
-    target : `[outputs, inputs]`
+    target : `[outputs, inputs]`; edge : `[heads, edge_size]`, in version 2 `[outputs, edge_size]`
 
     Raises
     ------
     ValueError
-        If heads, version or dropout are out of range, if heads do not divide the outputs, or if x
-        does not fit the graph.
+        If heads, version, dropout or edge_size are out of range, if heads do not divide the
+        outputs, or if x does not fit the graph.
+    InputError
+        For a graph with another number of edge features.
 
     Example
     -------
@@ -65,6 +74,7 @@ class Attention:
     heads: int
     version: Literal[1, 2] = 1
     dropout: float = 0.0
+    edge_size: int = 0
     reach: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
@@ -74,6 +84,8 @@ class Attention:
             raise ValueError(f"the version of Attention is 1 or 2, not {self.version!r}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and less than 1, not {self.dropout}")
+        if self.edge_size < 0:
+            raise ValueError(f"edge_size must be at least 0, not {self.edge_size}")
 
     @property
     def without_dropout(self) -> "Attention":
@@ -83,7 +95,7 @@ class Attention:
     @property
     def score_weights(self) -> tuple[str, ...]:
         """The weights that compare nodes and carry no features."""
-        return "source" if self.version == 1 else "vector", "target"
+        return "source" if self.version == 1 else "vector", "target", "edge"
 
     def weight_shapes(self, inputs: int, outputs: int) -> Mapping[str, tuple[int, ...]]:
         """Return the shapes of W and of the weights of scores; without inputs those of W alone."""
@@ -97,12 +109,17 @@ class Attention:
         vector = (self.heads, outputs // self.heads)
         matrix = (outputs, inputs)
         if self.version == 1:
-            return {"weight": matrix, "source": vector, "target": vector}
-        return {"weight": matrix, "target": matrix, "vector": vector}
+            shapes = {"weight": matrix, "source": vector, "target": vector}
+        else:
+            shapes = {"weight": matrix, "target": matrix, "vector": vector}
+        if self.edge_size:
+            shapes["edge"] = (self.heads if self.version == 1 else outputs, self.edge_size)
+        return shapes
 
     def check(self, x: Tensor, graph: Any) -> None:
-        """Refuse features that do not fit the graph."""
+        """Refuse nodes or edges whose features do not fit."""
         checked_graph(self, x, graph)
+        checked_edge_features(self, self.edge_size, graph)
 
     def apply(self, x: Tensor, weights: Mapping[str, Tensor], graph: Any) -> Tensor:
         """Return `[..., N, outputs]` for `x [..., N, inputs]`."""
@@ -113,7 +130,7 @@ class Attention:
         a = weights["source" if self.version == 1 else "vector"]  # [gates·K, C]
         lead, K, C = x.shape[:-2], self.heads, a.shape[1]
         gates, N = a.shape[0] // K, graph.num_nodes
-        hood = graph.handle if compiling() else neighbourhood_of(graph)
+        hood = neighbourhood_of(graph) if self.edge_size or not compiling() else graph.handle
         lay = lanes(x, K, gates * C, vector=self.version == 2)
 
         def by_head(stacked: Tensor) -> Tensor:  # [gates·K·C, …] as [K, gates·C, …]
@@ -124,22 +141,44 @@ class Attention:
             product = x.reshape(-1, N, x.shape[-1]) @ columns.flatten(1)
             return product.unflatten(-1, columns.shape[1:])
 
+        def edges(channels: int) -> Tensor | None:  # E f of every neighbour, [1, E, G, P, W]
+            if not self.edge_size:
+                return None
+            features = edge_features_of(graph).to(x.dtype) @ weights["edge"].T
+            by_gate = features.unflatten(-1, (gates, K, channels)).transpose(1, 2).flatten(2)
+            return lay.pack(by_gate)[None]
+
         z = rows(weight)
         if self.version == 1:
             both = torch.stack([by_head(weights[n].flatten()) for n in ("source", "target")])
             apart = torch.eye(K, dtype=x.dtype, device=x.device)  # a head sees its own channels
             sides = torch.einsum("skc,kh->kcsh", both, apart).reshape(-1, 2 * K)
             left, right = (z.flatten(2) @ sides)[..., None].split(K, 2)  # [B, N, K, 1]
-            y = attend_packed(z, left, right, None, hood, lay, self.dropout)
+            more = edges(1)
+            more = None if more is None else more.sum(-2)
+            y = attend_packed(z, left, right, None, hood, lay, self.dropout, more)
         else:
             vector = lay.pack(by_head(a.flatten()))
-            y = attend_packed(z, z, rows(weights["target"]), vector, hood, lay, self.dropout)
+            right = rows(weights["target"])
+            y = attend_packed(z, z, right, vector, hood, lay, self.dropout, edges(C))
         y = lay.unpack(y, gates * C).unflatten(-1, (gates, C)).transpose(2, 3)
         return y.reshape(*lead, N, gates * K * C)  # from [B, N, gates, K, C]
+
+    def not_recorded(self, outputs: int) -> str | None:
+        """Return why a GPU's work for so many outputs cannot be recorded, or None."""
+        if self.dropout:
+            return "its dropout draws other numbers at each call"
+        if self.edge_size:
+            return "scores with features of edges are computed in plain torch"
+        if not fits(self.heads, outputs // self.heads):
+            return f"{outputs} outputs of {self.heads} heads do not fit its kernel"
+        return None
 
     def explain(self, inputs: int, outputs: int, graph: Graph | None = None) -> str:
         """Describe what is saved and what is recomputed for gradients."""
         text = "product first; scores and coefficients are recomputed for gradients"
+        if self.edge_size:
+            text = f"product first; scores, with {self.edge_size} features of each edge, are kept"
         if graph is None:
             return text
         edges = len(neighbourhood_of(graph).sources)

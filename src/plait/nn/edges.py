@@ -1,6 +1,7 @@
 """Edges as tensors: checked, sorted by target then source, duplicates merged."""
 
 import warnings
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -56,6 +57,42 @@ def checked_weight(given: Any, index: Tensor) -> Tensor:
     return weight
 
 
+def checked_features(given: Any, index: Tensor) -> Tensor | None:
+    """Return finite features `[E, D]`, one row per edge; None if none are given."""
+    if given is None:
+        return None
+    E = index.shape[1]
+    features = torch.as_tensor(given, device=index.device)
+    if features.requires_grad:
+        raise InputError("edge features are not learned; pass edge_features.detach()")
+    if features.ndim != 2 or len(features) != E or not features.shape[1]:
+        raise InputError(
+            f"edge_features must be [{E}, D], one row per edge; got {list(features.shape)}"
+        )
+    if not features.is_floating_point():
+        features = features.to(torch.get_default_dtype())
+    bad = (~features.isfinite()).nonzero()
+    if len(bad):
+        row, column = bad[0].tolist()
+        s, t = edge_at(index, bad[0, 0])
+        raise InputError(
+            f"feature {column} of edge {row}, {s} → {t}, is {features[row, column].item()}"
+        )
+    return features
+
+
+def joined_features(parts: Sequence[Tensor | None]) -> Tensor | None:
+    """Return the features of several graphs' edges, one after the other; None if none has any."""
+    sizes = {0 if part is None else part.shape[1] for part in parts}
+    if len(sizes) > 1:
+        raise InputError(
+            f"the graphs must have equally many edge features, not {sorted(sizes)}; give all the "
+            "same"
+        )
+    given = [part for part in parts if part is not None]
+    return torch.cat(given) if given else None
+
+
 def checked_range(index: Tensor, num_nodes: int | None) -> int:
     """Return the number of nodes; refuse edges to other nodes."""
     N = int(index.max()) + 1 if num_nodes is None and index.numel() else num_nodes or 0
@@ -70,23 +107,30 @@ def checked_range(index: Tensor, num_nodes: int | None) -> int:
     return N
 
 
-def merged(index: Tensor, weight: Tensor, nodes: int) -> tuple[Tensor, Tensor]:
+def merged(
+    index: Tensor, weight: Tensor, features: Tensor | None, nodes: int
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return edges sorted by target, then source, with duplicates merged."""
     order = by_place(index, nodes)
     index, weight = index[:, order], weight[order]
+    features = None if features is None else features[order]
     first = firsts(index)
     extra = index.shape[1] - int(first.sum())
     if not extra:
-        return index, weight
+        return index, weight, features
     s, t = edge_at(index, (~first).nonzero()[0])
     warnings.warn(
-        f"{extra} duplicate edge{'s' * (extra > 1)} merged, the weights summed; "
-        f"the first is {s} → {t}",
+        f"{extra} duplicate edge{'s' * (extra > 1)} merged, the weights summed"
+        f"{', the features averaged' * (features is not None)}; the first is {s} → {t}",
         stacklevel=3,
     )
     place = first.cumsum(0) - 1
     index = index[:, first]
-    return index, weight.new_zeros(index.shape[1]).index_add_(0, place, weight)
+    E = index.shape[1]
+    if features is not None:
+        total = features.new_zeros(E, features.shape[1]).index_add_(0, place, features)
+        features = total / torch.bincount(place, minlength=E)[:, None]
+    return index, weight.new_zeros(E).index_add_(0, place, weight), features
 
 
 def by_place(index: Tensor, nodes: int, then: Tensor | None = None) -> Tensor:

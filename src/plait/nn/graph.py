@@ -19,11 +19,13 @@ from plait.nn.cache import Cache
 from plait.nn.edges import (
     Whole,
     by_place,
+    checked_features,
     checked_index,
     checked_range,
     checked_weight,
     edge_at,
     firsts,
+    joined_features,
 )
 from plait.nn.edges import merged as merged_edges
 from plait.renamed import RenamedAttribute
@@ -34,10 +36,10 @@ Made = TypeVar("Made")
 class Graph:
     """Directed, weighted edges between nodes 0 … N − 1. A message goes from source to target.
 
-    Edges of the same source and target are merged into one, their weights summed, with a warning.
-    The edges are sorted by target, then source. A graph is immutable, so what operators compute
-    from it, such as a normalised adjacency, is cached with it; copies, pickles and other processes
-    compute their own.
+    Edges of the same source and target are merged into one, their weights summed and their features
+    averaged, with a warning. The edges are sorted by target, then source. A graph is immutable, so
+    what operators compute from it, such as a normalised adjacency, is cached with it; copies,
+    pickles and other processes compute their own.
 
     Parameters
     ----------
@@ -47,11 +49,14 @@ class Graph:
         None: every edge weighs 1.
     num_nodes : int
         None: one more than the largest index.
+    edge_features : Tensor `[E, D]`
+        What `GINE` and `Attention(edge_size=D)` read of each edge; other operators ignore it.
 
     Attributes
     ----------
     edge_index : Tensor `[2, E]`
     edge_weight : Tensor `[E]`
+    edge_features : Tensor `[E, D]` or None
     num_nodes : int
     batch : Tensor `[N]` or None
         In a disjoint union of graphs: the number of each node's graph.
@@ -61,12 +66,14 @@ class Graph:
 
     Shapes
     ------
-    edge_index : `[2, E]`; edge_weight : `[E]`; batch : `[N]`; features of the nodes : `[..., N, F]`
+    edge_index : `[2, E]`; edge_weight : `[E]`; edge_features : `[E, D]`; batch : `[N]`; features of
+    the nodes : `[..., N, F]`
 
     Raises
     ------
     InputError
-        For an index out of range, or a weight that is not finite; the message names the edge.
+        For an index out of range, or a weight or feature that is not finite; the message names the
+        edge.
 
     Example
     -------
@@ -92,11 +99,15 @@ class Graph:
         edge_index: Tensor | np.ndarray | Sequence[Sequence[int]],
         edge_weight: Tensor | np.ndarray | Sequence[float] | None = None,
         num_nodes: int | None = None,
+        edge_features: Tensor | np.ndarray | Sequence[Sequence[float]] | None = None,
     ) -> None:
         index = checked_index(torch.as_tensor(edge_index))
         weight = checked_weight(edge_weight, index)
+        features = checked_features(edge_features, index)
         self.num_nodes = checked_range(index, num_nodes)
-        self.edge_index, self.edge_weight = merged_edges(index, weight, self.num_nodes)
+        self.edge_index, self.edge_weight, self.edge_features = merged_edges(
+            index, weight, features, self.num_nodes
+        )
         self.batch: Tensor | None = None
         self.num_graphs = 1
         self.whole: Whole | None = None
@@ -112,6 +123,7 @@ class Graph:
         graph = cls.__new__(cls)
         graph.num_nodes, graph.num_graphs, graph.batch = num_nodes, 1, None
         graph.edge_index, graph.edge_weight, graph.whole = index, weight, whole
+        graph.edge_features = None
         graph.relations, graph._cache = (), Cache()
         return graph
 
@@ -137,6 +149,7 @@ class Graph:
                 torch.cat([one.edge_index for one in relations], 1),
                 torch.cat([one.edge_weight for one in relations]),
                 relations[0].num_nodes,
+                joined_features([one.edge_features for one in relations]),
             )
         graph.relations = tuple(relations)
         return graph
@@ -151,7 +164,8 @@ class Graph:
 
         def select(graph: Graph) -> Graph:
             kept = which(graph)
-            part = graph._like(graph.edge_index[:, kept], graph.edge_weight[kept])
+            features = None if graph.edge_features is None else graph.edge_features[kept]
+            part = graph._like(graph.edge_index[:, kept], graph.edge_weight[kept], features)
             part.whole = graph.whole
             return part
 
@@ -210,7 +224,9 @@ class Graph:
         return cls(*graph_sources.from_networkx(graph, weight))
 
     @classmethod
-    def from_pyg(cls, data: Any, weight: int | str | None = None) -> "Graph":
+    def from_pyg(
+        cls, data: Any, weight: int | str | None = None, features: str | None = None
+    ) -> "Graph":
         """Make a graph from PyTorch Geometric's `Data` or `Batch`: its edges, weights and batch.
 
         Parameters
@@ -219,13 +235,16 @@ class Graph:
         weight : int or str
             A column of `edge_attr`, or the name of an attribute with one number per edge. None:
             `edge_weight`, or else an `edge_attr` of one column; without either all weights are 1.
+        features : str
+            The attribute with the edges' features, such as `"edge_attr"`, which is then not read
+            as weights. None: they have none.
 
         Raises
         ------
         InputError
             For an `edge_attr` of several columns when none is chosen, and for `HeteroData`.
         """
-        parts, batch, graphs = graph_sources.from_pyg(data, weight)
+        parts, batch, graphs = graph_sources.from_pyg(data, weight, features)
         graph = cls(*parts)
         graph.batch, graph.num_graphs = batch, graphs
         return graph
@@ -270,7 +289,8 @@ class Graph:
             batch.append(graph._members + count)
             nodes += graph.num_nodes
             count += graph.num_graphs
-        joined = cls(torch.cat(index, 1), torch.cat(weight), nodes)
+        features = joined_features([graph.edge_features for graph in graphs])
+        joined = cls(torch.cat(index, 1), torch.cat(weight), nodes, features)
         joined.batch, joined.num_graphs = torch.cat(batch), count
         kinds = {len(graph.relations) for graph in graphs}
         if len(kinds) > 1:
@@ -284,6 +304,8 @@ class Graph:
     def to_pyg(self) -> Any:
         """Make a `Data` of PyTorch Geometric with `edge_weight`; for a disjoint union a `Batch`.
 
+        Features of the edges are its `edge_attr`.
+
         Raises
         ------
         InputError
@@ -293,7 +315,7 @@ class Graph:
         -------
         `Graph.from_pyg(graph.to_pyg())` is the same graph.
         """
-        parts = self.edge_index, self.edge_weight, self.num_nodes
+        parts = self.edge_index, self.edge_weight, self.edge_features, self.num_nodes
         return graph_sources.to_pyg(*parts, self.batch, self.num_graphs)
 
     def to_networkx(self) -> Any:
@@ -312,6 +334,8 @@ class Graph:
     def to_undirected(self) -> "Graph":
         """Add the reverse of every edge; if it already exists, both get the larger weight.
 
+        A reverse that is added has the features of its edge; one that exists keeps its own.
+
         >>> from plait import Graph
         >>> Graph([[0, 1], [1, 0]], [2.0, 3.0]).to_undirected().edge_weight.tolist()
         [3.0, 3.0]
@@ -321,21 +345,26 @@ class Graph:
         order = by_place(index, self.num_nodes, then=-weight)
         index, weight = index[:, order], weight[order]
         first = firsts(index)
-        other = self._like(index[:, first], weight[first])
+        features = self.edge_features
+        if features is not None:  # of edges that are there before those of added ones
+            there = torch.cat([self.edge_index, self.edge_index.flip(0)], 1)
+            features = features.repeat(2, 1)[by_place(there, self.num_nodes)][first]
+        other = self._like(index[:, first], weight[first], features)
         other.relations = tuple(one.to_undirected() for one in self.relations)
         return other
 
     def to(self, target: torch.device | torch.dtype | str) -> "Graph":
-        """Return the graph on another device, or with weights of another type.
+        """Return the graph on another device, or with weights and features of another type.
 
-        Operators compute in the type of their features, not in that of the weights.
+        Operators compute in the type of the nodes' features, not in that of the edges'.
         """
+        features = None if self.edge_features is None else self.edge_features.to(target)
         if isinstance(target, torch.dtype):
-            other = self._like(self.edge_index, self.edge_weight.to(target))
+            other = self._like(self.edge_index, self.edge_weight.to(target), features)
             other.whole = self.whole
             other.relations = tuple(one.to(target) for one in self.relations)
             return other
-        moved = self._like(self.edge_index.to(target), self.edge_weight.to(target))
+        moved = self._like(self.edge_index.to(target), self.edge_weight.to(target), features)
         moved.batch = None if self.batch is None else self.batch.to(target)
         if self.whole is not None:
             moved.whole = self.whole.to(target)
@@ -400,6 +429,11 @@ class Graph:
     def num_edges(self) -> int:
         """The number of edges, after merging."""
         return self.edge_index.shape[1]
+
+    @property
+    def edge_size(self) -> int:
+        """D, the features of an edge; 0 without any."""
+        return 0 if self.edge_features is None else self.edge_features.shape[1]
 
     @property
     def in_degree(self) -> Tensor:
@@ -469,11 +503,13 @@ class Graph:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a pickle; caches, which version 0.1.0 pickled too, are dropped."""
         fields = {k: v for k, v in state.items() if k not in ("_kept", "one_way", "negative")}
-        self.__dict__.update({"whole": None, "relations": (), **fields}, _cache=Cache())
+        new = {"whole": None, "relations": (), "edge_features": None}
+        self.__dict__.update({**new, **fields}, _cache=Cache())
 
     def __repr__(self) -> str:
         graphs = f", num_graphs={self.num_graphs}" if self.batch is not None else ""
         kinds = f", relations={len(self.relations)}" if self.relations else ""
+        kinds += f", edge_features={self.edge_size}" if self.edge_size else ""
         return f"Graph(num_nodes={self.num_nodes}, num_edges={self.num_edges}{graphs}{kinds})"
 
     @property
@@ -497,12 +533,12 @@ class Graph:
         found = differs.nonzero()
         return edge_at(self.edge_index, found[0]) if len(found) else None
 
-    def _like(self, index: Tensor, weight: Tensor) -> "Graph":
+    def _like(self, index: Tensor, weight: Tensor, features: Tensor | None) -> "Graph":
         """Return a graph of the same nodes with these edges, which are checked and sorted."""
         other = Graph.__new__(Graph)
         other.num_nodes, other.num_graphs, other.batch = self.num_nodes, self.num_graphs, self.batch
         other.edge_index, other.edge_weight, other._cache = index, weight, Cache()
-        other.whole, other.relations = None, ()
+        other.edge_features, other.whole, other.relations = features, None, ()
         return other
 
     def _unweighted(self) -> scipy.sparse.csr_array:
@@ -545,6 +581,16 @@ def as_graph(given: Any) -> Any:
         graph = outside(lambda: Graph.from_pyg(given))
         _from_pyg[index] = parts, sizes, graph
     return graph
+
+
+def checked_edge_features(operator: Any, size: int, graph: Graph) -> None:
+    """Refuse a graph of another number of edge features than `size`; 0: any."""
+    if size and graph.edge_size != size:
+        raise InputError(
+            f"{operator!r} is for {size} features of every edge, and the graph has "
+            f"{graph.edge_size}: Graph(…, edge_features=) gives them, edge_size="
+            f"{graph.edge_size} takes these"
+        )
 
 
 def checked_graph(operator: Any, x: Tensor, graph: Any) -> Graph:

@@ -1,6 +1,7 @@
 """Conversions of graphs: `from_…` functions return the arguments of `Graph`.
 
-These are the edges `[2, E]`, their weights and the number of nodes. `to_…` functions convert back.
+These are the edges `[2, E]`, their weights, the number of nodes and maybe the edges' features.
+`to_…` functions convert back.
 """
 
 from collections.abc import Iterable, Sequence
@@ -71,7 +72,9 @@ def from_networkx(graph: Any, weight: str) -> GraphArguments:
     return from_edges(edges, weights, len(number))
 
 
-def from_pyg(data: Any, weight: int | str | None) -> tuple[GraphArguments, Tensor | None, int]:
+def from_pyg(
+    data: Any, weight: int | str | None, features: str | None
+) -> tuple[tuple[Any, ...], Tensor | None, int]:
     """Read a `Data` or `Batch` of PyTorch Geometric; also each node's graph, and their number."""
     index = getattr(data, "edge_index", None)
     if not isinstance(index, Tensor):
@@ -79,14 +82,23 @@ def from_pyg(data: Any, weight: int | str | None) -> tuple[GraphArguments, Tenso
             f"from_pyg takes a Data or Batch with one edge_index, not {type(data).__name__}; "
             "of HeteroData, data.to_homogeneous() gives one"
         )
-    parts = index, _weights_of(data, weight), data.num_nodes
+    attributes = None
+    if features is not None:
+        attributes = getattr(data, features, None)
+        if attributes is None:
+            raise InputError(
+                f"features={features!r}: this {type(data).__name__} has no {features}; name an "
+                "attribute with a row per edge"
+            )
+        attributes = attributes[:, None] if attributes.ndim == 1 else attributes
+    parts = index, _weights_of(data, weight, features), data.num_nodes, attributes
     batch = getattr(data, "batch", None)
     if batch is None:
         return parts, None, 1
     return parts, batch, int(getattr(data, "num_graphs", 0) or batch.max() + 1)
 
 
-def _weights_of(data: Any, weight: int | str | None) -> Tensor | None:
+def _weights_of(data: Any, weight: int | str | None, features: str | None) -> Tensor | None:
     """Return one weight per edge."""
     if isinstance(weight, str):
         found = getattr(data, weight, None)
@@ -101,26 +113,36 @@ def _weights_of(data: Any, weight: int | str | None) -> Tensor | None:
         return attributes[:, weight] if attributes.ndim > 1 else attributes
     if getattr(data, "edge_weight", None) is not None:
         return _one_per_edge(data.edge_weight, "edge_weight")
-    return None if attributes is None else _one_per_edge(attributes, "edge_attr")
+    if attributes is None or features == "edge_attr":
+        return None
+    return _one_per_edge(attributes, "edge_attr")
 
 
 def _one_per_edge(found: Tensor, name: str) -> Tensor:
     if found.numel() != len(found):
         raise InputError(
             f"{name} is {list(found.shape)}, and an edge has one weight; from_pyg(data, weight=0) "
-            "takes the first column of edge_attr; `del data.edge_attr` ignores it"
+            "takes the first column of edge_attr, features='edge_attr' all as features; "
+            "`del data.edge_attr` ignores it"
         )
     return found.flatten()
 
 
-def to_pyg(index: Tensor, weight: Tensor, nodes: int, batch: Tensor | None, graphs: int) -> Any:
+def to_pyg(
+    index: Tensor,
+    weight: Tensor,
+    features: Tensor | None,
+    nodes: int,
+    batch: Tensor | None,
+    graphs: int,
+) -> Any:
     """Make a `Data`, or for a disjoint union a `Batch`, of PyTorch Geometric."""
     try:
         from torch_geometric.data import Batch, Data
     except ImportError:
         raise InputError("to_pyg needs PyTorch Geometric: pip install torch_geometric") from None
     if batch is None:
-        return Data(edge_index=index, edge_weight=weight, num_nodes=nodes)
+        return Data(edge_index=index, edge_weight=weight, edge_attr=features, num_nodes=nodes)
     sizes = torch.bincount(batch, minlength=graphs)
     if not torch.equal(batch, torch.arange(graphs, device=batch.device).repeat_interleave(sizes)):
         raise InputError("to_pyg needs the nodes of a disjoint union in the order of their graphs")
@@ -129,7 +151,10 @@ def to_pyg(index: Tensor, weight: Tensor, nodes: int, batch: Tensor | None, grap
     for k, (end, size) in enumerate(zip(ends.tolist(), sizes.tolist(), strict=True)):
         own = whose == k
         part = index[:, own] - (end - size)
-        members.append(Data(edge_index=part, edge_weight=weight[own], num_nodes=size))
+        of_part = None if features is None else features[own]
+        members.append(
+            Data(edge_index=part, edge_weight=weight[own], edge_attr=of_part, num_nodes=size)
+        )
     return Batch.from_data_list(members)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from plait.errors import InputError
-from plait.kernels.cpu.neighbours import Numbering, draw_rows, sort_rows
+from plait.kernels.cpu.neighbours import Numbering, draw_rows, find_edges, sort_rows
 from plait.nn.edges import Whole
 from plait.nn.graph import Graph
 
@@ -29,6 +29,7 @@ class Adjacency(NamedTuple):
         The weight of each node's edge to itself; NaN where there is none.
     asymmetric_edge : tuple of int, or None
         An edge without a reverse of the same weight; None: undirected.
+    features : float array `[E, D]`, or None
 
     Shapes
     ------
@@ -53,6 +54,7 @@ class Adjacency(NamedTuple):
     out_degree: np.ndarray
     loops: np.ndarray
     asymmetric_edge: tuple[int, int] | None
+    features: np.ndarray | None = None
 
     @classmethod
     def of(cls, graph: Graph) -> "Adjacency":
@@ -68,6 +70,7 @@ class Adjacency(NamedTuple):
             out_degree=graph.out_degree.cpu().numpy(),
             loops=graph.loops.cpu().numpy(),
             asymmetric_edge=graph.asymmetric_edge,
+            features=None if graph.edge_features is None else graph.edge_features.cpu().numpy(),
         )
 
     @property
@@ -263,12 +266,14 @@ class NeighbourSampler:
         def of_nodes(column: np.ndarray) -> Tensor:
             return torch.from_numpy(np.asarray(column[nodes], np.float64))
 
-        kept = Whole(
-            of_nodes(whole.in_degree), of_nodes(whole.out_degree), of_nodes(whole.loops),
-            whole.asymmetric_edge,
-        )  # fmt: skip
+        sums = (of_nodes(column) for column in (whole.in_degree, whole.out_degree, whole.loops))
+        kept = Whole(*sums, whole.asymmetric_edge)
         index = torch.from_numpy(np.stack([source, target]))
-        return Graph.sampled(index, torch.from_numpy(weight), len(nodes), kept)
+        graph = Graph.sampled(index, torch.from_numpy(weight), len(nodes), kept)
+        if whole.features is not None:
+            drawn = find_edges(whole.pointer, whole.source, nodes[target], nodes[source])
+            graph.edge_features = torch.from_numpy(whole.features[drawn])
+        return graph
 
     def _checked(self, seeds: Iterable[int] | Tensor | np.ndarray) -> np.ndarray:
         given = seeds.cpu().numpy() if isinstance(seeds, Tensor) else np.asarray(seeds)

@@ -65,6 +65,9 @@ class Operator(Protocol):
     - `basis(graph, dtype)`, its `Basis`, if it is linear: then compiled loops run it in recurrent
       layers (a subclass that overrides `apply` but not `basis` runs through its `apply`);
     - `reach`, the hops from which a node's output comes, if samples of neighbours suffice for it;
+    - `not_recorded(outputs)`, why `apply` for so many outputs cannot be recorded as a CUDA graph,
+      or None, if on one graph its work depends on shapes alone: it fetches nothing from the GPU
+      and draws no random numbers; without it recurrent layers launch it step by step;
     - `without_dropout`, the operator in evaluation, if it uses dropout in training;
     - `explain(inputs, outputs, graph)`, one line for `layer.explain()`; graph may be None.
 

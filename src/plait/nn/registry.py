@@ -60,6 +60,8 @@ class GraphOptions:
         Share of attention's coefficients that is dropped in training.
     relations : int
         Kinds of edges that a relational operator has a weight for.
+    edge_size : int
+        Features of every edge that the operator reads; 0: none.
 
     Example
     -------
@@ -73,6 +75,7 @@ class GraphOptions:
     heads: int = 1
     dropout: float = 0.0
     relations: int = 1
+    edge_size: int = 0
 
     def make(self) -> "Operator":
         """Make the operator.
@@ -95,7 +98,9 @@ class GraphOptions:
 
 OPERATORS: dict[str, "Callable[[GraphOptions], Operator]"] = {
     "gcn": lambda given: load("plait.nn.filters:GCN")(),
-    "attention": lambda g: load("plait.nn.attention:Attention")(g.heads, dropout=g.dropout),
+    "attention": lambda g: load("plait.nn.attention:Attention")(
+        g.heads, dropout=g.dropout, edge_size=g.edge_size
+    ),
     "chebyshev": lambda given: load("plait.nn.filters:Chebyshev")(given.order),
     "diffusion": lambda given: load("plait.nn.filters:Diffusion")(given.order),
     "propagation": lambda given: load("plait.nn.propagation:Propagation")(given.order),
@@ -103,6 +108,7 @@ OPERATORS: dict[str, "Callable[[GraphOptions], Operator]"] = {
     "sage-max": lambda given: load("plait.nn.sums:SAGEMax")(),
     "rgcn": lambda g: load("plait.nn.sums:RGCN")(g.relations),
     "gin": lambda given: load("plait.nn.sums:GIN")(),
+    "gine": lambda given: load("plait.nn.edge_messages:GINE")(given.edge_size),
     "dense": lambda given: load("plait.nn.operators:Dense")(),
 }
 """The operators that a command line or a configuration can name."""

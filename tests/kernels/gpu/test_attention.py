@@ -52,14 +52,6 @@ def test_values_and_gradients_are_the_formulas(
         torch.testing.assert_close(change.double(), wanted, rtol=0, atol=atol)
 
 
-def test_a_hub_is_cut_into_segments_and_lists_begin_where_they_should():
-    parts = attention.segments(torch.tensor([0, 600, 600, 601], dtype=torch.int32))
-    assert parts.table[:, :3].tolist() == [
-        [0, 0, 256], [0, 256, 512], [0, 512, 600], [1, 600, 600], [2, 600, 601],
-    ]  # fmt: skip
-    assert parts.starts.tolist() == [0, 3, 4, 5]
-
-
 def test_rows_that_fit_no_tile_are_left_to_torch():
     hood = neighbourhood(torch.tensor([0]), torch.tensor([0]), 1)
     assert not attention.can_run(torch.ones(1, 1, 1, 4, 1), torch.ones(1, 1, 1, 4, 1), hood)

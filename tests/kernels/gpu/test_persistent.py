@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from plait import GCN, GRU, LSTM, RNN, Cell, Graph, LayerNormLSTM, MinGRU, Recurrent
-from plait.kernels.gpu import persistent
+from plait.kernels.gpu import persistent, precision
 from plait.kernels.gpu.persistent import TritonLoops, shape_of
 from plait.kernels.reference import Reference
 from plait.testing import check_kernel
@@ -83,14 +83,14 @@ def test_programs_that_share_a_tile_exchange_what_products_read(
     monkeypatch.setattr(persistent, "programs_on", lambda device: 2)
     layer = Recurrent(cell, 3, 18)
     program = layer.directions[0].program(dropped=False)
-    shape = shape_of(program, 18, exact=True)
+    shape = shape_of(program, 18, "ieee")
     assert (shape.slices, shape.BR) == (2, 8)
     assert_near(*compared(cell, T, B, 18, lengths=torch.arange(B) % (T + 1)), 1e-5)
 
 
 def test_a_cell_without_products_has_no_barrier_and_no_limit(assert_near):
     program = Recurrent(MinGRU(), 3, 600).directions[0].program(dropped=False)
-    shape = shape_of(program, 600, exact=True)
+    shape = shape_of(program, 600, "ieee")
     assert (shape.waits, shape.slices, shape.BR) == (False, 19, 4)
     assert_near(*compared(MinGRU(), 2, 5, 34, lengths=torch.tensor([2, 1, 0, 2, 2])), 1e-5)
 
@@ -142,9 +142,39 @@ def test_what_it_does_not_take_it_says():
 
 def test_how_it_cuts_a_call_does_not_follow_from_its_batch_or_length():
     program = Recurrent(LSTM(True), 2, 128).directions[0].program(dropped=False)
-    shape = shape_of(program, 128, exact=True)
+    shape = shape_of(program, 128, "ieee")
     assert (shape.BH, shape.slices, shape.BR, shape.split, shape.BK) == (16, 8, 8, 4, 32)
-    assert shape.shared == 4 * (4 * 128 * 16 + 8 * 128) + 4096
+    assert shape.shared == 4 * (4 * 128 * 16 + 8 * 128) + 2048
+
+
+def test_products_are_as_torchs_switch_says(monkeypatch):
+    """Three products of TF32 for wide layers, where the card has the memory; or none."""
+    if DEVICE == "cuda":
+        pytest.skip("it asks the interpreter")
+    said, memory = "none", 227 * 1024
+
+    def text(H, cell=LSTM(True)):  # noqa: B008
+        layer = Recurrent(cell, 2, H)
+        layer.kernels = [LOOPS]
+        return layer.kernel().split("Triton kernel, ")[1].split(" (")[0]
+
+    monkeypatch.setattr(precision, "float32_products", lambda: said)
+    monkeypatch.setattr(persistent, "shared_on", lambda device: memory)
+    three = "products of float32 as three of TF32"
+    assert [text(128), text(256)] == ["products in float32", three]
+    assert text(256, GRU("before")) == "products in float32"  # one upon another
+    memory = 160 * 1024
+    assert text(256) == "products in float32"
+    said, memory = "ieee", 227 * 1024
+    assert text(256) == "products in float32"
+
+
+def test_three_products_of_tf32_take_tiles_of_tensor_cores(assert_near, monkeypatch):
+    monkeypatch.setattr(precision, "float32_products", lambda: "none")
+    monkeypatch.setattr(persistent, "NARROW", 0)
+    program = Recurrent(LSTM(True), 3, 18).directions[0].program(dropped=False)
+    assert shape_of(program, 18, "tf32x3").BR == 16
+    assert_near(*compared(LSTM(True), 1, 3, 18), 1e-5)
 
 
 def test_explain_says_what_was_not_run():
@@ -216,20 +246,25 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from plait import GRU, LSTM, LayerNormLSTM, Recurrent
-from plait.kernels.gpu import persistent
+from plait.kernels.gpu import attention_kernels, persistent, sparse_kernels
 from plait.kernels.gpu.emit import WrittenProgram
 from plait.kernels.gpu.emit_loops import WrittenLoops
 from plait.kernels.gpu.persistent import shape_of
-from plait.kernels.gpu.steps import gates_tile
+from plait.kernels.gpu.steps import back_tile, gates_tile, inner
 from plait.kernels.gpu.triton_here import written
 
 TOOL = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
-NUMBERS = dict.fromkeys(("t", "t0", "t1", "first", "rows"), "i32")
-NUMBERS |= dict.fromkeys(("lengths", "sync"), "*i32")
+NUMBERS = dict.fromkeys(
+    ("t", "t0", "t1", "first", "rows", "N", "edges", "steps", "slots", "width"), "i32"
+)
+NUMBERS |= dict.fromkeys(("slope", "times"), "fp32")
+NUMBERS |= dict.fromkeys(("lengths", "sync", "segments", "others", "order", "sources"), "*i32")
 
 def compiled(kernel, options, capability=90, **fixed):
-    names, fixed = kernel.arg_names, fixed | dict(ROUND=None, LENGTHS=True, KEEP=True)
+    names = kernel.arg_names
     kinds = NUMBERS | dict.fromkeys(fixed, "constexpr")
+    if "gather" in str(kernel):  # there "rows" are an array
+        kinds["rows"] = "*fp32"
     source = ASTSource(
         fn=kernel, signature={n: kinds.get(n, "*fp32") for n in names},
         constexprs={(names.index(n),): v for n, v in fixed.items()},
@@ -242,12 +277,15 @@ def compiled(kernel, options, capability=90, **fixed):
         said = subprocess.run([TOOL, "-res-usage", file.name], capture_output=True, text=True)
     return *re.search(r"STACK:(\\d+).*LOCAL:(\\d+)", said.stdout).groups(), made.metadata.shared
 
-for cell, H, exact, capability in (
-    (LSTM(True), 128, True, 90), (LSTM(True), 256, True, 90), (LSTM(True), 512, False, 90),
-    (GRU("before"), 256, True, 90), (LayerNormLSTM(), 128, True, 90), (LSTM(True), 64, False, 80),
+COMMON = dict(ROUND=None, LENGTHS=True, KEEP=True)
+for cell, H, products, capability in (
+    (LSTM(True), 128, "ieee", 90), (LSTM(True), 256, "ieee", 90), (LSTM(True), 512, "tf32", 90),
+    (GRU("before"), 256, "ieee", 90), (LayerNormLSTM(), 128, "ieee", 90),
+    (LSTM(True), 64, "tf32", 80), (LSTM(True), 256, "tf32x3", 90),
+    (LSTM(), 144, "tf32x3", 90),
 ):
     program = Recurrent(cell, 4, H).directions[0].program(dropped=False)
-    code, shape = WrittenLoops.of(program), shape_of(program, H, exact=exact)
+    code, shape = WrittenLoops.of(program), shape_of(program, H, products)
     for name in ("all_forward", "all_backward"):
         options = dict(
             num_warps=shape.warps, num_stages=1, launch_cooperative_grid=shape.waits
@@ -255,17 +293,33 @@ for cell, H, exact, capability in (
         stack, local, shared = compiled(
             getattr(written(code.source), name), options, capability, H=H, BH=shape.BH, BR=shape.BR,
             BK=shape.BK, SPLIT=shape.split, SLICES=shape.slices, SEGMENT=-1,
-            PRECISION="ieee" if exact else "tf32",
+            PRECISION=products, **COMMON,
         )
-        print(cell, H, name, stack, local, shared <= shape.shared)
+        print(cell, H, products, name, shared, stack, local, shared <= shape.shared)
 for cell, H in ((LSTM(True), 128), (GRU("before"), 64), (LayerNormLSTM(), 64)):
     code = WrittenProgram.of(Recurrent(cell, 4, H).directions[0].program(dropped=False))
-    BR, BH = gates_tile(H, whole_rows=code.whole_rows)
-    stack, local, shared = compiled(
-        written(code.source).gates_1, dict(num_warps=8, num_stages=2), H=H, BH=BH, BR=BR, BK=32,
-        IDENTITY=True, SHIFTED=2, PRECISION="ieee",
+    gates, back = gates_tile(H, whole_rows=code.whole_rows), back_tile(H)
+    for products in ("ieee", "tf32x3"):
+        for phase, (BR, BH), stages, terms in (
+            (code.gates[1], gates, 2, dict(IDENTITY=True, SHIFTED=2)),
+            *((phase, back, 1, dict(TERMS=3)) for phase in code.back),
+        ):
+            stack, local, shared = compiled(
+                getattr(written(code.source), phase.name), dict(num_warps=8, num_stages=stages),
+                H=H, BH=BH, BR=BR, BK=inner(H), PRECISION=products, **terms, **COMMON,
+            )
+            print(cell, H, products, phase.name, shared, stack, local, shared <= 48 * 1024)
+for plus in (False, True):
+    found = compiled(
+        sparse_kernels.multiply, dict(num_warps=4), BW=256, E=8, PLUS=plus, MINUS=plus, WHOLE=plus,
     )
-    print(cell, H, "gates_1", stack, local, shared <= 48 * 1024)
+    print("sparse", *found[:2], True)
+for mode, vector in ((0, False), (1, False), (0, True), (1, True), (2, True)):
+    found = compiled(
+        attention_kernels.gather, dict(num_warps=1), K=8, D=8, C=8, KP=8, DP=8, CP=8, E=8,
+        VECTOR=vector, MODE=mode, MASKS=False, ORDERED=False,
+    )
+    print("attention", mode, vector, *found[:2], True)
 """
 
 
@@ -284,5 +338,5 @@ def test_it_compiles_for_a_gpu_without_spilling_registers(tmp_path):
     )
     assert found.returncode == 0, found.stderr
     lines = found.stdout.splitlines()
-    assert len(lines) == 15
+    assert len(lines) == 16 + 2 * (2 + 3 + 2) + 2 + 5
     assert all(line.endswith("0 0 True") for line in lines), found.stdout

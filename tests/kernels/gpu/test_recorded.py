@@ -9,8 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from plait import GRU, LSTM, RNN, Attention, Chebyshev, Dense, Graph, Recurrent
+from plait import GRU, LSTM, RNN, Adaptive, Attention, Chebyshev, Dense, Graph, Recurrent
+from plait.kernels import attention
+from plait.kernels.gpu import attention as gpu_attention
 from plait.kernels.gpu import graphs, products, recorded
+from plait.kernels.gpu import sparse as gpu_sparse
+from plait.kernels.gpu.persistent import TritonLoops
 from plait.kernels.gpu.recorded import AT_ONCE, KNOWN, WARM, Entry, Recordings
 from plait.kernels.gpu.steps import TritonSteps
 from plait.kernels.reference import Reference
@@ -255,14 +259,12 @@ class Steps(nn.Module):
 NET = Graph.from_edges([(0, 1), (1, 2), (2, 0), (3, 1)]).to_undirected()
 
 
-@pytest.mark.parametrize(
-    ("cell", "operator", "graph"),
-    [(GRU("before"), Dense(), None), (LSTM(True), Chebyshev(2), NET)], ids=["dense", "graph"],
-)  # fmt: skip
-def test_replayed_layers_give_what_plain_torch_does(cell, operator, graph, assert_near):
-    """Two layers of one shape in one call, with lengths; weights change between the calls."""
-    pytest.importorskip("triton")
-    layer = Recurrent(cell, 3, 3, operator=operator, layers=2)
+def replayed(cell, operator, graph, layers=2):
+    """Yield outputs and weights' gradients of a model that is replayed at last, and of plain torch.
+
+    Two layers of one shape in one call, with lengths; weights change between the calls.
+    """
+    layer = Recurrent(cell, 3, 3, operator=operator, layers=layers)
     plain = copy.deepcopy(layer).to(DEVICE)
     plain.kernels = [Reference()]
     model, graph = Steps(layer), graph and graph.to(DEVICE)
@@ -274,13 +276,35 @@ def test_replayed_layers_give_what_plain_torch_does(cell, operator, graph, asser
                 y.square().sum(), list(one.parameters()))
             ) for run, one in ((model, layer), (lambda x, **o: plain(x, **o)[0], plain))
         )  # fmt: skip
-        assert_near((found[0], *found[1]), (right[0], *right[1]), 1e-5)
+        yield (found[0], *found[1]), (right[0], *right[1])
         with torch.no_grad():
             for p, q in zip(layer.parameters(), plain.parameters(), strict=True):
                 p.mul_(1.1)
                 q.mul_(1.1)
-    assert len(model.known.entries) == 2
+    assert len(model.known.entries) == layers
     assert not any(e.taken for e in model.known.entries)
+
+
+@pytest.mark.parametrize(
+    ("cell", "operator", "graph"),
+    [(GRU("before"), Dense(), None), (LSTM(True), Chebyshev(2), NET)], ids=["dense", "graph"],
+)  # fmt: skip
+def test_replayed_layers_give_what_plain_torch_does(cell, operator, graph, assert_near):
+    pytest.importorskip("triton")
+    for found, right in replayed(cell, operator, graph):
+        assert_near(found, right, 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("cell", "version"), [(GRU("before"), 1), (RNN(), 2)], ids=["version 1", "version 2"]
+)
+def test_replayed_attention_gives_what_plain_torch_does(cell, version, assert_near):
+    """The gradient of scores is small where neighbours are alike: all of a call are one tensor."""
+    pytest.importorskip("triton")
+    for found, right in replayed(cell, Attention(3, version=version), NET, layers=1):
+        for tensors in (slice(0, 1), slice(1, None)):
+            ours, theirs = (torch.cat([t.flatten() for t in r[tensors]]) for r in (found, right))
+            assert_near(ours, theirs, 1e-5)
 
 
 def test_a_kept_graph_keeps_its_recording(monkeypatch):
@@ -299,39 +323,181 @@ def test_a_kept_graph_keeps_its_recording(monkeypatch):
         assert torch.allclose(model(x), model.layer(x)[0])
 
 
-def test_explain_says_what_is_recorded(monkeypatch):
+class Ring:
+    """Each node aggregates itself and the node before it; it does not say what may be recorded."""
+
+    def weight_shapes(self, inputs, outputs):
+        return {"weight": (outputs, inputs)}
+
+    def apply(self, x, weights, graph):
+        return nn.functional.linear(x + x.roll(1, dims=-2), weights["weight"])
+
+    def __repr__(self):
+        return "Ring()"
+
+
+def test_explain_says_what_is_recorded():
     pytest.importorskip("triton")
-    text = {}
-    for operator in (Dense(), Chebyshev(2), Attention(1)):
+    once = "one CUDA graph from call 3 of a shape on, within 1/8 of the memory"
+    for operator, text in (
+        (Dense(), once), (Chebyshev(2), once), (Attention(1, version=2), once),
+        (Attention(1, dropout=0.5), "no CUDA graph: its dropout draws other numbers at each call"),
+        (Ring(), "no CUDA graph: Ring() does not say that it may be recorded (`not_recorded`)"),
+        (Adaptive(4), "has weights of its own"),
+    ):  # fmt: skip
         layer = Recurrent(GRU("before"), 2, 3, operator=operator).to(DEVICE)
         layer.kernels = [TritonSteps(DEVICE)]
-        text[type(operator)] = layer.kernel()
-    assert "one CUDA graph from call 3 of a shape on, within 1/8 of the memory" in text[Dense]
-    assert "where its shifts are dense" in text[Chebyshev]
-    assert "no CUDA graph: the operator runs in torch" in text[Attention]
+        assert text in layer.kernel()
+    assert Attention(1).not_recorded(4096) is None
+    assert "do not fit its kernel" in Attention(1).not_recorded(4097)
 
 
-def test_sparse_shifts_are_not_recorded(monkeypatch):
+def run_often(model, **options):
+    """Call a model until it would be replayed, and return how many recordings there are."""
+    for _ in range(WARM + 1):
+        model(torch.randn(1, 1, 8, 1, device=DEVICE), **options)
+    return len(model.known.entries)
+
+
+RING = Graph.from_edges([(k, (k + 1) % 8) for k in range(8)]).to_undirected()
+
+
+def test_sparse_shifts_are_recorded(monkeypatch, assert_near):
     pytest.importorskip("triton")
     monkeypatch.setattr(products, "SMALL", 0)
     monkeypatch.setattr(products, "DENSE", 2.0)
-    net = Graph.from_edges([(k, (k + 1) % 8) for k in range(8)]).to_undirected().to(DEVICE)
-    model = Steps(Recurrent(RNN(), 1, 2, operator=Chebyshev(3)))
-    for _ in range(WARM + 1):
-        model(torch.randn(1, 1, 8, 1, device=DEVICE), graph=net)
+    model, net = Steps(Recurrent(RNN(), 1, 2, operator=Chebyshev(3))), RING.to(DEVICE)
+    assert run_often(model, graph=net) == 1
+    x = torch.randn(1, 1, 8, 1, device=DEVICE)
+    found = model(x, graph=net)
+    model.layer.kernels = [Reference()]
+    assert_near(found, model(x, graph=net), 1e-6)
+
+
+@pytest.mark.parametrize("operator", [Chebyshev(2), Attention(1)], ids=repr)
+def test_another_graph_is_another_recording(operator):
+    """Also one of the same shape: a recording reads its own graph."""
+    pytest.importorskip("triton")
+    model = Steps(Recurrent(RNN(), 1, 2, operator=operator))
+    first, second = RING.to(DEVICE), Graph(RING.edge_index, num_nodes=8).to(DEVICE)
+    assert run_often(model, graph=first) == 1
+    assert run_often(model, graph=second) == 2
+
+
+@pytest.mark.parametrize(
+    ("operator", "graphs"),
+    [(Ring(), 0), (Chebyshev(2), 1), (Attention(1, dropout=0.5), 0)], ids=repr,
+)  # fmt: skip
+def test_what_cannot_be_recorded_is_launched(operator, graphs):
+    """Operators that do not say so, those that draw numbers, and a graph for every step."""
+    pytest.importorskip("triton")
+    model = Steps(Recurrent(RNN(), 1, 2, operator=operator))
+    net = RING.to(DEVICE)
+    assert run_often(model, graph=[net] if graphs else net) == 0
     assert not model.known.calls
 
 
-@cuda
-def test_on_a_gpu_a_replay_is_what_was_launched_bit_by_bit():
+def test_operations_that_cannot_be_recorded_are_found():
+    for work in (
+        lambda x: x.sum().item(), lambda x: x[x > 0], lambda x: torch.repeat_interleave(x.long()),
+        nn.functional.dropout,
+    ):  # fmt: skip
+        with graphs.Watch() as watch:
+            work(torch.ones(3))
+        assert watch.found
+    with graphs.Watch() as watch:
+        torch.ones(3)[torch.tensor([0, 2])] = 1.0 + torch.ones(3)[torch.tensor([1, 1])]
+    assert watch.found == []
+
+
+@pytest.mark.parametrize(
+    ("operator", "sparse"),
+    [
+        (Dense(), False), (Chebyshev(2), False), (Chebyshev(3), True),
+        (Attention(1), False), (Attention(3, version=2), False),
+    ], ids=str,
+)  # fmt: skip
+def test_what_is_recorded_waits_for_nothing_and_draws_nothing(operator, sparse, monkeypatch):
+    """Forward and backward, with the kernels of a GPU in the interpreter, a hub in segments."""
     pytest.importorskip("triton")
-    layer = Recurrent(GRU("before"), 4, 16, layers=2).cuda()
+    if DEVICE == "cuda":
+        pytest.skip("there it is recorded")
+    if sparse:
+        monkeypatch.setattr(products, "SMALL", 0)
+        monkeypatch.setattr(products, "DENSE", 2.0)
+    for module in (gpu_attention, gpu_sparse):
+        monkeypatch.setattr(module, "SEGMENT", 2)
+    monkeypatch.setattr(gpu_attention, "can_run", lambda *given: True)
+    monkeypatch.setattr(attention, "has_loops", lambda like: False)
+    watched = []
+
+    class Watching(Recorder):
+        def record(self, work):
+            def seen():
+                with graphs.Watch() as watch:
+                    result = work()
+                watched.append(watch.found)
+                return result
+
+            return super().record(seen)
+
+    layer = Recurrent(RNN(), 2, 3, operator=operator, recurrent_dropout=0.5)
+    known = Recordings(Watching, lambda device: 10**9)
+    layer.kernels = [TritonSteps("cpu", known)]
+    graph = None if isinstance(operator, Dense) else NET.to("cpu")
+    x = torch.randn(1, 1, *([4] if graph else []), 2, requires_grad=True)
+    for _ in range(WARM + 1):
+        y, _ = layer(x, graph=graph, lengths=torch.tensor([1]))
+        torch.autograd.grad(y.sum(), x)
+    assert len(watched) >= 2
+    assert not any(watched)
+
+
+class Fetching(Ring):
+    """Breaks its promise: it looks at a number."""
+
+    def not_recorded(self, outputs):
+        return None
+
+    def apply(self, x, weights, graph):
+        return super().apply(x * (1.0 if x.sum().item() > 1e9 else 2.0), weights, graph)
+
+
+def test_a_promise_that_is_broken_is_found_before_anything_is_recorded(assert_near):
+    pytest.importorskip("triton")
+    model = Steps(Recurrent(RNN(), 1, 2, operator=Fetching()))
+    assert run_often(model) == run_often(model) == 0
+    assert len(model.known.calls) == 1
+    x = torch.randn(1, 1, 8, 1, device=DEVICE)
+    found = model(x)
+    model.layer.kernels = [Reference()]
+    assert_near(found, model(x), 1e-6)
+
+
+@cuda
+@pytest.mark.parametrize("nodes", [0, 30, 2000])
+@pytest.mark.parametrize(
+    "operator", [Dense(), Chebyshev(3), Attention(4), Attention(4, version=2)], ids=repr
+)
+def test_on_a_gpu_a_replay_is_what_was_launched_bit_by_bit(operator, nodes):
+    """Without a graph, on one whose shifts are dense and on one whose shifts are sparse."""
+    pytest.importorskip("triton")
+    if isinstance(operator, Dense) != (nodes == 0):
+        pytest.skip("only Dense wants no graph")
+    layer = Recurrent(GRU("before"), 4, 16, layers=2, operator=operator).cuda()
+    layer.kernels = [TritonLoops(), TritonSteps(), Reference()]
+    graph = None
+    if nodes:
+        graph = Graph(torch.randint(nodes, (2, 4 * nodes)).unique(dim=1), num_nodes=nodes)
+        graph = graph.to_undirected().to("cuda")
     found = []
-    x = torch.randn(5, 3, 4, device="cuda", requires_grad=True)
+    x = torch.randn(5, 3, *[nodes] * bool(nodes), 4, device="cuda", requires_grad=True)
+    lengths = torch.tensor([5, 0, 3])
     for _ in range(WARM + 2):
-        y, _ = layer(x)
+        y, _ = layer(x, graph=graph, lengths=lengths)
         grads = torch.autograd.grad(y.square().sum(), [x, *layer.parameters()])
         found.append((y, *grads))
+    assert sum(len(k.recordings.entries) for k in layer.kernels[:2]) == 2  # one a layer
     for k in range(1, len(found)):
         assert all(map(torch.equal, found[k], found[0]))
 

@@ -12,6 +12,7 @@ from plait import (
     GRU,
     LSTM,
     RNN,
+    Adaptive,
     Attention,
     Cell,
     Chebyshev,
@@ -20,6 +21,7 @@ from plait import (
     Graph,
     LayerNormLSTM,
     MinGRU,
+    PerNode,
     Recurrent,
 )
 from plait.kernels.gpu import products, steps
@@ -52,111 +54,169 @@ class Own(Cell):
         return a * h + (1 - a) * torch.tanh(n) + 0.1 * torch.tanh(m), m
 
 
-@pytest.mark.parametrize(
-    "cell", [RNN(), LSTM(True), GRU(), GRU("before"), LayerNormLSTM(), MinGRU(), Own()], ids=repr
-)
-@pytest.mark.parametrize(
-    ("operator", "graph"), [(Dense(), None), (Chebyshev(3), NET), (Attention(1), NET)], ids=repr
-)
-def test_values_and_gradients_are_the_references(cell, operator, graph):
-    """With lengths, one of them 0, two layers and both directions; H 5 is no power of two."""
-    assert check_kernel(STEPS, cell, operator=operator, graph=graph, device=DEVICE)
-
-
-@pytest.mark.parametrize("operator", [GCN(), Diffusion(2)], ids=repr)
-def test_terms_of_other_filters(operator):
-    assert check_kernel(STEPS, LSTM(), operator=operator, graph=NET, device=DEVICE)
-    if isinstance(operator, Diffusion):
-        assert check_kernel(STEPS, GRU("before"), operator=operator, graph=DIRECTED, device=DEVICE)
-
-
-def test_sparse_shifts_give_what_dense_ones_do(monkeypatch):
-    monkeypatch.setattr(products, "SMALL", 0)
-    monkeypatch.setattr(products, "DENSE", 2.0)
-    edges = [(k, (k + 1) % 16) for k in range(16)]
-    ring = Graph.from_edges(edges).to_undirected()
-    assert check_kernel(STEPS, GRU("before"), operator=Chebyshev(4), graph=ring, device=DEVICE)
-    assert check_kernel(
-        STEPS, GRU(), operator=Diffusion(3), graph=Graph.from_edges(edges), device=DEVICE
-    )
-
-
-def compared(layer, x, **options):
-    """Return outputs, and the gradient of their squares, of a kernel and of plain torch."""
-    found = []
-    if isinstance(options.get("graph"), Graph):
-        options["graph"] = options["graph"].to(DEVICE)
-    for kernel in (STEPS, Reference()):
-        one = copy.deepcopy(layer).to(DEVICE)
+def compared(layer, T, B, *, graph=None, lengths=None, precise=True):
+    """Return outputs, final states and all gradients, of the kernel and of plain torch."""
+    found, nodes = [], [5] if hasattr(layer.operator, "check") else []
+    nodes = [graph.num_nodes] if isinstance(graph, Graph) else nodes
+    graph = graph.to(DEVICE) if isinstance(graph, Graph) else graph
+    x, H = torch.randn(T, B, *nodes, 3), layer.hidden_size
+    start = tuple(torch.randn(len(layer.directions), B, *nodes, H) for _ in layer.cell.states)
+    weighting = [torch.randn(T, B, *nodes, H), *(torch.randn(s.shape) for s in start)]
+    for kernel, dtype in ((STEPS, torch.float32), (Reference(), torch.float64)):
+        dtype = dtype if precise else torch.float32
+        one = copy.deepcopy(layer).to(DEVICE, dtype)
         one.kernels = [kernel]
+        given = [t.to(DEVICE, dtype).requires_grad_() for t in (x, *start)]
         torch.manual_seed(3)
-        given = x.to(DEVICE, copy=True).requires_grad_()
-        y, _ = one(given, **options)
-        grads = torch.autograd.grad(y.square().sum(), [given, *one.parameters()])
-        found.append((y, *grads))
+        state = tuple(given[1:]) if len(start) > 1 else given[1]
+        y, final = one(given[0], state, graph=graph, lengths=lengths)
+        outputs = (y, *(final if isinstance(final, tuple) else (final,)))
+        loss = sum((o * w.to(o)).sum() for o, w in zip(outputs, weighting, strict=True))
+        grads = torch.autograd.grad(loss, [*given, *one.parameters()], materialize_grads=True)
+        found.append(tuple(t.detach().double() for t in (*outputs, *grads)))
     return found
 
 
-@pytest.mark.parametrize("shape", [(1, 2, 3), (3, 0, 3), (2, 1, 3)], ids=repr)
-def test_one_step_one_sequence_and_none(shape, assert_near):
-    ours, right = compared(Recurrent(GRU("before"), 3, 6), torch.randn(shape))
-    assert_near(ours, right, 1e-5)
+CELLS = [RNN(), LSTM(True), GRU(), GRU("before"), LayerNormLSTM(), MinGRU(), Own()]
+
+
+@pytest.mark.parametrize(
+    ("cell", "operator"),
+    [
+        *((cell, Dense()) for cell in CELLS), *((cell, Chebyshev(3)) for cell in CELLS),
+        (LSTM(True), Attention(1)), (GRU("before"), Attention(5, version=2)),
+        (LSTM(), GCN()), (GRU("before"), Diffusion(2)),
+    ], ids=repr,
+)  # fmt: skip
+def test_values_and_gradients_are_the_references(cell, operator, assert_near):
+    """H 5 is no power of two; lengths, one of them 0; start states."""
+    graph = None if isinstance(operator, Dense) else NET
+    layer = Recurrent(cell, 3, 5, operator=operator)
+    assert_near(*compared(layer, 2, 3, graph=graph, lengths=torch.tensor([2, 0, 1])), 1e-5)
+
+
+def test_layers_and_both_directions():
+    assert check_kernel(STEPS, RNN(), operator=GCN(), graph=NET, device=DEVICE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", CELLS, ids=repr)
+@pytest.mark.parametrize(
+    "operator",
+    [Dense(), GCN(), Chebyshev(3), Diffusion(2), Attention(1), Attention(1, version=2)],
+    ids=repr,
+)
+def test_layers_and_both_directions_of_all(cell, operator):
+    graph = None if isinstance(operator, Dense) else NET
+    assert check_kernel(STEPS, cell, operator=operator, graph=graph, device=DEVICE)
+
+
+@pytest.mark.parametrize("directed", [False, True])
+def test_sparse_shifts(directed, monkeypatch, assert_near):
+    """Of more orders than one, of one shift and of two."""
+    monkeypatch.setattr(products, "SMALL", 0)
+    monkeypatch.setattr(products, "DENSE", 2.0)
+    operator = Diffusion(2) if directed else Chebyshev(4)
+    layer = Recurrent(GRU("before") if directed else RNN(), 3, 4, operator=operator)
+    graph = DIRECTED if directed else NET
+    assert_near(*compared(layer, 2, 1, graph=graph), 1e-5)
+    monkeypatch.setattr(steps, "WIDEST", 0)
+    assert_near(*compared(layer, 1, 1, graph=graph), 1e-5)
+
+
+@pytest.mark.parametrize("given", [None, Attention(1)], ids=repr)
+def test_what_an_operator_learns_itself_has_its_gradient(given, assert_near):
+    """A graph that is learnt, and weights of each node, next to an operator in torch."""
+    operator = Adaptive(5, size=2) if given is None else PerNode(given, 5, 2)
+    layer = Recurrent(GRU("before"), 3, 4, operator=operator, layers=2)
+    assert_near(*compared(layer, 2, 2, graph=given and NET), 1e-5)
+
+
+@pytest.mark.parametrize(("T", "B"), [(1, 2), (3, 0), (2, 1)], ids=repr)
+@pytest.mark.parametrize("graph", [None, NET], ids=["dense", "graph"])
+def test_one_step_one_sequence_and_none(T, B, graph, assert_near):
+    operator = Chebyshev(2) if graph else Dense()
+    layer = Recurrent(GRU("before"), 3, 6, operator=operator)
+    assert_near(*compared(layer, T, B, graph=graph), 1e-5)
 
 
 def test_more_rows_and_channels_than_a_tile(assert_near):
     layer = Recurrent(LSTM(True), 3, 130)
-    ours, right = compared(layer, torch.randn(2, 9, 3), lengths=torch.tensor([2] * 8 + [1]))
-    assert_near(ours, right, 1e-5)
+    assert_near(*compared(layer, 2, 5, lengths=torch.tensor([2] * 4 + [1])), 1e-5)
 
 
-def test_more_nodes_and_channels_than_a_tile_of_gates(assert_near):
-    layer = Recurrent(RNN(), 3, 34, operator=Chebyshev(2))
-    ours, right = compared(layer, torch.randn(2, 14, 5, 3), graph=NET)
-    assert_near(ours, right, 1e-5)
+@pytest.mark.parametrize("H", [5, 34])
+def test_more_nodes_and_channels_than_a_tile_of_gates(H, assert_near):
+    """Of 70 rows; 34 channels are two tiles forward, and on the way back one of 64."""
+    layer = Recurrent(LSTM(True), 3, H, operator=Chebyshev(2))
+    assert_near(*compared(layer, 1, 14, graph=NET), 1e-5)
 
 
 def test_wide_layers_leave_the_gates_of_a_graph_to_the_library(monkeypatch, assert_near):
     monkeypatch.setattr(steps, "WIDEST", 0)
     layer = Recurrent(GRU("before"), 3, 4, operator=Chebyshev(3))
-    ours, right = compared(layer, torch.randn(2, 2, 5, 3), graph=NET)
-    assert_near(ours, right, 1e-5)
+    assert_near(*compared(layer, 2, 2, graph=NET), 1e-5)
 
 
 def test_a_graph_that_changes_from_step_to_step(assert_near):
     layer = Recurrent(GRU("before"), 3, 4, operator=GCN())
     other = Graph.from_edges([(0, 1), (3, 4)], num_nodes=5).to_undirected()
     graphs = [NET.to(DEVICE), other.to(DEVICE)]
-    ours, right = compared(layer, torch.randn(2, 2, 5, 3), graph=graphs)
-    assert_near(ours, right, 1e-5)
+    assert_near(*compared(layer, 2, 2, graph=graphs), 1e-5)
 
 
 def test_recurrent_dropout_drops_what_plain_torch_drops(assert_near):
     layer = Recurrent(GRU("before"), 3, 6, recurrent_dropout=0.5)
-    ours, right = compared(layer, torch.randn(4, 3, 3))
-    assert_near(ours, right, 1e-5)
+    assert_near(*compared(layer, 2, 3, precise=False), 1e-5)
     layer = Recurrent(LSTM(), 3, 6, operator=GCN(), recurrent_dropout=0.5)
-    ours, right = compared(layer, torch.randn(4, 3, 5, 3), graph=NET)
-    assert_near(ours, right, 1e-5)
+    assert_near(*compared(layer, 2, 3, graph=NET, precise=False), 1e-5)
 
 
 @pytest.mark.parametrize("operator", [Dense(), Chebyshev(2)], ids=repr)
 def test_autocast_multiplies_in_bfloat16_and_computes_the_rest_in_float32(operator):
-    graph = None if isinstance(operator, Dense) else NET
-    layer = Recurrent(GRU("before"), 3, 6, operator=operator)
-    x = torch.randn(4, 5, 5, 3) if graph else torch.randn(4, 5, 3)
-    right, *right_grads = compared(layer, x, graph=graph)[1]
-    layer.to(DEVICE).kernels = [STEPS]
-    given = x.to(DEVICE, copy=True).requires_grad_()
-    graph = graph.to(DEVICE) if graph else None
-    with torch.autocast(DEVICE, torch.bfloat16):
-        y, _ = layer(given, graph=graph)
-    assert y.dtype == torch.float32
+    graph = None if isinstance(operator, Dense) else NET.to(DEVICE)
+    layer = Recurrent(GRU("before"), 3, 6, operator=operator).to(DEVICE)
+    x = torch.randn(3, 3, *[5] * bool(graph), 3, device=DEVICE, requires_grad=True)
+    found = []
+    for kernel, autocast in ((STEPS, True), (Reference(), False)):
+        layer.kernels = [kernel]
+        with torch.autocast(DEVICE, torch.bfloat16, enabled=autocast):
+            y, _ = layer(x, graph=graph)
+        assert y.dtype == torch.float32
+        found.append((y, *torch.autograd.grad(y.square().sum(), [x, *layer.parameters()])))
+    (y, *grads), (right, *right_grads) = found
     assert not torch.equal(y, right)
     torch.testing.assert_close(y, right, rtol=0, atol=0.02)
-    grads = torch.autograd.grad(y.square().sum(), [given, *layer.parameters()])
-    for found, wanted in zip(grads, right_grads, strict=True):
+    for change, wanted in zip(grads, right_grads, strict=True):
         atol = 0.05 * float(wanted.abs().max())
-        torch.testing.assert_close(found, wanted, rtol=0, atol=atol)
+        torch.testing.assert_close(change, wanted, rtol=0, atol=atol)
+
+
+@pytest.mark.skipif(DEVICE == "cpu", reason="no CUDA device here")
+@pytest.mark.parametrize("nodes", [207, 2000])
+@pytest.mark.parametrize(
+    ("cell", "operator"),
+    [(LSTM(True), Chebyshev(3)), (GRU("before"), Diffusion(2)), (LSTM(), GCN()), (GRU(), GCN())],
+    ids=repr,
+)
+@pytest.mark.parametrize("switch", ["none", "ieee", "tf32"])
+def test_on_a_gpu_products_are_as_exact_as_torchs_switch_says(
+    cell, operator, nodes, switch, assert_near
+):
+    """Of a sensor network's size, and with sparse shifts; bounds as the prototypes had them."""
+    edges = torch.randint(nodes, (2, 4 * nodes)).unique(dim=1)
+    graph = Graph(edges, num_nodes=nodes).to_undirected()
+    layer = Recurrent(cell, 3, 64, operator=operator)
+    lengths = torch.tensor([4, 0, 2])
+    torch.backends.cuda.matmul.allow_tf32 = switch == "tf32"
+    if switch == "none":
+        torch.backends.cuda.matmul.fp32_precision = "none"
+    try:
+        found, right = compared(layer, 4, 3, graph=graph, lengths=lengths)
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cuda.matmul.fp32_precision = "none"
+    assert_near(found, right, 5e-3 if switch == "tf32" else 1e-5)
 
 
 def test_triton_is_not_imported_before_it_is_wanted():

@@ -47,7 +47,7 @@ def task() -> ForecastTask:
 def test_folds_are_the_test_part_and_baselines_know_what_is_before_each():
     own = task()
     table = backtest(own, 4)
-    assert [len(rows) for _, rows in table.groupby("fold")] == [9 * 2 * 2] * 4  # methods, N, H
+    assert [len(rows) for _, rows in table.groupby("fold")] == [10 * 2 * 2] * 4  # methods, N, H
     assert list(table["begin"].unique()) == [own.data.series.times[63 + 10 * k] for k in range(4)]
     for fold, begin in ((1, 63), (3, 83)):
         splits = TimeSplits(3, own.splits.valid, begin, begin + 10)
@@ -141,7 +141,7 @@ def test_the_command_prints_and_writes(capsys):
         assert name in out
     table = pd.read_csv("folds.csv")
     assert list(table) == ["fold", "begin", "method", "id", "step", "count", "mae", "rmse"]
-    assert len(table) == 2 * 9 * 2 * 2
+    assert len(table) == 2 * 10 * 2 * 2
     assert Path("folds.png").stat().st_size > 10_000
     with pytest.raises(InputError, match=r"its picture folds\.png exists; name a new CSV"):
         plait.score("run", backtest=2, table="folds.txt")

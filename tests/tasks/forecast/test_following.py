@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -45,19 +47,26 @@ def frame(trained, tmp_path, monkeypatch) -> pd.DataFrame:
     return pd.read_csv("own.csv")
 
 
-def followed(text: str, **options) -> pd.DataFrame:
-    """What is written for a text on the standard input."""
+@contextmanager
+def standard_input(text: str) -> Iterator[None]:
+    """Put a text on the standard input."""
     read, write = os.pipe()
     os.write(write, text.encode())
     os.close(write)
     kept = os.dup(0)
     os.dup2(read, 0)
     try:
-        out = f"out-{len(list(Path().iterdir()))}.csv"
-        plait.api.follow("run", "-", out=out, **options)
+        yield
     finally:
         os.dup2(kept, 0)
         os.close(read)
+
+
+def followed(text: str, **options) -> pd.DataFrame:
+    """What is written for a text on the standard input."""
+    out = f"out-{len(list(Path().iterdir()))}.csv"
+    with standard_input(text):
+        plait.api.follow("run", "-", out=out, **options)
     return pd.read_csv(out)
 
 
@@ -82,7 +91,10 @@ def test_a_row_is_followed_by_what_a_table_predicts(frame, stdin):
     more = followed(frame[["b", "time", "a"]][:6].to_csv(index=False))  # in any order
     assert list(more["after"].unique()) == [str(t) for t in frame["time"][2:6]]
     np.testing.assert_allclose(more["forecast"][-4:], expected.ravel(), rtol=1e-6)
-    warm = followed(frame[3:4].to_csv(index=False), data="three.csv")
+    with standard_input(frame[3:4].to_csv(index=False)):
+        words = ["predict", "run", "--data", "three.csv", "--follow", "-", "--out", "warm.csv"]
+        assert run_command(words) == 0
+    warm = pd.read_csv("warm.csv")
     same = more[more["after"] == "2024-01-01 03:00:00"].reset_index(drop=True)
     pd.testing.assert_frame_equal(warm, same, rtol=1e-5, atol=1e-6)
 

@@ -265,3 +265,19 @@ def test_an_observation_may_be_read_only(tmp_path):
     row.flags.writeable = False
     forecast, _ = model.step(row)
     assert np.isfinite(np.asarray(forecast)).all()
+
+
+@pytest.mark.parametrize(("base", "level"), [("last value", False), ("historical mean", True)])
+def test_where_changes_are_forecast_no_new_level_of_the_season_is_read(base, level):
+    """What the test part adds to seasonal means is a level that training has not seen."""
+    season = {"steps": 3, "start": "2024-01-01T00:00:00", "base": base}
+    model = Forecaster(ForecastConfig(**SMALL), IDS, 0, frequency="h", simple=season)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.normal_(std=0.4)
+    calendar = (torch.arange(P + H) % 3).float()[:, None, None]
+    x, means = torch.randn(H + P, 1, N), model.means_at(calendar)
+    np.testing.assert_array_equal(means, np.zeros((P + H, 1, N)))
+    with torch.no_grad():
+        before, after = (model(x, calendar, means=means + by) for by in (0.0, 1.0))
+    assert torch.equal(before, after) is not level

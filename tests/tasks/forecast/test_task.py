@@ -235,8 +235,8 @@ def test_scheduled_sampling_falls_from_one_to_none():
 BAD = {
     "no such file": (["--data", "no.csv"], "no series 'no.csv': there is no such file, and it is"),
     "no graph": (
-        ["--graph", ""],
-        "speeds.csv has no graph, which says what is connected: give",
+        ["--graph", "", "--operator", "gcn"],
+        "speeds.csv has no graph for --operator gcn: give one by --graph FILE, connect what",
     ),
     "no graph file": (["--graph", "no.csv"], "cannot read no.csv: No such file"),
     "an id not in the series": (["--graph", "more.csv"], "more.csv names 'n4', which the series"),
@@ -417,6 +417,26 @@ def test_a_graph_is_learnt_and_written_as_edges_that_can_be_given(here, given):
     table = pd.read_csv(plait.predict(run))
     assert table["forecast"].notna().all()
     assert plait.score("run")["rmse"] == pytest.approx(run.records("test")[0]["rmse"], rel=1e-6)
+
+
+def test_a_series_without_a_graph_is_forecast_node_by_node(capsys):
+    words = ["train", "forecast", "--data", "speeds.csv", "--steps", "3", *FLAGS]
+    assert run_command([*words, "--out", "plain"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "none: every node is forecast from its own values; give one by --graph FILE, conn" in said
+    )
+    assert run_command([*words, "--operator", "dense", "--out", "dense"]) == 0
+    assert "every node is forecast from its own values" not in capsys.readouterr().out
+    plain, dense = (plait.load(name) for name in ("plain", "dense"))
+    assert all(
+        torch.equal(p, q) for p, q in zip(plain.parameters(), dense.parameters(), strict=True)
+    )
+    tables = [pd.read_csv(plait.predict(name)) for name in ("plain", "dense")]
+    pd.testing.assert_frame_equal(*tables)
+    assert plait.score("plain") == plait.score("dense")
+    with pytest.raises(InputError, match="or a graph; train anew"):
+        plait.train("forecast", out="graph", from_run="plain", **OWN)
 
 
 def driven(here: Path, steps: int = 400) -> pd.DataFrame:

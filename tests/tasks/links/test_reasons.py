@@ -136,8 +136,11 @@ def test_one_pair_is_scored(run):
     table = predictions(run, node="16", other="24")
     every = predictions(run, node="16", top=100)
     row = every[every["suggestion"] == "24"].reset_index(drop=True)
-    pd.testing.assert_frame_equal(table, row)
-    assert predictions(run, node="0", other="1")["suggestion"].tolist() == ["1"]
+    pd.testing.assert_frame_equal(table, row, rtol=1e-6)
+    joined = predictions(run, node="0", other="1")  # as if they were not
+    assert joined["suggestion"].tolist() == ["1"]
+    because = predictions(run, node="0", other="1", why=True)
+    assert because["score"].tolist() == pytest.approx([joined["score"][0]] * len(because))
 
 
 @pytest.mark.parametrize(

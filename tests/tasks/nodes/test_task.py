@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional as F
 
 import plait
+from plait.api import predictions
 from plait.cli import run as run_command
 from plait.errors import InputError
 from plait.tasks.nodes.config import NodesConfig
@@ -467,11 +468,41 @@ def test_a_table_of_mixed_columns_and_kinds_of_edges_by_one_command(tmp_path, ca
     shown = capsys.readouterr()
     assert "neighbour" in shown.out
     assert "; the reasons are those of the network alone" in " ".join(shown.err.split())
+    (one,) = predictions(tmp_path / "run", node="007").to_dict("records")
+    first, *_ = predictions(tmp_path / "run", node="007", why=True).to_dict("records")
+    for name in ("label", "probability", "network_label"):
+        assert first[name] == one[name]
+    assert first["network_probability"] == pytest.approx(one["network_probability"], rel=1e-5)
     (tmp_path / "edges.csv").write_text("\n".join(edges).replace("knows", "likes"), "utf-8")
     assert run_command(["predict", str(tmp_path / "run"), "--for", "007"]) == 2
     assert "no longer what the run was trained on (sha256, relations differ)" in (
         capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize("operator", ["gine", "attention"])
+def test_features_of_edges_by_one_command(tables, tmp_path, capsys, operator):
+    edges = Path(tables["edges"])
+    first, *rows = edges.read_text().splitlines()
+    rows = [f"{row},{k % 7},{('road', 'rail')[k % 2]}" for k, row in enumerate(rows)]
+    edges.write_text("\n".join([f"{first},km,kind", *rows]))
+    options = {
+        **tables, "operator": operator, "edge_features": "km,kind", "hidden_size": 8, "steps": 3,
+        "out": tmp_path / "run",
+    }  # fmt: skip
+    assert run_command(["train", "nodes", *words(options)]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "edges with 3 features" in out
+    assert "features of edges: numbers: 'km', texts: 'kind' (2)" in out
+    facts = Run.open(tmp_path / "run").facts
+    assert (facts["edge_size"], len(facts["edge_encodings"])) == (3, 2)
+    assert plait.load(tmp_path / "run").layers[0].weights["edge"].shape[1] == 3
+    assert run_command(["predict", str(tmp_path / "run"), "--for", "n0", "--why"]) == 0
+    assert "neighbour" in capsys.readouterr().out
+    sampled = {**options, "sample": "all,all", "out": tmp_path / "sampled"}
+    assert run_command(["train", "nodes", *words(sampled)]) == 0
+    with pytest.raises(InputError, match="--operator gcn reads no features of edges; give --opera"):
+        NodesConfig(**{**tables, "threads": 1}, edge_features="km")
 
 
 def test_operators_for_kinds_of_edges_want_a_column_of_them(tables):

@@ -192,7 +192,7 @@ def _draw(
 
 @njit(inline="always")
 def _find(source, begin, end, node):
-    """Return where a node's loop is among its edges, by bisection; −1: it has none."""
+    """Return where an edge from this node is among some edges, by bisection; −1: nowhere."""
     low, high = begin, end
     while low < high:
         middle = (low + high) >> 1
@@ -201,6 +201,16 @@ def _find(source, begin, end, node):
         else:
             high = middle
     return low if low < end and source[low] == node else np.int64(-1)
+
+
+@compiled
+def find_edges(pointer, source, targets, sources):
+    """Return the places of edges by their ends; they must be there."""
+    found = np.empty(len(targets), np.int64)
+    for k in range(len(targets)):
+        begin, end = pointer[targets[k]], pointer[targets[k] + 1]
+        found[k] = _find(source, begin, end, sources[k])
+    return found
 
 
 @compiled

@@ -7,28 +7,18 @@ of Σ exp, in their order. The gradient of version 2's vector follows from sums 
 Σ_ij de_ij λ_ij (left_j + right_i), each part a node's own sum of de λ.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
-from plait.kernels.gpu.triton_here import missing, power_of_two
-from plait.kernels.sparse import offsets
+from plait.kernels.gpu.segments import SEGMENT, Segments, cut, merged
+from plait.kernels.gpu.triton_here import missing, on_device, power_of_two
 from plait.kernels.transforms import outside
-
-SEGMENT = 256
-"""Edges of a node that one program takes."""
 
 WIDEST = 4096
 """Numbers of a row, heads and channels filled up to powers of two, that a tile holds."""
-
-
-class Segments(NamedTuple):
-    """A node's edges in parts."""
-
-    table: Tensor  # int32 [S, 4]: node, first edge, end, unused
-    starts: Tensor  # [N + 1], where each node's segments begin; of whole nodes it is 0 … N
 
 
 _known = WeakIdKeyDictionary()
@@ -37,32 +27,25 @@ _known = WeakIdKeyDictionary()
 def segments(starts: Tensor) -> Segments:
     """Cut the edges of every node into segments, once for each graph."""
     if starts not in _known:
-        _known[starts] = outside(lambda: _cut(starts))
+        _known[starts] = outside(lambda: cut(starts, SEGMENT))
     return _known[starts]
-
-
-def _cut(starts: Tensor) -> Segments:
-    first, end = starts[:-1].long(), starts[1:].long()
-    parts = ((end - first + SEGMENT - 1) // SEGMENT).clamp(min=1)
-    nodes = torch.repeat_interleave(parts)
-    begins = offsets(nodes, len(first))
-    number = torch.arange(len(nodes), device=starts.device) - begins[nodes]
-    begin = first[nodes] + SEGMENT * number
-    table = torch.stack([nodes, begin, torch.minimum(begin + SEGMENT, end[nodes]), 0 * nodes], 1)
-    return Segments(table.int().contiguous(), begins)
 
 
 def can_run(values: Tensor, left: Tensor, hood: Any) -> bool:
     """Return whether the kernels run for tensors like these; without a graph, for a small one."""
     if values.device.type != "cuda" or values.dtype != torch.float32 or missing() is not None:
         return False
-    K = power_of_two(values.shape[2])
     widest = max(values.shape[3], left.shape[3])
     return (
         values.shape[4] == 1
         and (hood is None or hood.starts.dtype == torch.int32)
-        and K * power_of_two(widest) <= WIDEST
+        and fits(values.shape[2], widest)
     )
+
+
+def fits(heads: int, channels: int) -> bool:
+    """Return whether the rows of a node fit a tile."""
+    return power_of_two(heads) * power_of_two(channels) <= WIDEST
 
 
 def forward(
@@ -77,14 +60,14 @@ def forward(
     )  # fmt: skip
     y, z, p, tops, sums = found
     scales = None
-    if len(parts.table) > values.shape[1]:
-        top = _merged(tops, parts, "max")
+    if not parts.whole:
+        top = merged(tops, parts, "max")
         scales = (tops - top.index_select(1, parts.table[:, 0])).exp()
-        sums, tops = _merged(sums * scales, parts), top
+        sums, tops = merged(sums * scales, parts), top
     total = sums[..., None]
 
     def mean(x: Tensor) -> Tensor:
-        x = x if scales is None else _merged(x * scales[..., None], parts)
+        x = x if scales is None else merged(x * scales[..., None], parts)
         return x / total
 
     y, logs = mean(y).unsqueeze(-1), tops + sums.log()
@@ -105,7 +88,7 @@ def backward(
     by_source = _gather(
         1, back, hood.back_targets, *given, None, grad, values, masks, slope
     )  # fmt: skip
-    values_grad, z, p = (_merged(t, back) for t in by_source[:3])
+    values_grad, z, p = (merged(t, back) for t in by_source[:3])
     if vector is None:
         forward_z, forward_p = more
         right_grad = (grad[..., 0] * forward_z).sum(-1) - means * forward_p
@@ -116,7 +99,7 @@ def backward(
         2, there, hood.sources, None, right, left, vector, logs, means, values, None, grad, masks,
         slope,
     )  # fmt: skip
-    of_right, of_left = _merged(by_target[1], there)[..., None], z[..., None]
+    of_right, of_left = merged(by_target[1], there)[..., None], z[..., None]
     change = (right * of_right).sum((0, 1)) + (left * of_left).sum((0, 1))
     return values_grad[..., None], vector * of_left, vector * of_right, change
 
@@ -146,21 +129,13 @@ def _gather(
     E = max(1, min(8, 2048 // tile))
     held = [none if t is None else t for t in (vector, logs, means, values, grads)]
     if S and B:
-        gather[(S, B)](
-            parts.table, others, others if order is None else order,
-            none if rows is None else rows, own, theirs, *held, masks if masks.numel() else none,
-            y, z, p, tops, sums, len(others), N, len(others), S, slope,
-            K=K, D=D, C=C, KP=KP, DP=DP, CP=CP, E=E, VECTOR=vector is not None, MODE=mode,
-            MASKS=masks.numel() > 0, ORDERED=order is not None,
-            num_warps=max(1, min(8, E * tile // 1024)),
-        )  # fmt: skip
+        with on_device(source):
+            gather[(S * B,)](
+                parts.table, others, others if order is None else order,
+                none if rows is None else rows, own, theirs, *held,
+                masks if masks.numel() else none, y, z, p, tops, sums, N, len(others), S, slope,
+                K=K, D=D, C=C, KP=KP, DP=DP, CP=CP, E=E, VECTOR=vector is not None, MODE=mode,
+                MASKS=masks.numel() > 0, ORDERED=order is not None,
+                num_warps=max(1, min(8, E * tile // 1024)),
+            )  # fmt: skip
     return y, z, p, tops, sums
-
-
-def _merged(x: Tensor, parts: Segments, how: str = "sum") -> Tensor:
-    """Reduce `[B, S, …]` over the segments of every node, in their order: `[B, N, …]`."""
-    N = len(parts.starts) - 1
-    if x.numel() <= 1 or x.shape[1] == N:
-        return x
-    starts = parts.starts.expand(len(x), -1).contiguous()
-    return torch.segment_reduce(x, how, offsets=starts, axis=1, unsafe=True)

@@ -12,7 +12,7 @@ import triton.language as tl
 def gather(
     segments, others, order, rows, own, theirs, vector, logs, means, values, grads, masks,
     y, z, p, tops, sums,
-    count, N, edges, slots, slope,
+    N, edges, slots, slope,
     K: tl.constexpr, D: tl.constexpr, C: tl.constexpr, KP: tl.constexpr, DP: tl.constexpr,
     CP: tl.constexpr, E: tl.constexpr, VECTOR: tl.constexpr, MODE: tl.constexpr,
     MASKS: tl.constexpr, ORDERED: tl.constexpr,
@@ -25,7 +25,9 @@ def gather(
     version 2: y = Σ a m g, and z = Σ de λ `[K, C]`.
     MODE 2, of version 2 by targets: z = Σ de λ.
     """
-    segment, member = tl.program_id(0), tl.program_id(1).to(tl.int64)
+    program = tl.program_id(0)
+    member = (program // slots).to(tl.int64)  # one axis: the others hold 65,535 programs at most
+    segment = program % slots
     node = tl.load(segments + 4 * segment)
     begin = tl.load(segments + 4 * segment + 1)
     end = tl.load(segments + 4 * segment + 2)

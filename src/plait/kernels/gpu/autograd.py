@@ -5,7 +5,6 @@ again in torch.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from plait.kernels.cpu.recurrence import plain_gradients
+from plait.kernels.gpu.triton_here import on_device
 from plait.kernels.transforms import exactly, transformed
 
 
@@ -57,7 +57,7 @@ class _Run(Function):
     def forward(ctx: Any, one: Pass, again: Any, *tensors: Tensor) -> tuple[Tensor, ...]:
         given = [_plain(t, tensors[-1]) for t in tensors]
         extra = tuple(t.contiguous() for t in one.extra)
-        with exactly(tensors[0]), _on(tensors[0]):
+        with exactly(tensors[0]), on_device(tensors[0]):
             outputs, saved = one.forward(given, extra)
         ctx.one, ctx.again, ctx.saved, ctx.extra = one, again, saved, extra
         ctx.save_for_backward(*tensors)
@@ -69,7 +69,7 @@ class _Run(Function):
         if torch.is_grad_enabled() or transformed(*grads):
             return None, None, *plain_gradients(ctx.again, tensors, grads)
         given = [_plain(t, tensors[-1]) for t in tensors]
-        with exactly(tensors[0]), _on(tensors[0]):
+        with exactly(tensors[0]), on_device(tensors[0]):
             changes = ctx.one.backward(given, ctx.extra, ctx.saved, [_plain(g, g) for g in grads])
         if not _keeps_graph():
             ctx.saved = None  # as torch frees what it saved
@@ -80,11 +80,6 @@ def _keeps_graph() -> bool:
     """State whether the backward pass that runs leaves the graph for another one."""
     engine: Any = torch._C._autograd  # pyright: ignore[reportAttributeAccessIssue]
     return engine._get_current_graph_task_keep_graph()
-
-
-def _on(tensor: Tensor) -> AbstractContextManager[Any]:
-    """Return a context in which kernels start on a tensor's GPU."""
-    return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
 
 
 def _plain(tensor: Tensor, like: Tensor) -> Tensor:

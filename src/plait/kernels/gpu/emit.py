@@ -1,7 +1,7 @@
-"""A program written down as kernels for Triton: phases, and phases with products before them.
+"""A program written down as kernels for Triton: phases, and phases with the products next to them.
 
 Products stand between the phases (`emit_phase`). A library makes them, or, of the terms of a graph,
-the kernel of the phase that follows.
+a kernel: forward that of the phase that follows, on the way back that of the phase before.
 """
 
 from collections.abc import Callable, Mapping
@@ -67,7 +67,8 @@ class WrittenProgram:
         self.backward = _phases(self.backward_plan, "backward", {})
         stages = range(1, len(self.forward_plan.effects))
         self.gates = [None, *(self._gates(stage) for stage in stages)]
-        written = [*self.forward, *self.gates, *self.backward]
+        self.back = [self._back(stage) for stage in range(self.program.stages)]
+        written = [*self.forward, *self.gates, *self.backward, *self.back]
         return module(title, [ROUNDED, *(p.text for p in written if p is not None)])
 
     def _gates(self, stage: int) -> Phase | None:
@@ -83,7 +84,8 @@ class WrittenProgram:
         effects, calls = self.forward_plan.effects[stage], self.program.names
         name = f"gates_{stage}"
         writer = Writer(self.forward_plan, name, stage, effects, calls, at_hand)
-        return writer.phase_after([line for p in products for line in self._terms(p, writer)])
+        lines = [line for p in products for line in self._terms(p, writer)]
+        return writer.phase_with(lines, [], "IDENTITY", "SHIFTED")
 
     def _terms(self, p: Product, writer: "Writer") -> list[str]:
         """Write Σ_m x_m W_m for every gate; the first term may be the value itself."""
@@ -115,6 +117,44 @@ class WrittenProgram:
             *(f"        {line}" for line in inner),
         ]
         return lines + self.kept_for_later(p, writer.use)
+
+    def _back(self, stage: int) -> Phase | None:
+        """Write a phase of the way back, and what its gradients bring back to all terms.
+
+        A program has all channels of its rows: it stores the gradients of the gates, and reads them
+        again as the left side of a product.
+        """
+        products = [p for p in self.program.products if self.program.stages - 1 - p.stage == stage]
+        if not products:
+            return None
+        plan = self.backward_plan
+        effects = plan.effects[stage] if stage < len(plan.effects) else []
+        writer = Writer(plan, f"backward_{stage}_terms", stage, effects, {})
+        lines = [line for p in products for line in self._terms_back(p, writer)]
+        return writer.phase_with([], ["tl.debug_barrier()", *lines], "TERMS")
+
+    def _terms_back(self, p: Product, writer: "Writer") -> list[str]:
+        """Write Σ_g da_g W_mgᵀ for every term m; the gates of a product lie side by side."""
+        stream, first = self.source_of(p.index)
+        width = self.backward_plan.streams[stream].width
+        grads, weights = writer.use(stream), writer.use(f"weights back {p.index}")
+        terms, inner = writer.use(f"terms back {p.index}"), f"{len(p.gates)} * H"
+        return [
+            f"grads = {grads} + at * ({width} * H) + {first} * H",
+            "for m in range(0, TERMS):",
+            f"    own = {weights} + m * ({inner} * H)",
+            "    total = tl.zeros([BR, BH], tl.float32)",
+            f"    for first in range(0, {inner}, BK):",
+            "        k = first + tl.arange(0, BK)",
+            f"        some = (row < rows) & (k[None, :] < {inner})",
+            '        g = tl.load(grads + k[None, :], mask=some, other=0.0, cache_modifier=".cg")',
+            f"        some = (k[:, None] < {inner}) & inside",
+            "        u = tl.load(own + k[:, None] * H + col, mask=some, other=0.0)",
+            "        total = tl.dot(rounded(g, ROUND), rounded(u, ROUND), total, "
+            "input_precision=PRECISION)",
+            f"    place = {terms} + (tl.cast(m, tl.int64) * rows + row) * H + col",
+            "    tl.store(place, total, mask=here)",
+        ]
 
     def kept_for_later(self, p: Product, use: Callable[[str], str]) -> list[str]:
         """Write the stores of what gates got that a phase after the next one reads."""

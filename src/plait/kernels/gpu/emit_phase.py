@@ -63,13 +63,11 @@ class Writer:
         """Write it as a kernel."""
         return self._as_kernel(self.body(), "")
 
-    def phase_after(self, products: list[str]) -> Phase:
-        """Write it as a kernel that begins with products."""
-        constants = (
-            ", BK: tl.constexpr, IDENTITY: tl.constexpr, SHIFTED: tl.constexpr, "
-            "PRECISION: tl.constexpr, ROUND: tl.constexpr"
-        )
-        return self._as_kernel([*products, *self.body()], constants)
+    def phase_with(self, before: list[str], after: list[str], *terms: str) -> Phase:
+        """Write it as a kernel with products before and after it; `terms` are its constants."""
+        names = ("BK", *terms, "PRECISION", "ROUND")
+        constants = "".join(f", {name}: tl.constexpr" for name in names)
+        return self._as_kernel([*before, *self.body(), *after], constants)
 
     def _as_kernel(self, body: list[str], constants: str) -> Phase:
         whole = any(n.op == "rowsum" and not self._is_loaded(n) for n in self.nodes)
@@ -99,8 +97,8 @@ class Writer:
                 args = [self.names[a.number] for a in node.args]
                 values.append(f"{name} = {expression(node, args)}")
         stores = [line for effect in self.effects for line in self._store(effect)]
-        if self.name == "backward_0":
-            stores += self._handed_on()
+        if self.stage == 0 and self.name.startswith("backward"):
+            stores = [*self._handed_on(), *stores]
         return given, [*loads, *values, *stores]
 
     def _text(self, body: list[str], constants: str) -> str:

@@ -4,7 +4,7 @@ What torch asks of a recording is kept to here: tensors that stay where they are
 recording's own stream before it, one memory pool for all that is replayed in turn, no recording
 within another, and no other thread disturbed (`capture_error_mode="thread_local"`). A failed
 recording can leave torch's random generator unusable in the process, so what cannot be recorded is
-decided beforehand; nothing is tried out.
+decided beforehand; nothing is tried out. What runs before a recording is watched for it (`Watch`).
 """
 
 import os
@@ -15,6 +15,9 @@ from functools import cache
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from plait.kernels.gpu.precision import float32_products
 
 Made = TypeVar("Made")
 Given = TypeVar("Given", covariant=True)
@@ -145,6 +148,40 @@ def warming() -> Iterator[None]:
         _warming.reset(token)
 
 
+class Watch(TorchDispatchMode):
+    """Notes operations that no recording can hold: those that wait for numbers, or draw them.
+
+    >>> import torch
+    >>> from plait.kernels.gpu.graphs import Watch
+    >>> with Watch() as watch:
+    ...     kept = torch.ones(3)[torch.ones(3) > 0]
+    >>> watch.found
+    ['aten.index.Tensor']
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if _waits(func, args):
+            self.found.append(str(func))
+        return result
+
+
+def _waits(func: Any, args: Any) -> bool:
+    if func._schema.name in ("aten::index", "aten::index_put", "aten::index_put_"):
+        return any(i is not None and i.dtype in (torch.bool, torch.uint8) for i in args[1])
+    return bool(_WAIT & set(func.tags))
+
+
+_WAIT = {
+    torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape,
+    torch.Tag.nondeterministic_seeded,
+}  # fmt: skip
+
+
 @cache
 def _stream(device: torch.device) -> Any:
     """Return the stream of a GPU on which everything is recorded."""
@@ -174,19 +211,11 @@ def products_of(device: torch.device) -> tuple[Any, ...]:
     True
     """
     if device.type != "cuda":
-        return (torch.get_float32_matmul_precision(),)
+        return torch.get_float32_matmul_precision(), float32_products()
     switches = torch.backends.cuda.matmul
     return (
-        tf32_allowed(),
+        float32_products(),
         switches.allow_bf16_reduced_precision_reduction,
         switches.allow_fp16_reduced_precision_reduction,
         torch.are_deterministic_algorithms_enabled(),
     )
-
-
-def tf32_allowed() -> bool:
-    """Return whether torch's own switch lets products of float32 be TF32."""
-    switches = torch.backends.cuda.matmul
-    if hasattr(torch._C, "_get_fp32_precision_getter"):  # from torch 2.9 on
-        return switches.fp32_precision == "tf32"
-    return bool(switches.allow_tf32)

@@ -14,10 +14,11 @@ from torch.nn import functional as F
 
 from plait.kernels.cpu import plans
 from plait.kernels.cpu.packing import Packing
+from plait.kernels.cpu.phases import parameters_of
 from plait.kernels.gpu.autograd import run_pass
 from plait.kernels.gpu.emit import WrittenProgram
 from plait.kernels.gpu.emit_phase import TILE, Phase
-from plait.kernels.gpu.graphs import tf32_allowed
+from plait.kernels.gpu.precision import products_in
 from plait.kernels.gpu.recorded import Recordings
 from plait.kernels.gpu.triton_here import power_of_two, triton_type, written
 from plait.kernels.kernel import Call, State
@@ -44,7 +45,7 @@ class OverTime:
     mask : Tensor `[B, (N,) H]`, or None
         Of recurrent dropout.
     tensors : sequence of Tensor
-        Input side, vectors, weights and start states.
+        Input side, vectors, weights, start states, and what the operator learns itself.
     """
 
     not_recorded: str | None = None
@@ -56,6 +57,7 @@ class OverTime:
         self.code = code
         self.vectors, self.weights = tuple(layer.all_vectors()), tuple(layer.recurrent)
         self.gates = tuple(layer.recurrent_gates)
+        self.own = parameters_of(layer.acting_operator())
         self.row = tuple(call.start[0].shape[1:])  # [(N,) H]
         T, B = call.x.shape[:2]
         nodes = self.row[0] if len(self.row) == 2 else 1
@@ -70,7 +72,7 @@ class OverTime:
             extra.append(call.lengths)
         self.extra = tuple(extra)
         self.has_mask, self.has_lengths = mask is not None, call.lengths is not None
-        self.tf32 = auto or (kind == "cuda" and tf32_allowed())
+        self.products = products_in(call)
         if not T * B * nodes:
             self.not_recorded = "there is nothing to run"
 
@@ -162,7 +164,7 @@ class OverTime:
             states.append(self.from_rows(total[None])[0])
         return (
             self.from_rows(dx).to(x.dtype), *self._vector_grads(vectors, dx, sums),
-            *found.values(), *states,
+            *found.values(), *states, *self.own_changes(products),
         )  # fmt: skip
 
     def histories(self, keep: bool) -> list[bool]:
@@ -195,6 +197,10 @@ class OverTime:
     ) -> Mapping[str, Tensor]:
         """Return the gradients of a product's weights, those of its gates, by name."""
         raise NotImplementedError
+
+    def own_changes(self, products: Any) -> list[Tensor]:
+        """Return the gradients of what the operator learns itself: a linear one, nothing."""
+        return []
 
     def tile_back(self) -> tuple[int, int]:
         """Return the rows and channels of a tile on the way back."""
@@ -249,7 +255,8 @@ class OverTime:
         v, w = len(self.vectors), len(self.weights)
         vectors = dict(zip(self.vectors, tensors[1:], strict=False))
         weights = dict(zip(self.weights, tensors[1 + v :], strict=False))
-        return tensors[0], vectors, weights, list(tensors[1 + v + w :])
+        start = tensors[1 + v + w : 1 + v + w + len(self.code.program.states)]
+        return tensors[0], vectors, weights, list(start)
 
     def to_rows(self, x: Tensor) -> Tensor:
         """Lay `[T, B, (N,) C]` as `[T, rows, C]`, nodes first where they lead."""
@@ -281,10 +288,8 @@ class OverTime:
         return lengths.repeat(nodes) if self.lead else lengths.repeat_interleave(nodes)
 
     def precision(self) -> dict[str, Any]:
-        """Return the constants of kernels that multiply: float32, TF32, or rounded operands."""
-        return {
-            "PRECISION": "tf32" if self.tf32 else "ieee", "ROUND": triton_type(self.dtype),
-        }  # fmt: skip
+        """Return the constants of kernels that multiply: how exactly, and what operands become."""
+        return {"PRECISION": self.products, "ROUND": triton_type(self.dtype)}
 
     def add_carried(self, arrays: dict[str, Tensor], plan: Any, like: Tensor) -> None:
         """Make room for what a phase hands on to a later one."""
@@ -342,11 +347,13 @@ def run_over_time(
     def again(x_gates: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
         values = dict(zip(vectors, rest, strict=False))
         matrices = dict(zip(weights, rest[len(vectors) :], strict=False))
-        begin = rest[len(vectors) + len(weights) :]
+        at = len(vectors) + len(weights)
+        begin = rest[at : at + len(start)]
         y, final, _ = layer.over_time(x_gates, begin, call.graph, call.keep, mask, matrices, values)
         return y, *final
 
-    tensors = (x_gates, *vectors.values(), *weights.values(), *start)
+    own = parameters_of(layer.acting_operator())
+    tensors = (x_gates, *vectors.values(), *weights.values(), *start, *own)
     one = kind(layer, call, code(program), mask, tensors)
     y, *final = run_pass(recordings.of(one), tensors, again)
     return y, tuple(final), ()

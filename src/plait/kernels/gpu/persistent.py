@@ -15,10 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from plait.kernels.cpu.phases import parameters_of
 from plait.kernels.gpu.emit_loops import WrittenLoops
 from plait.kernels.gpu.emit_phase import Phase
-from plait.kernels.gpu.graphs import tf32_allowed
 from plait.kernels.gpu.over_time import OverTime, run_over_time
+from plait.kernels.gpu.precision import SAID, products_in
 from plait.kernels.gpu.recorded import Recordings
 from plait.kernels.gpu.triton_here import UNPROVED, power_of_two, refusal, written
 from plait.kernels.kernel import Call, State
@@ -27,6 +28,9 @@ from plait.kernels.program import Product, Program
 WIDEST, WIDEST_EXACT, WIDEST_WHOLE = 512, 256, 128
 """Channels H at most: in TF32, in float32, and of cells that want statistics of a row, which one
 program computes. With more the kernels spill registers."""
+
+NARROW = 128
+"""Channels up to which products in float32 itself are not slower than three of TF32 each."""
 
 CHANNELS = 16
 """Of a slice."""
@@ -63,28 +67,29 @@ class TritonLoops:
         if isinstance(program, str):
             return program
         plain = layer.basis_of is not None and getattr(layer.operator, "check", None) is None
+        plain = plain and not parameters_of(layer.operator)
         if not plain or (layer.recurrent and list(layer.recurrent) != ["weight"]):
             return f"{layer.operator!r} is no matrix product of a row"
         H = layer.hidden_size
-        exact, whole = not tf32_in(call), WrittenLoops.of(program).whole_rows
+        products, whole = products_of(program, H, call), WrittenLoops.of(program).whole_rows
+        exact = products != "tf32"
         most = WIDEST_WHOLE if whole else WIDEST_EXACT if exact else WIDEST
         if most < H and (whole or program.products):
             of = "a cell with statistics of a row" if whole else "float32" if exact else "TF32"
             return f"{H} channels are more than {most}, the most of {of}"
-        shape = shape_of(program, H, exact=exact)
-        there = SHARED
-        if call.x.is_cuda:
-            card = torch.cuda.get_device_properties(call.x.device)
-            there = card.shared_memory_per_block_optin
-            if shape.waits and programs_on(call.x.device) < shape.slices:
-                return f"its {shape.slices} slices want as many multiprocessors"
+        shape = shape_of(program, H, products)
+        there = shared_on(call.x.device)
+        if shape.waits and programs_on(call.x.device) < shape.slices:
+            return f"its {shape.slices} slices want as many multiprocessors"
         if shape.shared > there:
             return f"its weights want {shape.shared:,} bytes of shared memory of {there:,}"
         return None
 
     def describe(self, layer: Any, call: Call) -> str:
         """Return what it is."""
-        return f"all steps of {layer.cell!r} in one Triton kernel ({UNPROVED})"
+        program = layer.program(dropped=call.dropout > 0)
+        kind = SAID[products_of(program, layer.hidden_size, call)] if program.products else ""
+        return f"all steps of {layer.cell!r} in one Triton kernel{kind} ({UNPROVED})"
 
     def source(self, layer: Any) -> str:
         """Return the source that is written for a layer."""
@@ -106,15 +111,15 @@ class Shape:
         Of all products together.
     whole_rows : bool
         Whether one program has all channels.
-    exact : bool
-        Whether products are in float32.
+    products : str
+        How exactly they are made, in Triton's words.
 
     `waits` says whether the slices of a tile wait for one another; without products they need not.
     `shared` is about how many bytes of shared memory a program takes: the slice of the weights, and
     the rows that are multiplied with it.
     """
 
-    def __init__(self, H: int, gates: int, *, whole_rows: bool, exact: bool) -> None:
+    def __init__(self, H: int, gates: int, *, whole_rows: bool, products: str) -> None:
         wide = max(16, power_of_two(H))
         one = whole_rows or wide <= CHANNELS
         free = not gates and not whole_rows
@@ -126,29 +131,45 @@ class Shape:
         self.split = min(self.warps, wide // 16) if self.waits else 1
         self.BK = wide // self.split if self.waits else min(32, wide)
         if self.waits:
-            self.BR = 8 if exact else 16
+            self.BR = 8 if products == "ieee" else 16  # tensor cores take no fewer
             numbers = held + self.BR * wide
         else:
             self.BR = 4 if free else 8 if wide > 64 else 16
             numbers = self.BK * (self.BH + self.BR)
-        self.shared = 4 * numbers + 4096
+        parts = 2 if products == "tf32x3" and self.waits else 1  # first digits, and the rest
+        self.shared = 4 * numbers * parts + 2048
 
 
 @cache
-def _shape(H: int, gates: int, whole_rows: bool, exact: bool) -> Shape:
-    return Shape(H, gates, whole_rows=whole_rows, exact=exact)
+def _shape(H: int, gates: int, whole_rows: bool, products: str) -> Shape:
+    return Shape(H, gates, whole_rows=whole_rows, products=products)
 
 
-def shape_of(program: Program, H: int, *, exact: bool) -> Shape:
+def shape_of(program: Program, H: int, products: str) -> Shape:
     """Return how calls of a program are cut."""
     gates = sum(len(p.gates) for p in program.products)
-    return _shape(H, gates, WrittenLoops.of(program).whole_rows, exact)
+    return _shape(H, gates, WrittenLoops.of(program).whole_rows, products)
 
 
-def tf32_in(call: Call) -> bool:
-    """Return whether products are of numbers of TF32, as torch's switch says, or fewer digits."""
-    kind = call.x.device.type
-    return torch.is_autocast_enabled(kind) or (kind == "cuda" and tf32_allowed())
+def products_of(program: Program, H: int, call: Call) -> str:
+    """Return how exactly products are made: of float32, in float32 itself where that is better.
+
+    On an H100 it was faster for few channels, and for cells with one product upon another, whose
+    products are small. It takes half the shared memory, too, which a card may not have.
+    """
+    found = products_in(call)
+    if found != "tf32x3":
+        return found
+    narrow = H <= NARROW or program.stages > 1 or WrittenLoops.of(program).whole_rows
+    fits = shape_of(program, H, found).shared <= shared_on(call.x.device)
+    return "ieee" if narrow or not fits else found
+
+
+def shared_on(device: torch.device) -> int:
+    """Return how many bytes of shared memory a program has."""
+    if device.type != "cuda":
+        return SHARED
+    return torch.cuda.get_device_properties(device).shared_memory_per_block_optin
 
 
 def programs_on(device: torch.device) -> int:
@@ -168,7 +189,8 @@ class Loops(OverTime):
         tensors: Sequence[Tensor],
     ) -> None:  # fmt: skip
         super().__init__(layer, call, code, mask, tensors)
-        self.shape = shape_of(code.program, self.sizes.H, exact=not self.tf32)
+        self.products = products_of(code.program, self.sizes.H, call)
+        self.shape = shape_of(code.program, self.sizes.H, self.products)
 
     def tile_back(self) -> tuple[int, int]:
         """Return the rows and channels of a tile."""

@@ -1,16 +1,18 @@
 """What an operator makes of a value at a step, and its gradient: one library product or a few.
 
 A linear operator's terms, such as 2 S² − 1, are matrices over the nodes computed beforehand; where
-they are dense enough, one product makes them all. Nodes lead, `[N, B, H]`, so that whatever comes
-behind them is one width. Any other operator runs in torch, with the gradient that it has there.
+they are dense enough, one product makes them all, else one of ours makes each (`sparse`). Nodes
+lead, `[N, B, H]`, so that whatever comes behind them is one width. Any other operator runs in
+torch, with the gradient that it has there.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from plait.kernels.gpu.sparse import SparseRows, SparseShift
 from plait.kernels.sparse import Shift
 
 DENSE = 0.01
@@ -30,14 +32,19 @@ class Terms(NamedTuple):
     identity: bool
     nodes: int
     stacked: Tensor | None  # [terms · N, N], dense
-    shifts: tuple[Shift, ...]  # where they are not
+    shifts: tuple[SparseShift, ...]  # where they are not
     order: int
 
     @property
     def count(self) -> int:
         """How many terms have weights."""
+        return self.identity + self.shifted
+
+    @property
+    def shifted(self) -> int:
+        """How many terms are other than x itself."""
         made = len(self.stacked) // self.nodes if self.stacked is not None else 0
-        return self.identity + (made or len(self.shifts) * self.order)
+        return made or len(self.shifts) * self.order
 
 
 def terms(basis: Any, nodes: int) -> Terms:
@@ -48,7 +55,7 @@ def terms(basis: Any, nodes: int) -> Terms:
     entries = max(s.matrix.count_nonzero() if s.dense else s.matrix.values().numel()
                   for s in shifts)  # fmt: skip
     if nodes > SMALL and int(entries) < DENSE * nodes * nodes:
-        return Terms(identity, nodes, None, tuple(shifts), order)
+        return Terms(identity, nodes, None, tuple(map(_by_rows, shifts)), order)
     made = []
     for one in shifts:
         matrix = one.matrix if one.dense else one.matrix.to_dense()
@@ -60,43 +67,49 @@ def terms(basis: Any, nodes: int) -> Terms:
     return Terms(identity, nodes, torch.cat(made), (), 0)
 
 
-def expand(terms: Terms, x: Tensor) -> list[Tensor]:
-    """Return the terms of x `[N·B, H]`, each as it is."""
-    found = [x] if terms.identity else []
+def _by_rows(shift: Shift) -> SparseShift:
+    """Lay a shift out for the kernel of sparse products."""
+    there, back = (m.to_sparse_csr() if shift.dense else m for m in shift)
+    rows = SparseRows.of(there)
+    return SparseShift(rows, rows if back is there else SparseRows.of(back))
+
+
+def shifted(terms: Terms, x: Tensor) -> Tensor:
+    """Return the terms of x `[T, N, W]` other than x itself: `[terms, T, N, W]`."""
     if terms.stacked is not None:
-        made = terms.stacked @ x.view(terms.nodes, -1)  # [terms·N, B·H]
-        found += made.view(-1, *x.shape).unbind(0)
-    for shift in terms.shifts:
-        flat = x.view(terms.nodes, -1)
-        before, last = flat, shift.matrix @ flat
-        found.append(last.view_as(x))
-        for _ in range(terms.order - 1):
-            following = torch.addmm(before, shift.matrix, last, beta=-1, alpha=2)
-            before, last = last, following
-            found.append(last.view_as(x))
-    return found
+        if len(x) == 1:
+            return (terms.stacked @ x[0]).view(terms.shifted, *x.shape)
+        return torch.stack([matrix @ x for matrix in terms.stacked.split(terms.nodes)])
+    made = x.new_empty(terms.shifted, *x.shape)
+    for k, shift in enumerate(terms.shifts):
+        before, last = None, x
+        for out in made[k * terms.order : (k + 1) * terms.order]:
+            times = 1.0 if before is None else 2.0
+            before, last = last, shift.there.multiply(last, None, before, times, out)
+    return made
 
 
 def fold(terms: Terms, dz: Tensor) -> Tensor:
     """Sum the gradients of the terms `[M, N·B, H]` to that of x, the shifts transposed."""
     rows, H = dz.shape[1:]
-    if terms.stacked is None and not terms.shifts:
+    if not terms.shifted:
         return dz[0]
-    parts = list(dz.view(len(dz), terms.nodes, -1).unbind(0))  # each [N, B·H]
+    width = rows * H // terms.nodes
+    parts = list(dz.view(len(dz), 1, terms.nodes, width).unbind(0))  # each [1, N, B·H]
     if terms.stacked is not None:
         rest = dz[1:] if terms.identity else dz
-        flat = rest.reshape(len(terms.stacked), -1)
+        flat = rest.reshape(len(terms.stacked), width)
         if terms.identity:
-            return torch.addmm(parts[0], terms.stacked.T, flat).view(rows, H)
+            return torch.addmm(parts[0][0], terms.stacked.T, flat).view(rows, H)
         return (terms.stacked.T @ flat).view(rows, H)
-    x = parts.pop(0) if terms.identity else torch.zeros_like(parts[0])
+    x = parts.pop(0) if terms.identity else None
     for shift in terms.shifts:
         own, parts = parts[: terms.order], parts[terms.order :]
         later, last = None, own.pop()  # Clenshaw: b_k = d_k + 2 Sᵀ b_{k+1} − b_{k+2}
         while own:
-            plus = own.pop() if later is None else own.pop() - later
-            later, last = last, torch.addmm(plus, shift.transposed, last, alpha=2)
-        x = torch.addmm(x if later is None else x - later, shift.transposed, last)
+            later, last = last, shift.back.multiply(last, own.pop(), later, 2.0)
+        x = shift.back.multiply(last, x, later)
+    assert x is not None
     return x.view(rows, H)
 
 
@@ -118,20 +131,21 @@ class LinearProduct:
         self.back = weight.permute(1, 0, 2).contiguous()  # [M, outputs, H]
 
     def shifted(self, x: Tensor) -> Tensor:
-        """Return the terms of x `[rows, H]` other than x itself, by dense matrices."""
-        assert self.terms.stacked is not None
-        made = self.terms.stacked @ x.view(self.terms.nodes, -1)  # [terms·N, B·H]
-        return made.view(-1, *x.shape)
+        """Return the terms of x `[rows, H]` other than x itself, `[terms, rows, H]`."""
+        flat = x.view(1, self.terms.nodes, x.numel() // self.terms.nodes)
+        return shifted(self.terms, flat).view(self.terms.shifted, *x.shape)
 
-    def for_gates(self) -> Tensor:
-        """Return the weights as kernels read them that multiply the terms, `[M, H, outputs]`."""
-        return self.there.float()
+    def folded(self, dz: Tensor) -> Tensor:
+        """Return the gradient of x from those of its terms `[M, rows, H]`."""
+        return fold(self.terms, dz)
 
     def forward(self, x: Tensor, t: int) -> Tensor:
         """Return what the gates get of x `[rows, H]`."""
-        first, *more = expand(self.terms, x)
-        out = first.to(self.dtype) @ self.there[0]
-        for term, matrix in zip(more, self.there[1:], strict=True):
+        parts = [x] if self.terms.identity else []
+        if self.terms.shifted:
+            parts += self.shifted(x).unbind(0)
+        out = parts[0].to(self.dtype) @ self.there[0]
+        for term, matrix in zip(parts[1:], self.there[1:], strict=True):
             out.addmm_(term.to(self.dtype), matrix)
         return out
 
@@ -146,7 +160,8 @@ class LinearProduct:
         """Return the weights' gradient, of the values `[T, rows, H]` and grads at all steps."""
         T, rows, H = values.shape
         found = values.new_zeros(grads.shape[-1], self.terms.count, H)
-        steps = max(1, CHUNK // max(1, rows * H))
+        held = max(1, len(self.terms.shifts) * self.terms.order)  # terms at a time
+        steps = max(1, CHUNK // max(1, held * rows * H))
         for first in range(0, T, steps):
             part = values[first : first + steps]
             change = grads[first : first + steps].flatten(0, 1)  # [steps·rows, outputs]
@@ -155,22 +170,17 @@ class LinearProduct:
                 found[:, m] += change.T @ term.reshape(-1, H).to(self.dtype)
         return {"weight": found.flatten(1)}
 
-    def _over_time(self, values: Tensor) -> Sequence[Tensor] | Any:
+    def _over_time(self, values: Tensor) -> Iterator[Tensor]:
         """Yield the terms of values `[T, N·B, H]`, one at a time where they are dense."""
         terms = self.terms
-        if terms.shifts:
-            each = [expand(terms, x) for x in values]
-            return [torch.stack(parts) for parts in zip(*each, strict=True)]
-        if terms.stacked is None:
-            return [values]
-        return self._dense_over_time(values, terms.stacked)
-
-    def _dense_over_time(self, values: Tensor, stacked: Tensor) -> Any:
-        if self.terms.identity:
+        if terms.identity:
             yield values
-        flat = values.view(len(values), self.terms.nodes, -1)  # [T, N, B·H]
-        for matrix in stacked.split(self.terms.nodes):
-            yield matrix @ flat
+        flat = values.view(len(values), terms.nodes, values[0].numel() // terms.nodes)
+        if terms.stacked is not None:
+            for matrix in terms.stacked.split(terms.nodes):
+                yield matrix @ flat
+        elif terms.shifts:
+            yield from shifted(terms, flat)
 
 
 class TorchProduct:
@@ -183,14 +193,18 @@ class TorchProduct:
     weights : mapping of Tensor
     row : sequence of int
         `(N,) H`.
+    own : sequence of Tensor
+        What the operator learns itself.
     differentiate : bool
     """
 
     def __init__(
         self, apply: Callable[[Tensor, Mapping[str, Tensor], int], Tensor],
-        weights: Mapping[str, Tensor], row: Sequence[int], differentiate: bool,
+        weights: Mapping[str, Tensor], row: Sequence[int], own: Sequence[Tensor],
+        differentiate: bool,
     ) -> None:  # fmt: skip
         self.apply, self.row, self.differentiate = apply, row, differentiate
+        self.own, self.own_changes = own, [torch.zeros_like(p) for p in own]
         self.leaves = {n: w.detach().requires_grad_(differentiate) for n, w in weights.items()}
         self.made: dict[int, tuple[Tensor, Tensor]] = {}
         self.changes = {n: torch.zeros_like(w) for n, w in weights.items()}
@@ -205,14 +219,15 @@ class TorchProduct:
         return out.detach().reshape(len(x), -1).contiguous()
 
     def backward(self, grad: Tensor, t: int) -> Tensor:
-        """Return the gradient of x, and add those of the weights up."""
+        """Return the gradient of x, and add up those of the weights."""
         value, out = self.made[t]
-        wanted = [value, *self.leaves.values()]
+        wanted = [value, *self.leaves.values(), *self.own]
         found = torch.autograd.grad(
             out, wanted, grad.reshape(out.shape).to(out.dtype), retain_graph=True,
             allow_unused=True,
         )  # fmt: skip
-        for change, g in zip(self.changes.values(), found[1:], strict=True):
+        changes = (*self.changes.values(), *self.own_changes)
+        for change, g in zip(changes, found[1:], strict=True):
             if g is not None:
                 change += g
         dx = torch.zeros_like(value) if found[0] is None else found[0]
@@ -220,5 +235,5 @@ class TorchProduct:
 
     def begin_backward(self) -> None:
         """Forget the gradients of weights that an earlier pass summed."""
-        for change in self.changes.values():
+        for change in (*self.changes.values(), *self.own_changes):
             change.zero_()

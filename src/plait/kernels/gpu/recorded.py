@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from plait.kernels.gpu.autograd import Pass
-from plait.kernels.gpu.graphs import CudaRecorder, Recorder, products_of, refusal
+from plait.kernels.gpu.graphs import CudaRecorder, Recorder, Watch, products_of, refusal
 from plait.kernels.transforms import outside
 
 WARM = 2
@@ -31,6 +31,9 @@ SHARE = 8
 
 AT_ONCE = 16
 """Recordings of one shape, for calls whose backward is still to come."""
+
+NEVER = -(2**62)
+"""The count of a shape that waits for the GPU within its work, against its promise."""
 
 KNOWN = 512
 """Shapes that are counted."""
@@ -139,6 +142,9 @@ class Recordings:
             return None
         # it outlives the mode of this call: what inference mode makes cannot be written to outside
         entry = outside(lambda: Entry(key, one, tensors, extra, recorder))
+        if entry.refused:
+            self.calls[key] = NEVER
+            return None
         if not self._make_room(entry.size, device):  # it is larger than expected
             self.calls[key] = 0
             recorder.finish()
@@ -198,8 +204,11 @@ class Entry:
                 self.grads = [torch.zeros_like(o) for o in outputs]
                 backward()
 
-        recorder.warm_up(both)
-        self.saved = None
+        with Watch() as watch:
+            recorder.warm_up(both)
+        self.saved, self.size, self.refused = None, 0, bool(watch.found)
+        if self.refused:
+            return
         self.replay_forward = recorder.record(forward)
         if one.differentiate:
             _, self.saved = self.replay_forward()

@@ -1,8 +1,10 @@
 """A layer over time on a GPU, a step at a time: library products, and one kernel a phase.
 
 The phases are written from the cell's equations (`emit`); between them run the operator's
-products (`products`). Of a graph whose shifts are dense the library makes the shifts alone, all in
-one product: the kernel of the next phase multiplies them with the weights of all gates.
+products (`products`). Over a graph, a step is the shifts, dense ones in one product, and one kernel
+that multiplies all terms with the weights of all gates and goes on with the cell's equations. A
+step back is one kernel for the equations' gradient and those of all terms, and the shifts
+transposed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,9 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from plait.kernels.cpu.phases import parameters_of
 from plait.kernels.gpu.emit import WrittenProgram
 from plait.kernels.gpu.emit_phase import Phase
 from plait.kernels.gpu.over_time import OverTime, run_over_time
+from plait.kernels.gpu.precision import SAID, products_in
 from plait.kernels.gpu.products import LinearProduct, Terms, TorchProduct, terms
 from plait.kernels.gpu.recorded import SHARE, WARM, Recordings
 from plait.kernels.gpu.triton_here import UNPROVED, power_of_two, refusal
@@ -23,6 +27,12 @@ from plait.kernels.program import Product
 WIDEST, WIDEST_WHOLE = 128, 64
 """Channels up to which a kernel of ours multiplies a graph's terms, not a library; the second for
 cells that want statistics of a row. A tile of more does not fit a multiprocessor."""
+
+BACK = 2048
+"""Numbers of a tile on the way back of these."""
+
+KEPT = 4
+"""About how often torch keeps what a gate gets, where an operator runs in torch."""
 
 
 class TritonSteps:
@@ -56,16 +66,21 @@ class TritonSteps:
         """Return what it is."""
         text = f"steps of {layer.cell!r} in Triton"
         if not _is_linear(layer, call):
-            between = f"{layer.operator!r} in torch between them ({UNPROVED})"
-            return f"{text}, {between}; no CUDA graph: the operator runs in torch"
-        where, between = "", "library products"
-        if getattr(layer.operator, "check", None) is not None:  # it aggregates neighbours
-            where = ", where its shifts are dense"
+            text = f"{text}, {layer.operator!r} in torch between them ({UNPROVED})"
+        elif not _aggregates(layer):
+            text = f"{text}, library products between them ({UNPROVED})"
+        else:
             code = WrittenProgram.of(layer.program(dropped=False))
-            between = "library shifts" if layer.hidden_size <= _widest(code) else between
+            ours = layer.hidden_size <= _widest(code)
+            between = f"shifts between them{SAID[products_in(call)]}"
+            between = between if ours else "library products between them"
+            text = f"{text}, {between} ({UNPROVED})"
+        reason = _not_recorded(layer, call)
+        if reason is not None:
+            return f"{text}; no CUDA graph: {reason}"
         return (
-            f"{text}, {between} between them ({UNPROVED}); one CUDA graph from call {WARM + 1} of "
-            f"a shape on{where}, within 1/{SHARE} of the memory"
+            f"{text}; one CUDA graph from call {WARM + 1} of a shape on, within 1/{SHARE} of the "
+            "memory"
         )
 
     def source(self, layer: Any) -> str:
@@ -91,25 +106,27 @@ class Steps(OverTime):
         self.lead = linear and len(self.row) == 2
         self.graph, self.operator = call.graph, layer.acting_operator()
         self.terms = _terms(layer, call, nodes) if linear else None
-        dense = self.terms is not None and self.terms.stacked is not None
-        self.fused = dense and _widest(code) >= self.sizes.H
-        if self.terms is None:
-            self.not_recorded = "its operator runs in torch"
-        elif self.terms.shifts:
-            self.not_recorded = "its shifts are sparse"
+        shifted = self.terms is not None and self.terms.shifted > 0
+        self.fused = shifted and _widest(code) >= self.sizes.H
+        self.not_recorded = self.not_recorded or _not_recorded(layer, call)
 
     @property
     def key(self) -> Any:
-        """What decides the work besides the tensors' shapes: also the operator's terms."""
-        assert self.terms is not None
-        stacked = self.terms.stacked
-        return super().key, self.terms.identity, None if stacked is None else id(stacked)
+        """What decides the work besides the tensors' shapes: also the operator, on which graph.
+
+        A recording keeps both, so no other graph gets the number of this one.
+        """
+        if self.terms is None:
+            return super().key, self.operator, id(self.graph)
+        return super().key, id(self.terms) if self.terms.shifted else None
 
     def size(self) -> int:
-        """Return about how many bytes it takes: the terms too."""
+        """Return about how many bytes it takes: the terms too, or what torch keeps."""
         T, _, rows, H = self.sizes
-        count = 1 if self.terms is None else self.terms.count
-        return super().size() + 4 * rows * H * (T + 4) * (count - 1)
+        if self.terms is None:
+            gates = sum(1 + KEPT * len(p.gates) for p in self.code.program.products)
+            return super().size() + 4 * T * rows * H * gates
+        return super().size() + 4 * rows * H * (T + 4) * (self.terms.count - 1)
 
     def advance(
         self, arrays: dict[str, Tensor], weights: Mapping[str, Tensor], lengths: Tensor
@@ -120,7 +137,7 @@ class Steps(OverTime):
         products = {p.index: self._product(p, weights) for p in program.products}
         if fused:
             for p in program.products:
-                arrays[f"weights {p.index}"] = products[p.index].for_gates()
+                arrays[f"weights {p.index}"] = products[p.index].there.float()
                 arrays[f"recurrent {p.index}"] = arrays["y"].new_empty(rows, len(p.gates) * H)
         for t in range(self.sizes.T):
             for stage, phase in enumerate(code.forward):
@@ -143,12 +160,11 @@ class Steps(OverTime):
     ) -> None:
         """Run a phase with the products before it."""
         assert self.terms is not None
-        H, identity = self.sizes.H, int(self.terms.identity)
-        shape = gates_tile(H, whole_rows=phase.whole_rows)
+        shape = gates_tile(self.sizes.H, whole_rows=phase.whole_rows)
         self.launch(
-            phase, t, arrays, lengths, shape, BK=min(32, max(16, power_of_two(H))),
-            IDENTITY=identity, SHIFTED=self.terms.count - identity, num_warps=8, num_stages=2,
-            **self.precision(),
+            phase, t, arrays, lengths, shape, BK=inner(self.sizes.H),
+            IDENTITY=int(self.terms.identity), SHIFTED=self.terms.shifted, num_warps=8,
+            num_stages=2, **self.precision(),
         )  # fmt: skip
 
     def go_back(
@@ -157,19 +173,50 @@ class Steps(OverTime):
     ) -> None:  # fmt: skip
         """Run back over time."""
         code, program = self.code, self.code.program
-        for one in products.values():
+        for p in program.products:
+            one = products[p.index]
             if isinstance(one, TorchProduct):
                 one.begin_backward()
+            elif self.fused:
+                arrays[f"weights back {p.index}"] = one.back.float()
+                room = arrays["dy"].new_empty(len(one.back), self.sizes.rows, self.sizes.H)
+                arrays[f"terms back {p.index}"] = room
         for t in range(self.sizes.T - 1, -1, -1):
             for stage in range(max(program.stages, len(code.backward))):
-                phase = code.backward[stage] if stage < len(code.backward) else None
-                if phase is not None:
-                    self.launch(phase, t, arrays, lengths, self.tile_back())
+                self._phase_back(stage, t, arrays, lengths)
                 for p in reversed(program.products):
                     if program.stages - 1 - p.stage == stage:
-                        arrays[f"dvalue {p.index}"] = products[p.index].backward(
-                            given[p.index][t], t
+                        one = products[p.index]
+                        arrays[f"dvalue {p.index}"] = (
+                            one.folded(arrays[f"terms back {p.index}"])
+                            if self.fused
+                            else one.backward(given[p.index][t], t)
                         )
+
+    def _phase_back(
+        self, stage: int, t: int, arrays: Mapping[str, Tensor], lengths: Tensor
+    ) -> None:
+        """Run a phase of the way back, with the products after it where they are ours."""
+        code, shape = self.code, self.tile_back()
+        terms = code.back[stage] if self.fused and stage < len(code.back) else None
+        phase = code.backward[stage] if stage < len(code.backward) else None
+        if terms is not None:
+            assert self.terms is not None
+            self.launch(
+                terms, t, arrays, lengths, shape, BK=inner(self.sizes.H), TERMS=self.terms.count,
+                num_warps=8, num_stages=1, **self.precision(),
+            )  # fmt: skip
+        elif phase is not None:
+            self.launch(phase, t, arrays, lengths, shape)
+
+    def tile_back(self) -> tuple[int, int]:
+        """Return the rows and channels of a tile, the same for all phases."""
+        return back_tile(self.sizes.H) if self.fused else super().tile_back()
+
+    def own_changes(self, products: Any) -> list[Tensor]:
+        """Return the gradients of what the operator learns itself."""
+        found = [one.own_changes for one in products.values() if isinstance(one, TorchProduct)]
+        return [torch.stack(parts).sum(0) for parts in zip(*found, strict=True)]
 
     def weight_changes(
         self, p: Product, products: Any, arrays: Mapping[str, Tensor], given: Tensor
@@ -190,7 +237,7 @@ class Steps(OverTime):
             one = graphs[t] if isinstance(graphs, list | tuple) else graphs
             return operator.apply(value, weights, one)
 
-        return TorchProduct(apply, chosen, self.row, self.differentiate)
+        return TorchProduct(apply, chosen, self.row, self.own, self.differentiate)
 
 
 def _widest(code: WrittenProgram) -> int:
@@ -203,9 +250,43 @@ def gates_tile(H: int, *, whole_rows: bool) -> tuple[int, int]:
     return (16, wide) if whole_rows else (64, min(32, wide))
 
 
+def back_tile(H: int) -> tuple[int, int]:
+    """Return the rows and channels, all of them, of a tile that brings gradients to all terms."""
+    wide = max(16, power_of_two(H))
+    return max(16, min(64, BACK // wide)), wide
+
+
+def inner(H: int) -> int:
+    """Return how many channels of the left side of a product are read at a time."""
+    return min(32, max(16, power_of_two(H)))
+
+
+def _aggregates(layer: Any) -> bool:
+    """State whether the operator aggregates neighbours."""
+    return getattr(layer.operator, "check", None) is not None
+
+
+def _not_recorded(layer: Any, call: Call) -> str | None:
+    """Return why a pass cannot be recorded as CUDA graphs, or None."""
+    if isinstance(call.graph, list | tuple):
+        return "the graph changes from step to step"
+    if _is_linear(layer, call):
+        return None
+    operator = layer.acting_operator()
+    if parameters_of(operator):
+        return f"{operator!r} has weights of its own"
+    why: Any = getattr(operator, "not_recorded", None)
+    if why is None or type(operator).__hash__ is None:
+        return f"{operator!r} does not say that it may be recorded (`not_recorded`)"
+    program = layer.program(dropped=call.dropout > 0)
+    reasons = [why(len(p.gates) * layer.hidden_size) for p in program.products]
+    return next((reason for reason in reasons if reason), None)
+
+
 def _is_linear(layer: Any, call: Call) -> bool:
-    """State whether the operator is one sum of terms at all steps."""
-    return layer.basis_of is not None and not isinstance(call.graph, list | tuple)
+    """State whether the operator is one sum of terms at all steps, which nothing learns."""
+    changing = isinstance(call.graph, list | tuple)
+    return layer.basis_of is not None and not changing and not parameters_of(layer.operator)
 
 
 def _terms(layer: Any, call: Call, nodes: int) -> Terms:

@@ -1,6 +1,7 @@
 """Whether Triton's kernels can run, and the modules that are written for it."""
 
 import shutil
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from importlib.util import find_spec
 from types import ModuleType
@@ -9,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from plait.kernels.cpu.jit import module_of
 from plait.kernels.transforms import transformed
 
 UNPROVED = "tested in Triton's interpreter, not on a GPU yet"
@@ -41,8 +41,15 @@ def refusal(x: Tensor, device: str) -> str | None:
     return missing()
 
 
+def on_device(tensor: Tensor) -> AbstractContextManager[Any]:
+    """Return a context in which kernels start on a tensor's GPU."""
+    return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
+
+
 def written(source: str) -> ModuleType:
     """Import a module of kernels, which are compiled at their first launch."""
+    from plait.kernels.cpu.jit import module_of  # it takes a while to import numba
+
     return module_of(source)
 
 

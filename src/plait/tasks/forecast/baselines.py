@@ -8,6 +8,7 @@ from scipy.sparse import csr_array
 from plait.nn.graph import Graph
 from plait.tasks.forecast.seasonal import Season, seasonal_means
 from plait.tasks.forecast.series import Series
+from plait.tasks.forecast.smoothing import smoothed
 from plait.tasks.forecast.splits import TimeSplits
 
 ROWS = 2**16
@@ -44,6 +45,8 @@ def baselines(
     - "seasonal AR": the same of what differs from the historical mean, which is added
       again.
     - "differenced AR": the change from the last value, by the P − 1 changes before.
+    - "exponential smoothing": a level and a damped trend of what differs from the historical mean
+      (`plait.tasks.forecast.smoothing`).
     - "linear, neighbours": an autoregression with the neighbours' weighted mean of the last P steps
       too; "seasonal, neighbours" likewise.
     - "linear, graph": an autoregression with `filtered` values, up to `HOPS` edges away.
@@ -101,6 +104,7 @@ def baselines(
     weights = fit_linear(changes, y, P, splits.test, H, P - 1, x)
     found = _apply(weights, changes, first, P - 1) + x[first - 1]
     yield "differenced AR", found * scale + mean
+    yield "exponential smoothing", means[ahead] + smoothed(fit, left, first, H) * scale
     around = x[..., None]
     if graph.num_edges:
         around = np.stack([x, aggregated(x, graph)], -1)

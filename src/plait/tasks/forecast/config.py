@@ -72,7 +72,7 @@ class ForecastConfig(GraphConfig):
     graph: str = option(
         "",
         "The graph: a CSV file (an adjacency, an edge list with source and target, or "
-        "places with id and coordinates), or correlation. Default: the data set's own.",
+        "places with id and coordinates), or correlation. Default: the data set's own, if any.",
     )
     source: str = option("", f"Column of sources {EDGES} Default: source.")
     target: str = option("", f"Column of targets {EDGES} Default: target.")
@@ -137,8 +137,8 @@ class ForecastConfig(GraphConfig):
     cell: str = option("gru", cell_names())
     operator: str = option(
         "chebyshev",
-        "How a node aggregates its neighbours; dense: not at all; adaptive: over a graph that is "
-        "learnt.",
+        "How a node aggregates its neighbours; dense: not at all, as the default without a graph; "
+        "adaptive: over a graph that is learnt.",
         choices=lambda: (*operator_names(), "adaptive"),
     )
     adaptive_edges: int = option(
@@ -153,19 +153,17 @@ class ForecastConfig(GraphConfig):
     k: int = option(
         3,
         "Terms of a Chebyshev filter, of diffusion in each direction, or powers of a learnt graph.",
-        least=1,
-        below=1001,
-    )
+        least=1, below=1001,
+    )  # fmt: skip
     node_embedding: int = option(
         0,
         "Length of a learnt vector of each node as a further input, which makes the nodes "
-        "different; 0: none.",
-        least=0, below=2**20,
+        "different; 0: none.", least=0, below=2**20,
     )  # fmt: skip
     hidden_size: int = option(
         0,
-        "Channels of every layer's state. 0: 4 to 32, by the number of values to train on.",
-        least=0, below=2**20,
+        "Channels of every layer's state. 0: 4 to 32, by the values to train on.", least=0,
+        below=2**20,
     )  # fmt: skip
     layers: int = option(1, "Stacked recurrent layers.", least=1, below=1001)
     dropout: float = option(
@@ -179,9 +177,8 @@ class ForecastConfig(GraphConfig):
     sampling: float = option(
         1000.0,
         "Scheduled sampling: in training the recurrent decoder is fed the truth with probability "
-        "s / (s + exp(step / s)), else its own forecast; 0: always its own.",
-        least=0,
-    )
+        "s / (s + exp(step / s)), else its own forecast; 0: always its own.", least=0,
+    )  # fmt: skip
     skip: Literal["best", "linear", "last", "none"] = option(
         "best",
         "What the network's output is added to: the best simple forecast on the validation part; a "
@@ -193,8 +190,7 @@ class ForecastConfig(GraphConfig):
     coverage: float = option(
         0.0,
         "Write bands that shall hold this share of the values, such as 0.9: conformal ones, from "
-        "errors on the validation part. 0: none.",
-        least=0, below=1,
+        "errors on the validation part. 0: none.", least=0, below=1,
     )  # fmt: skip
     likelihood: Literal["none", "gaussian", "poisson", "negative-binomial"] = option(
         "none",
@@ -263,11 +259,15 @@ class ForecastConfig(GraphConfig):
         """
         if self.hidden_size:
             return self
-        size = next((size for size, most in SIZES if values < most), LARGEST)
-        size = known or size
+        size = known or next((size for size, most in SIZES if values < most), LARGEST)
         if self.operator == "attention":
             size = -(-size // self.heads) * self.heads
         return replace(self, hidden_size=size)
+
+    def with_graph(self, edges: int) -> "ForecastConfig":
+        """Return the configuration with the operator dense where no graph is given or asked for."""
+        alone = not self.graph and not edges and self.operator == type(self).operator
+        return replace(self, operator="dense") if alone else self
 
     @property
     def outputs(self) -> int:

@@ -22,6 +22,12 @@ from plait.tasks.forecast.waves import Waves
 
 NAMED = ("waves", "chickenpox", "los-loop", *KNOWN)
 
+WAYS = (
+    "give one by --graph FILE, connect what is correlated by --graph correlation, or learn one by "
+    "--operator adaptive"
+)
+"""How a series comes to a graph."""
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -173,13 +179,14 @@ def _joined(config: ForecastConfig, series: Series, splits: TimeSplits) -> Joine
             columns,
             config.encoding,
         )
-    if config.over_graph == "dense":
-        return Joined(Graph([], num_nodes=N), "none")
-    raise InputError(
-        f"{series.source} has no graph, which says what is connected: give one (--graph FILE), "
-        "connect what is correlated (--graph correlation), let it be learnt (--operator adaptive), "
-        "or do without (--operator dense)"
-    )
+    if config.with_graph(0).reads_graph:
+        raise InputError(
+            f"{series.source} has no graph for --operator {config.operator}: {WAYS}, or leave "
+            "--operator out"
+        )
+    alone = f"none: every node is forecast from its own values; {WAYS}"
+    source = alone if config.reads_graph and N > 1 else "none is used"
+    return Joined(Graph([], num_nodes=N), source)
 
 
 def _chickenpox() -> tuple[Series, Joined]:

@@ -41,7 +41,8 @@ class Forecaster(nn.Module):
     a part by the node's vector, E_n · B_{k,p}, and begins as 0; where steps have a place in the
     season it is over, and an input too, what differs from the mean at that place. Where s begins
     with the last value, the sum is over what differs from that, and the input is the change from
-    step to step in place of x_t, so that no level is learnt. That is the skip "best"; with "linear"
+    step to step in place of x_t, with the training part's mean at the place, so that no level is
+    learnt. That is the skip "best"; with "linear"
     there is no s, and the sum begins as the last value, a_{k,0} = 1; "last" leaves it that; "none"
     leaves it out. With the decoder "recurrent" a second network goes on from h_t step by step and
     is fed its own last forecast (Sutskever et al. 2014; DCRNN of Li et al. 2018).
@@ -151,9 +152,9 @@ class Forecaster(nn.Module):
     def from_facts(cls, config: ForecastConfig, facts: Mapping[str, Any]) -> Self:
         """Rebuild the model that a run folder describes, without its weights."""
         later = ("clock", "static", "season", "season_start", "simple")
+        config = config.with_graph(facts["edges"]).with_size(0, facts.get("hidden_size", 0))
         return cls(
-            config.with_size(0, facts.get("hidden_size", 0)), facts["ids"], facts["edges"],
-            gaps=facts["gaps"], frequency=facts["frequency"],
+            config, facts["ids"], facts["edges"], gaps=facts["gaps"], frequency=facts["frequency"],
             **{name: facts[name] for name in later if name in facts},
         )  # fmt: skip
 
@@ -231,7 +232,7 @@ class Forecaster(nn.Module):
         if calendar is None:
             calendar = x.new_zeros(len(filled) + self.config.horizon, x.shape[1], 0)
         P, others = len(filled), means
-        means = self.means_at(calendar) if means is None else means.to(filled)
+        means = self._means_of_input(calendar, means, filled)
         of = None if self.instance is None else self.instance.statistics(filled)
         filled, means = self._in_window(filled, of), self._in_window(means, of)
         truth = None if truth is None else self._in_window(truth, of)
@@ -372,7 +373,7 @@ class Forecaster(nn.Module):
         values a season before, as in `forward`; places : `[P + H, B, 0 or 1]`
         """
         P, latest = self.config.history, self.latest_means(places)
-        means = self.means_at(places) if latest is None else latest.to(x)
+        means = self._means_of_input(places, latest, x)
         base = self.base_of(long, places, window, means[:P], others=latest)
         given = self.features(
             x, before, calendar[:1], means[P - 1 : P], missing if self.gaps else None
@@ -400,6 +401,14 @@ class Forecaster(nn.Module):
         if self.early is None or not self.placed:
             return calendar.new_zeros(*calendar.shape[:2], 0)
         return self.early.profile(calendar).to(self.output.weight.dtype)
+
+    def _means_of_input(self, calendar: Tensor, given: Tensor | None, x: Tensor) -> Tensor:
+        """Return the means that the input knows: `given`, or those of the training part.
+
+        Where no level is learnt they are always the same for a place: others, such as those of all
+        before the test part, would be a new level, and training has seen none but its own.
+        """
+        return self.means_at(calendar) if given is None or self.differenced else given.to(x)
 
     def latest_means(self, calendar: Tensor) -> Tensor | None:
         """Return the means of all that is before the test part, `[P + H, B, N]`; None: no places.

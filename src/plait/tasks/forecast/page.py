@@ -67,7 +67,7 @@ def page(model: Forecaster, config: ForecastConfig, facts: Mapping[str, Any]) ->
 
     seasonal, edges = bool(task.season), bool(task.data.joined.graph.num_edges)
     names = ["last value", *["seasonal value"] * seasonal, "historical mean", "autoregression",
-             *["seasonal AR"] * seasonal, "differenced AR",
+             *["seasonal AR"] * seasonal, "differenced AR", "exponential smoothing",
              *["linear, neighbours", "linear, graph"] * edges,
              *["seasonal, neighbours"] * (seasonal and edges)]  # fmt: skip
     best = task.base if task.base in names else names[-1]

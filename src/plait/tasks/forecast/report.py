@@ -59,12 +59,12 @@ def summary_of(task: Any) -> dict[str, str]:
     step = f", {words(series.frequency)} apart" if series.frequency else ""
     gaps = f"; {missing:.2%} missing, filled with the last value, never scored" if missing else ""
     joined, start = task.data.joined, task.base and config.skip == "best"
-    edges = f"{counted(joined.graph.num_edges, 'edge')}; {joined.source}"
+    edges = f"{counted(joined.graph.num_edges, 'edge')}; " * (joined.graph.num_edges > 0)
     text = {
         "series": f"{series.source}: {T:,} steps × {counted(N, 'node')}{step}{gaps}",
         **({"columns": series.columns} if series.columns else {}),
         **({"read": "; ".join(series.notes)} if series.notes else {}),
-        "graph": edges if config.over_graph != "dense" else "none is used",
+        "graph": edges + joined.source if config.reads_graph or not edges else "none is used",
         **({"nodes": "; ".join(task.data.static_notes)} if config.nodes else {}),
         "parts": f"{splits.valid - splits.history:,}, {splits.test - splits.valid:,}, "
         f"{splits.end - splits.test:,} steps to train, validate, test",

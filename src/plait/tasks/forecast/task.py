@@ -47,7 +47,10 @@ from plait.times import clock_of
 from plait.training.streams import random_generator
 from plait.training.task import Carry, Task
 
-LATER = ("seasonal AR", "differenced AR", "linear, graph", "seasonal, neighbours")
+LATER = (
+    "seasonal AR", "differenced AR", "linear, graph", "seasonal, neighbours",
+    "exponential smoothing",
+)  # fmt: skip
 """Baselines that version 0.1.0 did not have."""
 
 
@@ -71,6 +74,7 @@ class ForecastTask(Task):
         self.data, series = measured, measured.series
         self.sized = config.hidden_size == 0
         values = int((~np.isnan(measured.training)).sum())
+        config = config.with_graph(measured.joined.graph.num_edges)
         self.config = config = config.with_size(values, known.get("hidden_size", 0))
         self.source, self.splits = series.source, measured.splits
         self.season = config.season or season_of(series.times)
@@ -156,7 +160,7 @@ class ForecastTask(Task):
         if any(own[name].shape != other[name].shape for name in own):
             raise InputError(
                 "that run's network has other inputs: one of the two series has values missing and "
-                "the other none, or a season; train anew"
+                "the other none, or a season, or a graph; train anew"
             )
         with torch.no_grad():
             for name, p in own.items():

@@ -231,8 +231,11 @@ def _in_parts(pairs: Tensor, score: Callable[[np.ndarray, np.ndarray], np.ndarra
 
 
 def _by_source(graph: Graph, pairs: Tensor, rows: Any, score: Any) -> Tensor:
-    """Score pairs by what is computed once for the end that more of the pairs have."""
-    u, v = np.sort(pairs.cpu().numpy(), 0)
+    """Score pairs by what is computed once for the end that more of the pairs have, or the first.
+
+    So one pair alone is scored as among other pairs of its first end.
+    """
+    u, v = pairs.cpu().numpy()
     often = np.bincount(np.concatenate([u, v]), minlength=graph.num_nodes)
     u, v = np.where(often[u] >= often[v], [u, v], [v, u])
     sources, place = np.unique(u, return_inverse=True)

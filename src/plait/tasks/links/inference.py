@@ -15,7 +15,7 @@ from plait.tasks.links.baselines import adjacency_of
 from plait.tasks.links.config import LinksConfig
 from plait.tasks.links.judge import Judge
 from plait.tasks.links.model import LinksModel
-from plait.tasks.links.reasons import draw_link_reasons, explain_link
+from plait.tasks.links.reasons import as_if_apart, draw_link_reasons, explain_link
 from plait.tasks.links.splits import connections
 from plait.tasks.links.task import LinksTask
 from plait.tasks.nodes.data import number_of
@@ -46,7 +46,8 @@ def suggest_links(
     node : str
         The id of the node to suggest connections for. None: each of them.
     other : str
-        The id of the only node to score a connection with, which may be there already.
+        The id of the only node to score a connection with. One that is there already is taken
+        away before, as with `why`.
     top : int
         Suggestions for a node; fewer where there are not so many nodes left. With `why`, reasons.
     why : bool
@@ -79,7 +80,9 @@ def suggest_links(
     graph = Graph(*connections(network.graph), len(network.ids)).to_undirected()
     only = None if other is None else number_of(network, other)
     judge = Judge(task, graph)
-    adjacency: Any = adjacency_of(graph)
+    if only is not None:
+        judge = as_if_apart(judge, asked[0], only)
+    adjacency: Any = adjacency_of(judge.graph)
     rows = []
     for u in asked:
         joined = adjacency[[u]].indices

@@ -49,10 +49,8 @@ def explain_link(task: LinksTask, judge: Judge, u: int, v: int, top: int) -> pd.
         Where there is neither a path nor a feature that both have.
     """
     ids = task.network.ids
-    graph = without_edges(judge.graph, [(u, v)])
-    if graph.num_edges < judge.graph.num_edges:
-        judge = judge.over(graph)
-    pair = torch.tensor([[u], [v]])
+    judge = as_if_apart(judge, u, v)
+    graph, pair = judge.graph, torch.tensor([[u], [v]])
 
     def score(one: Judge) -> float:
         return one.logits(pair).sigmoid().item()
@@ -78,6 +76,12 @@ def explain_link(task: LinksTask, judge: Judge, u: int, v: int, top: int) -> pd.
         after = score(judge.over(without_edges(graph, every)))
         rows.insert(0, ("all paths", f"{len(found)} paths", 0, after - before))
     return pd.DataFrame([(ids[u], ids[v], before, *row) for row in rows], columns=pd.Index(COLUMNS))
+
+
+def as_if_apart(judge: Judge, u: int, v: int) -> Judge:
+    """Return a judge that does not know an edge between two nodes."""
+    graph = without_edges(judge.graph, [(u, v)])
+    return judge if graph.num_edges == judge.graph.num_edges else judge.over(graph)
 
 
 def paths(graph: Graph, u: int, v: int) -> list[tuple[int, ...]]:

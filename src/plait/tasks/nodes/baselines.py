@@ -18,6 +18,16 @@ ANSWERS = {
 """What `simple_answers` returns, by what a mixture calls it."""
 
 
+BASELINES = {
+    "dense": "the same network without the graph",
+    "spread": "label propagation",
+    "linear": "a linear model of the features",
+    "averaged": "a linear model of features averaged over neighbours",
+    "corrected": "a linear model with Correct & Smooth",
+}
+"""What a model is compared with, by the beginning of the scores' names."""
+
+
 def simple_answers(network: Any, splits: NodeSplit) -> dict[str, Tensor]:
     """Return scores of all nodes by class, `[N, classes]`, of what has no neural network.
 

@@ -203,7 +203,9 @@ class NodesConfig(NetworkConfig):
         recipes
     )  # with --minutes only the steps are chosen
 
-    of_edges: ClassVar[Sequence[str]] = ("nodes", "label", "directed", "relation", *READING)
+    of_edges: ClassVar[Sequence[str]] = (
+        "nodes", "label", "directed", "relation", "edge_features", *READING,
+    )  # fmt: skip
 
     data: str = option(
         "",
@@ -215,6 +217,10 @@ class NodesConfig(NetworkConfig):
     directed: bool = option(False, "Messages go along --edges only from source to target.")
     relation: str = option(
         "", "With --operator rgcn: the column of --edges with their kinds. Default: relation."
+    )  # fmt: skip
+    edge_features: str = option(
+        "", "With --operator gine or attention: columns of --edges that become features of the "
+        "edges, such as length,kind.",
     )  # fmt: skip
     split: Literal["auto", "published", "few", "most"] = option(
         "auto",
@@ -269,11 +275,21 @@ class NodesConfig(NetworkConfig):
         if self.edges and not (self.nodes and self.label):
             missing = "--label, the column that is learnt" if self.nodes else "--nodes and --label"
             raise InputError(f"--edges alone gives nothing to learn; give {missing}")
+        if self.edge_features and self.operator not in ("gine", "attention", "dense"):
+            raise InputError(
+                f"--operator {self.operator} reads no features of edges; give --operator gine or "
+                "attention, or leave --edge-features out"
+            )
         if self.skip == "gcnii" and self.operator not in ("gcn", "gin", "dense"):
             raise InputError(
                 f"--skip gcnii is for operators of one matrix (gcn, gin, dense), not "
                 f"{self.operator}; take --skip initial"
             )
+
+    @property
+    def edge_columns(self) -> tuple[str, ...]:
+        """The columns of `edge_features`."""
+        return tuple(name.strip() for name in self.edge_features.split(",") if name.strip())
 
     @property
     def graph_options(self) -> GraphOptions:

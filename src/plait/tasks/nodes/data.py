@@ -25,7 +25,10 @@ def labelled_graph(config: NodesConfig) -> AnyGraph:
     Raises `InputError` where it cannot be learnt from.
     """
     relation = config.relation if config.operator == "rgcn" else None
-    network = read_graph(config, label=config.label, directed=config.directed, relation=relation)
+    network = read_graph(
+        config, label=config.label, directed=config.directed, relation=relation,
+        edge_features=config.edge_columns,
+    )  # fmt: skip
     if not config.edges and network.labels is None:
         raise InputError(f"the graph {config.data!r} has no labels; plait train links needs none")
     if len(network.classes) < 2:
@@ -83,6 +86,8 @@ def describe_graph(network: AnyGraph, *more: str) -> dict[str, str]:
     """Return what a summary says of a graph, by headings."""
     features = count_features(network)
     edges = counted(network.num_edges, "edge")
+    if isinstance(network, LabelledGraph) and network.graph.edge_size:
+        edges += f" with {counted(network.graph.edge_size, 'feature')}"
     if network.in_memory and network.num_edges and network.asymmetric_edge is None:
         edges += ", both ways counted"
     sizes = [counted(network.num_nodes, "node"), edges]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from torch import Tensor
 
 from plait.errors import InputError
 from plait.news import remark
@@ -40,14 +41,15 @@ def predict_nodes(
     top : int
         With `why`, the number of reasons.
     why : bool
-        Return the reasons for the network's label of `node` instead; see `explain_node`. Where the
-        answer is a mixture, a remark says which, and that the reasons are the network's.
+        Return the reasons for the network's label of `node` instead; see `explain_node`.
 
     Returns
     -------
     DataFrame
-        A row for every node: `id`, `label` (the likeliest class), `probability` (of it, in
-        the mixture).
+        A row for every node: `id`, `label` (the likeliest class), `probability` (of it). Where the
+        answer is a mixture these are the mixture's, and with `why` too the network's own follow,
+        as `network_label` and `network_probability`; a remark then says what is mixed, and that
+        `change` and `label_without` are the network's.
 
     Raises
     ------
@@ -62,21 +64,32 @@ def predict_nodes(
     remark("read", task.notes)
     ids = task.network.ids
     place = None if node is None else number_of(task.network, node)
-    probability, label = task.answers().exp().max(-1)
-    if why and place is not None:
-        if task.mixes:
-            said = f"{task.network.classes[label[place]]} ({probability[place]:.1%})"
-            weights = describe_mixture(task.mixture())
-            remark("answer", [f"{said}, of {weights}; the reasons are those of the network alone"])
-        return explain_node(task, place, top)
-    table = pd.DataFrame(
-        {
-            "id": ids,
-            "label": [task.network.classes[k] for k in label],
-            "probability": probability.cpu().numpy(),
-        }
-    )
-    return table if place is None else table.iloc[[place]].reset_index(drop=True)
+    table = pd.DataFrame({"id": ids, **_labels(task, task.answers())})
+    if task.mixes:
+        own = _labels(task, task.logits().double().log_softmax(-1))
+        table = table.assign(**{f"network_{name}": values for name, values in own.items()})
+    if place is None:
+        return table
+    table = table.iloc[[place]].reset_index(drop=True)
+    if not why:
+        return table
+    reasons = explain_node(task, place, top)
+    if not task.mixes:
+        return reasons
+    answer, mixed = table.iloc[0], describe_mixture(task.mixture())
+    said = f"label and probability are of {mixed}; the reasons are those of the network alone"
+    remark("answer", [said])
+    reasons = reasons.rename(columns={name: f"network_{name}" for name in ("label", "probability")})
+    reasons.insert(1, "label", answer["label"])
+    reasons.insert(2, "probability", answer["probability"])
+    return reasons
+
+
+def _labels(task: NodesTask, logarithms: Tensor) -> dict[str, Any]:
+    """Return the likeliest class of every node, and its probability."""
+    probability, label = logarithms.exp().max(-1)
+    classes = task.network.classes
+    return {"label": [classes[k] for k in label], "probability": probability.cpu().numpy()}
 
 
 def draw_predictions(

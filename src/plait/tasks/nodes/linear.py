@@ -1,6 +1,6 @@
 """What labels nodes by a linear model: features averaged over neighbours; its errors spread."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import scipy.sparse
@@ -56,8 +56,8 @@ def linear_labels(network: LabelledGraph, splits: NodeSplit) -> LinearLabels:
 
     x, graph = network.features, network.graph
     by_hops = {
-        hops: best(ridge_scores(average_features(graph, x, hops), labels, train, classes))
-        for hops in HOPS
+        hops: best(ridge_scores(averaged, labels, train, classes))
+        for hops, averaged in enumerate(averages(graph, x, max(HOPS)))
     }
     averaged = best([by_hops[hops] for hops in HOPS])
     corrected = best(
@@ -70,8 +70,10 @@ def linear_labels(network: LabelledGraph, splits: NodeSplit) -> LinearLabels:
     return LinearLabels(by_hops[0], averaged, corrected)
 
 
-def average_features(graph: Graph, x: Tensor, hops: int) -> Tensor:
-    """Average features over neighbours: (D̃^-1/2 (A + I) D̃^-1/2)ʰ x, float64, `[N, F]`.
+def averages(graph: Graph, x: Tensor, most: int) -> Iterator[Tensor]:
+    """Yield features averaged over neighbours 0 to `most` times, float64, `[N, F]`.
+
+    (D̃^-1/2 (A + I) D̃^-1/2)ʰ x,  h = 0, …, most
 
     A is taken both ways; loops and negative weights are left out of it.
 
@@ -79,17 +81,19 @@ def average_features(graph: Graph, x: Tensor, hops: int) -> Tensor:
 
     >>> import torch
     >>> from plait import Graph
-    >>> from plait.tasks.nodes.linear import average_features
+    >>> from plait.tasks.nodes.linear import averages
     >>> pair = Graph.from_edges([(0, 1)])
-    >>> average_features(pair, torch.tensor([[1.0], [0.0]]), 1).flatten()
-    tensor([0.5000, 0.5000], dtype=torch.float64)
+    >>> found = averages(pair, torch.tensor([[1.0], [0.0]]), 1)
+    >>> [x.flatten().round(decimals=6).tolist() for x in found]
+    [[1.0, 0.0], [0.5, 0.5]]
     """
     own = scipy.sparse.eye_array(graph.num_nodes, format="csr")
     S = normalised(adjacency_of(graph) + own)
     averaged = x.double().numpy()
-    for _ in range(hops):
+    yield torch.from_numpy(averaged)
+    for _ in range(most):
         averaged = S @ averaged
-    return torch.from_numpy(averaged)
+        yield torch.from_numpy(averaged)
 
 
 def ridge_scores(x: Tensor, labels: Tensor, train: Tensor, classes: int) -> list[Tensor]:

@@ -1,5 +1,6 @@
 """The answer of a trained network mixed with those of spreading and of linear models."""
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -15,7 +16,11 @@ ROUNDS = 10
 
 
 def choose_mixture(
-    candidates: Mapping[str, Tensor], labels: Tensor, valid: Tensor, rounds: int = ROUNDS
+    candidates: Mapping[str, Tensor],
+    labels: Tensor,
+    valid: Tensor,
+    rounds: int = ROUNDS,
+    counts: Tensor | None = None,
 ) -> dict[str, float]:
     """Choose weights of candidates by their mean's accuracy on the validation nodes.
 
@@ -32,6 +37,10 @@ def choose_mixture(
     labels : Tensor `[N]`
     valid : Tensor `[n]`
         Nodes.
+    rounds : int
+    counts : Tensor `[n]`
+        How much each of these counts; None: all alike. If they differ, so that few nodes would
+        decide the accuracy, the probability of the label comes before it.
 
     Returns
     -------
@@ -49,14 +58,17 @@ def choose_mixture(
     """
     truth = labels[valid]
     own = {name: p[valid] for name, p in candidates.items()}
+    share = torch.ones(len(valid)).double() if counts is None else counts.double()
+    share = share / share.sum()
 
     def goodness(p: Tensor) -> tuple[float, float]:
-        accuracy = (p.argmax(1) == truth).double().mean().item()
-        of_label = p.gather(1, truth[:, None]).clamp(min=1e-12)
-        return accuracy, of_label.log().mean().item()
+        accuracy = (share * (p.argmax(1) == truth)).sum().item()
+        of_label = p.gather(1, truth[:, None])[:, 0].double().clamp(min=1e-12)
+        found = round(accuracy, 9), (share * of_label.log()).sum().item()
+        return found if counts is None else found[::-1]
 
     total, chosen = torch.zeros_like(next(iter(own.values()))), []
-    best, taken = (-1.0, 0.0), 0
+    best, taken = (-math.inf, 0.0), 0
     for count in range(1, rounds + 1):
         found = {name: goodness((total + p) / count) for name, p in own.items()}
         name = max(found, key=found.__getitem__)

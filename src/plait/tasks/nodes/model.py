@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from plait.nn.convolution import GraphConv
+from plait.nn.edge_messages import GINE
 from plait.nn.graph import Graph
 from plait.nn.neighbours import Adjacency, NeighbourSampler, hops_of
 from plait.nn.operators import Dense, for_mode
@@ -58,7 +59,14 @@ class NodesModel(nn.Module):
     """
 
     def __init__(
-        self, config: NodesConfig, *, nodes: int, features: int, classes: int, relations: int = 1
+        self,
+        config: NodesConfig,
+        *,
+        nodes: int,
+        features: int,
+        classes: int,
+        relations: int = 1,
+        edge_size: int = 0,
     ) -> None:
         super().__init__()
         self.dropout, self.activation = config.dropout, getattr(F, config.activation)
@@ -68,7 +76,7 @@ class NodesModel(nn.Module):
         self.own = None if features else nn.Parameter(torch.empty(nodes, config.hidden_size))
         if self.own is not None:
             nn.init.normal_(self.own)
-        inner = replace(config.graph_options, relations=relations)
+        inner = replace(config.graph_options, relations=relations, edge_size=edge_size)
         last = replace(inner, heads=1)
         count = config.layers - (self.readout == "convolution")
         widths = [features or config.hidden_size, *[config.hidden_size] * count]
@@ -97,6 +105,7 @@ class NodesModel(nn.Module):
             features=facts["features"],
             classes=len(facts["classes"]),
             relations=len(facts.get("relations", ())) or 1,
+            edge_size=facts.get("edge_size", 0),
         )
 
     def forward(self, x: Tensor | None, graph: Graph, nodes: Tensor | None = None) -> Tensor:
@@ -208,7 +217,7 @@ def convolve(
     if weight is not None:
         h = for_mode(conv.operator, conv.training).apply(x, {"weight": weight}, graph)
         return h if conv.bias is None else h + conv.bias
-    linear = not isinstance(conv.operator, SAGEMax)  # the largest is not that of products
+    linear = not isinstance(conv.operator, SAGEMax | GINE)  # they take x before any product
     if x.is_sparse and linear:
         return convolve_sparse(conv, x, graph)
     return conv(x.to_dense() if x.is_sparse else x, graph)
@@ -217,8 +226,9 @@ def convolve(
 def convolve_sparse(conv: GraphConv, x: Tensor, graph: Graph | None) -> Tensor:
     """Return what `conv` returns of the dense x, in time proportional to the non-zero entries.
 
-    But for SAGEMax every operator here takes x through its products with the matrices of its weight
-    alone, so it may be given these products, and a weight that picks each from among them.
+    But for SAGEMax and GINE every operator here takes x through its products with the matrices of
+    its weight alone, so it may be given these products, and a weight that picks each from among
+    them.
     """
     weight = conv.weights["weight"]  # [outputs, (M,) F]
     products = torch.sparse.mm(x, weight.flatten(0, -2).T)  # [N, outputs·M]

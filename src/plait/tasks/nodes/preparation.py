@@ -10,7 +10,7 @@ from torch import Tensor
 
 from plait.graph_data import LabelledGraph
 from plait.graph_data.labelled_graph import NodeSplit
-from plait.tasks.nodes.linear import average_features, ridge_scores
+from plait.tasks.nodes.linear import averages, ridge_scores
 from plait.tasks.nodes.spreading import spread_labels
 from plait.tasks.nodes.structure import structural_features
 
@@ -134,11 +134,9 @@ def _right_by_hops(network: LabelledGraph, splits: NodeSplit, x: Tensor) -> list
     labels, classes = network.labels, len(network.classes)
     train = splits.train[:: max(1, -(-len(splits.train) // ENOUGH))]
     return [
-        max(
-            _right(z, labels, splits.valid)
-            for z in ridge_scores(average_features(network.graph, x, hops), labels, train, classes)
-        )
-        for hops in (0, 2)
+        max(_right(z, labels, splits.valid) for z in ridge_scores(averaged, labels, train, classes))
+        for hops, averaged in enumerate(averages(network.graph, x, 2))
+        if hops != 1
     ]
 
 

@@ -116,7 +116,8 @@ def surroundings(graph: Graph, node: int, hops: int) -> Surroundings:
     def part(whole: Graph) -> Graph:
         index = places[whole.edge_index]
         inside = (index >= 0).all(0)
-        return Graph(index[:, inside], whole.edge_weight[inside], len(found))
+        features = None if whole.edge_features is None else whole.edge_features[inside]
+        return Graph(index[:, inside], whole.edge_weight[inside], len(found), features)
 
     return Surroundings(torch.from_numpy(found), far[found], graph.to("cpu").each(part))
 
@@ -132,6 +133,9 @@ def reach_of(model: NodesModel) -> int:
 def draw_node_reasons(task: NodesTask, table: pd.DataFrame, path: Path) -> None:
     """Draw a table of `explain_node`: the neighbours in it, how they are joined, and bars."""
     first, shown = table.iloc[0], table.iloc[:BARS]
+    mixed = "network_label" in table
+    said, sure = (first["network_" * mixed + name] for name in ("label", "probability"))
+    who = f"the network takes {first['node']} for" if mixed else f"{first['node']} is"
     node = task.network.ids.index(first["node"])
     around = surroundings(task.graph, node, reach_of(task.model))
     names = [task.network.ids[int(k)] for k in around.nodes]
@@ -148,14 +152,14 @@ def draw_node_reasons(task: NodesTask, table: pd.DataFrame, path: Path) -> None:
     looks = {of: CLASS_COLOURS[of % len(CLASS_COLOURS)] for of in sorted(set(labels))}
     draw_reasons(
         path,
-        title=f"why {first['node']} is {first['label']} ({first['probability']:.1%})",
+        title=f"why {who} {said} ({sure:.1%})",
         edges=[(names[a], names[b]) for a, b in pairs if a in members and b in members],
         asked=[first["node"]],
         colours={names[k]: looks[of] for k, of in zip(members, labels, strict=True)},
         legend={task.network.classes[of]: colour for of, colour in looks.items()},
         bars=[(f"{reason} {name}", float(change)) for reason, name, change in zip(
             shown["reason"], shown["name"], shown["change"], strict=True)],
-        effect=f"the probability of {first['label']}",
+        effect=f"{'its' if mixed else 'the'} probability of {said}",
     )  # fmt: skip
 
 

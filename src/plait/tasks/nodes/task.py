@@ -15,7 +15,7 @@ from plait.figures import Curve
 from plait.graph_data.labelled_graph import UNKNOWN
 from plait.nn.graph import Graph
 from plait.tasks.baseline_report import baseline_scores, list_scores, verdict
-from plait.tasks.nodes.baselines import ANSWERS, baselines, simple_answers
+from plait.tasks.nodes.baselines import ANSWERS, BASELINES, baselines, simple_answers
 from plait.tasks.nodes.consistency import VIEWS, disagreement
 from plait.tasks.nodes.data import count_features, describe_graph, features_of, labelled_graph
 from plait.tasks.nodes.figure import draw_network
@@ -44,20 +44,12 @@ from plait.tasks.nodes.sampling import (
 )
 from plait.tasks.nodes.scores import score_nodes
 from plait.tasks.nodes.search import best_options, usual_options
+from plait.tasks.nodes.shares import with_shares_of_graph
 from plait.tasks.nodes.splits import split_nodes, split_of
 from plait.tasks.nodes.structure import structural_features
 from plait.terminal import counted
 from plait.training.streams import random_generator
 from plait.training.task import Carry, Task, count_weights
-
-BASELINES = {
-    "dense": "the same network without the graph",
-    "spread": "label propagation",
-    "linear": "a linear model of the features",
-    "averaged": "a linear model of features averaged over neighbours",
-    "corrected": "a linear model with Correct & Smooth",
-}
-"""What a model is compared with, by the beginning of the scores' names."""
 
 PLAIN = {"skip": "none", "norm": "none", "readout": "convolution"}
 """Options of a model that a summary names where they are others."""
@@ -83,7 +75,8 @@ class NodesTask(Task):
         self.source, self.notes, self.sha256 = network.source, network.notes, network.sha256
         fresh = not known or "encodings" in known  # version 0.1.0 kept none
         self.encodings = list(network.encodings) if network.in_memory and fresh else []
-        self.splits = split_nodes(network, split_of(self.config, network), self.config.seed)
+        how = split_of(self.config, network)
+        self.splits, self.by_class = split_nodes(network, how, self.config.seed), how == "few"
         self.answers_alone = bool(known) and "mixture" not in known  # a run of version 0.1.0
         self.mixes = not self.answers_alone and self._mixes()
         self.features_as = self._features_as(known)
@@ -141,6 +134,9 @@ class NodesTask(Task):
             facts["encodings"] = self.encodings
         if self.network.in_memory and self.network.relations:
             facts["relations"] = list(self.network.relations)
+        if self.network.in_memory and self.network.graph.edge_size:
+            facts["edge_size"] = self.network.graph.edge_size
+            facts["edge_encodings"] = list(self.network.edge_encodings)
         return facts if self.answers_alone else {**facts, "mixture": self.mixes}
 
     def summary(self) -> dict[str, str]:
@@ -234,18 +230,24 @@ class NodesTask(Task):
         logits = self.logits().double()
         if not self.mixes:
             return logits.log_softmax(-1)
-        candidates = self._candidates(logits.softmax(-1).cpu())
-        weights = choose_mixture(candidates, self.labels.cpu(), self.splits.valid)
+        weights, candidates, _ = self._mix(logits)
         mixed = torch.stack([w * candidates[name] for name, w in weights.items()]).sum(0)
         return mixed.clamp(min=1e-12).log().to(logits.device)
 
     @torch.no_grad()
     def mixture(self) -> dict[str, float]:
         """Return the weights of the mixture, chosen on the validation nodes."""
-        if not self.mixes:
-            return {"network": 1.0}
-        candidates = self._candidates(self.logits().double().softmax(-1).cpu())
-        return choose_mixture(candidates, self.labels.cpu(), self.splits.valid)
+        return self._mix(self.logits().double())[0] if self.mixes else {"network": 1.0}
+
+    @torch.no_grad()
+    def _mix(self, logits: Tensor) -> tuple[dict[str, float], Mapping[str, Tensor], Tensor | None]:
+        """Return weights, the candidates' probabilities, and the counts of `choose_mixture`."""
+        labels, counts = self.labels.cpu(), None
+        candidates = self._candidates(logits.softmax(-1).cpu())
+        if self.by_class:
+            candidates, counts = with_shares_of_graph(candidates, labels, self.splits)
+        weights = choose_mixture(candidates, labels, self.splits.valid, counts=counts)
+        return weights, candidates, counts
 
     def _candidates(self, network: Tensor) -> dict[str, Tensor]:
         """Return the probabilities of all that a mixture may have, the network's own first."""
@@ -285,8 +287,9 @@ class NodesTask(Task):
         others["the most frequent class"] = scores["prior"]
         text = f"right in {scores['accuracy']:.1%} of the test nodes"
         if "network_accuracy" in scores:
-            mixed = describe_mixture(self.mixture())
-            text += f" ({mixed}, by validation; the network alone: "
+            weights, _, counts = self._mix(self.logits().detach().double())
+            more = ", with the classes' estimated shares" * (counts is not None)
+            text += f" ({describe_mixture(weights)}{more}, by validation; the network alone: "
             text += f"{scores['network_accuracy']:.1%})"
         return text + list_scores(others) + verdict(scores["accuracy"], others)
 
