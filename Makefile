@@ -8,7 +8,7 @@ RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 .PHONY: demo test test-all test-oldest test-newest test-gpu bench bench-gpu docs package lint format clean
 
 demo: $(VENV)/installed
-	$(BIN)/plait train text --data presidents --steps 2400 --out $(RUN)
+	$(BIN)/plait train text --data presidents --recipe good --out $(RUN)
 	for beta in 0.5 1 2 3; do \
 	  printf '\n=== beta = %s\n' $$beta; \
 	  $(BIN)/plait generate $(RUN) --prompt "The people " --length 200 --beta $$beta || exit; \

@@ -223,10 +223,10 @@ def minutes(seeds: int, given: dict[str, Any], wanted: Sequence[float] = MINUTES
     given.pop("steps", None)
     print(f"{torch.get_num_threads()} threads; bits per character on the test part, but validation")
     print(
-        "| minutes | width | steps | seconds | of it | validation | network | n-gram | mixed "
-        "| cache | RMS dynamic | together |"
+        "| minutes | width | dropout | products | steps | seconds | of it | validation | network "
+        "| n-gram | mixed | cache | RMS dynamic | together |"
     )
-    print("|" + "---|" * 12)
+    print("|" + "---|" * 14)
     began = time.perf_counter()
     for each in wanted:
         for seed in range(seeds):
@@ -241,7 +241,8 @@ def minutes(seeds: int, given: dict[str, Any], wanted: Sequence[float] = MINUTES
             kinds = ("", "ngram_", "mix_", "cache_", "rms_", "together_")
             found = " | ".join(f"{scores[f'{kind}bits_per_character']:.4f}" for kind in kinds)
             print(
-                f"| {each:>7} | {config['hidden_size']:>5} | {config['steps']:>5} "
+                f"| {each:>7} | {config['hidden_size']:>5} | {config['dropout']:>7} "
+                f"| {config['precision']:>8} | {config['steps']:>5} "
                 f"| {seconds:>7.1f} | {seconds / each / 60:.1%} | {best:.4f} | {found} |",
                 flush=True,
             )

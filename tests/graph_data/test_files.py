@@ -335,6 +335,9 @@ def test_columns_of_edges_become_their_features_as_those_of_nodes_do(read):
         "the first, 'ann' → 'bob', on line 5"
     )
     assert [e["column"] for e in network.edge_encodings] == ["km", "kind"]
+    weighed = read(ROADS, NODES, label="club", weight="km", edge_features=["km"]).graph
+    assert weighed.edge_size == 1  # the weight may be a feature too
+    assert sorted(weighed.edge_weight.tolist()) == [7, 7, 8, 8]
     assert network.sha256 != read(ROADS, NODES, label="club", edge_features=["km"]).sha256
 
 

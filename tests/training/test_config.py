@@ -28,8 +28,16 @@ from plait.training.config import TrainingConfig, option
         ("lr", math.nan, "--lr must be a finite number, not nan"),
         ("save_every", math.inf, "--save-every must be a finite number, not inf"),
         ("max_norm", -math.inf, "--max-norm must be a finite number, not -inf"),
-        ("schedule", "steps", "--schedule must be constant or cosine or linear, not 'steps'"),
-        ("schedule", ["cosine"], "--schedule must be constant or cosine or linear, not ['cosine']"),
+        (
+            "schedule",
+            "steps",
+            "--schedule must be constant or cosine or linear or wsd, not 'steps'",
+        ),
+        (
+            "schedule",
+            ["cosine"],
+            "--schedule must be constant or cosine or linear or wsd, not ['cosine']",
+        ),
         ("device", "tpu", "--device must be auto or cpu or cuda, not 'tpu'"),
         ("warmup", -1, "--warmup must be at least 0, not -1"),
         ("average", 1, "--average must be less than 1, not 1"),

@@ -143,6 +143,9 @@ def test_the_rate_has_no_jump_where_the_steps_are_changed():
     assert schedule_share(replace(config, steps=40), 40, (40, share)) == 1.0
     linear = replace(config, schedule="linear")
     assert [learning_rate(linear, step) for step in (5, 10, 55, 100)] == [0.5, 1.0, 0.5, 0.0]
+    stable = replace(linear, schedule="wsd")
+    rates = [learning_rate(stable, step) for step in (5, 10, 70, 85, 100)]
+    assert rates == pytest.approx([0.5, 1, 1, 0.5, 0])
 
 
 def test_ends_of_parts_are_each_reached_once_also_where_steps_change():

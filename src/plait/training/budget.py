@@ -45,24 +45,24 @@ def measure(task: Task, seconds: float) -> Pace:
             loop.progress.start(0, 0.0, [])
             for _ in range(WARM_UP):
                 loop.step()
-            steps, step = _time(loop.step, seconds)
+            step = _time(loop.step, seconds)
             loop.now.step = long.steps  # a milestone with a sample
             loop.milestone()
-            (_, validation), (_, milestone) = _time(loop.validate), _time(loop.milestone)
-            return Pace(step, validation, milestone, steps * step + validation + milestone)
+            validation, milestone = _time(loop.validate), _time(loop.milestone)
+            return Pace(step, validation, milestone)
     finally:
         task.config = own
         task.model.load_state_dict(weights)
 
 
-def _time(call: Callable[[], None], seconds: float = 0.0) -> tuple[int, float]:
-    """Return how many calls filled so many seconds, at least one, and the mean time of one."""
+def _time(call: Callable[[], None], seconds: float = 0.0) -> float:
+    """Return the mean time of a call, of those that fill so many seconds, at least one."""
     began, calls, taken = time.perf_counter(), 0, 0.0
     while calls == 0 or (seconds and (taken < seconds or calls < LEAST_TIMED)):
         call()
         calls += 1
         [taken] = current_ranks().largest(time.perf_counter() - began)  # all processes stop alike
-    return calls, taken / calls
+    return taken / calls
 
 
 def planned(task: Task, fixed: Collection[str], make: Callable[[Any], Task]) -> Task:
@@ -87,17 +87,23 @@ def planned(task: Task, fixed: Collection[str], make: Callable[[Any], Task]) -> 
         found = task.search(0.0, fixed)
         return make(replace(task.config, **found)) if found else task
     LOGGER.info("measuring this machine, to plan %g minutes", minutes)
+    began = time.perf_counter()
+
+    def left() -> float:
+        [taken] = current_ranks().largest(time.perf_counter() - began)  # all processes plan alike
+        return 60 * minutes - taken
+
     timed = min(10.0, SHARE_TIMED * 60 * minutes)
     pace = measure(task, timed)
-    left = 60 * minutes - pace.measuring
-    began = time.perf_counter()
-    sizes = {**task.sizes_for(minutes, pace.step), **task.search(SEARCHED * left, fixed)}
-    left -= time.perf_counter() - began
+    sizes = {
+        **task.sizes_for(minutes, pace.step, fixed),
+        **task.search(SEARCHED * left(), fixed),
+    }
     changed = {k: v for k, v in sizes.items() if k not in fixed and getattr(task.config, k) != v}
     if changed:
         task = make(replace(task.config, **changed))
         pace = measure(task, timed)
-        left -= pace.measuring
-    task.config = pace.plan(left, task.config, fixed=fixed)
-    task.pace = replace(pace, measuring=60 * minutes - left)
+    seconds = left()
+    task.config = pace.plan(seconds, task.config, fixed=fixed)
+    task.pace = replace(pace, measuring=60 * minutes - seconds)
     return task

@@ -42,6 +42,14 @@ def choices_of(option: Field[Any]) -> tuple[Any, ...]:
     return () if choices is None else tuple(choices())
 
 
+Schedule = Literal["constant", "cosine", "linear", "wsd"]
+
+SCHEDULE = (
+    "Learning rate over time: constant, cosine annealing, a line to 0, or wsd (warm-up, stable, "
+    "decay): constant, then a line to 0 in the last third."
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     """The loop's own options; a task's configuration adds its own fields.
@@ -90,9 +98,7 @@ class TrainingConfig:
         "muon: orthogonal steps for the matrices of recurrent layers, each gate's by itself, and "
         "AdamW for the rest.",
     )
-    schedule: Literal["constant", "cosine", "linear"] = option(
-        "constant", "Learning rate over time: constant, or cosine annealing or a line to 0."
-    )
+    schedule: Schedule = option("constant", SCHEDULE)
     warmup: int = option(0, "Steps in which the learning rate rises from 0.", least=0)
     weight_decay: float = option(
         0.0, "Decoupled weight decay (AdamW) of the matrices, per step and unit of lr.", least=0

@@ -31,7 +31,7 @@ class Pace:
     validation: float
     milestone: float
     measuring: float = 0.0
-    """Seconds that it took to time them, warm-up and compiling left out."""
+    """Seconds that it took to find out, with compiling and warm-up."""
 
     def plan(self, seconds: float, config: Any, *, fixed: Collection[str] = ()) -> Any:
         """Return the configuration with the steps, and validations, that fit in this time.

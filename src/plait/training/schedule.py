@@ -8,8 +8,14 @@ from plait.training.config import TrainingConfig
 def learning_rate(config: TrainingConfig, step: int, since: tuple[int, float] = (0, 0.0)) -> float:
     """Return the learning rate of a step; the first is step 1.
 
-    With warm-up w: lr · step / w while step < w; after that lr ("constant"), or
-    lr · (1 + cos(π s)) / 2 ("cosine") or lr · (1 − s) ("linear"), with s of `schedule_share`.
+    With warm-up w: lr · step / w while step < w; after that, with s of `schedule_share`,
+
+    | schedule | learning rate |
+    |---|---|
+    | constant | lr |
+    | cosine | lr · (1 + cos(π s)) / 2 (Loshchilov and Hutter 2017) |
+    | linear | lr · (1 − s) |
+    | wsd | lr · min(1, 3 (1 − s)): warm-up, stable, decay (Hu et al. 2024, MiniCPM) |
 
     >>> from plait.training.config import TrainingConfig
     >>> from plait.training.schedule import learning_rate
@@ -24,6 +30,8 @@ def learning_rate(config: TrainingConfig, step: int, since: tuple[int, float] = 
     share = schedule_share(config, step, since)
     if config.schedule == "linear":
         return config.lr * (1 - share)
+    if config.schedule == "wsd":
+        return config.lr * min(1.0, 3 * (1 - share))
     return config.lr * (1 + math.cos(math.pi * share)) / 2
 
 

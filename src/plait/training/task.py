@@ -134,10 +134,13 @@ class Task(ABC):
         """Return the steps of a training for which none are given; more data may need more."""
         return self.config.steps
 
-    def sizes_for(self, minutes: float, seconds_per_step: float) -> Mapping[str, Any]:
+    def sizes_for(
+        self, minutes: float, seconds_per_step: float, fixed: Collection[str]
+    ) -> Mapping[str, Any]:
         """Return the options that suit a training of so many minutes, such as the model's size.
 
         `seconds_per_step` is what a step of the present configuration takes on this machine.
+        `fixed` are the options that are kept.
         """
         return {}
 

@@ -350,6 +350,7 @@ def test_explain_says_what_is_recorded():
         assert text in layer.kernel()
     assert Attention(1).not_recorded(4096) is None
     assert "do not fit its kernel" in Attention(1).not_recorded(4097)
+    assert "features of edges" in Attention(1, edge_size=2).not_recorded(64)
 
 
 def run_often(model, **options):

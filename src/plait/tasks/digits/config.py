@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from plait.errors import InputError
-from plait.training.config import TrainingConfig, option
+from plait.training.config import SCHEDULE, Schedule, TrainingConfig, option
 
 SIZES: Mapping[tuple[str, str], Mapping[str, float]] = {
     ("small", "gcrn"): {"frame": 32, "patch": 4, "hidden_size": 48, "layers": 1, "lr": 0.01},
@@ -61,9 +61,7 @@ class DigitsConfig(TrainingConfig):
     horizon: int = option(10, "Frames that are predicted.", least=1, below=10_001)
     batch_size: int = option(8, "Sequences of a batch, per process.", least=1)
     steps: int = option(3000, "Weight updates.", least=1)
-    schedule: Literal["constant", "cosine", "linear"] = option(
-        "cosine", "Learning rate over time: constant, or cosine annealing or a line to 0."
-    )
+    schedule: Schedule = option("cosine", SCHEDULE)
 
     def __post_init__(self) -> None:
         super().__post_init__()

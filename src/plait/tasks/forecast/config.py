@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from plait.errors import InputError
 from plait.nn.registry import GraphOptions, cell_names, load, operator_names
 from plait.tasks.graph_config import GraphConfig
-from plait.training.config import option
+from plait.training.config import SCHEDULE, Schedule, option
 
 SIZES, LARGEST = ((4, 3_000), (8, 10_000), (16, 30_000)), 32
 """Channels of a state, each below so many values to train on; with more, the largest."""
@@ -206,9 +206,7 @@ class ForecastConfig(GraphConfig):
     batch_size: int = option(32, "Windows of a batch, per process.", least=1)
     steps: int = option(1500, "Weight updates.", least=1)
     lr: float = option(0.003, "Learning rate.", least=0)
-    schedule: Literal["constant", "cosine", "linear"] = option(
-        "cosine", "Learning rate over time: constant, or cosine annealing or a line to 0."
-    )
+    schedule: Schedule = option("cosine", SCHEDULE)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from plait.errors import InputError
 from plait.nn.registry import operator_names
 from plait.tasks.graph_config import GraphConfig
-from plait.training.config import option
+from plait.training.config import SCHEDULE, Schedule, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +38,7 @@ class ScenesConfig(GraphConfig):
     layers: int = option(2, "Rounds of messages.", least=1, below=1001)
     batch_size: int = option(16, "Scenes of a batch, per process.", least=1)
     steps: int = option(400, "Weight updates.", least=1)
-    schedule: Literal["constant", "cosine", "linear"] = option(
-        "cosine", "Learning rate over time: constant, or cosine annealing or a line to 0."
-    )
+    schedule: Schedule = option("cosine", SCHEDULE)
 
     def __post_init__(self) -> None:
         super().__post_init__()

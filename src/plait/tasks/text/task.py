@@ -1,7 +1,7 @@
 """The text task: its data, batches, loss and scores."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from plait.errors import InputError
 from plait.figures import Curve
+from plait.kernels.precision import MULTIPLIES
 from plait.memory import require_memory
 from plait.nn.forms import as_tuple
 from plait.tasks.baseline_report import curves_next_to
@@ -20,19 +21,13 @@ from plait.tasks.text.data import read_data
 from plait.tasks.text.mixture import Mixture
 from plait.tasks.text.model import TextModel
 from plait.tasks.text.scores import score_stream, unknown_share
+from plait.tasks.text.sizes import sizes_for
 from plait.tasks.text.words import Words
 from plait.training.task import Carry, Task, count_weights
 
 SAMPLE_PROMPT = "The "
 SAMPLE_LENGTH = 200
 SAMPLE_BETA = 2.0
-
-WORK = 854_016e6
-"""A million characters × the recurrent weights of two layers of 256."""
-
-WIDTHS = ((0.0, 128, 0.016), (0.7, 192, 0.012), (1.5, 256, 0.008))
-"""Width and learning rate from so much work on. At half a unit 128 was measured best, at two units
-256 alone (see the tutorial on text); 192 lies between."""
 
 
 class TextTask(Task):
@@ -112,18 +107,19 @@ class TextTask(Task):
         """Return the configured steps, in proportion more for more than a million symbols."""
         return round(self.config.steps * max(1.0, len(self.training) / 1e6))
 
-    def sizes_for(self, minutes: float, seconds_per_step: float) -> Mapping[str, Any]:
-        """Return the recipe "good" for this time: the faster the machine, the wider the layers.
-
-        For words, whose output is most of the work, only the schedule.
-        """
-        if self.config.units == "words":
-            return {"schedule": "cosine"}
-        chosen = {name: v for name, v in self.config.recipes["good"].items() if name != "steps"}
-        read = 60 * minutes / seconds_per_step * self.units_per_step
-        work = read * sum(p.numel() for p in self.model.recurrent.parameters())
-        _, width, lr = max(size for size in WIDTHS if work >= size[0] * WORK)
-        return {**chosen, "hidden_size": width, "lr": lr}
+    def sizes_for(
+        self, minutes: float, seconds_per_step: float, fixed: Collection[str]
+    ) -> Mapping[str, Any]:
+        """Return what suits the time and the text: the faster the machine, the wider the layers."""
+        return sizes_for(
+            self.config.recipes["good"],
+            self.config.units == "words",
+            read=60 * minutes / seconds_per_step * self.units_per_step,
+            weights=sum(p.numel() for p in self.model.recurrent.parameters()),
+            symbols=len(self.training),
+            half=MULTIPLIES and self.model.recurrent.kernel().startswith("oneDNN"),
+            fixed=fixed,
+        )
 
     def load_pretrained(self, model: TextModel) -> None:
         """Take over the weights of a model trained before; new symbols keep initial weights.

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from plait.errors import InputError
 from plait.nn.registry import GraphOptions, cell_names, operator_names
-from plait.training.config import TrainingConfig, option
+from plait.training.config import SCHEDULE, Schedule, TrainingConfig, option
 
 GENERATED = "generated"
 
@@ -82,9 +82,7 @@ class VisitsConfig(TrainingConfig):
     k: int = option(10, "Drugs of recall@k.", least=1)
     steps: int = option(800, "Weight updates.", least=1)
     lr: float = option(0.005, "Learning rate.", least=0)
-    schedule: Literal["constant", "cosine", "linear"] = option(
-        "cosine", "Learning rate over time: constant, or cosine annealing or a line to 0."
-    )
+    schedule: Schedule = option("cosine", SCHEDULE)
 
     def __post_init__(self) -> None:
         super().__post_init__()
