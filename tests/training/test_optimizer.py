@@ -149,7 +149,7 @@ def test_a_model_of_gates_alone_goes_on_too():
 
 
 def test_vectors_that_score_edges_are_not_orthogonalised():
-    model = Recurrent(LSTM(), 4, 6, operator=Attention(heads=2))
+    model = Recurrent(LSTM(), 4, 6, operator=Attention(heads=2, edge_size=3))
     taken = {id(p) for p, _ in gate_matrices(model)}
     left = {n.rsplit(".")[-1] for n, p in model.named_parameters() if id(p) not in taken}
     assert set(model.operator.score_weights) <= left

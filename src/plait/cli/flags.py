@@ -46,7 +46,8 @@ def with_values(arguments: Sequence[str]) -> list[str]:
             continue
         if not after or after.startswith("-") or Path(after).exists():
             words[k] = f"{word}={values[0]}"
-    for k in reversed(range(len(words) - 1)):
+    end = words.index("--") if "--" in words else len(words)
+    for k in reversed(range(end - 1)):
         if words[k].startswith("--") and "=" not in words[k] and words[k + 1] == "-":
             words[k : k + 2] = [f"{words[k]}=-"]
     return words

@@ -27,7 +27,7 @@ def test_it_runs_where_the_operator_has_no_basis_and_not_elsewhere():
     attention = Recurrent(GRU(), 3, 4, operator=Attention(2))
     assert attention.kernel() == (
         "plait-cpu-steps - compiled steps of GRU(reset='after'), Attention(heads=2, version=1, "
-        "dropout=0.0) in torch between them"
+        "dropout=0.0, edge_size=0) in torch between them"
     )
     assert Recurrent(GRU(), 3, 4, operator=GCN()).kernel().startswith("plait-cpu - ")
     assert Recurrent(GRU(), 3, 4, operator=Doubled()).kernel().startswith("plait-cpu-steps - ")

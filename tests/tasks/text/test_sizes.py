@@ -9,12 +9,12 @@ from plait.tasks.text.sizes import WIDE, dropout_for, sizes_for
 from plait.training.budget import planned
 from plait.training.pacing import Pace
 
-GOOD = TextConfig.recipes["good"]
+LARGE = {"hidden_size": 256, "embedding_size": 64}
 
 
-def chosen(words=False, *, read=1e6, symbols=10**6, half=False, fixed=()):
-    sizes = {"read": read, "weights": 854_016, "symbols": symbols}
-    return sizes_for(GOOD, words, **sizes, half=half, fixed=fixed)
+def chosen(*, read=1e6, symbols=10**6, half=False, fixed=(), **options):
+    config = TextConfig(**{**LARGE, **options})
+    return sizes_for(config, fixed, read=read, symbols=symbols, half=half)
 
 
 def test_a_text_that_is_read_often_has_dropout():
@@ -25,21 +25,26 @@ def test_a_text_that_is_read_often_has_dropout():
 
 
 def test_a_wider_network_reads_the_text_less_often():
-    narrow, wide = chosen(read=5.9e6, symbols=10**6), chosen(read=6.1e6, symbols=10**6)
+    narrow, wide = (chosen(read=read, symbols=2 * 10**5) for read in (5.9e6, 6.1e6))
     assert narrow["hidden_size"] < wide["hidden_size"]
     assert narrow["dropout"] > wide["dropout"]
+    kept = chosen(read=6.1e6, symbols=2 * 10**5, fixed={"hidden_size"})
+    assert kept["dropout"] == narrow["dropout"]
 
 
 def test_products_in_bfloat16_make_more_readings():
-    assert "precision" not in chosen()
-    assert chosen(half=True)["precision"] == "bfloat16"
-    assert chosen(half=True, read=5e6)["dropout"] > chosen(read=5e6)["dropout"]
+    often = {"read": 5e6, "symbols": 3 * 10**5}
+    assert "precision" not in chosen(**often)
+    assert chosen(**often, half=True)["precision"] == "bfloat16"
+    assert chosen(**often, half=True)["dropout"] > chosen(**often)["dropout"]
+    given = chosen(**often, half=True, fixed={"precision"})  # the pace was that of its type
+    assert given == chosen(**often)
 
 
 @pytest.mark.parametrize("given", ["hidden_size", "embedding_size", "tied"])
 def test_words_have_wide_tied_layers_unless_a_width_is_given(given):
-    assert WIDE.items() <= chosen(words=True).items()
-    assert WIDE.keys().isdisjoint(chosen(words=True, fixed={given}))
+    assert WIDE.items() <= chosen(units="words").items()
+    assert WIDE.keys().isdisjoint(chosen(units="words", fixed={given}))
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import llvmlite
 import numba
 from numba import njit, types
 
@@ -28,6 +29,7 @@ from plait.kernels.cpu.simd import LANES
 _SOURCES = hashlib.sha256(
     b"".join(path.read_bytes() for path in sorted(Path(__file__).parents[1].rglob("*.py")))
     + bytes([LANES])
+    + f"{numba.__version__} {llvmlite.__version__}".encode()
 ).hexdigest()
 
 
@@ -125,7 +127,8 @@ class _Files:
             return
         for file in self.folder.glob(f"{self.name}.*.nbc"):
             if not file.name.startswith(f"{self.name}.{_SOURCES[:16]}"):
-                file.unlink(missing_ok=True)  # of sources that are no longer these
+                with contextlib.suppress(OSError):
+                    file.unlink()  # of sources that are no longer these
 
     def load(self, key: Any) -> Any:
         """Return the code of a signature, or None where there is none that can be read."""

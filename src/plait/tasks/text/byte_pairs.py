@@ -12,7 +12,7 @@ from plait.errors import InputError
 BYTES = 256
 LEAST_OCCURRENCES = 100
 """How often a pair occurs that becomes a symbol: in a megabyte of English there are then about
-1,100, nearest to the number that was measured best (see the tutorial on text)."""
+1,100, nearest to the number that was measured best (docs/text_options.md)."""
 
 CHUNK = 2**20
 """Characters that are numbered at once."""

@@ -112,13 +112,11 @@ class TextTask(Task):
     ) -> Mapping[str, Any]:
         """Return what suits the time and the text: the faster the machine, the wider the layers."""
         return sizes_for(
-            self.config.recipes["good"],
-            self.config.units == "words",
+            self.config,
+            fixed,
             read=60 * minutes / seconds_per_step * self.units_per_step,
-            weights=sum(p.numel() for p in self.model.recurrent.parameters()),
             symbols=len(self.training),
             half=MULTIPLIES and self.model.recurrent.kernel().startswith("oneDNN"),
-            fixed=fixed,
         )
 
     def load_pretrained(self, model: TextModel) -> None:
