@@ -321,7 +321,8 @@ class Graph:
     def to_networkx(self) -> Any:
         """Make a `DiGraph` of networkx: nodes 0 … N − 1, edges with their `weight`.
 
-        In a disjoint union each node's attribute `batch` is the number of its graph.
+        In a disjoint union each node's attribute `batch` is the number of its graph. Features of
+        edges are left out.
 
         >>> from plait import Graph
         >>> list(Graph([[0], [1]], [0.5], 3).to_networkx().edges(data=True))

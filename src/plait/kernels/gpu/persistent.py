@@ -154,8 +154,9 @@ def shape_of(program: Program, H: int, products: str) -> Shape:
 def products_of(program: Program, H: int, call: Call) -> str:
     """Return how exactly products are made: of float32, in float32 itself where that is better.
 
-    On an H100 it was faster for few channels, and for cells with one product upon another, whose
-    products are small. It takes half the shared memory, too, which a card may not have.
+    On an H100 a prototype of it was faster for few channels, and for cells with one product upon
+    another, whose products are small. It takes half the shared memory, too, which a card may not
+    have.
     """
     found = products_in(call)
     if found != "tf32x3":
