@@ -1,9 +1,9 @@
 """All steps in one kernel against plain torch in float64: on a GPU, or in Triton's interpreter."""
 
-import copy
 import subprocess
 import sys
 
+import compared as passes
 import pytest
 import torch
 
@@ -42,26 +42,7 @@ def compared(cell, T, B, H, *, lengths=None, precise=True, **options):
     with torch.no_grad():
         for p in layer.parameters():
             p.copy_(0.5 * torch.randn(p.shape) * max(1, p[0].numel()) ** -0.5)
-    x = torch.randn(T, B, 3)
-    start = tuple(torch.randn(len(layer.directions), B, H) for _ in layer.cell.states)
-    weighting = [
-        torch.randn(T, B, H * len(layer.directions)),
-        *(torch.randn(s.shape) for s in start),
-    ]
-    found = []
-    for kernel, dtype in ((LOOPS, torch.float32), (Reference(), torch.float64)):
-        dtype = dtype if precise else torch.float32
-        one = copy.deepcopy(layer).to(DEVICE, dtype)
-        one.kernels = [kernel]
-        given = [t.to(DEVICE, dtype).requires_grad_() for t in (x, *start)]
-        torch.manual_seed(3)
-        state = tuple(given[1:]) if len(start) > 1 else given[1]
-        y, final = one(given[0], state, lengths=lengths)
-        outputs = (y, *(final if isinstance(final, tuple) else (final,)))
-        loss = sum((o * w.to(o)).sum() for o, w in zip(outputs, weighting, strict=True))
-        grads = torch.autograd.grad(loss, [*given, *one.parameters()], materialize_grads=True)
-        found.append(tuple(t.detach().double() for t in (*outputs, *grads)))
-    return found
+    return passes.compared(LOOPS, layer, T, B, device=DEVICE, lengths=lengths, precise=precise)
 
 
 @pytest.mark.parametrize(

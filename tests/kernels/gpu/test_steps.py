@@ -1,9 +1,10 @@
 """Steps in Triton against plain torch in float64: on a GPU, or in Triton's interpreter."""
 
-import copy
 import subprocess
 import sys
+from functools import partial
 
+import compared as passes
 import pytest
 import torch
 
@@ -54,27 +55,7 @@ class Own(Cell):
         return a * h + (1 - a) * torch.tanh(n) + 0.1 * torch.tanh(m), m
 
 
-def compared(layer, T, B, *, graph=None, lengths=None, precise=True):
-    """Return outputs, final states and all gradients, of the kernel and of plain torch."""
-    found, nodes = [], [5] if hasattr(layer.operator, "check") else []
-    nodes = [graph.num_nodes] if isinstance(graph, Graph) else nodes
-    graph = graph.to(DEVICE) if isinstance(graph, Graph) else graph
-    x, H = torch.randn(T, B, *nodes, 3), layer.hidden_size
-    start = tuple(torch.randn(len(layer.directions), B, *nodes, H) for _ in layer.cell.states)
-    weighting = [torch.randn(T, B, *nodes, H), *(torch.randn(s.shape) for s in start)]
-    for kernel, dtype in ((STEPS, torch.float32), (Reference(), torch.float64)):
-        dtype = dtype if precise else torch.float32
-        one = copy.deepcopy(layer).to(DEVICE, dtype)
-        one.kernels = [kernel]
-        given = [t.to(DEVICE, dtype).requires_grad_() for t in (x, *start)]
-        torch.manual_seed(3)
-        state = tuple(given[1:]) if len(start) > 1 else given[1]
-        y, final = one(given[0], state, graph=graph, lengths=lengths)
-        outputs = (y, *(final if isinstance(final, tuple) else (final,)))
-        loss = sum((o * w.to(o)).sum() for o, w in zip(outputs, weighting, strict=True))
-        grads = torch.autograd.grad(loss, [*given, *one.parameters()], materialize_grads=True)
-        found.append(tuple(t.detach().double() for t in (*outputs, *grads)))
-    return found
+compared = partial(passes.compared, STEPS, device=DEVICE)
 
 
 CELLS = [RNN(), LSTM(True), GRU(), GRU("before"), LayerNormLSTM(), MinGRU(), Own()]
