@@ -128,7 +128,7 @@ def _switch(kind: str) -> None:
     switches: tuple[Any, ...] = torch.backends.cuda.matmul, torch.backends.cudnn
     for switch in switches:
         switch.allow_tf32 = kind == "TF32"
-    if kind == "float32" and hasattr(torch.backends.cuda.matmul, "fp32_precision"):
+    if kind == "float32":
         torch.backends.cuda.matmul.fp32_precision = "none"
 
 

@@ -360,6 +360,18 @@ def run_often(model, **options):
     return len(model.known.entries)
 
 
+@pytest.mark.parametrize("operator", [Chebyshev(2), Attention(1)], ids=repr)
+def test_graphs_that_come_once_are_not_recorded(operator):
+    """Also where a graph lies at the address of one that is gone."""
+    pytest.importorskip("triton")
+    model = Steps(Recurrent(RNN(), 1, 2, operator=operator))
+    for _ in range(4 * WARM):
+        run = Graph(RING.edge_index.clone()).to(DEVICE)
+        model(torch.randn(1, 1, 8, 1, device=DEVICE), graph=run)
+        del run
+    assert not model.known.entries
+
+
 RING = Graph.from_edges([(k, (k + 1) % 8) for k in range(8)]).to_undirected()
 
 
@@ -401,7 +413,7 @@ def test_what_cannot_be_recorded_is_launched(operator, graphs):
 def test_operations_that_cannot_be_recorded_are_found():
     for work in (
         lambda x: x.sum().item(), lambda x: x[x > 0], lambda x: torch.repeat_interleave(x.long()),
-        nn.functional.dropout,
+        nn.functional.dropout, lambda x: x.to("meta"),
     ):  # fmt: skip
         with graphs.Watch() as watch:
             work(torch.ones(3))

@@ -1,5 +1,7 @@
 """Sparse products in Triton against dense ones in float64."""
 
+import weakref
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -34,6 +36,14 @@ def test_products_are_those_of_the_dense_matrix(segment, kind, monkeypatch, asse
     out = torch.empty_like(single[0])
     assert rows.multiply(single[0], single[1], out=out) is out
     assert_near(out.double().cpu(), matrix @ x + plus, 1e-6)
+
+
+def test_rows_go_with_their_matrix():
+    matrix = torch.eye(3).to_sparse_csr()
+    SparseRows.of(matrix)
+    there = weakref.ref(matrix)
+    del matrix
+    assert there() is None
 
 
 @pytest.mark.parametrize("minus", [False, True])

@@ -16,6 +16,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from plait.kernels.gpu.precision import float32_products
 
@@ -149,7 +150,9 @@ def warming() -> Iterator[None]:
 
 
 class Watch(TorchDispatchMode):
-    """Notes operations that no recording can hold: those that wait for numbers, or draw them.
+    """Notes operations that no recording can hold.
+
+    Those wait for numbers, draw them, or copy between devices.
 
     >>> import torch
     >>> from plait.kernels.gpu.graphs import Watch
@@ -165,15 +168,26 @@ class Watch(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        if _waits(func, args):
+        if _waits(func, args) or _crosses(args, kwargs, result):
             self.found.append(str(func))
         return result
 
 
 def _waits(func: Any, args: Any) -> bool:
-    if func._schema.name in ("aten::index", "aten::index_put", "aten::index_put_"):
+    if func._schema.name in (
+        "aten::index",
+        "aten::index_put",
+        "aten::index_put_",
+        "aten::_index_put_impl_",
+    ):
         return any(i is not None and i.dtype in (torch.bool, torch.uint8) for i in args[1])
     return bool(_WAIT & set(func.tags))
+
+
+def _crosses(*values: Any) -> bool:
+    """State whether tensors of several devices are among the values; a number's does not count."""
+    tensors = [x for x in tree_leaves(values) if isinstance(x, torch.Tensor)]
+    return len({x.device for x in tensors if x.ndim or x.device.type != "cpu"}) > 1
 
 
 _WAIT = {

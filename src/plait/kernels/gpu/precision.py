@@ -34,7 +34,4 @@ def float32_products() -> str:
     >>> float32_products() in ("none", "ieee", "tf32")
     True
     """
-    switches = torch.backends.cuda.matmul
-    if hasattr(torch._C, "_get_fp32_precision_getter"):  # from torch 2.9 on
-        return str(switches.fp32_precision)
-    return "tf32" if switches.allow_tf32 else "ieee"
+    return str(torch.backends.cuda.matmul.fp32_precision)

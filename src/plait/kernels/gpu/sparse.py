@@ -80,8 +80,9 @@ _known = WeakIdKeyDictionary()
 
 
 def _rows_of(matrix: Tensor) -> SparseRows:
-    starts = matrix.crow_indices()
-    return SparseRows(cut(starts, SEGMENT), matrix.col_indices(), matrix.values().float())
+    # detached: the values are a view of the matrix, and would keep it for ever
+    columns, values = matrix.col_indices().detach(), matrix.values().detach()
+    return SparseRows(cut(matrix.crow_indices(), SEGMENT), columns, values.float())
 
 
 def can_run(matrix: Tensor) -> bool:

@@ -114,11 +114,14 @@ class Steps(OverTime):
     def key(self) -> Any:
         """What decides the work besides the tensors' shapes: also the operator, on which graph.
 
-        A recording keeps both, so no other graph gets the number of this one.
+        A graph is known by a token of its own, which is kept as long as calls with it are counted;
+        its number is another graph's as soon as it is gone.
         """
-        if self.terms is None:
-            return super().key, self.operator, id(self.graph)
-        return super().key, id(self.terms) if self.terms.shifted else None
+        if self.terms is not None and not self.terms.shifted:
+            return super().key
+        cached = getattr(self.graph, "cached", None)
+        token = id(self.graph) if cached is None else cached("gpu token", object)
+        return super().key, self.operator, token
 
     def size(self) -> int:
         """Return about how many bytes it takes: the terms too, or what torch keeps."""
