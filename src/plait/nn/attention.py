@@ -76,6 +76,7 @@ class Attention:
     dropout: float = 0.0
     edge_size: int = 0
     reach: ClassVar[int] = 1
+    through_products: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.heads < 1:

@@ -273,6 +273,8 @@ class NeighbourSampler:
         graph = Graph.sampled(index, torch.from_numpy(weight), len(nodes), kept)
         if whole.features is not None:
             drawn = find_edges(whole.pointer, whole.source, nodes[target], nodes[source])
+            if (len(drawn) and drawn.min() < 0) or len(whole.features) != len(whole.source):
+                raise InputError("the features are not those of the graph's edges; import it again")
             graph.edge_features = torch.from_numpy(whole.features[drawn])
         return graph
 

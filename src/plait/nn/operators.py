@@ -64,6 +64,8 @@ class Operator(Protocol):
       them by Glorot's rule, not by its own scheme;
     - `basis(graph, dtype)`, its `Basis`, if it is linear: then compiled loops run it in recurrent
       layers (a subclass that overrides `apply` but not `basis` runs through its `apply`);
+    - `through_products = True`, if it reads x through products with the rows of `weights["weight"]`
+      alone, as every operator with a `basis` does: then sparse features stay sparse;
     - `reach`, the hops from which a node's output comes, if samples of neighbours suffice for it;
     - `not_recorded(outputs)`, why `apply` for so many outputs cannot be recorded as a CUDA graph,
       or None, if on one graph its work depends on shapes alone: it fetches nothing from the GPU

@@ -53,6 +53,7 @@ class Propagation(Filter):
 
     k: int
     includes_identity = False
+    through_products = True
     basis: ClassVar[None] = None  # pyright: ignore[reportIncompatibleMethodOverride]
 
     def __post_init__(self) -> None:

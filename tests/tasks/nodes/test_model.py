@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from plait import Graph
+from plait import SAGE, Graph, GraphConv, Propagation, SAGEMax
 from plait.tasks.nodes.config import NodesConfig
-from plait.tasks.nodes.model import NodesModel, drop
+from plait.tasks.nodes.model import NodesModel, convolve, drop
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -106,6 +106,23 @@ def test_sparse_features_are_the_dense_ones(graph, operator, hidden_size, layers
         answers.append((logits, ours.represent(features, graph).to_dense(), *grads))
     for a, e in zip(*answers, strict=True):
         torch.testing.assert_close(a, e, rtol=1e-12, atol=1e-13)
+
+
+class Squares:
+    """An operator that reads x before any product."""
+
+    def weight_shapes(self, inputs, outputs):
+        return {"weight": (outputs, inputs)}
+
+    def apply(self, x, weights, graph):
+        return F.linear(x.square(), weights["weight"])
+
+
+@pytest.mark.parametrize("operator", [Squares(), SAGEMax(), Propagation(2), SAGE()], ids=repr)
+def test_operators_that_read_more_than_products_get_dense_features(operator, graph):
+    conv = GraphConv(operator, 9, 4).double()
+    x = torch.randn(11, 9, dtype=torch.float64) * (torch.rand(11, 9) < 0.3)
+    torch.testing.assert_close(convolve(conv, x.to_sparse(), graph), convolve(conv, x, graph))
 
 
 def test_sparse_features_are_dropped_where_they_are(graph):

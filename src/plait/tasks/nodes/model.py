@@ -11,12 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from plait.nn.convolution import GraphConv
-from plait.nn.edge_messages import GINE
 from plait.nn.graph import Graph
 from plait.nn.neighbours import Adjacency, NeighbourSampler, hops_of
-from plait.nn.operators import Dense, for_mode
+from plait.nn.operators import Dense, basis_of, for_mode
 from plait.nn.registry import GraphOptions
-from plait.nn.sums import SAGEMax
 from plait.tasks.nodes.config import NetworkConfig, NodesConfig
 
 INITIAL = 0.1
@@ -217,8 +215,8 @@ def convolve(
     if weight is not None:
         h = for_mode(conv.operator, conv.training).apply(x, {"weight": weight}, graph)
         return h if conv.bias is None else h + conv.bias
-    linear = not isinstance(conv.operator, SAGEMax | GINE)  # they take x before any product
-    if x.is_sparse and linear:
+    by_products = getattr(conv.operator, "through_products", basis_of(conv.operator) is not None)
+    if x.is_sparse and by_products:
         return convolve_sparse(conv, x, graph)
     return conv(x.to_dense() if x.is_sparse else x, graph)
 
@@ -226,9 +224,8 @@ def convolve(
 def convolve_sparse(conv: GraphConv, x: Tensor, graph: Graph | None) -> Tensor:
     """Return what `conv` returns of the dense x, in time proportional to the non-zero entries.
 
-    But for SAGEMax and GINE every operator here takes x through its products with the matrices of
-    its weight alone, so it may be given these products, and a weight that picks each from among
-    them.
+    The operator reads x through its products with the matrices of its weight alone, so it may be
+    given these products, and a weight that picks each from among them.
     """
     weight = conv.weights["weight"]  # [outputs, (M,) F]
     products = torch.sparse.mm(x, weight.flatten(0, -2).T)  # [N, outputs·M]
