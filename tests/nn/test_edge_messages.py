@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from plait import GCN, GINE, RNN, Attention, Graph, GraphConv, InputError, Recurrent
-from plait.nn import NeighbourSampler
+from plait.nn import Adjacency, NeighbourSampler
 from plait.testing import check_operator
 
 EDGES = [(0, 1), (1, 0), (2, 1), (3, 1), (1, 3), (3, 3), (0, 4)]
@@ -148,6 +148,13 @@ def test_dropout_of_training_and_samples_of_all_neighbours(name, graph, assert_n
     nodes, part = NeighbourSampler(graph, [-1, -1]).sample(torch.tensor([4, 1, 3]))
     assert part.edge_size == 2
     assert_near(conv(x[nodes], part)[:3], conv(x, graph)[[4, 1, 3]], 1e-13)
+
+
+def test_edges_of_which_some_have_no_features_are_refused(graph):
+    whole = Adjacency.of(graph)
+    short = whole._replace(features=whole.features[1:])
+    with pytest.raises(InputError, match="^the features are not those of the graph's edges; "):
+        NeighbourSampler(short, [-1]).sample(torch.tensor([4]))
 
 
 def test_operators_without_features_of_edges_ignore_them(graph, assert_near):

@@ -37,7 +37,7 @@ class Adjacency(NamedTuple):
 
     Raises
     ------
-    Nothing; arrays are taken as they are, and a sample of them checks nodes alone.
+    Nothing; a sample of them checks nodes, and that there are features of every edge.
 
     Example
     -------
@@ -262,19 +262,15 @@ class NeighbourSampler:
 
     def _graph(self, nodes: Any, source: Any, target: Any, weight: Any) -> Graph:
         whole = self.adjacency
-
-        def of_nodes(column: np.ndarray) -> Tensor:
-            return torch.from_numpy(np.asarray(column[nodes], np.float64))
-
-        sums = whole.in_degree, whole.out_degree, whole.loops
-        into, out, loops = (of_nodes(column) for column in sums)
+        columns = (whole.in_degree, whole.out_degree, whole.loops)
+        into, out, loops = (torch.from_numpy(np.asarray(c[nodes], np.float64)) for c in columns)
         kept = Whole(into, out, loops, whole.asymmetric_edge)
         index = torch.from_numpy(np.stack([source, target]))
         graph = Graph.sampled(index, torch.from_numpy(weight), len(nodes), kept)
         if whole.features is not None:
-            drawn = find_edges(whole.pointer, whole.source, nodes[target], nodes[source])
-            if (len(drawn) and drawn.min() < 0) or len(whole.features) != len(whole.source):
+            if len(whole.features) != len(whole.source):
                 raise InputError("the features are not those of the graph's edges; import it again")
+            drawn = find_edges(whole.pointer, whole.source, nodes[target], nodes[source])
             graph.edge_features = torch.from_numpy(whole.features[drawn])
         return graph
 

@@ -205,7 +205,7 @@ def _find(source, begin, end, node):
 
 @compiled
 def find_edges(pointer, source, targets, sources):
-    """Return the places of edges by their ends; −1: there is no such edge."""
+    """Return the places of edges that were drawn, by their ends."""
     found = np.empty(len(targets), np.int64)
     for k in range(len(targets)):
         begin, end = pointer[targets[k]], pointer[targets[k] + 1]
