@@ -153,7 +153,7 @@ def test_dropout_of_training_and_samples_of_all_neighbours(name, graph, assert_n
 def test_edges_of_which_some_have_no_features_are_refused(graph):
     whole = Adjacency.of(graph)
     short = whole._replace(features=whole.features[1:])
-    with pytest.raises(InputError, match="^the features are not those of the graph's edges; "):
+    with pytest.raises(InputError, match=r"^the features are not those of the graph's edges; "):
         NeighbourSampler(short, [-1]).sample(torch.tensor([4]))
 
 
