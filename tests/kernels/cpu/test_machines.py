@@ -60,6 +60,7 @@ print("right")
 """
 
 
+@pytest.mark.slow
 def test_source_is_compiled_in_memory_where_no_folder_can_be_written_to(tmp_path):
     (tmp_path / "a file").write_text("in the way")
     done = subprocess.run(
