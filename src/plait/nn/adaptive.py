@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from plait.nn.operators import Operator
+from plait.nn.operators import Operator, basis_of, for_mode
 
 ROWS = 1024
 """Nodes whose scores against all others are computed at a time, to find the largest."""
@@ -120,8 +120,15 @@ class Adaptive(nn.Module):
             self._found = E, F, (E._version, F._version), torch.cat(rows)
         return self._found[3]
 
-    def apply(self, x: Tensor, weights: Mapping[str, Tensor], graph: Any) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Return the terms of x, each by its matrix, summed."""
+    def draw(self, batch: int, graph: Any) -> Tensor | None:
+        """Return what the operator over the given graph draws at random, or None."""
+        draw: Any = getattr(self._acting_given(), "draw", None)
+        return None if draw is None else draw(batch, graph)
+
+    def apply(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, x: Tensor, weights: Mapping[str, Tensor], graph: Any, drawn: Tensor | None = None
+    ) -> Tensor:
+        """Return the terms of x, each by its matrix, summed; `drawn` is for the given graph's."""
         self.check(x, graph)
         source, S = self.shift()
         S, terms = S.to(x.dtype), [x]
@@ -133,11 +140,24 @@ class Adaptive(nn.Module):
                 terms.append(S @ last)
             else:
                 terms.append(torch.einsum("nk,...nkf->...nf", S, last[..., source, :]))
-        if self.given is None:
+        given: Any = self._acting_given()
+        if given is None:
             return F.linear(torch.cat(terms, -1), weights["weight"].flatten(1))
         own = {name: weight for name, weight in weights.items() if name != "learnt"}
         learnt = F.linear(torch.cat(terms[1:], -1), weights["learnt"].flatten(1))
-        return self.given.apply(x, own, graph) + learnt
+        return given.apply(x, own, graph, *([] if drawn is None else [drawn])) + learnt
+
+    def _acting_given(self) -> Operator | None:
+        return None if self.given is None else for_mode(self.given, self.training)
+
+    def not_recorded(self, outputs: int) -> str | None:
+        """Return why a GPU's work cannot be recorded: only that of the given graph's operator."""
+        if self.given is None or basis_of(self.given) is not None:
+            return None
+        why: Any = getattr(self.given, "not_recorded", None)
+        if why is None:
+            return f"{self.given!r} does not say that it may be recorded (`not_recorded`)"
+        return why(outputs)
 
     @torch.no_grad()
     def edges(self, most: int) -> tuple[Tensor, Tensor]:

@@ -70,6 +70,11 @@ class Operator(Protocol):
     - `not_recorded(outputs)`, why `apply` for so many outputs cannot be recorded as a CUDA graph,
       or None, if on one graph its work depends on shapes alone: it fetches nothing from the GPU
       and draws no random numbers; without it recurrent layers launch it step by step;
+    - `draw(batch, graph)`, what `apply` draws at random for `x [batch, N, F]`, a tensor
+      `[batch, ...]`, or None where it draws nothing; `apply` takes it as a fourth argument, so that
+      it is drawn outside of a recording;
+    - `on_edges = True`, if `apply` keeps numbers for every edge and output for its gradient: the
+      memory of a recording is estimated with it;
     - `without_dropout`, the operator in evaluation, if it uses dropout in training;
     - `explain(inputs, outputs, graph)`, one line for `layer.explain()`; graph may be None.
 
