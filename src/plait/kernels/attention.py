@@ -222,20 +222,24 @@ def attend_packed(
         )[0]  # fmt: skip
     with exactly(values):
         if edges is not None or transformed(values, left, right, vector):
-            if drawn is None and dropout:
-                masks = values.new_ones(values.shape[0], len(hood.sources), lay.heads)
-                masks = _spread(F.dropout(masks, dropout), lay)
-            else:
+            if drawn is not None:
                 masks = _masks(values, hood, lay, dropout, drawn)
+            else:
+                masks = values.new_ones(values.shape[0], len(hood.sources), lay.heads)
+                masks = _spread(F.dropout(masks, dropout), lay) if dropout else masks[:0]
             return formula(values, left, right, vector, hood, masks, edges)
-        if drawn is None and dropout:
-            drawn = torch.randint(2**62, ())
+        if drawn is None:
+            drawn = _seed() if dropout else 0
         return _Attend.apply(values, left, right, vector, hood, lay, dropout, drawn)  # pyright: ignore[reportReturnType]
 
 
 def draw(batch: int, hood: Neighbourhood, heads: int, dropout: float) -> Tensor:
     """Draw which coefficients dropout keeps, bool `[batch, E, heads]`."""
-    return _kept((batch, len(hood.sources), heads), hood, dropout, torch.randint(2**62, ()))
+    return _kept((batch, len(hood.sources), heads), hood, dropout, _seed())
+
+
+def _seed() -> int:
+    return int(torch.randint(2**62, ()))
 
 
 def formula(
@@ -263,7 +267,7 @@ class _Attend(Function):
     @staticmethod
     def forward(
         ctx: Any, values: Tensor, left: Tensor, right: Tensor, vector: Tensor | None,
-        hood: Neighbourhood, lay: Lanes, dropout: float, drawn: Tensor | None,
+        hood: Neighbourhood, lay: Lanes, dropout: float, drawn: int | Tensor,
     ) -> Tensor:  # fmt: skip
         ctx.hood, ctx.lay, ctx.dropout, ctx.drawn = hood, lay, dropout, drawn
         kept = forward(values, left, right, vector, hood, lay, dropout, drawn)
@@ -286,11 +290,11 @@ class _Attend(Function):
 
 def forward(
     values: Tensor, left: Tensor, right: Tensor, vector: Tensor | None, hood: Neighbourhood,
-    lay: Lanes, dropout: float, drawn: Tensor | None,
+    lay: Lanes, dropout: float, drawn: int | Tensor,
 ) -> tuple[Tensor, ...]:  # fmt: skip
     """Return what `attend_packed` does, and what the gradient wants.
 
-    `drawn` is either what `draw` returns, or the seed of it, a number.
+    `drawn` is what `draw` returns, or a seed by which the same is drawn again.
     """
     kernel = _kernel(values, left, vector, hood)
     masks = _masks(values, hood, lay, dropout, drawn)
@@ -300,7 +304,7 @@ def forward(
 def backward(
     grad: Tensor, inputs: tuple[Tensor, Tensor, Tensor, Tensor | None],
     kept: Sequence[Tensor], hood: Neighbourhood, lay: Lanes, dropout: float,
-    drawn: Tensor | None,
+    drawn: int | Tensor,
 ) -> tuple[Tensor | None, ...]:  # fmt: skip
     """Return the gradients of values, left, right and vector."""
     values, left, _, vector = inputs
@@ -347,22 +351,20 @@ def _plain_gradient(
 
 
 def _masks(
-    like: Any, hood: Neighbourhood, lay: Lanes, dropout: float, drawn: Tensor | None
+    like: Any, hood: Neighbourhood, lay: Lanes, dropout: float, drawn: int | Tensor
 ) -> Tensor:
     """Return what the coefficients `[B, E, G, W]` are multiplied by; nothing without dropout."""
-    if not dropout or drawn is None:
+    if not dropout:
         return like.new_empty(0)
-    if not drawn.ndim:
+    if isinstance(drawn, int):
         drawn = _kept((len(like), len(hood.sources), lay.heads), hood, dropout, drawn)
     return _spread(drawn.to(like.dtype).div_(1 - dropout), lay)
 
 
-def _kept(shape: tuple[int, ...], hood: Neighbourhood, dropout: float, seed: Tensor) -> Tensor:
+def _kept(shape: tuple[int, ...], hood: Neighbourhood, dropout: float, seed: int) -> Tensor:
     device = hood.starts.device
-    drawn = torch.empty(shape, device=device).uniform_(
-        generator=torch.Generator(device).manual_seed(int(seed))
-    )
-    return drawn < 1 - dropout
+    generator = torch.Generator(device).manual_seed(seed)
+    return torch.empty(shape, device=device).uniform_(generator=generator) < 1 - dropout
 
 
 def _spread(heads: Tensor, lay: Lanes) -> Tensor:

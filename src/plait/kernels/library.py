@@ -165,7 +165,7 @@ def attend(
     lanes: Sequence[int], dropout: float, seed: Tensor | None, version: str,
 ) -> list[Tensor]:  # fmt: skip
     """Return what `attention.attend_packed` does, and what its gradient wants."""
-    lay, drawn = attention.Lanes(*lanes), None if seed is None else seed[0]
+    lay, drawn = attention.Lanes(*lanes), 0 if seed is None else int(seed)
     hood = attention.neighbourhood_of(held_by(graph))
     with differentiable():
         kept = attention.forward(values, left, right, vector, hood, lay, dropout, drawn)
@@ -187,7 +187,7 @@ def attend_backward(
     kept: Sequence[Tensor],
 ) -> list[Tensor]:  # fmt: skip
     """Return the gradients of values, left, right and, if there is one, the vector."""
-    lay, drawn = attention.Lanes(*lanes), None if seed is None else seed[0]
+    lay, drawn = attention.Lanes(*lanes), 0 if seed is None else int(seed)
     hood = attention.neighbourhood_of(held_by(graph))
     inputs = values, left, right, vector
     with differentiable():
