@@ -228,9 +228,9 @@ def attend_packed(
                 masks = values.new_ones(values.shape[0], len(hood.sources), lay.heads)
                 masks = _spread(F.dropout(masks, dropout), lay) if dropout else masks[:0]
             return formula(values, left, right, vector, hood, masks, edges)
-        if drawn is None:
-            drawn = _seed() if dropout else 0
-        return _Attend.apply(values, left, right, vector, hood, lay, dropout, drawn)  # pyright: ignore[reportReturnType]
+        seed = _seed() if dropout and drawn is None else 0
+        options = hood, lay, dropout, seed if drawn is None else drawn
+        return _Attend.apply(values, left, right, vector, *options)  # pyright: ignore[reportReturnType]
 
 
 def draw(batch: int, hood: Neighbourhood, heads: int, dropout: float) -> Tensor:

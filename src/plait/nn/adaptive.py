@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from plait.nn.operators import Operator, basis_of, for_mode
+from plait.nn.operators import Operator, drawn_by, for_mode, not_recorded
 
 ROWS = 1024
 """Nodes whose scores against all others are computed at a time, to find the largest."""
@@ -80,7 +80,7 @@ class Adaptive(nn.Module):
         self.nodes, self.k, self.size, self.largest, self.given = nodes, k, size, largest, given
         self.targets = nn.Parameter(torch.randn(nodes, size))
         self.sources = nn.Parameter(torch.randn(nodes, size))
-        self._found: tuple[Tensor, Tensor, tuple[int, int], Tensor] | None = None
+        self._found: tuple[Tensor, Tensor, tuple[int, int, bool], Tensor] | None = None
 
     def weight_shapes(self, inputs: int, outputs: int) -> Mapping[str, tuple[int, ...]]:
         """Return the shapes of the matrices of the terms."""
@@ -112,18 +112,19 @@ class Adaptive(nn.Module):
     def _largest_sources(self) -> Tensor:
         """Return the sources of the largest scores, `[N, largest]`."""
         E, F = self.targets, self.sources
+        # what inference mode makes cannot be differentiated through outside of it
+        state = E._version, F._version, torch.is_inference_mode_enabled()
         if self._found is None or not (
-            self._found[0] is E and self._found[1] is F
-            and self._found[2] == (E._version, F._version)
-        ):  # fmt: skip
+            self._found[0] is E and self._found[1] is F and self._found[2] == state
+        ):
             rows = [(part @ F.T).topk(self.largest, -1).indices for part in E.split(ROWS)]
-            self._found = E, F, (E._version, F._version), torch.cat(rows)
+            self._found = E, F, state, torch.cat(rows)
         return self._found[3]
 
     def draw(self, batch: int, graph: Any) -> Tensor | None:
         """Return what the operator over the given graph draws at random, or None."""
-        draw: Any = getattr(self._acting_given(), "draw", None)
-        return None if draw is None else draw(batch, graph)
+        given = self._acting_given()
+        return None if given is None else drawn_by(given, batch, graph)
 
     def apply(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, x: Tensor, weights: Mapping[str, Tensor], graph: Any, drawn: Tensor | None = None
@@ -152,12 +153,12 @@ class Adaptive(nn.Module):
 
     def not_recorded(self, outputs: int) -> str | None:
         """Return why a GPU's work cannot be recorded: only that of the given graph's operator."""
-        if self.given is None or basis_of(self.given) is not None:
-            return None
-        why: Any = getattr(self.given, "not_recorded", None)
-        if why is None:
-            return f"{self.given!r} does not say that it may be recorded (`not_recorded`)"
-        return why(outputs)
+        return None if self.given is None else not_recorded(self.given, outputs)
+
+    @property
+    def on_edges(self) -> bool:
+        """Whether numbers are kept for every edge of the given graph."""
+        return getattr(self.given, "on_edges", False)
 
     @torch.no_grad()
     def edges(self, most: int) -> tuple[Tensor, Tensor]:

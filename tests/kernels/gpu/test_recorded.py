@@ -9,7 +9,19 @@ import pytest
 import torch
 from torch import nn
 
-from plait import GINE, GRU, LSTM, RNN, Adaptive, Attention, Chebyshev, Dense, Graph, Recurrent
+from plait import (
+    GINE,
+    GRU,
+    LSTM,
+    RNN,
+    Adaptive,
+    Attention,
+    Chebyshev,
+    Dense,
+    Graph,
+    PerNode,
+    Recurrent,
+)  # fmt: skip
 from plait.kernels import attention
 from plait.kernels.gpu import attention as gpu_attention
 from plait.kernels.gpu import graphs, products, recorded
@@ -312,7 +324,12 @@ def test_replayed_attention_gives_what_plain_torch_does(cell, version, assert_ne
             assert_near(ours, theirs, 1e-5)
 
 
-@pytest.mark.parametrize("operator", [Adaptive(4, 1, 2), Adaptive(4, 1, 2, largest=2)], ids=repr)
+SHARED = Adaptive(4, 1, 2)
+
+
+@pytest.mark.parametrize(
+    "operator", [Adaptive(4, 1, 2, largest=2), PerNode(SHARED, 4, 2, SHARED.targets)], ids=repr
+)  # fmt: skip
 def test_what_an_operator_learns_is_given_to_its_recording(operator, monkeypatch, assert_near):
     """Its weights change between the calls, and have their gradients."""
     pytest.importorskip("triton")
@@ -379,6 +396,7 @@ def test_explain_says_what_is_recorded():
         (Attention(1, dropout=0.5), once), (Attention(1, edge_size=2), once), (GINE(), once),
         (Adaptive(4, given=Chebyshev(2)), once), (Adaptive(4, given=Attention(1)), once),
         (Ring(), "no CUDA graph: Ring() does not say that it may be recorded (`not_recorded`)"),
+        (PerNode(GINE(), 4, 2), once),
         (Adaptive(4, given=Ring()), "no CUDA graph: Ring() does not say that it may be recorded"),
     ):  # fmt: skip
         layer = Recurrent(GRU("before"), 2, 3, operator=operator).to(DEVICE)

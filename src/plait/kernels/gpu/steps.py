@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from plait.kernels.cpu.phases import parameters_of
 from plait.kernels.gpu.emit import WrittenProgram
 from plait.kernels.gpu.emit_phase import Phase
+from plait.kernels.gpu.graphs import refusal_of
 from plait.kernels.gpu.over_time import OverTime, run_over_time
 from plait.kernels.gpu.own_tensors import with_tensors
 from plait.kernels.gpu.precision import SAID, products_in
@@ -314,11 +315,8 @@ def _not_recorded(layer: Any, call: Call) -> str | None:
     if _is_linear(layer, call):
         return None
     operator = layer.acting_operator()
-    why: Any = getattr(operator, "not_recorded", None)
-    if why is None or type(operator).__hash__ is None:
-        return f"{operator!r} does not say that it may be recorded (`not_recorded`)"
     program = layer.program(dropped=call.dropout > 0)
-    reasons = [why(len(p.gates) * layer.hidden_size) for p in program.products]
+    reasons = [refusal_of(operator, len(p.gates) * layer.hidden_size) for p in program.products]
     return next((reason for reason in reasons if reason), None)
 
 
