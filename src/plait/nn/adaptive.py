@@ -104,16 +104,16 @@ class Adaptive(nn.Module):
         """Return the learnt edges: sources and weights, `[N, largest]`; or None and S, `[N, N]`."""
         if not self.largest:
             return None, torch.softmax(torch.relu(self.targets @ self.sources.T), -1)
-        source = self._largest_sources()
+        source = self._largest_sources(learning=torch.is_grad_enabled())
         scores = torch.einsum("nd,nkd->nk", self.targets, self.sources[source])
         return source, torch.softmax(torch.relu(scores), -1)
 
     @torch.no_grad()
-    def _largest_sources(self) -> Tensor:
+    def _largest_sources(self, *, learning: bool) -> Tensor:
         """Return the sources of the largest scores, `[N, largest]`."""
         E, F = self.targets, self.sources
         # what inference mode makes cannot be differentiated through outside of it
-        state = E._version, F._version, torch.is_inference_mode_enabled()
+        state = E._version, F._version, learning
         if self._found is None or not (
             self._found[0] is E and self._found[1] is F and self._found[2] == state
         ):
