@@ -82,6 +82,11 @@ class OverTime:
         self.extra_names, self.extra = tuple(extra), tuple(extra.values())
         self.has_lengths = "lengths" in extra
 
+    def drawn(self) -> Tensor | None:
+        """Return what the operator draws at random in all its calls, `[calls, …]`, or None."""
+        drawn = dict(zip(self.extra_names, self.extra, strict=True)).get("drawn")
+        return None if drawn is None else drawn.flatten(0, 1)
+
     @property
     def key(self) -> Any:
         """What decides the work besides the tensors' shapes."""
@@ -363,7 +368,9 @@ def run_over_time(
         matrices = dict(zip(weights, rest[len(vectors) :], strict=False))
         at = len(vectors) + len(weights)
         begin = rest[at : at + len(start)]
-        y, final, _ = layer.over_time(x_gates, begin, call.graph, call.keep, mask, matrices, values)
+        y, final, _ = layer.over_time(
+            x_gates, begin, call.graph, call.keep, mask, matrices, values, one.drawn()
+        )
         return y, *final
 
     own = parameters_of(layer.acting_operator())
