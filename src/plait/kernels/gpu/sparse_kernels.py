@@ -2,14 +2,14 @@
 
 A program takes one segment of a row of the matrix and a block of the columns of x, E entries at a
 time. All segments of a block come one after another, so that it is read from the cache.
-Places are 64 bits wide.
+Places are 64 bits wide. It is compiled by the width alone, not again for another graph or length.
 """
 
 import triton
 import triton.language as tl
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["steps", "slots", "N", "M"])
 def multiply(
     segments, sources, values, x, plus, minus, y, steps, slots, N, M, width, times,
     BW: tl.constexpr, E: tl.constexpr, PLUS: tl.constexpr, MINUS: tl.constexpr,
