@@ -21,6 +21,7 @@ from plait import (
     Graph,
     PerNode,
     Recurrent,
+    SAGEMax,
 )  # fmt: skip
 from plait.kernels import attention
 from plait.kernels.gpu import attention as gpu_attention
@@ -543,19 +544,27 @@ def test_a_promise_that_is_broken_is_found_before_anything_is_recorded(assert_ne
 @cuda
 @pytest.mark.parametrize("nodes", [0, 30, 2000])
 @pytest.mark.parametrize(
-    "operator", [Dense(), Chebyshev(3), Attention(4), Attention(4, version=2)], ids=repr
-)
+    "operator",
+    [
+        Dense(), Chebyshev(3), Attention(4), Attention(4, version=2), Attention(4, edge_size=2),
+        GINE(2), SAGEMax(), Adaptive(30, largest=4),
+    ], ids=repr,
+)  # fmt: skip
 def test_on_a_gpu_a_replay_is_what_was_launched_bit_by_bit(operator, nodes):
     """Without a graph, on one whose shifts are dense and on one whose shifts are sparse."""
     pytest.importorskip("triton")
     if isinstance(operator, Dense) != (nodes == 0):
         pytest.skip("only Dense wants no graph")
+    if isinstance(operator, Adaptive) and nodes != operator.nodes:
+        pytest.skip("its nodes are fixed")
     layer = Recurrent(GRU("before"), 4, 16, layers=2, operator=operator).cuda()
     layer.kernels = [TritonLoops(), TritonSteps(), Reference()]
     graph = None
     if nodes:
         graph = Graph(torch.randint(nodes, (2, 4 * nodes)).unique(dim=1), num_nodes=nodes)
-        graph = graph.to_undirected().to("cuda")
+        graph = graph.to_undirected()
+        features = torch.randn(graph.num_edges, 2)
+        graph = Graph(graph.edge_index, num_nodes=nodes, edge_features=features).to("cuda")
     found = []
     x = torch.randn(5, 3, *[nodes] * bool(nodes), 4, device="cuda", requires_grad=True)
     lengths = torch.tensor([5, 0, 3])
