@@ -8,6 +8,7 @@ from plait import GINE, Adaptive, Attention, Graph, GraphConv, SAGEMax
 from plait.kernels import attention, edge_sums
 from plait.kernels.edge_sums import add_at, sorted_ends, take, total
 from plait.kernels.gpu import graphs, sparse
+from plait.kernels.sparse import multiply
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 NODES = torch.tensor([3, 0, 3, 1, 3, 3])  # node 2 has no edge, node 3 four
@@ -62,6 +63,22 @@ def test_in_float32_triton_sums(segment, width, as_on_a_gpu, monkeypatch, assert
         found = total(e.to(DEVICE), ends, 1).cpu()
         assert found.dtype == kind
         assert_near(found.double(), M.T @ e.double(), bound)
+
+
+def test_sparse_features_are_multiplied_in_order_too(monkeypatch, assert_near):
+    """A row and a column without entries; by torch's own product in float64, with gradients."""
+    pytest.importorskip("triton")
+    x = torch.tensor([[0.0, 2, 0], [0, 0, 0], [1, 3, 0], [4, 0, 0]])
+    weight, found = torch.randn(3, 2), []
+    for kind, ours in ((torch.float64, False), (torch.float32, True)):
+        monkeypatch.setattr(sparse, "can_sum", lambda rows, ours=ours: ours)
+        own = weight.to(DEVICE, kind).requires_grad_()
+        with Unordered() as unordered:
+            y = multiply(x.to(DEVICE, kind).to_sparse(), own.T.contiguous().T)
+            (change,) = torch.autograd.grad(y.square().sum(), own)
+        assert unordered.found == []
+        found.append([t.detach().cpu().double() for t in (y, change)])
+    assert_near(found[1], found[0], 1e-6)
 
 
 def test_sums_that_are_made_once_are_those_of_torch(as_on_a_gpu):

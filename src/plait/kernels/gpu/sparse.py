@@ -108,6 +108,12 @@ def _sums_of(starts: Tensor, order: Tensor | None) -> SparseRows:
     return SparseRows(cut(starts, SEGMENT), order, torch.ones_like(every, dtype=torch.float32))
 
 
+def product(starts: Tensor, columns: Tensor, values: Tensor, x: Tensor) -> Tensor:
+    """Return the product of a matrix, given by its rows for this time only, with x `[M, W]`."""
+    rows = SparseRows(cut(starts, SEGMENT), columns.contiguous(), values.contiguous())
+    return rows.multiply(x.resolve_neg().contiguous()[None])[0]
+
+
 def can_sum(rows: Tensor) -> bool:
     """Return whether the rows of edges are summed here."""
     return rows.dtype == torch.float32 and rows.device.type == "cuda" and missing() is None
