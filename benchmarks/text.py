@@ -60,7 +60,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "LSTM with coupled gates": {"cell": "lstm-coupled"},
     "LSTM with layer normalisation": {"cell": "lstm-layer-norm"},
     "minGRU, 3 layers of 512": {"cell": "min-gru", "layers": 3, "hidden_size": 512, "lr": 0.004},
-    "RNN, 3 layers of 512": {"cell": "rnn", "layers": 3, "hidden_size": 512, "lr": 0.001},
+    "RNN, 3 layers of 512": {"cell": "rnn", "layers": 3, "hidden_size": 512, "lr": 0.002},
 }
 """Each changes the recipe by itself."""
 
