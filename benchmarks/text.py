@@ -59,6 +59,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "GRU": {"cell": "gru"},
     "LSTM with coupled gates": {"cell": "lstm-coupled"},
     "LSTM with layer normalisation": {"cell": "lstm-layer-norm"},
+    "minGRU": {"cell": "min-gru"},
     "minGRU, 3 layers of 512": {"cell": "min-gru", "layers": 3, "hidden_size": 512, "lr": 0.004},
     "RNN, 3 layers of 512": {"cell": "rnn", "layers": 3, "hidden_size": 512, "lr": 0.002},
 }
