@@ -43,15 +43,6 @@ class Layer(nn.Module):
         self.cell = nn.LSTMCell(input_size, hidden_size)
         sizes = [(hidden_size, input_size), (input_size, hidden_size)]
         self.scales = nn.ModuleList(nn.Linear(*sizes[i % 2]) for i in range(rounds))
-        for weight, init in (
-            (self.cell.weight_hh, nn.init.orthogonal_),
-            (self.cell.weight_ih, nn.init.xavier_uniform_),
-        ):
-            for gate in weight.chunk(4):
-                init(gate)
-        nn.init.zeros_(self.cell.bias_hh)
-        nn.init.zeros_(self.cell.bias_ih)
-        nn.init.ones_(self.cell.bias_ih[hidden_size : 2 * hidden_size])  # open forget gates
 
     def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the outputs `[T, B, H]` and the last states `[B, H]`."""
@@ -69,13 +60,18 @@ class Layer(nn.Module):
 
 
 class Mogrifier(nn.Module):
-    """Stacked layers in place of a `Recurrent`, with initial weights as in the text task."""
+    """Stacked layers in place of an LSTM, with its initial weights."""
 
     def __init__(self, like: Recurrent, rounds: int) -> None:
         super().__init__()
         self.cell, self.layers, self.hidden_size = like.cell, like.layers, like.hidden_size
         sizes = [like.input_size] + [like.hidden_size] * (like.layers - 1)
-        self.stack = nn.ModuleList(Layer(size, like.hidden_size, rounds) for size in sizes)
+        stack = [Layer(size, like.hidden_size, rounds) for size in sizes]
+        self.stack = nn.ModuleList(stack)
+        weights = like.to_torch().state_dict()
+        for k, layer in enumerate(stack):
+            names = layer.cell.state_dict()
+            layer.cell.load_state_dict({name: weights[f"{name}_l{k}"] for name in names})
 
     def forward(
         self, x: Tensor, state: tuple[Tensor, Tensor] | None = None
