@@ -4,11 +4,13 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import plait
 from plait import GINE, Adaptive, Attention, Graph, GraphConv, SAGEMax
 from plait.kernels import attention, edge_sums
 from plait.kernels.edge_sums import add_at, sorted_ends, take, total
 from plait.kernels.gpu import graphs, sparse
 from plait.kernels.sparse import multiply
+from plait.training.learning import Learning
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 NODES = torch.tensor([3, 0, 3, 1, 3, 3])  # node 2 has no edge, node 3 four
@@ -135,3 +137,29 @@ def test_no_operator_adds_in_no_order_or_waits_for_the_gpu(operator, monkeypatch
         found = trained()
     assert unordered.found == watch.found == []
     assert_near(found, right)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("task", "options"),
+    [
+        ("nodes", {"data": "karate", "operator": "attention"}),
+        ("nodes", {"data": "karate", "operator": "sage-max"}),
+        ("links", {"data": "karate", "scorer": "ncn"}), ("forecast", {"operator": "gine"}),
+        ("visits", {"patients": 30}), ("scenes", {"scenes": 30}), ("structure", {"nodes": 12}),
+        ("memory", {"length": 4}),
+    ], ids=str,
+)  # fmt: skip
+def test_no_training_adds_in_no_order(task, options, as_on_a_gpu, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found, step = [], Learning.step
+
+    def watched(self):
+        with Unordered() as unordered:
+            step(self)
+        found.append(unordered.found)
+
+    monkeypatch.setattr(Learning, "step", watched)
+    plait.train(task, out="run", device="cpu", threads=1, steps=2, hidden_size=8, **options)
+    assert len(found) > 1  # with those of the ablation
+    assert not any(found)
