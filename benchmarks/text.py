@@ -234,7 +234,7 @@ def minutes(seeds: int, given: dict[str, Any], wanted: Sequence[float] = MINUTES
     Seconds are those from the beginning of the measuring to that of the test.
     """
     given.pop("steps", None)
-    print(f"{torch.get_num_threads()} threads; bits per character on the test part, but validation")
+    print(f"{torch.get_num_threads()} threads; bits per character on the test set, but validation")
     print(
         "| minutes | width | dropout | products | steps | seconds | of it | validation | network "
         "| n-gram | mixed | cache | RMS dynamic | together |"

@@ -180,7 +180,8 @@ def test_the_strongest_edges():
 def test_it_explains_itself():
     conv = GraphConv(Adaptive(N, size=2, largest=3, given=Diffusion(2)), F, H)
     assert conv.explain() == (
-        "a graph learnt from vectors of 2: 6 nodes, 3 edges into each; next to Diffusion(k=2)"
+        "a graph learnt from node embeddings of 2: 6 nodes, 3 edges into each; "
+        "next to Diffusion(k=2)"
     )
     assert "Adaptive(6, k=2, size=2, largest=3, given=Diffusion(k=2))" in repr(conv)
     assert plait.nn.Adaptive is Adaptive

@@ -77,7 +77,7 @@ def test_nothing_is_loaded_from_elsewhere(page, text):
     assert "<script" not in text
 
 
-def test_every_picture_decodes_and_is_the_png_beside_the_page(page, study):
+def test_every_picture_decodes_and_is_the_png_next_to_the_page(page, study):
     pictures = [w.removeprefix("data:image/png;base64,") for w in page.loaded if "png" in w]
     content = {path.read_bytes() for path in (study / "figures").iterdir()}
     assert len(pictures) == len(content) >= len(SECTIONS) - 1
@@ -143,7 +143,7 @@ def test_a_number_links_to_its_run_or_has_a_dot_for_each():
     assert str(Number(None)) == "–"
 
 
-def test_a_csv_has_numbers_in_full_and_spreads_beside(tmp_path):
+def test_a_csv_has_numbers_in_full_and_spreads_next_to_them(tmp_path):
     rows = [["a", mean_of([1.0, 2.0], ".0f", [])], [Markup("<i>b</i>"), Number(1 / 3)]]
     Table("t", "", ["name", "score"], rows).write(tmp_path)
     lines = (tmp_path / "t.csv").read_text().splitlines()

@@ -63,7 +63,7 @@ def neighbourhood(sources: Tensor, targets: Tensor, nodes: int) -> Neighbourhood
 
 
 def neighbourhood_of(graph: Any) -> Neighbourhood:
-    """Return whom each node aggregates: its edges but for loops, and itself."""
+    """Return the nodes that each node aggregates: its neighbours and itself."""
 
     def make() -> Neighbourhood:
         source, target = graph.edge_index
@@ -77,7 +77,7 @@ def neighbourhood_of(graph: Any) -> Neighbourhood:
 
 
 def edge_features_of(graph: Any) -> Tensor:
-    """Return the features of a neighbourhood's edges, `[E, D]`; a loop has the mean of the others'.
+    """Return the features of a neighbourhood's edges, `[E, D]`; a self-loop has the others' mean.
 
     The mean is over the edges into the node; where there are none it is 0.
     """

@@ -1,4 +1,4 @@
-"""`Adaptive`: a graph that is learnt, from a vector of every node."""
+"""`Adaptive`: a graph that is learnt, from node embeddings."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,11 +17,12 @@ WHOLE = 1024
 
 
 class Adaptive(nn.Module):
-    r"""A graph learnt from two vectors of every node, directed (Graph WaveNet, Wu et al. 2019).
+    r"""A directed graph learnt from two embeddings of every node (Graph WaveNet, Wu et al. 2019).
 
     y = x W_0ᵀ + Σ_{j=1..k} Sʲ x W_jᵀ,  S = softmax(relu(E Fᵀ)) over the sources, row by row
 
-    E and F `[N, size]` are the operator's own parameters, S_ij the weight of the edge j → i. With
+    The node embeddings E and F `[N, size]` are parameters of the operator, S_ij the weight of the
+    edge j → i. With
     `largest`, row i keeps its largest scores e_i · f_j alone, and its softmax is over these (MTGNN,
     Wu et al. 2020): memory grows with N · largest, not with N². With `given` that operator over the
     given graph is added, and has the term in x itself.
@@ -35,7 +36,7 @@ class Adaptive(nn.Module):
     k : int
         Powers of S.
     size : int
-        Numbers of a node's vector.
+        Dimension of the node embeddings.
     largest : int
         Edges into each node; 0: from all nodes.
     given : Operator
@@ -182,7 +183,7 @@ class Adaptive(nn.Module):
     def explain(self, inputs: int, outputs: int, graph: Any = None) -> str:
         """Return in words what is learnt."""
         edges = f"{self.largest} edges into each" if self.largest else "edges between all"
-        text = f"a graph learnt from vectors of {self.size}: {self.nodes} nodes, {edges}"
+        text = f"a graph learnt from node embeddings of {self.size}: {self.nodes} nodes, {edges}"
         return text if self.given is None else f"{text}; next to {self.given!r}"
 
     def __repr__(self) -> str:

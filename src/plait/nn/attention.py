@@ -1,4 +1,4 @@
-"""`Attention`: a node weighs its neighbours by their features."""
+"""`Attention`: a node weights its neighbours by their features."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -31,14 +31,14 @@ class Attention:
     version 2: e_ij = aᵀ LeakyReLU(z_j + V x_i), with a the weight `vector`, V `target`
 
     With `edge_size`, the features f_ji of the edge count too: dᵀ f_ji, in version 2 D f_ji, is
-    added within LeakyReLU, with d or D the weight `edge`. A node's loop then has the mean of the
-    features of the edges into it.
+    added within LeakyReLU, with d or D the weight `edge`. A node's self-loop then has the mean
+    of the features of the edges into it.
 
     The slope of LeakyReLU is 0.2. The heads are concatenated: with C = outputs / heads, head k
-    gives channels k·C … k·C + C − 1. Edge weights are ignored; loops are dropped, then every node
-    gets one. In a recurrent layer the input side and the recurrent side each have one coefficient
-    per edge and head, shared by all gates of one `recurrent` call: z holds the head's channels of
-    all those gates, and a, b, V have a part for each.
+    gives channels k·C … k·C + C − 1. Edge weights are ignored; self-loops are dropped, then every
+    node gets one. In a recurrent layer the input side and the recurrent side each have one
+    coefficient per edge and head, shared by all gates of one `recurrent` call: z holds the head's
+    channels of all those gates, and a, b, V have a part for each.
 
     Parameters
     ----------
@@ -198,4 +198,4 @@ class Attention:
         if graph is None:
             return text
         edges = len(neighbourhood_of(graph).sources)
-        return f"{text}; {edges:,} edges, including one loop per node"
+        return f"{text}; {edges:,} edges, including one self-loop per node"

@@ -18,7 +18,7 @@ class GINE:
 
     y_i = W ((1 + ε) x_i + Σ_j w_ji relu(x_j + E f_ji + b))
 
-    The sum is over the edges j → i with features f; loops count like other edges, and weights may
+    The sum is over the edges j → i with features f; self-loops count like others, and weights may
     be negative. Each gate of a recurrent layer has its own W, E and b, so messages of its own. It
     is not linear in x, so recurrent layers compute it in torch.
 

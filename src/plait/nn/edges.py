@@ -14,7 +14,7 @@ from plait.kernels.edge_sums import add_at
 class Whole(NamedTuple):
     """What a sample of a graph keeps of the whole: sums over all edges of its nodes.
 
-    `loops` are the weights of the nodes' loops, NaN where there is none.
+    `loops` are the weights of the nodes' self-loops, NaN where there is none.
     """
 
     in_degree: Tensor  # float64 [N]

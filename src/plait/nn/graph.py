@@ -63,7 +63,7 @@ class Graph:
         In a disjoint union of graphs: the number of each node's graph.
     num_graphs : int
     relations : tuple of Graph
-        The edges of each kind, as graphs of the same nodes; empty where kinds are not told apart.
+        The edges of each kind, as graphs of the same nodes; empty where there is one kind.
 
     Shapes
     ------
@@ -453,7 +453,7 @@ class Graph:
 
     @property
     def loops(self) -> Tensor:
-        """The weight of each node's edge to itself, float64 `[N]`; NaN where there is none."""
+        """The weight of each node's self-loop, float64 `[N]`; NaN where there is none."""
 
         def find() -> Tensor:
             source, target = self.edge_index
@@ -493,7 +493,7 @@ class Graph:
     keep = RenamedAttribute("cached")
 
     def cached(self, name: Any, make: Callable[[], Made]) -> Made:
-        """Return the cached result under this name; `make()` computes it the first time."""
+        """Return the result cached under this name; `make()` computes it the first time."""
         if name not in self._cache:
             self._cache[name] = outside(make)
         return self._cache[name]

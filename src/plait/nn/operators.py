@@ -84,7 +84,7 @@ class Operator(Protocol):
 
     Shapes
     ------
-    x : `[..., (N,) inputs]`; answer : `[..., (N,) outputs]`, for several gates concatenated
+    x : `[..., (N,) inputs]`; output : `[..., (N,) outputs]`, for several gates concatenated
 
     Raises
     ------
@@ -244,7 +244,7 @@ def drawn_by(operator: Operator, batch: int, graph: Any) -> Tensor | None:
 
 
 def by_value(operator: Operator) -> tuple[str, Operator] | None:
-    """Return what decides all that an operator computes, or None where only itself does."""
+    """Return a value that determines what an operator computes; None: its identity does."""
     kind = type(operator)
     if not is_dataclass(operator) or kind.__hash__ in (None, object.__hash__):
         return None

@@ -1,4 +1,4 @@
-"""Operators that sum, average or take the largest of neighbours: GIN, GraphSAGE and R-GCN."""
+"""Operators that take the sum, mean or maximum of neighbours: GIN, GraphSAGE and R-GCN."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ class SAGE(Filter):
 
     y_i = W_0 x_i + W_1 Σ_j w_ji x_j / Σ_j w_ji
 
-    The sums are over the edges j → i; loops count like other edges, and a node without edges into
-    it has the mean 0. Weights must not be negative. A node's own features have a matrix of their
-    own, so neighbours may be unlike it.
+    The sums are over the edges j → i; self-loops count like other edges, and a node without edges
+    into it has the mean 0. Weights must not be negative. A node's own features have a matrix of
+    their own, so neighbours may be unlike it.
 
     Shapes
     ------
@@ -135,8 +135,8 @@ class GIN(Filter):
 
     y_i = W ((1 + ε) x_i + Σ_j w_ji x_j)
 
-    The sum is over the edges j → i; loops count like other edges, and weights may be negative. W is
-    the first layer of the paper's perceptron; layers of `Dense()` on top are its others.
+    The sum is over the edges j → i; self-loops count like other edges, and weights may be negative.
+    W is the first layer of the paper's perceptron; layers of `Dense()` on top are its others.
 
     Parameters
     ----------
@@ -179,11 +179,11 @@ class GIN(Filter):
 
 @dataclass(frozen=True)
 class SAGEMax:
-    r"""GraphSAGE with the largest of the neighbours, feature by feature.
+    r"""GraphSAGE with the maximum over the neighbours, feature by feature (max pooling).
 
     y_i = W_0 x_i + W_1 max_j x_j
 
-    The largest is over the edges j → i, whose weights are ignored; a node without any has 0. It is
+    The maximum is over the edges j → i, whose weights are ignored; a node without any has 0. It is
     not linear in x, so recurrent layers compute it in torch.
 
     Shapes

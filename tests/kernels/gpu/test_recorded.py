@@ -28,7 +28,7 @@ from plait.kernels.gpu import attention as gpu_attention
 from plait.kernels.gpu import graphs, products, recorded
 from plait.kernels.gpu import sparse as gpu_sparse
 from plait.kernels.gpu.persistent import TritonLoops
-from plait.kernels.gpu.recorded import AT_ONCE, KNOWN, WARM, Entry, Recordings
+from plait.kernels.gpu.recorded import KNOWN, PER_SHAPE, WARM, Entry, Recordings
 from plait.kernels.gpu.steps import TritonSteps
 from plait.kernels.reference import Reference
 
@@ -178,7 +178,7 @@ def test_what_inference_mode_recorded_is_used_outside_it():
 
 def test_only_so_many_of_one_shape_wait_at_once():
     known, one, x = recordings(), Doubling(), torch.ones(2)
-    held = [leased(known, one, x), *(known.lease(one, [x], []) for _ in range(AT_ONCE - 1))]
+    held = [leased(known, one, x), *(known.lease(one, [x], []) for _ in range(PER_SHAPE - 1))]
     assert all(held)
     assert known.lease(one, [x], []) is None
     held.pop()

@@ -160,7 +160,7 @@ class OverTime:
         for p in program.products:
             arrays[f"dvalue {p.index}"] = torch.zeros_like(like)
             if code.source_of(p.index)[0] != "dinput":
-                arrays[f"dheard {p.index}"] = dy.new_empty(T, rows, len(p.gates) * H)
+                arrays[f"drecurrent {p.index}"] = dy.new_empty(T, rows, len(p.gates) * H)
         for k, g in enumerate(dfinal):
             arrays[f"dstate {k}"] = g[0].clone()
         self.add_carried(arrays, code.backward_plan, like)

@@ -25,7 +25,7 @@ class LinksModel(nn.Module):
     "mlp":  s = w₂ᵀ relu(W₁ (z_u ⊙ z_v) + b₁) + b₂
     "ncn":  s = w₂ᵀ relu(W₁ [z_u ⊙ z_v, Σ_{w ∈ Γ(u) ∩ Γ(v)} z_w] + b₁) + b₂
 
-    and σ(s) is the probability of a connection. The order of u and v makes no difference. "ncn"
+    and σ(s) is the probability of an edge. The order of u and v makes no difference. "ncn"
     without the graph is "mlp".
 
     Shapes: features `[N, F]` (or None), a graph and pairs `[2, n]` to logits `[n]`.
