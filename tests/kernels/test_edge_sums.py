@@ -1,14 +1,19 @@
 """Sums over edges on a GPU: against dense products in float64, and none in the order of chance."""
 
+import copy
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import plait
 from plait import GINE, Adaptive, Attention, Graph, GraphConv, SAGEMax
 from plait.kernels import attention, edge_sums
 from plait.kernels.edge_sums import add_at, sorted_ends, take, total
+from plait.kernels.gpu import attention as gpu_attention
 from plait.kernels.gpu import graphs, sparse
 from plait.kernels.sparse import multiply
+from plait.training.learning import Learning
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 NODES = torch.tensor([3, 0, 3, 1, 3, 3])  # node 2 has no edge, node 3 four
@@ -135,3 +140,46 @@ def test_no_operator_adds_in_no_order_or_waits_for_the_gpu(operator, monkeypatch
         found = trained()
     assert unordered.found == watch.found == []
     assert_near(found, right)
+
+
+def test_attention_that_its_kernel_has_no_room_for_is_summed_by_triton(monkeypatch, assert_near):
+    pytest.importorskip("triton")
+    graph = Graph([[0, 1, 2, 0, 3], [1, 2, 0, 3, 3]])
+    layer, x = GraphConv(Attention(1), 3, 2), torch.randn(4, 3)
+    found = []
+    for one in (copy.deepcopy(layer).double(), layer.to(DEVICE)):
+        like = next(one.parameters())
+        own = x.to(like).requires_grad_()
+        y = one(own, graph.to(like.device))
+        grads = torch.autograd.grad(y.square().sum(), [own, *one.parameters()])
+        found.append([t.detach().cpu().double() for t in (y, *grads)])
+        as_a_gpu_does(monkeypatch)
+        monkeypatch.setattr(gpu_attention, "can_run", lambda *given: False)
+        monkeypatch.setattr(sparse, "can_sum", lambda rows: rows.dtype == torch.float32)
+    assert_near(found[1], found[0], 1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("task", "options"),
+    [
+        ("nodes", {"data": "karate", "operator": "attention"}),
+        ("nodes", {"data": "karate", "operator": "sage-max"}),
+        ("links", {"data": "karate", "scorer": "ncn"}), ("forecast", {"operator": "gine"}),
+        ("visits", {"patients": 30}), ("scenes", {"scenes": 30}), ("structure", {"nodes": 12}),
+        ("memory", {"length": 4}),
+    ], ids=str,
+)  # fmt: skip
+def test_no_training_adds_in_no_order(task, options, as_on_a_gpu, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found, step = [], Learning.step
+
+    def watched(self):
+        with Unordered() as unordered:
+            step(self)
+        found.append(unordered.found)
+
+    monkeypatch.setattr(Learning, "step", watched)
+    plait.train(task, out="run", device="cpu", threads=1, steps=2, hidden_size=8, **options)
+    assert len(found) > 1  # with those of the ablation
+    assert not any(found)

@@ -339,11 +339,10 @@ def test_what_an_operator_learns_is_given_to_its_recording(operator, monkeypatch
         assert_near(found, right, 1e-5)
 
 
-@pytest.mark.parametrize("version", [1, 2])
-def test_dropout_is_drawn_outside_of_a_recording(version):
+def test_dropout_is_drawn_outside_of_a_recording():
     """Other numbers at each call, and the same as without one: a resumed run is launched first."""
     pytest.importorskip("triton")
-    layer = Recurrent(RNN(), 1, 2, operator=Attention(1, version, dropout=0.5))
+    layer = Recurrent(RNN(), 1, 2, operator=Attention(1, dropout=0.5))
     recorded, launched = Steps(layer), Steps(copy.deepcopy(layer), room=0)
     x, net, seen = torch.randn(1, 1, 8, 1, device=DEVICE), RING.to(DEVICE), []
     start = torch.randn(1, 1, 8, 2, device=DEVICE)
