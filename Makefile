@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
 RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: demo test test-all test-oldest test-newest test-gpu bench bench-gpu docs package lint format clean
+.PHONY: demo test test-all test-oldest test-newest test-gpu bench bench-gpu docs package package-oldest \
+        package-newest lint format clean
 
 demo: $(VENV)/installed
 	$(BIN)/plait train text --data presidents --recipe good --out $(RUN)
@@ -79,6 +80,12 @@ package: $(VENV)/installed
 	  build/clean/bin/python tests/first_commands.py && \
 	  build/clean/bin/python -m pip uninstall --quiet --yes plait || exit; \
 	done
+
+package-oldest:
+	$(MAKE) package CONSTRAINTS=oldest.txt VENV=.venv-oldest
+
+package-newest:
+	$(MAKE) package CONSTRAINTS=/dev/null VENV=.venv-newest
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check

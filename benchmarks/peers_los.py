@@ -2,9 +2,9 @@
 
     pip install -c constraints.txt "darts[torch]"
     python benchmarks/peers_los.py darts-linear --lags 12
-    python benchmarks/peers_los.py darts-tide --input 288 --seconds 30
+    python benchmarks/peers_los.py darts-tide --input 288 --seconds 25
     pip install -c constraints.txt torch-spatiotemporal torch_geometric
-    python benchmarks/peers_los.py tsl-gru-gcn --seconds 60
+    python benchmarks/peers_los.py tsl-gru-gcn --seconds 25 --lr 0.003
 
 RMSE averaged to 15, 30, 45 and 60 minutes, as `python benchmarks/forecast.py los-loop` does: the
 fifth of the steps at the end is the test set, the tenth before it the validation set. Printed is

@@ -78,7 +78,7 @@ def test_train_generate_resume(capsys, tmp_path):
     assert sum(line.startswith("step ") for line in lines) == 4
     assert sum(line.startswith("--- sample at step ") for line in lines) == 3
     assert sum(line.startswith("test, with the weights of step ") for line in lines) == 1
-    assert lines[-1] == f"kept in {tmp_path / 'run'}"
+    assert lines[-1] == f"saved in {tmp_path / 'run'}"
     text = said(capsys, "generate", str(tmp_path / "run"), "--prompt", "Call me", "--length", "30")
     assert text.startswith("Call me")
     assert len(text) == 7 + 30 + 1

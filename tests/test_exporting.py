@@ -40,7 +40,7 @@ def test_a_text_run_steps_in_onnx_runtime_to_the_same_text(
     assert command(["export", str(text), "--step"]) == 0
     said = capsys.readouterr().out
     path = text / "model-step.onnx"
-    assert said.startswith(f"kept in {path}; differs from the model's own output by ")
+    assert said.startswith(f"saved in {path}; differs from the model's own output by ")
     session, facts = opened(path)
     assert (facts["task"], facts["unit"]) == ("text", "characters")
     assert facts["options"]["hidden_size"] == 8

@@ -61,12 +61,12 @@ def test_no_encoding_stops_a_training_help_or_generated_text(
 
     small = [word for k, v in TINY.items() for word in (f"--{k.replace('_', '-')}", str(v))]
     said = typed(monkeypatch, stream(), "train", "text", "--data", "β√ñ.txt", "--out", "r√", *small)
-    assert said.endswith("kept in r√\n".encode(encoding, "backslashreplace").decode(encoding))
+    assert said.endswith("saved in r√\n".encode(encoding, "backslashreplace").decode(encoding))
     assert "β√ñ".encode(encoding, "backslashreplace").decode(encoding) in said or terminal
     assert "--beta" in typed(monkeypatch, stream(), "generate", "--help")
     text = typed(monkeypatch, stream(), "generate", "r√", "--prompt", "北京 √", "--length", "9")
     assert text.startswith("北京 √".encode(encoding, "backslashreplace").decode(encoding))
-    assert "kept in" not in typed(monkeypatch, stream(), "data", "list")
+    assert "saved in" not in typed(monkeypatch, stream(), "data", "list")
 
 
 def test_generated_text_is_shown_on_a_terminal_and_raw_in_a_pipe(home, monkeypatch) -> None:

@@ -60,7 +60,7 @@ def train(
     progress: Progress | None = None,
     **options: Any,
 ) -> Run:
-    """Train on a task and keep everything in a run folder.
+    """Train on a task and save everything in a run folder.
 
     Parameters
     ----------
@@ -605,7 +605,7 @@ def _device_of(problem: Any) -> str:
 def _go(problem: Any, run: Run, progress: Progress, *, resume: bool) -> None:
     lines = {"run folder": str(run.path)}
     if (count := problem.ranks.count) > 1:
-        same = "" if problem.splits_batches else "; all make the same step, so nothing is gained"
+        same = "" if problem.splits_batches else "; all make the same step, which gains nothing"
         lines["processes"] = f"{count}{same}"
     progress.announce(
         f"plait {run.task}",

@@ -47,7 +47,7 @@ class Cells:
         return f"{self.path}, line {self.lines[row]}"
 
     def column(self, name: str) -> int | None:
-        """Find a column by its name, or else by its name in other letters, large or small.
+        """Find a column by its name, or else by its name in another case.
 
         >>> import numpy as np
         >>> from pathlib import Path

@@ -346,7 +346,7 @@ def test_columns_of_edges_become_their_features_as_those_of_nodes_do(read):
     [
         (ROADS, ["miles"], "has no column 'miles'; its first line has source, target, km, kind; "),
         (ROADS, ["km", "Target"], "the column 'Target' of --edge-features is the target; leave"),
-        (ROADS, ["km", "km"], "the column 'km' of --edge-features stands twice; leave it out"),
+        (ROADS, ["km", "km"], "the column 'km' of --edge-features occurs twice; leave it out"),
         (
             ROADS.replace("5,rail\ncem", "far,rail\ncem"),
             ["km"],

@@ -114,6 +114,7 @@ class Returns(Cell):
         (lambda x, u, s: (s[0], s[0]), "it returned a tuple of 2"),
         (lambda x, u, s: (s[0][..., :2],), r"states of shape \[2, 4\]; state 0 is \[2, 2\]"),
         (lambda x, u, s: (1.0,), "state 0 is float"),
+        (lambda x, u, s: (torch.tanh(x + u(s)),), r"got the tuple of all; .* as in \(h,\) = state"),
     ],
 )
 def test_a_step_that_returns_no_states_is_refused(step, message):

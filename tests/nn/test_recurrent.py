@@ -231,9 +231,17 @@ def test_the_representation_says_what_differs_from_the_default():
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"cell": LSTM}, TypeError, r"cell must be a Cell such as LSTM\(\), not <class"),
+        (
+            {"cell": LSTM},
+            TypeError,
+            r"cell must be a Cell such as LSTM\(\), not the class LSTM: write LSTM\(",
+        ),
         ({"cell": "lstm"}, TypeError, r"cell must be a Cell such as LSTM\(\), not 'lstm'"),
-        ({"operator": Dense}, TypeError, r"operator must be an operator such as Dense\(\)"),
+        (
+            {"operator": Dense},
+            TypeError,
+            r"operator must be an operator such as Dense\(\), not the class Dense: write D",
+        ),
         ({"operator": nn.Linear(3, 4)}, TypeError, "must be an operator .*not Linear"),
         ({"input_size": -1}, ValueError, "input_size must be at least 0, not -1"),
         ({"hidden_size": 0}, ValueError, "hidden_size must be at least 1, not 0"),

@@ -56,7 +56,7 @@ def compared(task: str, options: dict) -> None:
     """Train in two processes, and in one with the batch of both; scores and weights agree."""
     done = launched("train", task, *flags(options), "--out", "two")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("kept in two\n") == 1
+    assert done.stdout.count("saved in two\n") == 1
     assert done.stdout.count(f"plait {task}\n") == 1
     size = options["batch_size"]
     one = plait.train(task, out="one", **{**options, "batch_size": 2 * size})

@@ -44,7 +44,7 @@ def _compare_command(task: str) -> Callable[..., None]:
             progress=progress_for(sys.stdout), **options,
         )  # fmt: skip
         show(str(grid))
-        show(f"kept in {grid.path}: results.csv, summary.csv, differences.csv, compare.png")
+        show(f"saved in {grid.path}: results.csv, summary.csv, differences.csv, compare.png")
         if grid.failures:
             raise InputError(
                 f"{len(grid.failures)} of the runs in {grid.path} failed, as results.csv says; "

@@ -39,4 +39,4 @@ def export(
 
     set_threads(threads)
     path, difference = export_checked(run, out, format=format, step=step)
-    show(f"kept in {path}; differs from the model's own output by {difference:.1g} at most")
+    show(f"saved in {path}; differs from the model's own output by {difference:.1g} at most")

@@ -46,7 +46,7 @@ def _predict(
     elif printing & options.keys() and out is None:
         show(predictions(run, data, **options).to_string(index=False))
     else:
-        show(f"kept in {predict_table(run, data, out=out, **options)}")
+        show(f"saved in {predict_table(run, data, out=out, **options)}")
 
 
 def _by_task(texts: Mapping[str, str]) -> str:

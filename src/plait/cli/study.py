@@ -40,4 +40,4 @@ def study(
     page = make_study(
         sections or (), quick=quick, out=out, threads=threads, ray=ray, progress=progress
     )
-    show(f"kept in {page}")
+    show(f"saved in {page}")

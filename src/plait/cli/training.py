@@ -44,7 +44,7 @@ def _train_command(task: str) -> Callable[..., None]:
             task, out=out, from_run=from_run, recipe=recipe, progress=progress, **options
         )
         if is_first():
-            show(f"kept in {run.path}")
+            show(f"saved in {run.path}")
 
     subject = config_class(task).subject.upper()
     own = {

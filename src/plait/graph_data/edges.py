@@ -158,7 +158,7 @@ def _feature_columns(cells: Cells, names: Sequence[str], taken: Mapping[str, int
             )
         use = next((end for end, k in taken.items() if k == column and end != "weight"), None)
         if use is not None or column in chosen:
-            what = f"is the {use}" if use is not None else "stands twice"
+            what = f"is the {use}" if use is not None else "occurs twice"
             raise InputError(
                 f"{cells.path}: the column {name!r} of --edge-features {what}; leave it out"
             )

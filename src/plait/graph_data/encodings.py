@@ -87,7 +87,7 @@ def encode_texts(
     raise InputError(
         f"{cells.path}: the column {name!r} has {len(kinds):,} different texts in "
         f"{known.sum():,} rows, such as {kinds[0]!r}: neither numbers nor a category; "
-        "write numbers, or remove it"
+        "write numbers, or dates as 2024-03-01, or remove it"
     )
 
 

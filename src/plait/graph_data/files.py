@@ -49,7 +49,7 @@ def read_labelled_graph(
         A table with one row per node; its ids are in the column `id`, or else in the first
         column. Every other column becomes features: numbers are standardised (mean 0, variance 1
         over the nodes; 0 where all are equal or one is missing), texts of few kinds are one-hot
-        encoded, times become days and the time of the year, texts in words are weighed by tf-idf.
+        encoded, times become days and the time of the year, texts in words become tf-idf.
         A column of other texts, such as names, is refused. Columns that only number the rows are
         left out. None: no features.
     label : str

@@ -37,7 +37,7 @@ class Node:
     value : object
         What names a leaf: a number, an index, a name.
     row : bool
-        Whether it is one number a row, not one a channel.
+        Whether it is one number per row, not one per channel.
     number : int
         Nodes are numbered as they are made, arguments before what is computed from them.
     stage : int

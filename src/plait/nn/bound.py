@@ -155,6 +155,11 @@ class BoundCell:
             return chosen, bias
 
         def recurrent(tensor: Tensor, gates: Sequence[str] | None = None) -> Tensor:
+            if isinstance(tensor, tuple):
+                raise ValueError(
+                    "recurrent takes one state, and got the tuple of all; unpack it first, as in "
+                    "(h,) = state"
+                )
             key = gates if gates is None or isinstance(gates, str) else tuple(gates)
             if key not in picked:
                 picked[key] = pick(key)

@@ -217,8 +217,15 @@ def _apply_within(module: nn.Module, fn: Callable[[nn.Module], None]) -> None:
 def checked_operator(operator: Any) -> Operator:
     """Return an operator; refuse anything else, such as its class."""
     if isinstance(operator, type) or not hasattr(operator, "weight_shapes"):
-        raise TypeError(f"operator must be an operator such as Dense(), not {operator!r}")
+        raise TypeError(f"operator must be an operator such as Dense(), not {named(operator)}")
     return operator
+
+
+def named(given: Any) -> str:
+    """Name what is no cell or operator; of a class with the fix, a call."""
+    if isinstance(given, type):
+        return f"the class {given.__name__}: write {given.__name__}(…)"
+    return repr(given)
 
 
 def for_mode(operator: Operator, training: bool) -> Operator:

@@ -23,7 +23,7 @@ from plait.nn.graph import Graph, as_graph
 from plait.nn.keras_weights import cell_of, copy_keras, read_keras
 from plait.nn.layer import Init, Layer
 from plait.nn.lengths import keep_mask, run_reversed
-from plait.nn.operators import Dense, Operator, OperatorLayer, checked_operator
+from plait.nn.operators import Dense, Operator, OperatorLayer, checked_operator, named
 from plait.nn.torch_layers import copy_weights, module_for, options_of, quietly
 from plait.renamed import RenamedAttribute
 
@@ -114,7 +114,7 @@ class Recurrent(OperatorLayer):
     ) -> None:
         super().__init__()
         if not isinstance(cell, Cell):
-            raise TypeError(f"cell must be a Cell such as LSTM(), not {cell!r}")
+            raise TypeError(f"cell must be a Cell such as LSTM(), not {named(cell)}")
         for name, value, least in (
             ("input_size", input_size, 0),
             ("hidden_size", hidden_size, 1),

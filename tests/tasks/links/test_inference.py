@@ -52,7 +52,7 @@ def test_a_node_s_suggestions_are_printed_or_kept(run, tmp_path, capsys):
     expected = predictions(run, node="33", top=4)
     assert [line.split()[1] for line in lines[1:]] == expected["suggestion"].tolist()
     assert run_command([*words, "--out", str(tmp_path / "a.csv")]) == 0
-    assert capsys.readouterr().out == f"kept in {tmp_path / 'a.csv'}\n"
+    assert capsys.readouterr().out == f"saved in {tmp_path / 'a.csv'}\n"
     kept = pd.read_csv(io.StringIO((tmp_path / "a.csv").read_text()), dtype=str)
     assert kept["suggestion"].tolist() == expected["suggestion"].tolist()
 

@@ -87,7 +87,7 @@ def test_train_predict_score_inspect_resume(tables, tmp_path, capsys):
 
     assert run_command(["predict", run]) == 0
     written = tmp_path / "run" / "predictions.csv"
-    assert capsys.readouterr().out == f"kept in {written}\n"
+    assert capsys.readouterr().out == f"saved in {written}\n"
     rows = rows_of(written)
     assert [r["id"] for r in rows] == [f"n{a}" for a in range(36)]
     assert [rows[a]["label"] for a in (11, 23, 35)] == ["a", "b", "c"]  # the unknown labels

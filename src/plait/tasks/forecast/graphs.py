@@ -41,7 +41,7 @@ def read_graph(
     - an edge list: columns source, target and, if there are weights, weight
       (see `plait.graph_data.read_labelled_graph`);
     - places: a column id and coordinates (any number of columns; lat and lon are degrees on the
-      Earth): each node is joined with its nearest `neighbours`, as `Graph.from_points` does;
+      Earth): each node is connected with its nearest `neighbours`, as `Graph.from_points` does;
     - an adjacency: a row of weights for each node, with the ids in the first line and the first
       column (row: source, column: target), or without any, in the order of the series.
 
@@ -84,7 +84,7 @@ def read_graph(
 
 
 def correlated(values: np.ndarray, neighbours: int, threshold: float) -> Joined:
-    """Join each node with those whose values go most with its own.
+    """Connect each node with those whose values are most correlated with its own.
 
     The weight is Pearson's correlation over the steps at which both were measured, where it is
     above `threshold`; of these each node's largest `neighbours`, symmetrised by maximum.

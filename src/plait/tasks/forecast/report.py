@@ -16,7 +16,7 @@ SHOWN = 0.005
 
 
 def in_words(scores: Mapping[str, Any], config: ForecastConfig) -> str:
-    """Return the table of errors, and who has the smaller one."""
+    """Return the table of errors, and which method has the smaller one."""
     records = scores["table"]
     ours = ("combination", "network", "best possible")
     plain = {n: r for n, r in records.items() if n not in ours}

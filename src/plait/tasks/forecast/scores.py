@@ -226,7 +226,7 @@ def _cell(value: float | None, metric: str) -> str:
 
 
 def gain(ours: float, theirs: float, name: str = "the network") -> str:
-    """State who has the smaller error, and by how much: as a share, or else as a difference.
+    """State which has the smaller error, and by how much: as a share, or else as a difference.
 
     >>> from plait.tasks.forecast.scores import gain
     >>> gain(3.0, 4.0)

@@ -141,7 +141,7 @@ def _mean(total: np.ndarray, count: np.ndarray, otherwise: np.ndarray) -> np.nda
 
 
 def fitted_season(values: np.ndarray, season: Season) -> Season:
-    """Return the season with the kind of means that tells most of seasons which it leaves out.
+    """Return the season with the kind of means that predicts left-out seasons best.
 
     Days of the week and of the weekend are apart, and means are over neighbouring places, where
     the squared error of the mean of other seasons is smaller so by at least 1 %.

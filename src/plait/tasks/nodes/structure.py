@@ -20,7 +20,7 @@ def structural_features(graph: Graph) -> Tensor:
 
     Degrees: ln(1 + weighted in-degree), ln(1 + neighbours), and of the latter the mean and the
     largest of the neighbours. Positions: the eigenvectors of D^-1/2 A D^-1/2 with the largest
-    |eigenvalue|; those of eigenvalues near 1 tell groups apart, near −1 sides that edges cross. A
+    |eigenvalue|; those of eigenvalues near 1 separate groups, near −1 sides that edges cross. A
     is taken both ways. Constant columns are left out.
 
     Source: Dwivedi et al. (2023), Benchmarking graph neural networks, for positions.

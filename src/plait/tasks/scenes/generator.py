@@ -56,7 +56,7 @@ def generate_scenes(seed: int, count: int) -> Scenes:
     - same colour: of the six colours
     - directly left of: left of, and there is no k such that s is left of k and k left of o
     - closest to: no object's centre is closer to that of s than o's
-    - between: in a row or in a column, s stands between o and another object
+    - between: in a row or in a column, s is between o and another object
 
     Example
     -------

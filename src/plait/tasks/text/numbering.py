@@ -16,7 +16,7 @@ from plait.tasks.text.vocabulary import Bytes, Characters, Vocabulary
 from plait.tasks.text.words import UNKNOWN, Words, is_prepared, split_words
 
 DISTINCT = 2**21
-"""Distinct words that are told apart; those that are met first beyond them are `<unk>`."""
+"""Distinct words that are counted; those that are met first beyond them are `<unk>`."""
 
 CODE_POINTS = 0x110000
 

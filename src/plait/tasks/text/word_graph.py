@@ -1,4 +1,4 @@
-"""A graph of words: who keeps like company is joined."""
+"""A graph of words, connected by distributional similarity."""
 
 import numpy as np
 import scipy.sparse
@@ -9,7 +9,7 @@ from plait.errors import InputError
 from plait.nn.graph import Graph
 
 WINDOW = 5
-"""Words on either side that are a word's company."""
+"""Words on either side that are the context of a word."""
 
 DIMENSIONS = 100
 """Numbers of a word vector, or all that a small vocabulary has."""
