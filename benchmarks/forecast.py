@@ -35,7 +35,7 @@ from plait.training.progress import Progress
 from plait.training.run import Run
 
 TGCN = {"rmse": (5.13, 6.06, 6.71, 7.27), "mae": (3.18, 3.75, 4.12, 4.60)}
-"""Zhao et al. (2019), averaged over steps 1 … 3, 6, 9, 12; chosen on the test part."""
+"""Zhao et al. (2019), averaged over steps 1 … 3, 6, 9, 12; chosen on the test set."""
 
 SHOWN = (3, 6, 9, 12)
 """Steps ahead that Los-loop's tables show: 15, 30, 45 and 60 minutes."""
@@ -107,7 +107,7 @@ def ablations(folder: Path, seeds: int) -> None:
 
 
 def on_windows(runs: list[Run]) -> dict[tuple[str, str, str], dict[int, list[float]]]:
-    """Score runs on the windows of T-GCN's code, whose inputs lie in the test part too.
+    """Score runs on the windows of T-GCN's code, whose inputs lie in the test set too.
 
     Its networks are made for one horizon each, so each horizon has all windows that it fits in.
     Returns by metric, "at" or "up to" a step, and method the scores of all runs at every step.

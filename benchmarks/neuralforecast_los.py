@@ -4,7 +4,7 @@
     python benchmarks/neuralforecast_los.py NHITS --input 12 --updates 450
 
 RMSE averaged to 15, 30, 45 and 60 minutes, as `python benchmarks/forecast.py los-loop` does: the
-fifth of the steps at the end is the test part, the tenth before it the validation part. Printed is
+fifth of the steps at the end is the test set, the tenth before it the validation set. Printed is
 also the processor time of the training.
 """
 
@@ -35,7 +35,7 @@ def long_table(values: np.ndarray) -> pd.DataFrame:
 
 
 def forecasts(given: argparse.Namespace, values: np.ndarray) -> tuple[np.ndarray, float]:
-    """Train; return forecasts `[windows, steps, nodes]` of the test part, and the time it took."""
+    """Train; return forecasts `[windows, steps, nodes]` of the test set, and the time it took."""
     kind, seconds = getattr(models, given.name), []
 
     def fit(self: Any, *args: Any, **options: Any) -> Any:

@@ -4,7 +4,7 @@
 
 All rows read as many characters, in `--steps` (default: 900) batches of the recipe `good`, 32 × 60.
 Where a size grows, it does so in three parts of as many characters each. The scores are bits per
-character on the validation part with the last weights, the seconds those of the processor. Any
+character on the validation set with the last weights, the seconds those of the processor. Any
 other option of the text task holds for all rows. Needs the text under $PLAIT_DATA.
 """
 

@@ -3,8 +3,8 @@
     plait train text --data democracy --recipe good --steps 2000 --threads 1 --out runs/lstm
     python benchmarks/transformer.py runs/lstm --seconds 120
 
-It reads the run's training part for so many seconds of the processor, in which its learning rate
-falls to 0, and is scored on the run's validation and test parts, every character but the first. Its
+It reads the run's training set for so many seconds of the processor, in which its learning rate
+falls to 0, and is scored on the run's validation and test sets, every character but the first. Its
 sizes are nanoGPT's for the CPU of a laptop, unless --width, --layers, --context, … are given.
 """
 

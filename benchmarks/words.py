@@ -1,13 +1,13 @@
 """Words: GCRN's graph of words against the same LSTM without it, each with dropout and without.
 
-    python benchmarks/words.py            the first 20,000 words of ptb's training part, 10 times
+    python benchmarks/words.py            the first 20,000 words of ptb's training set, 10 times
     python benchmarks/words.py --words 0 --hidden-size 200 --steps 30000      the paper's size
     python benchmarks/words.py --words 0 --only "LSTM + dropout" …            one network alone
     python benchmarks/words.py --words 0 --minutes 30 --together       equal times; every score
-    python benchmarks/words.py --characters --minutes 15     its characters, as in Mikolov et al.
+    python benchmarks/words.py --characters --minutes 30     its characters, as in Mikolov et al.
 
 Batches of 20 × 20 words, a vocabulary of 10,000, 4 neighbours and 3 terms, as in Seo et al. (2016).
-Weights are chosen on the validation part; the test part is scored once. Any other option of the
+Weights are chosen on the validation set; the test set is scored once. Any other option of the
 text task may be given, for all runs of --seeds (default: 3). Runs are kept in --runs (default:
 runs/words) and not made again where they are. Needs the Penn Treebank under $PLAIT_DATA:
 text/ptb.{train,valid,test}.txt.
@@ -45,7 +45,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "GCRN Model 1 + dropout": {"word_graph": 4, "dropout": DROPOUT},
 }
 
-CHARACTERS: dict[str, Any] = {"recipe": "good", "hidden_size": 512, "dropout": 0.1}
+CHARACTERS: dict[str, Any] = {"recipe": "good", "hidden_size": 512, "lr": 0.005, "dropout": 0.0}
 """Of the run on characters."""
 
 PUBLISHED_CHARACTERS = {
@@ -59,7 +59,7 @@ PUBLISHED = {"LSTM": 120.16, "LSTM + dropout": 112.98, "GCRN Model 1 + dropout":
 """Test perplexity, Seo et al. (2016)."""
 
 SAMPLE = 20_000
-"""Words of the training part on which its perplexity is measured."""
+"""Words of the training set on which its perplexity is measured."""
 
 
 def first_words(count: int, folder: Path) -> str:

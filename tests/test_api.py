@@ -128,7 +128,7 @@ def test_a_folder_of_its_own_by_default():
         ({"cell": "lstn"}, "no cell named 'lstn'; there are rnn, rnn-relu, lstm, lstm-peephole, "),
         ({"hiden_size": 3}, "no option named 'hiden_size'; there are "),
         ({"steps": 0}, "--steps must be at least 1, not 0"),
-        ({"length": 5000}, "the training part has 2304 characters, too few for 4 streams of 5000"),
+        ({"length": 5000}, "the training set has 2304 characters, too few for 4 streams of 5000"),
         ({"out": "prose.txt"}, "prose.txt exists already; give another --out, or resume it"),
         ({"lr": float("inf")}, "--lr must be a finite number, not inf"),
     ],

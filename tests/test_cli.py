@@ -86,7 +86,7 @@ def test_train_generate_resume(capsys, tmp_path):
     assert said_again[-1] == f"{tmp_path / 'run'} is finished: all 4 steps are done"
 
 
-def test_generate_as_told(capsys):
+def test_generate_with_options(capsys):
     def write(*words: str) -> str:
         return said(capsys, "generate", "ok", "--prompt", "me", "--length", "40", *words)
 
@@ -114,7 +114,7 @@ def test_generate_with_rounded_weights_says_what_it_costs(capsys, tmp_path):
         assert out.startswith("me")
         numbers = re.fullmatch(
             rf"plait: weights in {kind}: (\d\.\d+) bits per character in place of (\d\.\d+) "
-            r"\((.\d\.\d+)\), on (\d+) symbols of the test part\n", errors,
+            r"\((.\d\.\d+)\), on (\d+) symbols of the test set\n", errors,
         )  # fmt: skip
         assert numbers
         after, before, change, symbols = map(float, numbers.groups())
@@ -150,7 +150,7 @@ BAD = {
     "an unknown option": (["--hiden-size", "8"], "Unknown option: --hiden-size"),
     "an option twice": (["--lr", "1", "--lr", "2"], "Parameter --lr specified multiple times"),
     "no value": (["--lr"], 'Command "train text" parameter --lr requires an argument'),
-    "long sequences": (["--length", "9999"], "the training part has 2304 characters, too few for"),
+    "long sequences": (["--length", "9999"], "the training set has 2304 characters, too few for"),
     "an existing run": (["--out", "ok"], "ok exists already; give another --out, or resume it"),
     "an existing file": (["--out", "prose.txt"], "prose.txt exists already; give another --out"),
     "inside a file": (["--out", "prose.txt/run"], "prose.txt/run: Not a directory"),

@@ -44,7 +44,7 @@ from plait.tasks import TASKS, config_class
         ("generate r --length 1.5", "Invalid value for --length: 1.5 is not a whole number"),
     ],
 )  # fmt: skip
-def test_what_is_not_known_is_told_with_what_may_be_meant(capsys, words, message):
+def test_what_is_not_known_is_reported_with_suggestions(capsys, words, message):
     assert run(words.split()) == 2
     out, errors = capsys.readouterr()
     assert (out, errors.count("\n")) == ("", 1)

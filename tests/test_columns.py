@@ -1,4 +1,4 @@
-"""What a column is, and what is refused because it cannot be told."""
+"""What a column is, and what is refused because it is ambiguous."""
 
 import numpy as np
 import pytest
@@ -92,6 +92,6 @@ def test_numbers_that_cannot_be_computed_with(value, message):
         refuse_large(np.array([[1.0], [value]]), lambda row, column: "it is")
 
 
-def test_a_whole_number_beyond_all_floats_is_infinite_beside_decimal_commas():
+def test_a_whole_number_beyond_all_floats_is_infinite_next_to_decimal_commas():
     texts = np.array([["1,25", "true"], ["9" * 400, "false"]], dtype=object)
     assert read_numbers(texts, ["a", "b"], str).values.tolist() == [[1.25, 1], [np.inf, 0]]

@@ -104,7 +104,7 @@ def test_training_goes_on_as_version_0_1_0_goes_on(
     assert found == pytest.approx(RESUMED[task], rel=1e-5)
 
 
-def test_a_finished_run_is_said_to_be_finished(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_run_is_reported_as_finished(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["resume", "memory"]) == 0
     assert "memory is finished: all 6 steps are done" in capsys.readouterr().out
 

@@ -270,7 +270,7 @@ def test_texts_of_a_known_chain_have_its_frequencies():
 
 
 @pytest.mark.parametrize("prompt", ["", "abba"])
-def test_a_text_is_the_same_alone_and_beside_others(model, prompt):
+def test_a_text_is_the_same_alone_and_next_to_others(model, prompt):
     together = model.generate(prompt, 600, count=3, seed=7)
     assert len(set(together)) == 3
     for k, text in enumerate(together):

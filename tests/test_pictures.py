@@ -122,8 +122,8 @@ def test_nodes(tmp_path, figures, name):
 
 
 def test_nodes_have_their_names_and_what_is_predicted(tmp_path, figures):
-    network, parts, heard, logits = graph_of(12, "n")
-    draw_network(network, parts, heard, logits, tmp_path / "a.png", title="t")
+    network, parts, features, logits = graph_of(12, "n")
+    draw_network(network, parts, features, logits, tmp_path / "a.png", title="t")
     (figure,) = figures
     assert network.labels is not None
     wrong = int((logits.argmax(1) != network.labels)[parts.test].sum())
@@ -143,13 +143,13 @@ def test_nodes_have_their_names_and_what_is_predicted(tmp_path, figures):
 
 
 def test_a_large_graph_names_a_few_mistakes_and_a_few_classes(tmp_path, figures):
-    network, parts, heard, _ = graph_of(60, "n")
+    network, parts, features, _ = graph_of(60, "n")
     classes = tuple(f"class {k}" for k in range(30))
     labels = torch.arange(60) % 30
     logits = torch.nn.functional.one_hot(labels, 30).float()
     network, parts = replace(network, labels=labels, classes=classes), parts._replace()
     logits[parts.test[:2]] = logits[parts.test[:2]].roll(1, 1)
-    draw_network(network, parts, heard, logits, tmp_path / "a.png", title="t")
+    draw_network(network, parts, features, logits, tmp_path / "a.png", title="t")
     left, right = figures[0].axes
     assert [t.get_text() for t in left.texts] == []
     assert {t.get_text() for t in right.texts} == {network.ids[n] for n in parts.test[:2]}
@@ -312,7 +312,7 @@ def grid(tmp_path_factory):
     return Grid.of("text", folder / "grid", vary, 2, None, options)
 
 
-def test_a_grid_shows_the_test_scores_beside_validation(tmp_path, figures, grid):
+def test_a_grid_shows_the_test_scores_next_to_validation(tmp_path, figures, grid):
     measure = Measure("accuracy", False, None)
     results = [read_result(plan, measure) for plan in grid.plans]
     draw_grid(grid, results, measure, [], tmp_path / "a.png")

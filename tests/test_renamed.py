@@ -60,7 +60,7 @@ def test_an_old_attribute_is_the_new_one(make, owner, old, new):
     assert found == getattr(one, new)
 
 
-def test_a_filter_may_say_hears_itself():
+def test_a_filter_may_use_its_old_attribute():
     with pytest.warns(DeprecationWarning, match="hears_itself is now Filter.includes_identity"):
 
         class Others(Filter):

@@ -58,7 +58,7 @@ def test_what_is_no_table_is_refused_by_its_line(tmp_path, content, message):
 @pytest.mark.parametrize(
     "content", [b"a,b\n", gzip.compress(b"a,b\n1,2\n" * 99)[:-9]], ids=["no archive", "cut short"]
 )
-def test_a_damaged_archive_is_told(tmp_path, content):
+def test_a_damaged_archive_is_reported(tmp_path, content):
     path = tmp_path / "table.csv.gz"
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"table\.csv\.gz is not gzipped, or damaged"):

@@ -1,4 +1,4 @@
-"""Times keep their clock; what is none, or of several clocks, is told."""
+"""Times keep their clock; what is none, or of several clocks, is reported."""
 
 import pandas as pd
 import pytest

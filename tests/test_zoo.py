@@ -229,7 +229,7 @@ def test_rgnn_is_its_formula():
         own = slice(start, start + n)
         v = model.codes.weight[nodes[own]] + model.lags.weight[lags[own]]
         for dense, convs in zip(model.own, model.relations, strict=True):
-            told = v @ dense.weight.T + dense.bias
+            reported = v @ dense.weight.T + dense.bias
             for conv, graph in zip(convs, graphs, strict=True):
                 A = torch.zeros(graph.num_nodes, graph.num_nodes).double()
                 A[graph.edge_index[1], graph.edge_index[0]] = 1
@@ -237,8 +237,8 @@ def test_rgnn_is_its_formula():
                 root = torch.nan_to_num(A.sum(1) ** -0.5, posinf=0.0)
                 scaled = -root[:, None] * A * root  # L~ for λmax = 2
                 theta = conv.weights["weight"]
-                told += v @ theta[:, 0].T + scaled @ v @ theta[:, 1].T
-            v = told.relu()
+                reported += v @ theta[:, 0].T + scaled @ v @ theta[:, 1].T
+            v = reported.relu()
         seconds.append(v.sum(0))
         start += n
     joined = torch.cat([first, torch.stack(seconds)], -1)

@@ -300,14 +300,14 @@ def score(
     device: str = "cpu",
     **options: Any,
 ) -> dict[str, float]:
-    """Score the trained model of a run on other data, or on its own test part.
+    """Score the trained model of a run on other data, or on its own test set.
 
     Parameters
     ----------
     run : path or Run
     data : str or DataFrame
         Other data, all of it: a path, a name, a text of several lines or a DataFrame. None: the
-        run's test part.
+        run's test set.
     device : str
     **options
         Those of the task, such as `skip_unknown` and `dynamic` of "text": see `plait score --help`.

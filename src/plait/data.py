@@ -173,7 +173,7 @@ def _fetched(data: DataSet) -> Path:
 class Text:
     """A text and its source; `sha256` is that of the characters in UTF-8.
 
-    `parts` are its training, validation and test parts, if it comes in parts.
+    `parts` are its training, validation and test sets, if it comes in parts.
     """
 
     name: str

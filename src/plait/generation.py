@@ -23,7 +23,7 @@ from plait.sampling import Sampling, require
 
 State = tuple[Tensor, ...]
 
-AT_ONCE = 64
+BLOCK = 64
 """Symbols drawn between two checks whether all texts have ended."""
 
 
@@ -178,8 +178,8 @@ class TextGenerator(nn.Module):
         stop = [self.clean_prompt(s) for s in ([stop] if isinstance(stop, str) else stop) if s]
         written: list[list[int]] = [[] for _ in range(count or 1)]
         ended: dict[int, str] = {}
-        for begin in range(0, length, AT_ONCE):
-            block = decoding.draw(min(AT_ONCE, length - begin))  # [steps, B]
+        for begin in range(0, length, BLOCK):
+            block = decoding.draw(min(BLOCK, length - begin))  # [steps, B]
             for k, numbers in enumerate(zip(*block, strict=True)):
                 written[k].extend(numbers)
                 if stop and k not in ended:

@@ -20,7 +20,7 @@ CELL, CHARACTER = 150, 3
 """Bytes that a cell, and a character, take while a table is read."""
 
 COUNTERS = ("", "index", "rownames", "row.names", "...1")
-"""What programs call the column that only numbers the rows, in small letters."""
+"""What programs call the column that only numbers the rows, in lower case."""
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ class TextFiles:
     source : str
         What messages call it.
     parts : tuple of tuples of Path
-        Its files, or those of its training, validation and test parts.
+        Its files, or those of its training, validation and test sets.
     encoding : str
         Of the user's own files.
     """

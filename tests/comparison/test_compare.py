@@ -148,7 +148,7 @@ def test_a_run_cut_off_before_its_first_save_is_begun_again(tmp_path):
     assert weights(run) == expected
 
 
-def test_a_failed_run_is_told_and_the_others_are_there(tmp_path, monkeypatch, capsys):
+def test_a_failed_run_is_reported_and_the_others_are_there(tmp_path, monkeypatch, capsys):
     original = MemoryTask.loss
 
     def fails(self, model, batch, carry):
@@ -197,7 +197,7 @@ def test_a_process_that_ends_is_a_failure_of_its_run(tmp_path, monkeypatch):
     assert (tmp_path / "g" / "results.csv").exists()
 
 
-def test_published_steps_stand_beside_ours(tmp_path):
+def test_published_steps_are_next_to_ours(tmp_path):
     options = {**TINY, "problem": "random-combinations", "length": 5}
     vary = {"bidirectional": [False, True]}
     grid = plait.compare("memory", vary, seeds=1, out=tmp_path / "g", **options)

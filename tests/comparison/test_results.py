@@ -89,7 +89,7 @@ def test_a_missing_run_leaves_its_pair_out(grid):
     assert {r["pairs"] for r in differences(grid, results, ACCURACY)} == {2}
 
 
-def test_a_summary_tells_means_spreads_and_where_the_mean_comes_to(grid):
+def test_a_summary_has_means_spreads_and_where_the_mean_comes_to(grid):
     plans = [p for p in grid.plans if p.values == {"length": 4, "cell": "lstm"}]
     results = [
         result(p, [0.0] * k + [1.0] * 30, converged=True, test_accuracy=a, converged_step=s)

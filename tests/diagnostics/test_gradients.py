@@ -153,8 +153,8 @@ class Linear(Cell):
     gates = "h"
     bias_gates = ""
 
-    def step(self, x_gates, hear, state, vectors):
-        return (x_gates + hear(state[0]),)
+    def step(self, x_gates, recurrent, state, vectors):
+        return (x_gates + recurrent(state[0]),)
 
 
 @pytest.mark.parametrize(
@@ -227,8 +227,8 @@ def test_saturated_gates_are_counted(bias, closed, opened, batch):
     class Four(Cell):
         gates = "abcd"
 
-        def step(self, x_gates, hear, state, vectors):
-            gates = torch.sigmoid(x_gates + hear(state[0])).chunk(4, -1)
+        def step(self, x_gates, recurrent, state, vectors):
+            gates = torch.sigmoid(x_gates + recurrent(state[0])).chunk(4, -1)
             return (torch.tanh(sum(gates) * state[0] + gates[1]),)
 
     model = Last(Four())

@@ -133,7 +133,7 @@ def test_every_term_of_a_layer_has_its_formula(layer, expected):
     assert counted.total == sum(p.numel() for p in layer.parameters())
 
 
-def test_both_directions_are_told_and_the_next_layer_reads_both():
+def test_both_directions_are_counted_and_the_next_layer_reads_both():
     counted = count_parameters(Recurrent(LSTM(), 3, 5, layers=2, bidirectional=True))
     formulas = {term.name: term.formula for term in counted.terms}
     labels = ("layer 0", "layer 0 reversed", "layer 1", "layer 1 reversed")
@@ -159,7 +159,7 @@ def test_a_layer_used_twice_is_counted_once():
     )
 
 
-def test_anything_else_is_told_by_its_name_and_shape():
+def test_anything_else_is_reported_by_its_name_and_shape():
     model = nn.Sequential(nn.Conv1d(3, 5, 7), nn.BatchNorm1d(5), nn.Bilinear(2, 3, 4))
     model.scale = nn.Parameter(torch.ones(()))
     assert count_parameters(model).terms == (

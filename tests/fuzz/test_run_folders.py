@@ -55,8 +55,8 @@ def try_edits(trained, folder, cases):
         except InputError:
             refused += 1
         except Exception as error:
-            told = {k: v for k, v in content.items() if v != whole.get(k)}
-            raise AssertionError(f"{str(told)[:2000]}: {error!r}") from error
+            reported = {k: v for k, v in content.items() if v != whole.get(k)}
+            raise AssertionError(f"{str(reported)[:2000]}: {error!r}") from error
     return refused
 
 

@@ -92,7 +92,7 @@ def test_ids_and_labels_are_texts_whatever_they_look_like(read):
     assert network.features is None
 
 
-def test_the_hash_tells_networks_apart(read):
+def test_the_hash_distinguishes_networks(read):
     first = read(EDGES, NODES, label="club").sha256
     assert read(EDGES, NODES, label="club").sha256 == first
     others = [

@@ -57,12 +57,12 @@ def attend(tensors: list[Tensor], hood: kernel.Neighbourhood, dropout: float = 0
 
 def by_formula(tensors: list[Tensor], hood: kernel.Neighbourhood, masks: Tensor) -> Tensor:
     values, left, right, *vector = tensors
-    hears = torch.zeros(values.shape[1], values.shape[1], dtype=torch.bool)
-    hears[hood.targets, hood.sources] = True
+    edges = torch.zeros(values.shape[1], values.shape[1], dtype=torch.bool)
+    edges[hood.targets, hood.sources] = True
     scores = torch.nn.functional.leaky_relu(right[:, :, None] + left[:, None], 0.2)
     if vector:
         scores = (scores * vector[0]).sum(-1)  # [B, i, j, K]
-    coefficients = scores.masked_fill(~hears[..., None], -torch.inf).softmax(2)
+    coefficients = scores.masked_fill(~edges[..., None], -torch.inf).softmax(2)
     if masks.numel():
         all_masks = torch.zeros_like(coefficients)
         all_masks[:, hood.targets, hood.sources] = masks.to(coefficients.dtype)
@@ -137,14 +137,14 @@ def test_answers_do_not_depend_on_the_number_of_threads(version, hood, monkeypat
 @both_versions
 def test_scores_far_apart_and_what_is_no_number(version, hood):
     values, left, right, *vector = draw(hood, (1, 2, 3), version)
-    left[0, 17] = 1e6  # whoever hears it hears nothing else
+    left[0, 17] = 1e6  # its neighbours aggregate nothing else
     tensors = [values, left, right, *(v.abs() for v in vector)]
     y = attend(tensors, hood)
-    hears = hood.targets[hood.sources == 17]
-    assert torch.equal(y[0, hears], values[0, 17].expand(len(hears), -1, -1))
+    edges = hood.targets[hood.sources == 17]
+    assert torch.equal(y[0, edges], values[0, 17].expand(len(edges), -1, -1))
     values[0, 17, 1, 2] = torch.nan
     y = attend(tensors, hood)
-    assert y[0, hears, 1, 2].isnan().all()
+    assert y[0, edges, 1, 2].isnan().all()
     assert y[0, :, 0].isfinite().all()
 
 

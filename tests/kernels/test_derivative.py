@@ -58,7 +58,8 @@ def check(cell) -> None:
             case "back":
                 product = program.products[node.value]
                 parts = [
-                    heard(product.index, gate) @ weights[gate].detach() for gate in product.gates
+                    by_product(product.index, gate) @ weights[gate].detach()
+                    for gate in product.gates
                 ]
                 return torch.stack(parts).sum(0)
             case _:
@@ -67,7 +68,7 @@ def check(cell) -> None:
     def compute(node) -> torch.Tensor:
         return evaluate([node], backward_leaf, H)[0].expand(ROWS, H)
 
-    def heard(index: int, gate: str) -> torch.Tensor:
+    def by_product(index: int, gate: str) -> torch.Tensor:
         return compute(gradient.recurrent[index, gate])
 
     found = {("input", k): compute(n) for k, n in enumerate(gradient.inputs)}
@@ -76,7 +77,7 @@ def check(cell) -> None:
     for product in program.products:
         value = compute(gradient.values[product.index])
         for gate in product.gates:
-            part = heard(product.index, gate).T @ value
+            part = by_product(product.index, gate).T @ value
             found["weight", gate] = found.get(("weight", gate), 0) + part
     for key, g in found.items():
         expected = torch.zeros_like(g) if right[key] is None else right[key]

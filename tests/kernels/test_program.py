@@ -119,9 +119,9 @@ def own_tensor(x, recurrent, state, vectors):
 )
 def test_what_cannot_be_traced_is_named_with_its_line(step, reason):
     layer = Recurrent(Mine(step), 2, 3)
-    told = layer.explain()
-    assert told.startswith("layer 0: reference")
-    (line,) = (line for line in told.splitlines() if line.startswith("  not plait-cpu, "))
+    reported = layer.explain()
+    assert reported.startswith("layer 0: reference")
+    (line,) = (line for line in reported.splitlines() if line.startswith("  not plait-cpu, "))
     with pytest.raises(AssertionError, match=reason):
         raise AssertionError(line)
 

@@ -5,10 +5,10 @@ import torch
 from plait.kernels import reference
 
 
-def count_up(x_t, hear, state, vectors):
+def count_up(x_t, recurrent, state, vectors):
     """A state that adds what comes in, and one that counts the steps."""
     total, steps = state
-    return total + vectors["scale"] * hear(x_t), steps + 1
+    return total + vectors["scale"] * recurrent(x_t), steps + 1
 
 
 def test_it_feeds_every_step_to_the_cell_and_keeps_every_state():

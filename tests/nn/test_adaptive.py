@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import plait
-from plait import GRU, LSTM, Adaptive, Diffusion, Graph, GraphConv, Recurrent
+from plait import GRU, LSTM, Adaptive, Attention, Diffusion, Graph, GraphConv, Recurrent
 from plait.kernels.reference import Reference
 
 N, F, H = 6, 3, 4
@@ -138,6 +138,30 @@ def test_the_largest_are_found_anew_as_the_vectors_change(assert_near):
     assert not torch.allclose(own.apply(x, W, None), before)
 
 
+def test_the_given_graphs_operator_drops_in_training_alone(assert_near):
+    own, x = operator(given=Attention(2, dropout=0.5)), torch.randn(2, N, F).double()
+    weights = {n: torch.randn(s).double() for n, s in own.weight_shapes(F, H).items()}
+    torch.manual_seed(1)
+    dropped = own.apply(x, weights, graph())
+    torch.manual_seed(1)
+    drawn = own.draw(2, graph())
+    assert_near(own.apply(x, weights, graph(), drawn), dropped)
+    own.eval()
+    assert own.draw(2, graph()) is None
+    kept = own.apply(x, weights, graph())
+    assert torch.equal(kept, own.apply(x, weights, graph()))
+    assert not torch.allclose(kept, dropped)
+
+
+def test_what_was_found_in_inference_mode_can_be_differentiated():
+    own, x = operator(largest=2), torch.randn(N, F).double()
+    weights = {"weight": torch.randn(H, 3, F).double()}
+    with torch.inference_mode():
+        own.apply(x, weights, None)
+    own.apply(x, weights, None).sum().backward()
+    assert own.targets.grad is not None
+
+
 def test_the_strongest_edges():
     own = operator()
     with torch.no_grad():
@@ -156,7 +180,8 @@ def test_the_strongest_edges():
 def test_it_explains_itself():
     conv = GraphConv(Adaptive(N, size=2, largest=3, given=Diffusion(2)), F, H)
     assert conv.explain() == (
-        "a graph learnt from vectors of 2: 6 nodes, 3 edges into each; next to Diffusion(k=2)"
+        "a graph learnt from node embeddings of 2: 6 nodes, 3 edges into each; "
+        "next to Diffusion(k=2)"
     )
     assert "Adaptive(6, k=2, size=2, largest=3, given=Diffusion(k=2))" in repr(conv)
     assert plait.nn.Adaptive is Adaptive

@@ -254,4 +254,4 @@ def test_explain_counts_the_edges(make_graph):
     assert conv.explain() == text
     graph = make_graph(16, 12, loops=2)
     apart = int((graph.edge_index[0] != graph.edge_index[1]).sum())
-    assert conv.explain(graph) == f"{text}; {apart + 16} edges, including one loop per node"
+    assert conv.explain(graph) == f"{text}; {apart + 16} edges, including one self-loop per node"

@@ -33,7 +33,7 @@ from plait.tasks.forecast.model import Forecaster
 
 
 class Holder(torch.nn.Module):
-    """A module that holds a graph beside its layer."""
+    """A module that holds a graph and its layer."""
 
     def __init__(self, graph: Graph, layer: torch.nn.Module) -> None:
         super().__init__()

@@ -83,7 +83,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_does_not_fit_is_refused_with_the_mend(case):
+def test_what_does_not_fit_is_refused_with_the_fix(case):
     error, graph, shape, message = REFUSED[case]
     with pytest.raises(error, match=message):
         GraphConv(GCN(), 3, 4)(torch.randn(shape), graph)

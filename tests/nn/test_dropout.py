@@ -104,7 +104,7 @@ def test_recurrent_dropout_drops_the_same_channels_at_every_step(nodes):
     assert not torch.equal(dropped[:, 0], dropped[:, 1])  # and so has every sequence
 
 
-def test_recurrent_dropout_acts_on_whatever_is_heard(make_layer, assert_near):
+def test_recurrent_dropout_acts_on_every_recurrent_product(make_layer, assert_near):
     p = 0.4
     layer = make_layer(GRU("before"), 3, 4, recurrent_dropout=p)
     (direction,) = layer.directions

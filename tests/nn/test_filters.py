@@ -209,7 +209,7 @@ def test_what_was_normalised_is_kept(make_graph):
     assert two is not exact
 
 
-def test_a_directed_graph_is_refused_by_chebyshev_and_the_mend_works():
+def test_a_directed_graph_is_refused_by_chebyshev_and_the_fix_works():
     graph = Graph([[0, 1], [1, 2]])
     x, weights = torch.randn(3, 2), {"weight": torch.randn(4, 3, 2)}
     message = r"Chebyshev needs an undirected graph.*edge 0 → 1.*graph.to_undirected\(\)"
@@ -249,8 +249,8 @@ def test_explain_says_how_and_why(make_graph):
         "dense shift: 48.0 % of 5² entries are not zero, from 20 %"
     )
     layer = Recurrent(GRU(), 9, 2, operator=Chebyshev(2), layers=2, bidirectional=True)
-    told = [line for line in layer.explain(sparse).splitlines() if not line.startswith("  not")]
-    assert told == [
+    reported = [line for line in layer.explain(sparse).splitlines() if not line.startswith("  not")]
+    assert reported == [
         "layer 0: plait-cpu - compiled loops for GRU(reset='after') × "
         "Chebyshev(k=2, lambda_max=2) in float32",
         "  input side: product first, because 6 outputs are fewer than 9 inputs; "

@@ -60,7 +60,7 @@ def test_from_c_to_e_takes_four_updates(report):
 
 
 @pytest.mark.parametrize("layers", [3, 4])
-def test_a_network_of_gcns_hears_as_far_as_it_has_layers(report, layers):
+def test_a_network_of_gcns_reaches_as_far_as_it_has_layers(report, layers):
     x = torch.randn(6, 3).double().requires_grad_()
     h = x
     for _ in range(layers):

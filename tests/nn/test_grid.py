@@ -61,7 +61,7 @@ def as_tuple(state) -> tuple[torch.Tensor, ...]:
 @every_cell
 @every_operator
 @pytest.mark.parametrize("inputs", [F, 0, 20], ids=["narrow", "without input", "wide"])
-def test_a_layer_is_its_cell_hearing_by_the_operators_formula(
+def test_a_layer_is_its_cell_with_the_operators_formula(
     cell, operator, inputs, net, make_layer, by_formula, assert_near
 ):
     cell, operator = CELLS[cell], OPERATORS[operator]
@@ -198,7 +198,7 @@ def test_an_own_cell_works_with_every_operator(operator, net, make_layer, answer
 
 
 @pytest.mark.parametrize("operator", [name for name in OPERATORS if name != "chebyshev"])
-def test_a_directed_graph_is_heard_along_its_edges(operator, make_layer):
+def test_messages_follow_the_direction_of_edges(operator, make_layer):
     """0 → 1 → 2: after one step 2 has not read 0, after the next it has."""
     layer = make_layer(GRU(), F, H, operator=OPERATORS[operator])
     x = torch.randn(2, 1, 3, F).double().requires_grad_()
@@ -247,7 +247,7 @@ def test_the_weights_of_attention_are_counted_gate_by_gate():
     assert "layer 0, hidden–hidden target  3·4·2" in counted
 
 
-def test_with_nothing_to_hear_there_are_no_scores():
+def test_without_inputs_there_are_no_scores():
     layer = Recurrent(GRU(), 0, 8, operator=Attention(2))
     assert list(layer.directions[0].inputs) == ["weight"]
     assert set(layer.directions[0].recurrent) == {"weight", "source", "target"}

@@ -130,7 +130,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_gives_others(init):
     assert not any(torch.equal(a, b) for a, b in others if a.ndim > 1)
 
 
-def test_reset_parameters_draws_anew_by_the_scheme_it_is_told():
+def test_reset_parameters_draws_anew_by_the_given_scheme():
     layer = Recurrent(LSTM(), 64, 64, init="torch")
     before = layer.directions[0].bias.clone()
     layer.reset_parameters()

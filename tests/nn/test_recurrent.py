@@ -175,7 +175,7 @@ def test_unroll_gives_every_state_at_every_step(cell, make_layer, assert_near):
 
 
 @every_cell
-def test_a_layer_that_hears_only_itself_gives_an_output_every_step(cell, make_layer, assert_near):
+def test_a_layer_without_neighbours_gives_an_output_every_step(cell, make_layer, assert_near):
     deaf, zeros = make_layer(cell, 0, 4, layers=2), make_layer(cell, 1, 4, layers=2)
     zeros.load_state_dict(
         deaf.state_dict()

@@ -19,7 +19,7 @@ pytest.importorskip("starlette", reason="starlette is not installed")
 pytest.importorskip("uvicorn", reason="uvicorn is not installed")
 from plait.serve import launch
 from plait.serve.app import FILES, make_app
-from plait.serve.limits import AT_ONCE, MOST_ACTIVE, Limits
+from plait.serve.limits import BURST, MOST_ACTIVE, Limits
 
 PAGE = Path(plait.__file__).parent / "serve"
 
@@ -171,7 +171,7 @@ def test_an_address_may_ask_so_often_and_then_again_a_second_later() -> None:
     def statuses(count: int, address: str = "a") -> list[int]:
         return [asyncio.run(call(limits, b"{}", address=address))[0] for _ in range(count)]
 
-    assert statuses(int(AT_ONCE)) == [200] * int(AT_ONCE)
+    assert statuses(int(BURST)) == [200] * int(BURST)
     assert statuses(1) == [429]
     assert statuses(1, "b") == [200]
     now[0] = 0.1  # two more
@@ -291,4 +291,4 @@ def test_a_run_whose_data_is_gone_is_shown_without_what_needs_it(tmp_path, servi
         about = json.loads(asked(port, "/run")[1])
     assert about["page"] is None
     assert "edges.csv" in about["reason"]
-    assert about["blocks"][0]["title"] == "Scores on the test part"
+    assert about["blocks"][0]["title"] == "Scores on the test set"

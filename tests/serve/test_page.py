@@ -155,7 +155,7 @@ def test_every_task_has_a_page(browser, run_of, serving, task, size, scheme) -> 
             show(page)
             assert "grouped by Louvain" in page.inner_text("#answer h3")
         assert page.locator("#overview .block svg").count() >= 1
-        assert "Scores on the test part" in page.inner_text("#overview")
+        assert "Scores on the test set" in page.inner_text("#overview")
         for picture in page.locator("figure img").all():
             picture.scroll_into_view_if_needed()
             assert picture.evaluate("i => i.decode().then(() => i.naturalWidth)") > 0

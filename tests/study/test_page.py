@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import json
+import re
 from html.parser import HTMLParser
 from urllib.parse import unquote
 
@@ -46,6 +47,11 @@ class Read(HTMLParser):
         assert self.open.pop() == tag
 
 
+def words_of(text: str) -> set[str]:
+    """Return the words between tags."""
+    return set(re.sub("<[^>]*>", " ", text).split())
+
+
 @pytest.fixture(scope="module")
 def text(study) -> str:
     return (study / "index.html").read_text()
@@ -71,7 +77,7 @@ def test_nothing_is_loaded_from_elsewhere(page, text):
     assert "<script" not in text
 
 
-def test_every_picture_decodes_and_is_the_png_beside_the_page(page, study):
+def test_every_picture_decodes_and_is_the_png_next_to_the_page(page, study):
     pictures = [w.removeprefix("data:image/png;base64,") for w in page.loaded if "png" in w]
     content = {path.read_bytes() for path in (study / "figures").iterdir()}
     assert len(pictures) == len(content) >= len(SECTIONS) - 1
@@ -89,6 +95,19 @@ def test_every_link_leads_to_a_file_or_a_place_on_the_page(page, study):
             assert link[1:] in page.ids
         else:
             assert (study / unquote(link)).is_file(), link
+
+
+def test_the_page_to_publish_has_all_of_it_but_links_to_files(text, study):
+    alone = (study / "standalone.html").read_text()
+    read = Read(alone)
+    assert read.open == []
+    assert all(link[0] == "#" and link[1:] in read.ids for link in read.links)
+    assert set(SECTIONS) <= read.ids
+    assert read.loaded == Read(text).loaded
+    left_out = words_of(text) - words_of(alone)
+    assert "inspect" in left_out
+    assert not [word for word in left_out if any(sign.isdigit() for sign in word)]
+    assert words_of(alone) <= words_of(text)
 
 
 def test_every_run_is_an_ordinary_run_folder_and_is_linked_to(page, study):
@@ -124,7 +143,7 @@ def test_a_number_links_to_its_run_or_has_a_dot_for_each():
     assert str(Number(None)) == "–"
 
 
-def test_a_csv_has_numbers_in_full_and_spreads_beside(tmp_path):
+def test_a_csv_has_numbers_in_full_and_spreads_next_to_them(tmp_path):
     rows = [["a", mean_of([1.0, 2.0], ".0f", [])], [Markup("<i>b</i>"), Number(1 / 3)]]
     Table("t", "", ["name", "score"], rows).write(tmp_path)
     lines = (tmp_path / "t.csv").read_text().splitlines()

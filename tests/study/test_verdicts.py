@@ -40,9 +40,9 @@ SAME, OTHER, OPEN = "agrees with the report", "differs from the report", "inconc
     ],
 )
 def test_which_cell_converges_earlier(differences, verdict, words):
-    told = memory.earlier(differences, [Number(100.0, ".0f"), Number(70.0, ".0f")])
-    assert told.verdict == verdict
-    assert words in told.text
+    reported = memory.earlier(differences, [Number(100.0, ".0f"), Number(70.0, ".0f")])
+    assert reported.verdict == verdict
+    assert words in reported.text
 
 
 def test_which_way_the_temperature_works():
@@ -97,9 +97,9 @@ def test_who_predicts_better():
     ],
 )
 def test_known_words_are_no_correct_sentences(written, usual, words):
-    told = fairy_tales.words_finding(written, usual, "x")
-    assert told.verdict == "measured"
-    assert words in told.text
+    reported = fairy_tales.words_finding(written, usual, "x")
+    assert reported.verdict == "measured"
+    assert words in reported.text
 
 
 @pytest.mark.parametrize(
@@ -113,9 +113,9 @@ def test_known_words_are_no_correct_sentences(written, usual, words):
 )
 def test_whether_a_network_gains(own, verdict, words):
     others = {"counting": [0.7, 0.7, 0.7], "guessing": [0.1, 0.1, 0.1]}
-    told = applications.gain_finding("Friends", own, others, ["x"])
-    assert told.verdict == verdict
-    assert words in told.text
+    reported = applications.gain_finding("Friends", own, others, ["x"])
+    assert reported.verdict == verdict
+    assert words in reported.text
 
 
 @pytest.mark.parametrize(
@@ -192,9 +192,9 @@ def test_the_six_nodes_are_the_reports():
     ],
 )
 def test_what_is_said_of_the_forget_gate_between_words(found, words):
-    told = gates.gap_finding(found, "x")
-    assert words in told.text
-    assert told.verdict == "measured"
+    reported = gates.gap_finding(found, "x")
+    assert words in reported.text
+    assert reported.verdict == "measured"
 
 
 def test_what_the_gates_are_said_to_do():
@@ -243,11 +243,11 @@ def test_words_of_one_seed_settle_nothing(seeds, verdict, words):
                    + 0.1 * p.seed}, np.empty(0), False)
         for p in grid.plans
     ]  # fmt: skip
-    told = sequences_over_graphs.words_finding(
+    reported = sequences_over_graphs.words_finding(
         FinishedRuns(request, grid, results, Measure("perplexity", True, None))
     )
-    assert told.verdict == verdict
-    assert words in told.text
+    assert reported.verdict == verdict
+    assert words in reported.text
 
 
 def made(task: str, vary: dict, rows: list[dict], measure: Measure) -> FinishedRuns:
@@ -257,8 +257,8 @@ def made(task: str, vary: dict, rows: list[dict], measure: Measure) -> FinishedR
     return FinishedRuns(request, grid, results, measure)
 
 
-def test_validation_chooses_whom_the_sections_name():
-    scores = {  # network: on validation, on the test part
+def test_validation_chooses_what_the_sections_name():
+    scores = {  # network: on validation, on the test set
         "gcn": (0.9, 0.7), "diffusion": (0.8, 0.99), "lstm-bfs": (0.5, 0.6), "lstm-dfs": (0.6, 0.5),
     }  # fmt: skip
     rows = [
@@ -267,29 +267,29 @@ def test_validation_chooses_whom_the_sections_name():
         for network in scores
     ]
     asked = made("structure", {"network": list(scores)}, rows, Measure("accuracy", False, None))
-    told = structure.kind_finding(
+    reported = structure.kind_finding(
         "neighbours", asked, structure.OVER_GRAPH, structure.OVER_SEQUENCE
     )
-    assert told.verdict == SAME
-    assert "GCN has accuracy" in told.text
-    assert "LSTM, depth first <" in told.text
+    assert reported.verdict == SAME
+    assert "GCN has accuracy" in reported.text
+    assert "LSTM, depth first <" in reported.text
 
 
 @pytest.mark.parametrize(
     ("last_frame", "better"), [(3.5, "is better"), (2.5, "is not better here")]
 )
 def test_whether_the_run_that_validation_chooses_is_better(last_frame, better):
-    rows = [  # the third is best on the test part
+    rows = [  # the third is best on the test set
         {"valid_cross_entropy": v, "test_cross_entropy": t, "test_last_frame_cross_entropy":
          last_frame, "test_mean_frame_cross_entropy": 4.0}
         for v, t in ((2.0, 5.0), (1.0, 3.0), (1.5, 1.0), (2.5, 6.0))
     ]  # fmt: skip
     digits = made("digits", {"network": ["gcrn", "lstm"]}, rows, Measure("cross_entropy", True, 0))
-    told = sequences_over_graphs.baseline_finding(
+    reported = sequences_over_graphs.baseline_finding(
         "Digits", digits, ("last_frame", "mean_frame"), "a frame", ".1f"
     )
-    assert told.text.endswith(f"the network {better}.")
-    assert 'metrics.jsonl">3.0</a>, the best baseline (a frame)' in told.text
+    assert reported.text.endswith(f"the network {better}.")
+    assert 'metrics.jsonl">3.0</a>, the best baseline (a frame)' in reported.text
 
 
 @pytest.mark.parametrize(("linear", "place"), [(3.5, "below"), (2.5, "not below")])

@@ -130,7 +130,7 @@ def test_what_is_not_resumed_is_found(monkeypatch) -> None:
         check_task("nodes", spoil=lambda task: None, data="karate")
 
 
-def test_a_look_at_the_test_part_is_found(monkeypatch) -> None:
+def test_a_look_at_the_test_set_is_found(monkeypatch) -> None:
     batch = task_class("nodes").batch
 
     def looks(self, step):

@@ -85,7 +85,7 @@ def go(path: Path, *, resume: bool = False, interrupt_at: int = 0, **options) ->
     return progress.notices
 
 
-def test_the_step_is_told_and_kept_and_the_run_goes_on(tmp_path):
+def test_the_step_is_reported_and_kept_and_the_run_goes_on(tmp_path):
     assert "converged at step 6" in go(tmp_path / "run")
     (record,) = Run.open(tmp_path / "run").records("test")
     assert (record["step"], record["converged_step"]) == (12, 6)

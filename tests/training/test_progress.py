@@ -50,7 +50,7 @@ def test_plain_lines(clock):
         progress.validated(2, {"loss": 2.5}, best=False)  # too soon for a line of its own
         clock.now += 0.1
         progress.validated(2, {"loss": 2.25}, best=False)
-        progress.working("scoring the test part")
+        progress.working("scoring the test set")
         progress.tested(2, {"bits_per_character": 1.0, "ngram_order": 1234})
         progress.notice("mind [this]")
     assert stream.getvalue() == (
@@ -62,7 +62,7 @@ def test_plain_lines(clock):
         "--- sample at step 2:\n[bold] a\nb\n---\n"
         "step 2/4000: training loss 2.5000, bits per character 3.0000; validation loss 2.2500; "
         "366 characters/s, 5:49:50 left\n"
-        "scoring the test part …\n"
+        "scoring the test set …\n"
         "test, with the weights of step 2: bits per character 1.0000, ngram order 1,234\n"
         "mind [this]\n"
     )
@@ -197,8 +197,8 @@ def test_what_takes_a_while_is_said_in_place_of_the_time_left(live, clock):
         live.step(1, {"loss": 1.0})
         clock.now += 1.0
         assert "left" in rendered(live)
-        live.working("scoring the test part")
-        assert "scoring the test part …" in rendered(live)
+        live.working("scoring the test set")
+        assert "scoring the test set …" in rendered(live)
         assert "left" not in rendered(live)
         live.tested(1, {"loss": 1.0})
         assert "scoring" not in rendered(live)

@@ -102,7 +102,7 @@ with Run.open(Path(sys.argv[1])).locked():
 """
 
 
-def test_a_second_process_is_told_who_has_the_run(run):
+def test_a_second_process_is_named_who_has_the_run(run):
     command = [sys.executable, "-c", HOLD, str(run.path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         try:

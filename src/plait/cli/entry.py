@@ -42,7 +42,7 @@ app.command(
 app.command(
     "plait.cli.results:score",
     name="score",
-    help="Score a trained model on its test part or on data that it has not seen, and its "
+    help="Score a trained model on its test set or on data that it has not seen, and its "
     "baselines.\n\nExample: plait score runs/text-presidents --data other.txt",
 )
 app.command(

@@ -62,7 +62,7 @@ score.default(
                 str,
                 "Other data, all of it: "
                 f"{_by_task({name: entry.score_data for name, entry in TASKS.items()})}. Default: "
-                "the run's test part.",
+                "the run's test set.",
             )
         },
         {name: entry.score_options for name, entry in TASKS.items()},

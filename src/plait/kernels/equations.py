@@ -80,7 +80,7 @@ class _Writer:
             results.append((self._delta(gate), g.inputs[k]))
         for (index, gate), node in g.recurrent.items():
             if node is not g.inputs[program.gates.index(gate)]:
-                results.append((self._delta_heard(index, gate), node))
+                results.append((self._delta_recurrent(index, gate), node))
         for k, state in enumerate(program.states):
             results.append((d.format(state), g.states[k]))
         states = tuple(d.format(state) for state in program.states)
@@ -112,7 +112,7 @@ class _Writer:
         a = self.n.subscript.format("a", gate)
         return self.n.delta.format(a if gate in self.program.states else gate)
 
-    def _delta_heard(self, index: int, gate: str) -> str:
+    def _delta_recurrent(self, index: int, gate: str) -> str:
         """Write the gradient of what a product gave a gate."""
         if (
             self.gradient.recurrent[index, gate]
@@ -138,7 +138,7 @@ class _Writer:
         for p in program.products:
             value = self.write(p.value, ATOM)
             for gate in p.gates:
-                over = n.outer.format(self._delta_heard(p.index, gate), value)
+                over = n.outer.format(self._delta_recurrent(p.index, gate), value)
                 left = n.partial.format(n.subscript.format("U", gate))
                 lines.append(f"{left} = {n.over_time.format(over)}")
         for v in program.vectors:
@@ -238,7 +238,7 @@ class _Writer:
         parts = []
         for gate in self.program.products[index].gates:
             weight = self.n.subscript.format("U", gate)
-            parts.append(self.n.transposed.format(weight, self._delta_heard(index, gate)))
+            parts.append(self.n.transposed.format(weight, self._delta_recurrent(index, gate)))
         return " + ".join(parts)
 
     def _biased(self, k: int) -> str:

@@ -1,4 +1,4 @@
-"""`Adaptive`: a graph that is learnt, from a vector of every node."""
+"""`Adaptive`: a graph that is learnt, from node embeddings."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from plait.nn.operators import Operator
+from plait.nn.operators import Operator, drawn_by, for_mode, not_recorded
 
 ROWS = 1024
 """Nodes whose scores against all others are computed at a time, to find the largest."""
@@ -17,11 +17,12 @@ WHOLE = 1024
 
 
 class Adaptive(nn.Module):
-    r"""A graph learnt from two vectors of every node, directed (Graph WaveNet, Wu et al. 2019).
+    r"""A directed graph learnt from two embeddings of every node (Graph WaveNet, Wu et al. 2019).
 
     y = x W_0ᵀ + Σ_{j=1..k} Sʲ x W_jᵀ,  S = softmax(relu(E Fᵀ)) over the sources, row by row
 
-    E and F `[N, size]` are the operator's own parameters, S_ij the weight of the edge j → i. With
+    The node embeddings E and F `[N, size]` are parameters of the operator, S_ij the weight of the
+    edge j → i. With
     `largest`, row i keeps its largest scores e_i · f_j alone, and its softmax is over these (MTGNN,
     Wu et al. 2020): memory grows with N · largest, not with N². With `given` that operator over the
     given graph is added, and has the term in x itself.
@@ -35,7 +36,7 @@ class Adaptive(nn.Module):
     k : int
         Powers of S.
     size : int
-        Numbers of a node's vector.
+        Dimension of the node embeddings.
     largest : int
         Edges into each node; 0: from all nodes.
     given : Operator
@@ -80,7 +81,7 @@ class Adaptive(nn.Module):
         self.nodes, self.k, self.size, self.largest, self.given = nodes, k, size, largest, given
         self.targets = nn.Parameter(torch.randn(nodes, size))
         self.sources = nn.Parameter(torch.randn(nodes, size))
-        self._found: tuple[Tensor, Tensor, tuple[int, int], Tensor] | None = None
+        self._found: tuple[Tensor, Tensor, tuple[int, int, bool], Tensor] | None = None
 
     def weight_shapes(self, inputs: int, outputs: int) -> Mapping[str, tuple[int, ...]]:
         """Return the shapes of the matrices of the terms."""
@@ -104,24 +105,32 @@ class Adaptive(nn.Module):
         """Return the learnt edges: sources and weights, `[N, largest]`; or None and S, `[N, N]`."""
         if not self.largest:
             return None, torch.softmax(torch.relu(self.targets @ self.sources.T), -1)
-        source = self._largest_sources()
+        source = self._largest_sources(learning=torch.is_grad_enabled())
         scores = torch.einsum("nd,nkd->nk", self.targets, self.sources[source])
         return source, torch.softmax(torch.relu(scores), -1)
 
     @torch.no_grad()
-    def _largest_sources(self) -> Tensor:
+    def _largest_sources(self, *, learning: bool) -> Tensor:
         """Return the sources of the largest scores, `[N, largest]`."""
         E, F = self.targets, self.sources
+        # what inference mode makes cannot be differentiated through outside of it
+        state = E._version, F._version, learning
         if self._found is None or not (
-            self._found[0] is E and self._found[1] is F
-            and self._found[2] == (E._version, F._version)
-        ):  # fmt: skip
+            self._found[0] is E and self._found[1] is F and self._found[2] == state
+        ):
             rows = [(part @ F.T).topk(self.largest, -1).indices for part in E.split(ROWS)]
-            self._found = E, F, (E._version, F._version), torch.cat(rows)
+            self._found = E, F, state, torch.cat(rows)
         return self._found[3]
 
-    def apply(self, x: Tensor, weights: Mapping[str, Tensor], graph: Any) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Return the terms of x, each by its matrix, summed."""
+    def draw(self, batch: int, graph: Any) -> Tensor | None:
+        """Return what the operator over the given graph draws at random, or None."""
+        given = self._acting_given()
+        return None if given is None else drawn_by(given, batch, graph)
+
+    def apply(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, x: Tensor, weights: Mapping[str, Tensor], graph: Any, drawn: Tensor | None = None
+    ) -> Tensor:
+        """Return the terms of x, each by its matrix, summed; `drawn` is for the given graph's."""
         self.check(x, graph)
         source, S = self.shift()
         S, terms = S.to(x.dtype), [x]
@@ -133,11 +142,24 @@ class Adaptive(nn.Module):
                 terms.append(S @ last)
             else:
                 terms.append(torch.einsum("nk,...nkf->...nf", S, last[..., source, :]))
-        if self.given is None:
+        given: Any = self._acting_given()
+        if given is None:
             return F.linear(torch.cat(terms, -1), weights["weight"].flatten(1))
         own = {name: weight for name, weight in weights.items() if name != "learnt"}
         learnt = F.linear(torch.cat(terms[1:], -1), weights["learnt"].flatten(1))
-        return self.given.apply(x, own, graph) + learnt
+        return given.apply(x, own, graph, *([] if drawn is None else [drawn])) + learnt
+
+    def _acting_given(self) -> Operator | None:
+        return None if self.given is None else for_mode(self.given, self.training)
+
+    def not_recorded(self, outputs: int) -> str | None:
+        """Return why a GPU's work cannot be recorded: only that of the given graph's operator."""
+        return None if self.given is None else not_recorded(self.given, outputs)
+
+    @property
+    def on_edges(self) -> bool:
+        """Whether numbers are kept for every edge of the given graph."""
+        return getattr(self.given, "on_edges", False)
 
     @torch.no_grad()
     def edges(self, most: int) -> tuple[Tensor, Tensor]:
@@ -161,7 +183,7 @@ class Adaptive(nn.Module):
     def explain(self, inputs: int, outputs: int, graph: Any = None) -> str:
         """Return in words what is learnt."""
         edges = f"{self.largest} edges into each" if self.largest else "edges between all"
-        text = f"a graph learnt from vectors of {self.size}: {self.nodes} nodes, {edges}"
+        text = f"a graph learnt from node embeddings of {self.size}: {self.nodes} nodes, {edges}"
         return text if self.given is None else f"{text}; next to {self.given!r}"
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""`Attention`: a node weighs its neighbours by their features."""
+"""`Attention`: a node weights its neighbours by their features."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -8,7 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from plait.kernels.attention import attend_packed, edge_features_of, lanes, neighbourhood_of
+from plait.kernels.attention import (
+    attend_packed,
+    draw,
+    edge_features_of,
+    lanes,
+    neighbourhood_of,
+)
 from plait.kernels.gpu.attention import fits
 from plait.kernels.transforms import compiling
 from plait.nn.graph import Graph, checked_edge_features, checked_graph
@@ -25,14 +31,14 @@ class Attention:
     version 2: e_ij = aᵀ LeakyReLU(z_j + V x_i), with a the weight `vector`, V `target`
 
     With `edge_size`, the features f_ji of the edge count too: dᵀ f_ji, in version 2 D f_ji, is
-    added within LeakyReLU, with d or D the weight `edge`. A node's loop then has the mean of the
-    features of the edges into it.
+    added within LeakyReLU, with d or D the weight `edge`. A node's self-loop then has the mean
+    of the features of the edges into it.
 
     The slope of LeakyReLU is 0.2. The heads are concatenated: with C = outputs / heads, head k
-    gives channels k·C … k·C + C − 1. Edge weights are ignored; loops are dropped, then every node
-    gets one. In a recurrent layer the input side and the recurrent side each have one coefficient
-    per edge and head, shared by all gates of one `recurrent` call: z holds the head's channels of
-    all those gates, and a, b, V have a part for each.
+    gives channels k·C … k·C + C − 1. Edge weights are ignored; self-loops are dropped, then every
+    node gets one. In a recurrent layer the input side and the recurrent side each have one
+    coefficient per edge and head, shared by all gates of one `recurrent` call: z holds the head's
+    channels of all those gates, and a, b, V have a part for each.
 
     Parameters
     ----------
@@ -94,6 +100,11 @@ class Attention:
         return replace(self, dropout=0.0)
 
     @property
+    def on_edges(self) -> bool:
+        """Whether numbers are kept for every edge and output: with features of edges."""
+        return self.edge_size > 0
+
+    @property
     def score_weights(self) -> tuple[str, ...]:
         """The weights that compare nodes and carry no features."""
         return "source" if self.version == 1 else "vector", "target", "edge"
@@ -122,8 +133,16 @@ class Attention:
         checked_graph(self, x, graph)
         checked_edge_features(self, self.edge_size, graph)
 
-    def apply(self, x: Tensor, weights: Mapping[str, Tensor], graph: Any) -> Tensor:
-        """Return `[..., N, outputs]` for `x [..., N, inputs]`."""
+    def draw(self, batch: int, graph: Any) -> Tensor | None:
+        """Draw which coefficients dropout keeps, bool `[batch, E, heads]`; None without dropout."""
+        if not self.dropout:
+            return None
+        return draw(batch, neighbourhood_of(graph), self.heads, self.dropout)
+
+    def apply(
+        self, x: Tensor, weights: Mapping[str, Tensor], graph: Any, drawn: Tensor | None = None
+    ) -> Tensor:
+        """Return `[..., N, outputs]` for `x [..., N, inputs]`; drops what `draw` did not keep."""
         self.check(x, graph)
         weight = weights["weight"]
         if x.numel() == 0:
@@ -157,21 +176,17 @@ class Attention:
             left, right = (z.flatten(2) @ sides)[..., None].split(K, 2)  # [B, N, K, 1]
             more = edges(1)
             more = None if more is None else more.sum(-2)
-            y = attend_packed(z, left, right, None, hood, lay, self.dropout, more)
+            y = attend_packed(z, left, right, None, hood, lay, self.dropout, more, drawn)
         else:
             vector = lay.pack(by_head(a.flatten()))
             right = rows(weights["target"])
-            y = attend_packed(z, z, right, vector, hood, lay, self.dropout, edges(C))
+            y = attend_packed(z, z, right, vector, hood, lay, self.dropout, edges(C), drawn)
         y = lay.unpack(y, gates * C).unflatten(-1, (gates, C)).transpose(2, 3)
         return y.reshape(*lead, N, gates * K * C)  # from [B, N, gates, K, C]
 
     def not_recorded(self, outputs: int) -> str | None:
         """Return why a GPU's work for so many outputs cannot be recorded, or None."""
-        if self.dropout:
-            return "its dropout draws other numbers at each call"
-        if self.edge_size:
-            return "scores with features of edges are computed in plain torch"
-        if not fits(self.heads, outputs // self.heads):
+        if not self.edge_size and not fits(self.heads, outputs // self.heads):
             return f"{outputs} outputs of {self.heads} heads do not fit its kernel"
         return None
 
@@ -183,4 +198,4 @@ class Attention:
         if graph is None:
             return text
         edges = len(neighbourhood_of(graph).sources)
-        return f"{text}; {edges:,} edges, including one loop per node"
+        return f"{text}; {edges:,} edges, including one self-loop per node"

@@ -18,11 +18,13 @@ from plait.renamed import warn_renamed
 
 
 class Filter:
-    """y = Σ_m W_m B_m x: M basis terms B_m in the shifts of a graph, each with its matrix W_m.
+    """A graph filter, y = Σ_m W_m B_m x: M basis terms B_m, each with its matrix W_m.
 
-    The terms are x itself (with `includes_identity`), then for every shift S the Chebyshev
-    polynomials T_1(S), T_2(S), …, with T_k = 2 S T_{k−1} − T_{k−2} and T_0 = 1. The weight is
-    `[outputs, M, inputs]`, or a matrix when M = 1.
+    The terms are polynomials in the graph's shifts: matrices over its nodes, such as Â or the
+    Laplacian (graph shift operators; Sandryhaila & Moura 2013). They are x itself (with
+    `includes_identity`), then for every shift S the Chebyshev polynomials T_1(S), T_2(S), …, with
+    T_k = 2 S T_{k−1} − T_{k−2} and T_0 = 1. The weight is `[outputs, M, inputs]`, or a matrix when
+    M = 1.
 
     There are two equivalent orders. Shift first: the terms of x, then one product with all
     matrices. Product first: all M products of x at once, then Clenshaw's summation, which shifts
@@ -158,12 +160,12 @@ class Filter:
 
 @dataclass(frozen=True)
 class GCN(Filter):
-    r"""The graph convolution of Kipf & Welling (2017): neighbours and itself, averaged.
+    r"""The graph convolution of Kipf & Welling (2017): a weighted mean of neighbours and itself.
 
     y = Â x Wᵀ,  Â = D̃^-1/2 (A + I) D̃^-1/2
 
-    A loop is added to nodes without one. D̃ is the in-degree, including loops; a message goes from
-    source to target. Weights must not be negative.
+    A self-loop is added to nodes without one. D̃ is the in-degree, self-loops included; a message
+    goes from source to target. Weights must not be negative.
 
     Shapes
     ------
@@ -186,7 +188,7 @@ class GCN(Filter):
     """
 
     reach = 1
-    includes_identity = False  # only through the loops of Â
+    includes_identity = False  # only through the self-loops of Â
 
     @property
     def terms(self) -> int:
@@ -204,8 +206,8 @@ class Chebyshev(Filter):
 
     y = Σ_{j<k} T_j(L~) x W_jᵀ,  L~ = 2 L / λmax − I,  L = I − D^-1/2 A D^-1/2
 
-    A node aggregates nodes up to k − 1 edges away. Loops are dropped. The graph must be undirected,
-    without negative weights.
+    A node aggregates nodes up to k − 1 edges away. Self-loops are dropped. The graph must be
+    undirected, without negative weights.
 
     Parameters
     ----------

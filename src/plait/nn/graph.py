@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from plait.errors import InputError
+from plait.kernels.edge_sums import add_at
 from plait.kernels.handles import handle
 from plait.kernels.transforms import compiling, outside
 from plait.nn import graph_sources
@@ -62,7 +63,7 @@ class Graph:
         In a disjoint union of graphs: the number of each node's graph.
     num_graphs : int
     relations : tuple of Graph
-        The edges of each kind, as graphs of the same nodes; empty where kinds are not told apart.
+        The edges of each kind, as graphs of the same nodes; empty where there is one kind.
 
     Shapes
     ------
@@ -420,7 +421,7 @@ class Graph:
         if how == "max":
             members = self._members[:, None].expand(x.shape)
             return empty.scatter_reduce(-2, members, x, "amax", include_self=False)
-        total = empty.index_add(-2, self._members, x)
+        total = add_at(empty, self._members, x, -2)
         if how == "sum":
             return total
         sizes = torch.bincount(self._members, minlength=self.num_graphs).clamp(min=1)
@@ -452,7 +453,7 @@ class Graph:
 
     @property
     def loops(self) -> Tensor:
-        """The weight of each node's edge to itself, float64 `[N]`; NaN where there is none."""
+        """The weight of each node's self-loop, float64 `[N]`; NaN where there is none."""
 
         def find() -> Tensor:
             source, target = self.edge_index
@@ -492,7 +493,7 @@ class Graph:
     keep = RenamedAttribute("cached")
 
     def cached(self, name: Any, make: Callable[[], Made]) -> Made:
-        """Return the cached result under this name; `make()` computes it the first time."""
+        """Return the result cached under this name; `make()` computes it the first time."""
         if name not in self._cache:
             self._cache[name] = outside(make)
         return self._cache[name]
@@ -521,7 +522,7 @@ class Graph:
 
     def _degree(self, nodes: Tensor) -> Tensor:
         weight = self.edge_weight.double()
-        return weight.new_zeros(self.num_nodes).index_add_(0, nodes, weight)
+        return add_at(weight.new_zeros(self.num_nodes), nodes, weight)
 
     def _find_asymmetric_edge(self) -> tuple[int, int] | None:
         order = by_place(self.edge_index.flip(0), self.num_nodes)

@@ -14,7 +14,9 @@ from plait.nn.graph import Graph
 
 
 class Adjacency(NamedTuple):
-    """The edges of a graph by their targets, as arrays that may be memory-mapped files.
+    """The edges of a graph as compressed sparse columns (CSC): arrays, which may be mapped files.
+
+    The columns are the targets.
 
     Attributes
     ----------
@@ -26,7 +28,7 @@ class Adjacency(NamedTuple):
     in_degree, out_degree : float array `[N]`
         Sums of the weights of the edges into and out of each node.
     loops : float array `[N]`
-        The weight of each node's edge to itself; NaN where there is none.
+        The weight of each node's self-loop; NaN where there is none.
     asymmetric_edge : tuple of int, or None
         An edge without a reverse of the same weight; None: undirected.
     features : float array `[E, D]`, or None
@@ -80,14 +82,14 @@ class Adjacency(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """A part of a graph.
+    """A subgraph: sampled nodes and the edges drawn between them.
 
     Attributes
     ----------
     nodes : int64 Tensor `[n]`
-        The whole graph's number of each node of the part, the seeds first.
+        The number that each node of the subgraph has in the whole graph, the seeds first.
     graph : Graph
-        The part; it knows the degrees in the whole.
+        The subgraph; it knows the degrees in the whole graph.
 
     Shapes
     ------
@@ -115,9 +117,9 @@ class NeighbourSampler:
 
     Into every node that is met at hop l, up to `fanouts[l]` edges are drawn at random, each as
     likely. With d edges of which k are drawn, their weights are scaled by d/k, so that a weighted
-    sum over neighbours keeps its expectation; loops are always there. Normalisations such as GCN's
-    take the degrees of the whole graph. With −1 all edges are taken, and the seeds' outputs are
-    those of the whole graph exactly.
+    sum over neighbours keeps its expectation; self-loops are always there. Normalisations such as
+    GCN's take the degrees of the whole graph. With −1 all edges are taken, and the seeds' outputs
+    are those of the whole graph exactly.
 
     What is drawn into a node depends on the seed, the number of the sample, the hop and the node
     alone: not on threads, nor on the other nodes. Attention is over the sampled neighbours, and so
@@ -140,8 +142,8 @@ class NeighbourSampler:
     Raises
     ------
     InputError
-        For fan-outs that are none, for seeds out of range or given twice, and for edges from nodes
-        that are none.
+        For fan-outs out of range, for seeds out of range or given twice, and for edges whose source
+        is not a node of the graph.
 
     Source: Hamilton et al. (2017), Inductive representation learning on large graphs, algorithm 2.
 
@@ -175,7 +177,7 @@ class NeighbourSampler:
         *,
         among: Iterable[int] | Tensor | np.ndarray | None = None,
     ) -> Sample:
-        """Return the part of the graph that the outputs of `seeds` need.
+        """Return the subgraph that the outputs of `seeds` need.
 
         Parameters
         ----------
@@ -289,7 +291,7 @@ class NeighbourSampler:
 def hops_of(operators: Iterable[Any]) -> int:
     """Return how many hops a stack of layers with these operators needs.
 
-    Raises `InputError` for an operator that says no `reach`, such as `Diffusion`.
+    Raises `InputError` for an operator without `reach`, such as `Diffusion`.
 
     >>> from plait import GCN, Chebyshev
     >>> from plait.nn import hops_of

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from plait.nn.operators import Operator, checked_operator, for_mode
+from plait.nn.operators import Operator, checked_operator, drawn_by, for_mode, not_recorded
 
 
 class PerNode(nn.Module):
@@ -14,9 +14,10 @@ class PerNode(nn.Module):
 
     y_n = W(n) * x + c(n),  W(n) = Σ_d E_nd W_d,  c(n) = Σ_d E_nd c_d, with `*` the given operator
 
-    E `[N, size]` has a vector of every node. The `size` sets of weights W_d are shared, so that
-    their number does not grow with the nodes. It works around every operator, alone, in `GraphConv`
-    and in recurrent layers with every cell; there c is on both sides, so that their sum counts.
+    E `[N, size]` holds an embedding of every node. The `size` sets of weights W_d are shared, so
+    that their number does not grow with the nodes. It works around every operator, alone, in
+    `GraphConv` and in recurrent layers with every cell; there c is on both sides, so that their sum
+    counts.
 
     The nodes are fixed, so that it cannot be used on a graph of other nodes.
 
@@ -26,17 +27,17 @@ class PerNode(nn.Module):
     nodes : int
         N.
     size : int
-        Numbers of a node's vector.
+        Dimension of the node embeddings.
     vectors : nn.Parameter `[N, size]`
-        E, such as the vectors that a graph is learnt from (`Adaptive(…).targets`), which are then
-        the same parameter; None: its own.
+        E, such as the embeddings that a graph is learnt from (`Adaptive(…).targets`), which are
+        then the same parameter; None: its own.
 
     Shapes
     ------
     x : `[..., N, inputs]`; y : `[..., N, outputs]`
 
-    The weights are those of the operator for size · outputs features, the numbers of a node's
-    vector varying fastest, and node_bias : `[outputs, size]`
+    The weights are those of the operator for size · outputs features, the dimensions of
+    the embedding varying fastest, and node_bias : `[outputs, size]`
 
     Raises
     ------
@@ -89,17 +90,33 @@ class PerNode(nn.Module):
         if check is not None:
             check(x, graph)
 
-    def apply(self, x: Tensor, weights: Mapping[str, Tensor], graph: Any) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Return what each set of weights gives, summed by the node's vector."""
+    def draw(self, batch: int, graph: Any) -> Tensor | None:
+        """Return what the operator draws at random, or None."""
+        return drawn_by(for_mode(self.operator, self.training), batch, graph)
+
+    def apply(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, x: Tensor, weights: Mapping[str, Tensor], graph: Any, drawn: Tensor | None = None
+    ) -> Tensor:
+        """Return the outputs of all sets of weights, weighted by the node's embedding."""
         self.check(x, graph)
         sets = {name: weight for name, weight in weights.items() if name != "node_bias"}
-        y = for_mode(self.operator, self.training).apply(x, sets, graph)
+        operator: Any = for_mode(self.operator, self.training)
+        y = operator.apply(x, sets, graph, *([] if drawn is None else [drawn]))
         y = y.unflatten(-1, (-1, self.size)) + weights["node_bias"]  # [..., N, outputs, size]
         return (y @ self.vectors.to(y.dtype)[..., None])[..., 0]
 
+    def not_recorded(self, outputs: int) -> str | None:
+        """Return why a GPU's work cannot be recorded: only the operator's."""
+        return not_recorded(self.operator, outputs * self.size)
+
+    @property
+    def on_edges(self) -> bool:
+        """Whether numbers are kept for every edge and output."""
+        return getattr(self.operator, "on_edges", False)
+
     def explain(self, inputs: int, outputs: int, graph: Any = None) -> str:
         """Return in words what differs from node to node."""
-        return f"{self.operator!r} with weights of each node, from vectors of {self.size}"
+        return f"{self.operator!r} with weights of each node, from node embeddings of {self.size}"
 
     def __repr__(self) -> str:
         return f"PerNode({self.operator!r}, {self.nodes}, {self.size})"

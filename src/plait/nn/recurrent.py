@@ -78,7 +78,8 @@ class Recurrent(OperatorLayer):
     ValueError
         For sizes and shapes that do not fit; the message names the shape given and required.
     TypeError
-        If `cell` is not a cell or `operator` not an operator, and for packed sequences.
+        If `cell` is not a cell or `operator` not an operator, and for a packed sequence in
+        `unroll`.
     InputError
         For edges that the operator cannot use, such as negative weights.
 
@@ -164,8 +165,8 @@ class Recurrent(OperatorLayer):
         - "kaiming": matrices normal with variance 2 / fan-in (He et al. 2015); biases as in
           "orthogonal".
 
-        Values that a cell declares (`initial_bias`, `initial_vectors`) hold in all three. Which
-        one learns what is measured on the page of layers.
+        Values that a cell declares (`initial_bias`, `initial_vectors`) hold in all three. The
+        page "Cells and operators" compares them on several problems.
 
         Parameters
         ----------
@@ -244,12 +245,11 @@ class Recurrent(OperatorLayer):
         return self._run(x, state, graph, lengths, unroll=True)[2]
 
     def explain(self, graph: Graph | None = None, *, source: bool = False) -> str:
-        """Return in words which kernel each layer uses here, and why no faster one.
+        """Return in words which kernel each layer uses here, and why none that is preferred.
 
-        Where `torch.compile` takes another one, it says which.
-
-        For operators that aggregate neighbours it says how each side is computed; with a graph, how
-        on that graph. With `source` the code that was written from the cell's equations follows.
+        It names the kernel under `torch.compile` too, where that is another one. For operators that
+        aggregate neighbours it describes how each side is computed; with a graph, how on that
+        graph. With `source` the code generated from the cell's equations follows.
 
         Example
         -------
@@ -303,9 +303,9 @@ class Recurrent(OperatorLayer):
     ) -> "Recurrent":
         """Make the layer that computes what a Keras `LSTM`, `GRU` or `SimpleRNN` does.
 
-        What it is follows from the shapes of the arrays; a `Bidirectional` has twice as many. The
-        layer has `batch_first`, as in Keras, returns whole sequences, and the type of the arrays.
-        Keras' activations other than its defaults, and dropout, are not in the weights.
+        The kind of layer follows from the shapes of the arrays; a `Bidirectional` has twice as
+        many. The layer has `batch_first`, as in Keras, returns whole sequences, and the type of the
+        arrays. Keras' activations other than its defaults, and dropout, are not in the weights.
 
         Parameters
         ----------

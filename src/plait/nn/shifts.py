@@ -19,10 +19,10 @@ from plait.nn.graph import Graph
 
 
 def gcn(graph: Graph, dtype: torch.dtype) -> Shift:
-    """Return Â = D̃^-1/2 Ã D̃^-1/2 with a loop of weight 1 added to nodes without one (Kipf 2017).
+    """Return Â = D̃^-1/2 Ã D̃^-1/2 with self-loops added (Kipf & Welling 2017).
 
-    D̃ is the in-degree, loops included. Loops of the graph keep their weights. A node of degree 0
-    (with a loop of weight 0) gets zeros.
+    They have weight 1, and are added to nodes without one; others keep their weights. D̃ is the
+    in-degree, self-loops included. A node of degree 0 (with a self-loop of weight 0) gets zeros.
     """
 
     def make() -> Shift:
@@ -39,9 +39,9 @@ def gcn(graph: Graph, dtype: torch.dtype) -> Shift:
 
 
 def chebyshev(graph: Graph, lambda_max: float | Literal["exact"], dtype: torch.dtype) -> Shift:
-    """Return L~ = 2 L / λmax − I with L = I − D^-1/2 A D^-1/2 (Defferrard 2016), loops dropped.
+    """Return L~ = 2 L / λmax − I with L = I − D^-1/2 A D^-1/2 (Defferrard et al. 2016).
 
-    D is the out-degree. An isolated node has L_ii = 1.
+    Self-loops are dropped. D is the out-degree. An isolated node has L_ii = 1.
     """
 
     def make() -> Shift:
@@ -69,8 +69,8 @@ def laplacian(graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
 def walks(graph: Graph, dtype: torch.dtype) -> tuple[Shift, Shift]:
     """Return S1 = (D_out^-1 A)ᵀ along the edges, S2 = (D_in^-1 Aᵀ)ᵀ against them (Li 2018).
 
-    Loops count like other edges. 1/0 is taken as 0. `InputError` for a sample, which has not all
-    edges out of its nodes.
+    Self-loops count like other edges. 1/0 is taken as 0. `InputError` for a sample, which has not
+    all edges out of its nodes.
     """
     if graph.whole is not None:
         raise InputError(
@@ -92,7 +92,7 @@ def walks(graph: Graph, dtype: torch.dtype) -> tuple[Shift, Shift]:
 
 
 def mean(graph: Graph, dtype: torch.dtype) -> Shift:
-    """Return S: (S x)_i = Σ_j w_ji x_j / Σ_j w_ji, loops included; 0 without edges into i."""
+    """Return S: (S x)_i = Σ_j w_ji x_j / Σ_j w_ji, self-loops included; 0 without edges into i."""
 
     def make() -> Shift:
         source, target, weight = _edges(graph)
@@ -103,7 +103,7 @@ def mean(graph: Graph, dtype: torch.dtype) -> Shift:
 
 
 def total(graph: Graph, eps: float, dtype: torch.dtype) -> Shift:
-    """Return S: (S x)_i = (1 + ε) x_i + Σ_j w_ji x_j, loops included."""
+    """Return S: (S x)_i = (1 + ε) x_i + Σ_j w_ji x_j, self-loops included."""
 
     def make() -> Shift:
         source, target, weight = _edges(graph)

@@ -1,4 +1,4 @@
-"""Operators that sum, average or take the largest of neighbours: GIN, GraphSAGE and R-GCN."""
+"""Operators that take the sum, mean or maximum of neighbours: GIN, GraphSAGE and R-GCN."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from plait.errors import InputError
+from plait.kernels.edge_sums import ends_of, take
 from plait.kernels.sparse import Shift
 from plait.nn import shifts
 from plait.nn.filters import Filter
@@ -21,9 +22,9 @@ class SAGE(Filter):
 
     y_i = W_0 x_i + W_1 Σ_j w_ji x_j / Σ_j w_ji
 
-    The sums are over the edges j → i; loops count like other edges, and a node without edges into
-    it has the mean 0. Weights must not be negative. A node's own features have a matrix of their
-    own, so neighbours may be unlike it.
+    The sums are over the edges j → i; self-loops count like other edges, and a node without edges
+    into it has the mean 0. Weights must not be negative. A node's own features have a matrix of
+    their own, so neighbours may be unlike it.
 
     Shapes
     ------
@@ -134,8 +135,8 @@ class GIN(Filter):
 
     y_i = W ((1 + ε) x_i + Σ_j w_ji x_j)
 
-    The sum is over the edges j → i; loops count like other edges, and weights may be negative. W is
-    the first layer of the paper's perceptron; layers of `Dense()` on top are its others.
+    The sum is over the edges j → i; self-loops count like other edges, and weights may be negative.
+    W is the first layer of the paper's perceptron; layers of `Dense()` on top are its others.
 
     Parameters
     ----------
@@ -178,11 +179,11 @@ class GIN(Filter):
 
 @dataclass(frozen=True)
 class SAGEMax:
-    r"""GraphSAGE with the largest of the neighbours, feature by feature.
+    r"""GraphSAGE with the maximum over the neighbours, feature by feature (max pooling).
 
     y_i = W_0 x_i + W_1 max_j x_j
 
-    The largest is over the edges j → i, whose weights are ignored; a node without any has 0. It is
+    The maximum is over the edges j → i, whose weights are ignored; a node without any has 0. It is
     not linear in x, so recurrent layers compute it in torch.
 
     Shapes
@@ -207,6 +208,10 @@ class SAGEMax:
     """
 
     reach: ClassVar[int] = 1
+    on_edges: ClassVar[bool] = True
+
+    def not_recorded(self, outputs: int) -> None:
+        """Return None: on one graph all work depends on shapes alone."""
 
     def weight_shapes(self, inputs: int, outputs: int) -> Mapping[str, tuple[int, ...]]:
         """Return the shape of one matrix for the node and one for its neighbours."""
@@ -219,9 +224,9 @@ class SAGEMax:
     def apply(self, x: Tensor, weights: Mapping[str, Tensor], graph: Any) -> Tensor:
         """Return `[..., N, outputs]` for `x [..., N, inputs]`."""
         self.check(x, graph)
-        source, target = graph.edge_index
-        messages = x.index_select(-2, source)  # [..., E, F]
+        sources, targets = ends_of(graph, x)
+        messages = take(x, sources, -2)  # [..., E, F]
         largest = torch.zeros_like(x).scatter_reduce(
-            -2, target[:, None].expand_as(messages), messages, "amax", include_self=False
+            -2, targets.nodes[:, None].expand_as(messages), messages, "amax", include_self=False
         )
         return F.linear(torch.cat([x, largest], -1), weights["weight"].flatten(1))

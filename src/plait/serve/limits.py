@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse
 MOST_ACTIVE = 200
 """Answers that are under way at once."""
 
-AT_ONCE, PER_SECOND = 200.0, 20.0
+BURST, PER_SECOND = 200.0, 20.0
 """Answers that one address may ask for at once, and then every second."""
 
 MOST_BYTES = 64_000
@@ -92,9 +92,9 @@ class Limits:
         """Return whether an address may ask once more now."""
         now = self.clock()
         if len(self.left) > 10_000:
-            full = AT_ONCE / PER_SECOND
+            full = BURST / PER_SECOND
             self.left = {a: (n, t) for a, (n, t) in self.left.items() if now - t < full}
-        left, when = self.left.get(address, (AT_ONCE, now))
-        left = min(AT_ONCE, left + PER_SECOND * (now - when))
+        left, when = self.left.get(address, (BURST, now))
+        left = min(BURST, left + PER_SECOND * (now - when))
         self.left[address] = (left - (left >= 1), now)
         return left >= 1

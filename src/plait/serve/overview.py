@@ -32,7 +32,7 @@ def overview(run: Run) -> dict[str, Any]:
     for scores in run.records("test")[:1]:
         rows = [[spelt(name), value] for name, value in scores.items()
                 if type(value) in (int, float) and name != "step"]  # fmt: skip
-        blocks.insert(0, table("Scores on the test part", ["score", "value"], rows, "scores"))
+        blocks.insert(0, table("Scores on the test set", ["score", "value"], rows, "scores"))
     return {
         "title": title_of(run),
         "folder": run.path.name,

@@ -128,7 +128,7 @@ def measure_on_strings(result: Result) -> GateMeasurement:
 
 
 def measure_on_book(result: Result) -> GateMeasurement:
-    """Measure the gates of a network over its validation part; scores: bits per character."""
+    """Measure the gates of a network over its validation set; scores: bits per character."""
     model = model_of(result)
     _, validation, _ = splits_of(model, config_of(result), run_of(result).facts)
     return measure_gates(
@@ -150,7 +150,7 @@ def along_string(result: Result) -> tuple[list[str], Tensor]:
 
 @torch.no_grad()
 def along_text(result: Result) -> tuple[list[str], Tensor]:
-    """Return characters of the validation part, and the last layer's gates, `[4, T, H]`."""
+    """Return characters of the validation set, and the last layer's gates, `[4, T, H]`."""
     model = model_of(result)
     _, validation, _ = splits_of(model, config_of(result), run_of(result).facts)
     free, cells = recorded(model)

@@ -117,7 +117,7 @@ class FinishedRuns:
         return [r for r in self.results if all(getattr(r.plan.config, k) == v for k, v in given)]
 
     def best_on_validation(self, **values: Any) -> Result:
-        """Return that of these runs which did best on the validation part."""
+        """Return that of these runs which did best on the validation set."""
         choose, score = min if self.measure.lower_is_better else max, f"valid_{self.measure.score}"
         return choose(self.select(**values), key=lambda r: r.row[score])
 

@@ -145,7 +145,7 @@ def licence_share(text: str) -> float:
 
 
 def heldout_licence(result: Result) -> float:
-    """Return the share of a run's test part that is Project Gutenberg's licence."""
+    """Return the share of a run's test set that is Project Gutenberg's licence."""
     model: Any = model_of(result)
     _, _, testing = splits_of(model, config_of(result), run_of(result).facts)
     return licence_share(model.vocabulary.decode(testing.tolist()))

@@ -105,7 +105,7 @@ def score_trained(
     data: str | None = None,
     **options: Any,
 ) -> dict[str, Any]:
-    """Score a trained model, on other data where the task takes some, or on its own test part."""
+    """Score a trained model, on other data where the task takes some, or on its own test set."""
     entry = _entry(task)
     _require_known(entry, entry.score_options, options)
     if entry.score:

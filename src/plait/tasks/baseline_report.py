@@ -54,9 +54,9 @@ def describe_right(scores: Mapping[str, Any]) -> str:
 
     >>> from plait.tasks.baseline_report import describe_right
     >>> describe_right({"accuracy": 0.9, "prior": 0.5})
-    'right in 90.0%; without looking, in 50.0%'
+    'accuracy 90.0%; by guessing 50.0%'
     """
-    return f"right in {scores['accuracy']:.1%}; without looking, in {scores['prior']:.1%}"
+    return f"accuracy {scores['accuracy']:.1%}; by guessing {scores['prior']:.1%}"
 
 
 def learnt_little(scores: Mapping[str, Any]) -> bool:
@@ -64,9 +64,9 @@ def learnt_little(scores: Mapping[str, Any]) -> bool:
     return scores["loss"] > 0.95 * scores["loss_prior"]
 
 
-def without_looking(level: float) -> tuple[float, str]:
+def by_guessing(level: float) -> tuple[float, str]:
     """Return a level in a figure: what is had by always giving the likeliest answer."""
-    return level, f"without looking: {level:.3g}"
+    return level, f"by guessing: {level:.3g}"
 
 
 def verdict(own: float, baselines: Mapping[str, float]) -> str:

@@ -28,7 +28,7 @@ def check_task(name: str, *, spoil: Callable[[Any], None], steps: int = 4, **opt
     1. A batch is a function of the seed and of the step: whatever was drawn before, it is the same.
     2. Scores are the same each time they are asked for.
     3. Training that is stopped and resumed ends, bit for bit, where training without a stop does.
-    4. Nothing of the test part is read in training: with that part spoilt, weights and validation
+    4. Nothing of the test set is read in training: with that part spoilt, weights and validation
        scores are the same.
 
     Parameters
@@ -36,7 +36,7 @@ def check_task(name: str, *, spoil: Callable[[Any], None], steps: int = 4, **opt
     name : str
         The task, one of `plait.tasks.TASKS`.
     spoil : callable
-        Takes a task whose data has been read, and changes its test part in place, or makes a use of
+        Takes a task whose data has been read, and changes its test set in place, or makes a use of
         it fail.
     steps : int
         Updates, 3 or more; training is stopped in the middle.

@@ -52,7 +52,7 @@ class TaskEntry:
         A `TrainingConfig`, a `plait.training.task.Task`, and its model.
     score : str
         A function (model, config, facts, data, **options) for `plait score`. Empty: runs are scored
-        on their own test part alone.
+        on their own test set alone.
     predict : str
         A function of the same arguments for `plait predict`, returning a DataFrame. Empty: none.
     follow : str

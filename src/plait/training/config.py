@@ -114,7 +114,7 @@ class TrainingConfig:
     )
     validate_every: int = option(0, "Steps between validations; 0: a tenth of all.", least=0)
     save_every: float = option(60.0, "Seconds between checkpoints.", least=0)
-    seed: int = option(0, "Decides initial weights, batches and dropout.", least=0)
+    seed: int = option(0, "Random seed of initial weights, batches and dropout.", least=0)
     device: Literal["auto", "cpu", "cuda"] = option("auto", "Where to compute; auto: a GPU if any.")
     precision: Literal["float32", "bfloat16"] = option(
         "float32",

@@ -217,7 +217,7 @@ class Learning:
                     p.copy_(w)
 
     def validate(self) -> None:
-        """Score the validation part, and keep the weights if they are the best so far."""
+        """Score the validation set, and keep the weights if they are the best so far."""
         now, task = self.now, self.task
         if self.ranks.count > 1:
             self._share_buffers()

@@ -86,7 +86,7 @@ class Loop(Learning):
 
     def _test(self) -> None:
         run, best_step = self.run_folder, self.load_best()
-        self.progress.working("scoring the test part")
+        self.progress.working("scoring the test set")
         try:
             with torch.no_grad():
                 scores = self._scores(lambda: scores_with_ablation(self.task))

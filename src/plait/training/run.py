@@ -183,7 +183,7 @@ class Run:
 
     @property
     def scores(self) -> "pd.DataFrame":
-        """Return the scores on the test part, one row per score; none before the test.
+        """Return the scores on the test set, one row per score; none before the test.
 
         The row's name is the score's, the column is `value`. Scores that are tables themselves
         are in `records("test")` alone.

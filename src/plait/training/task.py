@@ -20,7 +20,7 @@ class Task(ABC):
     """A problem to train on: its data, model, loss and scores.
 
     A task says how its data is read (`read_data`), which examples make a batch (`batch`), what
-    their loss is (`loss`), and how the model scores on validation (`validate`) and on the test part
+    their loss is (`loss`), and how the model scores on validation (`validate`) and on the test set
     (`own_scores`). All else has a default.
 
     Parameters
@@ -189,14 +189,14 @@ class Task(ABC):
 
     @abstractmethod
     def validate(self) -> Mapping[str, float]:
-        """Return the scores of the model on the validation part."""
+        """Return the scores of the model on the validation set."""
 
     @abstractmethod
     def own_scores(self) -> Mapping[str, Any]:
-        """Return the scores of the model on the test part."""
+        """Return the scores of the model on the test set."""
 
     def baselines(self) -> Mapping[str, Any]:
-        """Return the scores on the test part of what needs no model of this task."""
+        """Return the scores on the test set of what needs no model of this task."""
         return {}
 
     def test(self) -> dict[str, Any]:

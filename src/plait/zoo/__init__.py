@@ -1,4 +1,4 @@
-"""Papers by name: each is a cell × an operator, and so a few lines, or says why it is none.
+"""Papers by name: each is a cell × an operator, or states why it is not.
 
 Each docstring names where the reference code differs from the paper.
 """

@@ -47,7 +47,7 @@ class RGNN(nn.Module):
             self.relations.append(nn.ModuleList(convs))
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(hidden_size * (2 if view == "both" else 1), outputs)
-        nn.init.constant_(self.output.bias, -STAYS)  # few of the labels hold at once
+        nn.init.constant_(self.output.bias, -STAYS)  # few of the labels are present at once
         self.stays = nn.Parameter(torch.full((outputs,), 2 * STAYS))
         for table in (self.codes, self.lags):
             if table is not None:  # small, since codes are summed
@@ -65,7 +65,7 @@ class RGNN(nn.Module):
         asked : integer Tensor `[2, Q]`
             Period and patient of each query.
         nodes, lags : integer Tensor `[N]`
-            The code of every node, or `codes` for the node of a period itself, and its distance in
+            The code of every node, or `codes` for the node of a period itself; and its lag, in
             periods before the queried one.
         graphs : sequence of Graph
             For each relation a disjoint union of Q graphs, in the order of `asked`.
@@ -86,7 +86,7 @@ class RGNN(nn.Module):
         return logits + self.stays * x[asked[0], asked[1], : len(self.stays)]
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
-        """Load weights; version 0.1.0 called the relations' convolutions heard."""
+        """Load weights; version 0.1.0 had other names for the relations."""
         for name in [n for n in state_dict if n.startswith(f"{prefix}heard.")]:
             state_dict[name.replace("heard.", "relations.", 1)] = state_dict.pop(name)
         super()._load_from_state_dict(state_dict, prefix, *args)

@@ -13,30 +13,30 @@ from plait.nn.graph import Graph
 
 
 class STID(nn.Module):
-    r"""STID (Shao et al. 2022): what is known of a node and a time, and no graph.
+    r"""STID (Shao et al. 2022): embeddings of the node and the time, and no graph.
 
     z = [W x + b ∥ E_n ∥ D_s ∥ K_w],  z ← z + V₂ relu(V₁ z + b₁) + b₂, `layers` times,
     ŷ = U z + c
 
-    x are the node's last `history` steps, one after another; E_n is a vector of the node, D_s one
-    of the place s in the day of the last step, and K_w one of its day w of the week, all learnt.
+    x are the node's last `history` steps, one after another; E_n is an embedding of the node,
+    D_s one of the time of day s of the last step, and K_w one of its day of the week w, all learnt.
     As in the authors' code dropout is between V₁ and V₂.
 
     Parameters
     ----------
     inputs : int
-        Numbers of a node at each step.
+        Features of a node at each step.
     num_nodes, history, horizon : int
     steps_a_day : int
-        Places in a day.
+        Steps per day.
     size : int
-        Numbers of each of the four parts of z.
+        Dimension of each of the four parts of z.
     layers : int
     dropout : float
 
     Shapes
     ------
-    x : `[history, B, N, inputs]`; place, weekday : integer `[B]`; answer : `[horizon, B, N]`
+    x : `[history, B, N, inputs]`; place, weekday : integer `[B]`; output : `[horizon, B, N]`
 
     Example
     -------
@@ -103,7 +103,7 @@ class GraphWaveNet(nn.Module):
     Parameters
     ----------
     inputs : int
-        Numbers of a node at each step.
+        Features of a node at each step.
     num_nodes, horizon : int
     channels, skip, end : int
         Sizes of z and g, of s, and of the layer before the last.
@@ -112,13 +112,13 @@ class GraphWaveNet(nn.Module):
     k : int
         Powers of each walk and of the learnt graph.
     size : int
-        Numbers of a node's vector, which the graph is learnt from.
+        Dimension of the node embeddings that the graph is learnt from.
     dropout : float
         After each graph convolution.
 
     Shapes
     ------
-    x : `[P, B, N, inputs]`; answer : `[horizon, B, N]`
+    x : `[P, B, N, inputs]`; output : `[horizon, B, N]`
 
     Example
     -------

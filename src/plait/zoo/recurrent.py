@@ -68,7 +68,8 @@ def gcrn_m1(input_size: int, hidden_size: int, num_nodes: int, k: int = 3, **opt
     x^G_t = W *_G x_t,  h_t, c_t = LSTM(flatten(x^G_t), h_{t−1}, c_{t−1}), with *_G `Chebyshev(k)`
 
     Its state is one for the whole graph, `[B, H]`, and depends on the order of the nodes: unlike
-    Model 2 it is not equivariant to renaming them, and its weights depend on the number of nodes.
+    Model 2 it is not equivariant to permutations of them, and its weights depend on the number of
+    nodes.
 
     Parameters
     ----------
@@ -188,17 +189,17 @@ def agcrn(
 
     h' = r ⊙ h + (1 − r) ⊙ n,  ([x, h] * W)_n = Σ_j (Sʲ [x, h])_n Σ_d E_nd W_jd
 
-    with S = softmax(relu(E Eᵀ)) and b = E B: `PerNode(Adaptive(…))` whose three sets of vectors
-    are one, E. Our `GRU("before")` calls z r, and r z; of the bias there are two, one on each side
-    and one more that all nodes share, whose sum is the paper's. The authors' code has Chebyshev
-    polynomials of S where k is above 1, the same filters with other weights.
+    with S = softmax(relu(E Eᵀ)) and b = E B: `PerNode(Adaptive(…))` whose three embeddings of the
+    nodes are one, E. Our `GRU("before")` calls z r, and r z; of the bias there are two, one on each
+    side and one more that all nodes share, whose sum is the paper's. The authors' code has
+    Chebyshev polynomials of S where k is above 1, the same filters with other weights.
 
     Parameters
     ----------
     input_size, hidden_size : int
     num_nodes : int
     size : int
-        Numbers of a node's vector.
+        Dimension of the node embeddings.
     k : int
         Powers of the learnt graph; 1 in the paper.
     **options

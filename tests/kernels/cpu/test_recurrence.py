@@ -271,7 +271,7 @@ def test_a_kernel_works_where_nothing_can_be_kept(monkeypatch):
     assert jit.compiled(lambda a: a + 1)(2) == 3
 
 
-def test_a_mistake_in_a_thread_is_heard_of(monkeypatch):
+def test_an_error_in_a_thread_is_raised(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
 
     def call(number: int) -> None:
@@ -285,7 +285,7 @@ def test_a_mistake_in_a_thread_is_heard_of(monkeypatch):
 def test_explain_says_where_the_loops_do_not_run(layer_of):
     layer = layer_of("gru-before")
 
-    def told(reason: str) -> str:
+    def reported(reason: str) -> str:
         return (
             "layer 0: reference - plain torch, step by step\n"
             "  not oneDNN, ATen: torch has no GRU(reset='before') × Dense()\n"
@@ -294,7 +294,7 @@ def test_explain_says_where_the_loops_do_not_run(layer_of):
         )
 
     layer.double()
-    assert layer.explain() == told("float64 on cpu, not float32 on cpu")
+    assert layer.explain() == reported("float64 on cpu, not float32 on cpu")
     layer.to("meta")
     assert layer.explain().endswith(
         "not plait-cpu, plait-cpu-steps: float64 on meta, not float32 on cpu\n"

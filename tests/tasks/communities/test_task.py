@@ -121,7 +121,7 @@ def test_labels_are_compared_with_and_not_learnt(groups, tmp_path):
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_the_remark_names_what_is_known():
+def test_interpret_names_what_is_known():
     task = made()
     scores = {"modularity": 0.4, "communities": 2, "ari": 0.8, "nmi": 0.7,
               "louvain_modularity": 0.44, "louvain_communities": 4}  # fmt: skip
@@ -147,7 +147,7 @@ def test_the_table_is_written(tmp_path):
         (["--label", "team"], "--label goes with --edges, a graph of your own"),
         (["--edges", "e.csv", "--label", "team"], "--label is a column of --nodes; give that tabl"),
         (["--communities", "35"], "--communities 35 is more than the 34 nodes of karate_club_gra"),
-        (["--edges", "loop.csv"], "loop.csv has no connections; communities need some"),
+        (["--edges", "loop.csv"], "loop.csv has no edges; communities need some"),
     ],
 )
 def test_bad_input_is_one_line(tmp_path, monkeypatch, capsys, words, message):

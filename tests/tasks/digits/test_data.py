@@ -52,7 +52,7 @@ def test_damaged_files_are_refused(tmp_path, content, message):
     assert message in str(refused.value)
 
 
-def test_missing_digits_are_said(tmp_path, monkeypatch):
+def test_missing_digits_are_reported(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="no digits 'nine': there is no such file"):
         read_digits("nine")
     monkeypatch.setenv("PLAIT_DATA", str(tmp_path))

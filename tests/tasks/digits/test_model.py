@@ -34,11 +34,11 @@ def step(direction, x, h, c, graph):
     H = h.shape[-1]
     gates = {}
     sides = [("recurrent", h)] if x is None else [("inputs", x), ("recurrent", h)]
-    for side, heard in sides:
+    for side, given in sides:
         weights = getattr(direction, side)["weight"].split(H)
         for gate, weight in zip("ifgo", weights, strict=True):
-            told = filtered(weight, heard, graph)
-            gates[gate] = gates.get(gate, 0) + told
+            expected = filtered(weight, given, graph)
+            gates[gate] = gates.get(gate, 0) + expected
     bias = dict(zip("ifgo", direction.bias.split(H), strict=True))
     p_i, p_f, p_o = (direction.vectors[name] for name in ("p_i", "p_f", "p_o"))
     i = torch.sigmoid(gates["i"] + p_i * c + bias["i"])
@@ -62,11 +62,11 @@ def by_hand(model: DigitsModel, frames: torch.Tensor) -> torch.Tensor:
     answers = []
     for _ in range(config.horizon):
         h, c = step(model.decoder.directions[0], None, h, c, model.graph)
-        told = h @ model.output.weight.T + model.output.bias
+        expected = h @ model.output.weight.T + model.output.bias
         frame = torch.zeros(B, S, S, dtype=frames.dtype)
         for n in range(across**2):
             i, j = p * (n // across), p * (n % across)
-            frame[:, i : i + p, j : j + p] = told[:, n].view(B, p, p)
+            frame[:, i : i + p, j : j + p] = expected[:, n].view(B, p, p)
         answers.append(frame)
     return torch.stack(answers)
 
@@ -88,7 +88,7 @@ def test_gcrn_is_the_papers_equations(order, assert_near):
 
 
 def test_the_fully_connected_network_is_two_layers_of_lstm(assert_near):
-    """Without peepholes it is torch's, whose decoder hears zeros with weights of zero."""
+    """Without peepholes it is torch's, whose decoder reads zeros with weights of zero."""
     config = DigitsConfig(network="lstm", frame=16, hidden_size=6, history=3, horizon=2)
     model = redrawn(config)
     with torch.no_grad():
@@ -101,9 +101,9 @@ def test_the_fully_connected_network_is_two_layers_of_lstm(assert_near):
         lstm = nn.LSTM(inputs, 6, num_layers=2).double()
         with torch.no_grad():
             for k, direction in enumerate(layer.directions):
-                heard = dict(direction.inputs).get("weight")
-                told = torch.zeros(24, inputs) if heard is None or not heard.numel() else heard
-                getattr(lstm, f"weight_ih_l{k}").copy_(told.reshape(24, -1))
+                given = dict(direction.inputs).get("weight")
+                expected = torch.zeros(24, inputs) if given is None or not given.numel() else given
+                getattr(lstm, f"weight_ih_l{k}").copy_(expected.reshape(24, -1))
                 recurrent = direction.recurrent["weight"].reshape(24, 6)
                 getattr(lstm, f"weight_hh_l{k}").copy_(recurrent)
                 getattr(lstm, f"bias_ih_l{k}").copy_(direction.bias)

@@ -87,9 +87,9 @@ def test_scores_are_sums_over_pixels():
     task = DigitsTask(DigitsConfig(**TINY), CPU)
     config, model = task.config, task.model.double()
     tested = [sequences(task.testing, config, n, TEST, 6).double() for n in (1, 2)]
-    heard, truth = torch.cat(tested, 1).split([4, 3])
+    given, truth = torch.cat(tested, 1).split([4, 3])
     with torch.no_grad():
-        expected = nats(model(heard).sigmoid(), truth)
+        expected = nats(model(given).sigmoid(), truth)
     scores = score(model, tested)
     assert scores["cross_entropy"] == pytest.approx(expected, rel=1e-12)
     assert scores["loss"] == pytest.approx(expected / (3 * 16 * 16), rel=1e-12)
@@ -99,7 +99,7 @@ def test_scores_are_sums_over_pixels():
         nats(0 * truth + 0.25, truth), rel=1e-12
     )
     shares = shares.view(3, 1, 1, 1)
-    expected = nats(shares * heard[-1] + (1 - shares) * 0.25, truth)
+    expected = nats(shares * given[-1] + (1 - shares) * 0.25, truth)
     assert plain["last_frame_cross_entropy"] == pytest.approx(expected, rel=1e-12)
     assert plain["least_cross_entropy"] == pytest.approx(nats(truth, truth), rel=1e-12)
     assert plain["least_cross_entropy"] < min(expected, scores["cross_entropy"])
@@ -109,16 +109,16 @@ def test_baselines_are_the_best_of_their_kind():
     """On what they are fitted on: the mean has the least of all constants, each share too."""
     task = DigitsTask(DigitsConfig(**TINY), CPU)
     frames = sequences(task.training, task.config, 1, FITTING, 40)
-    heard, truth = frames.split([4, 3])
+    given, truth = frames.split([4, 3])
     fitted = Baselines.fit([frames[:, :20], frames[:, 20:]], task.config)
     torch.testing.assert_close(fitted.mean, frames.mean((0, 1)), rtol=1e-5, atol=1e-6)
     assert fitted.shares[0] > fitted.shares[-1] > 0  # what comes next is nearest
-    own = F.binary_cross_entropy(fitted.predict(heard)["last_frame"], truth).item()
+    own = F.binary_cross_entropy(fitted.predict(given)["last_frame"], truth).item()
     for k in range(3):
         for share in fitted.shares[k] + torch.tensor([-0.05, 0.05]):
             shares = fitted.shares.clone()
             shares[k] = share
-            other = fitted._replace(shares=shares).predict(heard)["last_frame"]
+            other = fitted._replace(shares=shares).predict(given)["last_frame"]
             assert own <= F.binary_cross_entropy(other, truth).item() + 1e-7
 
 

@@ -44,7 +44,7 @@ def task() -> ForecastTask:
     return ForecastTask(ForecastConfig(**TINY), torch.device("cpu"))
 
 
-def test_folds_are_the_test_part_and_baselines_know_what_is_before_each():
+def test_folds_are_the_test_set_and_baselines_know_what_is_before_each():
     own = task()
     table = backtest(own, 4)
     assert [len(rows) for _, rows in table.groupby("fold")] == [10 * 2 * 2] * 4  # methods, N, H
@@ -154,11 +154,11 @@ def test_the_command_prints_and_writes(capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"backtest": 21}, "--backtest 21: the test part of 40 steps has at most 20 folds of"),
+        ({"backtest": 21}, "--backtest 21: the test set of 40 steps has at most 20 folds of"),
         ({"refit": True}, "--refit and --table belong to --backtest FOLDS; give that too"),
         ({"backtest": 2, "table": "own.csv"}, "--table own.csv exists already; name a new file"),
         ({"backtest": 2, "table": "no/t.csv"}, "no is no folder; name one that is"),
-        ({"backtest": 2, "data": "own.csv"}, "--backtest is of the run's own test part; leave"),
+        ({"backtest": 2, "data": "own.csv"}, "--backtest is of the run's own test set; leave"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_tested_is_refused(options, message):

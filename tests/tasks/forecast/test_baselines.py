@@ -60,7 +60,7 @@ def test_the_linear_models_by_least_squares():
     found = made(VALUES)
     mean, scale = VALUES[: CUTS.valid].mean(0), VALUES[: CUTS.valid].std(0)
     x = (VALUES - mean) / scale
-    M = np.array([[0, 1, 0], [0.25, 0, 0.75], [0, 0, 0]])  # who hears whom, itself left out
+    M = np.array([[0, 1, 0], [0.25, 0, 0.75], [0, 0, 0]])  # without self-loops
     around = x @ M.T
     for name, features in (("autoregression", (x,)), ("linear, neighbours", (x, around))):
         for k in (0, 2):

@@ -122,11 +122,11 @@ def test_all_faults_in_one_file_are_led_to_a_run(train):
         ("dt.round('1h')", lambda f: f.assign(time=f["time"].dt.round("1h"))),
         ("or --missing-rows empty", lambda f: more.extend(FILL) or f),
         (
-            "columns 's8', 's9' have no value in the training part; take them out",
+            "columns 's8', 's9' have no value in the training set; take them out",
             lambda f: f.drop(columns=["s8", "s9"]),
         ),
         (
-            "columns 's6', 's7' are constant in the training part; take them out",
+            "columns 's6', 's7' are constant in the training set; take them out",
             lambda f: f.drop(columns=["s6", "s7"]),
         ),
     ]

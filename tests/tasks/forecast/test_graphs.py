@@ -1,4 +1,4 @@
-"""Who is joined to whom, in every form a user may have it."""
+"""The graph, in every form a user may have it."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The forecaster: what it hears, what it answers, and one step at a time."""
+"""The forecaster: its inputs, its outputs, and one step at a time."""
 
 import itertools
 
@@ -64,21 +64,21 @@ def test_step_by_step_is_the_window(decoder, options, gaps):
     times = pd.date_range("2024-03-03 20:00", periods=P + H, freq="h")
     calendar = calendar_of(times, P + H, model.config.calendar)
     calendar = torch.from_numpy(calendar)[:, None]
-    told = [{} for _ in range(P + 1)]
+    inputs = [{} for _ in range(P + 1)]
     if model.covariates is not None:
         model.covariates = torch.tensor([[1.0, -2.0], [3.0, 0.5]]).double()
         rain, event = np.random.default_rng(1).standard_normal((2, P + H + 1, N))
         scaled = torch.from_numpy(np.stack([(rain - 1) / 3, (event + 2) / 0.5], -1))[: P + H, None]
         scaled[P:, ..., 0] = 0  # rain is not known ahead
         calendar = torch.cat([calendar[:, :, None].expand(-1, -1, N, -1), scaled], -1)
-        told = [{"rain": rain[t], "event": event[t : t + 1 + H]} for t in range(P + 1)]
+        inputs = [{"rain": rain[t], "event": event[t : t + 1 + H]} for t in range(P + 1)]
     with torch.no_grad():
         expected = model.unscaled(model(x, calendar))[:, 0]
     state = None
     for t in range(P):
-        forecast, state = model.step(raw(model, x)[t, 0], state, times[t], told[t])
+        forecast, state = model.step(raw(model, x)[t, 0], state, times[t], inputs[t])
     np.testing.assert_allclose(forecast, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
-    further, _ = model.step(raw(model, x)[1, 0], state, times[P], told[P])
+    further, _ = model.step(raw(model, x)[1, 0], state, times[P], inputs[P])
     assert not np.allclose(further, forecast)
 
 
@@ -168,7 +168,7 @@ def test_quantiles_rise():
     assert (answer.diff(dim=-1) >= 0).all()
 
 
-def test_the_decoder_hears_the_truth_as_often_as_told(assert_near):
+def test_the_decoder_is_fed_the_truth_as_often_as_scheduled(assert_near):
     model = forecaster(decoder="recurrent")
     x, truth = torch.randn(P, 2, N).double(), torch.randn(H, 2, N).double()
     alone = model(x)
@@ -179,19 +179,19 @@ def test_the_decoder_hears_the_truth_as_often_as_told(assert_near):
     missing = truth.clone()
     missing[0] = alone[0].detach()
     holes = truth.clone()
-    holes[0] = torch.nan  # there it hears itself
+    holes[0] = torch.nan  # there it reads its own
     assert_near(model(x, None, holes, 1.0), model(x, None, missing, 1.0))
 
 
-def test_where_nothing_was_measured_is_told_to_a_network_with_gaps():
+def test_where_nothing_was_measured_is_input_of_a_network_with_gaps():
     x = torch.randn(P, 1, N).double()
     carried = x.clone()
     carried[3, 0, 2] = carried[2, 0, 2]
     x[3, 0, 2] = torch.nan
     assert torch.equal(forecaster()(x), forecaster()(carried)) is False  # other weights
-    plain, told = forecaster(), forecaster(gaps=True)
+    plain, inputs = forecaster(), forecaster(gaps=True)
     assert torch.equal(plain(x), plain(carried))
-    assert not torch.allclose(told(x), told(carried))
+    assert not torch.allclose(inputs(x), inputs(carried))
 
 
 def test_a_saved_model_brings_graph_and_scale_along():
@@ -244,7 +244,7 @@ def test_covariates_that_are_not_known_ahead_are_hidden():
     np.testing.assert_allclose(given[:, 0, 0], [[-2, -2], [0, 0], [0, 2], [0, 4]], atol=1e-6)
     np.testing.assert_allclose(given[:, 1, 0, 1], [2, 4, 6, 0], atol=1e-6)  # unknown: the mean
     series.covariates[:3] = np.nan
-    with pytest.raises(InputError, match="'rain' has no value in the training part; leave it out"):
+    with pytest.raises(InputError, match="'rain' has no value in the training set; leave it out"):
         covariate_scaling(series, config.covariate_names, 3)
 
 
@@ -269,7 +269,7 @@ def test_an_observation_may_be_read_only(tmp_path):
 
 @pytest.mark.parametrize(("base", "level"), [("last value", False), ("historical mean", True)])
 def test_where_changes_are_forecast_no_new_level_of_the_season_is_read(base, level):
-    """What the test part adds to seasonal means is a level that training has not seen."""
+    """What the test set adds to seasonal means is a level that training has not seen."""
     season = {"steps": 3, "start": "2024-01-01T00:00:00", "base": base}
     model = Forecaster(ForecastConfig(**SMALL), IDS, 0, frequency="h", simple=season)
     with torch.no_grad():

@@ -84,7 +84,7 @@ def test_predictions_and_steps_add_it_again(frame, quantiles):
     assert plait.score(run)["rmse"] == pytest.approx(run.records("test")[0]["rmse"], rel=1e-6)
 
 
-def test_it_knows_the_training_part_only(frame):
+def test_it_knows_the_training_set_only(frame):
     task = ForecastTask(ForecastConfig(**OPTIONS), torch.device("cpu"))
     frame.loc[task.splits.valid :, ["a", "b"]] = 7.0
     frame.to_csv("changed.csv", index=False)

@@ -68,7 +68,7 @@ def test_parquet_is_the_same_table(write, tmp_path):
 
 
 @pytest.mark.parametrize("freq", ["5min", "h", "D", "B", "7D", "W-MON", "MS", "ME", "2h", "QS"])
-def test_equal_steps_are_told_and_gone_on_with(write, freq):
+def test_equal_steps_are_reported_and_gone_on_with(write, freq):
     times = pd.date_range("2024-01-01", periods=30, freq=freq)
     rows = "\n".join(f"{t},1" for t in times[:20])
     series = read_series(write(f"time,a\n{rows}\n"))
@@ -121,7 +121,7 @@ DAYS = "time,a,b\n2024-01-01,1,2\n2024-01-02,3,4\n2024-01-03,5,6\n2024-01-04,7,8
         (b"\xff\xfe", "speeds.csv is not UTF-8 text: byte 0 is 0xff"),
     ],
 )
-def test_what_cannot_be_used_is_told_by_line_and_column(write, text, message):
+def test_what_cannot_be_used_is_reported_by_line_and_column(write, text, message):
     with pytest.raises(InputError) as caught:
         read_series(write(text))
     assert message in str(caught.value)
@@ -135,12 +135,12 @@ def test_steps_of_another_length_than_wanted_are_refused(write):
         read_series(write(DAYS), "when")
 
 
-def test_the_hash_tells_values_names_and_times_apart(write):
+def test_the_hash_distinguishes_values_names_and_times(write):
     texts = (DAYS, DAYS.replace("8", "9"), DAYS.replace("b", "c"), DAYS.replace("2024", "2023"))
     assert len({read_series(write(text)).sha256 for text in texts}) == 4
 
 
-def test_columns_that_number_the_rows_are_left_out_and_said(write):
+def test_columns_that_number_the_rows_are_left_out_and_reported(write):
     for text in (
         ",a,b\n0,5,1\n1,6,7\n2,8,3\n",
         "Unnamed: 0;a;b\n1;5;1\n2;6;7\n3;8;3\n",
@@ -158,7 +158,7 @@ def test_columns_that_number_the_rows_are_left_out_and_said(write):
     )
 
 
-def test_every_column_is_said(write):
+def test_every_column_is_reported(write):
     text = ";ts;n1;n2\n" + "".join(f"{k};2024-01-01T{k:02}:00+09:00;{k},5;1\n" for k in range(9))
     series = read_series(write(text), "ts")
     assert series.columns == (
@@ -284,7 +284,7 @@ def test_times_of_parquet_whatever_they_are_called(tmp_path, make, time, zone):
     ],
     ids=["both differ", "two", "another", "numbers", "one missing", "lists"],
 )
-def test_parquet_that_cannot_be_used_is_told(tmp_path, frame, message):
+def test_parquet_that_cannot_be_used_is_reported(tmp_path, frame, message):
     pytest.importorskip("pyarrow")
     frame.to_parquet(tmp_path / "t.parquet")
     with pytest.raises(InputError) as caught:

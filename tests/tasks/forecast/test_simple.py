@@ -104,7 +104,7 @@ def test_a_network_without_the_graph_starts_from_none_that_reads_it(operator, gi
     assert set(model.simple.names) & graph == (graph if reads else set())
 
 
-def test_a_season_fits_twice_into_the_training_part():
+def test_a_season_fits_twice_into_the_training_set():
     assert Season.of(series(), 7, 14) == Season(7, "2024-01-03T00:00:00")
     assert Season.of(series(), 7, 13).steps == 0
 
@@ -157,7 +157,7 @@ def test_what_is_predicted_is_the_combination(run):
     assert (model.weights >= 0).all()
     task = ForecastTask.restore(model, ForecastConfig.from_dict(run.config), run.facts)
     window = task.windows.at(torch.tensor([90]), 90)
-    means = model.latest_means(window.calendar)  # of all that is before the test part
+    means = model.latest_means(window.calendar)  # of all that is before the test set
     parts = [model(window.x, window.calendar, means=means).double()[None]]
     parts.append(model.simple_forecasts(window.x, window.calendar))
     expected = (model.weights.T[:, :, None, None] * torch.cat(parts)).sum(0)[:, 0]

@@ -8,7 +8,7 @@ from plait.errors import InputError
 from plait.tasks.forecast.steps import best_calendar, check_steps, following, frequency
 
 
-def told(times, expected=None) -> str:
+def text(times, expected=None) -> str:
     with pytest.raises(InputError) as caught:
         check_steps(pd.DatetimeIndex(times), expected, lambda row: f"line {row + 2}")
     return str(caught.value)
@@ -38,8 +38,8 @@ def told(times, expected=None) -> str:
 )
 def test_the_missing_step_is_named_at_the_row_behind_it(freq, gone, message):
     times = pd.date_range("2024-01-01", periods=12, freq=freq).delete(gone)
-    assert told(times).startswith(message)
-    assert told(times).endswith("or --missing-rows empty")
+    assert text(times).startswith(message)
+    assert text(times).endswith("or --missing-rows empty")
     length, steps = best_calendar(times)
     assert (length.split("-")[0], len(steps)) == (freq.split("-")[0], 12)
 
@@ -64,12 +64,12 @@ def test_a_clock_put_back_or_forward_an_hour():
         ),
     ):
         hours = pd.date_range(begin, periods=60, freq="h", tz="Europe/Berlin")
-        assert told(hours.tz_localize(None)).startswith(message)
-        assert "give the times with their offsets, such as +02:00" in told(hours.tz_localize(None))
+        assert text(hours.tz_localize(None)).startswith(message)
+        assert "give the times with their offsets, such as +02:00" in text(hours.tz_localize(None))
         check_steps(hours, None, str)
         assert frequency(hours) == "h"
     quarters = pd.date_range("2024-10-27", periods=60, freq="15min", tz="Europe/Berlin")
-    assert "comes after 2024-10-27 02:45:00, as where a clock" in told(quarters.tz_localize(None))
+    assert "comes after 2024-10-27 02:45:00, as where a clock" in text(quarters.tz_localize(None))
 
 
 def test_days_of_a_time_zone_go_on_over_the_change_of_its_clock():
@@ -77,21 +77,21 @@ def test_days_of_a_time_zone_go_on_over_the_change_of_its_clock():
     assert [t.hour for t in following(days, "D", 3)] == [0, 0, 0]
 
 
-def test_jitter_is_told_with_the_mend():
+def test_jitter_is_reported_with_the_fix():
     off = np.array([0, 3, -2, 0, 5, 0, -1, 0])
     times = pd.date_range("2024-01-01", periods=8, freq="h") + pd.to_timedelta(off, unit="s")
-    assert told(times) == (
+    assert text(times) == (
         "line 6: 2024-01-01 04:00:05 is 5 seconds off steps of 1 hour; round the times, as pandas' "
         "dt.round('1h') does"
     )
 
 
 def test_times_on_no_calendar():
-    message = told(["2024-01-01", "2024-01-02", "2024-01-07", "2024-01-20", "2024-03-01"])
+    message = text(["2024-01-01", "2024-01-02", "2024-01-07", "2024-01-20", "2024-03-01"])
     assert message.startswith("line 4: 2024-01-07 comes 5 days after the row before, others 1 day;")
 
 
 def test_a_gap_in_what_a_run_is_to_go_on_from():
     times = pd.date_range("2024-01-01", periods=9, freq="h")
-    assert told(times.delete(4), "h").startswith("line 6: 2024-01-01 04:00 is missing before ")
-    assert "the steps are 2h long, and those that the run was trained on h" in told(times[::2], "h")
+    assert text(times.delete(4), "h").startswith("line 6: 2024-01-01 04:00 is missing before ")
+    assert "the steps are 2h long, and those that the run was trained on h" in text(times[::2], "h")

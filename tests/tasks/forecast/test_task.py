@@ -145,7 +145,7 @@ def test_weights_go_on_over_another_graph():
         without_gaps.load_pretrained(plait.load(first))
 
 
-def test_scale_and_correlations_know_the_training_part_only():
+def test_scale_and_correlations_know_the_training_set_only():
     options = {
         **OWN, "graph": "correlation", "neighbours": 2, "threshold": 0.0, "skip": "linear",
     }  # fmt: skip
@@ -264,7 +264,7 @@ BAD = {
     ),
     "constant": (
         ["--data", "constant.csv"],
-        "constant.csv: column 'n2' is constant in the training part, always 7; take it out, or",
+        "constant.csv: column 'n2' is constant in the training set, always 7; take it out, or",
     ),
     "empty": (["--data", "hollow.csv"], "hollow.csv: column 'n2' has no value in the training pa"),
     "no times": (["--data", "untimed.csv", "--calendar", "day"], "--calendar day needs times, and"),
@@ -349,13 +349,13 @@ def test_bad_recent_data_is_one_line(capsys, here):
     assert "--history 4 and --horizon 3 take more" in capsys.readouterr().err
     frame.assign(n1=0.0).to_csv("speeds.csv", index=False)
     assert run_command(["score", "run"]) == 2
-    assert "constant in the training part" in capsys.readouterr().err
+    assert "constant in the training set" in capsys.readouterr().err
     frame.iloc[:-1].to_csv("speeds.csv", index=False)
     assert run_command(["resume", "run"]) == 2
     assert "speeds.csv is no longer what the run was trained on" in capsys.readouterr().err
 
 
-def test_waves_stand_beside_the_best_possible(tmp_path):
+def test_waves_are_next_to_the_best_possible(tmp_path):
     run = plait.train("forecast", data="waves", out=tmp_path / "run", steps=1, **TINY)
     (test,) = run.records("test")
     best = test["table"]["best possible"]
@@ -549,7 +549,7 @@ def test_a_share_of_0_counts_nowhere(capsys):
     frame.to_csv("own.csv", index=False)
     run = plait.train("forecast", out="run", **DENSE)
     (test,) = run.records("test")
-    begin = len(frame) - 24  # of the test part: a fifth of 116 steps after the history
+    begin = len(frame) - 24  # of the test set: a fifth of 116 steps after the history
     truth, before = (frame.to_numpy()[begin - k : len(frame) - k] for k in (0, 1))
     share = np.abs(truth - before)[truth != 0] / truth[truth != 0]
     assert test["table"]["last value"]["mape_at"][0] == pytest.approx(share.mean(), rel=1e-12)
@@ -568,7 +568,7 @@ def test_a_share_of_0_counts_nowhere(capsys):
         (slice(4, 86), "has no value in the part to train on, steps 5 to 86 of 120"),
     ],
 )  # fmt: skip
-def test_a_part_without_values_is_told_before_training(here, empty, message):
+def test_a_part_without_values_is_reported_before_training(here, empty, message):
     frame = pd.DataFrame({"a": cycle(0, 1, 2), "b": cycle(1, 5, 0, 2)})
     frame.iloc[empty] = np.nan
     frame.to_csv("own.csv", index=False)
@@ -647,7 +647,7 @@ def test_rows_that_are_missing_and_values_that_mean_missing(capsys):
     np.testing.assert_array_equal(series.values, whole)
 
 
-def test_a_season_longer_than_the_training_part_is_refused_before_training(tmp_path):
+def test_a_season_longer_than_the_training_set_is_refused_before_training(tmp_path):
     with pytest.raises(InputError, match=r"^--season 999999999999 is longer than the \d+ steps of"):
         plait.train("forecast", data="waves", season=999999999999, steps=1, out=tmp_path / "run")
 
@@ -679,7 +679,7 @@ def test_a_page_forecasts_after_the_end_what_predict_does():
 
 
 def first_of_the_test_part(run) -> str:
-    """The time of the first step of the test part."""
+    """The time of the first step of the test set."""
     config = plait.api.config_of(run)
     splits = read_data(config).splits
     return time_text(read_data(config).series.times[splits.test])

@@ -58,9 +58,9 @@ def test_the_best_forecast_is_the_conditional_mean(waves):
 def test_the_drawn_series_is_of_that_process(waves):
     """Errors of the best forecast on it are those that are known, within what chance allows."""
     P, H = 12, 12
-    heard = np.lib.stride_tricks.sliding_window_view(waves.values, P, 0)[:-H].transpose(0, 2, 1)
-    truth = np.stack([waves.values[P + h : len(heard) + P + h] for h in range(H)], 1)
-    found = np.sqrt(((waves.best_forecast(heard, H) - truth) ** 2).mean((0, 2)))
+    given = np.lib.stride_tricks.sliding_window_view(waves.values, P, 0)[:-H].transpose(0, 2, 1)
+    truth = np.stack([waves.values[P + h : len(given) + P + h] for h in range(H)], 1)
+    found = np.sqrt(((waves.best_forecast(given, H) - truth) ** 2).mean((0, 2)))
     np.testing.assert_allclose(found, waves.best_errors(P, H), rtol=0.02)
 
 

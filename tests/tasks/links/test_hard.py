@@ -59,7 +59,7 @@ def test_those_that_heuristics_rank_first_are_chosen(monkeypatch):
         assert max(low[w] for w in chosen) <= sorted(high.values())[5]
 
 
-def test_a_seed_is_a_choice_and_of_many_connections_some_are_drawn(monkeypatch):
+def test_a_seed_is_a_choice_and_of_many_edges_some_are_drawn(monkeypatch):
     a, b = found(), found()
     assert all(torch.equal(one, other) for one, other in zip(a, b, strict=True))
     monkeypatch.setattr(hard, "CONNECTIONS", 2)

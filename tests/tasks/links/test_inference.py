@@ -1,4 +1,4 @@
-"""What is suggested: what is not there yet, best first, and through whom."""
+"""What is suggested: what is not there yet, best first, and through which nodes."""
 
 import io
 

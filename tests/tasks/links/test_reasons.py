@@ -78,7 +78,7 @@ def test_a_path_s_change_is_that_of_the_graph_without_its_edges(task, judge):
 
 
 @torch.no_grad()
-def test_a_connection_is_explained_as_if_it_were_not_there(task, judge):
+def test_an_edge_is_explained_as_if_it_were_not_there(task, judge):
     table = explain_link(task, judge, 0, 1, 3)
     gone = judge.over(without_edges(judge.graph, [(1, 0)]))
     assert gone.graph.num_edges == judge.graph.num_edges - 2

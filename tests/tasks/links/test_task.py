@@ -61,8 +61,8 @@ def test_what_is_held_out_leaves_no_trace_in_training(tmp_path, monkeypatch, ope
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_held_out_connections_are_drawn_as_often_as_any_other_pair():
-    """Leaving them out of what is drawn would tell the network where they are."""
+def test_held_out_edges_are_drawn_as_often_as_any_other_pair():
+    """Leaving them out of what is drawn would show the network where they are."""
     task = made()
     drawn = np.concatenate(
         [non_edges(random_generator(0, step, TRAINING), 54, 34, task.taken) for step in range(900)],
@@ -109,7 +109,7 @@ def test_a_step_learns_what_it_hides_from_the_layers(scorer):
     assert (shared is None) == (scorer == "mlp")
 
 
-def test_it_learns_who_belongs_together(tmp_path):
+def test_it_learns_which_nodes_belong_together(tmp_path):
     edges = [(u, v) for b in (0, 12) for u in range(b, b + 12) for v in range(u + 1, b + 12)]
     (tmp_path / "edges.csv").write_text(
         "source,target\n" + "".join(f"n{u},n{v}\n" for u, v in edges)
@@ -137,7 +137,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path):
     assert whole.records("test") == cut_off.records("test")
 
 
-def test_the_scores_beside_it(tmp_path):
+def test_the_scores_of_the_baselines(tmp_path):
     run = train(tmp_path / "run", scorer="mlp")
     (test,) = run.records("test")
     dense = train(tmp_path / "dense", scorer="mlp", operator="dense")
@@ -185,7 +185,7 @@ def test_the_weights_of_the_mixture_do_not_depend_on_the_part_to_test_on():
         assert (task.mixture().weights == before).all()
 
 
-def test_where_features_tell_more_the_mixture_is_no_worse(tmp_path):
+def test_where_features_are_informative_the_mixture_is_no_worse(tmp_path):
     """Neighbours by chance, features by group: the network over the graph alone would fail."""
     generator = np.random.default_rng(0)
     group = np.arange(60) % 3
@@ -206,7 +206,7 @@ def test_where_features_tell_more_the_mixture_is_no_worse(tmp_path):
     assert test["auc"] > test["features_auc"] - 0.05
 
 
-def test_the_remark_says_who_wins(tmp_path):
+def test_interpret_names_the_winner(tmp_path):
     task = made()
     scores = {"auc": 0.9, "dense_auc": 0.8, "common_neighbours_auc": 0.7, "adamic_adar_auc": 0.85,
               "degree_auc": 0.6}  # fmt: skip
@@ -218,8 +218,8 @@ def test_the_remark_says_who_wins(tmp_path):
     assert "84.0%" in worse
     both = task.interpret(scores | {"mrr": 0.2, "katz_mrr": 0.25, "network_mrr": 0.1})
     assert both.splitlines()[1] == (
-        "Among hard pairs, mean reciprocal rank: 0.200; the network alone: 0.100; Katz's walks: "
-        "0.250. Katz's walks does as well or better: the model does not beat this baseline"
+        "Among hard pairs, mean reciprocal rank: 0.200; the network alone: 0.100; Katz index: "
+        "0.250. Katz index does as well or better: the model does not beat this baseline"
     )
 
 
@@ -230,7 +230,7 @@ def test_the_remark_says_who_wins(tmp_path):
         (["--data", "cora", "--edges", "e.csv"], "give --data or --edges, not both"),
         (["--nodes", "n.csv"], "--nodes goes with --edges"),
         (["--edges", "absent.csv"], "cannot read absent.csv: No such file"),
-        (["--edges", "two.csv"], "two.csv has 2 connections, too few to train on some"),
+        (["--edges", "two.csv"], "two.csv has 2 edges, too few to train on some"),
         (["--edges", "full.csv"], "full.csv joins almost all of its 5 nodes"),
         (["--edges", "minus.csv"], "minus.csv: --operator gcn needs weights of at least 0, and th"),
         (

@@ -81,6 +81,6 @@ def test_the_course_s_lstm_forgets_at_first_as_any_other_gate():
     assert "oneDNN" in model.recurrent.explain()
 
 
-def test_an_unknown_cell_is_told_all_names():
+def test_an_unknown_cell_lists_all_names():
     with pytest.raises(InputError, match=r"no cell named 'lstn'; there are rnn, .*peephole-course"):
         cell_named("lstn", MEMORY_CELLS)

@@ -164,7 +164,7 @@ def test_adding_marks_one_value_in_either_half():
     assert abs((abs(y - 1) < 0.04).mean() - problem.prior) < 4 * math.sqrt(0.08 / n)
 
 
-def test_the_entropy_of_the_classes_is_the_loss_without_looking():
+def test_the_entropy_of_the_classes_is_the_loss_of_guessing():
     assert RandomCombinations(5).loss_prior == pytest.approx(math.log(5), rel=1e-14)
     assert BinaryPalindrome(10).loss_prior == pytest.approx(math.log(3) - 2 / 3 * math.log(2))
     assert BaumSweet(8).prior == 1 - BaumSweet(8).shares[1]

@@ -150,7 +150,7 @@ def test_weights_begin_another_length(tmp_path):
         shorter.load_pretrained(task(problem="random-combinations", length=4).model)
 
 
-def test_other_lengths_are_tested_each_beside_its_prior(tmp_path, capsys):
+def test_other_lengths_are_tested_each_next_to_its_prior(tmp_path, capsys):
     run = plait.train("memory", out=tmp_path / "run", **TINY, steps=1, eval_lengths="6,8")
     (test,) = run.records("test")
     assert (round(test["prior_at_6"], 4), round(test["prior_at_8"], 4)) == (0.5041, 0.8092)
@@ -163,11 +163,11 @@ def test_other_lengths_are_tested_each_beside_its_prior(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("scores", "expected"),
     [
-        ({"accuracy": 0.83, "loss": 0.46}, "right in 83.0%; without looking, in 82.3%: little"),
-        ({"accuracy": 0.995, "loss": 0.02}, "right in 99.5%; without looking, in 82.3%"),
+        ({"accuracy": 0.83, "loss": 0.46}, "accuracy 83.0%; by guessing 82.3%: little"),
+        ({"accuracy": 0.995, "loss": 0.02}, "accuracy 99.5%; by guessing 82.3%"),
     ],
 )
-def test_the_remark_says_what_an_accuracy_is_worth(scores, expected):
+def test_interpret_states_what_an_accuracy_is_worth(scores, expected):
     problem = problem_named("baum-sweet", 4)
     scores = {**scores, "prior": problem.prior, "loss_prior": problem.loss_prior}
     assert task().interpret(scores).startswith(expected)

@@ -31,10 +31,10 @@ def test_the_loss_is_that_of_all_views_and_their_disagreement():
     torch.manual_seed(0)
     views = [task.model(task.x, task.graph) for _ in range(VIEWS)]
     labels = torch.tensor([0, 1])
-    told = torch.stack([F.cross_entropy(z[[0, 33]], labels) for z in views]).mean()
+    reported = torch.stack([F.cross_entropy(z[[0, 33]], labels) for z in views]).mean()
     apart = disagreement(torch.stack(views).softmax(-1))
     assert apart > 0
-    torch.testing.assert_close(loss, told + 0.7 * apart)
+    torch.testing.assert_close(loss, reported + 0.7 * apart)
 
 
 def test_rows_are_dropped_whole_sparse_or_not(assert_near):

@@ -54,7 +54,7 @@ def graph_of(features: torch.Tensor, labels: torch.Tensor) -> tuple[LabelledGrap
 
 
 def test_validation_chooses_what_is_known_to_be_best():
-    """A signal in a column of small numbers, beside one of large noise, wants standardising."""
+    """A signal in a column of small numbers, next to one of large noise, wants standardising."""
     rng = torch.Generator().manual_seed(0)
     labels = torch.arange(90) % 2
     signal = 1e-4 * (labels + 0.1 * torch.randn(90, generator=rng))

@@ -1,4 +1,4 @@
-"""How nodes are cut, and what is scored beside the network, against formulas and counts."""
+"""How nodes are cut, and the scores next to those of the network, against formulas and counts."""
 
 import dataclasses
 import math
@@ -111,8 +111,8 @@ def test_baselines_know_nothing_but_the_graph_or_nothing_at_all():
     # no label but those of the training nodes is looked at
     hidden = karate.labels.clone()
     hidden[karate.split.test] = 0
-    told = dataclasses.replace(karate, labels=hidden)
-    ours = spread_labels(told.graph, told.labels, karate.split.train, 2)
+    reported = dataclasses.replace(karate, labels=hidden)
+    ours = spread_labels(reported.graph, reported.labels, karate.split.train, 2)
     assert torch.equal(ours, spread_labels(karate.graph, karate.labels, karate.split.train, 2))
 
 

@@ -39,7 +39,7 @@ def quick(request, monkeypatch):
 
 @pytest.fixture
 def tables(tmp_path) -> dict[str, str]:
-    """Three groups of twelve, mostly joined within, some labels not told; as options."""
+    """Three groups of twelve, mostly joined within, some labels unknown; as options."""
     rng = np.random.default_rng(0)
     edges = ["source,target"]
     nodes = ["name,noise,colour,team"]
@@ -90,7 +90,7 @@ def test_train_predict_score_inspect_resume(tables, tmp_path, capsys):
     assert capsys.readouterr().out == f"kept in {written}\n"
     rows = rows_of(written)
     assert [r["id"] for r in rows] == [f"n{a}" for a in range(36)]
-    assert [rows[a]["label"] for a in (11, 23, 35)] == ["a", "b", "c"]  # what was not told
+    assert [rows[a]["label"] for a in (11, 23, 35)] == ["a", "b", "c"]  # the unknown labels
     model = plait.load(run)
     network = task(data="", **{k: v for k, v in tables.items() if k != "threads"}).network
     p = model(network.features, network.graph).softmax(-1)
@@ -119,7 +119,7 @@ def test_train_predict_score_inspect_resume(tables, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
-def test_every_operator_learns_what_it_can_hear(tables, operator):
+def test_every_operator_learns_what_is_within_its_reach(tables, operator):
     config = NodesConfig(
         **{**tables, "threads": 1}, operator=operator, hidden_size=16, dropout=0.2, steps=100
     )
@@ -132,10 +132,10 @@ def test_the_loss_is_that_of_the_training_nodes_and_the_penalty():
     ours.model.train()
     loss, scores, carry = ours.loss(ours.model, ours.batch(1), ())
     logits = ours.model(None, ours.graph)
-    told = F.cross_entropy(logits[[0, 33]], torch.tensor([0, 1]))
+    labelled = F.cross_entropy(logits[[0, 33]], torch.tensor([0, 1]))
     own, first = ours.model.own, ours.model.layers[0].weights["weight"]
     penalty = 0.05 * (own.square().sum() + first.square().sum())
-    torch.testing.assert_close(loss, told + penalty)
+    torch.testing.assert_close(loss, labelled + penalty)
     assert scores["accuracy"] == (logits[[0, 33]].argmax(1) == torch.tensor([0, 1])).float().mean()
     assert carry == ()
 
@@ -232,8 +232,8 @@ def test_the_picture_of_a_larger_graph(tmp_path):
     assert set(nodes) <= set(ours.splits.test.tolist())
     with torch.no_grad():
         logits = ours.model(ours.x, ours.graph)
-    heard = ours.network.features
-    draw_network(ours.network, ours.splits, heard, logits, tmp_path / "graph.png", title="digits")
+    given = ours.network.features
+    draw_network(ours.network, ours.splits, given, logits, tmp_path / "graph.png", title="digits")
     assert (tmp_path / "graph.png").stat().st_size > 50_000
 
 
@@ -338,7 +338,7 @@ def test_weights_and_directions_that_an_operator_cannot_take(tables, tmp_path, c
     assert errors.count("\n") == refused
 
 
-def test_a_network_that_has_changed_is_told(tables, tmp_path, capsys):
+def test_a_network_that_has_changed_is_reported(tables, tmp_path, capsys):
     run = plait.train("nodes", out=tmp_path / "run", **{**tables, "threads": 1}, steps=1)
     with Path(tables["edges"]).open("a") as file:
         file.write("n0,n35\n")
@@ -412,7 +412,7 @@ def test_recipes_are_the_published_settings():
     )
 
 
-def test_the_columns_of_own_tables_may_be_named_and_are_said(tmp_path):
+def test_the_columns_of_own_tables_may_be_named_and_are_reported(tmp_path):
     edges, nodes = tmp_path / "snap.txt", tmp_path / "nodes.csv"
     edges.write_text("# from to\n" + "".join(f"n{k} n{(k + 1) % 9} 2\n" for k in range(9)))
     rows = [f"{k},n{k},{-9999 if k == 4 else k % 5},{'ab'[k % 2]}\n" for k in range(9)]

@@ -79,7 +79,7 @@ def test_scenes_lie_in_their_pictures_and_are_found_again():
     assert not np.array_equal(scenes.scenes[0].boxes[:5], generate_scenes(4, 1).scenes[0].boxes[:5])
 
 
-def test_what_holds_is_labelled_as_often_as_is_said():
+def test_what_holds_is_labelled_as_often_as_is_reported():
     scenes = generate_scenes(0, 300)
     truth = np.concatenate([scene.truth for scene in scenes.scenes])
     labels = np.concatenate([scene.labels(len(PREDICATES)) for scene in scenes.scenes])
@@ -92,7 +92,7 @@ def test_what_holds_is_labelled_as_often_as_is_said():
 
 
 def test_truth_is_the_rules_on_what_is_seen():
-    """Features tell the colour, so that nothing hides from the model what decides."""
+    """Features hold the colour, so that nothing hides from the model what decides."""
     scene = generate_scenes(5, 1).scenes[0]
     distance = ((scene.features[:, None] - COLOURS[None]) ** 2).sum(-1)
     holds = relations_that_hold(scene.boxes, distance.argmin(1))

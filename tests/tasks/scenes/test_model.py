@@ -88,7 +88,7 @@ def test_the_order_of_objects_does_not_matter(operator):
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
-def test_scenes_of_a_batch_do_not_hear_each_other(operator):
+def test_scenes_of_a_batch_are_independent(operator):
     net = model(operator)
     together = net(batch(*SCENES.scenes))
     alone = torch.cat([net(batch(scene)) for scene in SCENES.scenes])
@@ -96,7 +96,7 @@ def test_scenes_of_a_batch_do_not_hear_each_other(operator):
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
-def test_messages_tell_of_a_third_object_and_without_them_nothing_does(operator):
+def test_messages_carry_a_third_object_and_without_them_nothing_does(operator):
     """Moving object 0 changes what is said of pairs of others, unless no messages pass."""
     net, scene = model(operator), SCENES.scenes[0]
     moved = scene.boxes.copy()

@@ -30,7 +30,7 @@ def share(picture: np.ndarray, colour) -> float:
     return float((np.abs(above - rgb).max(-1) < 0.01).mean())
 
 
-def test_arrows_tell_what_was_found_what_was_not_and_what_is_not_labelled(drawn):
+def test_arrows_show_what_was_found_what_was_not_and_what_is_not_labelled(drawn):
     scene = generate_scenes(0, 1).scenes[0]
     scene = replace(scene, features=np.full((len(scene.ids), 3), 0.5))
     labels = scene.labels(8)

@@ -14,27 +14,27 @@ from plait.tasks.scenes.scene import Scenes, pairs_of
 from plait.tasks.scenes.scores import likeliest, recall, score_relations
 
 
-def recall_by_hand(p, labels, k, one_a_pair):
+def recall_by_hand(p, labels, k, one_per_pair):
     """Sort all triples, keep a pair's first where only one counts, and count what is met."""
     triples = sorted(np.ndindex(p.shape), key=lambda at: -p[at])
-    if one_a_pair:
+    if one_per_pair:
         seen = set()
         triples = [t for t in triples if not (t[0] in seen or seen.add(t[0]))]
     return sum(labels[t] for t in triples[:k]) / labels.sum()
 
 
-@pytest.mark.parametrize(("k", "one_a_pair"), [*itertools.product((1, 5, 20, 50), (True, False))])
-def test_recall_by_its_definition(k, one_a_pair):
+@pytest.mark.parametrize(("k", "one_per_pair"), [*itertools.product((1, 5, 20, 50), (True, False))])
+def test_recall_by_its_definition(k, one_per_pair):
     random = np.random.default_rng(k)
     for _ in range(5):
         p, labels = random.random((12, 4)), random.random((12, 4)) < 0.3
-        expected = recall_by_hand(p, labels, k, one_a_pair)
-        assert recall(p, labels, k, one_a_pair=one_a_pair) == expected
+        expected = recall_by_hand(p, labels, k, one_per_pair)
+        assert recall(p, labels, k, one_per_pair=one_per_pair) == expected
 
 
 def test_of_fewer_relations_than_k_all_are_marked():
-    assert likeliest(np.ones((2, 3)), 50, one_a_pair=True).sum() == 2
-    assert likeliest(np.ones((2, 3)), 50, one_a_pair=False).sum() == 6
+    assert likeliest(np.ones((2, 3)), 50, one_per_pair=True).sum() == 2
+    assert likeliest(np.ones((2, 3)), 50, one_per_pair=False).sum() == 6
 
 
 def test_frequencies_by_counting():

@@ -1,4 +1,4 @@
-"""Training, baselines beside, resuming, and the commands on own data."""
+"""Training, baselines, resuming, and the commands on own data."""
 
 import json
 import os
@@ -50,7 +50,7 @@ def test_a_short_training_finds_more_than_the_classes_alone(tmp_path, no_picture
     assert "dense_loss" not in test
 
 
-def test_the_network_without_messages_stands_beside(trained, no_picture):
+def test_the_network_without_messages_is_reported_too(trained, no_picture):
     """It is what a run of its own with --operator dense comes to."""
     (test,) = trained.records("test")
     alone = plait.train(
@@ -64,7 +64,7 @@ def test_the_network_without_messages_stands_beside(trained, no_picture):
         assert (trained.path / name).stat().st_size > 10_000
 
 
-def test_the_truth_beside_is_that_of_the_test_part(trained):
+def test_the_best_possible_score_is_that_of_the_test_set(trained):
     (test,) = trained.records("test")
     testing = split_scenes(generate_scenes(0, 30), 0)[2]
     best = score_relations([scene.truth for scene in testing.scenes], testing)
@@ -114,7 +114,7 @@ def test_relations_as_a_table_and_as_json(trained, tmp_path):
     again = json.loads(listed.read_text())
     assert [r["predicate"] for r in again] == found.predicate.tolist()
     assert np.allclose([r["probability"] for r in again], found.probability, rtol=0, atol=1e-9)
-    assert len(plait.predict(trained).read_text().splitlines()) > 20  # its own test part
+    assert len(plait.predict(trained).read_text().splitlines()) > 20  # its own test set
 
 
 def test_own_scenes_without_features_are_learnt_and_drawn(tmp_path):
@@ -162,12 +162,12 @@ def test_every_batch_is_found_again_by_its_number():
         (0.4, 0.5, "does as well or better: the model does not beat"),
     ],
 )
-def test_the_remark_says_who_wins(own, dense, expected):
+def test_interpret_names_the_winner(own, dense, expected):
     ours = ScenesTask(ScenesConfig(**TINY), torch.device("cpu"))
     scores = {"recall_at_20": own, "dense_recall_at_20": dense, "frequency_recall_at_20": 0.1}
-    remark = ours.interpret(scores)
-    assert expected in remark
-    assert "recall at 20" in remark.splitlines()[-1]
+    text = ours.interpret(scores)
+    assert expected in text
+    assert "recall at 20" in text.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What is asked is what is answered, and nothing but structure, or order, tells it."""
+"""What is asked is what is answered, and only structure, or order, determines it."""
 
 import networkx
 import numpy as np
@@ -36,7 +36,7 @@ def test_order_is_answered_along_the_path():
 
 
 @pytest.mark.parametrize("problem", DRAW)
-def test_answers_are_halves_and_numbers_tell_nothing(problem):
+def test_answers_are_halves_and_numbers_are_not_informative(problem):
     drawn = DRAW[problem](random_generator(0, 1), 4000, 12)
     assert abs(drawn.answers.mean() - 0.5) < 4 * 0.5 / np.sqrt(4000)
     for answer in (0, 1):  # the same symbols at every number, whatever the answer
@@ -45,7 +45,7 @@ def test_answers_are_halves_and_numbers_tell_nothing(problem):
         assert np.abs(share - mean).max() < 5 * np.sqrt(mean * (1 - mean) / 1900)
 
 
-def test_marks_alone_do_not_tell_the_answer():
+def test_marks_alone_do_not_give_the_answer():
     """The graph is drawn before the answer: edges are as many in both, but for chance."""
     drawn = draw_neighbours(random_generator(0, 2), 4000, 12)
     edges = drawn.adjacency.sum((1, 2)) / 2

@@ -71,7 +71,7 @@ def test_the_numbers_of_nodes_do_not_matter_and_graphs_stay_apart(network):
 
 @pytest.mark.parametrize("problem", DRAW)
 def test_without_edges_there_is_nothing_to_know(problem):
-    """The same marks in every graph: a network that hears no neighbours says always the same."""
+    """The same marks in every graph: a network without neighbours always answers the same."""
     found = DRAW[problem](np.random.default_rng(0), 20, 12)
     model = StructureModel(StructureConfig(network="dense")).double()
     logits = model(Batch.of(found, "", CPU))
@@ -79,27 +79,27 @@ def test_without_edges_there_is_nothing_to_know(problem):
 
 
 @pytest.mark.parametrize(
-    ("network", "apart", "told"),
+    ("network", "apart", "solved"),
     [
         ("diffusion", 1, True),
-        ("diffusion", 4, True),  # by a node between them, which hears two edges both ways
+        ("diffusion", 4, True),  # by a node between them, which reads two edges both ways
         ("diffusion", 5, False),
         ("gcn", 1, False),  # a node and the one before it weigh alike: who was first is lost
     ],
 )
-def test_which_order_two_layers_can_tell(network, apart, told):
+def test_which_order_two_layers_can_distinguish(network, apart, solved):
     """On a path, of marks so many edges apart and far from both ends."""
     symbols = np.zeros((2, 16), int)
     symbols[0, [5, 5 + apart]], symbols[1, [5 + apart, 5]] = (1, 2), (1, 2)
     path = np.eye(16, k=1, dtype=bool)[None].repeat(2, 0)
     batch = Batch.of(Drawn(symbols, path, np.zeros(2, int), np.array([1, 0])), "", CPU)
 
-    def tells() -> bool:
+    def answers() -> bool:
         model = StructureModel(StructureConfig(network=network, layers=2, k=1)).double()
         before, after = model(batch)
         return not torch.allclose(before, after, rtol=0, atol=1e-12)
 
-    assert any(tells() for _ in range(10)) == told
+    assert any(answers() for _ in range(10)) == solved
 
 
 def test_streams_never_meet():
@@ -125,7 +125,7 @@ def test_a_run_its_scores_and_its_picture(tmp_path, capsys):
     out = tmp_path / "run"
     command = ["train", "structure", "--network", "gru-dfs", "--nodes", "12", "--steps", "2"]
     assert run_command([*command, "--hidden-size", "8", "--out", str(out)]) == 0
-    assert "without looking" in capsys.readouterr().out
+    assert "by guessing" in capsys.readouterr().out
     (test,) = plait.resume(out).records("test")
     assert (out / "curves.png").stat().st_size > 10_000
     assert test["prior"] == 0.5

@@ -104,8 +104,8 @@ def test_a_text_that_is_just_long_enough():
 @pytest.mark.parametrize(
     ("reader", "size", "message"),
     [
-        (Windows, 10, "the training part has 10 characters, fewer than a sequence of length 10 "),
-        (StatefulStreams, 29, "the training part has 29 characters, too few for 3 streams of 10; "),
+        (Windows, 10, "the training set has 10 characters, fewer than a sequence of length 10 "),
+        (StatefulStreams, 29, "the training set has 29 characters, too few for 3 streams of 10; "),
     ],
 )
 def test_a_text_that_is_too_short_is_refused(reader, size, message):

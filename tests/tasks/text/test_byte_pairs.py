@@ -87,7 +87,7 @@ def test_scores_are_bits_per_character(tokens):
     assert scores == {"bits_per_character": pytest.approx(expected, rel=1e-12)}
 
 
-def test_the_training_part_alone_is_learnt_from(book):
+def test_the_training_set_alone_is_learnt_from(book):
     config = TextConfig(data=book, units="bpe")
     text = text_of(config)
     tokens = vocabulary_of(text, config, {})

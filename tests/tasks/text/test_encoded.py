@@ -139,7 +139,7 @@ def test_more_than_256_symbols_and_bounded_words(tmp_path, monkeypatch) -> None:
     assert words.symbols == ["<unk>", "one", "two"]
 
 
-def test_held_out_parts_are_bounded_and_a_run_says_so(book, monkeypatch) -> None:
+def test_held_out_sets_are_bounded_and_a_run_says_so(book, monkeypatch) -> None:
     monkeypatch.setattr(data, "HELD_OUT", 40)
     large(monkeypatch)
     found = read_data(TextConfig(data=str(book)), {})

@@ -54,7 +54,7 @@ def encoded(model, text: str) -> torch.Tensor:
     return torch.from_numpy(model.vocabulary.encode(text))
 
 
-def test_without_a_text_it_is_the_test_part_with_the_scores_of_the_run(run):
+def test_without_a_text_it_is_the_test_set_with_the_scores_of_the_run(run):
     scores = plait.score(run)
     (logged,) = run.records("test")
     assert scores["characters"] == len(split(encoded(plait.load(run), PROSE))[2]) - 1
@@ -63,14 +63,14 @@ def test_without_a_text_it_is_the_test_part_with_the_scores_of_the_run(run):
         assert scores[name] == logged[name]
 
 
-def test_another_text_is_scored_whole_beside_the_n_gram_of_the_training_text(run, write):
+def test_another_text_is_scored_whole_next_to_the_n_gram_of_the_training_text(run, write):
     text = "Some precisely long years ago, Ishmael. " * 3
     model = plait.load(run)
     scores = plait.score(run, write(text))
     expected = score_stream(model, encoded(model, text))
     train, valid, _ = split(encoded(model, PROSE))
-    beside = ngram_baseline(train, valid, encoded(model, text), model.vocabulary)
-    assert scores == {"characters": len(text) - 1, **expected, **beside}
+    baseline = ngram_baseline(train, valid, encoded(model, text), model.vocabulary)
+    assert scores == {"characters": len(text) - 1, **expected, **baseline}
 
 
 def test_characters_never_seen_are_named_or_skipped_and_counted(run, write):
@@ -84,7 +84,7 @@ def test_characters_never_seen_are_named_or_skipped_and_counted(run, write):
         plait.score(run, write("§¶§"), skip_unknown=True)
 
 
-def test_without_the_training_text_there_is_no_n_gram_and_no_test_part(run, write):
+def test_without_the_training_text_there_is_no_n_gram_and_no_test_set(run, write):
     other = write("Some years ago.")
     data = Path(run.config["data"])
     try:
@@ -178,7 +178,7 @@ def test_the_rms_form_is_the_definition_and_leaves_the_model_alone(run, lr, deca
         assert bits == pytest.approx(static, rel=1e-12)
 
 
-def test_rate_and_decay_of_the_rms_form_are_chosen_on_the_validation_part(run):
+def test_rate_and_decay_of_the_rms_form_are_chosen_on_the_validation_set(run):
     model = plait.load(run)
     scores = plait.score(run, dynamic=True)
     train, valid, test = split(encoded(model, PROSE))
@@ -196,7 +196,7 @@ def test_rate_and_decay_of_the_rms_form_are_chosen_on_the_validation_part(run):
     assert scores["rms_bits_per_character"] < scores["bits_per_character"]
 
 
-def test_the_cache_is_fitted_on_the_validation_part(run):
+def test_the_cache_is_fitted_on_the_validation_set(run):
     model = plait.load(run)
     scores = plait.score(run, cache=True)
     _, valid, test = split(encoded(model, PROSE))
@@ -205,7 +205,7 @@ def test_the_cache_is_fitted_on_the_validation_part(run):
     assert scores["cache_bits_per_character"] < scores["bits_per_character"]
 
 
-def test_the_rate_of_dynamic_evaluation_is_chosen_on_the_validation_part(run):
+def test_the_rate_of_dynamic_evaluation_is_chosen_on_the_validation_set(run):
     model = plait.load(run)
     scores = plait.score(run, dynamic=True)
     _, valid, test = split(encoded(model, PROSE))

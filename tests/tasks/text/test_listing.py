@@ -94,7 +94,7 @@ def test_a_run_has_its_thirds_and_its_sixths_or_what_it_kept_of_them(run, tmp_pa
         (["--prompt", "§"], "the model has never seen '§'"),
     ],
 )
-def test_what_does_not_go_with_a_listing_is_said(run, capsys, words, message):
+def test_what_does_not_go_with_a_listing_is_reported(run, capsys, words, message):
     assert run_command(["generate", str(run.path), "--listing", *words]) == 2
     assert capsys.readouterr().err.startswith(f"plait: {message}")
 

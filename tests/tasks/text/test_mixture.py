@@ -117,7 +117,7 @@ def test_the_printed_verdict_names_the_best(run, own, ngram, mix, verdict):
     assert "Mixed" not in task.interpret(scores)
 
 
-def test_its_score_is_by_the_formula_from_weights_of_the_validation_part(run):
+def test_its_score_is_by_the_formula_from_weights_of_the_validation_set(run):
     model = plait.load(run)
     text = torch.from_numpy(model.vocabulary.encode(run_text(run)))
     train, valid, test = (part.numpy() for part in split(text))

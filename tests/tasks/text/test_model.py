@@ -72,11 +72,11 @@ def test_dropout_acts_in_training_alone_and_where_it_says():
         assert not torch.allclose(made(numbers)[0], plain, rtol=1e-2)
         assert torch.equal(made.eval()(numbers)[0], plain)
     made = model(layers=1, dropout=0.25)
-    heard = {}
-    made.recurrent.register_forward_hook(lambda _, x, y: heard.update(x=x[0], y=y[0]))
-    made.output.register_forward_hook(lambda _, x, y: heard.update(o=x[0]))
+    given = {}
+    made.recurrent.register_forward_hook(lambda _, x, y: given.update(x=x[0], y=y[0]))
+    made.output.register_forward_hook(lambda _, x, y: given.update(o=x[0]))
     made(numbers)
-    for dropped, whole in ((heard["x"], made.embedding(numbers)), (heard["o"], heard["y"])):
+    for dropped, whole in ((given["x"], made.embedding(numbers)), (given["o"], given["y"])):
         share = (dropped == 0).double().mean().item()
         assert abs(share - 0.25) < 0.01  # 4.6 standard deviations of 100,000 draws
         kept = dropped != 0

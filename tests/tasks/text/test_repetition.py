@@ -1,4 +1,4 @@
-"""How much is repeated: by brute force, and beside the text itself."""
+"""How much is repeated: by brute force, and compared with the text itself."""
 
 import math
 import random
@@ -42,7 +42,7 @@ def test_what_is_too_short_to_repeat_repeats_nothing():
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run on random words, with a test part of 400 characters."""
+    """A run on random words, with a test set of 400 characters."""
     folder = tmp_path_factory.mktemp("text")
     draw = random.Random(0)
     words = [" ".join(draw.choices(["so", "it", "goes", "on", "and"], k=3000))]
@@ -68,7 +68,7 @@ def test_every_share_is_of_a_text_that_can_be_written_again(run):
     assert found.heldout == pytest.approx([naive(text, 10) for text in stretches])
 
 
-def test_a_test_part_shorter_than_the_texts_makes_all_as_short(run):
+def test_a_test_set_shorter_than_the_texts_makes_all_as_short(run):
     found = measured(run, betas=(1.0,), texts=2, length=1000)
     assert (found.length, len(found.heldout), len(found.written[1.0])) == (400, 1, 2)
     assert "in texts of 400\n" in str(found)
@@ -93,7 +93,7 @@ def test_the_command_prints_a_table_and_is_for_text_alone(run, tmp_path, capsys)
         assert errors == "plait: --repetition is for runs that write text, not for 'memory' runs\n"
 
 
-def test_without_its_text_there_is_nothing_to_stand_beside(tmp_path):
+def test_without_its_text_there_is_nothing_to_is_reported_too(tmp_path):
     (tmp_path / "b.txt").write_text("to be or not to be " * 50)
     run = plait.train("text", data=str(tmp_path / "b.txt"), out=tmp_path / "run", **TINY)
     (tmp_path / "b.txt").write_text("to be or not to bee " * 50)

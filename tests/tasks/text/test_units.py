@@ -43,7 +43,7 @@ def test_the_channel_is_the_best_of_one_half_and_its_correlation_that_of_the_oth
     assert [u.feature for u in found.units] == [
         "in quotes", "position in line", "position in sentence", "position in word"
     ]  # there are no brackets, and no indentation  # fmt: skip
-    text = Path(run.config["data"]).read_text()[-1200:]  # the test part: 3 streams of 400
+    text = Path(run.config["data"]).read_text()[-1200:]  # the test set: 3 streams of 400
     streams = [text[k : k + 400] for k in (0, 400, 800)]
     numbers = torch.stack([torch.from_numpy(model.vocabulary.encode(s)) for s in streams], 1)
     states = read_all_states(model, numbers)

@@ -10,7 +10,7 @@ TEXT = np.random.default_rng(0).integers(12, size=400) ** 2 % 12  # some are nev
 
 
 def naive_information(numbers: np.ndarray, words: int) -> np.ndarray:
-    """Positive pointwise mutual information, by counting who stands within five words of whom."""
+    """Positive pointwise mutual information, by counting words within five words of each other."""
     counts = np.zeros((words, words))
     for here in range(len(numbers)):
         for there in range(max(0, here - WINDOW), min(len(numbers), here + WINDOW + 1)):
@@ -46,7 +46,7 @@ def test_words_are_joined_with_their_nearest_by_cosine():
 
 
 def test_words_of_like_company_are_neighbours_though_they_never_meet():
-    """Words 2k and 2k + 1 stand beside 8 + k alone; far from all others lies 12, six times."""
+    """Words 2k and 2k + 1 are next to 8 + k alone; far from all others lies 12, six times."""
     drawn = np.random.default_rng(0).integers(8, size=300)
     text = np.concatenate([[8 + word // 2, word, 8 + word // 2, *[12] * 6] for word in drawn])
     edges = set(map(tuple, word_graph(text, 13, 2).edge_index.T.tolist()))

@@ -63,7 +63,7 @@ def task(data: str, **options) -> TextTask:
     return TextTask(TextConfig(data=data, **{**SMALL, **options}), torch.device("cpu"))
 
 
-def test_the_vocabulary_is_of_the_training_part_and_others_are_unk(prose):
+def test_the_vocabulary_is_of_the_training_set_and_others_are_unk(prose):
     made = task(prose)
     symbols = split_words(read_text(prose).characters)
     training, _, _ = split(symbols)
@@ -88,7 +88,7 @@ def test_what_only_the_end_of_a_text_repeats_is_unknown(tmp_path):
     assert task(str(path)).vocabulary.unknown("age raven") == ["raven"]
 
 
-def test_a_batch_tells_its_perplexity(prose):
+def test_a_batch_reports_its_perplexity(prose):
     made = task(prose)
     loss, scores, _ = made.loss(made.model, made.batch(1), made.start())
     assert set(scores) == {"perplexity", "accuracy"}
@@ -192,9 +192,9 @@ def test_the_words_of_a_run_to_begin_with_stay_known(prose, tmp_path):
 
 BAD = {
     "a short text": (["--data", "short.txt"], "short.txt has 6 words; at least 40 are needed"),
-    "one line": (["--data", "line.txt"], "the training part has 54 words, too few for 16 streams"),
+    "one line": (["--data", "line.txt"], "the training set has 54 words, too few for 16 streams"),
     "long sequences": (["--data", "line.txt", "--batches", "windows", "--length", "99"],
-                       "the training part has 54 words, fewer than a sequence of length 99"),
+                       "the training set has 54 words, fewer than a sequence of length 99"),
     "no word twice": (["--data", "once.txt"], "once.txt: no word occurs twice in the training"),
     "unknown words alone": (["--data", "unk.txt"], "unk.txt: no word is there but <unk> in the tr"),
     "too many neighbours": (["--word-graph", "14", "--length", "5"],
@@ -223,7 +223,7 @@ def test_what_cannot_be_used_is_refused_in_a_line(prose, tmp_path, capsys, case)
     assert not (tmp_path / "run").exists()
 
 
-def test_the_penn_treebank_is_found_with_its_parts_or_its_terms_are_told(tmp_path, monkeypatch):
+def test_the_penn_treebank_is_found_with_its_parts_or_its_terms_are_named(tmp_path, monkeypatch):
     folder = os.environ.get("PLAIT_DATA", "")
     monkeypatch.setenv("PLAIT_DATA", str(tmp_path))
     monkeypatch.setattr("plait.data.cache_folder", lambda: tmp_path / "cache")

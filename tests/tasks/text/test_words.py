@@ -82,7 +82,7 @@ def test_the_commonest_words_are_known_and_one_that_is_there_once_is_not(text, m
     counts = Counter(text)
     often = [w for w in counts if counts[w] > 1 or prepared]
     if not often:
-        with pytest.raises(InputError, match="no word occurs twice in the training part"):
+        with pytest.raises(InputError, match="no word occurs twice in the training set"):
             Words.of(text, most, prepared=prepared)
         return
     words = Words.of(text, most, prepared=prepared)

@@ -1,4 +1,4 @@
-"""Temporal event graphs, and that nothing of the future is heard."""
+"""Temporal event graphs, and that nothing of the future is in them."""
 
 import numpy as np
 import pandas as pd
@@ -57,7 +57,7 @@ def test_event_graphs_by_their_definition(histories):
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
-def test_patients_and_periods_do_not_hear_one_another_nor_the_future(histories, operator):
+def test_patients_and_periods_are_independent_and_see_no_future(histories, operator):
     config = VisitsConfig(hidden_size=8, operator=operator)
     model = VisitsModel.from_facts(config, FACTS).double().eval()
     batch = model.views(histories).batch([0, 1, 2])

@@ -31,7 +31,7 @@ def histories_of(rows, codes=None) -> Histories:
     return Histories.of(pd.DataFrame(rows, columns=COLUMNS), "rows", codes)
 
 
-def test_codes_of_a_kind_are_told_apart_and_periods_without_events_are_none():
+def test_codes_of_a_kind_are_distinguished_and_periods_without_events_are_none():
     histories = histories_of(ROWS)
     assert histories.codes == (("drug", "x"), ("drug", "y"), ("drug", "z"), ("diagnosis", "x"))
     assert histories.drugs == 3
@@ -84,7 +84,7 @@ def test_related_codes_by_their_definition():
     assert related_codes(histories, range(30), 2) == expected
 
 
-def test_what_is_related_is_found_in_the_training_part_alone():
+def test_what_is_related_is_found_in_the_training_set_alone():
     histories, parts, facts = source_of(VisitsConfig(patients=40))
     assert facts["related"] == related_codes(histories, parts.train, 3)
     assert facts["related"] != related_codes(histories, range(40), 3)

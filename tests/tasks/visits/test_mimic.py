@@ -79,7 +79,7 @@ def test_rows_that_are_lost_are_counted(mimic):
 
 
 def test_other_patients_admissions_may_be_there_too(mimic):
-    """A cohort's admissions beside the files of all: hardly a row of those is of the cohort."""
+    """A cohort's admissions next to the files of all: hardly a row of those is of the cohort."""
     others = "".join(f"{k},{k},4019\n" for k in range(1000, 2000))
     folder = mimic(DIAGNOSES_ICD=FILES["DIAGNOSES_ICD"] + others)
     assert join_mimic(folder).notes == ("DIAGNOSES_ICD: 1,000 of 1,003 of no admission, left out",)

@@ -90,7 +90,7 @@ def test_baselines_see_what_they_may():
     assert scores["frequent_recall_at_5"] == pytest.approx(found.mean())
 
 
-def test_thresholds_are_chosen_on_the_validation_part():
+def test_thresholds_are_chosen_on_the_validation_set():
     histories, parts, _ = source_of(VisitsConfig(patients=40))
     asked = [(histories, parts.valid), (histories, parts.test)]
     on_valid, on_test = logistic_chances(histories, parts.train, asked)

@@ -1,4 +1,4 @@
-"""Training, resuming, predicting and scoring; what is told; learning from both views."""
+"""Training, resuming, predicting and scoring; what is reported; learning from both views."""
 
 import os
 
@@ -32,7 +32,7 @@ def run(tmp_path_factory):
     return plait.train("visits", out=folder, **TINY, steps=6, validate_every=2, save_every=0)
 
 
-def test_a_run_is_tested_beside_all_baselines_and_the_best_possible(run):
+def test_a_run_is_tested_next_to_all_baselines_and_the_best_possible(run):
     (test,) = run.records("test")
     for who in ("", "repeat_", "frequent_", "logistic_", "best_"):
         for score in ("jaccard", "f1", "pr_auc", "recall_at_10"):
@@ -62,7 +62,7 @@ def test_the_threshold_of_the_best_weights_is_kept(run):
     assert float(task.model.threshold) == before
 
 
-def test_the_test_part_is_scored_with_the_threshold_of_the_validation_part(run):
+def test_the_test_set_is_scored_with_the_threshold_of_the_validation_set(run):
     (test,) = run.records("test")
     task = VisitsTask(VisitsConfig.from_dict(run.config), torch.device("cpu"))
     task.load_pretrained(plait.load(run))
@@ -138,7 +138,7 @@ def test_data_that_has_changed_is_not_predicted_of_unasked(tmp_path):
     assert pd.read_csv(out)["events_unknown"].max() == 1
 
 
-def test_what_is_told(run, tmp_path, capsys):
+def test_what_is_reported(run, tmp_path, capsys):
     rows = [f"p{k},{t},drug,{'xy'[t % 2]}" for k in range(14) for t in range(1 + (k > 1) * 3)]
     rows += ["q,0,drug,x", "q,1,diagnosis,z"]
     path, pairs = tmp_path / "events.csv", tmp_path / "pairs.csv"
@@ -147,14 +147,14 @@ def test_what_is_told(run, tmp_path, capsys):
     arguments = ["--data", str(path), "--interactions", str(pairs), "--steps", "1", "--k", "1"]
     arguments += ["--hidden-size", "8", "--out", str(tmp_path / "run"), "--threads", "1"]
     assert run_command(["train", "visits", *arguments]) == 0
-    told = capsys.readouterr().out
-    assert "left out: 2 patients of one period, 1 patient without drugs after the first" in told
-    assert "note: a research tool, not medical advice" in told
-    assert "Only 2 patients were tested on: a small set. A research tool" in told
-    assert "interactions: 1 pair of drugs" in told
+    reported = capsys.readouterr().out
+    assert "left out: 2 patients of one period, 1 patient without drugs after the first" in reported
+    assert "note: a research tool, not medical advice" in reported
+    assert "Only 2 patients were tested on: a small set. A research tool" in reported
+    assert "interactions: 1 pair of drugs" in reported
     # x and y take turns, so the last period again is never right, and counts always are
-    assert "the last period again: 0.000" in told
-    assert "Logistic regression on counts does as well or better" in told
+    assert "the last period again: 0.000" in reported
+    assert "Logistic regression on counts does as well or better" in reported
 
 
 def test_help_says_that_it_is_no_advice(capsys):

@@ -36,7 +36,7 @@ def draw_rows(
     weight : float32 array `[E]`, or `[0]` where every edge weighs 1
     nodes : int64 array `[n]`
     fanout : int
-        Edges to draw into a node; −1: all. A loop is always taken and does not count.
+        Edges to draw into a node; −1: all. A self-loop is always taken and does not count.
     replace : bool
         Draw with replacement: an edge drawn c times weighs c times as much.
     key : int
@@ -129,7 +129,7 @@ def _below(state, count, n):
 
 @compiled
 def _most(pointer, nodes, fanout, ends):
-    """Count the edges that may be drawn at most: a loop is one more."""
+    """Count the edges that may be drawn at most: a self-loop is one more."""
     for k in range(len(nodes)):
         degree = pointer[nodes[k] + 1] - pointer[nodes[k]]
         ends[k + 1] = ends[k] + (degree if fanout < 0 else min(degree, fanout + 1))

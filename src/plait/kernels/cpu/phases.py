@@ -264,7 +264,7 @@ def backward(
     for p in program.products:
         arrays[f"dvalue {p.index}"] = torch.zeros_like(start[0])
         if compiled.source_of(p.index)[0] != "dinput":
-            arrays[f"dheard {p.index}"] = empty_f32(*x.shape[:-1], len(p.gates) * H)
+            arrays[f"drecurrent {p.index}"] = empty_f32(*x.shape[:-1], len(p.gates) * H)
     parts = []
     for k in range(S):
         names = [f"dvalue {i}" for i in plans.pending(compiled.gradient, k)]
@@ -295,7 +295,7 @@ def backward(
             for p in reversed(program.products):
                 if program.stages - 1 - p.stage == stage:
                     value, out = made(p, t)
-                    given = _heard(compiled, p, arrays, H)[first : first + running]
+                    given = _recurrent_side(compiled, p, arrays, H)[first : first + running]
                     learnt = {**chosen[p.index], **own}
                     sums_of = {**changes[p.index], **own_changes}
                     _back(value, out, given, learnt, sums_of, arrays[f"dvalue {p.index}"])
@@ -331,7 +331,9 @@ def _leaves(steps: Steps, weights: Mapping[str, Tensor], p: Product) -> dict[str
     return {n: w.detach().requires_grad_(steps.differentiate) for n, w in chosen.items()}
 
 
-def _heard(compiled: CompiledProgram, p: Product, arrays: Mapping[str, Tensor], H: int) -> Tensor:
+def _recurrent_side(
+    compiled: CompiledProgram, p: Product, arrays: Mapping[str, Tensor], H: int
+) -> Tensor:
     """Return the gradient of what a product gave, at every step."""
     name, first = compiled.source_of(p.index)
     return arrays[name][..., first * H : (first + len(p.gates)) * H]

@@ -75,7 +75,7 @@ def backward_plan(program: Program, gradient: Gradient) -> Plan:
     streams += [Stream(f"value {p.index}", BLOCK, 1) for p in P]
     streams += [Stream(f"dvalue {p.index}", BLOCK, 1) for p in P]
     streams += [
-        Stream(f"dheard {p.index}", PACKED, len(p.gates))
+        Stream(f"drecurrent {p.index}", PACKED, len(p.gates))
         for p in P
         if shared_with_inputs(program, gradient, p.index) is None
     ]
@@ -109,11 +109,11 @@ def backward_plan(program: Program, gradient: Gradient) -> Plan:
     for k, node in enumerate(gradient.inputs):
         effects[node.stage].append(Effect("dinput", k, node))
     for p in P:
-        if f"dheard {p.index}" in {s.name for s in streams}:
+        if f"drecurrent {p.index}" in {s.name for s in streams}:
             for k, gate in enumerate(p.gates):
                 stage = program.stages - 1 - p.stage
                 node = gradient.recurrent[p.index, gate]
-                effects[stage].append(Effect(f"dheard {p.index}", k, node))
+                effects[stage].append(Effect(f"drecurrent {p.index}", k, node))
     for k, v in enumerate(program.vectors):
         node = gradient.vectors[v]
         if node.op != "const":

@@ -38,7 +38,7 @@ class CompiledProgram:
             plans.shared_with_inputs(program, self.gradient, p.index) for p in program.products
         ]
         self._sources = [
-            (f"dheard {k}", 0) if first is None else ("dinput", first)
+            (f"drecurrent {k}", 0) if first is None else ("dinput", first)
             for k, first in enumerate(shared)
         ]
         self._layouts: dict[Any, Layout] = {}

@@ -221,7 +221,7 @@ class WrittenProgram:
     def source_of(self, index: int) -> tuple[str, int]:
         """Return which stream holds the gradient of what a product gave, and from which gate on."""
         shared = plans.shared_with_inputs(self.program, self.gradient, index)
-        return (f"dheard {index}", 0) if shared is None else ("dinput", shared)
+        return (f"drecurrent {index}", 0) if shared is None else ("dinput", shared)
 
     def _summed_after(self) -> dict[tuple[str, int], int]:
         """Take the vectors whose gradient is a gate's, summed: which gate's it is.

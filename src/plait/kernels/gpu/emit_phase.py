@@ -184,7 +184,7 @@ class Writer:
         mask = "here"
         if effect.last:
             mask = "here & alive"
-        elif effect.stream == "y" or effect.stream.startswith(("dinput", "dheard", "value")):
+        elif effect.stream == "y" or effect.stream.startswith(("dinput", "drecurrent", "value")):
             value = f"tl.where(alive, {value}, 0.0)"
         store = f"tl.store({place}, {value}, mask={mask})"
         return ["if KEEP:", f"    {store}"] if effect.optional else [store]

@@ -29,7 +29,7 @@ WARM = 2
 SHARE = 8
 """One part in so many of a GPU's memory is what recordings take together."""
 
-AT_ONCE = 16
+PER_SHAPE = 16
 """Recordings of one shape, for calls whose backward is still to come."""
 
 NEVER = -(2**62)
@@ -116,7 +116,7 @@ class Recordings:
                 return None
             same = [e for e in self.entries if e.key == key]
             entry = next((e for e in same if not e.taken), None)
-            if entry is None and len(same) < AT_ONCE:
+            if entry is None and len(same) < PER_SHAPE:
                 entry = self._made(key, one, tensors, extra)
             if entry is None:
                 return None

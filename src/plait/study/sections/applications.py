@@ -147,7 +147,7 @@ def _picture(use: str, one: FinishedRuns) -> Picture:
         return Picture("7-connections", "Dashed: the most likely connections that the novel does "
                        "not have. Solid: those that it has.", _suggestions(one))  # fmt: skip
     path = one.select(operator="gcn")[0].plan.path / "scenes.png"
-    return Picture("7-relations", "Predicted relations in scenes of the test part.",
+    return Picture("7-relations", "Predicted relations in scenes of the test set.",
                    copied(path), as_seen=True)  # fmt: skip
 
 

@@ -28,7 +28,7 @@ def required_runs(size: Mapping[str, Any]) -> dict[str, RunRequest]:
 
 
 def measure_words(runs: FinishedRuns, size: Mapping[str, Any]) -> tuple[list[float], float]:
-    """Return the share of known words in each generated text, and in the validation part."""
+    """Return the share of known words in each generated text, and in the validation set."""
     shares: list[float] = []
     usual = 0.0
     for result in runs.results:
@@ -68,17 +68,17 @@ def render(
         Table(
             "5-words",
             f"Share of words that occur in the training text: in {len(shares)} texts generated at "
-            f"β = {BETA:g} (± over the texts), and in the validation part.",
+            f"β = {BETA:g} (± over the texts), and in the validation set.",
             ["text", "known words"],
             [["generated", mean_of(shares, ".1%", sources)],
-             ["validation part", Number(usual, ".1%", sources)]],
+             ["validation set", Number(usual, ".1%", sources)]],
         ),
     ]  # fmt: skip
     return blocks, [
         words_finding(shares, usual, sources),
         finding(
             "measured",
-            "On the test part{} the network needs {} bits per character, an n-gram {}.",
+            "On the test set{} the network needs {} bits per character, an n-gram {}.",
             f", {licence:.0%} of which is the file’s licence," if licence else "",
             trained.number("test_bits_per_character"),
             trained.number("test_ngram_bits_per_character"),
@@ -90,9 +90,9 @@ def words_finding(shares: Sequence[float], usual: float, sources: Sequence[str])
     """Return whether generated words are real ones; sentences, the report's claim, are not."""
     text = {
         True: "Generated words occur in the training text less often than held-out words: {}, "
-        "against {} in the validation part.",
+        "against {} in the validation set.",
         False: "Generated words occur in the training text more often than held-out words: {}, "
-        "against {} in the validation part.",
+        "against {} in the validation set.",
         None: "Generated words occur in the training text as often as held-out words: {} and {}.",
     }[below_zero([share - usual for share in shares])]
     text += " No number here measures whether sentences are correct or make sense: read them."

@@ -117,13 +117,13 @@ def blocks(
         ),
         Picture(
             "2-sentence",
-            "Gate activations of the last layer along text of the validation part. Channels are "
+            "Gate activations of the last layer along text of the validation set. Channels are "
             "sorted separately for each gate: rows of different gates do not correspond.",
             drawing(9.5, 5.4, lambda figure: _draw(figure, letters[shown], along[:, shown])),
         ),
         Table(
             "2-gates",
-            "Gate activations over fresh strings and over the book’s validation part.",
+            "Gate activations over fresh strings and over the book’s validation set.",
             ["gate", "mean", "standard deviation", "minimum", "maximum"],
             [_statistics_row(key, gate, measured[key], sources[key])
              for key in measured for gate in NAMES],

@@ -55,7 +55,7 @@ class Measured:
     error : float
         Relative difference of the sum over time from autograd's gradient of W_hh.
     accuracy, prior : float
-        On the test part, and of always giving the likelier answer.
+        On the test set, and of always giving the likelier answer.
     source : str
         The link to the run.
     """

@@ -270,7 +270,7 @@ def _digits(digits: FinishedRuns) -> list[Block]:
         Table("9-digits", "Cross-entropy of the predicted frames, nats per sequence. The published "
               "figures (the report’s reference 3) are for MNIST’s digits in frames of 64 × 64.",
               ["model", "here", "parameters", "Seo et al. 2016"], rows, published=[3]),
-        Picture("9-frames", "Digits of the test part: input frames, the true next frames, and "
+        Picture("9-frames", "Digits of the test set: input frames, the true next frames, and "
                 "GCRN’s prediction.",
                 copied(first.plan.path / "frames.png"), as_seen=True),
     ]  # fmt: skip
@@ -291,7 +291,7 @@ def _words(words: FinishedRuns) -> list[Block]:
             f"A language model of the {config.vocabulary:,} most frequent words of {config.data}, "
             "without and with a graph that connects distributionally similar words."
         ),
-        Table("9-words", "Perplexity of the test part; all other words are one unknown word. The "
+        Table("9-words", "Perplexity of the test set; all other words are one unknown word. The "
               "published figures are for the Penn Treebank.",
               ["model", "here", "Seo et al. 2016"], rows, published=[2]),
     ]  # fmt: skip

@@ -81,10 +81,10 @@ def blocks(trained: FinishedRuns, samples: SampledTexts) -> Sequence[Block]:
         ),
         Table(
             "4-heldout",
-            "Scores on the test part, the end of the file. The n-gram baseline is fitted to the "
+            "Scores on the test set, the end of the file. The n-gram baseline is fitted to the "
             "same training text."
-            + (f" {licence:.0%} of the test part is Project Gutenberg’s licence, which is unlike "
-               "the book; the validation part, before it, is easier." if licence else ""),
+            + (f" {licence:.0%} of the test set is Project Gutenberg’s licence, which is unlike "
+               "the book; the validation set, before it, is easier." if licence else ""),
             ["model", "bits per character", "accuracy"],
             [["the network", trained.number("test_bits_per_character"),
               trained.number("test_accuracy", ".1%")],
@@ -94,7 +94,7 @@ def blocks(trained: FinishedRuns, samples: SampledTexts) -> Sequence[Block]:
         ),
         Picture(
             "4-curves", "Figure 3: accuracy and bits per character over the training steps. "
-            "Squares: the network on the test part; dashed line: the n-gram on the same part.",
+            "Squares: the network on the test set; dashed line: the n-gram on the same part.",
             drawing(9.5, 3.8, lambda figure: _draw_curves(figure, trained, own)),
         ),
         Paragraph(
@@ -222,7 +222,7 @@ def accuracy_finding(reached: Number, own: bool) -> Finding:
 def ngram_finding(network: Number, ngram: Number) -> Finding:
     """Return which model predicts held-out text better."""
     wins = (network.value or 0) < (ngram.value or 0)
-    text = "Bits per character on the test part, which the report does not score: network {}, "
+    text = "Bits per character on the test set, which the report does not score: network {}, "
     text += "n-gram {}; the network is better." if wins else "n-gram {}; the n-gram is better."
     return finding("measured", text, network, ngram)
 
@@ -260,11 +260,11 @@ def _draw_curves(figure: Figure, trained: FinishedRuns, own: bool) -> None:
             axes.set_xlabel("training step")
     test = test_of(trained.results[0])
     for axes, score in ((left, "ngram_accuracy"), (right, "ngram_bits_per_character")):
-        label = f"{test['ngram_order']}-gram, test part"
+        label = f"{test['ngram_order']}-gram, test set"
         axes.axhline(test[score], color=COLOURS[5], linestyle="--", label=label)
         tested = trained.values(f"test_{score.removeprefix('ngram_')}")
         ends = [r.row["best_step"] for r in trained.results]
-        axes.plot(ends, tested, "s", color=COLOURS[5], markersize=5, label="test part")
+        axes.plot(ends, tested, "s", color=COLOURS[5], markersize=5, label="test set")
     if own:
         steps = config_of(trained.results[0]).steps
         places, label = [steps * k / 3 for k in (1, 2, 3)], "the report, by thirds of 3,000 steps"

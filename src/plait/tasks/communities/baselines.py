@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 LARGEST = 1_000_000
-"""Connections of a graph up to which Louvain's method is tried: networkx's is in Python."""
+"""Edges of a graph up to which Louvain's method is tried: networkx's is in Python."""
 
 
 def louvain(pairs: Tensor, weights: Tensor, nodes: int, seed: int) -> np.ndarray | None:

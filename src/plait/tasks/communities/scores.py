@@ -13,15 +13,15 @@ def modularity(pairs: Tensor, weights: Tensor, community: np.ndarray) -> float:
 
     Q = Σ_c [ L_c / m − (d_c / 2m)² ]
 
-    with m the weight of all connections, L_c of those inside c, and d_c of the ends in c. NaN
-    without connections.
+    with m the weight of all edges, L_c of those inside c, and d_c of the ends in c. NaN
+    without edges.
 
     Source: Newman (2004), Analysis of weighted networks.
 
     Parameters
     ----------
     pairs : Tensor `[2, n]`
-        Connections, each once.
+        Edges, each once.
     weights : Tensor `[n]`
     community : integer array `[N]`
 

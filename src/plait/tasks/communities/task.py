@@ -71,7 +71,7 @@ class CommunitiesTask(Task):
         require_fitting(config, network)
         self.pairs, self.weights = connections(network.graph)
         if not self.pairs.shape[1]:
-            raise InputError(f"{network.source} has no connections; communities need some")
+            raise InputError(f"{network.source} has no edges; communities need some")
         self.x, self.graph = features_of(network, device), network.graph.to(device)
         self.sampler = sampler_of(config, network)
         self.prepares_ahead = self.sampler is not None

@@ -52,7 +52,7 @@ class DigitsConfig(TrainingConfig):
         "connected, over the whole frame.",
     )
     order: int = option(3, "Terms K of gcrn's Chebyshev filter.", least=1, below=1001)
-    neighbours: int = option(8, "Nearest patches that each is joined with, of gcrn.", least=1)
+    neighbours: int = option(8, "Nearest patches that each is connected with, of gcrn.", least=1)
     frame: int = option(0, f"Side of a frame in pixels. {OF_SIZE}", least=0, below=1025)
     patch: int = option(0, f"Side of a patch, a node of gcrn's graph. {OF_SIZE}", least=0)
     hidden_size: int = option(0, f"Channels of a state. {OF_SIZE}", least=0, below=2**20)

@@ -20,7 +20,7 @@ def score_digits(
     config, facts
         Of its run folder.
     data : str
-        Other digits, all of them, as --digits. None: the run's own test part.
+        Other digits, all of them, as --digits. None: the run's own test set.
 
     Raises
     ------

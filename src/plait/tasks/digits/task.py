@@ -115,8 +115,8 @@ class DigitsTask(Task):
         own, least = scores["cross_entropy"], scores["least_cross_entropy"]
         others = baseline_scores(scores, BASELINES, "cross_entropy")
         text = f"cross-entropy {own:.1f} nats per sequence of {self.config.horizon} frames, "
-        text += f"{scores['loss']:.4f} per pixel{list_scores(others, '.1f')}; the least that can "
-        text += f"be, of the truth itself: {least:.1f}"
+        text += f"{scores['loss']:.4f} per pixel{list_scores(others, '.1f')}; the lower "
+        text += f"bound, of the true frames: {least:.1f}"
         return text + verdict(-own, {name: -nats for name, nats in others.items()})
 
     def title(self, test: Mapping[str, Any] | None) -> str:
@@ -143,7 +143,7 @@ class DigitsTask(Task):
         draw_sequences(shown[0], shown[1], shown[2], folder / "frames.png", title=title)
 
     def to_test(self) -> Iterable[Tensor]:
-        """Return the batches of the test part."""
+        """Return the batches of the test set."""
         return batches(self.testing, self.config, TEST, self.device)
 
 

@@ -25,7 +25,7 @@ TASK = TaskEntry(
         TaskOption(
             "backtest",
             int,
-            "Folds of the test part, each next to baselines, gradient boosting "
+            "Folds of the test set, each next to baselines, gradient boosting "
             "among them, that are fitted on all before it.",
         ),
         TaskOption("refit", bool, "With --backtest: train the network anew for each fold."),

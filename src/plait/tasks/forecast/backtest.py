@@ -17,11 +17,11 @@ from plait.training.ablation import train_alone
 
 
 def backtest(task: ForecastTask, folds: int, refit: bool = False) -> pd.DataFrame:
-    """Cut the test part into folds, one after the other, and forecast each from what is before it.
+    """Cut the test set into folds, one after the other, and forecast each from what is before it.
 
     The baselines, gradient boosting among them, are fitted anew on all steps before each fold. The
     network is the run's; with `refit` it is trained anew, as the run was, on the steps before the
-    fold, of which the last share is its validation part. Scales are the run's.
+    fold, of which the last share is its validation set. Scales are the run's.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def backtest(task: ForecastTask, folds: int, refit: bool = False) -> pd.DataFram
     splits, horizon, series = task.splits, task.config.horizon, task.data.series
     if folds < 1 or (splits.end - splits.test) // folds < horizon:
         raise InputError(
-            f"--backtest {folds}: the test part of {splits.end - splits.test} steps has at most "
+            f"--backtest {folds}: the test set of {splits.end - splits.test} steps has at most "
             f"{(splits.end - splits.test) // horizon} folds of --horizon {horizon} steps; give "
             "fewer, from 1"
         )

@@ -81,10 +81,10 @@ class ForecastConfig(GraphConfig):
     target: str = option("", f"Column of targets {EDGES} Default: target.")
     weight: str = option("", f"Column of weights {EDGES} Default: weight, if there is one.")
     neighbours: int = option(
-        4, "Nearest nodes that each is joined with, by places or correlation.", least=1
+        4, "Nearest nodes that each is connected with, by places or correlation.", least=1
     )
     threshold: float = option(
-        0.3, "Nodes are joined where their correlation is above it.", least=0, below=1
+        0.3, "Nodes are connected where their correlation is above it.", least=0, below=1
     )
     directed: bool = option(False, "Messages go along edges only from source to target.")
     nodes: str = option(
@@ -116,13 +116,13 @@ class ForecastConfig(GraphConfig):
         "refuse", "Steps without a row: refused, or read as rows of missing values."
     )
     calendar: Literal["none", "day", "week"] = option(
-        "none", "Input the time of day too, or that and the day of the week."
+        "none", "Calendar features as inputs: the time of day, or that and the day of the week."
     )
-    season: int = option(0, "Steps of a season. 0: a day, a week or a year of the times.", least=0)
+    season: int = option(0, "Steps of a season. 0: a day, a week or a year, by the times.", least=0)
     seasonal: bool = option(
         False,
-        "Forecast what differs from each node's mean at the place in the season, which is added "
-        "again; takes times.",
+        "Forecast the difference from each node's seasonal mean, which is added again "
+        "(seasonal adjustment); needs times.",
     )
     history: int = option(12, "Input steps before a forecast.", least=1)
     horizon: int = option(12, "Steps that are forecast.", least=1)
@@ -132,10 +132,10 @@ class ForecastConfig(GraphConfig):
         below=1,
     )  # fmt: skip
     scale: Literal["node", "all"] = option(
-        "node", "What is brought to mean 0 and variance 1: each node by itself, or all as one."
+        "node", "Standardise (mean 0, variance 1) each node by itself, or all together."
     )
     instance_norm: bool = option(
-        False, "Bring each window of a node to mean 0 and variance 1, and undo that (RevIN)."
+        False, "Standardise each window of a node, and undo it in the forecast (RevIN)."
     )
     cell: str = option("gru", cell_names())
     operator: str = option(
@@ -148,7 +148,7 @@ class ForecastConfig(GraphConfig):
         20, "Edges into each node of a learnt graph; 0: from all nodes.", least=0
     )
     adaptive_size: int = option(
-        10, "Numbers of a node's vectors that a graph is learnt from.", least=1, below=2**20
+        10, "Dimension of the node embeddings that a graph is learnt from.", least=1, below=2**20
     )
     adaptive_given: Literal["none", "gcn", "chebyshev", "diffusion"] = option(
         "none", "The operator over the given graph next to a learnt one; none: that alone."
@@ -160,8 +160,8 @@ class ForecastConfig(GraphConfig):
     )  # fmt: skip
     node_embedding: int = option(
         0,
-        "Length of a learnt vector of each node as a further input, which makes the nodes "
-        "different; 0: none.", least=0, below=2**20,
+        "Dimension of a learnt embedding of each node, a further input by which nodes with the "
+        "same values may have different forecasts; 0: none.", least=0, below=2**20,
     )  # fmt: skip
     hidden_size: int = option(
         0,
@@ -179,12 +179,12 @@ class ForecastConfig(GraphConfig):
     )
     sampling: float = option(
         1000.0,
-        "Scheduled sampling: in training the recurrent decoder is fed the truth with probability "
+        "Scheduled sampling: in training the recurrent decoder is fed true values with probability "
         "s / (s + exp(step / s)), else its own forecast; 0: always its own.", least=0,
     )  # fmt: skip
     skip: Literal["best", "linear", "last", "none"] = option(
         "best",
-        "What the network's output is added to: the best simple forecast on the validation part; a "
+        "What the network's output is added to: the best simple forecast on the validation set; a "
         "linear model of the node's own history; its last value; or nothing.",
     )
     quantiles: str = option(
@@ -192,8 +192,8 @@ class ForecastConfig(GraphConfig):
     )
     coverage: float = option(
         0.0,
-        "Write bands that shall hold this share of the values, such as 0.9: conformal ones, from "
-        "errors on the validation part. 0: none.", least=0, below=1,
+        "Write prediction intervals that cover this share of the values, such as 0.9: conformal "
+        "ones, from errors on the validation set. 0: none.", least=0, below=1,
     )  # fmt: skip
     likelihood: Literal["none", "gaussian", "poisson", "negative-binomial"] = option(
         "none",

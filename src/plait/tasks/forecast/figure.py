@@ -13,7 +13,7 @@ from plait.tasks.forecast.scores import Forecasts, node_errors
 from plait.tasks.forecast.series import Series
 
 SHOWN = 300
-"""Steps of the test part, its last, that are drawn."""
+"""Steps of the test set, its last, that are drawn."""
 
 NAMED = 40
 """Nodes up to which their ids are written next to them."""
@@ -43,8 +43,8 @@ def draw_forecasts(
 
     Each forecast is the one made as many steps before as the horizon has. Around it the band that
     was fitted; without one the outermost quantiles, or, where one number is forecast, the middle
-    80 % of the node's own errors on the test part. The axis is named for the table and the node,
-    where a unit would be. Nothing is drawn where no node has a value in the test part.
+    80 % of the node's own errors on the test set. The axis is named for the table and the node,
+    where a unit would be. Nothing is drawn where no node has a value in the test set.
     """
     H, errors = len(forecasts.truth), node_errors(forecasts.middle, forecasts.truth)
     order = np.argsort(np.where(np.isnan(errors), -1, errors))[np.isnan(errors).sum() :]
@@ -83,7 +83,7 @@ def draw_forecasts(
             panels[-1].tick_params(axis="x", rotation=20)
             if series.times.tz is not None:
                 panels[-1].set_xlabel(f"time, {series.times.tz}")
-        figure.suptitle(f"{label(series.name)}: the last {len(steps)} steps of the test part")
+        figure.suptitle(f"{label(series.name)}: the last {len(steps)} steps of the test set")
 
 
 def _interval(forecasts: Forecasts, n: int, at: slice) -> tuple[np.ndarray, np.ndarray, str]:
@@ -100,7 +100,7 @@ def _interval(forecasts: Forecasts, n: int, at: slice) -> tuple[np.ndarray, np.n
 
 
 def draw_nodes(forecasts: Forecasts, measured: Measured, path: Path) -> None:
-    """Draw the graph, every node coloured by its root mean squared error on the test part.
+    """Draw the graph, every node coloured by its root mean squared error on the test set.
 
     Nodes are drawn at their places where these are known, else by springs (Fruchterman & Reingold
     1991), and there is no picture of more than `LAID_OUT` nodes, whose springs would take minutes.
@@ -130,7 +130,7 @@ def draw_nodes(forecasts: Forecasts, measured: Measured, path: Path) -> None:
             figure.colorbar(dots, ax=axes, label=measure, shrink=0.8)
             axes.margins(0.1, 0.05)
             axes.set_axis_off()
-        figure.suptitle(f"{label(series.name)}: error of every node on the test part")
+        figure.suptitle(f"{label(series.name)}: error of every node on the test set")
         if len(errors) <= NAMED:
             for axes in panels:
                 name_places(axes, series.ids, places, size=7)

@@ -92,7 +92,7 @@ def correlated(values: np.ndarray, neighbours: int, threshold: float) -> Joined:
     Parameters
     ----------
     values : float array `[T, N]`
-        Of the training part alone.
+        Of the training set alone.
     neighbours : int
     threshold : float, at least 0
 

@@ -181,11 +181,11 @@ def score_forecast(
     data : str
         A table with the same nodes, of which everything after the first `history` steps is
         forecast. Baselines are fitted on the run's own training data, and none knows the season.
-        None: the run's own test part.
+        None: the run's own test set.
     encoding : str
         Of `data`. None: that of the run's own table.
     backtest : int
-        Folds of the test part, each forecast with baselines fitted on all before it
+        Folds of the test set, each forecast with baselines fitted on all before it
         (`plait.tasks.forecast.backtest`); 0: none.
     refit : bool
         Whether a back-test also trains the network anew for each fold.
@@ -206,7 +206,7 @@ def score_forecast(
     if not backtest and (refit or table):
         raise InputError("--refit and --table belong to --backtest FOLDS; give that too")
     if backtest and data is not None:
-        raise InputError("--backtest is of the run's own test part; leave --data out")
+        raise InputError("--backtest is of the run's own test set; leave --data out")
     task = ForecastTask.restore(model, config, facts)
     if backtest:
         return _backtest(task, backtest, refit, table)
@@ -246,7 +246,7 @@ def _backtest(task: ForecastTask, folds: int, refit: bool, table: str | None) ->
 def probe(
     model: Forecaster, config: ForecastConfig, facts: Mapping[str, Any]
 ) -> tuple[Tensor, ...]:
-    """Return windows of the validation part, their calendar, and what came, for `plait inspect`."""
+    """Return windows of the validation set, their calendar, and what came, for `plait inspect`."""
     task = ForecastTask.restore(model, config, facts)
     first = torch.arange(task.splits.valid, task.splits.test - config.horizon + 1)[:PROBED]
     x, y, calendar, _ = task.windows.at(first, task.splits.test)

@@ -29,9 +29,9 @@ class Forecaster(nn.Module):
 
     h_t = Recurrent(x_t, h_{t−1}; graph),  ŷ_{t+k} = s_{t+k} + Σ_p a_{k,p} x_{t−p} + (V h_t + b)_k
 
-    s is a simple forecast, the best on the validation part (`plait.tasks.forecast.simple`), and the
+    s is a simple forecast, the best on the validation set (`plait.tasks.forecast.simple`), and the
     network learns what to add to it. The answer is `combined`: Σ_m w_{k,m} s^m_{t+k} + w_k ŷ_{t+k}
-    over all simple forecasts s^m, with weights that are fitted on the validation part.
+    over all simple forecasts s^m, with weights that are fitted on the validation set.
 
     x_t is the scaled value (where nothing was measured the last one that was, and in a network
     that was trained with gaps a flag), with the calendar's numbers, the covariates, the node's
@@ -41,7 +41,7 @@ class Forecaster(nn.Module):
     a part by the node's vector, E_n · B_{k,p}, and begins as 0; where steps have a place in the
     season it is over, and an input too, what differs from the mean at that place. Where s begins
     with the last value, the sum is over what differs from that, and the input is the change from
-    step to step in place of x_t, with the training part's mean at the place, so that no level is
+    step to step in place of x_t, with the training set's mean at the place, so that no level is
     learnt. That is the skip "best"; with "linear"
     there is no s, and the sum begins as the last value, a_{k,0} = 1; "last" leaves it that; "none"
     leaves it out. With the decoder "recurrent" a second network goes on from h_t step by step and
@@ -171,7 +171,7 @@ class Forecaster(nn.Module):
         """Set the graph, the scale, and what covariates are scaled by, `[2, K]`.
 
         `static [N, S]` are the nodes' features that do not change; `simple` the simple forecasts,
-        fitted to all before the test part and to the training part.
+        fitted to all before the test set and to the training set.
         """
         if simple is not None:
             self.simple, self.early = simple
@@ -222,7 +222,7 @@ class Forecaster(nn.Module):
             The probability with which the recurrent decoder is fed the truth.
         means : Tensor `[P + H, B, N]`
             At the steps' places: in training those of other seasons, after it those of
-            `latest_means`; None: of the training part.
+            `latest_means`; None: of the training set.
 
         Returns
         -------
@@ -293,7 +293,7 @@ class Forecaster(nn.Module):
     ) -> Tensor:
         """Return the simple forecasts for windows, `[M, H, B, N]`, named `simple.names`.
 
-        They are fitted to all that is before the test part; with `early` to the training part.
+        They are fitted to all that is before the test set; with `early` to the training set.
         """
         which = self.early if early else self.simple
         assert which is not None
@@ -403,17 +403,17 @@ class Forecaster(nn.Module):
         return self.early.profile(calendar).to(self.output.weight.dtype)
 
     def _means_of_input(self, calendar: Tensor, given: Tensor | None, x: Tensor) -> Tensor:
-        """Return the means that the input knows: `given`, or those of the training part.
+        """Return the means that the input knows: `given`, or those of the training set.
 
         Where no level is learnt they are always the same for a place: others, such as those of all
-        before the test part, would be a new level, and training has seen none but its own.
+        before the test set, would be a new level, and training has seen none but its own.
         """
         return self.means_at(calendar) if given is None or self.differenced else given.to(x)
 
     def latest_means(self, calendar: Tensor) -> Tensor | None:
-        """Return the means of all that is before the test part, `[P + H, B, N]`; None: no places.
+        """Return the means of all that is before the test set, `[P + H, B, N]`; None: no places.
 
-        To forecast what comes after it; what is on the validation part uses `means_at`.
+        To forecast what comes after it; what is on the validation set uses `means_at`.
         """
         return self.simple.profile(calendar) if self.simple is not None and self.placed else None
 

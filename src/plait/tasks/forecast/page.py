@@ -19,7 +19,7 @@ from plait.tasks.forecast.task import ForecastTask
 from plait.times import time_text
 
 WINDOWS = 64
-"""Starts of forecasts in the test part that can be chosen."""
+"""Starts of forecasts in the test set that can be chosen."""
 
 CHOSEN, OFFERED = 6, 1000
 """Nodes at most that are shown together, and that can be chosen from."""
@@ -128,7 +128,7 @@ def page(model: Forecaster, config: ForecastConfig, facts: Mapping[str, Any]) ->
         Control("baseline", "Baseline", "choice", best, choices=names),
     )  # fmt: skip
     about = (
-        f"Forecasts over {horizon} steps, in the test part of the data, which the model was not "
+        f"Forecasts over {horizon} steps, in the test set of the data, which the model was not "
         "trained on, with the true values"
         + (", and after the end of the data." if len(first) > newest else ".")
     )

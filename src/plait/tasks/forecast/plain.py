@@ -45,7 +45,7 @@ def read_plain(path: Path, time: str, time_names: tuple[str, ...], encoding: str
     time : str
         The name of the column of times.
     time_names : tuple of str
-        Its name in small letters, where `time` is "".
+        Its name in lower case, where `time` is "".
     encoding : str
     """
     if not path.is_file() or path.stat().st_size < LARGE or path.suffix == ".gz":

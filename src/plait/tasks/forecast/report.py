@@ -66,7 +66,7 @@ def summary_of(task: Any) -> dict[str, str]:
         **({"read": "; ".join(series.notes)} if series.notes else {}),
         "graph": edges + joined.source if config.reads_graph or not edges else "none is used",
         **({"nodes": "; ".join(task.data.static_notes)} if config.nodes else {}),
-        "parts": f"{splits.valid - splits.history:,}, {splits.test - splits.valid:,}, "
+        "split": f"{splits.valid - splits.history:,}, {splits.test - splits.valid:,}, "
         f"{splits.end - splits.test:,} steps to train, validate, test",
         "season": f"{task.season} steps" if task.season else "none known; --season",
         "model": f"{config.cell} × {task.model.recurrent.operator!r}, {config.layers} × "

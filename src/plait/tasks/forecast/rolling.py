@@ -21,7 +21,7 @@ def answers(
 ) -> Tensor:
     """Return what the network answers to the windows at the steps `first`, `[H, W, N, (Q)]`.
 
-    With `early` it knows seasonal means of the training part alone, to forecast the validation.
+    With `early` it knows seasonal means of the training set alone, to forecast the validation.
     """
 
     def answered(part: Tensor) -> tuple[Tensor]:
@@ -52,7 +52,7 @@ def error_products(
     """Return the products of the errors of the network's answers and of each simple forecast.
 
     `[H, 1 + M, 1 + M]`, of errors in the units of the data; the simple forecasts are those that are
-    fitted to the training part. Where the loss is not the squared error, they are weighed so that
+    fitted to the training set. Where the loss is not the squared error, they are weighed so that
     at the network's answers their gradient is the loss's (`reweighting`). See
     `plait.tasks.forecast.combination`.
     """

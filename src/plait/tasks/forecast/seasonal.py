@@ -44,7 +44,7 @@ class Season:
 
     @classmethod
     def of(cls, series: Series, steps: int, training: int) -> "Season":
-        """Return that of a series; none where it does not fit twice into the training part."""
+        """Return that of a series; none where it does not fit twice into the training set."""
         first: Any = None if series.times is None else series.times[0]
         start = "" if first is None else first.isoformat()
         if 2 * steps > training or not steps:

@@ -171,7 +171,7 @@ class ForecastTask(Task):
         return summary_of(self)
 
     def batch(self, step: int) -> tuple[Window, float]:
-        """Draw windows of the training part; with them how often the decoder is fed the truth."""
+        """Draw windows of the training set; with them how often the decoder is fed the truth."""
         splits, config = self.splits, self.config
         generator = random_generator(config.seed, step)
         first = generator.integers(splits.history, splits.valid, self.units_per_step)
@@ -193,7 +193,7 @@ class ForecastTask(Task):
         return (~batch[0][1].isnan()).sum()
 
     def validate(self) -> Mapping[str, float]:
-        """Return loss and errors over the validation part, and fit to it.
+        """Return loss and errors over the validation set, and fit to it.
 
         What is fitted are the weights of the combination, and the bands. So that neither the
         scores nor the bands are of forecasts whose weights have seen them, the forecasts of each
@@ -231,11 +231,11 @@ class ForecastTask(Task):
         return torch.from_numpy(fit_weights(products, steps)).to(self.device)
 
     def own_scores(self) -> dict[str, Any]:
-        """Return loss and errors over the test part."""
+        """Return loss and errors over the test set."""
         return self._scores(self.tested)[0]
 
     def test(self) -> dict[str, Any]:
-        """Return loss and errors over the test part, and those of what forecasts without a model.
+        """Return loss and errors over the test set, and those of what forecasts without a model.
 
         `table` holds the errors step by step, of the model and of each baseline.
         """
@@ -252,7 +252,7 @@ class ForecastTask(Task):
 
     @cached_property
     def tested(self) -> Forecasts:
-        """Forecasts of the test part, with the weights that the model has when first asked for."""
+        """Forecasts of the test set, with the weights that the model has when first asked for."""
         splits = self.splits
         return self.forecasts(self.windows, self.data.series, splits.test, splits.end)
 
@@ -360,7 +360,7 @@ class ForecastTask(Task):
         return [Curve("loss", f"{label}, scaled")]
 
     def draw_tested(self, test: Mapping[str, Any], folder: Path) -> None:
-        """Draw forecasts of the test part, and every node's error."""
+        """Draw forecasts of the test set, and every node's error."""
         fitted = self._bands(self.tested)
         name = f"band fitted to hold {self.config.coverage:.0%}"
         band = None if fitted is None else Band(*fitted, name)

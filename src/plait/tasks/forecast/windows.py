@@ -108,7 +108,7 @@ def truth_of(values: np.ndarray, first: np.ndarray, horizon: int, end: int) -> n
 
 
 def scaling(values: np.ndarray, how: str, series: Series) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard deviation `[N]` of what was measured in the training part.
+    """Return mean and standard deviation `[N]` of what was measured in the training set.
 
     Raises `InputError` for a node where nothing was, or always the same.
     """
@@ -117,7 +117,7 @@ def scaling(values: np.ndarray, how: str, series: Series) -> tuple[np.ndarray, n
     if empty.size:
         names, has, it = _columns(series, empty, "has", "have")
         raise InputError(
-            f"{series.source}: {names} {has} no value in the training part; take {it} out"
+            f"{series.source}: {names} {has} no value in the training set; take {it} out"
         )
     wide = np.nanmax(values, axis=0) > np.nanmin(values, axis=0)
     if how == "all":
@@ -127,7 +127,7 @@ def scaling(values: np.ndarray, how: str, series: Series) -> tuple[np.ndarray, n
         names, be, it = _columns(series, constant, "is", "are")
         always = f"always {np.nanmin(values[:, constant[0]]):g}"
         raise InputError(
-            f"{series.source}: {names} {be} constant in the training part"
+            f"{series.source}: {names} {be} constant in the training set"
             + (f", {always}" if constant.size == 1 else "")
             + f"; take {it} out"
             + ("" if how == "all" else ", or give all one scale with --scale all")
@@ -175,7 +175,7 @@ def calendar_of(times: pd.DatetimeIndex | None, steps: int, kind: str) -> np.nda
 
 
 def covariate_scaling(series: Series, names: tuple[str, ...], training: int) -> np.ndarray:
-    """Return mean and standard deviation of every covariate over the training part, `[2, K]`.
+    """Return mean and standard deviation of every covariate over the training set, `[2, K]`.
 
     A constant one has the standard deviation 1. Raises `InputError` for one without a value.
     """
@@ -184,7 +184,7 @@ def covariate_scaling(series: Series, names: tuple[str, ...], training: int) -> 
     past = series.covariates[:training].reshape(-1, len(names))
     for name in (n for n, column in zip(names, past.T, strict=True) if np.isnan(column).all()):
         raise InputError(
-            f"{series.source}: the covariate {name!r} has no value in the training part; leave it "
+            f"{series.source}: the covariate {name!r} has no value in the training set; leave it "
             "out"
         )
     spread = np.nanstd(past, axis=0)

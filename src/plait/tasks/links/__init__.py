@@ -1,10 +1,10 @@
-"""Recommend connections between the nodes of a graph that are not there yet."""
+"""Link prediction: the missing edges of a graph."""
 
 from plait.tasks.entry import TaskEntry, TaskOption
 
 TASK = TaskEntry(
     name="links",
-    help="Recommend connections between the nodes of a graph that are not there yet.\n\n"
+    help="Predict the missing edges of a graph (link prediction).\n\n"
     "Example: plait train links --edges edges.csv --operator gcn --out runs/links",
     config="plait.tasks.links.config:LinksConfig",
     task="plait.tasks.links.task:LinksTask",
@@ -13,12 +13,12 @@ TASK = TaskEntry(
     page="plait.tasks.links.page:page",
     predict="plait.tasks.links.inference:suggest_links",
     draw="plait.tasks.links.inference:draw_suggestions",
-    predicts="connections of each node that are not there yet, the best first",
+    predicts="edges of each node that are not there yet, the best first",
     predict_options=(
         TaskOption(
             "node",
             str,
-            "The node to suggest connections for, which are printed, unless --out is given. "
+            "The node to suggest edges for, which are printed, unless --out is given. "
             "Default: all nodes.",
             flag="for",
             prints=True,
@@ -26,14 +26,14 @@ TASK = TaskEntry(
         TaskOption(
             "other",
             str,
-            "The only node to score a connection with --for's node with, which may be there.",
+            "The only node to score an edge with --for's node with, which may be there.",
             flag="with",
         ),
         TaskOption("top", int, "Suggestions for a node, or with --why reasons. Default: 10."),
         TaskOption(
             "why",
             bool,
-            "The paths and features whose removal changes the score most, of the connection "
+            "The paths and features whose removal changes the score most, of the edge "
             "between --for and --with, or of the best suggestion.",
             draws=True,
         ),

@@ -23,14 +23,14 @@ SOURCES = 256
 """Nodes whose walks are counted at once."""
 
 Measure = Callable[[Tensor], Tensor]
-"""Scores pairs `[2, n]` of one graph, `[n]`: the larger, the likelier a connection."""
+"""Scores pairs `[2, n]` of one graph, `[n]`: the larger, the likelier an edge."""
 
 
 def measures_of(graph: Graph, x: Tensor | None = None) -> dict[str, Measure]:
     """Return what scores pairs of this graph without training, by name.
 
     These are `HEURISTICS`, of up to 5,000 nodes `embedding_product`, and with features `x`, `[N,
-    F]`, their `cosine`. Nothing else is known to them: the graph must not have the connections that
+    F]`, their `cosine`. Nothing else is known to them: the graph must not have the edges that
     are sought.
     """
     found: dict[str, Measure] = {n: partial(rule, graph) for n, rule in HEURISTICS.items()}
@@ -167,7 +167,7 @@ HEURISTICS: Mapping[str, Callable[[Graph, Tensor], Tensor]] = {
 
 
 def adjacency_of(graph: Graph) -> scipy.sparse.csr_array:
-    """Return the adjacency, 1 both ways, loops left out: `[N, N]`."""
+    """Return the adjacency, 1 both ways, without self-loops: `[N, N]`."""
 
     def make() -> scipy.sparse.csr_array:
         source, target = graph.to("cpu").to_undirected().edge_index.numpy()

@@ -11,7 +11,7 @@ from plait.training.config import option
 
 @dataclass(frozen=True, kw_only=True)
 class LinksConfig(NetworkConfig):
-    """Recommend connections of one graph.
+    """Predict the missing edges of one graph.
 
     Example
     -------
@@ -37,13 +37,13 @@ class LinksConfig(NetworkConfig):
         },
     }
 
-    smoothing = 5  # few connections are held out, and an early score may be high by chance
+    smoothing = 5  # few edges are held out, and an early score may be high by chance
 
     valid_share: float = option(
-        0.1, "Share of the connections that is held out to choose weights.", least=0, below=1
+        0.1, "Share of the edges that is held out to choose weights.", least=0, below=1
     )
     test_share: float = option(
-        0.2, "Share of the connections that is held out to test on.", least=0, below=1
+        0.2, "Share of the edges that is held out to test on.", least=0, below=1
     )
     embedding_size: int = option(32, "Embedding dimension of a node.", least=1, below=2**20)
     layers: int = option(2, "Layers, the last of which gives the embedding.", least=1, below=1001)
@@ -52,17 +52,17 @@ class LinksConfig(NetworkConfig):
         "or one on their product and the sum of their common neighbours.",
     )  # fmt: skip
     hide: float = option(
-        0.3, "Share of the connections that each step hides from the layers and learns to score; "
+        0.3, "Share of the edges that each step hides from the layers and learns to score; "
         "0: the layers have all of them. Steps on samples hide none.", least=0, below=1,
     )  # fmt: skip
     hits: int = option(20, "The k of hits@k.", least=1)
-    steps: int = option(500, "Weight updates, each over all connections.", least=1)
+    steps: int = option(500, "Weight updates, each over all edges.", least=1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         shares = self.valid_share, self.test_share
         if min(shares) <= 0 or sum(shares) >= 1:
             raise InputError(
-                "--valid-share and --test-share must be more than 0, and leave connections to "
+                "--valid-share and --test-share must be more than 0, and leave edges to "
                 f"learn from, not {shares[0]} and {shares[1]}"
             )

@@ -20,9 +20,9 @@ from plait.tasks.nodes.export import feature_input, refuse_folder, refuse_step
 def links_form(
     model: LinksModel, config: LinksConfig, facts: Mapping[str, Any], *, step: bool = False
 ) -> Form:
-    """Return the form of a run's model on the run's graph, with all its connections.
+    """Return the form of a run's model on the run's graph, with all its edges.
 
-    `pairs [2, n]`, numbers of nodes in the order of `ids`, to `probabilities [n]` of a connection;
+    `pairs [2, n]`, numbers of nodes in the order of `ids`, to `probabilities [n]` of an edge;
     also `embeddings [N, D]` of all nodes. Where the nodes have features, `features [N, F]` of all
     nodes come first. It is the network alone, without the baselines that `plait predict` mixes it
     with.

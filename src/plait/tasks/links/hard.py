@@ -1,4 +1,4 @@
-"""Hard negatives: for every connection, pairs that heuristics take for connections too."""
+"""Hard negatives: for every edge, pairs that heuristics take for edges too."""
 
 from typing import Any, NamedTuple
 
@@ -12,29 +12,29 @@ from plait.tasks.links.baselines import adjacency_of, as_rows, one_share, unit_r
 from plait.tasks.links.pagerank import pagerank_rows
 
 PER_END = 250
-"""Other pairs of each end of a connection, at most."""
+"""Other pairs of each end of an edge, at most."""
 
 CONNECTIONS = 1000
-"""Connections that are ranked among hard pairs, at most."""
+"""Edges that are ranked among hard pairs, at most."""
 
 ENTRIES = 2**27
-"""Scores of candidates that are ranked, at most: in large graphs fewer connections are."""
+"""Scores of candidates that are ranked, at most: in large graphs fewer edges are."""
 
-AT_ONCE = 2**22
+SCORES_PER_BATCH = 2**22
 """Scores of candidates in memory."""
 
 
 class HardPairs(NamedTuple):
-    """Connections, and for each of them pairs that are none.
+    """Edges, and for each of them pairs that are none.
 
     Attributes
     ----------
     there : Tensor `[2, n]`
-        The connections.
+        The edges.
     others : Tensor `[2, m]`
-        Pairs without a connection, one end of each being that of a connection.
+        Pairs without an edge, one end of each being that of an edge.
     of : Tensor `[m]`
-        Which connection each of these belongs to.
+        Which edge each of these belongs to.
     """
 
     there: Tensor
@@ -45,14 +45,14 @@ class HardPairs(NamedTuple):
 def hard_pairs(
     graph: Graph, x: Tensor | None, whole: Graph, there: Tensor, generator: np.random.Generator
 ) -> HardPairs:
-    """Choose hard negatives for connections.
+    """Choose hard negatives for edges.
 
-    For a connection u – v these are pairs u – w and w – v, up to 250 each. The candidates w are all
+    For an edge u – v these are pairs u – w and w – v, up to 250 each. The candidates w are all
     nodes not joined with that end anywhere in the whole graph, ranked by resource allocation, by
     personalised PageRank and, with features, by their cosine; of a candidate counts the best of its
-    ranks. What no heuristic takes for a connection comes last, in a random order.
+    ranks. What no heuristic takes for an edge comes last, in a random order.
 
-    At most 1,000 connections are drawn, fewer in graphs of more than 60,000 nodes.
+    At most 1,000 edges are drawn, fewer in graphs of more than 60,000 nodes.
 
     Source: Li et al. (2023), Evaluating graph neural networks for link prediction: current pitfalls
     and new benchmarking (HeaRT), section 4.
@@ -63,10 +63,10 @@ def hard_pairs(
         What is known: the heuristics' graph.
     x : Tensor `[N, F]`, or None
     whole : Graph
-        All connections.
+        All edges.
     there : Tensor `[2, n]`
     generator : np.random.Generator
-        Breaks ties, and draws connections.
+        Breaks ties, and draws edges.
     """
     N = graph.num_nodes
     most = min(CONNECTIONS, max(1, ENTRIES // (2 * N)))
@@ -99,7 +99,7 @@ def likely_ends(
     unit = None if x is None else unit_rows(as_rows(x))
     order = generator.permutation(N)  # ties are broken by chance
     found: list[np.ndarray] = []
-    for some in np.array_split(ends, max(1, len(ends) * N // AT_ONCE)):
+    for some in np.array_split(ends, max(1, len(ends) * N // SCORES_PER_BATCH)):
         scores = [(by_degree[some] @ adjacency).toarray(), pagerank_rows(adjacency, some).toarray()]
         if unit is not None:
             alike: Any = unit[some] @ unit.T

@@ -1,4 +1,4 @@
-"""`plait predict` of a trained model: suggested connections."""
+"""`plait predict` of a trained model: suggested edges."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,9 +32,9 @@ def suggest_links(
     top: int = 10,
     why: bool = False,
 ) -> pd.DataFrame:
-    """Suggest connections that are not there yet, or say why one is likely.
+    """Suggest edges that are not there yet, or say why one is likely.
 
-    The model is given all connections of the graph now, those held out in training too.
+    The model is given all edges of the graph now, those held out in training too.
 
     Parameters
     ----------
@@ -44,14 +44,14 @@ def suggest_links(
     data : None
         A run knows its own graph alone.
     node : str
-        The id of the node to suggest connections for. None: each of them.
+        The id of the node to suggest edges for. None: each of them.
     other : str
-        The id of the only node to score a connection with. One that is there already is taken
+        The id of the only node to score an edge with. One that is there already is taken
         away before, as with `why`.
     top : int
         Suggestions for a node; fewer where there are not so many nodes left. With `why`, reasons.
     why : bool
-        Return the reasons for the connection with `other`, None: for the best suggestion; see
+        Return the reasons for the edge with `other`, None: for the best suggestion; see
         `explain_link`.
 
     Returns
@@ -59,7 +59,7 @@ def suggest_links(
     DataFrame
         A row for every suggestion, the best first, of equal ones those with more neighbours in
         common: `node`, `suggestion`, `score` (from 0 to 1: the
-        probability of a connection among as many connections as other pairs),
+        probability of an edge among as many edges as other pairs),
         `common_neighbours` (how many) and `through` (their ids).
 
     Raises

@@ -1,4 +1,4 @@
-"""The network and the heuristics in one answer, weighed on the validation part."""
+"""The network and the heuristics in one score, weighted on the validation set."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ PENALTY = 10.0
 """What multiplies half the sum of the squared differences of the weights from `PRIOR`."""
 
 PRIOR = {"pagerank": 2.0}
-"""The weights, others being 0, that few connections to fit to hardly change: the heuristic that did
+"""The weights, others being 0, that few edges to fit to hardly change: the heuristic that did
 best on small graphs, alone."""
 
 AS_THEY_ARE = ("network", "features", "embedding")
@@ -23,13 +23,13 @@ AS_THEY_ARE = ("network", "features", "embedding")
 
 @dataclass(frozen=True)
 class Mixture:
-    """Weighs several scores of a pair, so that σ of the sum is the probability of a connection.
+    """Weighs several scores of a pair, so that σ of the sum is the probability of an edge.
 
     s = b + Σ_k w_k (f_k − μ_k) / σ_k
 
     with f_k the network's logit, a cosine or an embedding's product as they are, and ln(1 + c / c̄)
     of the heuristics c, which have few large values; μ, σ and c̄ are means and deviations over the
-    connections and the pairs drawn by chance that the weights are fitted to.
+    edges and the pairs drawn by chance that the weights are fitted to.
 
     Attributes
     ----------
@@ -49,11 +49,11 @@ class Mixture:
     def fit(cls, scores: Mapping[str, Tensor], trial: Trial) -> Self:
         """Fit weights and bias to the pairs of a held-out part, given their scores by name.
 
-        They minimise, with n connections, of which m are ranked among hard pairs H,
+        They minimise, with n edges, of which m are ranked among hard pairs H,
 
         Σ −ln p(pair)  +  n/m Σ_i −ln softmax(s_i among H_i)  +  5 |w − w0|²
 
-        of which the first sum is over the connections and the pairs drawn by chance, and w0 is
+        of which the first sum is over the edges and the pairs drawn by chance, and w0 is
         `PRIOR`. It is convex.
         """
         usual = {name: torch.cat(trial.split(found)[:2]).double() for name, found in scores.items()}

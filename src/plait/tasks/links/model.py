@@ -6,6 +6,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from plait.kernels.edge_sums import add_at
 from plait.nn.graph import Graph
 from plait.tasks.links.baselines import shared_neighbours
 from plait.tasks.links.config import LinksConfig
@@ -24,7 +25,7 @@ class LinksModel(nn.Module):
     "mlp":  s = w₂ᵀ relu(W₁ (z_u ⊙ z_v) + b₁) + b₂
     "ncn":  s = w₂ᵀ relu(W₁ [z_u ⊙ z_v, Σ_{w ∈ Γ(u) ∩ Γ(v)} z_w] + b₁) + b₂
 
-    and σ(s) is the probability of a connection. The order of u and v makes no difference. "ncn"
+    and σ(s) is the probability of an edge. The order of u and v makes no difference. "ncn"
     without the graph is "mlp".
 
     Shapes: features `[N, F]` (or None), a graph and pairs `[2, n]` to logits `[n]`.
@@ -71,7 +72,7 @@ class LinksModel(nn.Module):
         product = z[pairs[0]] * z[pairs[1]]  # [n, D]
         if shared is not None:
             pair, node = (part.to(z.device) for part in shared)
-            total = torch.zeros_like(product).index_add(0, pair, z[node])
+            total = add_at(torch.zeros_like(product), pair, z[node])
             product = torch.cat([product, total], 1)  # [n, 2 D]
         return self.scorer(product)[:, 0]
 

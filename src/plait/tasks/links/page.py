@@ -1,4 +1,4 @@
-"""`plait serve` of a links run: a node's surroundings, and the connections suggested for it."""
+"""`plait serve` of a links run: a node's surroundings, and the edges suggested for it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -50,4 +50,4 @@ def page(model: LinksModel, config: LinksConfig, facts: Mapping[str, Any]) -> Pa
         Control("node", "Node", "text", ids[0], choices=ids[:SUGGESTED]),
         Control("top", "Suggestions", "number", 5, least=1, most=30),
     ]
-    return Page("Choose a node: connections that are not there yet.", controls, answer)
+    return Page("Choose a node: edges that are not there yet.", controls, answer)

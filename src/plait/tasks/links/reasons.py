@@ -41,7 +41,7 @@ def explain_link(task: LinksTask, judge: Judge, u: int, v: int, top: int) -> pd.
         A row for each of the `top` reasons that change the score most, and before them one for all
         paths together: `node`, `suggestion` and `score`; `reason` (path, feature or all paths),
         `through` (the ids between the two, or a feature's name or number from 1), `edges` (of a
-        path), `change` (of the score without it; below 0: it supports a connection).
+        path), `change` (of the score without it; below 0: it supports an edge).
 
     Raises
     ------

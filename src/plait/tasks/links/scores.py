@@ -1,4 +1,4 @@
-"""How well connections are distinguished from pairs without one."""
+"""How well edges are distinguished from pairs without one."""
 
 import math
 
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 
 def nats(there: Tensor, not_there: Tensor) -> Tensor:
-    """Return the mean of −ln p, half of it over the connections and half over the other pairs."""
+    """Return the mean of −ln p, half of it over the edges and half over the other pairs."""
     return (F.softplus(-there).mean() + F.softplus(not_there).mean()) / 2
 
 
@@ -21,7 +21,7 @@ def score_pairs(there: Tensor, not_there: Tensor, k: int) -> dict[str, float]:
     -------
     dict
         `auc` (see `area`), `average_precision` (Σ_n (R_n − R_{n−1}) P_n, with precision and recall
-        at every threshold), and `hits_at_k`: the share of connections that score higher than the
+        at every threshold), and `hits_at_k`: the share of edges that score higher than the
         k-th best of the other pairs (Hu et al. 2020), or the worst where there are fewer. NaN
         where a score is not a finite number.
 
@@ -45,7 +45,7 @@ def score_pairs(there: Tensor, not_there: Tensor, k: int) -> dict[str, float]:
 
 
 def area(there: Tensor, not_there: Tensor) -> Tensor:
-    """Return how often a connection scores higher than another pair, equals counting half.
+    """Return how often an edge scores higher than another pair, equals counting half.
 
     It is the area under the ROC curve (Hanley & McNeil 1982).
 
@@ -61,20 +61,20 @@ def area(there: Tensor, not_there: Tensor) -> Tensor:
 
 
 def score_hard(scores: Tensor, others: Tensor, of: Tensor, k: int) -> dict[str, float]:
-    """Score how high connections rank, each among its own hard negatives.
+    """Score how high edges rank, each among its own hard negatives.
 
-    With r the place of a connection among these, from 1, equals sharing their places:
+    With r the place of an edge among these, from 1, equals sharing their places:
 
     mrr = mean 1/r,  hard_hits_at_k = mean [r ≤ k]
 
     Parameters
     ----------
     scores : Tensor `[n]`
-        Of the connections.
+        Of the edges.
     others : Tensor `[m]`
         Of the pairs that are none.
     of : Tensor `[m]`
-        Which connection each of these belongs to.
+        Which edge each of these belongs to.
     k : int
 
     Example

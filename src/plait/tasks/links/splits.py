@@ -1,4 +1,4 @@
-"""Which connections are trained on, and which are held out, each part with as many non-edges."""
+"""Which edges are trained on, and which are held out, each part with as many non-edges."""
 
 from dataclasses import dataclass
 
@@ -23,11 +23,11 @@ class EdgeSplits:
     Attributes
     ----------
     train, valid, test : Tensor
-        Connections that are there.
+        Edges that are there.
     valid_non, test_non : Tensor
         As many pairs that are joined nowhere in the graph.
     graph : Graph
-        The connections to train on, both ways, with their weights; the held-out ones are not
+        The edges to train on, both ways, with their weights; the held-out ones are not
         in it.
     """
 
@@ -42,14 +42,14 @@ class EdgeSplits:
 def split_edges(
     network: LabelledGraph | GraphFolder, valid_share: float, test_share: float, seed: int
 ) -> EdgeSplits:
-    """Hold connections out to validate and to test on, with as many pairs that are none.
+    """Hold edges out to validate and to test on, with as many pairs that are none.
 
-    A connection is a pair of nodes with an edge in either direction; loops are left out.
+    Directions are ignored: a pair of nodes is one edge. Self-loops are left out.
 
     Raises
     ------
     InputError
-        Where there are too few connections, or too few pairs without one.
+        Where there are too few edges, or too few pairs without one.
 
     Example
     -------
@@ -65,13 +65,13 @@ def split_edges(
     valid, test = (max(1, round(share * E)) for share in (valid_share, test_share))
     if E - valid - test < 1:
         raise InputError(
-            f"{network.source} has {E} connections, too few to train on some, to validate and to "
+            f"{network.source} has {E} edges, too few to train on some, to validate and to "
             "test on others"
         )
     if valid + test > N * (N - 1) // 2 - E:
         raise InputError(
             f"{network.source} joins almost all of its {N} nodes: there are not {valid + test} "
-            "pairs without a connection to compare with those held out"
+            "pairs without an edge to compare with those held out"
         )
     generator = random_generator(seed, 0, SPLIT)
     order = torch.from_numpy(generator.permutation(E))

@@ -48,9 +48,9 @@ BASELINES = {
     "common_neighbours": "common neighbours",
     "adamic_adar": "Adamic–Adar",
     "resource_allocation": "resource allocation",
-    "katz": "Katz's walks",
+    "katz": "Katz index",
     "pagerank": "personalised PageRank",
-    "degree": "product of degrees",
+    "degree": "preferential attachment",
     "embedding": "embedding by random walks",
     "features": "cosine of features",
 }
@@ -64,7 +64,7 @@ PAIRS = 2**16
 
 
 class PairBatch(NamedTuple):
-    """Pairs of a step, half of them connections, by their places among the nodes.
+    """Pairs of a step, half of them edges, by their places among the nodes.
 
     `graph` is what the layers see, None: a sample; `shared` are the pairs' common neighbours.
     """
@@ -76,27 +76,27 @@ class PairBatch(NamedTuple):
 
 
 class LinksTask(Task):
-    """Classify pairs as connected or not, over a graph that has no held-out connection.
+    """Classify pairs as connected or not, over a graph that has no held-out edge.
 
-    A step hides a share of the connections to train on from the layers, and is over these and as
-    many pairs drawn anew, which are no connections to train on. Whether a pair is held out is not
+    A step hides a share of the edges to train on from the layers, and is over these and as
+    many pairs drawn anew, which are no edges to train on. Whether a pair is held out is not
     known in training: neither the encoder nor what is drawn depends on it.
 
-    The answer is a `Mixture` of the network's logit and the scores of `measures_of`, weighed on the
-    connections that are held out to validate on, among pairs drawn by chance and hard ones. Runs
+    The answer is a `Mixture` of the network's logit and the scores of `measures_of`, weighted on
+    the edges that are held out to validate on, among pairs drawn by chance and hard ones. Runs
     without the graph, and those of version 0.1.0, answer with the network alone.
     """
 
     name: ClassVar[str] = "links"
     model_class: ClassVar[type[LinksModel]] = LinksModel
-    unit: str = "connections"
+    unit: str = "edges"
     monitor: str = "auc"
     lower_is_better: ClassVar[bool] = False
     without_graph: ClassVar[Mapping[str, Any]] = {"operator": "dense"}
     unlike: str = "that run's network has other nodes or features"
 
     def read_data(self, known: Mapping[str, Any]) -> None:
-        """Read the graph and hold connections out."""
+        """Read the graph and hold edges out."""
         config, device = self.config, self.device
         self.network = network = read_graph(config)
         self.source, self.notes = network.source, network.notes
@@ -135,23 +135,22 @@ class LinksTask(Task):
         first: Any = self.model.encoder.layers[0]
         text = {
             **describe_graph(network),
-            "parts": f"{parts} connections to train, validate, test on, with as many pairs that "
-            "are none",
+            "split": f"{parts} edges to train, validate, test on, with as many pairs that are none",
             "model": f"{config.sizes}, scored by {config.scorer}, "
             f"{count_weights(self.model):,} parameters",
-            "answer": f"the network's and {len(self.measures)} baselines', weighed on validation"
+            "answer": f"the network's and {len(self.measures)} baselines', weighted on validation"
             if self.mixed
             else "the network's",
             "first layer": first.explain(self.graph),
-            **describe_sampling(config, "connections"),
+            **describe_sampling(config, "edges"),
         }
         return text | ({"read": "; ".join(network.notes)} if network.notes else {})
 
     def batch(self, step: int) -> PairBatch:
-        """Return connections to train on, then as many pairs drawn anew, `[2, 2 n]`.
+        """Return edges to train on, then as many pairs drawn anew, `[2, 2 n]`.
 
         Pairs count by the order of the nodes. Without samples these are all nodes, and the
-        connections are those that are hidden from the layers, or all.
+        edges are those that are hidden from the layers, or all.
         """
         n, N, pairs, graph = self.units_per_step, self.graph.num_nodes, self.pairs, self.graph
         generator = random_generator(self.config.seed, step, TRAINING)
@@ -187,7 +186,7 @@ class LinksTask(Task):
 
     @cached_property
     def train_weights(self) -> Tensor:
-        """The weights of the connections to train on, `[n]`."""
+        """The weights of the edges to train on, `[n]`."""
         return connections(self.splits.graph)[1]
 
     def loss(
@@ -204,14 +203,14 @@ class LinksTask(Task):
         return float(batch.pairs.shape[1])
 
     def validate(self) -> Mapping[str, float]:
-        """Return the network's scores of the connections held out to choose weights."""
+        """Return the network's scores of the edges held out to choose weights."""
         s, k = self.splits, self.config.hits
         logits = self.network_logits(torch.cat([s.valid, s.valid_non], 1))
         a, b = logits.split([s.valid.shape[1], s.valid_non.shape[1]])
         return {"loss": nats(a, b).item(), **score_pairs(a, b, k)}
 
     def own_scores(self) -> Mapping[str, float]:
-        """Return the scores of the connections held out to test on: the answer's, the network's."""
+        """Return the scores of the edges held out to test on: the answer's, the network's."""
         trial, k = self.tested, self.config.hits
         network = self.network_logits(trial.pairs)
         if not self.mixed:
@@ -226,7 +225,7 @@ class LinksTask(Task):
         return {name: value for name, value in found.items() if not name.endswith("_loss")}
 
     def mixture(self) -> Mixture:
-        """Weigh the network and what is not trained, on the connections held out to validate on."""
+        """Weigh the network and what is not trained, on the edges held out to validate on."""
         trial = self.trial(self.splits.valid, self.splits.valid_non)
         measured = {name: rule(trial.pairs) for name, rule in self.measures.items()}
         scores: Scored = {"network": self.network_logits(trial.pairs), **measured}
@@ -234,7 +233,7 @@ class LinksTask(Task):
 
     @property
     def measures(self) -> Mapping[str, Any]:
-        """What scores pairs by the connections to train on, without training."""
+        """What scores pairs by the edges to train on, without training."""
         return measures_of(self.splits.graph, self.x)
 
     def trial(self, there: Tensor, others: Tensor) -> Trial:
@@ -250,11 +249,11 @@ class LinksTask(Task):
 
     @cached_property
     def measured(self) -> Scored:
-        """The baselines' scores of the test part's pairs, by name."""
+        """The baselines' scores of the test set's pairs, by name."""
         return {name: rule(self.tested.pairs) for name, rule in self.measures.items()}
 
     def network_logits(self, pairs: Tensor) -> Tensor:
-        """Return the network's logits of pairs by the connections to train on, float64 `[n]`."""
+        """Return the network's logits of pairs by the edges to train on, float64 `[n]`."""
         model, z = self.model, exact_outputs(self.model.encoder, self)
         found = [
             model.score(z, part.to(z.device), model.shared(self.graph, part)).double().cpu()
@@ -272,8 +271,8 @@ class LinksTask(Task):
     def interpret(self, scores: Mapping[str, float]) -> str:
         """Return what the scores mean next to the baselines'."""
         others = baseline_scores(scores, BASELINES, "auc")
-        text = f"a connection scores higher than another pair in {scores['auc']:.1%} of cases"
-        text += list_scores(others) + verdict(scores["auc"], others)
+        text = f"an edge scores higher than a pair without one in {scores['auc']:.1%} of cases"
+        text += " (AUC)" + list_scores(others) + verdict(scores["auc"], others)
         if "mrr" not in scores:
             return text
         others = baseline_scores(scores, BASELINES, "mrr")

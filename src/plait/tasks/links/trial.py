@@ -1,4 +1,4 @@
-"""A held-out part: its connections, pairs drawn by chance, hard pairs, and their scores."""
+"""A held-out part: its edges, pairs drawn by chance, hard pairs, and their scores."""
 
 from typing import NamedTuple
 
@@ -15,11 +15,11 @@ class Trial(NamedTuple):
     Attributes
     ----------
     there : Tensor `[2, n]`
-        Connections.
+        Edges.
     others : Tensor `[2, n]`
         As many pairs that are none, drawn by chance.
     hard : HardPairs
-        Some of the connections, with pairs that heuristics take for connections.
+        Some of the edges, with pairs that heuristics take for edges.
     """
 
     there: Tensor

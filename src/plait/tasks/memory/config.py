@@ -54,7 +54,7 @@ class MemoryConfig(TrainingConfig):
         "lstm",
         f"{cell_names()} Those of the report's course: lstm-course, gru-course, peephole-course.",
     )
-    bidirectional: bool = option(False, "Read from both ends.")
+    bidirectional: bool = option(False, "Read in both directions.")
     hidden_size: int = option(128, "Channels of every layer's state.", least=1)
     layers: int = option(1, "Stacked recurrent layers.", least=1, below=1001)
     embedding_size: int = option(64, "Embedding dimension.", least=1)
@@ -64,7 +64,7 @@ class MemoryConfig(TrainingConfig):
     )
     init: Literal["orthogonal", "torch", "kaiming"] = option("orthogonal", "Initial weights.")
     until_converged: bool = option(
-        False, "Stop where a validation, ten fresh batches, is the first without an error."
+        False, "Stop at the first validation, of ten new batches, without an error."
     )
     steps: int = option(3000, "Weight updates.", least=1)
     lr: float = option(0.001, "Learning rate.", least=0)

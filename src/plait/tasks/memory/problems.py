@@ -2,7 +2,7 @@
 
 Every problem gives the same things: `tokens` (0: the steps are real numbers), `features` (numbers
 a step, where they are real), `classes` (0: the answer is a real number), `steps` (T), what can be
-had without looking (`prior`, an accuracy, and `loss_prior`), and `draw(generator, count)`, which
+had by guessing (`prior`, an accuracy, and `loss_prior`), and `draw(generator, count)`, which
 gives the sequences `[T, count]` (reals: `[T, count, features]`) and the answers `[count]`.
 """
 

@@ -55,7 +55,7 @@ def score_batches(
     -------
     dict
         `loss` (nats, or squared error), `accuracy`, `balanced_accuracy` (the mean over the classes
-        that occur of each one's accuracy), and what can be had without looking: `prior`, the
+        that occur of each one's accuracy), and what can be had by guessing: `prior`, the
         accuracy of the likeliest answer, and `loss_prior`.
     """
     loss, count = 0.0, 0

@@ -54,8 +54,8 @@ def baselines(
 ) -> Mapping[str, float]:
     """Return the accuracies on the test nodes of what has no neural network.
 
-    `prior` always predicts the class that is commonest in the test part itself, the most that can
-    be had without looking; the others are those of `answers`, of `simple_answers` by default. All
+    `prior` always predicts the class that is commonest in the test set itself, the most that can
+    be had by guessing; the others are those of `answers`, of `simple_answers` by default. All
     but the prior are left out where the graph is in a folder, since they want it in memory.
     """
     if answers is None:

@@ -70,7 +70,7 @@ class NetworkConfig(GraphConfig):
         "Default: the whole graph in every step.",
     )  # fmt: skip
     batch_size: int = option(
-        1024, "With --sample: nodes, or connections, of a step, per process.", least=1, below=2**31
+        1024, "With --sample: nodes, or edges, of a step, per process.", least=1, below=2**31
     )
     heads: int = option(8, "Heads of attention, between the layers.", least=1)
     dropout: float = option(0.5, "Dropout rate of each layer's inputs.", least=0, below=1)
@@ -236,20 +236,20 @@ class NodesConfig(NetworkConfig):
         "positions in the graph. auto: what does best on validation.",
     )  # fmt: skip
     smooth: bool = option(
-        True, "Mix the network's answer, by validation, with itself smoothed along the edges, with "
-        "label propagation and with linear models.",
+        True, "Mix the network's predictions, by validation, with Correct & Smooth, label "
+        "propagation and linear models.",
     )  # fmt: skip
     skip: Literal["none", "residual", "linear", "initial", "gcnii"] = option(
-        "none", "Added to a hidden layer's output: its input, where it is as wide; a matrix times "
-        "it; or, from the second on, a tenth of the first's output. gcnii: that, with weights near "
-        "the identity (gcn, gin, dense), for many layers.",
+        "none", "Skip connection, added to a hidden layer's output: its input, if it is as wide; "
+        "a matrix times it; or, from the second layer on, a tenth of the first's output. gcnii: "
+        "that, with weights near the identity (gcn, gin, dense), for many layers.",
     )  # fmt: skip
     norm: Literal["none", "layer", "batch"] = option(
         "none", "Normalisation of the hidden layers, before the activation."
     )
     readout: Literal["convolution", "linear", "cat", "max"] = option(
         "convolution", "What gives the classes: the last layer; or a matrix times the last layer's "
-        "output, those of all side by side, or the largest of them.",
+        "output, the outputs of all layers concatenated, or their maximum (jumping knowledge).",
     )  # fmt: skip
     edge_dropout: float = option(
         0.0, "Share of the edges left out of a training step.", least=0, below=1
@@ -258,8 +258,8 @@ class NodesConfig(NetworkConfig):
         0.0, "Share of the nodes whose features are left out of a training step.", least=0, below=1
     )
     consistency: float = option(
-        0.0, "Weight of a loss that makes four answers to each node, with different dropout, "
-        "agree, whether it is labelled or not.", least=0,
+        0.0, "Weight of a consistency loss: four predictions of each node, labelled or not, with "
+        "different dropout, are trained to agree.", least=0,
     )  # fmt: skip
     coefficient_dropout: float = option(
         0.0, "Dropout rate of attention's coefficients.", least=0, below=1

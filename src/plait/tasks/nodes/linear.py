@@ -75,7 +75,7 @@ def averages(graph: Graph, x: Tensor, most: int) -> Iterator[Tensor]:
 
     (D̃^-1/2 (A + I) D̃^-1/2)ʰ x,  h = 0, …, most
 
-    A is taken both ways; loops and negative weights are left out of it.
+    A is taken both ways, without self-loops and negative weights.
 
     Source: Wu et al. (2019), Simplifying graph convolutional networks.
 

@@ -61,7 +61,7 @@ def page(model: NodesModel, config: NodesConfig, facts: Mapping[str, Any]) -> Pa
         part = ", which the model was trained on" if asked in train else ""
         yield note(
             f"The label in the data is {given}{part}. The change is that of the network's "
-            f"probability of {classes[best]} when the connection to a neighbour is taken away: "
+            f"probability of {classes[best]} when the edge to a neighbour is taken away: "
             "below 0 the neighbour supports the label.", "given",
         )  # fmt: skip
         found = sorted(effects.items(), key=lambda item: -abs(item[1]))
@@ -109,7 +109,7 @@ def edges_among(adjacency: Any, nodes: np.ndarray) -> list[list[int]]:
 
 
 def _effects(task: NodesTask, adjacency: Any, node: int) -> dict[int, float]:
-    """Return by how much each connection of a node raises its likeliest label's probability."""
+    """Return by how much each edge of a node raises its likeliest label's probability."""
     near = [k for k in adjacency[[node]].indices.tolist() if k != node][:ASKED]
     at = torch.tensor([node], device=task.graph.device)
 

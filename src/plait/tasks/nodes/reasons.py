@@ -23,7 +23,7 @@ from plait.tasks.reasons_figure import BARS, draw_reasons
 CANDIDATES = 500
 """Neighbours, and features, that are taken away in turn, at most."""
 
-AT_ONCE = 2**17
+NODES_PER_BATCH = 2**17
 """Nodes of all copies of the graph around a node that are computed at once."""
 
 ENTRIES = 2**24
@@ -168,7 +168,7 @@ def _without_neighbours(
 ) -> Iterator[Tensor]:
     """Yield the probabilities of the node without each of some nodes; −1: with all."""
     n = len(around.nodes)
-    for some in _parts(removed, max(1, AT_ONCE // n)):
+    for some in _parts(removed, max(1, NODES_PER_BATCH // n)):
         copies = [
             around.graph.select_edges(lambda g, gone=gone: (g.edge_index != gone).all(0))
             for gone in some
@@ -185,7 +185,7 @@ def _without_features(
     assert task.x is not None
     x = task.x.index_select(0, around.nodes.to(task.x.device)).to_dense()
     n, F = x.shape
-    for some in _parts(removed, max(1, min(AT_ONCE // n, ENTRIES // (n * F)))):
+    for some in _parts(removed, max(1, min(NODES_PER_BATCH // n, ENTRIES // (n * F)))):
         rows = x.repeat(len(some), 1, 1)  # [B, n, F]
         rows[torch.arange(len(some)), 0, torch.as_tensor(some)] = 0
         graph = Graph.join([around.graph] * len(some)).to(task.device)

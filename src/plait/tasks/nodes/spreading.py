@@ -15,8 +15,8 @@ def spread_labels(graph: Graph, labels: Tensor, known: Tensor, classes: int) -> 
     """Spread known labels along the edges, without features and without learning.
 
     F = (1 − α) Σ_t αᵗ Sᵗ Y,  S = D^-1/2 A D^-1/2,  with α = 0.9 and Y one-hot where it is known;
-    the sum ends when a term changes no entry by more than 10⁻⁹. A is taken both ways, loops and
-    negative weights left out.
+    the sum ends when a term changes no entry by more than 10⁻⁹. A is taken both ways, without
+    self-loops and negative weights.
 
     Source: Zhou et al. (2004), Learning with local and global consistency.
 
@@ -91,7 +91,7 @@ def spread(S: scipy.sparse.csr_array, start: np.ndarray, alpha: float) -> np.nda
 
 
 def adjacency_of(graph: Graph) -> scipy.sparse.csr_array:
-    """Return the weights both ways, loops and negative ones left out, `[N, N]`."""
+    """Return the weights both ways, without self-loops and negative ones, `[N, N]`."""
     N = graph.num_nodes
     both = graph.to("cpu").to_undirected()
     source, target = both.edge_index.numpy()

@@ -146,7 +146,7 @@ class NodesTask(Task):
         unknown = int((self.labels == UNKNOWN).sum())
         text = {
             **describe_graph(network, counted(len(network.classes), "class", "classes")),
-            "parts": f"{parts} nodes to train, validate, test on"
+            "split": f"{parts} nodes to train, validate, test on"
             + (f"; {unknown:,} without a label" if unknown else ""),
             **self._describe_features(),
             "model": f"{config.sizes}, "
@@ -285,7 +285,7 @@ class NodesTask(Task):
         """Return what the accuracy means next to the baselines'."""
         others = baseline_scores(scores, BASELINES, "accuracy")
         others["the most frequent class"] = scores["prior"]
-        text = f"right in {scores['accuracy']:.1%} of the test nodes"
+        text = f"accuracy {scores['accuracy']:.1%} on the test nodes"
         if "network_accuracy" in scores:
             weights, _, counts = self._mix(self.logits().detach().double())
             more = ", with the classes' estimated shares" * (counts is not None)

@@ -1,10 +1,10 @@
-"""Relations between the objects that a detector found in pictures."""
+"""Relations between the objects that a detector found in images."""
 
 from plait.tasks.entry import TaskEntry
 
 TASK = TaskEntry(
     name="scenes",
-    help="Predict how the objects that a detector found in pictures are related.\n\n"
+    help="Predict how the objects that a detector found in images are related.\n\n"
     "Example: plait train scenes --data scenes.json --operator attention",
     config="plait.tasks.scenes.config:ScenesConfig",
     task="plait.tasks.scenes.task:ScenesTask",

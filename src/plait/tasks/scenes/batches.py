@@ -19,7 +19,7 @@ class Batch:
     Attributes
     ----------
     objects : Tensor `[N, 5 + F]`
-        The detector's score, centre and size of the box as shares of the picture's, features.
+        The detector's score, centre and size of the box as shares of the image's, features.
     classes : Tensor `[N]`
     pairs : Tensor `[2, P]`
         Subjects and objects; those of a scene in the order of `pairs_of`.

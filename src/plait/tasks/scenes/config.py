@@ -12,7 +12,7 @@ from plait.training.config import SCHEDULE, Schedule, option
 
 @dataclass(frozen=True, kw_only=True)
 class ScenesConfig(GraphConfig):
-    """Predict how the objects of a picture are related.
+    """Predict how the objects of an image are related.
 
     Example
     -------
@@ -25,7 +25,7 @@ class ScenesConfig(GraphConfig):
 
     data: str = option(
         "generated",
-        "generated: drawn pictures with known rules; or a JSON file of detected objects and their "
+        "generated: drawn images with known rules; or a JSON file of detected objects and their "
         "relations, COCO-style (see plait.tasks.scenes.files).",
     )
     scenes: int = option(

@@ -37,7 +37,7 @@ def draw_scenes(
     their names where there is room; three features from 0 to 1 are taken for a colour. Where a
     picture's file is found under `folder`, it lies beneath; what is no picture is passed over.
     """
-    said = [likeliest(q, KS[0], one_a_pair=False) for q in p]
+    said = [likeliest(q, KS[0], one_per_pair=False) for q in p]
     labels = [scene.labels(len(scenes.predicates)) for scene in scenes.scenes]
     count = sum((s | t).sum(0) for s, t in zip(said, labels, strict=True))
     shown = np.sort(

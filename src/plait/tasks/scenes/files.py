@@ -35,7 +35,7 @@ from plait.training.files import write_aside
 Positive = Annotated[float, Meta(gt=0)]
 Id = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 EDGE = 0.5
-"""Pixels by which a box may reach beyond its picture, for rounding."""
+"""Pixels by which a box may reach beyond its image, for rounding."""
 
 SIDES = 1e-6, 1e9
 """Least and largest width and height, in pixels: shares of them are numbers in 32 bits."""
@@ -52,7 +52,7 @@ class Named(Struct):
 
 
 class Image(Struct, omit_defaults=True):
-    """A picture."""
+    """An image."""
 
     id: Id
     width: Positive

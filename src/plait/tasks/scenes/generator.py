@@ -1,7 +1,7 @@
 """Generated scenes: shapes laid out in rows, and relations by rules that are known.
 
 What is labelled is drawn: a relation that holds is labelled with its predicate's probability, one
-that does not hold never, as people who label pictures leave things out. So the best possible score
+that does not hold never, as people who label images leave things out. So the best possible score
 is known: that of these probabilities.
 """
 

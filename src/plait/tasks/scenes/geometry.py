@@ -7,9 +7,9 @@ GEOMETRY = ("dx", "dy", "distance", "gap_x", "gap_y", "iou", "inside", "around",
 
 
 def geometry(boxes: np.ndarray, pairs: np.ndarray, size: tuple[float, float]) -> np.ndarray:
-    r"""Describe pairs of boxes s, o by ten numbers that do not change with the picture's scale.
+    r"""Describe pairs of boxes s, o by ten numbers that do not change with the image's scale.
 
-    With D = √(W H) of the picture, u the mean of √(w h) of the two boxes, and centres c:
+    With D = √(W H) of the image, u the mean of √(w h) of the two boxes, and centres c:
 
     - dx, dy = (c_o − c_s) / D; distance = |c_o − c_s| / D
     - gap_x, gap_y: what lies between the boxes along each axis, in u; negative where they overlap

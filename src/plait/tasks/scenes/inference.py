@@ -30,7 +30,7 @@ def predict_scenes(
     config, facts
         Of its run folder.
     data : str
-        A JSON file of scenes; relations in it are not used. None: the run's own test part.
+        A JSON file of scenes; relations in it are not used. None: the run's own test set.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def score_scenes(
     config, facts
         Of its run folder.
     data : str
-        A JSON file of scenes with relations. None: the run's own test part.
+        A JSON file of scenes with relations. None: the run's own test set.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def score_scenes(
 def _table(scenes: Scenes, number: int, p: np.ndarray) -> pd.DataFrame:
     """List the likeliest relations of one scene."""
     scene = scenes.scenes[number]
-    pair, predicate = np.nonzero(likeliest(p, KS[0], one_a_pair=False))
+    pair, predicate = np.nonzero(likeliest(p, KS[0], one_per_pair=False))
     order = np.argsort(-p[pair, predicate], kind="stable")
     pair, predicate = pair[order], predicate[order]
     subject, other = pairs_of(len(scene.ids))[:, pair]

@@ -1,4 +1,4 @@
-"""`plait serve` of a scenes run: the objects of a picture, and their likeliest relations."""
+"""`plait serve` of a scenes run: the objects of an image, and their likeliest relations."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ from plait.training.task import device_of
 
 
 def page(model: ScenesModel, config: ScenesConfig, facts: Mapping[str, Any]) -> Page:
-    """Return the page: a scene of the test part, and how many relations are listed."""
+    """Return the page: a scene of the test set, and how many relations are listed."""
     scenes = ScenesTask.restore(model, config, facts).splits.test
     classes, predicates = scenes.classes, scenes.predicates
 
@@ -29,7 +29,7 @@ def page(model: ScenesModel, config: ScenesConfig, facts: Mapping[str, Any]) -> 
         names = [f"{classes[kind]} {k + 1}" for k, kind in enumerate(asked.classes)]
         labels, boxes = asked.labels(len(predicates)), frames(asked)
         yield graph(
-            "The objects where they are in the picture, and the relations listed", names,
+            "The objects where they are in the image, and the relations listed", names,
             list(zip(subject, other, strict=True)), "graph", groups=asked.classes.tolist(),
             group_names=classes, boxes=boxes, places=boxes.reshape(-1, 2, 2).mean(1),
         )  # fmt: skip
@@ -46,7 +46,7 @@ def page(model: ScenesModel, config: ScenesConfig, facts: Mapping[str, Any]) -> 
         )  # fmt: skip
 
     controls = [
-        Control("scene", "Scene of the test part", "number", 1, least=1, most=len(scenes)),
+        Control("scene", "Scene of the test set", "number", 1, least=1, most=len(scenes)),
         Control("top", "Relations", "number", 10, least=1, most=50),
     ]
     about = "Scenes that the model was not trained on: choose one to see how its objects relate."

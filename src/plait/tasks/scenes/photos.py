@@ -1,4 +1,4 @@
-"""The pictures in which a detector found the objects, where their files are there."""
+"""The images in which a detector found the objects, where their files are there."""
 
 import warnings
 from pathlib import Path
@@ -14,7 +14,7 @@ LARGEST = 10**8
 
 
 def find_photo(folder: Path, name: str) -> Path | None:
-    """Find a picture's file under `folder`; None where there is none, or the name can be none."""
+    """Find an image's file under `folder`; None where there is none, or the name can be none."""
     try:
         return folder / name if name and (folder / name).is_file() else None
     except OSError:  # a name that is too long
@@ -22,9 +22,9 @@ def find_photo(folder: Path, name: str) -> Path | None:
 
 
 def read_photo(folder: Path, name: str) -> np.ndarray | None:
-    """Read a picture's file, `[height, width, 3]`, bytes.
+    """Read an image's file, `[height, width, 3]`, bytes.
 
-    None where it is not found, is no picture, or has more than 10⁸ pixels.
+    None where it is not found, is no image, or has more than 10⁸ pixels.
     """
     path = find_photo(folder, name)
     if path is None:
@@ -38,4 +38,4 @@ def read_photo(folder: Path, name: str) -> np.ndarray | None:
                 photo.thumbnail((PHOTO, PHOTO))
                 return np.asarray(photo.convert("RGB"))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            return None  # what Pillow raises for a file that is no whole picture
+            return None  # what Pillow raises for a file that is no whole image

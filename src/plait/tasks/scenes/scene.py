@@ -1,4 +1,4 @@
-"""Scenes: pictures of which only the detected objects are left, and how these are related."""
+"""Scenes: images of which only the detected objects are left, and how these are related."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,14 +8,14 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Scene:
-    """The N objects of one picture.
+    """The N objects of one image.
 
     Attributes
     ----------
     image : int
-        The picture's id.
+        The image's id.
     size : tuple of float
-        Width and height of the picture, in pixels.
+        Width and height of the image, in pixels.
     ids : tuple of int
         The objects' ids, each once in all scenes.
     boxes : array `[N, 4]`
@@ -32,7 +32,7 @@ class Scene:
         The probability that a relation is labelled, given all that is seen, where it is known: in
         generated scenes.
     picture : str
-        The picture's file, where there is one.
+        The image's file, where there is one.
     """
 
     image: int

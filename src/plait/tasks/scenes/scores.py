@@ -15,7 +15,7 @@ KS = (20, 50)
 """How many of the likeliest relations are looked at."""
 
 
-def recall(p: np.ndarray, labels: np.ndarray, k: int, *, one_a_pair: bool) -> float:
+def recall(p: np.ndarray, labels: np.ndarray, k: int, *, one_per_pair: bool) -> float:
     """Return the share of a scene's labelled relations among its k likeliest (Lu et al. 2016).
 
     Parameters
@@ -25,7 +25,7 @@ def recall(p: np.ndarray, labels: np.ndarray, k: int, *, one_a_pair: bool) -> fl
     labels : boolean array `[P, predicates]`
         At least one is true.
     k : int
-    one_a_pair : bool
+    one_per_pair : bool
         Each pair takes part with its likeliest predicate alone.
 
     Example
@@ -33,21 +33,21 @@ def recall(p: np.ndarray, labels: np.ndarray, k: int, *, one_a_pair: bool) -> fl
     >>> import numpy as np
     >>> from plait.tasks.scenes.scores import recall
     >>> p, labels = np.array([[0.9, 0.8], [0.1, 0.2]]), np.array([[True, True], [False, False]])
-    >>> recall(p, labels, 2, one_a_pair=True), recall(p, labels, 2, one_a_pair=False)
+    >>> recall(p, labels, 2, one_per_pair=True), recall(p, labels, 2, one_per_pair=False)
     (0.5, 1.0)
     """
-    return float(found(p, labels, k, one_a_pair=one_a_pair).sum() / labels.sum())
+    return float(found(p, labels, k, one_per_pair=one_per_pair).sum() / labels.sum())
 
 
-def found(p: np.ndarray, labels: np.ndarray, k: int, *, one_a_pair: bool) -> np.ndarray:
+def found(p: np.ndarray, labels: np.ndarray, k: int, *, one_per_pair: bool) -> np.ndarray:
     """Mark the labelled relations among the k likeliest, `[P, predicates]`."""
-    return labels & likeliest(p, k, one_a_pair=one_a_pair)
+    return labels & likeliest(p, k, one_per_pair=one_per_pair)
 
 
-def likeliest(p: np.ndarray, k: int, *, one_a_pair: bool) -> np.ndarray:
+def likeliest(p: np.ndarray, k: int, *, one_per_pair: bool) -> np.ndarray:
     """Mark the k likeliest relations of a scene, `[P, predicates]`; of equals the first."""
     rank = p.copy()
-    if one_a_pair:
+    if one_per_pair:
         rank[np.arange(p.shape[1]) != p.argmax(1)[:, None]] = -np.inf
     first = np.argsort(-rank, axis=None, kind="stable")[:k]
     marked = np.zeros(p.shape, bool)
@@ -73,12 +73,12 @@ def score_relations(
     likelihood = np.where(truth, every, 1 - every).clip(np.finfo(np.float32).tiny)
     scores = {"loss": float(-np.log(likelihood).mean())}
     labelled = [(q, t) for q, t in zip(p, labels, strict=True) if t.any()]
-    for one_a_pair, name in ((True, "recall"), (False, "free_recall")):
+    for one_per_pair, name in ((True, "recall"), (False, "free_recall")):
         for k in KS:
-            shares = [recall(q, t, k, one_a_pair=one_a_pair) for q, t in labelled]
+            shares = [recall(q, t, k, one_per_pair=one_per_pair) for q, t in labelled]
             scores[f"{name}_at_{k}"] = float(np.mean(shares))
     if of_predicates:
-        met = [found(q, t, KS[-1], one_a_pair=False).sum(0) for q, t in labelled]
+        met = [found(q, t, KS[-1], one_per_pair=False).sum(0) for q, t in labelled]
         shares = np.sum(met, 0) / truth.sum(0).clip(min=1)
         for name, share, count in zip(scenes.predicates, shares, truth.sum(0), strict=True):
             if count:

@@ -51,7 +51,7 @@ DRAWN = 3
 class ScenesTask(Task):
     """Predict how the objects of a scene are related, every ordered pair of them.
 
-    A batch is scenes of the training part, drawn at random; the loss is the mean, over pairs and
+    A batch is scenes of the training set, drawn at random; the loss is the mean, over pairs and
     predicates, of the binary cross-entropy.
     """
 
@@ -74,7 +74,7 @@ class ScenesTask(Task):
         self.to_validate = batched(self.splits.valid, self.device)
 
     def make_model(self) -> ScenesModel:
-        """Make the model, which begins from what counting in the training part finds."""
+        """Make the model, which begins from what counting in the training set finds."""
         model = super().make_model().to(self.device)
         objects = torch.cat([batch.objects for batch in batched(self.splits.train, self.device)])
         model.begin_from(frequencies(self.splits.train), objects)
@@ -99,19 +99,19 @@ class ScenesTask(Task):
         named = [scene.picture for scene in scenes.scenes if scene.picture]
         folder = Path(config.data).parent
         found = sum(find_photo(folder, name) is not None for name in named)
-        photos = {"pictures": f"{found:,} of {len(named):,} files found in {folder}"}
+        photos = {"images": f"{found:,} of {len(named):,} files found in {folder}"}
         return {
             "scenes": f"{config.data}: {sum(sizes):,} objects of "
             f"{counted(len(scenes.classes), 'class', 'classes')}, "
             f"{min(sizes)} to {max(sizes)} in a scene, {counted(scenes.features, 'feature')}; "
             f"{labelled:,} relations, {counted(len(scenes.predicates), 'predicate')}",
-            "parts": f"{parts} scenes to train, validate, test",
+            "split": f"{parts} scenes to train, validate, test",
             "model": f"{config.sizes}, {count_weights(self.model):,} parameters",
             "first layer": first.explain(),
         } | (photos if named else {})
 
     def batch(self, step: int) -> Batch:
-        """Draw scenes of the training part."""
+        """Draw scenes of the training set."""
         training = self.splits.train
         random = random_generator(self.config.seed, step, TRAINING)
         size = self.units_per_step
@@ -126,7 +126,7 @@ class ScenesTask(Task):
         logits = model(batch)
         labels = [part.numpy() > 0 for part in batch.labels.cpu().split(batch.sizes)]
         shares = [
-            recall(p, t, KS[0], one_a_pair=True)
+            recall(p, t, KS[0], one_per_pair=True)
             for p, t in zip(by_scene(logits, batch), labels, strict=True)
             if t.any()
         ]

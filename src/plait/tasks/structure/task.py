@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from plait.figures import Curve
-from plait.tasks.baseline_report import describe_right, learnt_little, without_looking
+from plait.tasks.baseline_report import by_guessing, describe_right, learnt_little
 from plait.tasks.structure.config import StructureConfig
 from plait.tasks.structure.model import Batch, StructureModel
 from plait.tasks.structure.problems import DRAW, Drawn
@@ -25,7 +25,7 @@ SCORED, VALIDATION_BATCHES, TEST_BATCHES = 100, 5, 20
 """Graphs at a time, and how many such batches, to validate and to test on."""
 
 PRIOR = {"prior": 0.5, "loss_prior": math.log(2)}
-"""What can be had without looking: both answers are as likely."""
+"""What can be had by guessing: both answers are as likely."""
 
 
 class StructureTask(Task):
@@ -46,7 +46,7 @@ class StructureTask(Task):
         config = self.config
         return {
             "problem": f"{config.problem}: graphs of {config.nodes} nodes",
-            "without looking": f"accuracy {PRIOR['prior']}, loss {PRIOR['loss_prior']:.4f}",
+            "by guessing": f"accuracy {PRIOR['prior']}, loss {PRIOR['loss_prior']:.4f}",
             "model": f"{config.network}, {config.layers} × {config.hidden_size}, "
             f"{count_weights(self.model):,} parameters",
         }
@@ -89,14 +89,14 @@ class StructureTask(Task):
     def curves(self, test: Mapping[str, Any] | None) -> Sequence[Curve]:
         """Return accuracy and loss, each with that of guessing."""
         return [
-            Curve("accuracy", "accuracy, share of graphs", without_looking(PRIOR["prior"])),
-            Curve("loss", "loss, nats", without_looking(PRIOR["loss_prior"])),
+            Curve("accuracy", "accuracy, share of graphs", by_guessing(PRIOR["prior"])),
+            Curve("loss", "loss, nats", by_guessing(PRIOR["loss_prior"])),
         ]
 
 
 @torch.no_grad()
 def score_batches(model: StructureModel, batches: Iterable[Batch]) -> dict[str, float]:
-    """Return `loss` (nats), `accuracy`, and what can be had without looking."""
+    """Return `loss` (nats), `accuracy`, and what can be had by guessing."""
     found = current_ranks().map(lambda b: (model(b).double(), b.answers), list(batches))
     logits, answers = (torch.cat(parts) for parts in zip(*found, strict=True))
     return {

@@ -26,13 +26,13 @@ TASK = TaskEntry(
         TaskOption(
             "mix",
             bool,
-            "Score the network and the n-gram mixed too, by weights fitted on the validation part; "
+            "Score the network and the n-gram mixed too, by weights fitted on the validation set; "
             "with --cache or --dynamic also all of them in one mixture.",
         ),
         TaskOption(
             "cache",
             bool,
-            "Score also with a neural cache of the states before, fitted on the validation part.",
+            "Score also with a neural cache of the states before, fitted on the validation set.",
         ),
         TaskOption(
             "dynamic",

@@ -15,7 +15,7 @@ from plait.tasks.text.vocabulary import Vocabulary
 MAX_ORDER = 10
 
 COUNTED = 2**24
-"""Symbols of the training part, its last, that are counted at most: each takes about 100 bytes."""
+"""Symbols of the training set, its last, that are counted at most: each takes about 100 bytes."""
 
 
 def ngram_baseline(
@@ -40,7 +40,7 @@ def choose_ngram(training: Tensor, validation: Tensor, vocabulary: Vocabulary) -
 
 
 def counted(training: Tensor) -> np.ndarray:
-    """Return the symbols of a training part that are counted: the last 17 million."""
+    """Return the symbols of a training set that are counted: the last 17 million."""
     return training[-COUNTED:].cpu().numpy()
 
 

@@ -25,7 +25,7 @@ class Windows:
                  device: torch.device | str | None = None) -> None:  # fmt: skip
         if len(numbers) < length + 1:
             raise InputError(
-                f"the training part has {len(numbers)} {unit}, fewer than a sequence of "
+                f"the training set has {len(numbers)} {unit}, fewer than a sequence of "
                 f"length {length} and the one after it; give a longer text or a smaller --length"
             )
         self.numbers, self.batch_size, self.seed = numbers, batch_size * ranks.count, seed
@@ -66,7 +66,7 @@ class StatefulStreams:
         self.steps = self.stretch // length
         if self.steps == 0:
             raise InputError(
-                f"the training part has {len(numbers)} {unit}, too few for {batch_size} "
+                f"the training set has {len(numbers)} {unit}, too few for {batch_size} "
                 f"streams of {length}; give a longer text, or smaller --batch-size or --length"
             )
         self.numbers, self.length, self.batch_size, self.seed = numbers, length, batch_size, seed

@@ -1,4 +1,4 @@
-"""Byte pairs: frequent strings of bytes as symbols, learnt from the training part."""
+"""Byte pairs: frequent strings of bytes as symbols, learnt from the training set."""
 
 import codecs
 import json

@@ -58,14 +58,14 @@ class TextConfig(TrainingConfig):
     )
     vocabulary: int = option(
         10_000,
-        "Of words: how many are known, the most frequent of the training part; all others are one "
+        "Of words: how many are known, the most frequent of the training set; all others are one "
         "unknown word, which counts among them. Of byte pairs: how many symbols at most.",
         least=2,
     )
     word_graph: int = option(
         0,
-        "Join each word with so many nearest by distributional similarity, and smooth the input "
-        "over this graph (GCRN, Model 1); 0: no graph.",
+        "Connect each word with so many nearest by distributional similarity, and smooth the "
+        "input over this graph (GCRN, Model 1); 0: no graph.",
         least=0,
     )
     k: int = option(
@@ -97,7 +97,7 @@ class TextConfig(TrainingConfig):
     init: Literal["orthogonal", "torch", "kaiming"] = option("orthogonal", "Initial weights.")
     steps: int = option(
         3000,
-        "Training steps. Where none are given, a training part of more than a million symbols has "
+        "Training steps. Where none are given, a training set of more than a million symbols has "
         "in proportion more of them.",
         least=1,
     )

@@ -44,7 +44,7 @@ class TextData:
     characters : int
     vocabulary : Vocabulary
     splits : Splits of Tensor
-        int64; the training part of a large text in fewer bytes each, and mapped.
+        int64; the training set of a large text in fewer bytes each, and mapped.
     symbols_per_character : float
         The mean; of words NaN.
     held_out : int
@@ -124,13 +124,13 @@ def split_lengths(n: int) -> Sequence[int]:
 
 
 def split(symbols: Symbols) -> Splits[Symbols]:
-    """Split a text as `split_lengths` says, the test part last."""
+    """Split a text as `split_lengths` says, the test set last."""
     train, valid, _ = split_lengths(len(symbols))
     return Splits(symbols[:train], symbols[train : train + valid], symbols[train + valid :])
 
 
 def vocabulary_of(text: Text, config: TextConfig, known: Mapping[str, Any]) -> Vocabulary:
-    """Find the symbols of a text: all its characters, or those that its training part has most.
+    """Find the symbols of a text: all its characters, or those that its training set has most.
 
     `known` are the facts of a run whose weights are loaded: its symbols are known too, and its byte
     pairs are the only ones.

@@ -103,7 +103,7 @@ def read_dynamic(
 def mean_squares(model: TextModel, numbers: Tensor) -> list[Tensor]:
     """Return the mean square of each weight's gradient over the segments of a text.
 
-    The text is of the training part; its segments are those of `read_dynamic`.
+    The text is of the training set; its segments are those of `read_dynamic`.
     """
     model = copy.deepcopy(model).eval()
     parameters = list(model.parameters())

@@ -37,7 +37,7 @@ GZIPPED = 4
 """How many bytes one of a gzipped text is taken for."""
 
 LEARNT_FROM = 2**26
-"""Characters at the beginning of the training part from which byte pairs are learnt."""
+"""Characters at the beginning of the training set from which byte pairs are learnt."""
 
 Cut = Callable[[int], Sequence[int]]
 """The lengths of the parts of a text of so many symbols."""
@@ -232,18 +232,18 @@ class _Reading:
     def parts(self, lengths: Sequence[int] | None = None) -> Iterator[Iterator[str]]:
         """Yield the pieces of every part; `lengths`, in characters, cut one part into several."""
         hashed, self.characters = hashlib.sha256(), 0
-        size, said = self.files.size, 0
+        size, reported = self.files.size, 0
 
-        def heard(pieces: Iterator[str]) -> Iterator[str]:
-            nonlocal said
+        def with_progress(pieces: Iterator[str]) -> Iterator[str]:
+            nonlocal reported
             for piece in pieces:
                 hashed.update(piece.encode())
                 self.characters += len(piece)
-                if self.characters - said >= 2**27:
-                    said = self.characters
+                if self.characters - reported >= 2**27:
+                    reported = self.characters
                     LOGGER.info(
-                        "%s: %s characters read, of %s on the disk; kept in numbers for other runs",
-                        self.files.source, f"{said:,}", bytes_text(size),
+                        "%s: %s characters read, of %s on the disk; encoded once for all runs",
+                        self.files.source, f"{reported:,}", bytes_text(size),
                     )  # fmt: skip
                 yield piece
 
@@ -251,7 +251,7 @@ class _Reading:
             if k:
                 hashed.update(b"\n")
                 self.characters += 1
-            pieces = heard(self.files.pieces(k, keep_boilerplate=self.keep))
+            pieces = with_progress(self.files.pieces(k, keep_boilerplate=self.keep))
             if lengths is None:
                 yield pieces
             else:

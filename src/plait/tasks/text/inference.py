@@ -21,7 +21,7 @@ from plait.tasks.text.task import TextTask
 from plait.training.task import device_of
 
 CHOOSING = 20_000
-"""Symbols of the validation part on which it chooses; of the test part, those that show what
+"""Symbols of the validation set on which it chooses; of the test set, those that show what
 rounding costs."""
 
 
@@ -45,18 +45,18 @@ def score_text(
     config, facts
         Of its run folder.
     data : str
-        A text by path or name, all of it. None: the test part of the training text.
+        A text by path or name, all of it. None: the test set of the training text.
     skip_unknown : bool
         Leave characters or words out that the model has never seen, and say how many; words are
         `<unk>` otherwise.
     mix : bool
-        Score the network and the n-gram mixed too, by weights fitted on the validation part. With
+        Score the network and the n-gram mixed too, by weights fitted on the validation set. With
         `cache` or `dynamic` also all of them in one mixture.
     cache : bool
-        Score with a neural cache too, see `plait.tasks.text.cache`, fitted on the validation part.
+        Score with a neural cache too, see `plait.tasks.text.cache`, fitted on the validation set.
     dynamic : bool
         Score with dynamic evaluation too, plain and in RMS form, its learning rates and decay
-        chosen on the validation part.
+        chosen on the validation set.
     encoding : str
         Of `data`. None: that of the run's own text.
 
@@ -144,7 +144,7 @@ def mixed_model(
 def cost_of_rounding(
     model: TextModel, rounded: TextModel, config: TextConfig, facts: Mapping[str, Any]
 ) -> str:
-    """Report how much worse a rounded model predicts the first 20,000 symbols of the test part."""
+    """Report how much worse a rounded model predicts the first 20,000 symbols of the test set."""
     try:
         numbers = splits_of(model, config, facts).test[:CHOOSING]
     except InputError as error:
@@ -153,12 +153,12 @@ def cost_of_rounding(
     before, after = (score_stream(m, numbers)[score] for m in (model, rounded))
     return (
         f"weights in {rounded.weights}: {after:.4f} {score.replace('_', ' ')} in place of "
-        f"{before:.4f} ({after - before:+.4f}), on {len(numbers):,} symbols of the test part"
+        f"{before:.4f} ({after - before:+.4f}), on {len(numbers):,} symbols of the test set"
     )
 
 
 def probe(model: TextModel, config: TextConfig, facts: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
-    """Return symbols `[T, B]` of the validation part, and those after them, for `plait inspect`."""
+    """Return symbols `[T, B]` of the validation set, and those after them, for `plait inspect`."""
     validation = splits_of(model, config, facts).valid
     x, y, _ = Windows(
         validation.to(device_of(model)), length=config.length,

@@ -1,4 +1,4 @@
-"""The network, the n-gram and the cache, mixed by weights fitted on the validation part."""
+"""The network, the n-gram and the cache, mixed by weights fitted on the validation set."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -24,7 +24,7 @@ LAST_CUT = re.compile(r"(?s).*(?:\n|(?<=\w) )(?=\w)")
 """Up to the last place where a text can be cut without cutting or joining words or marks."""
 
 Counts = Callable[[int], np.ndarray]
-"""How often each of the first so many numbers occurs in the training part."""
+"""How often each of the first so many numbers occurs in the training set."""
 
 
 class Numbering(Protocol):
@@ -146,7 +146,7 @@ class WordNumbering:
         return np.fromiter((numbers.get(word, 0) for word in words), np.int64, len(words))
 
     def finish(self, counts: Counts) -> tuple[Vocabulary, np.ndarray | None]:
-        """Return the commonest words of the training part."""
+        """Return the commonest words of the training set."""
         words = list(self._numbers)
         found = dict(zip(words, counts(len(words)).tolist(), strict=True))
         known = self._known["words"] if self._known else ()
@@ -163,7 +163,7 @@ def numbering_of(config: TextConfig, known: Any, training: Callable[[], str]) ->
     known : JSON value
         The vocabulary of a run whose weights are loaded; None: there is none.
     training : callable
-        Returns the beginning of the training part, from which byte pairs are learnt.
+        Returns the beginning of the training set, from which byte pairs are learnt.
     """
     if config.units == "bytes":
         return ByteNumbering()

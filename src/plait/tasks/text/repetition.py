@@ -28,7 +28,7 @@ class Repetition:
     written : mapping of sequences
         By β, the share of each text that the model wrote.
     heldout : sequence
-        The shares of as many stretches of the test part, or of as many as it has.
+        The shares of as many stretches of the test set, or of as many as it has.
     """
 
     length: int
@@ -69,7 +69,7 @@ def measure_repetition(
     """Measure the share of repeated pieces for every β, and in the held-out text.
 
     Drawn texts begin with nothing; greedy ones, which would all be the same, each with another
-    symbol, which is not counted. They are compared with stretches of the test part, as long and
+    symbol, which is not counted. They are compared with stretches of the test set, as long and
     evenly spread; where it is shorter than `length`, so is everything.
 
     Parameters

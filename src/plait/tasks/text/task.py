@@ -68,7 +68,7 @@ class TextTask(Task):
         self.units_per_step = config.length * config.batch_size * self.ranks.count
 
     def make_model(self) -> TextModel:
-        """Make the model, with a graph of words from the training part where one is asked for."""
+        """Make the model, with a graph of words from the training set where one is asked for."""
         neighbours = self.config.word_graph
         if not neighbours:
             return TextModel(self.vocabulary, self.config)
@@ -141,8 +141,8 @@ class TextTask(Task):
         return {
             "text": f"{self.source}: {self.text.characters:,} characters, "
             f"{len(self.vocabulary):,} symbols"
-            + "".join(f", {share:.1%} of the training part <unk>" for share in unknown.values()),
-            "parts": f"{parts} symbols to train, validate, test",
+            + "".join(f", {share:.1%} of the training set <unk>" for share in unknown.values()),
+            "split": f"{parts} symbols to train, validate, test",
             "model": f"{config.cell}, {config.layers} × {config.hidden_size}, "
             f"{count_weights(self.model):,} parameters",
             "kernels": self.model.recurrent.kernel(),
@@ -177,7 +177,7 @@ class TextTask(Task):
         return loss, scores, tuple(s.detach() for s in as_tuple(state)) if carry else ()
 
     def validate(self) -> Mapping[str, float]:
-        """Return the scores of the text right after the training part."""
+        """Return the scores of the text right after the training set."""
         return score_stream(self.model, self.validation)
 
     def own_scores(self) -> Mapping[str, float]:

@@ -17,7 +17,7 @@ from plait.tasks.text.model import TextModel
 from plait.tasks.text.structure import Structure, positions, structure_of
 
 READ, STREAMS, SKIPPED = 20_000, 20, 100
-"""Symbols of the test part that are read, side by side, and those of each stream's beginning that
+"""Symbols of the test set that are read, side by side, and those of each stream's beginning that
 are left out."""
 
 TEXTS, LENGTH = 8, 1000

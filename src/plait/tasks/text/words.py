@@ -96,7 +96,7 @@ class Words:
         words = list(dict.fromkeys([UNKNOWN, *known, *common[: most - 1]]))
         if len(words) == 1:
             found = f"is there but {UNKNOWN}" if prepared else "occurs twice"
-            raise InputError(f"no word {found} in the training part; give a longer text")
+            raise InputError(f"no word {found} in the training set; give a longer text")
         return cls(words, prepared)
 
     @property

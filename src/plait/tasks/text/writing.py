@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Any
 
 from plait.errors import InputError
-from plait.generation import AT_ONCE, TextGenerator
+from plait.generation import BLOCK, TextGenerator
 from plait.kernels.cpu.rounding import Kind
 from plait.tasks.text.config import TextConfig
 from plait.tasks.text.inference import cost_of_rounding, mixed_model
@@ -136,7 +136,7 @@ class TextRequest:
         if self.stream:
             yield from self._write_at_once(model, 1)
         elif alone and self.length > LONG and not self.stop and self._samples:
-            yield from self._write_at_once(model, AT_ONCE)
+            yield from self._write_at_once(model, BLOCK)
         else:
             for prompt in self.prompts:
                 for k, text in enumerate(self._texts(model, prompt)):

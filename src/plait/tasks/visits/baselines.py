@@ -24,11 +24,11 @@ def baselines(
     """Score three predictions on patients of `tested`, by names that begin with theirs.
 
     - `repeat`: the drugs of the last period; behind them, for the ranks, the most frequent.
-    - `frequent`: every drug by its share of the training part's periods.
+    - `frequent`: every drug by its share of the training set's periods.
     - `logistic`: one logistic regression per drug on how often each code was, see
       `logistic_chances`.
 
-    The thresholds of the latter two are chosen on the validation part, as the model's is.
+    The thresholds of the latter two are chosen on the validation set, as the model's is.
     `tested` has the codes of `histories`.
     """
     truth, valid = targets_of(tested, patients), targets_of(histories, splits.valid)

@@ -59,11 +59,11 @@ class VisitsConfig(TrainingConfig):
     )
     related: int = option(
         3,
-        "Codes of the period before that each code is joined with, by the training part.",
+        "Codes of the previous period that each code is connected with, by the training set.",
         least=0,
     )
     split_seed: int = option(
-        0, "Decides which patients are trained on, validated and tested.", least=0
+        0, "Random seed of the split into patients to train, validate and test on.", least=0
     )
     view: Literal["both", "sequence", "graph"] = option(
         "both", "Input: the sequence of a patient's states, the graph of events, or both."

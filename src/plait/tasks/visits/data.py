@@ -34,7 +34,7 @@ class Source(NamedTuple):
 def source_of(config: VisitsConfig) -> Source:
     """Read the histories of a configuration, split them, and find which codes are related.
 
-    What is related is found in the training part alone.
+    What is related is found in the training set alone.
     """
     histories = read_histories(config.data, config)
     splits = split_patients(histories, config.split_seed)

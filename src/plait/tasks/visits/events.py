@@ -162,7 +162,7 @@ def into_periods(path: Path, table: Any, hours: float) -> pd.DataFrame:
 
 
 def named_small(path: Path, table: Any) -> Any:
-    """Rename the columns in small letters; `InputError` where two are then the same."""
+    """Rename the columns in lower case; `InputError` where two are then the same."""
     names = [name.lower() for name in table]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:

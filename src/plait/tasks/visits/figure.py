@@ -18,7 +18,7 @@ WHO = {
 
 
 def draw_scores(test: Mapping[str, Any], path: Path, k: int, *, title: str) -> None:
-    """Draw the scores of the test part as bars, one colour for everyone who predicts."""
+    """Draw the scores of the test set as bars, one colour for everyone who predicts."""
     names = {"jaccard": "Jaccard", "f1": "F1", "pr_auc": "PR-AUC", f"recall_at_{k}": f"recall@{k}"}
     who = {prefix: name for prefix, name in WHO.items() if f"{prefix}jaccard" in test}
     width = 0.8 / len(who)

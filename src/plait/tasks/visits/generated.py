@@ -15,7 +15,7 @@ from plait.training.streams import random_generator
 PERIODS = 5, 10
 """Periods of a history: at least, at most."""
 
-CHRONIC, AT_ONCE = 12, (2, 4)
+CHRONIC, COMPLAINTS = 12, (2, 4)
 """Chronic conditions that there are, and that a patient has."""
 
 PARTNERS = 6
@@ -108,7 +108,7 @@ class Hospital:
         return pd.DataFrame(rows, columns=COLUMNS)
 
     def _history(self, random: np.random.Generator) -> list[list[tuple[str, str]]]:
-        chronic = random.choice(CHRONIC, random.integers(*AT_ONCE, endpoint=True), replace=False)
+        chronic = random.choice(CHRONIC, random.integers(*COMPLAINTS, endpoint=True), replace=False)
         positive = random.random(ACUTE) < 0.5
         history: list[list[tuple[str, str]]] = []
         for t in range(random.integers(*PERIODS, endpoint=True)):

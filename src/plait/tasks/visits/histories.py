@@ -140,7 +140,7 @@ def join_interactions(path: Any, codes: Codes, encoding: str = "utf-8") -> Inter
     """Read drugs that interact: a CSV file whose first two columns are codes of drugs.
 
     Pairs with a drug that is not among `codes` are passed over, and counted in the note. A drug
-    that is not found as it is written is found where only large letters, spaces, or how a whole
+    that is not found as it is written is found where only upper case, spaces, or how a whole
     number is written (010, 10.0) differ, if there is one such drug.
 
     Raises

@@ -107,7 +107,7 @@ def score_visits(
     Returns
     -------
     dict
-        As `score_drugs`; the same of the baselines, fitted on the run's own training part; and
+        As `score_drugs`; the same of the baselines, fitted on the run's own training set; and
         `events_unknown`, how many events of codes that the run never met were left out.
 
     Raises

@@ -45,10 +45,10 @@ def join_mimic(folder: Path, hours: float = 24.0, encoding: str = "utf-8") -> Ev
     """Read and join the files of MIMIC-III (Johnson et al. 2016), as they are published.
 
     ADMISSIONS, PRESCRIPTIONS, DIAGNOSES_ICD, PROCEDURES_ICD and, for the births, PATIENTS: `.csv`
-    or `.csv.gz`, names of files and columns in large letters or small. They are joined by
+    or `.csv.gz`, names of files and columns in upper or lower case. They are joined by
     `hadm_id` and `subject_id`, whole numbers: 10, 010 and 10.0 are the same.
 
-    A drug (of `drug_type` MAIN, by its name in small letters) lasts from its start to its end,
+    A drug (of `drug_type` MAIN, by its name in lower case) lasts from its start to its end,
     but not beyond the discharge; what it is dissolved in is left out, and so are drugs without a
     start. Diagnoses and procedures are written down at the discharge, so that is when they are
     known: they belong to the admission's last period, and the model receives them in the next one.

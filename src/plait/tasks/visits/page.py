@@ -54,7 +54,7 @@ def page(model: VisitsModel, config: VisitsConfig, facts: Mapping[str, Any]) -> 
     tested = [histories.patients[k] for k in task.splits.test]
     controls = [
         Control("patient", "Patient", "text", tested[0], choices=tested[:SUGGESTED],
-                help="Suggested are patients of the test part."),
+                help="Suggested are patients of the test set."),
         Control("top", "Drugs", "number", 10, least=1, most=min(50, len(drugs))),
     ]  # fmt: skip
     about = f"Choose a patient: the history, and the drugs of the next period; {NOT_ADVICE}."

@@ -27,7 +27,7 @@ from plait.training.ranks import current_ranks
 from plait.training.streams import random_generator
 from plait.training.task import Carry, Task, count_weights
 
-AT_ONCE = 32
+PATIENTS_PER_BATCH = 32
 """Patients scored side by side."""
 
 BASELINES = {
@@ -84,7 +84,7 @@ class VisitsTask(Task):
             "note": NOT_ADVICE,
             "histories": f"{histories.source}: {len(histories.patients):,} patients, "
             f"{sum(map(len, histories.periods)):,} periods; codes: {codes}",
-            "parts": ", ".join(f"{len(part):,}" for part in self.splits)
+            "split": ", ".join(f"{len(part):,}" for part in self.splits)
             + " patients to train, validate, test on",
         }
         used = sum(map(len, self.splits))
@@ -109,7 +109,7 @@ class VisitsTask(Task):
         return text
 
     def batch(self, step: int) -> Batch:
-        """Draw patients of the training part."""
+        """Draw patients of the training set."""
         random = random_generator(self.config.seed, step)
         patients = random.choice(self.splits.train, self.units_per_step, replace=False)
         return self.views.batch(patients[self.ranks.part(len(patients), self.unit)])
@@ -191,7 +191,7 @@ class VisitsTask(Task):
         level = None
         if test is not None:
             value = test["logistic_jaccard"]
-            level = value, f"{BASELINES['logistic']}, test part: {value:.3g}"
+            level = value, f"{BASELINES['logistic']}, test set: {value:.3g}"
         return [
             Curve("loss", "loss, nats per period"),
             Curve("jaccard", "Jaccard, mean of periods", level),
@@ -221,4 +221,6 @@ def in_batches(batch: Any, patients: Sequence[int]) -> list[Batch]:
 
 def parts_of(patients: Sequence[int]) -> list[Sequence[int]]:
     """Return as many patients at a time as are scored at once."""
-    return [patients[k : k + AT_ONCE] for k in range(0, len(patients), AT_ONCE)]
+    return [
+        patients[k : k + PATIENTS_PER_BATCH] for k in range(0, len(patients), PATIENTS_PER_BATCH)
+    ]
