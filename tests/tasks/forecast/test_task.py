@@ -266,7 +266,7 @@ BAD = {
         ["--data", "constant.csv"],
         "constant.csv: column 'n2' is constant in the training set, always 7; take it out, or",
     ),
-    "empty": (["--data", "hollow.csv"], "hollow.csv: column 'n2' has no value in the training pa"),
+    "empty": (["--data", "hollow.csv"], "hollow.csv: column 'n2' has no value in the training se"),
     "no times": (["--data", "untimed.csv", "--calendar", "day"], "--calendar day needs times, and"),
     "no such column": (["--time", "when"], "--time when: speeds.csv has no such column"),
     "quantiles": (["--quantiles", "0.9,0.5"], "--quantiles must rise and have 0.5 among them"),

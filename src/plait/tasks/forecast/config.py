@@ -12,8 +12,7 @@ from plait.training.config import SCHEDULE, Schedule, option
 SIZES, LARGEST = ((4, 3_000), (8, 10_000), (16, 30_000)), 32
 """Channels of a state, each below so many values to train on; with more, the largest."""
 
-ON_GRAPH = "chebyshev"
-"""The operator over a graph where none is named."""
+ON_GRAPH = "chebyshev"  # the operator over a graph where none is named
 
 EDGES = "of an edge list in --graph, by its name, or by its number from 1 if there is no header."
 
@@ -266,15 +265,9 @@ class ForecastConfig(GraphConfig):
         return replace(self, hidden_size=size)
 
     def with_graph(self, edges: int) -> "ForecastConfig":
-        """Return the configuration with the operator that "auto" is over so many edges.
-
-        >>> from plait.tasks.forecast.config import ForecastConfig
-        >>> [ForecastConfig().with_graph(edges).operator for edges in (0, 5)]
-        ['dense', 'chebyshev']
-        """
-        if self.operator != "auto":
-            return self
-        return replace(self, operator=ON_GRAPH if edges or self.graph else "dense")
+        """Return the configuration with the operator that "auto" is over so many edges."""
+        chosen = ON_GRAPH if edges or self.graph else "dense"
+        return replace(self, operator=chosen) if self.operator == "auto" else self
 
     @property
     def outputs(self) -> int:
