@@ -84,7 +84,10 @@ def los_loop(folder: Path, seeds: int) -> None:
 
 
 def ablations(folder: Path, seeds: int) -> None:
-    """What graphs and learnt vectors give on Los-loop, all else as in its recipe."""
+    """What graphs and learnt vectors give on Los-loop, all else as in its recipe.
+
+    The last columns are the largest spread of a cell over the seeds, and minutes on the clock.
+    """
     for name, options in ABLATIONS.items():
         slug = "-".join(["los-loop", *(name.replace(",", "").split() if options else [])])
         runs = [
@@ -92,13 +95,15 @@ def ablations(folder: Path, seeds: int) -> None:
             for seed in range(seeds)
         ]
         table = on_windows(runs)
-        cells = [
-            f"{statistics.mean(values):.2f}"
+        found = [
+            values
             for metric in ("rmse", "mae")
             for values in table[metric, "up to", "combination"].values()
         ]
+        cells = [f"{statistics.mean(values):.2f}" for values in found]
+        spread = max(map(statistics.stdev, found)) if seeds > 1 else 0.0
         minutes = statistics.mean(run.records("valid")[-1]["seconds"] / 60 for run in runs)
-        print(f"| {name} | {' | '.join(cells)} | {minutes:.1f} |", flush=True)
+        print(f"| {name} | {' | '.join(cells)} | ± {spread:.3f} | {minutes:.1f} |", flush=True)
 
 
 def on_windows(runs: list[Run]) -> dict[tuple[str, str, str], dict[int, list[float]]]:

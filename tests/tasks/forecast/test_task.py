@@ -238,6 +238,16 @@ BAD = {
         ["--graph", "", "--operator", "gcn"],
         "speeds.csv has no graph for --operator gcn: give one by --graph FILE, connect what",
     ),
+    "no graph for the operator that is the default over one": (
+        ["--graph", "", "--operator", "chebyshev"],
+        "no graph for --operator chebyshev: give one by --graph FILE, connect what is correlated "
+        "by --graph correlation, or learn one by --operator adaptive, or leave --operator out",
+    ),
+    "no graph next to a learnt one": (
+        ["--graph", "", "--operator", "adaptive", "--adaptive-given", "gcn"],
+        "for --adaptive-given gcn: give one by --graph FILE, connect what is correlated by --graph "
+        "correlation, or leave --adaptive-given out",
+    ),
     "no graph file": (["--graph", "no.csv"], "cannot read no.csv: No such file"),
     "an id not in the series": (["--graph", "more.csv"], "more.csv names 'n4', which the series"),
     "an id not in the graph": (["--graph", "less.csv"], "less.csv does not name 'n3', which the"),
@@ -256,7 +266,7 @@ BAD = {
         ["--data", "constant.csv"],
         "constant.csv: column 'n2' is constant in the training set, always 7; take it out, or",
     ),
-    "empty": (["--data", "hollow.csv"], "hollow.csv: column 'n2' has no value in the training pa"),
+    "empty": (["--data", "hollow.csv"], "hollow.csv: column 'n2' has no value in the training se"),
     "no times": (["--data", "untimed.csv", "--calendar", "day"], "--calendar day needs times, and"),
     "no such column": (["--time", "when"], "--time when: speeds.csv has no such column"),
     "quantiles": (["--quantiles", "0.9,0.5"], "--quantiles must rise and have 0.5 among them"),

@@ -12,6 +12,8 @@ from plait.training.config import SCHEDULE, Schedule, option
 SIZES, LARGEST = ((4, 3_000), (8, 10_000), (16, 30_000)), 32
 """Channels of a state, each below so many values to train on; with more, the largest."""
 
+ON_GRAPH = "chebyshev"  # the operator over a graph where none is named
+
 EDGES = "of an edge list in --graph, by its name, or by its number from 1 if there is no header."
 
 
@@ -136,10 +138,10 @@ class ForecastConfig(GraphConfig):
     )
     cell: str = option("gru", cell_names())
     operator: str = option(
-        "chebyshev",
-        "How a node aggregates its neighbours; dense: not at all, as the default without a graph; "
-        "adaptive: over a graph that is learnt.",
-        choices=lambda: (*operator_names(), "adaptive"),
+        "auto",
+        "How a node aggregates its neighbours; auto: chebyshev, and without a graph dense, not at "
+        "all; adaptive: over a graph that is learnt.",
+        choices=lambda: ("auto", *operator_names(), "adaptive"),
     )
     adaptive_edges: int = option(
         20, "Edges into each node of a learnt graph; 0: from all nodes.", least=0
@@ -263,9 +265,9 @@ class ForecastConfig(GraphConfig):
         return replace(self, hidden_size=size)
 
     def with_graph(self, edges: int) -> "ForecastConfig":
-        """Return the configuration with the operator dense where no graph is given or asked for."""
-        alone = not self.graph and not edges and self.operator == type(self).operator
-        return replace(self, operator="dense") if alone else self
+        """Return the configuration with the operator that "auto" is over so many edges."""
+        chosen = ON_GRAPH if edges or self.graph else "dense"
+        return replace(self, operator=chosen) if self.operator == "auto" else self
 
     @property
     def outputs(self) -> int:
@@ -278,7 +280,7 @@ class ForecastConfig(GraphConfig):
     def over_graph(self) -> str:
         """The operator over the given graph; dense: none is used."""
         if self.operator != "adaptive":
-            return self.operator
+            return ON_GRAPH if self.operator == "auto" else self.operator
         return "dense" if self.adaptive_given == "none" else self.adaptive_given
 
     @property

@@ -22,10 +22,8 @@ from plait.tasks.forecast.waves import Waves
 
 NAMED = ("waves", "chickenpox", "los-loop", *KNOWN)
 
-WAYS = (
-    "give one by --graph FILE, connect what is correlated by --graph correlation, or learn one by "
-    "--operator adaptive"
-)
+GIVEN = "give one by --graph FILE, connect what is correlated by --graph correlation"
+WAYS = f"{GIVEN}, or learn one by --operator adaptive"
 """How a series comes to a graph."""
 
 
@@ -179,10 +177,12 @@ def _joined(config: ForecastConfig, series: Series, splits: TimeSplits) -> Joine
             columns,
             config.encoding,
         )
-    if config.with_graph(0).reads_graph:
+    if config.reads_graph and config.operator != "auto":
+        learnt = config.operator == "adaptive"
+        asked, ways = ("--adaptive-given", GIVEN) if learnt else ("--operator", WAYS)
         raise InputError(
-            f"{series.source} has no graph for --operator {config.operator}: {WAYS}, or leave "
-            "--operator out"
+            f"{series.source} has no graph for {asked} {config.over_graph}: {ways}, or leave "
+            f"{asked} out"
         )
     alone = f"none: every node is forecast from its own values; {WAYS}"
     source = alone if config.reads_graph and N > 1 else "none is used"

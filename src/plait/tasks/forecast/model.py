@@ -81,7 +81,8 @@ class Forecaster(nn.Module):
         simple: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.config, self.ids, self.gaps = config, tuple(ids), gaps
+        self.config = config = config.with_graph(edges)
+        self.ids, self.gaps = tuple(ids), gaps
         self.frequency, self.clock = frequency, clock
         H, Q, N = config.hidden_size, config.outputs, len(self.ids)
         self.simple = self.early = None
@@ -152,7 +153,7 @@ class Forecaster(nn.Module):
     def from_facts(cls, config: ForecastConfig, facts: Mapping[str, Any]) -> Self:
         """Rebuild the model that a run folder describes, without its weights."""
         later = ("clock", "static", "season", "season_start", "simple")
-        config = config.with_graph(facts["edges"]).with_size(0, facts.get("hidden_size", 0))
+        config = config.with_size(0, facts.get("hidden_size", 0))
         return cls(
             config, facts["ids"], facts["edges"], gaps=facts["gaps"], frequency=facts["frequency"],
             **{name: facts[name] for name in later if name in facts},
