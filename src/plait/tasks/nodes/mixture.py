@@ -1,5 +1,6 @@
 """The answer of a trained network mixed with those of spreading and of linear models."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 
 import numpy as np
@@ -155,9 +156,11 @@ def describe_mixture(weights: Mapping[str, float]) -> str:
     """Return a mixture in words: shares of the weights, from 1 % on, the largest first.
 
     >>> from plait.tasks.nodes.mixture import describe_mixture
-    >>> describe_mixture({"network": 0.9, "spread labels": 0.3, "a linear model": 0.001})
-    '75% network + 25% spread labels'
+    >>> describe_mixture({"network": 0.8, "smoothed by 0.5": 0.1, "smoothed by 0.9": 0.1})
+    '80% network + 20% smoothed'
     """
-    total = sum(weights.values()) or 1
-    shares = sorted(((w / total, name) for name, w in weights.items()), key=lambda one: -one[0])
-    return " + ".join(f"{share:.0%} {name}" for share, name in shares if share >= 0.01)
+    total, shares = sum(weights.values()) or 1, defaultdict[str, float](float)
+    for name, weight in weights.items():
+        shares[name.split(" by ")[0]] += weight / total
+    largest = sorted(shares.items(), key=lambda one: -one[1])
+    return " + ".join(f"{share:.0%} {name}" for name, share in largest if share > 0.01)
