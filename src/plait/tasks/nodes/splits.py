@@ -63,8 +63,8 @@ def split_nodes(network: LabelledGraph | GraphFolder, how: str, seed: int) -> No
             train = len(own) - 2 * valid
         elif len(own) <= train + valid:
             raise InputError(
-                f"the class {name!r} has {counted(len(own), 'node')}, and --split few takes {train} to train "
-                f"and {valid} to validate on; give --split most"
+                f"the class {name!r} has {counted(len(own), 'node')}, and --split few takes "
+                f"{train} to train and {valid} to validate on; give --split most"
             )
         for part, nodes in zip(parts, np.split(own, [train, train + valid]), strict=True):
             part.append(nodes)
