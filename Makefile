@@ -34,13 +34,16 @@ bench: $(VENV)/installed
 	-$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[bench]'
 	$(BIN)/python benchmarks/bench.py
 
-# Where torch finds a GPU; every other machine skips what needs one. Where compute-sanitizer is on the
-# PATH, it then looks for accesses out of bounds and for races in shared memory, in small cases.
+# Where torch finds a GPU; every other machine skips what needs one. On a GPU every cell × operator in
+# both directions is tried too, which takes the interpreter too long; then, where compute-sanitizer is
+# on the PATH, it looks for accesses out of bounds and for races in shared memory, in small cases.
 test-gpu: $(VENV)/installed
 	-$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[gpu]'
 	$(BIN)/pytest -m "not slow" tests/kernels
 	@if ! $(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then \
 	  echo 'No GPU here: the kernels were run in the interpreter alone.'; \
+	elif ! $(BIN)/pytest -m slow tests/kernels/gpu; then \
+	  exit 1; \
 	elif ! command -v compute-sanitizer > /dev/null; then \
 	  echo 'compute-sanitizer is not on the PATH: it was not run.'; \
 	else \
@@ -49,7 +52,7 @@ test-gpu: $(VENV)/installed
 	      compute-sanitizer --tool $$tool --error-exitcode 1 \
 	      $(BIN)/python -m pytest -q -m "not slow" tests/kernels/gpu/test_steps.py \
 	      tests/kernels/gpu/test_persistent.py tests/kernels/gpu/test_attention.py \
-	      tests/kernels/gpu/test_sparse.py -k "not on_a_gpu" || exit; \
+	      tests/kernels/gpu/test_sparse.py tests/kernels/test_edge_sums.py -k "not on_a_gpu" || exit; \
 	  done; \
 	fi
 

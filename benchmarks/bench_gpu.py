@@ -5,7 +5,7 @@ What is missing, fails or takes too long is said in the table, and the rest goes
 process of its own. Peers run in the same process as what they are compared with, one after the
 other; times are medians. Columns: `ordinary` calls, as users make them; `launched`, the same with
 `PLAIT_CUDA_GRAPHS=0`; `captured`, the whole step replayed as one CUDA graph by this script, near
-the device's own time.
+the device's own time; `forward`, without the gradient; `loop`, the layer in plain torch.
 """
 
 import json
@@ -23,7 +23,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from plait import GCN, GRU, LSTM, RNN, Attention, Chebyshev, Diffusion, Graph, GraphConv, Recurrent
+from plait import (
+    GCN,
+    GRU,
+    LSTM,
+    RNN,
+    Adaptive,
+    Attention,
+    Cell,
+    Chebyshev,
+    Diffusion,
+    Graph,
+    GraphConv,
+    Recurrent,
+)  # fmt: skip
 from plait.kernels.gpu.persistent import TritonLoops
 from plait.kernels.gpu.sparse import SparseRows
 from plait.kernels.reference import Reference
@@ -88,6 +101,16 @@ def trained(module: nn.Module, x: Tensor, **options: Any) -> Call:
     return call
 
 
+def without_gradient(module: nn.Module, x: Tensor) -> Call:
+    """Make a call forward alone."""
+
+    def call() -> None:
+        with torch.no_grad():
+            module(x)
+
+    return call
+
+
 def tried(measure: Callable[[], str]) -> str:
     """Return what was measured, or why it could not be."""
     try:
@@ -148,45 +171,69 @@ def limits() -> Iterator[Row]:
             yield {"limit": f"product in {kind}", "reached": tried(measure)}
 
 
-SHAPES = ((30, 64, 128, 2), (200, 64, 128, 1), (200, 64, 256, 1), (100, 64, 512, 1))
+class Minimal(Cell):
+    """A user's cell, a minimal gated unit: h' = (1 − f) h + f tanh(x_n + U (f h))."""
+
+    gates = "fn"
+    states = ("h",)
+
+    def step(self, x_gates: Tensor, recurrent: Any, state: Any, vectors: Any) -> Any:
+        """Return the next state."""
+        (h,) = state
+        x_f, x_n = x_gates.chunk(2, -1)
+        f = torch.sigmoid(x_f + recurrent(h, "f"))
+        return ((1 - f) * h + f * torch.tanh(x_n + recurrent(f * h, "n")),)
+
+
 CELLS = {
     "LSTM": (LSTM(), nn.LSTM), "GRU": (GRU(), nn.GRU), "RNN": (RNN(), nn.RNN),
     "peephole LSTM": (LSTM(True), nn.LSTM), "GRU-before": (GRU("before"), nn.GRU),
+    "a user's cell": (Minimal(), nn.GRU),
 }  # fmt: skip
+PLAIN, OURS = ("LSTM", "GRU"), ("peephole LSTM", "GRU-before")
+
+DENSE: tuple[tuple[str, tuple[int, int, int, int], Sequence[str]], ...] = (
+    ("float32", (30, 64, 128, 2), tuple(CELLS)), ("float32", (200, 64, 128, 1), (*PLAIN, *OURS)),
+    ("float32", (200, 64, 256, 1), (*PLAIN, *OURS)),
+    ("float32", (100, 64, 512, 1), (*PLAIN, *OURS)), ("float32", (100, 128, 512, 1), OURS),
+    ("float32", (1000, 64, 128, 1), OURS),
+    ("TF32", (200, 64, 128, 1), ("LSTM", *OURS)), ("TF32", (200, 64, 256, 1), (*PLAIN, *OURS)),
+    ("TF32", (100, 64, 512, 1), (*PLAIN, *OURS)), ("exact float32", (200, 64, 256, 1), OURS),
+    ("bfloat16", (200, 64, 128, 1), OURS), ("bfloat16", (100, 64, 512, 1), OURS),
+)  # fmt: skip
+"""Precision, (T, B, H, layers), cells: what the most is asked of comes first."""
 
 
-def sequences() -> Iterator[Row]:
+def sequences(works: Any = DENSE) -> Iterator[Row]:
     """Measure dense layers: ours, torch's on cuDNN, an eager loop."""
-    for kind in ("float32", "exact float32", "TF32", "bfloat16"):
-        for T, B, H, layers in SHAPES:
-            for name, (cell, peer) in CELLS.items():
-                if kind != "float32" and (name not in ("peephole LSTM", "GRU-before") or T == 30):
-                    continue
-                if kind == "exact float32" and H != 256:  # in the others it is the default
-                    continue
-                x = drawn(T, B, H).requires_grad_()
-                ours = Recurrent(cell, H, H, layers=layers).to(DEVICE)
-                theirs = peer(H, H, layers).to(DEVICE)
-                with products(kind):
-                    row = {
-                        "work": f"{name}, T {T} B {B} H {H}, layers {layers}, {kind}",
-                        "kernel": ours.kernel().split(" ")[0],
-                        "ordinary": timed(trained(ours, x)),
-                    }
-                    with launched():
-                        row["launched"] = timed(trained(ours, x))
-                    row["captured"] = timed_captured(trained(ours, x))
-                    if row["kernel"] == "cuDNN":  # would ours be faster?
-                        ours.kernels = [TritonLoops(), *Recurrent.kernels]
-                        used = ours.kernel().split(" ")[0]
-                        row["plait-gpu"] = timed(trained(ours, x)) if used == "plait-gpu" else "–"
-                    row["torch.nn"] = timed(trained(theirs, x))
-                    row["torch.nn captured"] = timed_captured(trained(theirs, x))
-                    if T <= 30:
-                        ours.kernels = [Reference()]
-                        row["loop"] = timed(trained(ours, x), 3)
-                        row["loop captured"] = timed_captured(trained(ours, x))
-                yield row
+    for kind, (T, B, H, layers), names in works:
+        for name in names:
+            cell, peer = CELLS[name]
+            x = drawn(T, B, H).requires_grad_()
+            ours = Recurrent(cell, H, H, layers=layers).to(DEVICE)
+            theirs = peer(H, H, layers).to(DEVICE)
+            with products(kind):
+                row = {
+                    "work": f"{name}, T {T} B {B} H {H}, layers {layers}, {kind}",
+                    "kernel": ours.kernel().split(" ")[0],
+                    "ordinary": timed(trained(ours, x)),
+                }
+                with launched():
+                    row["launched"] = timed(trained(ours, x))
+                row["captured"] = timed_captured(trained(ours, x))
+                row["forward"] = timed(without_gradient(ours, x))
+                if row["kernel"] == "cuDNN":  # would ours be faster?
+                    ours.kernels = [TritonLoops(), *Recurrent.kernels]
+                    used = ours.kernel().split(" ")[0]
+                    row["plait-gpu"] = timed(trained(ours, x)) if used == "plait-gpu" else "–"
+                row["torch.nn"] = timed(trained(theirs, x))
+                row["torch.nn captured"] = timed_captured(trained(theirs, x))
+                row["torch.nn forward"] = timed(without_gradient(theirs, x))
+                if H == 128 and T <= 200 and kind == "float32":
+                    ours.kernels = [Reference()]
+                    row["loop"] = timed(trained(ours, x), 3)
+                    row["loop captured"] = timed_captured(trained(ours, x))
+            yield row
 
 
 class EightConvolutions(nn.Module):
@@ -217,7 +264,10 @@ WORKS = (
     ("GConvLSTM", LSTM(), Chebyshev(3)), ("DCRNN", GRU("before"), Diffusion(2)),
     ("GRU × GCN", GRU(), GCN()), ("GRU × attention", GRU(), Attention(4)),
     ("GRU × attention, version 2", GRU(), Attention(4, version=2)),
+    ("GRU × attention, dropout", GRU(), Attention(4, dropout=0.1)),
+    ("a user's cell × GCN", Minimal(), GCN()),
 )  # fmt: skip
+"""Name, cell, operator; of a graph that is learnt, with its nodes, in `sequences_over_graphs`."""
 
 
 def sequences_over_graphs(
@@ -232,8 +282,9 @@ def sequences_over_graphs(
         graph = Graph(edges[:, edges[0] != edges[1]].unique(dim=1), num_nodes=nodes)
         graph = graph.to_undirected().to(DEVICE)
         for kind in kinds:
-            for name, cell, operator in WORKS:
-                if kind == "exact float32" and isinstance(operator, Attention):  # the same again
+            learnt = ("GRU × a graph that is learnt", GRU(), Adaptive(nodes))
+            for name, cell, operator in (*WORKS, learnt):
+                if kind != "float32" and name not in ("GConvLSTM", "DCRNN"):
                     continue
                 x = drawn(T, B, nodes, 2)
                 ours = Recurrent(cell, 2, H, operator=operator).to(DEVICE)
@@ -245,7 +296,10 @@ def sequences_over_graphs(
                     }
                     with launched():
                         row["launched"] = timed(trained(ours, x, graph=graph), 7)
-                    row["captured"] = timed_captured(trained(ours, x, graph=graph))
+                    if getattr(operator, "dropout", 0):
+                        row["captured"] = "cannot be: it draws"  # a failure may break the generator
+                    else:
+                        row["captured"] = timed_captured(trained(ours, x, graph=graph))
                     if kind == "float32":
                         if name == "GConvLSTM":
                             row["PyG"] = of_pyg(2, H, graph, x)
@@ -359,6 +413,8 @@ def texts(symbols: str = "abcdefghijklmnopqrstuvwxyz .,\n", H: int = 128) -> Ite
         row = {"work": f"a text of 300 characters, {cell}, H {H}", "Plait": timed(write, 3)}
         with launched():
             row["step by step"] = timed(write, 3)
+        if cell == "lstm":
+            row["torch.nn"] = timed(lambda: bare.generate(numbers[:4, :1], 300), 3)
         yield row
 
 
@@ -370,9 +426,19 @@ class Bare(nn.Module):
         self.embedding, self.output = nn.Embedding(symbols, width), nn.Linear(hidden, symbols)
         self.recurrent = nn.LSTM(width, hidden)
 
-    def forward(self, numbers: Tensor) -> tuple[Tensor, Any]:
-        h, state = self.recurrent(self.embedding(numbers))
+    def forward(self, numbers: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        h, state = self.recurrent(self.embedding(numbers), state)
         return self.output(h), state
+
+    @torch.no_grad()
+    def generate(self, prompt: Tensor, length: int) -> list[int]:
+        """Draw symbols one by one after `prompt [n, 1]`."""
+        logits, state = self(prompt)
+        found = []
+        for _ in range(length):
+            found.append(torch.multinomial(logits[-1].softmax(-1), 1))
+            logits, state = self(found[-1], state)
+        return torch.cat(found).flatten().tolist()
 
 
 PARTS: dict[str, Callable[[], Iterator[Row]]] = {
@@ -436,13 +502,12 @@ def main() -> int:
         left = SECONDS - (time.monotonic() - begun)
         print(f"{name}: at most {left:.0f} s left", flush=True)
         if left < 20:
-            text += f"## {name.capitalize()}\n\nLeft out: no time.\n\n"
-            continue
-        # no part takes all of the time from those after it
-        rows, ended = rows_of(name, left if k == len(PARTS) - 1 else 0.6 * left)
-        note = f"\nThis part was {ended}.\n" if ended else ""
-        text += f"## {name.capitalize()}\n\n{table(rows)}{note}\n"
-        print(table(rows), note, flush=True)
+            part = "Left out: no time.\n"
+        else:  # no part takes all of the time from those after it
+            rows, ended = rows_of(name, left if k == len(PARTS) - 1 else 0.6 * left)
+            part = table(rows) + (f"\nThis part was {ended}.\n" if ended else "")
+        text += f"## {name.capitalize()}\n\n{part}\n"
+        print(part, flush=True)
         Path(__file__).with_name("RESULTS-gpu.md").write_text(text, encoding="utf-8")
     return 0
 

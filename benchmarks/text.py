@@ -8,7 +8,8 @@
 
 The first four need the text `democracy` under $PLAIT_DATA. `options` and `minutes` take --data,
 --seeds (their number) and any other option of the text task, for all of their runs: --steps 20
---hidden-size 16; `minutes` also --minutes, such as --minutes 1 3 10.
+--hidden-size 16; `minutes` also --minutes, such as --minutes 1 3 10. `options` with --minutes 0.5
+gives each option the same time, in place of as many steps; its --only takes names of options.
 """
 
 import argparse
@@ -55,6 +56,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "windows from a zero state": {"batches": "windows"},
     "Muon, lr 0.016": {"optimizer": "muon", "lr": 0.016},
     "byte pairs, at most 1,000 symbols": {"units": "bpe", "vocabulary": 1000},
+    "GRU": {"cell": "gru"},
+    "LSTM with coupled gates": {"cell": "lstm-coupled"},
+    "LSTM with layer normalisation": {"cell": "lstm-layer-norm"},
+    "minGRU": {"cell": "min-gru"},
+    "minGRU, 3 layers of 512": {"cell": "min-gru", "layers": 3, "hidden_size": 512, "lr": 0.004},
+    "RNN, 3 layers of 512": {"cell": "rnn", "layers": 3, "hidden_size": 512, "lr": 0.002},
 }
 """Each changes the recipe by itself."""
 
@@ -171,20 +178,22 @@ def _bare(config: TextConfig) -> Callable[[int], float]:
     return block
 
 
-def options(seeds: int, given: dict[str, Any]) -> None:
+def options(seeds: int, given: dict[str, Any], names: Sequence[str]) -> None:
     """A row an option: `--recipe good` with it alone changed, on validation and on test."""
     print(f"{torch.get_num_threads()} threads, {seeds} seeds; bits per character")
-    print(f"| {'option':<32} | validation      | gain over the recipe | test   | seconds |")
-    print("|---|---|---|---|---|")
+    print(f"| {'option':<32} | validation      | gain over the recipe | test   | steps | seconds |")
+    print("|---|---|---|---|---|---|")
     base: list[float] = []
-    for name, changed in OPTIONS.items():
-        valid, test, seconds, dynamic = [], [], [], []
+    for name in names:
+        changed = OPTIONS[name]
+        valid, test, steps, seconds, dynamic = [], [], [], [], []
         for seed in range(seeds):
             with tempfile.TemporaryDirectory() as folder:
                 every = {**given, **changed, "seed": seed}
                 run = plait.train("text", recipe="good", out=Path(folder, "run"), **every)
                 records = run.records("valid")
                 valid.append(min(r["bits_per_character"] for r in records))
+                steps.append(records[-1]["step"])
                 seconds.append(records[-1]["seconds"])
                 test.append(run.records("test")[0]["bits_per_character"])
                 if not changed:
@@ -193,7 +202,8 @@ def options(seeds: int, given: dict[str, Any]) -> None:
         gain = [b - v for b, v in zip(base, valid, strict=True)]
         print(
             f"| {name:<32} | {_spread(valid, '.4f'):<15} | {_spread(gain, '+.4f'):<20} "
-            f"| {statistics.mean(test):.4f} | {statistics.mean(seconds):7.0f} |",
+            f"| {statistics.mean(test):.4f} | {statistics.mean(steps):5.0f} "
+            f"| {statistics.mean(seconds):7.0f} |",
             flush=True,
         )
         for key, label in (
@@ -202,7 +212,10 @@ def options(seeds: int, given: dict[str, Any]) -> None:
         ):
             if dynamic:
                 mean = statistics.mean(scores[key] for scores in dynamic)
-                print(f"| {label:<32} | {'':<15} | {'':<20} | {mean:.4f} | {'':<7} |", flush=True)
+                print(
+                    f"| {label:<32} | {'':<15} | {'':<20} | {mean:.4f} | {'':<5} | {'':<7} |",
+                    flush=True,
+                )
 
 
 class Watch(Progress):
@@ -306,9 +319,10 @@ def main() -> None:
     parser.add_argument("what", choices=("options", "minutes", "samplers"))
     parser.add_argument("--run", type=Path)
     parser.add_argument("--judge", type=Path)
-    parser.add_argument("--minutes", type=float, nargs="+", default=MINUTES)
+    parser.add_argument("--minutes", type=float, nargs="+")
     parser.add_argument("--data", default="democracy")
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--only", nargs="+", choices=OPTIONS, default=list(OPTIONS))
     known, others = parser.parse_known_args()
     if known.what == "samplers":
         return samplers(known.run, known.judge)
@@ -317,8 +331,10 @@ def main() -> None:
         name = flag.removeprefix("--").replace("-", "_")
         given |= {k: v[0] for k, v in read_vary([f"{name}={value}"], "text").items()}
     if known.what == "minutes":
-        return minutes(known.seeds, given, known.minutes)
-    return options(known.seeds, given)
+        return minutes(known.seeds, given, known.minutes or MINUTES)
+    if known.minutes:
+        given["minutes"] = known.minutes[0]
+    return options(known.seeds, given, known.only)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import plait
-from plait import GRU, LSTM, Adaptive, Diffusion, Graph, GraphConv, Recurrent
+from plait import GRU, LSTM, Adaptive, Attention, Diffusion, Graph, GraphConv, Recurrent
 from plait.kernels.reference import Reference
 
 N, F, H = 6, 3, 4
@@ -136,6 +136,30 @@ def test_the_largest_are_found_anew_as_the_vectors_change(assert_near):
     fresh.load_state_dict(own.state_dict())
     assert_near(own.apply(x, W, None), fresh.apply(x, W, None))
     assert not torch.allclose(own.apply(x, W, None), before)
+
+
+def test_the_given_graphs_operator_drops_in_training_alone(assert_near):
+    own, x = operator(given=Attention(2, dropout=0.5)), torch.randn(2, N, F).double()
+    weights = {n: torch.randn(s).double() for n, s in own.weight_shapes(F, H).items()}
+    torch.manual_seed(1)
+    dropped = own.apply(x, weights, graph())
+    torch.manual_seed(1)
+    drawn = own.draw(2, graph())
+    assert_near(own.apply(x, weights, graph(), drawn), dropped)
+    own.eval()
+    assert own.draw(2, graph()) is None
+    kept = own.apply(x, weights, graph())
+    assert torch.equal(kept, own.apply(x, weights, graph()))
+    assert not torch.allclose(kept, dropped)
+
+
+def test_what_was_found_in_inference_mode_can_be_differentiated():
+    own, x = operator(largest=2), torch.randn(N, F).double()
+    weights = {"weight": torch.randn(H, 3, F).double()}
+    with torch.inference_mode():
+        own.apply(x, weights, None)
+    own.apply(x, weights, None).sum().backward()
+    assert own.targets.grad is not None
 
 
 def test_the_strongest_edges():

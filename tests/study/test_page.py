@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import json
+import re
 from html.parser import HTMLParser
 from urllib.parse import unquote
 
@@ -44,6 +45,11 @@ class Read(HTMLParser):
 
     def handle_endtag(self, tag) -> None:
         assert self.open.pop() == tag
+
+
+def words_of(text: str) -> set[str]:
+    """Return the words between tags."""
+    return set(re.sub("<[^>]*>", " ", text).split())
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +95,19 @@ def test_every_link_leads_to_a_file_or_a_place_on_the_page(page, study):
             assert link[1:] in page.ids
         else:
             assert (study / unquote(link)).is_file(), link
+
+
+def test_the_page_to_publish_has_all_of_it_but_links_to_files(text, study):
+    alone = (study / "standalone.html").read_text()
+    read = Read(alone)
+    assert read.open == []
+    assert all(link[0] == "#" and link[1:] in read.ids for link in read.links)
+    assert set(SECTIONS) <= read.ids
+    assert read.loaded == Read(text).loaded
+    left_out = words_of(text) - words_of(alone)
+    assert "inspect" in left_out
+    assert not [word for word in left_out if any(sign.isdigit() for sign in word)]
+    assert words_of(alone) <= words_of(text)
 
 
 def test_every_run_is_an_ordinary_run_folder_and_is_linked_to(page, study):

@@ -19,6 +19,7 @@ from plait.kernels import attention_blocks
 from plait.kernels.cpu import attention as version1
 from plait.kernels.cpu import attention2 as version2
 from plait.kernels.cpu.simd import LANES
+from plait.kernels.edge_sums import Ends, add_at, take, total
 from plait.kernels.gpu import attention as on_gpu
 from plait.kernels.handles import VERSION
 from plait.kernels.sparse import index_type, offsets
@@ -38,6 +39,14 @@ class Neighbourhood(NamedTuple):
     back_starts: Tensor  # [N + 1]
     back_targets: Tensor  # [E]
     back_order: Tensor  # [E], the edges ordered by source
+
+    @property
+    def ends(self) -> tuple[Ends, Ends]:
+        """The sources and the targets, in 64 bits, with which sums are many times as fast."""
+        sources, targets, N = self.sources.long(), self.targets.long(), len(self.starts) - 1
+        return (
+            Ends(sources, N, self.back_starts, self.back_order), Ends(targets, N, self.starts)
+        )  # fmt: skip
 
 
 def neighbourhood(sources: Tensor, targets: Tensor, nodes: int) -> Neighbourhood:
@@ -77,8 +86,8 @@ def edge_features_of(graph: Any) -> Tensor:
         (source, target), N = graph.edge_index, graph.num_nodes
         apart = source != target
         source, target, own = source[apart], target[apart], graph.edge_features[apart]
-        total = own.new_zeros(N, own.shape[1]).index_add(0, target, own)
-        mean = total / torch.bincount(target, minlength=N).clamp(min=1)[:, None]
+        summed = add_at(own.new_zeros(N, own.shape[1]), target, own)
+        mean = summed / torch.bincount(target, minlength=N).clamp(min=1)[:, None]
         nodes = torch.arange(N, device=graph.device)
         order = torch.argsort(torch.cat([target * N + source, nodes * N + nodes]))
         return torch.cat([own, mean])[order]
@@ -189,13 +198,14 @@ def attend_packed(
     lay: Lanes,
     dropout: float = 0.0,
     edges: Tensor | None = None,
+    drawn: Tensor | None = None,
 ) -> Tensor:
     """Do what `attend` does with rows that lie as `lay` says.
 
     Values are `[B, N, G, P, W]` and so is what is returned; left and right `[B, N, G, W]`, or with
     a vector `[G, p, W]` of the form of the values. Under a compiler the neighbourhood is the handle
     of its graph. `edges`, of the form of left and right but with B = 1 and a row for every edge, is
-    added within LeakyReLU.
+    added within LeakyReLU. `drawn` says which coefficients dropout keeps, as `draw` returns them.
     """
     if not isinstance(hood, Tensor):
         _check(values, left, right, vector, hood)
@@ -204,7 +214,7 @@ def attend_packed(
         vector = None if vector is None else vector.float()
         sides = left.float(), right.float(), vector
         edges = None if edges is None else edges.float()
-        return attend_packed(values.float(), *sides, hood, lay, dropout, edges).to(kind)
+        return attend_packed(values.float(), *sides, hood, lay, dropout, edges, drawn).to(kind)
     if isinstance(hood, Tensor):
         seeded = torch.randint(2**40, (1,)) if dropout else None
         return torch.ops.plait.attend(
@@ -212,11 +222,24 @@ def attend_packed(
         )[0]  # fmt: skip
     with exactly(values):
         if edges is not None or transformed(values, left, right, vector):
-            masks = values.new_ones(values.shape[0], len(hood.sources), lay.heads)
-            masks = _spread(F.dropout(masks, dropout), lay) if dropout else masks[:0]
+            if drawn is not None:
+                masks = _masks(values, hood, lay, dropout, drawn)
+            else:
+                masks = values.new_ones(values.shape[0], len(hood.sources), lay.heads)
+                masks = _spread(F.dropout(masks, dropout), lay) if dropout else masks[:0]
             return formula(values, left, right, vector, hood, masks, edges)
-        seed = int(torch.randint(2**62, ())) if dropout else 0
-        return _Attend.apply(values, left, right, vector, hood, lay, dropout, seed)  # pyright: ignore[reportReturnType]
+        seed = _seed() if dropout and drawn is None else 0
+        options = hood, lay, dropout, seed if drawn is None else drawn
+        return _Attend.apply(values, left, right, vector, *options)  # pyright: ignore[reportReturnType]
+
+
+def draw(batch: int, hood: Neighbourhood, heads: int, dropout: float) -> Tensor:
+    """Draw which coefficients dropout keeps, bool `[batch, E, heads]`."""
+    return _kept((batch, len(hood.sources), heads), hood, dropout, _seed())
+
+
+def _seed() -> int:
+    return int(torch.randint(2**62, ()))
 
 
 def formula(
@@ -224,31 +247,30 @@ def formula(
     masks: Tensor, edges: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """Compute what `attend_packed` does by plain operations on all edges, to any derivative."""
-    sources, targets = hood.sources.long(), hood.targets.long()
-    scores = left.index_select(1, sources) + right.index_select(1, targets)
+    B, N = values.shape[:2]
+    sources, targets = hood.ends
+    scores = take(left, sources, 1) + take(right, targets, 1)
     scores = F.leaky_relu(scores if edges is None else scores + edges, SLOPE)
     if vector is not None:
         scores = (scores * vector).sum(-2)  # [B, E, G, W]
-    B, N = values.shape[:2]
     none = scores.new_zeros(B, N, *scores.shape[2:])
-    index = targets.view(1, -1, 1, 1).expand(scores.shape)
+    index = targets.nodes.view(1, -1, 1, 1).expand(scores.shape)
     top = none.scatter_reduce(1, index, scores.detach(), "amax", include_self=False)
-    a = (scores - top.index_select(1, targets)).exp()
-    a = a / none.index_add(1, targets, a).index_select(1, targets)
+    a = (scores - take(top, targets, 1)).exp()
+    a = a / take(total(a, targets, 1), targets, 1)
     if masks.numel():
         a = a * masks
-    weighted = a[..., None, :] * values.index_select(1, sources)  # [B, E, G, P, W]
-    return weighted.new_zeros(B, N, *weighted.shape[2:]).index_add(1, targets, weighted)
+    return total(a[..., None, :] * take(values, sources, 1), targets, 1)  # of [B, E, G, P, W]
 
 
 class _Attend(Function):
     @staticmethod
     def forward(
         ctx: Any, values: Tensor, left: Tensor, right: Tensor, vector: Tensor | None,
-        hood: Neighbourhood, lay: Lanes, dropout: float, seed: int,
+        hood: Neighbourhood, lay: Lanes, dropout: float, drawn: int | Tensor,
     ) -> Tensor:  # fmt: skip
-        ctx.hood, ctx.lay, ctx.dropout, ctx.seed = hood, lay, dropout, seed
-        kept = forward(values, left, right, vector, hood, lay, dropout, seed)
+        ctx.hood, ctx.lay, ctx.dropout, ctx.drawn = hood, lay, dropout, drawn
+        kept = forward(values, left, right, vector, hood, lay, dropout, drawn)
         ctx.save_for_backward(values, left, right, vector, *kept)
         return kept[0]
 
@@ -258,32 +280,36 @@ class _Attend(Function):
         inputs = values, left, right, vector
         with exactly(values):
             if torch.is_grad_enabled() or transformed(grads[0]):
-                masks = _masks(values, ctx.hood, ctx.lay, ctx.dropout, ctx.seed)
+                masks = _masks(values, ctx.hood, ctx.lay, ctx.dropout, ctx.drawn)
                 changes = _plain_gradient(grads[0], inputs, ctx.hood, masks)
             else:
-                drawn = ctx.hood, ctx.lay, ctx.dropout, ctx.seed
-                changes = backward(grads[0], inputs, kept, *drawn)
+                options = ctx.hood, ctx.lay, ctx.dropout, ctx.drawn
+                changes = backward(grads[0], inputs, kept, *options)
         return *changes, None, None, None, None
 
 
 def forward(
     values: Tensor, left: Tensor, right: Tensor, vector: Tensor | None, hood: Neighbourhood,
-    lay: Lanes, dropout: float, seed: int,
+    lay: Lanes, dropout: float, drawn: int | Tensor,
 ) -> tuple[Tensor, ...]:  # fmt: skip
-    """Return what `attend_packed` does, and what the gradient wants."""
+    """Return what `attend_packed` does, and what the gradient wants.
+
+    `drawn` is what `draw` returns, or a seed by which the same is drawn again.
+    """
     kernel = _kernel(values, left, vector, hood)
-    masks = _masks(values, hood, lay, dropout, seed)
+    masks = _masks(values, hood, lay, dropout, drawn)
     return kernel.forward(*_in_memory(values, left, right, vector), hood, masks, SLOPE)
 
 
 def backward(
     grad: Tensor, inputs: tuple[Tensor, Tensor, Tensor, Tensor | None],
-    kept: Sequence[Tensor], hood: Neighbourhood, lay: Lanes, dropout: float, seed: int,
+    kept: Sequence[Tensor], hood: Neighbourhood, lay: Lanes, dropout: float,
+    drawn: int | Tensor,
 ) -> tuple[Tensor | None, ...]:  # fmt: skip
     """Return the gradients of values, left, right and vector."""
     values, left, _, vector = inputs
     kernel = _kernel(values, left, vector, hood)
-    masks = _masks(values, hood, lay, dropout, seed)
+    masks = _masks(values, hood, lay, dropout, drawn)
     return kernel.backward(*_in_memory(grad, *inputs), hood, masks, *kept, SLOPE)
 
 
@@ -324,14 +350,21 @@ def _plain_gradient(
     return tuple(next(found) if t is not None and t.requires_grad else None for t in own)
 
 
-def _masks(like: Any, hood: Neighbourhood, lay: Lanes, dropout: float, seed: int) -> Tensor:
-    """Draw what the coefficients `[B, E, G, W]` are multiplied by; nothing without dropout."""
+def _masks(
+    like: Any, hood: Neighbourhood, lay: Lanes, dropout: float, drawn: int | Tensor
+) -> Tensor:
+    """Return what the coefficients `[B, E, G, W]` are multiplied by; nothing without dropout."""
     if not dropout:
         return like.new_empty(0)
-    drawn = torch.empty(
-        (len(like), len(hood.sources), lay.heads), dtype=like.dtype, device=like.device
-    ).uniform_(generator=torch.Generator(like.device).manual_seed(seed))
-    return _spread((drawn < 1 - dropout).to(like.dtype).div_(1 - dropout), lay)
+    if isinstance(drawn, int):
+        drawn = _kept((len(like), len(hood.sources), lay.heads), hood, dropout, drawn)
+    return _spread(drawn.to(like.dtype).div_(1 - dropout), lay)
+
+
+def _kept(shape: tuple[int, ...], hood: Neighbourhood, dropout: float, seed: int) -> Tensor:
+    device = hood.starts.device
+    generator = torch.Generator(device).manual_seed(seed)
+    return torch.empty(shape, device=device).uniform_(generator=generator) < 1 - dropout
 
 
 def _spread(heads: Tensor, lay: Lanes) -> Tensor:

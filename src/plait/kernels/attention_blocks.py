@@ -1,7 +1,8 @@
 """Attention in operations of torch, some heads and edges at a time: any type, any device.
 
 Products of coefficients with values are sparse matrix products, a head at a time; scores and
-coefficients are computed again for the gradient.
+coefficients are computed again for the gradient. Sums over edges are made in the same order at each
+call, on a GPU in float32 with Triton.
 """
 
 from typing import Any
@@ -10,6 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from plait.kernels.edge_sums import add_at, total
+from plait.kernels.gpu import sparse as on_gpu
+from plait.kernels.gpu.attention import segments
 from plait.kernels.sparse import csr
 
 BLOCK = 2**20
@@ -25,19 +29,20 @@ def forward(
     R = B * G * W
     values, left, right, vector, masks = _by_head(values, left, right, vector, masks)
     y, logs = torch.empty_like(values), values.new_empty(R, N)
+    _, targets = hood.ends
     for part in _parts(R, hood):
         scores = _scores(left[part], right[part], _cut(vector, part), hood, slope)  # [r, E]
         starts = hood.long_starts.expand(len(scores), -1).contiguous()
         top = torch.segment_reduce(scores, "max", offsets=starts, axis=1, unsafe=True)
         scores -= top.index_select(1, hood.targets)
         scores.exp_()
-        total = _sum_by(hood.targets, scores, N)
-        scores /= total.index_select(1, hood.targets)
-        logs[part] = top + total.log()
+        sums = total(scores, targets, 1)
+        scores /= sums.index_select(1, hood.targets)
+        logs[part] = top + sums.log()
         if masks.numel():
             scores *= masks[part]
         for r, coefficients in zip(range(R)[part], scores, strict=True):
-            torch.mm(csr(hood.starts, hood.sources, coefficients, N), values[r], out=y[r])
+            _multiply(hood.starts, hood.sources, coefficients, values[r], y[r])
     return _side_by_side(y, B, G), logs
 
 
@@ -53,7 +58,7 @@ def backward(
     values_grad, left_grad = torch.empty_like(values), torch.zeros_like(left)
     right_grad = torch.zeros_like(right)
     vector_grad = None if vector is None else torch.zeros_like(vector)
-    pattern = values.new_zeros(len(hood.sources))
+    pattern, (_, targets) = values.new_zeros(len(hood.sources)), hood.ends
     for part in _parts(R, hood):
         sides = left[part], right[part], _cut(vector, part), hood, slope
         alpha = _scores(*sides)
@@ -66,11 +71,10 @@ def backward(
             edges = csr(hood.starts, hood.sources, pattern, N)
             c.copy_(torch.sparse.sampled_addmm(edges, grad[r], values[r].T, beta=0).values())
             coefficients = coefficients.index_select(0, hood.back_order)
-            back = csr(hood.back_starts, hood.back_targets, coefficients, N)
-            torch.mm(back, grad[r], out=values_grad[r])
+            _multiply(hood.back_starts, hood.back_targets, coefficients, grad[r], values_grad[r])
         # softmax: dL/de = α̃ dL/dα̃ − α Σ_i α̃ dL/dα̃, with α̃ = α · mask
         change *= kept
-        mean = _sum_by(hood.targets, change, N)
+        mean = total(change, targets, 1)
         change -= alpha.mul_(mean.index_select(1, hood.targets))
         _scores_backward(change, *sides, left_grad[part], right_grad[part], _cut(vector_grad, part))
     if vector_grad is not None:
@@ -123,8 +127,8 @@ def _scores_backward(
     if vector is None or vector_grad is None:
         summed = left.index_select(1, hood.sources) + right.index_select(1, hood.targets)
         grad = torch.where(summed > 0, grad, slope * grad)
-        left_grad += _sum_by(hood.sources, grad, left.shape[1])
-        right_grad += _sum_by(hood.targets, grad, left.shape[1])
+        for side, ends in zip((left_grad, right_grad), hood.ends, strict=True):
+            side += total(grad, ends, 1)
         return
     for cut in _edge_blocks(left, hood):
         sources, targets = hood.sources[cut], hood.targets[cut]
@@ -133,13 +137,19 @@ def _scores_backward(
         change = vector[:, None] * grad[:, cut, None]
         change = torch.where(summed > 0, change, slope * change)
         for r, added in enumerate(change):
-            left_grad[r].index_add_(0, sources.long(), added)
-            right_grad[r].index_add_(0, targets.long(), added)
+            add_at(left_grad[r], sources.long(), added)
+            add_at(right_grad[r], targets.long(), added)
 
 
-def _sum_by(nodes: Tensor, edges: Tensor, count: int) -> Tensor:
-    # index_add_ along the second axis is 30 times as fast with 64-bit indices
-    return edges.new_zeros(len(edges), count).index_add_(1, nodes.long(), edges)
+def _multiply(
+    starts: Tensor, others: Tensor, coefficients: Tensor, values: Tensor, out: Tensor
+) -> None:
+    """Write the sums of a head's values over the edges of every node to `out`."""
+    if on_gpu.can_sum(values):
+        rows = on_gpu.SparseRows(segments(starts), others, coefficients)
+        rows.multiply(values[None], out=out[None])
+    else:
+        torch.mm(csr(starts, others, coefficients, len(out)), values, out=out)
 
 
 def _cut(tensor: Tensor | None, part: slice) -> Tensor | None:

@@ -13,6 +13,7 @@ import scipy.sparse
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from plait.kernels.gpu import sparse as on_gpu
@@ -140,6 +141,41 @@ def _entries(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     counts = matrix.crow_indices().diff().long()
     rows = torch.repeat_interleave(counts, output_size=matrix.values().numel())
     return rows, matrix.col_indices().clone(), matrix.values().clone()
+
+
+def multiply(x: Tensor, dense: Tensor) -> Tensor:
+    """Return the product of sparse features `[N, F]`, which are not learnt, with `dense [F, W]`.
+
+    >>> import torch
+    >>> from plait.kernels.sparse import multiply
+    >>> multiply(torch.tensor([[0.0, 2.0], [0.0, 0.0]]).to_sparse(), torch.ones(2, 1)).tolist()
+    [[2.0], [0.0]]
+    """
+    if x.requires_grad or transformed(dense) or not on_gpu.can_sum(dense):
+        return torch.sparse.mm(x, dense)
+    x = x.coalesce()
+    return _Multiply.apply(x.indices(), x.values().to(dense.dtype), dense, len(x))  # pyright: ignore[reportReturnType]
+
+
+class _Multiply(Function):
+    """A sparse matrix by its entries in order, times a dense one, in sums of one order."""
+
+    @staticmethod
+    def forward(ctx: Any, index: Tensor, values: Tensor, dense: Tensor, nodes: int) -> Tensor:
+        ctx.save_for_backward(index, values)
+        ctx.columns = len(dense)
+        rows, columns = index
+        return on_gpu.product(offsets(rows, nodes), columns, values, dense)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        index, values = ctx.saved_tensors
+        rows, columns = index
+        order = torch.argsort(columns, stable=True)
+        starts = offsets(columns, ctx.columns)
+        change = on_gpu.product(starts, rows[order], values[order], grads[0])
+        return None, None, change, None
 
 
 def csr(offsets: Tensor, columns: Tensor, values: Tensor, nodes: int) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from plait.nn.operators import Operator
+from plait.nn.operators import Operator, drawn_by, for_mode, not_recorded
 
 ROWS = 1024
 """Nodes whose scores against all others are computed at a time, to find the largest."""
@@ -80,7 +80,7 @@ class Adaptive(nn.Module):
         self.nodes, self.k, self.size, self.largest, self.given = nodes, k, size, largest, given
         self.targets = nn.Parameter(torch.randn(nodes, size))
         self.sources = nn.Parameter(torch.randn(nodes, size))
-        self._found: tuple[Tensor, Tensor, tuple[int, int], Tensor] | None = None
+        self._found: tuple[Tensor, Tensor, tuple[int, int, bool], Tensor] | None = None
 
     def weight_shapes(self, inputs: int, outputs: int) -> Mapping[str, tuple[int, ...]]:
         """Return the shapes of the matrices of the terms."""
@@ -104,24 +104,32 @@ class Adaptive(nn.Module):
         """Return the learnt edges: sources and weights, `[N, largest]`; or None and S, `[N, N]`."""
         if not self.largest:
             return None, torch.softmax(torch.relu(self.targets @ self.sources.T), -1)
-        source = self._largest_sources()
+        source = self._largest_sources(learning=torch.is_grad_enabled())
         scores = torch.einsum("nd,nkd->nk", self.targets, self.sources[source])
         return source, torch.softmax(torch.relu(scores), -1)
 
     @torch.no_grad()
-    def _largest_sources(self) -> Tensor:
+    def _largest_sources(self, *, learning: bool) -> Tensor:
         """Return the sources of the largest scores, `[N, largest]`."""
         E, F = self.targets, self.sources
+        # what inference mode makes cannot be differentiated through outside of it
+        state = E._version, F._version, learning
         if self._found is None or not (
-            self._found[0] is E and self._found[1] is F
-            and self._found[2] == (E._version, F._version)
-        ):  # fmt: skip
+            self._found[0] is E and self._found[1] is F and self._found[2] == state
+        ):
             rows = [(part @ F.T).topk(self.largest, -1).indices for part in E.split(ROWS)]
-            self._found = E, F, (E._version, F._version), torch.cat(rows)
+            self._found = E, F, state, torch.cat(rows)
         return self._found[3]
 
-    def apply(self, x: Tensor, weights: Mapping[str, Tensor], graph: Any) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Return the terms of x, each by its matrix, summed."""
+    def draw(self, batch: int, graph: Any) -> Tensor | None:
+        """Return what the operator over the given graph draws at random, or None."""
+        given = self._acting_given()
+        return None if given is None else drawn_by(given, batch, graph)
+
+    def apply(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, x: Tensor, weights: Mapping[str, Tensor], graph: Any, drawn: Tensor | None = None
+    ) -> Tensor:
+        """Return the terms of x, each by its matrix, summed; `drawn` is for the given graph's."""
         self.check(x, graph)
         source, S = self.shift()
         S, terms = S.to(x.dtype), [x]
@@ -133,11 +141,24 @@ class Adaptive(nn.Module):
                 terms.append(S @ last)
             else:
                 terms.append(torch.einsum("nk,...nkf->...nf", S, last[..., source, :]))
-        if self.given is None:
+        given: Any = self._acting_given()
+        if given is None:
             return F.linear(torch.cat(terms, -1), weights["weight"].flatten(1))
         own = {name: weight for name, weight in weights.items() if name != "learnt"}
         learnt = F.linear(torch.cat(terms[1:], -1), weights["learnt"].flatten(1))
-        return self.given.apply(x, own, graph) + learnt
+        return given.apply(x, own, graph, *([] if drawn is None else [drawn])) + learnt
+
+    def _acting_given(self) -> Operator | None:
+        return None if self.given is None else for_mode(self.given, self.training)
+
+    def not_recorded(self, outputs: int) -> str | None:
+        """Return why a GPU's work cannot be recorded: only that of the given graph's operator."""
+        return None if self.given is None else not_recorded(self.given, outputs)
+
+    @property
+    def on_edges(self) -> bool:
+        """Whether numbers are kept for every edge of the given graph."""
+        return getattr(self.given, "on_edges", False)
 
     @torch.no_grad()
     def edges(self, most: int) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from plait.kernels.attention import attend_packed, edge_features_of, lanes, neighbourhood_of
+from plait.kernels.attention import (
+    attend_packed,
+    draw,
+    edge_features_of,
+    lanes,
+    neighbourhood_of,
+)
 from plait.kernels.gpu.attention import fits
 from plait.kernels.transforms import compiling
 from plait.nn.graph import Graph, checked_edge_features, checked_graph
@@ -94,6 +100,11 @@ class Attention:
         return replace(self, dropout=0.0)
 
     @property
+    def on_edges(self) -> bool:
+        """Whether numbers are kept for every edge and output: with features of edges."""
+        return self.edge_size > 0
+
+    @property
     def score_weights(self) -> tuple[str, ...]:
         """The weights that compare nodes and carry no features."""
         return "source" if self.version == 1 else "vector", "target", "edge"
@@ -122,8 +133,16 @@ class Attention:
         checked_graph(self, x, graph)
         checked_edge_features(self, self.edge_size, graph)
 
-    def apply(self, x: Tensor, weights: Mapping[str, Tensor], graph: Any) -> Tensor:
-        """Return `[..., N, outputs]` for `x [..., N, inputs]`."""
+    def draw(self, batch: int, graph: Any) -> Tensor | None:
+        """Draw which coefficients dropout keeps, bool `[batch, E, heads]`; None without dropout."""
+        if not self.dropout:
+            return None
+        return draw(batch, neighbourhood_of(graph), self.heads, self.dropout)
+
+    def apply(
+        self, x: Tensor, weights: Mapping[str, Tensor], graph: Any, drawn: Tensor | None = None
+    ) -> Tensor:
+        """Return `[..., N, outputs]` for `x [..., N, inputs]`; drops what `draw` did not keep."""
         self.check(x, graph)
         weight = weights["weight"]
         if x.numel() == 0:
@@ -157,21 +176,17 @@ class Attention:
             left, right = (z.flatten(2) @ sides)[..., None].split(K, 2)  # [B, N, K, 1]
             more = edges(1)
             more = None if more is None else more.sum(-2)
-            y = attend_packed(z, left, right, None, hood, lay, self.dropout, more)
+            y = attend_packed(z, left, right, None, hood, lay, self.dropout, more, drawn)
         else:
             vector = lay.pack(by_head(a.flatten()))
             right = rows(weights["target"])
-            y = attend_packed(z, z, right, vector, hood, lay, self.dropout, edges(C))
+            y = attend_packed(z, z, right, vector, hood, lay, self.dropout, edges(C), drawn)
         y = lay.unpack(y, gates * C).unflatten(-1, (gates, C)).transpose(2, 3)
         return y.reshape(*lead, N, gates * K * C)  # from [B, N, gates, K, C]
 
     def not_recorded(self, outputs: int) -> str | None:
         """Return why a GPU's work for so many outputs cannot be recorded, or None."""
-        if self.dropout:
-            return "its dropout draws other numbers at each call"
-        if self.edge_size:
-            return "scores with features of edges are computed in plain torch"
-        if not fits(self.heads, outputs // self.heads):
+        if not self.edge_size and not fits(self.heads, outputs // self.heads):
             return f"{outputs} outputs of {self.heads} heads do not fit its kernel"
         return None
 

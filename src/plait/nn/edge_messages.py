@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from plait.kernels.edge_sums import ends_of, take, total
 from plait.nn.graph import checked_edge_features, checked_graph
 
 
@@ -55,6 +56,7 @@ class GINE:
     edge_size: int = 0
     eps: float = 0.0
     reach: ClassVar[int] = 1
+    on_edges: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.edge_size < 0:
@@ -78,19 +80,21 @@ class GINE:
         weight, inputs, gates = weights["weight"], x.shape[-1], 1
         if x.numel() == 0:
             return F.linear(x, weight)
-        source, target = graph.edge_index
-        sent = x.index_select(-2, source)[..., None, :]  # [..., E, 1, F]
+        sources, targets = ends_of(graph, x)
+        sent = take(x, sources, -2)[..., None, :]  # [..., E, 1, F]
         if self.edge_size:
             gates = len(weights["edge"]) // inputs
             features = graph.edge_features.to(x.dtype)
             own = F.linear(features, weights["edge"], weights["edge_bias"])
             sent = sent + own.unflatten(-1, (gates, inputs))  # [..., E, gates, F]
         sent = sent.relu() * graph.edge_weight.to(x.dtype)[:, None, None]
-        own = (1 + self.eps) * x[..., None, :].expand(*x.shape[:-1], gates, inputs)
-        total = own.index_add(-3, target, sent)  # [..., N, gates, F]
+        summed = (1 + self.eps) * x[..., None, :] + total(sent, targets, -3)  # [..., N, gates, F]
         return torch.einsum(
-            "...gf,gof->...go", total, weight.unflatten(0, (gates, -1))
+            "...gf,gof->...go", summed, weight.unflatten(0, (gates, -1))
         ).flatten(-2)  # fmt: skip
+
+    def not_recorded(self, outputs: int) -> None:
+        """Return None: on one graph all work depends on shapes alone."""
 
     def explain(self, inputs: int, outputs: int, graph: Any = None) -> str:
         """Describe what is computed for each edge."""

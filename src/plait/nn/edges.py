@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from plait.errors import InputError
+from plait.kernels.edge_sums import add_at
 
 
 class Whole(NamedTuple):
@@ -128,9 +129,9 @@ def merged(
     index = index[:, first]
     E = index.shape[1]
     if features is not None:
-        total = features.new_zeros(E, features.shape[1]).index_add_(0, place, features)
+        total = add_at(features.new_zeros(E, features.shape[1]), place, features)
         features = total / torch.bincount(place, minlength=E)[:, None]
-    return index, weight.new_zeros(E).index_add_(0, place, weight), features
+    return index, add_at(weight.new_zeros(E), place, weight), features
 
 
 def by_place(index: Tensor, nodes: int, then: Tensor | None = None) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from plait.errors import InputError
+from plait.kernels.edge_sums import add_at
 from plait.kernels.handles import handle
 from plait.kernels.transforms import compiling, outside
 from plait.nn import graph_sources
@@ -420,7 +421,7 @@ class Graph:
         if how == "max":
             members = self._members[:, None].expand(x.shape)
             return empty.scatter_reduce(-2, members, x, "amax", include_self=False)
-        total = empty.index_add(-2, self._members, x)
+        total = add_at(empty, self._members, x, -2)
         if how == "sum":
             return total
         sizes = torch.bincount(self._members, minlength=self.num_graphs).clamp(min=1)
@@ -521,7 +522,7 @@ class Graph:
 
     def _degree(self, nodes: Tensor) -> Tensor:
         weight = self.edge_weight.double()
-        return weight.new_zeros(self.num_nodes).index_add_(0, nodes, weight)
+        return add_at(weight.new_zeros(self.num_nodes), nodes, weight)
 
     def _find_asymmetric_edge(self) -> tuple[int, int] | None:
         order = by_place(self.edge_index.flip(0), self.num_nodes)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from plait.kernels.gpu.graphs import refusal_of
 from plait.kernels.handles import key
 
 Layer = TypeVar("Layer", bound="OperatorLayer")
@@ -70,6 +71,11 @@ class Operator(Protocol):
     - `not_recorded(outputs)`, why `apply` for so many outputs cannot be recorded as a CUDA graph,
       or None, if on one graph its work depends on shapes alone: it fetches nothing from the GPU
       and draws no random numbers; without it recurrent layers launch it step by step;
+    - `draw(batch, graph)`, what `apply` draws at random for `x [batch, N, F]`, a tensor
+      `[batch, ...]`, or None where it draws nothing; `apply` takes it as a fourth argument, so that
+      it is drawn outside of a recording;
+    - `on_edges = True`, if `apply` keeps numbers for every edge and output for its gradient: the
+      memory of a recording is estimated with it;
     - `without_dropout`, the operator in evaluation, if it uses dropout in training;
     - `explain(inputs, outputs, graph)`, one line for `layer.explain()`; graph may be None.
 
@@ -224,6 +230,17 @@ def for_mode(operator: Operator, training: bool) -> Operator:
 def operator_key(operator: Operator) -> str:
     """Return how compiled programs name an operator."""
     return key(by_value(operator), operator)
+
+
+def not_recorded(operator: Operator, outputs: int) -> str | None:
+    """Return why an operator within another one cannot be recorded as a CUDA graph, or None."""
+    return None if basis_of(operator) is not None else refusal_of(operator, outputs)
+
+
+def drawn_by(operator: Operator, batch: int, graph: Any) -> Tensor | None:
+    """Return what an operator draws at random for a call, or None."""
+    draw: Any = getattr(operator, "draw", None)
+    return None if draw is None else draw(batch, graph)
 
 
 def by_value(operator: Operator) -> tuple[str, Operator] | None:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from plait.nn.operators import Operator, checked_operator, for_mode
+from plait.nn.operators import Operator, checked_operator, drawn_by, for_mode, not_recorded
 
 
 class PerNode(nn.Module):
@@ -89,13 +89,29 @@ class PerNode(nn.Module):
         if check is not None:
             check(x, graph)
 
-    def apply(self, x: Tensor, weights: Mapping[str, Tensor], graph: Any) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def draw(self, batch: int, graph: Any) -> Tensor | None:
+        """Return what the operator draws at random, or None."""
+        return drawn_by(for_mode(self.operator, self.training), batch, graph)
+
+    def apply(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, x: Tensor, weights: Mapping[str, Tensor], graph: Any, drawn: Tensor | None = None
+    ) -> Tensor:
         """Return what each set of weights gives, summed by the node's vector."""
         self.check(x, graph)
         sets = {name: weight for name, weight in weights.items() if name != "node_bias"}
-        y = for_mode(self.operator, self.training).apply(x, sets, graph)
+        operator: Any = for_mode(self.operator, self.training)
+        y = operator.apply(x, sets, graph, *([] if drawn is None else [drawn]))
         y = y.unflatten(-1, (-1, self.size)) + weights["node_bias"]  # [..., N, outputs, size]
         return (y @ self.vectors.to(y.dtype)[..., None])[..., 0]
+
+    def not_recorded(self, outputs: int) -> str | None:
+        """Return why a GPU's work cannot be recorded: only the operator's."""
+        return not_recorded(self.operator, outputs * self.size)
+
+    @property
+    def on_edges(self) -> bool:
+        """Whether numbers are kept for every edge and output."""
+        return getattr(self.operator, "on_edges", False)
 
     def explain(self, inputs: int, outputs: int, graph: Any = None) -> str:
         """Return in words what differs from node to node."""

@@ -70,6 +70,9 @@ class Propagation(Filter):
         """K."""
         return self.k
 
+    def not_recorded(self, outputs: int) -> None:
+        """Return None: on one graph all work depends on shapes alone."""
+
     def shifts(self, graph: Graph, dtype: torch.dtype) -> tuple[Shift, ...]:
         """Â."""
         return (shifts.gcn(graph, dtype),)

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from plait.errors import InputError
+from plait.kernels.edge_sums import ends_of, take
 from plait.kernels.sparse import Shift
 from plait.nn import shifts
 from plait.nn.filters import Filter
@@ -207,6 +208,10 @@ class SAGEMax:
     """
 
     reach: ClassVar[int] = 1
+    on_edges: ClassVar[bool] = True
+
+    def not_recorded(self, outputs: int) -> None:
+        """Return None: on one graph all work depends on shapes alone."""
 
     def weight_shapes(self, inputs: int, outputs: int) -> Mapping[str, tuple[int, ...]]:
         """Return the shape of one matrix for the node and one for its neighbours."""
@@ -219,9 +224,9 @@ class SAGEMax:
     def apply(self, x: Tensor, weights: Mapping[str, Tensor], graph: Any) -> Tensor:
         """Return `[..., N, outputs]` for `x [..., N, inputs]`."""
         self.check(x, graph)
-        source, target = graph.edge_index
-        messages = x.index_select(-2, source)  # [..., E, F]
+        sources, targets = ends_of(graph, x)
+        messages = take(x, sources, -2)  # [..., E, F]
         largest = torch.zeros_like(x).scatter_reduce(
-            -2, target[:, None].expand_as(messages), messages, "amax", include_self=False
+            -2, targets.nodes[:, None].expand_as(messages), messages, "amax", include_self=False
         )
         return F.linear(torch.cat([x, largest], -1), weights["weight"].flatten(1))

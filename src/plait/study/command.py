@@ -26,9 +26,10 @@ def make_study(
 ) -> Path:
     """Measure the report's sections anew and show them on one page.
 
-    The folder holds `index.html`, self-contained; `figures/` (PNG) and `tables/` (CSV); and
-    `runs/`, ordinary run folders. Each configuration is trained once, so an interrupted study
-    continues where it stopped, and sections can be added to it.
+    The folder holds `index.html`, self-contained, and `standalone.html`, the same without links to
+    other files; `figures/` (PNG) and `tables/` (CSV); and `runs/`, ordinary run folders. Each
+    configuration is trained once, so an interrupted study continues where it stopped, and sections
+    can be added to it.
 
     Parameters
     ----------

@@ -2,12 +2,15 @@
 
 import base64
 import csv
+import datetime
 import io
 import re
 import shutil
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -106,6 +109,16 @@ def difference_of(differences: Sequence[float], form: str, sources: Iterable[str
     mean, low, high = interval(differences)
     ends = None if low is None or high is None else (low, high)
     return Number(mean, form, tuple(sources), interval=ends)
+
+
+_FILE_LINK = re.compile(
+    r'<span class="dots">.*?</span>|<a class="file".*?</a>|<a class="n" href="(?!#).*?">(.*?)</a>'
+)
+"""A link to a file of the study; the group is what stays without it."""
+
+
+def _without_link(found: re.Match[str]) -> str:
+    return "" if found[1] is None else f'<span class="n">{found[1]}</span>'
 
 
 TableCell = str | int | Number | Markup | None
@@ -241,7 +254,7 @@ class Section:
 
 @dataclass
 class Page:
-    """The content of a study's folder: index.html, tables/ and figures/."""
+    """The content of a study's folder: index.html, standalone.html, tables/ and figures/."""
 
     folder: Path
     quick: bool
@@ -261,7 +274,7 @@ class Page:
         self.write()
 
     def write(self) -> None:
-        """Write the page."""
+        """Write the page, and one that can leave the folder: without links to its files."""
         environment = Environment(
             loader=FileSystemLoader(Path(__file__).parent),
             autoescape=True,
@@ -272,13 +285,18 @@ class Page:
         environment.filters |= {"data_uri": self._data_uri, "inches": self._inches}
         style = Markup((Path(__file__).parent / "style.css").read_text(encoding="utf-8"))
         verdicts = [a.verdict for s in self.sections for a in s.findings]
-        text = environment.get_template("page.html").render(
+        render = partial(
+            environment.get_template("page.html").render,
             page=self,
             style=style,
+            version=version("plait"),
+            date=datetime.date.today(),
             counts={v: verdicts.count(v) for v in dict.fromkeys(verdicts)},
             seconds=sum({k: v for s in self.sections for k, v in s.seconds.items()}.values()),
         )
-        write_aside(self.folder / "index.html", text.encode())
+        write_aside(self.folder / "index.html", render(linked=True).encode())
+        alone = _FILE_LINK.sub(_without_link, render(linked=False))
+        write_aside(self.folder / "standalone.html", alone.encode())
 
     def _inches(self, name: str) -> float:
         """Return a picture's width; the eight bytes after 16 are its width and height in pixels."""

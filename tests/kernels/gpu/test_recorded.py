@@ -9,7 +9,20 @@ import pytest
 import torch
 from torch import nn
 
-from plait import GRU, LSTM, RNN, Adaptive, Attention, Chebyshev, Dense, Graph, Recurrent
+from plait import (
+    GINE,
+    GRU,
+    LSTM,
+    RNN,
+    Adaptive,
+    Attention,
+    Chebyshev,
+    Dense,
+    Graph,
+    PerNode,
+    Recurrent,
+    SAGEMax,
+)  # fmt: skip
 from plait.kernels import attention
 from plait.kernels.gpu import attention as gpu_attention
 from plait.kernels.gpu import graphs, products, recorded
@@ -47,6 +60,7 @@ class Recorder:
     """Does recorded work again at each replay, over what it made the last time, as a GPU does."""
 
     made = 0
+    unread: tuple[torch.Tensor, ...] = ()  # what is not given to a replay
 
     def __init__(self, device, size=100, free=10**9):
         Recorder.made += 1
@@ -65,8 +79,13 @@ class Recorder:
                 for y in outputs:
                     y.fill_(torch.nan) if y.is_floating_point() else y.zero_()
             last.clear()
+            kept = [t.detach().clone() for t in self.unread]
+            for t in self.unread:
+                t.data.fill_(torch.nan)
             with torch.inference_mode(False), torch.no_grad():  # as it was recorded
                 result = work()
+            for t, value in zip(self.unread, kept, strict=True):
+                t.data.copy_(value)
             last.append([t for t in result[0] if isinstance(t, torch.Tensor)]
                         if isinstance(result[0], tuple) else result)  # fmt: skip
             return result
@@ -278,9 +297,8 @@ def replayed(cell, operator, graph, layers=2):
         )  # fmt: skip
         yield (found[0], *found[1]), (right[0], *right[1])
         with torch.no_grad():
-            for p, q in zip(layer.parameters(), plain.parameters(), strict=True):
-                p.mul_(1.1)
-                q.mul_(1.1)
+            for p in (*layer.parameters(), *plain.parameters()):
+                p.add_(p.roll(1, 0), alpha=0.5)
     assert len(model.known.entries) == layers
     assert not any(e.taken for e in model.known.entries)
 
@@ -305,6 +323,41 @@ def test_replayed_attention_gives_what_plain_torch_does(cell, version, assert_ne
         for tensors in (slice(0, 1), slice(1, None)):
             ours, theirs = (torch.cat([t.flatten() for t in r[tensors]]) for r in (found, right))
             assert_near(ours, theirs, 1e-5)
+
+
+SHARED = Adaptive(4, 1, 2)
+
+
+@pytest.mark.parametrize(
+    "operator", [Adaptive(4, 1, 2, largest=2), PerNode(SHARED, 4, 2, SHARED.targets)], ids=repr
+)  # fmt: skip
+def test_what_an_operator_learns_is_given_to_its_recording(operator, monkeypatch, assert_near):
+    """Its weights change between the calls, and have their gradients."""
+    pytest.importorskip("triton")
+    monkeypatch.setattr(Recorder, "unread", tuple(operator.parameters()))
+    for found, right in replayed(RNN(), operator, NET, layers=1):
+        assert_near(found, right, 1e-5)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_dropout_is_drawn_outside_of_a_recording(version):
+    """Other numbers at each call, and the same as without one: a resumed run is launched first."""
+    pytest.importorskip("triton")
+    layer = Recurrent(RNN(), 1, 2, operator=Attention(1, version, dropout=0.5))
+    recorded, launched = Steps(layer), Steps(copy.deepcopy(layer), room=0)
+    x, net, seen = torch.randn(1, 1, 8, 1, device=DEVICE), RING.to(DEVICE), []
+    start = torch.randn(1, 1, 8, 2, device=DEVICE)
+    for k in range(WARM + 2):
+        results = []
+        for model in (recorded, launched):
+            torch.manual_seed(k)
+            y, _ = model.layer(x, start, graph=net)
+            results.append((y, *torch.autograd.grad(y.square().sum(), list(model.parameters()))))
+        assert all(map(torch.equal, *results))
+        seen.append(results[0][0])
+    assert len(recorded.known.entries) == 1
+    assert not launched.known.entries
+    assert not torch.equal(seen[-1], seen[-2])
 
 
 def test_a_kept_graph_keeps_its_recording(monkeypatch):
@@ -341,16 +394,17 @@ def test_explain_says_what_is_recorded():
     once = "one CUDA graph from call 3 of a shape on, within 1/8 of the memory"
     for operator, text in (
         (Dense(), once), (Chebyshev(2), once), (Attention(1, version=2), once),
-        (Attention(1, dropout=0.5), "no CUDA graph: its dropout draws other numbers at each call"),
+        (Attention(1, dropout=0.5), once), (Attention(1, edge_size=2), once), (GINE(), once),
+        (Adaptive(4, given=Chebyshev(2)), once), (Adaptive(4, given=Attention(1)), once),
         (Ring(), "no CUDA graph: Ring() does not say that it may be recorded (`not_recorded`)"),
-        (Adaptive(4), "has weights of its own"),
+        (PerNode(GINE(), 4, 2), once),
+        (Adaptive(4, given=Ring()), "no CUDA graph: Ring() does not say that it may be recorded"),
     ):  # fmt: skip
         layer = Recurrent(GRU("before"), 2, 3, operator=operator).to(DEVICE)
         layer.kernels = [TritonSteps(DEVICE)]
         assert text in layer.kernel()
     assert Attention(1).not_recorded(4096) is None
     assert "do not fit its kernel" in Attention(1).not_recorded(4097)
-    assert "features of edges" in Attention(1, edge_size=2).not_recorded(64)
 
 
 def run_often(model, **options):
@@ -399,10 +453,10 @@ def test_another_graph_is_another_recording(operator):
 
 @pytest.mark.parametrize(
     ("operator", "graphs"),
-    [(Ring(), 0), (Chebyshev(2), 1), (Attention(1, dropout=0.5), 0)], ids=repr,
+    [(Ring(), 0), (Chebyshev(2), 1), (Attention(1, dropout=0.5), 1)], ids=repr,
 )  # fmt: skip
 def test_what_cannot_be_recorded_is_launched(operator, graphs):
-    """Operators that do not say so, those that draw numbers, and a graph for every step."""
+    """Operators that do not say so, and a graph for every step."""
     pytest.importorskip("triton")
     model = Steps(Recurrent(RNN(), 1, 2, operator=operator))
     net = RING.to(DEVICE)
@@ -490,19 +544,27 @@ def test_a_promise_that_is_broken_is_found_before_anything_is_recorded(assert_ne
 @cuda
 @pytest.mark.parametrize("nodes", [0, 30, 2000])
 @pytest.mark.parametrize(
-    "operator", [Dense(), Chebyshev(3), Attention(4), Attention(4, version=2)], ids=repr
-)
+    "operator",
+    [
+        Dense(), Chebyshev(3), Attention(4), Attention(4, version=2), Attention(4, edge_size=2),
+        GINE(2), SAGEMax(), Adaptive(30, largest=4),
+    ], ids=repr,
+)  # fmt: skip
 def test_on_a_gpu_a_replay_is_what_was_launched_bit_by_bit(operator, nodes):
     """Without a graph, on one whose shifts are dense and on one whose shifts are sparse."""
     pytest.importorskip("triton")
     if isinstance(operator, Dense) != (nodes == 0):
         pytest.skip("only Dense wants no graph")
+    if isinstance(operator, Adaptive) and nodes != operator.nodes:
+        pytest.skip("its nodes are fixed")
     layer = Recurrent(GRU("before"), 4, 16, layers=2, operator=operator).cuda()
     layer.kernels = [TritonLoops(), TritonSteps(), Reference()]
     graph = None
     if nodes:
         graph = Graph(torch.randint(nodes, (2, 4 * nodes)).unique(dim=1), num_nodes=nodes)
-        graph = graph.to_undirected().to("cuda")
+        graph = graph.to_undirected()
+        features = torch.randn(graph.num_edges, 2)
+        graph = Graph(graph.edge_index, num_nodes=nodes, edge_features=features).to("cuda")
     found = []
     x = torch.randn(5, 3, *[nodes] * bool(nodes), 4, device="cuda", requires_grad=True)
     lengths = torch.tensor([5, 0, 3])

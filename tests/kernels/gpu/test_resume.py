@@ -40,6 +40,8 @@ def test_cublas_is_asked_for_the_same_sums_at_each_call(said, kept, monkeypatch)
         ("memory", {"cell": "gru-before", "hidden_size": 144}),
         ("forecast", {"cell": "gru-before", "operator": "chebyshev", "hidden_size": 16}),
         ("forecast", {"cell": "gru-before", "operator": "attention", "hidden_size": 16}),
+        ("forecast", {"cell": "gru", "operator": "gine", "hidden_size": 16}),
+        ("forecast", {"cell": "gru", "operator": "adaptive", "adaptive_edges": 2}),
     ],
     ids=str,
 )

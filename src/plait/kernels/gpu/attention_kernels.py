@@ -1,14 +1,15 @@
 """Kernels of attention over edges for Triton; `attention` calls them.
 
 A program takes one segment of a node's edges, E of them at a time as `[E, K, D]`, with the largest
-score so far and what was summed under it. Places are 64 bits wide.
+score so far and what was summed under it. Places are 64 bits wide. It is compiled by heads and
+channels, not again for another graph or batch.
 """
 
 import triton
 import triton.language as tl
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["N", "edges", "slots"])
 def gather(
     segments, others, order, rows, own, theirs, vector, logs, means, values, grads, masks,
     y, z, p, tops, sums,

@@ -216,6 +216,14 @@ def refusal() -> str | None:
     return None
 
 
+def refusal_of(operator: Any, outputs: int) -> str | None:
+    """Return why an operator's work for so many outputs may not be recorded, by what it says."""
+    why = getattr(operator, "not_recorded", None)
+    if why is None or type(operator).__hash__ is None:
+        return f"{operator!r} does not say that it may be recorded (`not_recorded`)"
+    return why(outputs)
+
+
 def products_of(device: torch.device) -> tuple[Any, ...]:
     """Return torch's switches for products, which a recording fixes.
 

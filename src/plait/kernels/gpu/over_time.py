@@ -18,6 +18,7 @@ from plait.kernels.cpu.phases import parameters_of
 from plait.kernels.gpu.autograd import run_pass
 from plait.kernels.gpu.emit import WrittenProgram
 from plait.kernels.gpu.emit_phase import TILE, Phase
+from plait.kernels.gpu.own_tensors import held_by
 from plait.kernels.gpu.precision import products_in
 from plait.kernels.gpu.recorded import Recordings
 from plait.kernels.gpu.triton_here import power_of_two, triton_type, written
@@ -57,7 +58,6 @@ class OverTime:
         self.code = code
         self.vectors, self.weights = tuple(layer.all_vectors()), tuple(layer.recurrent)
         self.gates = tuple(layer.recurrent_gates)
-        self.own = parameters_of(layer.acting_operator())
         self.row = tuple(call.start[0].shape[1:])  # [(N,) H]
         T, B = call.x.shape[:2]
         nodes = self.row[0] if len(self.row) == 2 else 1
@@ -67,21 +67,32 @@ class OverTime:
         kind = call.x.device.type
         auto = torch.is_autocast_enabled(kind)
         self.dtype = torch.get_autocast_dtype(kind) if auto else torch.float32
-        extra = [] if mask is None else [mask]
+        self.learnt, extra = held_by(layer.acting_operator())
+        if mask is not None:
+            extra["mask"] = mask
         if call.lengths is not None:
-            extra.append(call.lengths)
-        self.extra = tuple(extra)
-        self.has_mask, self.has_lengths = mask is not None, call.lengths is not None
+            extra["lengths"] = call.lengths
+        self.set_extra(extra)
         self.products = products_in(call)
         if not T * B * nodes:
             self.not_recorded = "there is nothing to run"
+
+    def set_extra(self, extra: Mapping[str, Tensor]) -> None:
+        """Set what is given without a gradient, by name."""
+        self.extra_names, self.extra = tuple(extra), tuple(extra.values())
+        self.has_lengths = "lengths" in extra
+
+    def drawn(self) -> Tensor | None:
+        """Return what the operator draws at random in all its calls, `[calls, …]`, or None."""
+        drawn = dict(zip(self.extra_names, self.extra, strict=True)).get("drawn")
+        return None if drawn is None else drawn.flatten(0, 1)
 
     @property
     def key(self) -> Any:
         """What decides the work besides the tensors' shapes."""
         return (
             type(self), self.code.program.key, self.vectors, self.weights, self.gates, self.row,
-            self.dtype, self.has_mask, self.has_lengths,
+            self.dtype, self.extra_names,
         )  # fmt: skip
 
     def size(self) -> int:
@@ -90,7 +101,7 @@ class OverTime:
         program = self.code.program
         wide = 2 * len(program.gates) + 2 * len(program.states) + 4
         wide += len(self.code.gradient.kept) + sum(1 + len(p.gates) for p in program.products)
-        return 4 * T * rows * H * wide
+        return 4 * T * rows * H * wide + sum(t.nbytes for t in self.extra)
 
     def forward(self, tensors: Sequence[Tensor], extra: Sequence[Tensor]) -> Any:
         """Return outputs and final states, and what the gradient wants."""
@@ -119,8 +130,10 @@ class OverTime:
             if p.value.op != "state":
                 arrays[f"value {p.index}"] = new(T, rows, H)
         self.add_carried(arrays, code.forward_plan, now[0])
-        arrays |= self._given(vectors, extra)
-        products = self.advance(arrays, weights, self._lengths(extra, none))
+        given = self._given(vectors, extra)
+        arrays |= given
+        arrays |= {f"own {name}": t for name, t in self._learnt(tensors).items()}
+        products = self.advance(arrays, weights, self._lengths(given, none))
         y = self.from_rows(arrays["y"][1:])
         final = [self.from_rows(s[None])[0] for s in now]
         names = ["input", "y", "kept", "kept rows", *(f"history {k}" for k in range(1, len(now)))]
@@ -143,6 +156,7 @@ class OverTime:
         sums = dy.new_zeros(-(-rows // self.tile_back()[0]), len(program.vectors), H)
         arrays = dict(kept) | {"dy": dy, "dinput": dx, "sums": sums}
         arrays |= self._given(vectors, extra)
+        lengths = self._lengths(arrays, like)
         for p in program.products:
             arrays[f"dvalue {p.index}"] = torch.zeros_like(like)
             if code.source_of(p.index)[0] != "dinput":
@@ -150,7 +164,6 @@ class OverTime:
         for k, g in enumerate(dfinal):
             arrays[f"dstate {k}"] = g[0].clone()
         self.add_carried(arrays, code.backward_plan, like)
-        lengths = self._lengths(extra, like)
         given = {p.index: self._grads_of(p.index, arrays) for p in program.products}
         self.go_back(arrays, products, given, lengths)
         found = {name: torch.zeros_like(w) for name, w in weights.items()}
@@ -271,17 +284,23 @@ class OverTime:
         B, N = self.sizes.B, self.row[0]
         return x.unflatten(1, (N, B)).transpose(1, 2) if self.lead else x.unflatten(1, (B, N))
 
+    def _learnt(self, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Return what the operator learns itself, which comes last."""
+        own = tensors[len(tensors) - len(self.learnt) :]
+        return dict(zip(self.learnt, own, strict=True))
+
     def _given(self, vectors: Mapping[str, Tensor], extra: Sequence[Tensor]) -> dict[str, Tensor]:
         found = {f"vector {name}": v for name, v in vectors.items()}
-        if self.has_mask:
-            found["mask"] = self.to_rows(extra[0][None])[0]
+        found |= dict(zip(self.extra_names, extra, strict=True))
+        if "mask" in found:
+            found["mask"] = self.to_rows(found["mask"][None])[0]
         return found
 
-    def _lengths(self, extra: Sequence[Tensor], none: Tensor) -> Tensor:
+    def _lengths(self, given: Mapping[str, Tensor], none: Tensor) -> Tensor:
         """Return the length of every row."""
         if not self.has_lengths:
             return none
-        lengths = extra[-1].int()
+        lengths = given["lengths"].int()
         if len(self.row) == 1:
             return lengths
         nodes = self.row[0]
@@ -349,7 +368,9 @@ def run_over_time(
         matrices = dict(zip(weights, rest[len(vectors) :], strict=False))
         at = len(vectors) + len(weights)
         begin = rest[at : at + len(start)]
-        y, final, _ = layer.over_time(x_gates, begin, call.graph, call.keep, mask, matrices, values)
+        y, final, _ = layer.over_time(
+            x_gates, begin, call.graph, call.keep, mask, matrices, values, one.drawn()
+        )
         return y, *final
 
     own = parameters_of(layer.acting_operator())

@@ -22,7 +22,7 @@ TILE = 2048
 
 
 class SparseRows(NamedTuple):
-    """A matrix `[N, N]` by its rows."""
+    """A matrix `[N, M]` by its rows."""
 
     parts: Segments
     sources: Tensor  # [entries], the columns
@@ -35,6 +35,21 @@ class SparseRows(NamedTuple):
             _known[matrix] = outside(lambda: _rows_of(matrix))
         return _known[matrix]
 
+    @classmethod
+    def by_node(cls, starts: Tensor, order: Tensor | None) -> "SparseRows":
+        """Return the matrix that sums edges `[M]` by node, made once for each `starts [N + 1]`.
+
+        Parameters
+        ----------
+        starts : Tensor
+            Where each node's edges begin.
+        order : Tensor `[M]`, or None
+            The edges by node; None: so they lie.
+        """
+        if starts not in _known:
+            _known[starts] = outside(lambda: _sums_of(starts, order))
+        return _known[starts]
+
     def multiply(
         self, x: Tensor, plus: Tensor | None = None, minus: Tensor | None = None,
         times: float = 1.0, out: Tensor | None = None,
@@ -43,7 +58,8 @@ class SparseRows(NamedTuple):
 
         Parameters
         ----------
-        x, plus, minus : Tensor `[T, N, W]`
+        x : Tensor `[T, M, W]`
+        plus, minus : Tensor `[T, N, W]`
         times : float
         out : Tensor `[T, N, W]`
             Written to, if it is given.
@@ -51,18 +67,18 @@ class SparseRows(NamedTuple):
         from plait.kernels.gpu import sparse_kernels
 
         kernel: Any = sparse_kernels.multiply
-        out = torch.empty_like(x) if out is None else out
-        (T, N, W), whole = x.shape, self.parts.whole
-        if not x.numel():
+        (T, M, W), N, whole = x.shape, len(self.parts.starts) - 1, self.parts.whole
+        out = x.new_empty(T, N, W) if out is None else out
+        if not out.numel():
             return out
         slots = len(self.parts.table)
         y = out if whole else x.new_empty(T, slots, W)
         BW = min(COLUMNS, power_of_two(W))
-        E = max(1, min(8, TILE // BW))
+        E = max(1, min(max(8, 256 // BW), TILE // BW))
         with on_device(x):
             kernel[(T * slots * -(-W // BW),)](
                 self.parts.table, self.sources, self.values, x, x if plus is None else plus,
-                x if minus is None else minus, y, T, slots, N, W, times, BW=BW, E=E,
+                x if minus is None else minus, y, T, slots, N, M, W, times, BW=BW, E=E,
                 PLUS=plus is not None, MINUS=minus is not None, WHOLE=whole,
                 num_warps=max(1, min(4, E * BW // 512)),
             )  # fmt: skip
@@ -83,6 +99,24 @@ def _rows_of(matrix: Tensor) -> SparseRows:
     # detached: the values are a view of the matrix, and would keep it for ever
     columns, values = matrix.col_indices().detach(), matrix.values().detach()
     return SparseRows(cut(matrix.crow_indices(), SEGMENT), columns, values.float())
+
+
+def _sums_of(starts: Tensor, order: Tensor | None) -> SparseRows:
+    edges = int(starts[-1])
+    every = torch.arange(edges, device=starts.device, dtype=starts.dtype)
+    order = every if order is None else order
+    return SparseRows(cut(starts, SEGMENT), order, torch.ones_like(every, dtype=torch.float32))
+
+
+def product(starts: Tensor, columns: Tensor, values: Tensor, x: Tensor) -> Tensor:
+    """Return the product of a matrix, given by its rows for this time only, with x `[M, W]`."""
+    rows = SparseRows(cut(starts, SEGMENT), columns.contiguous(), values.contiguous())
+    return rows.multiply(x.resolve_neg().contiguous()[None])[0]
+
+
+def can_sum(rows: Tensor) -> bool:
+    """Return whether the rows of edges are summed here."""
+    return rows.dtype == torch.float32 and rows.device.type == "cuda" and missing() is None
 
 
 def can_run(matrix: Tensor) -> bool:

@@ -2,22 +2,23 @@
 
 A program takes one segment of a row of the matrix and a block of the columns of x, E entries at a
 time. All segments of a block come one after another, so that it is read from the cache.
-Places are 64 bits wide.
+Places are 64 bits wide. It is compiled by the width alone, not again for another graph or length.
 """
 
 import triton
 import triton.language as tl
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["steps", "slots", "N", "M"])
 def multiply(
-    segments, sources, values, x, plus, minus, y, steps, slots, N, width, times,
+    segments, sources, values, x, plus, minus, y, steps, slots, N, M, width, times,
     BW: tl.constexpr, E: tl.constexpr, PLUS: tl.constexpr, MINUS: tl.constexpr,
     WHOLE: tl.constexpr,
 ):  # fmt: skip
     """Compute times · S x + plus − minus for one segment of a row; of a part of a row, S x alone.
 
-    x, plus and minus are `[T, N, width]`, y too; of parts of rows y is `[T, slots, width]`.
+    x is `[T, M, width]`, plus, minus and y `[T, N, width]`; of parts of rows y is
+    `[T, slots, width]`.
     """
     program = tl.program_id(0)  # one axis: the others hold 65,535 programs at most
     segment, rest = program % slots, program // slots
@@ -32,7 +33,7 @@ def multiply(
     while at < end:
         entry = at + tl.arange(0, E)
         real = entry < end
-        source = step * N + tl.load(sources + entry, mask=real, other=0).to(tl.int64)
+        source = step * M + tl.load(sources + entry, mask=real, other=0).to(tl.int64)
         value = tl.load(values + entry, mask=real, other=0.0)
         part = tl.load(
             x + source[:, None] * width + col[None, :],

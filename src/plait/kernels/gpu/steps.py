@@ -9,14 +9,17 @@ transposed.
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from weakref import ref
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from plait.kernels.cpu.phases import parameters_of
 from plait.kernels.gpu.emit import WrittenProgram
 from plait.kernels.gpu.emit_phase import Phase
+from plait.kernels.gpu.graphs import refusal_of
 from plait.kernels.gpu.over_time import OverTime, run_over_time
+from plait.kernels.gpu.own_tensors import with_tensors
 from plait.kernels.gpu.precision import SAID, products_in
 from plait.kernels.gpu.products import LinearProduct, Terms, TorchProduct, terms
 from plait.kernels.gpu.recorded import SHARE, WARM, Recordings
@@ -109,6 +112,18 @@ class Steps(OverTime):
         shifted = self.terms is not None and self.terms.shifted > 0
         self.fused = shifted and _widest(code) >= self.sizes.H
         self.not_recorded = self.not_recorded or _not_recorded(layer, call)
+        drawn = None if linear else self._draw()
+        if drawn is not None:
+            self.set_extra({**dict(zip(self.extra_names, self.extra, strict=True)), "drawn": drawn})
+
+    def _draw(self) -> Tensor | None:
+        """Draw what the operator does at random in all its calls, `[T, products, …]`."""
+        draw = getattr(self.operator, "draw", None)
+        if draw is None or isinstance(self.graph, list | tuple):
+            return None
+        T, B, count = self.sizes.T, self.sizes.B, len(self.code.program.products)
+        drawn = draw(T * count * B, self.graph)
+        return None if drawn is None else drawn.unflatten(0, (T, count, B))
 
     @property
     def key(self) -> Any:
@@ -121,13 +136,18 @@ class Steps(OverTime):
             return super().key
         cached = getattr(self.graph, "cached", None)
         token = id(self.graph) if cached is None else cached("gpu token", object)
-        return super().key, self.operator, token
+        operator: Any = self.operator
+        if isinstance(operator, nn.Module):
+            operator = ref(operator), operator.training
+        return super().key, operator, token
 
     def size(self) -> int:
         """Return about how many bytes it takes: the terms too, or what torch keeps."""
         T, _, rows, H = self.sizes
         if self.terms is None:
             gates = sum(1 + KEPT * len(p.gates) for p in self.code.program.products)
+            if getattr(self.operator, "on_edges", False):
+                rows += self.sizes.B * self.graph.num_edges
             return super().size() + 4 * T * rows * H * gates
         return super().size() + 4 * rows * H * (T + 4) * (self.terms.count - 1)
 
@@ -135,9 +155,24 @@ class Steps(OverTime):
         self, arrays: dict[str, Tensor], weights: Mapping[str, Tensor], lengths: Tensor
     ) -> Any:
         """Run over time, and return the products."""
+        own = {name: arrays[f"own {name}"].detach() for name in self.learnt}
+        for leaf in own.values():
+            leaf.requires_grad_(self.differentiate)
+        held = {n.removeprefix("held "): t for n, t in arrays.items() if n.startswith("held ")}
+        drawn = arrays.get("drawn")
+        products = {
+            p.index: self._product(p, weights, own, drawn) for p in self.code.program.products
+        }
+        with_tensors(
+            self.operator, {**own, **held}, lambda: self._advance(arrays, products, lengths)
+        )
+        return products
+
+    def _advance(
+        self, arrays: dict[str, Tensor], products: Mapping[int, Any], lengths: Tensor
+    ) -> None:
         program, code, fused = self.code.program, self.code, self.fused
         rows, H = self.sizes.rows, self.sizes.H
-        products = {p.index: self._product(p, weights) for p in program.products}
         if fused:
             for p in program.products:
                 arrays[f"weights {p.index}"] = products[p.index].there.float()
@@ -156,7 +191,6 @@ class Steps(OverTime):
                             arrays[f"terms {p.index}"] = one.shifted(value)
                         else:
                             arrays[f"recurrent {p.index}"] = one.forward(value, t)
-        return products
 
     def launch_gates(
         self, phase: Phase, t: int, arrays: Mapping[str, Tensor], lengths: Tensor
@@ -230,17 +264,22 @@ class Steps(OverTime):
             self.values(p, arrays), given
         )  # fmt: skip
 
-    def _product(self, p: Product, weights: Mapping[str, Tensor]) -> Any:
+    def _product(
+        self, p: Product, weights: Mapping[str, Tensor], own: Mapping[str, Tensor],
+        drawn: Tensor | None,
+    ) -> Any:  # fmt: skip
         chosen = self.rows_of(weights, p.gates)
         if self.terms is not None:
             return LinearProduct(self.terms, chosen["weight"].flatten(1), self.dtype)
         graphs, operator = self.graph, self.operator
+        place = self.code.program.products.index(p)
 
         def apply(value: Tensor, weights: Mapping[str, Tensor], t: int) -> Tensor:
             one = graphs[t] if isinstance(graphs, list | tuple) else graphs
-            return operator.apply(value, weights, one)
+            more = () if drawn is None else (drawn[t, place],)
+            return operator.apply(value, weights, one, *more)
 
-        return TorchProduct(apply, chosen, self.row, self.own, self.differentiate)
+        return TorchProduct(apply, chosen, self.row, list(own.values()), self.differentiate)
 
 
 def _widest(code: WrittenProgram) -> int:
@@ -276,13 +315,8 @@ def _not_recorded(layer: Any, call: Call) -> str | None:
     if _is_linear(layer, call):
         return None
     operator = layer.acting_operator()
-    if parameters_of(operator):
-        return f"{operator!r} has weights of its own"
-    why: Any = getattr(operator, "not_recorded", None)
-    if why is None or type(operator).__hash__ is None:
-        return f"{operator!r} does not say that it may be recorded (`not_recorded`)"
     program = layer.program(dropped=call.dropout > 0)
-    reasons = [why(len(p.gates) * layer.hidden_size) for p in program.products]
+    reasons = [refusal_of(operator, len(p.gates) * layer.hidden_size) for p in program.products]
     return next((reason for reason in reasons if reason), None)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from plait.kernels.edge_sums import add_at
 from plait.nn.graph import Graph
 from plait.tasks.forecast.baselines import HOPS, aggregated, fit_linear, normalised
 from plait.tasks.forecast.inputs import carried_forward
@@ -170,9 +171,9 @@ def _aggregated(x: Tensor, graph: Graph) -> Tensor:
     """Return the weighted mean of each node's neighbours, itself left out."""
     source, target = graph.edge_index
     weight = torch.where(source == target, 0.0, graph.edge_weight.to(x))
-    total = x.new_zeros(graph.num_nodes).index_add_(0, target, weight)
+    total = add_at(x.new_zeros(graph.num_nodes), target, weight)
     weight = weight / torch.where(total == 0, 1.0, total)[target]
-    return torch.zeros_like(x).index_add_(-1, target, x[..., source] * weight)
+    return add_at(torch.zeros_like(x), target, x[..., source] * weight, -1)
 
 
 def _filtered(x: Tensor, graph: Graph) -> Tensor:
@@ -185,6 +186,6 @@ def _filtered(x: Tensor, graph: Graph) -> Tensor:
     source, target, weight = graph.cached("forecast filter", make)
     terms = [x]
     for k in range(HOPS):
-        shifted = torch.zeros_like(x).index_add_(-1, target, terms[-1][..., source] * weight)
+        shifted = add_at(torch.zeros_like(x), target, terms[-1][..., source] * weight, -1)
         terms.append(shifted if k == 0 else 2 * shifted - terms[-2])
     return torch.stack(terms)

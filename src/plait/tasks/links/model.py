@@ -6,6 +6,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from plait.kernels.edge_sums import add_at
 from plait.nn.graph import Graph
 from plait.tasks.links.baselines import shared_neighbours
 from plait.tasks.links.config import LinksConfig
@@ -71,7 +72,7 @@ class LinksModel(nn.Module):
         product = z[pairs[0]] * z[pairs[1]]  # [n, D]
         if shared is not None:
             pair, node = (part.to(z.device) for part in shared)
-            total = torch.zeros_like(product).index_add(0, pair, z[node])
+            total = add_at(torch.zeros_like(product), pair, z[node])
             product = torch.cat([product, total], 1)  # [n, 2 D]
         return self.scorer(product)[:, 0]
 

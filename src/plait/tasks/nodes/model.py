@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from plait.kernels.sparse import multiply
 from plait.nn.convolution import GraphConv
 from plait.nn.graph import Graph
 from plait.nn.neighbours import Adjacency, NeighbourSampler, hops_of
@@ -228,7 +229,7 @@ def convolve_sparse(conv: GraphConv, x: Tensor, graph: Graph | None) -> Tensor:
     given these products, and a weight that picks each from among them.
     """
     weight = conv.weights["weight"]  # [outputs, (M,) F]
-    products = torch.sparse.mm(x, weight.flatten(0, -2).T)  # [N, outputs·M]
+    products = multiply(x, weight.flatten(0, -2).T)  # [N, outputs·M]
     picks = torch.eye(products.shape[1], dtype=weight.dtype, device=weight.device)
     weights = {**conv.weights, "weight": picks.view(*weight.shape[:-1], -1)}
     h = for_mode(conv.operator, conv.training).apply(products, weights, graph)
