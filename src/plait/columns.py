@@ -10,10 +10,10 @@ import pandas as pd
 
 from plait.errors import InputError
 
-MISSING = ("", "nan", "NaN", "NA", "N/A", "<NA>", "#N/A", "null", "NULL", "None")
+MISSING = ("", "nan", "NaN", "NA", "N/A", "n/a", "<NA>", "#N/A", "null", "NULL", "None")
 """What means no number in a column of numbers."""
 
-NO_TEXT = ("", "nan", "NaN", "NA", "N/A", "<NA>", "#N/A", "NULL")
+NO_TEXT = ("", "nan", "NaN", "NA", "N/A", "n/a", "<NA>", "#N/A", "NULL")
 """What means no text in a column of categories."""
 
 TRUTH = {"True": 1.0, "TRUE": 1.0, "true": 1.0, "False": 0.0, "FALSE": 0.0, "false": 0.0}

@@ -146,7 +146,7 @@ BAD_NODES = {
     "text and numbers": (
         NODES.replace("40", "old"),
         {},
-        "line 3: .*'bob' is 'old', and that of ot",
+        "line 3: .*'bob' is 'old', and that of others is a number; .* say with --missing what sta",
     ),
     "a node twice": (NODES + "ann,1,x,red\n", {}, "line 5: node 'ann' is a duplicate of l"),
     "no id": (NODES + ",1,x,red\n", {}, r"nodes.csv, line 5: the node has no id \(column 'id'\)"),

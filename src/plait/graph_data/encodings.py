@@ -69,7 +69,8 @@ def encode_texts(
     for row in np.flatnonzero(mixed).tolist():
         raise InputError(
             f"{cells.at(row)}: the {name!r} of {of(row)} is {column[row]!r}, and that "
-            "of others is a number; write numbers everywhere, or nowhere"
+            "of others is a number; write numbers everywhere, or nowhere, or say with --missing "
+            "what stands for no number"
         )
     kinds = sorted(set(column[known]))
     if len(kinds) > FEW and all(map(_is_time, kinds)):

@@ -97,9 +97,10 @@ def test_train_predict_score_inspect_resume(tables, tmp_path, capsys):
     restored = NodesTask.restore(model, NodesConfig.from_dict(Run.open(Path(run)).config),
                                  Run.open(Path(run)).facts)  # fmt: skip
     weights = restored.mixture()
-    assert sum(weights.values()) == pytest.approx(1)
     candidates = restored._candidates(p.detach().double())
-    expected = sum(w * candidates[name] for name, w in weights.items()).max(-1).values.tolist()
+    powers = [candidates[name].clamp(min=1e-6) ** w for name, w in weights.items()]
+    product = torch.stack(powers).prod(0)
+    expected = (product / product.sum(-1, keepdim=True)).max(-1).values.tolist()
     assert [float(r["probability"]) for r in rows] == pytest.approx(expected, abs=1e-6)
     assert run_command(["predict", run]) == 2
     assert capsys.readouterr().err == f"plait: {written} exists already; give another --out\n"

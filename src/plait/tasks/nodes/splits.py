@@ -10,6 +10,7 @@ from plait.graph_data import LabelledGraph
 from plait.graph_data.folder import GraphFolder
 from plait.graph_data.labelled_graph import UNKNOWN, NodeSplit
 from plait.tasks.nodes.config import NodesConfig
+from plait.terminal import counted
 from plait.training.streams import random_generator
 
 TRAIN, VALID = 20, 30
@@ -62,8 +63,8 @@ def split_nodes(network: LabelledGraph | GraphFolder, how: str, seed: int) -> No
             train = len(own) - 2 * valid
         elif len(own) <= train + valid:
             raise InputError(
-                f"the class {name!r} has {len(own)} nodes, and --split few takes {train} to train "
-                f"and {valid} to validate on; give --split most"
+                f"the class {name!r} has {counted(len(own), 'node')}, and --split few takes "
+                f"{train} to train and {valid} to validate on; give --split most"
             )
         for part, nodes in zip(parts, np.split(own, [train, train + valid]), strict=True):
             part.append(nodes)

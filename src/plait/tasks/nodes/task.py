@@ -20,8 +20,10 @@ from plait.tasks.nodes.consistency import VIEWS, disagreement
 from plait.tasks.nodes.data import count_features, describe_graph, features_of, labelled_graph
 from plait.tasks.nodes.figure import draw_network
 from plait.tasks.nodes.mixture import (
+    calibrated,
     choose_mixture,
     describe_mixture,
+    mixed,
     smoothed,
     to_probabilities,
 )
@@ -230,9 +232,8 @@ class NodesTask(Task):
         logits = self.logits().double()
         if not self.mixes:
             return logits.log_softmax(-1)
-        weights, candidates, _ = self._mix(logits)
-        mixed = torch.stack([w * candidates[name] for name, w in weights.items()]).sum(0)
-        return mixed.clamp(min=1e-12).log().to(logits.device)
+        weights, found, _ = self._mix(logits)
+        return mixed(found, weights).to(logits.device)
 
     @torch.no_grad()
     def mixture(self) -> dict[str, float]:
@@ -243,17 +244,17 @@ class NodesTask(Task):
     def _mix(self, logits: Tensor) -> tuple[dict[str, float], Mapping[str, Tensor], Tensor | None]:
         """Return weights, the candidates' probabilities, and the counts of `choose_mixture`."""
         labels, counts = self.labels.cpu(), None
-        candidates = self._candidates(logits.softmax(-1).cpu())
+        found = self._candidates(logits.softmax(-1).cpu())
         if self.by_class:
-            candidates, counts = with_shares_of_graph(candidates, labels, self.splits)
-        weights = choose_mixture(candidates, labels, self.splits.valid, counts=counts)
-        return weights, candidates, counts
+            found, counts = with_shares_of_graph(found, labels, self.splits)
+        return choose_mixture(found, labels, self.splits.valid, counts), found, counts
 
-    def _candidates(self, network: Tensor) -> dict[str, Tensor]:
-        """Return the probabilities of all that a mixture may have, the network's own first."""
-        labels = self.labels.cpu()
-        found = {"network": network, **smoothed(network, self.network.graph, labels, self.splits)}
-        return found | {ANSWERS[name]: to_probabilities(z) for name, z in self._simple.items()}
+    def _candidates(self, network: Tensor) -> Mapping[str, Tensor]:
+        """Return calibrated probabilities of all that is mixed, the network's own first."""
+        labels, splits = self.labels.cpu(), self.splits
+        found = {"network": network, **smoothed(network, self.network.graph, labels, splits)}
+        found |= {ANSWERS[name]: to_probabilities(z) for name, z in self._simple.items()}
+        return {name: calibrated(p, labels, splits.valid) for name, p in found.items()}
 
     @cached_property
     def _simple(self) -> Mapping[str, Tensor]:
@@ -265,8 +266,7 @@ class NodesTask(Task):
         """Return the scores of the test nodes, and where they are a mixture's, the network's."""
         if not self.mixes:
             return self._score(self.splits.test)
-        test = self.splits.test
-        alone = self._score(test)
+        test, alone = self.splits.test, self._score(self.splits.test)
         scores = score_nodes(self.answers()[test], self.labels[test])
         return {**scores, "network_accuracy": alone["accuracy"]}
 
