@@ -92,5 +92,7 @@ def test_what_does_not_fit_is_refused_with_the_fix(case):
 def test_sizes_and_operators_that_are_none_are_refused():
     with pytest.raises(ValueError, match="inputs must be at least 1, not 0"):
         GraphConv(GCN(), 0, 4)
-    with pytest.raises(TypeError, match=r"an operator such as Dense\(\), not <class"):
+    with pytest.raises(
+        TypeError, match=r"an operator such as Dense\(\), not the class GCN: write GCN"
+    ):
         GraphConv(GCN, 3, 4)
