@@ -19,11 +19,10 @@ import pandas as pd
 import torch
 from neuralforecast import NeuralForecast, models
 from neuralforecast.losses.pytorch import MSE
+from peers_los import HORIZON, report
 
 from plait.tasks.forecast.config import ForecastConfig
 from plait.tasks.forecast.data import read_data
-
-HORIZON = 12
 
 
 def long_table(values: np.ndarray) -> pd.DataFrame:
@@ -74,11 +73,7 @@ def main() -> None:
     logging.disable(logging.WARNING)
     values = read_data(ForecastConfig.of({}, "los-loop")).series.values
     found, seconds = forecasts(given, values)
-    begin = len(values) - len(found) - HORIZON + 1
-    truth = np.stack([values[begin + k : begin + k + HORIZON] for k in range(len(found))])
-    errors = (found - truth) ** 2  # [windows, steps, nodes]
-    to = " / ".join(f"{errors[:, :h].mean() ** 0.5:.2f}" for h in (3, 6, 9, 12))
-    print(f"{given}: {seconds:.0f} s, {len(found)} windows: RMSE {to}")
+    report(given, values, found, seconds)
 
 
 if __name__ == "__main__":

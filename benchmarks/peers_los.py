@@ -148,6 +148,15 @@ def by_tsl(given: argparse.Namespace, values: np.ndarray, graph: Any) -> tuple[n
     return found.numpy() * scale + mean, spent
 
 
+def report(given: Any, values: np.ndarray, found: np.ndarray, seconds: float) -> None:
+    """Print the RMSE of forecasts `[windows, steps, nodes]` that end with the series' values."""
+    begin = len(values) - len(found) - HORIZON + 1
+    truth = np.stack([values[begin + k : begin + k + HORIZON] for k in range(len(found))])
+    errors = (found - truth) ** 2  # [windows, steps, nodes]
+    to = " / ".join(f"{errors[:, :h].mean() ** 0.5:.2f}" for h in (3, 6, 9, 12))
+    print(f"{given}: {seconds:.0f} s, {len(found)} windows: RMSE {to}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument(
@@ -171,11 +180,7 @@ def main() -> None:
         found, seconds = by_darts(given, values)
     else:
         found, seconds = by_tsl(given, values, data.joined.graph)
-    begin = len(values) - len(found) - HORIZON + 1
-    truth = np.stack([values[begin + k : begin + k + HORIZON] for k in range(len(found))])
-    errors = (found - truth) ** 2  # [windows, steps, nodes]
-    to = " / ".join(f"{errors[:, :h].mean() ** 0.5:.2f}" for h in (3, 6, 9, 12))
-    print(f"{given}: {seconds:.0f} s, {len(found)} windows: RMSE {to}")
+    report(given, values, found, seconds)
 
 
 if __name__ == "__main__":
