@@ -1,6 +1,6 @@
 """A cell × an operator with their weights: what a kernel is given to run."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate, groupby
 from typing import Any
 
@@ -110,20 +110,20 @@ class BoundCell:
     def over_time(
         self, x_gates: Tensor, start: State, graph: Any, keep: Tensor | None, mask: Tensor | None,
         weights: Mapping[str, Tensor], vectors: Mapping[str, Tensor],
-        drawn: Iterable[Tensor] | None = None,
+        operator: Any = None,
     ) -> tuple[Tensor, State, State]:  # fmt: skip
         """Run the cell over a stretch of time, from `x_gates [T, B, (N,) G·H]` without its bias.
 
-        `drawn` is what the operator draws at random, one for each call; None: it draws itself.
+        `operator` is applied to the states; None: the layer's own.
         """
         if "bias" in vectors:
             x_gates = x_gates + self.spread(vectors["bias"], self.bias_gates, self.gates)
-        operator, state = self.acting_operator(), start
+        operator = self.acting_operator() if operator is None else operator
+        state = start
         own = {name: vectors[name] for name in self.vectors}
         parts: list[State] = []
-        numbers = None if drawn is None else iter(drawn)
         for span, one in _spans(graph, x_gates.shape[0]):
-            recurrent = self._recurrent_side(operator, one, mask, weights, vectors, numbers)
+            recurrent = self._recurrent_side(operator, one, mask, weights, vectors)
             kept = None if keep is None else keep[span]
             h, state, states = reference.run(
                 self.cell.step, x_gates[span], recurrent, state, own, kept
@@ -134,7 +134,7 @@ class BoundCell:
 
     def _recurrent_side(
         self, operator: Any, graph: Any, mask: Tensor | None, weights: Mapping[str, Tensor],
-        vectors: Mapping[str, Tensor], numbers: Iterator[Tensor] | None,
+        vectors: Mapping[str, Tensor],
     ) -> Callable[..., Tensor]:  # fmt: skip
         """Make `recurrent` for one sequence; the weights of each set of gates are picked once."""
         picked: dict[Any, tuple[Mapping[str, Tensor], Tensor | None]] = {}
@@ -165,9 +165,7 @@ class BoundCell:
                 picked[key] = pick(key)
             chosen, bias = picked[key]
             value = tensor if mask is None else tensor * mask
-            made = operator.apply(
-                value, chosen, graph, *([] if numbers is None else [next(numbers)])
-            )
+            made = operator.apply(value, chosen, graph)
             return made if bias is None else made + bias
 
         return recurrent

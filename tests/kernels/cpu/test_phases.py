@@ -3,7 +3,17 @@
 import pytest
 import torch
 
-from plait import GCN, GRU, LSTM, Attention, Graph, LayerNormLSTM, MinGRU, Recurrent
+from plait import (
+    GCN,
+    GRU,
+    LSTM,
+    RNN,
+    Attention,
+    Graph,
+    LayerNormLSTM,
+    MinGRU,
+    Recurrent,
+)  # fmt: skip
 from plait.kernels.cpu.phases import CompiledPhases
 from plait.testing import check_kernel
 
@@ -66,6 +76,31 @@ def test_it_can_be_differentiated_twice_and_its_graph_kept(make_layer):
     (slope,) = torch.autograd.grad(double(y, graph=NET)[0].square().sum(), y, create_graph=True)
     (right,) = torch.autograd.grad(slope.square().sum(), y)
     torch.testing.assert_close(second.double(), right, rtol=0, atol=1e-4 * float(right.abs().max()))
+
+
+class Thinned(GCN):
+    """Draws at random in `apply`, and says so nowhere."""
+
+    def apply(self, x, weights, graph):
+        return torch.nn.functional.dropout(super().apply(x, weights, graph), 0.5)
+
+
+@pytest.mark.parametrize("lengths", [None, torch.tensor([2, 4, 3])], ids=["", "lengths"])
+@pytest.mark.parametrize("cell", [RNN(), GRU("before"), LSTM()], ids=repr)
+@pytest.mark.parametrize("operator", [Attention(1, dropout=0.5), Thinned()], ids=repr)
+def test_a_gradient_that_can_be_differentiated_drops_the_same(operator, cell, lengths):
+    layer = Recurrent(cell, 2, 3, operator=operator)
+    assert layer.kernel().startswith("plait-cpu-steps")
+    x, start = torch.randn(4, 3, 5, 2), torch.randn(1, 3, 5, 3).requires_grad_()
+    states = (start, start) if isinstance(cell, LSTM) else start
+    loss = layer(x, states, lengths=lengths, graph=NET)[0].square().sum()
+    (first,) = torch.autograd.grad(loss, start, retain_graph=True)
+    layer.eval()  # as it was when the loss was computed
+    following = torch.get_rng_state()
+    (second,) = torch.autograd.grad(loss, start, create_graph=True)
+    torch.testing.assert_close(second.detach(), first, rtol=0, atol=1e-5)
+    assert second.grad_fn is not None
+    assert torch.equal(torch.get_rng_state(), following)
 
 
 def test_dropout_of_coefficients_acts_in_training_alone():

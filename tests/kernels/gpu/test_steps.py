@@ -216,13 +216,14 @@ def test_a_gradient_can_be_differentiated():
     torch.testing.assert_close(slopes[0], slopes[1], rtol=0, atol=1e-5)
 
 
-def test_a_gradient_that_can_be_differentiated_drops_the_same():
+@pytest.mark.parametrize("changing", [False, True])
+def test_a_gradient_that_can_be_differentiated_drops_the_same(changing):
     layer = Recurrent(RNN(), 2, 3, operator=Attention(1, dropout=0.5)).to(DEVICE)
     layer.kernels = [STEPS]
     graph = Graph.from_edges([(0, 1), (1, 2), (2, 3)]).to_undirected().to(DEVICE)
     start, x = torch.randn(1, 1, 4, 3), torch.randn(2, 1, 4, 2, device=DEVICE)
     start = start.to(DEVICE).requires_grad_()
-    loss = layer(x, start, graph=graph)[0].square().sum()
+    loss = layer(x, start, graph=[graph, graph] if changing else graph)[0].square().sum()
     (first,) = torch.autograd.grad(loss, start, retain_graph=True)
     (second,) = torch.autograd.grad(loss, start, create_graph=True)
     torch.testing.assert_close(first, second.detach(), rtol=0, atol=1e-5)

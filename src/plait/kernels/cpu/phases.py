@@ -22,6 +22,7 @@ from plait.kernels.cpu.kernel import compiled_program, refusal, source_of
 from plait.kernels.cpu.packing import Packing
 from plait.kernels.cpu.recurrence import plain_gradients
 from plait.kernels.cpu.tables import CompiledProgram, Layout, addresses
+from plait.kernels.drawn import RandomState
 from plait.kernels.kernel import Call, State
 from plait.kernels.program import Product
 from plait.kernels.transforms import transformed
@@ -74,15 +75,17 @@ class CompiledPhases:
             matrices = dict(zip(weights, rest[len(vectors) :], strict=False))
             at = len(vectors) + len(weights)
             begin = packing.unsort(rest[at : at + len(start)])
-            y, final, _ = layer.over_time(
-                packing.unpack(x_gates), begin, call.graph, call.keep, mask, matrices, values
-            )
+            with before.again():
+                y, final, _ = layer.over_time(
+                    packing.unpack(x_gates), begin, call.graph, call.keep, mask, matrices, values,
+                    Packed(operator, packing, len(steps.compiled.program.products)),
+                )  # fmt: skip
             return (packing.pack(y), *packing.sort(final))
 
         own = parameters_of(operator)
         tensors = (x_gates, *vectors.values(), *weights.values(), *packing.sort(start), *own)
         needed = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-        steps = steps_of(layer, call, packing, mask, again, needed)
+        steps, before = steps_of(layer, call, packing, mask, again, needed), RandomState(x.device)
         y, *final = _OverTime.apply(steps, *tensors)  # pyright: ignore[reportGeneralTypeIssues]
         return packing.unpack(y), packing.unsort(final), ()
 
@@ -91,6 +94,27 @@ def parameters_of(operator: Any) -> tuple[Tensor, ...]:
     """Return what an operator that is a module learns itself."""
     held = operator.parameters() if isinstance(operator, nn.Module) else ()
     return tuple(p for p in held if p.requires_grad)
+
+
+class Packed:
+    """An operator that is applied, as the steps apply it, to the sequences that go on alone.
+
+    So what it draws at random has the same shape, and where the steps drew it from, is the same.
+    """
+
+    def __init__(self, operator: Any, packing: Packing, products: int) -> None:
+        self.operator, self.packing = operator, packing
+        counts = packing.starts.diff().tolist()
+        self.counts = iter([count for count in counts for _ in range(products)])
+
+    def apply(self, x: Tensor, weights: Mapping[str, Tensor], graph: Any) -> Tensor:
+        """Apply it to `x [B, (N,) F]`; zeros for sequences that have ended."""
+        if self.packing.order is None:
+            return self.operator.apply(x, weights, graph)
+        count = next(self.counts)
+        y = self.operator.apply(self.packing.sort([x])[0][:count], weights, graph)
+        ended = y.new_zeros(len(x) - count, *y.shape[1:])
+        return self.packing.unsort([torch.cat([y, ended])])[0]
 
 
 class Steps(NamedTuple):

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from plait.kernels.cpu import plans
 from plait.kernels.cpu.packing import Packing
 from plait.kernels.cpu.phases import parameters_of
+from plait.kernels.drawn import Given, RandomState
 from plait.kernels.gpu.autograd import run_pass
 from plait.kernels.gpu.emit import WrittenProgram
 from plait.kernels.gpu.emit_phase import TILE, Phase
@@ -368,13 +369,18 @@ def run_over_time(
         matrices = dict(zip(weights, rest[len(vectors) :], strict=False))
         at = len(vectors) + len(weights)
         begin = rest[at : at + len(start)]
-        y, final, _ = layer.over_time(
-            x_gates, begin, call.graph, call.keep, mask, matrices, values, one.drawn()
-        )
+        numbers = one.drawn()
+        applied = operator if numbers is None else Given(operator, numbers)
+        with before.again():
+            y, final, _ = layer.over_time(
+                x_gates, begin, call.graph, call.keep, mask, matrices, values, applied
+            )
         return y, *final
 
-    own = parameters_of(layer.acting_operator())
+    operator = layer.acting_operator()
+    own = parameters_of(operator)
     tensors = (x_gates, *vectors.values(), *weights.values(), *start, *own)
+    before = RandomState(x.device)
     one = kind(layer, call, code(program), mask, tensors)
     y, *final = run_pass(recordings.of(one), tensors, again)
     return y, tuple(final), ()
