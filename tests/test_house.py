@@ -29,7 +29,7 @@ LONGER = {
     "kernels/cpu/phases.py": "one kernel: the compiled steps around an operator in torch",
     "kernels/gpu/over_time.py": "one call: its memory, forward and backward",
     "kernels/gpu/steps.py": "one kernel: what it accepts, and its steps forward and backward",
-    "kernels/library.py": "three operators of torch.library, with shapes and gradients",
+    "kernels/library.py": "four operators of torch.library, with shapes and gradients",
     "kernels/cpu/attention2.py": "forward and backward loops of one equation",
     "kernels/cpu/emit.py": "one translation, from programs to source",
     "kernels/cpu/loops.py": "the loops over time, forward and backward, which share their layout",

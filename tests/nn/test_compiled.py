@@ -9,9 +9,14 @@ from torch import Tensor, nn
 
 from plait import (
     GCN,
+    GIN,
+    GINE,
     GRU,
     LSTM,
+    RGCN,
     RNN,
+    SAGE,
+    Adaptive,
     Attention,
     Cell,
     Chebyshev,
@@ -20,13 +25,22 @@ from plait import (
     Graph,
     GraphConv,
     MinGRU,
+    PerNode,
+    Propagation,
     Recurrent,
+    SAGEMax,
 )  # fmt: skip
 from plait.errors import InputError
 from plait.kernels.handles import held_by
 
 T, B, N, F, H = 4, 3, 6, 3, 4
 OPERATORS = [Dense(), GCN(), Chebyshev(3), Diffusion(2), Attention(2), Attention(2, version=2)]
+OTHERS = [
+    GIN(), SAGE(), SAGEMax(), RGCN(1), Propagation(2), GINE(2), Attention(2, edge_size=2),
+    Attention(2, version=2, edge_size=2), Adaptive(N), Adaptive(N, largest=2),
+    Adaptive(N, given=GCN()), Adaptive(N, given=Attention(2, edge_size=2)), PerNode(GCN(), N, 3),
+    PerNode(Chebyshev(2), N, 3), PerNode(Attention(2), N, 3),
+]  # fmt: skip
 CELLS = [RNN(), LSTM(), LSTM(peephole=True), GRU(), GRU("before"), MinGRU()]
 pytestmark = pytest.mark.filterwarnings("ignore")  # of torch's own compiler
 
@@ -39,7 +53,10 @@ def _anew():
 
 
 def ring(nodes: int = N) -> Graph:
-    return Graph.from_edges([(k, (k + 1) % nodes) for k in range(nodes)]).to_undirected()
+    edges = torch.arange(nodes)
+    edges = torch.stack([edges, (edges + 1) % nodes])
+    features = torch.linspace(-1, 1, 4 * nodes).view(-1, 2)
+    return Graph(torch.cat([edges, edges.flip(0)], 1), edge_features=features)
 
 
 def compiled(module, backend: str = "aot_eager", **options):
@@ -71,8 +88,9 @@ def check_pair(cell, operator, lengths: Tensor | None, **options) -> None:
     layer = Recurrent(cell, F, H, operator=operator, **options)
     x, graph = input_for(operator)
     oracle = copy.deepcopy(layer).double()
+    exact = None if graph is None else graph.to(torch.float64)
     values, grads = results(compiled(layer), layer, x, graph=graph, lengths=lengths)
-    right, right_grads = results(oracle, oracle, x.double(), graph=graph, lengths=lengths)
+    right, right_grads = results(oracle, oracle, x.double(), graph=exact, lengths=lengths)
     assert_same(values, right, 1e-5)
     assert_same(grads, right_grads, 5e-5)
 
@@ -84,7 +102,7 @@ def test_a_pair_compiled_is_the_pair_in_float64(cell, operator):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("operator", OPERATORS, ids=str)
+@pytest.mark.parametrize("operator", OPERATORS + OTHERS, ids=str)
 @pytest.mark.parametrize("cell", CELLS, ids=str)
 def test_every_pair_compiled_is_the_pair_in_float64(cell, operator):
     for lengths in (None, torch.tensor([4, 0, 2])):
@@ -106,14 +124,18 @@ def test_kernels_run_in_compiled_programs(operator, monkeypatch):
     assert sum("plait.recurrence" in name for name in called) == 2
 
 
-@pytest.mark.parametrize("operator", OPERATORS[1:], ids=str)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(
+    ("operator", "dtype"),
+    [*((o, d) for o in OPERATORS[1:] for d in (torch.float32, torch.float64)),
+     *((o, torch.float32) for o in OTHERS)],
+    ids=str,
+)  # fmt: skip
 def test_a_graph_layer_compiles_before_it_ever_ran(operator, dtype, assert_near):
     layer, x = GraphConv(operator, 5, H).to(dtype), torch.randn(2, N, 5, dtype=dtype)
-    graph = ring()
+    graph = ring().to(dtype)
     found = compiled(layer)(x, graph)
     grads = torch.autograd.grad(found.square().sum(), list(layer.parameters()))
-    expected = layer(x, ring())
+    expected = layer(x, ring().to(dtype))
     assert_near(found, expected, 1e-6)
     right = torch.autograd.grad(expected.square().sum(), list(layer.parameters()))
     assert_near(grads, right, 1e-5)

@@ -76,6 +76,21 @@ def neighbourhood_of(graph: Any) -> Neighbourhood:
     return graph.cached("neighbourhood", make)
 
 
+class TracedNeighbourhood(NamedTuple):
+    """The edges of a neighbourhood as a compiler traces them: how many, it learns at each call."""
+
+    sources: Tensor  # [E]
+    ends: tuple[Ends, Ends]
+
+
+def traced_neighbourhood(graph: Any) -> tuple[TracedNeighbourhood, Tensor]:
+    """Return a graph's neighbourhood within a compiled program, and its edges' features."""
+    found: list[Tensor] = torch.ops.plait.neighbourhood(graph.handle, graph.edge_features, VERSION)
+    sources, targets, features = found
+    N = graph.num_nodes
+    return TracedNeighbourhood(sources, (Ends(sources, N), Ends(targets, N))), features
+
+
 def edge_features_of(graph: Any) -> Tensor:
     """Return the features of a neighbourhood's edges, `[E, D]`; a self-loop has the others' mean.
 
@@ -194,7 +209,7 @@ def attend_packed(
     left: Tensor,
     right: Tensor,
     vector: Tensor | None,
-    hood: Neighbourhood | Tensor,
+    hood: Neighbourhood | TracedNeighbourhood | Tensor,
     lay: Lanes,
     dropout: float = 0.0,
     edges: Tensor | None = None,
@@ -207,7 +222,7 @@ def attend_packed(
     of its graph. `edges`, of the form of left and right but with B = 1 and a row for every edge, is
     added within LeakyReLU. `drawn` says which coefficients dropout keeps, as `draw` returns them.
     """
-    if not isinstance(hood, Tensor):
+    if isinstance(hood, Neighbourhood):
         _check(values, left, right, vector, hood)
     kind = values.dtype
     if any(t is not None and t.dtype != wide(t.dtype) for t in (values, left, right, vector)):
@@ -223,7 +238,7 @@ def attend_packed(
     with exactly(values):
         if edges is not None or transformed(values, left, right, vector):
             if drawn is not None:
-                masks = _masks(values, hood, lay, dropout, drawn)
+                masks = _masks_of(values, lay, dropout, drawn)
             else:
                 masks = values.new_ones(values.shape[0], len(hood.sources), lay.heads)
                 masks = _spread(F.dropout(masks, dropout), lay) if dropout else masks[:0]
@@ -243,8 +258,8 @@ def _seed() -> int:
 
 
 def formula(
-    values: Tensor, left: Tensor, right: Tensor, vector: Tensor | None, hood: Neighbourhood,
-    masks: Tensor, edges: Tensor | None = None,
+    values: Tensor, left: Tensor, right: Tensor, vector: Tensor | None,
+    hood: Neighbourhood | TracedNeighbourhood, masks: Tensor, edges: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """Compute what `attend_packed` does by plain operations on all edges, to any derivative."""
     B, N = values.shape[:2]
@@ -258,7 +273,7 @@ def formula(
     top = none.scatter_reduce(1, index, scores.detach(), "amax", include_self=False)
     a = (scores - take(top, targets, 1)).exp()
     a = a / take(total(a, targets, 1), targets, 1)
-    if masks.numel():
+    if len(masks):
         a = a * masks
     return total(a[..., None, :] * take(values, sources, 1), targets, 1)  # of [B, E, G, P, W]
 
@@ -358,6 +373,10 @@ def _masks(
         return like.new_empty(0)
     if isinstance(drawn, int):
         drawn = _kept((len(like), len(hood.sources), lay.heads), hood, dropout, drawn)
+    return _masks_of(like, lay, dropout, drawn)
+
+
+def _masks_of(like: Tensor, lay: Lanes, dropout: float, drawn: Tensor) -> Tensor:
     return _spread(drawn.to(like.dtype).div_(1 - dropout), lay)
 
 

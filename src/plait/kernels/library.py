@@ -159,6 +159,22 @@ def _differentiate_propagate(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
 propagate.register_autograd(_differentiate_propagate, setup_context=_keep_propagate)
 
 
+@torch.library.custom_op("plait::neighbourhood", mutates_args=())
+def neighbourhood(graph: Tensor, like: Tensor, version: str) -> list[Tensor]:
+    """Return the sources and targets of a neighbourhood's edges, and their features."""
+    found = held_by(graph)
+    hood = attention.neighbourhood_of(found)
+    features = attention.edge_features_of(found)
+    return [_own(hood.sources.long()), _own(hood.targets.long()), features.clone()]
+
+
+@neighbourhood.register_fake
+def _(graph: Tensor, like: Tensor, version: str) -> list[Tensor]:
+    edges = torch.library.get_ctx().new_dynamic_size()
+    ends = [like.new_empty(edges, dtype=torch.long) for _ in range(2)]
+    return [*ends, like.new_empty(edges, like.shape[1])]
+
+
 @torch.library.custom_op("plait::attend", mutates_args=())
 def attend(
     values: Tensor, left: Tensor, right: Tensor, vector: Tensor | None, graph: Tensor,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from plait.nn.operators import Operator, drawn_by, for_mode, not_recorded
+from plait.nn.operators import Operator, check_nodes, drawn_by, for_mode, not_recorded
 
 ROWS = 1024
 """Nodes whose scores against all others are computed at a time, to find the largest."""
@@ -92,11 +92,7 @@ class Adaptive(nn.Module):
 
     def check(self, x: Tensor, graph: Any) -> None:
         """Refuse features of other nodes, and what the given graph's operator refuses."""
-        if x.ndim < 2 or x.shape[-2] != self.nodes:
-            raise ValueError(
-                f"x must be [..., {self.nodes}, F], for the {self.nodes} nodes of Adaptive; got "
-                f"shape {list(x.shape)}"
-            )
+        check_nodes(self, x, self.nodes)
         check = getattr(self.given, "check", None)
         if check is not None:
             check(x, graph)
@@ -113,13 +109,14 @@ class Adaptive(nn.Module):
     def _largest_sources(self, *, learning: bool) -> Tensor:
         """Return the sources of the largest scores, `[N, largest]`."""
         E, F = self.targets, self.sources
+        if torch.compiler.is_compiling():
+            return _largest(E, F, self.largest)
         # what inference mode makes cannot be differentiated through outside of it
         state = E._version, F._version, learning
         if self._found is None or not (
             self._found[0] is E and self._found[1] is F and self._found[2] == state
         ):
-            rows = [(part @ F.T).topk(self.largest, -1).indices for part in E.split(ROWS)]
-            self._found = E, F, state, torch.cat(rows)
+            self._found = E, F, state, _largest(E, F, self.largest)
         return self._found[3]
 
     def draw(self, batch: int, graph: Any) -> Tensor | None:
@@ -131,7 +128,7 @@ class Adaptive(nn.Module):
         self, x: Tensor, weights: Mapping[str, Tensor], graph: Any, drawn: Tensor | None = None
     ) -> Tensor:
         """Return the terms of x, each by its matrix, summed; `drawn` is for the given graph's."""
-        self.check(x, graph)
+        check_nodes(self, x, self.nodes)
         source, S = self.shift()
         S, terms = S.to(x.dtype), [x]
         if source is not None and self.nodes <= WHOLE:
@@ -190,3 +187,9 @@ class Adaptive(nn.Module):
         more = f", largest={self.largest}" * bool(self.largest)
         more += f", given={self.given!r}" * (self.given is not None)
         return f"Adaptive({self.nodes}, k={self.k}, size={self.size}{more})"
+
+
+def _largest(targets: Tensor, sources: Tensor, count: int) -> Tensor:
+    """Return the sources of the largest scores of each target, `[N, count]`."""
+    rows = [(part @ sources.T).topk(count, -1).indices for part in targets.split(ROWS)]
+    return torch.cat(rows)

@@ -14,6 +14,7 @@ from plait.kernels.attention import (
     edge_features_of,
     lanes,
     neighbourhood_of,
+    traced_neighbourhood,
 )
 from plait.kernels.gpu.attention import fits
 from plait.kernels.transforms import compiling
@@ -150,7 +151,7 @@ class Attention:
         a = weights["source" if self.version == 1 else "vector"]  # [gates·K, C]
         lead, K, C = x.shape[:-2], self.heads, a.shape[1]
         gates, N = a.shape[0] // K, graph.num_nodes
-        hood = neighbourhood_of(graph) if self.edge_size or not compiling() else graph.handle
+        hood, features = self._neighbourhood(graph)
         lay = lanes(x, K, gates * C, vector=self.version == 2)
 
         def by_head(stacked: Tensor) -> Tensor:  # [gates·K·C, …] as [K, gates·C, …]
@@ -162,10 +163,10 @@ class Attention:
             return product.unflatten(-1, columns.shape[1:])
 
         def edges(channels: int) -> Tensor | None:  # E f of every neighbour, [1, E, G, P, W]
-            if not self.edge_size:
+            if features is None:
                 return None
-            features = edge_features_of(graph).to(x.dtype) @ weights["edge"].T
-            by_gate = features.unflatten(-1, (gates, K, channels)).transpose(1, 2).flatten(2)
+            scores = features.to(x.dtype) @ weights["edge"].T
+            by_gate = scores.unflatten(-1, (gates, K, channels)).transpose(1, 2).flatten(2)
             return lay.pack(by_gate)[None]
 
         z = rows(weight)
@@ -183,6 +184,15 @@ class Attention:
             y = attend_packed(z, z, right, vector, hood, lay, self.dropout, edges(C), drawn)
         y = lay.unpack(y, gates * C).unflatten(-1, (gates, C)).transpose(2, 3)
         return y.reshape(*lead, N, gates * K * C)  # from [B, N, gates, K, C]
+
+    def _neighbourhood(self, graph: Any) -> tuple[Any, Tensor | None]:
+        """Return the edges to attend over, as `attend_packed` takes them, and their features."""
+        if compiling():
+            if self.edge_size:
+                return traced_neighbourhood(graph)
+            return graph.handle, None
+        features = edge_features_of(graph) if self.edge_size else None
+        return neighbourhood_of(graph), features
 
     def not_recorded(self, outputs: int) -> str | None:
         """Return why a GPU's work for so many outputs cannot be recorded, or None."""

@@ -250,6 +250,15 @@ def drawn_by(operator: Operator, batch: int, graph: Any) -> Tensor | None:
     return None if draw is None else draw(batch, graph)
 
 
+def check_nodes(operator: Operator, x: Tensor, nodes: int) -> None:
+    """Refuse features of other nodes than those that an operator has embeddings of."""
+    if x.ndim < 2 or x.shape[-2] != nodes:
+        raise ValueError(
+            f"x must be [..., {nodes}, F], for the {nodes} nodes of {type(operator).__name__}; got "
+            f"shape {list(x.shape)}"
+        )
+
+
 def by_value(operator: Operator) -> tuple[str, Operator] | None:
     """Return a value that determines what an operator computes; None: its identity does."""
     kind = type(operator)

@@ -6,7 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from plait.nn.operators import Operator, checked_operator, drawn_by, for_mode, not_recorded
+from plait.nn.operators import (
+    Operator,
+    check_nodes,
+    checked_operator,
+    drawn_by,
+    for_mode,
+    not_recorded,
+)  # fmt: skip
 
 
 class PerNode(nn.Module):
@@ -81,11 +88,7 @@ class PerNode(nn.Module):
 
     def check(self, x: Tensor, graph: Any) -> None:
         """Refuse features of other nodes, and what the operator refuses."""
-        if x.ndim < 2 or x.shape[-2] != self.nodes:
-            raise ValueError(
-                f"x must be [..., {self.nodes}, F], for the {self.nodes} nodes of PerNode; got "
-                f"shape {list(x.shape)}"
-            )
+        check_nodes(self, x, self.nodes)
         check = getattr(self.operator, "check", None)
         if check is not None:
             check(x, graph)
@@ -98,7 +101,7 @@ class PerNode(nn.Module):
         self, x: Tensor, weights: Mapping[str, Tensor], graph: Any, drawn: Tensor | None = None
     ) -> Tensor:
         """Return the outputs of all sets of weights, weighted by the node's embedding."""
-        self.check(x, graph)
+        check_nodes(self, x, self.nodes)
         sets = {name: weight for name, weight in weights.items() if name != "node_bias"}
         operator: Any = for_mode(self.operator, self.training)
         y = operator.apply(x, sets, graph, *([] if drawn is None else [drawn]))
