@@ -129,7 +129,7 @@ def test_a_folder_of_its_own_by_default():
         ({"hiden_size": 3}, "no option named 'hiden_size'; there are "),
         ({"steps": 0}, "--steps must be at least 1, not 0"),
         ({"length": 5000}, "the training set has 2304 characters, too few for 4 streams of 5000"),
-        ({"out": "prose.txt"}, "prose.txt exists already; give another --out, or resume it"),
+        ({"out": "prose.txt"}, "prose.txt exists already and is no run folder; give another --out"),
         ({"lr": float("inf")}, "--lr must be a finite number, not inf"),
     ],
 )
@@ -221,7 +221,7 @@ def test_a_damaged_model_is_named():
         (good[:100], "damaged"),
         (pickle.dumps({"w": 1}), "damaged"),
         (b"", "damaged"),
-        (None, "is not there; the run has not reached its first validation"),
+        (None, "is not there, as the run has not reached its first validation"),
     ):
         run.model_path.unlink() if bad is None else run.model_path.write_bytes(bad)
         with pytest.raises(InputError, match=rf"^run/model\.safetensors(: | ){message}"):

@@ -312,7 +312,7 @@ def test_numbers_that_break_down_are_one_line(
     capsys.readouterr()
     assert run(small(task, *options, "--out", str(tmp_path / "run"), "--steps", "3")) == 2
     errors = capsys.readouterr().err
-    assert errors.startswith("plait: training broke down: ")
+    assert errors.startswith("plait: training diverged: ")
     assert errors.endswith(
         f"what was saved before is kept in {tmp_path / 'run'}; try a smaller --lr or --max-norm\n"
     )

@@ -151,7 +151,7 @@ BAD = {
     "an option twice": (["--lr", "1", "--lr", "2"], "Parameter --lr specified multiple times"),
     "no value": (["--lr"], 'Command "train text" parameter --lr requires an argument'),
     "long sequences": (["--length", "9999"], "the training set has 2304 characters, too few for"),
-    "an existing run": (["--out", "ok"], "ok exists already; give another --out, or resume it"),
+    "an existing run": (["--out", "ok"], "ok exists already; give another --out"),
     "an existing file": (["--out", "prose.txt"], "prose.txt exists already; give another --out"),
     "inside a file": (["--out", "prose.txt/run"], "prose.txt/run: Not a directory"),
 }
@@ -303,7 +303,7 @@ def test_an_interrupted_run_ends_with_130_and_goes_on(capsys, monkeypatch, tmp_p
     train = ["train", "text", "--data", "prose.txt", "--steps", "8", "--out", path, *SMALL]
     for words in (train, ["resume", path]):
         assert run(words) == 130
-        end = f"at step {stop}, saved in {path}; plait resume {path} goes on"
+        end = f"at step {stop}, saved in {path}; to go on: plait resume {path}"
         assert capsys.readouterr().err == f"plait: stopped {end}\n"
         stop = next(stops, None)
     said(capsys, "resume", path)
@@ -325,7 +325,7 @@ def test_ctrl_c_from_outside(tmp_path):
         finally:
             process.kill()
     stopped = re.fullmatch(
-        r"plait: stopped at step (\d+), saved in (.*); plait resume \2 goes on\n", errors
+        r"plait: stopped at step (\d+), saved in (.*); to go on: plait resume \2\n", errors
     )
     assert stopped, errors
     assert (process.returncode, stopped[2]) == (130, str(tmp_path / "run"))

@@ -232,7 +232,10 @@ def test_mistakes_are_one_line(
     there.write_text("mine", "utf-8")
     for words, message in (
         ([str(karate), "--out", str(there)], f"{there} exists already; give another --out"),
-        ([str(karate), "--out", f"{tmp_path}/no/x.onnx"], "is no folder to write x.onnx in"),
+        (
+            [str(karate), "--out", f"{tmp_path}/no/x.onnx"],
+            "is no folder, so x.onnx cannot be",
+        ),
         ([str(karate), "--step"], "a nodes run has no steps over time; leave --step out"),
         (
             [str(karate), "--out", f"{tmp_path}/x.pt2"],
@@ -251,7 +254,7 @@ def test_mistakes_are_one_line(
 
 def test_other_tasks_and_arguments_are_refused(tmp_path: Path) -> None:
     memory = plait.train("memory", steps=1, hidden_size=4, out=tmp_path / "memory")
-    with pytest.raises(InputError, match="memory runs are not exported, those of text, nodes, "):
+    with pytest.raises(InputError, match="memory runs cannot be exported, those of text, nodes, "):
         plait.export(memory)
     layer = Recurrent(GRU(), 3, 4)
     with pytest.raises(InputError, match="give out=, the file to write, such as layer"):

@@ -194,7 +194,7 @@ def test_no_string_is_repeated_unless_there_is_no_other_symbol(model, n):
     [
         ({"typical_p": 0}, "typical_p must be more than 0 and at most 1, not 0"),
         ({"mirostat": 0}, "mirostat must be more than 0 bits, not 0"),
-        ({"mirostat": 1, "greedy": True}, "leave it out of greedy writing"),
+        ({"mirostat": 1, "greedy": True}, "greedy decoding has none; leave one out"),
         ({"no_repeat": 0}, "no_repeat must be at least 1, not 0"),
         ({"repetition_penalty": 0.9}, "repetition_penalty must be at least 1, not 0.9"),
         ({"beta": 1, "temperature": 1}, "give temperature or beta, not both"),

@@ -32,7 +32,7 @@ def named(path):
 @pytest.mark.parametrize("old", MOVED)
 def test_an_old_name_of_a_module_is_the_new_one(old):
     new = MOVED[old]
-    with pytest.warns(DeprecationWarning, match=f"{old} is now {new}; .* goes in version"):
+    with pytest.warns(DeprecationWarning, match=f"{old} is now {new}; .* will be removed"):
         found = named(old)
     assert found is named(new)
 

@@ -35,15 +35,15 @@ def test_rows_without_anything_keep_their_place_until_they_are_left_out(tmp_path
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "line 1: there must be the names of the columns"),
-        (b",,\n1,2,3\n", "line 1: there must be the names of the columns"),
+        (b"", "line 1: the header is empty; it must name the columns"),
+        (b",,\n1,2,3\n", "line 1: the header is empty; it must name the columns"),
         (b"a,b, a\n", "line 1: the column 'a' occurs twice"),
         (b"a,b\n1,2\n\n1\n", "line 4 has 1 columns, and line 1 names 2"),
         (b"a,b\n1,2,3\n", "line 2 has 3 columns, and line 1 names 2"),
         (b'a,b\n1,2\n"1,2\n', "line 3: no table: unexpected end of data"),
         (b"a,b\n1,\xe4\n", "is not UTF-8 text: byte 6 is 0xe4"),
         (b"a,b\n", "has no rows under its first line"),
-        (b"a,c\n1,2\n", "has no column 'b'; its first line says a, c"),
+        (b"a,c\n1,2\n", "has no column 'b'; its columns are a, c"),
     ],
 )
 def test_what_is_no_table_is_refused_by_its_line(tmp_path, content, message):

@@ -289,7 +289,10 @@ def load_kept(
     chosen = [step for step in kept if min(abs(step - e) for e in ends) <= near] or kept[-1:]
     models = {step: _loaded(run, run.kept_path(step), device) for step in chosen}
     if not models:
-        raise InputError(f"{run.path} has not reached a third of its training yet")
+        raise InputError(
+            f"{run.path} has kept no weights yet; train it further: plait resume "
+            f"{shlex.quote(str(run.path))}"
+        )
     return models
 
 
@@ -435,7 +438,7 @@ def predict(
     if path.exists():
         raise InputError(f"{path} exists already; give another --out")
     if not path.parent.is_dir():
-        raise InputError(f"{path.parent} is no folder to write {path.name} in")
+        raise InputError(f"{path.parent} is no folder, so {path.name} cannot be written there")
     draw, drawn = draw_function(run.task, options), path.with_suffix(".png")
     if draw is not None and drawn.exists():
         raise InputError(f"{drawn} exists already; give another --out")
@@ -493,7 +496,10 @@ def _loaded(run: Run, path: Path, device: str) -> Any:
     with _of_usable_facts(run):
         model = model_class(run.task).from_facts(config, run.facts)
     if not path.exists():
-        raise InputError(f"{path} is not there; the run has not reached its first validation")
+        raise InputError(
+            f"{path} is not there, as the run has not reached its first validation; train it "
+            f"further: plait resume {shlex.quote(str(run.path))}"
+        )
     tensors, _ = load_tensors(path)
     load_weights(model, tensors, path)
     return model.to(device).eval()

@@ -33,7 +33,7 @@ def export(
 ) -> Path:
     """Write a trained model, or a layer, as a file that runs without Plait, and check it.
 
-    Sizes of batches, and of sequences, are free in it; a graph is part of it. What is written has
+    Batch size and sequence length are dynamic; a graph is fixed in the file. What is written has
     been run, by ONNX Runtime or by torch, at three sizes, and differs from the model's own output
     by no more than 1e-5 (for numbers above 1: of the largest).
 
@@ -125,5 +125,5 @@ def _free(out: str | os.PathLike[str] | None, kind: str, run: Run | None, *, ste
     if path.exists():
         raise InputError(f"{path} exists already; give another --out")
     if not path.parent.is_dir():
-        raise InputError(f"{path.parent} is no folder to write {path.name} in")
+        raise InputError(f"{path.parent} is no folder, so {path.name} cannot be written there")
     return path

@@ -101,7 +101,10 @@ def _csv(name: str, table: Any) -> str:
              *map(str, frame.columns)]  # fmt: skip
     separator = next((s for s in ",;\t" if _reads_back(names, s)), None)
     if separator is None:
-        raise InputError(f"{name} has column names with too many of , and ; rename them")
+        raise InputError(
+            f"{name} has column names with commas, semicolons and tabs, so that none separates "
+            "them; rename the columns"
+        )
     return frame.to_csv(index=indexed, sep=separator)
 
 

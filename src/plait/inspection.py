@@ -271,9 +271,9 @@ def _draw_column(above: Axes, below: Axes, one: Inspection) -> None:
             share = _drawable(layer.flow / layer.flow[-1])
             above.semilogy(back, share, label=f"{layer.name}, {when}", **look)
             below.semilogy(back, _drawable(layer.shares), **look)
-    above.axhline(REMEMBERED, color="0.3", linestyle=":", linewidth=1, label="1 %: memory's end")
+    above.axhline(REMEMBERED, color="0.3", linestyle=":", linewidth=1, label="1 % of the last step")
     if steps == 1:
-        below.text(0.5, 0.5, "one step: none\nbefore it", ha="center", va="center",
+        below.text(0.5, 0.5, "only one step", ha="center", va="center",
                    transform=below.transAxes)  # fmt: skip
     margin = 0.02 * (steps - 1) or 0.5
     below.set_xlim(-margin, steps - 1 + margin)

@@ -73,20 +73,24 @@ class Control:
             try:
                 value.encode()
             except UnicodeEncodeError:
-                raise InputError(f"{self.label}: has halves of characters") from None
+                raise InputError(
+                    f"{self.label}: has halves of characters (unpaired surrogates)"
+                ) from None
             return value
         if self.kind == "number":
             known = isinstance(value, int | float) and not isinstance(value, bool)
             if not known or not math.isfinite(value) or not self.least <= value <= self.most:
-                raise InputError(f"{self.label}: a number from {self.least:g} to {self.most:g}")
+                raise InputError(
+                    f"{self.label}: give a number from {self.least:g} to {self.most:g}"
+                )
             if self.step != 1:
                 return float(value)
             if value != int(value):
-                raise InputError(f"{self.label}: a whole number")
+                raise InputError(f"{self.label}: give a whole number")
             return int(value)
         chosen = value if self.kind == "several" else [value]
         if not isinstance(chosen, list) or any(c not in self.choices for c in chosen):
-            raise InputError(f"{self.label}: not one of those offered")
+            raise InputError(f"{self.label}: choose from {', '.join(self.choices[:10])}")
         if not 1 <= len(chosen) <= self.most:
             raise InputError(f"{self.label}: choose 1 to {self.most:g}")
         return list(dict.fromkeys(chosen)) if self.kind == "several" else value

@@ -41,7 +41,7 @@ def read_texts(path: Path) -> Any:
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"cannot read {path}: {' '.join(str(error).split())}") from None
     if len(columns) < len(table.column_names) or "" in columns:
-        raise InputError(f"{path}: a column has no name, or that of another; rename it")
+        raise InputError(f"{path}: a column has no name, or two have the same; rename them")
     frame: Any = pa.table(columns).to_pandas()
     frame.index = pd.RangeIndex(1, len(frame) + 1, name="row")
     return frame

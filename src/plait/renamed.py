@@ -11,7 +11,7 @@ REMOVED_IN = "0.4.0"
 
 def warn_renamed(old: str, new: str, stacklevel: int = 3) -> None:
     """Warn that a name is another one now."""
-    text = f"{old} is now {new}; the old name goes in version {REMOVED_IN}"
+    text = f"{old} is now {new}; the old name will be removed in version {REMOVED_IN}"
     warnings.warn(text, DeprecationWarning, stacklevel=stacklevel)
 
 
@@ -21,7 +21,7 @@ def renamed_names(module: str, names: Mapping[str, str]) -> Callable[[str], Any]
     >>> find = renamed_names("plait.old", {"Layer": "plait.nn.recurrent.Recurrent"})
     >>> with warnings.catch_warnings(record=True, action="always") as given:
     ...     print(find("Layer").__name__, given[0].message)
-    Recurrent plait.old.Layer is now plait.nn.recurrent.Recurrent; the old name goes in version ...
+    Recurrent plait.old.Layer is now plait.nn.recurrent.Recurrent; the old name will be ...
     """
 
     def find(name: str) -> Any:
@@ -42,7 +42,7 @@ class RenamedAttribute:
     ...     strands = RenamedAttribute("directions")
     >>> with warnings.catch_warnings(record=True, action="always") as given:
     ...     print(Layer().strands, given[0].message)
-    2 Layer.strands is now Layer.directions; the old name goes in version 0.4.0
+    2 Layer.strands is now Layer.directions; the old name will be removed in version 0.4.0
     """
 
     def __init__(self, new: str) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from plait.errors import InputError
 
 PENALISED = 64
-"""Symbols before the next one that a repetition penalty is for."""
+"""How many symbols before the next one a repetition penalty is for."""
 
 MIROSTAT_RATE = 0.1
 """How fast mirostat corrects its limit: η of the paper."""
@@ -122,7 +122,9 @@ class Sampling:
         if mirostat is not None:
             require("mirostat", mirostat, 0 < mirostat < math.inf, "more than 0 bits")
             if math.isinf(beta):
-                raise InputError("mirostat corrects random draws; leave it out of greedy writing")
+                raise InputError(
+                    "mirostat corrects random draws, and greedy decoding has none; leave one out"
+                )
         if no_repeat is not None:
             require("no_repeat", no_repeat, no_repeat >= 1, "at least 1")
         if repetition_penalty is not None:
@@ -206,7 +208,7 @@ class Sampling:
         return logits
 
     def draw(self, logits: Tensor, u: Tensor) -> Tensor:
-        """Return symbols drawn by the inverse distribution function: the first whose sum exceeds u.
+        """Return symbols by inverse-CDF sampling: the first whose cumulative probability exceeds u.
 
         Shapes: logits `[B, V]`, u `[B]` uniform in [0, 1), symbols `[B]`.
         """

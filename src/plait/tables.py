@@ -154,7 +154,7 @@ def cells_of(path: Path, header: Row, rows: Iterable[Row]) -> Cells:
     """Put rows under the names of their columns; `InputError` where they do not fit."""
     line, names = header
     if not any(names):
-        raise InputError(f"{path}, line {line}: there must be the names of the columns")
+        raise InputError(f"{path}, line {line}: the header is empty; it must name the columns")
     twice = next((name for name, count in Counter(names).items() if name and count > 1), None)
     if twice is not None:
         raise InputError(f"{path}, line {line}: the column {twice!r} occurs twice")
@@ -252,9 +252,7 @@ def filled_rows(path: Path, table: Any, *names: str) -> Any:
     """Return the rows that hold anything; `InputError` for no such row, or no such column."""
     for name in names:
         if name not in table:
-            raise InputError(
-                f"{path} has no column {name!r}; its first line says {', '.join(table)}"
-            )
+            raise InputError(f"{path} has no column {name!r}; its columns are {', '.join(table)}")
     table = table[~(table.isna() | (table == "")).all(axis=1)]
     if table.empty:
         raise InputError(f"{path} has no rows under its first line")

@@ -119,7 +119,7 @@ BAD_EDGES = {
         "edges.csv, line 2 has 3 columns, and line 1 names 2",
     ),
     "no edges": ("source,target\n", "edges.csv has no rows under its first line"),
-    "nothing": ("", "edges.csv, line 1: there must be the names of the columns"),
+    "nothing": ("", "edges.csv, line 1: the header is empty; it must name the columns"),
     "a column twice": ("source,source\na,b\n", "edges.csv, line 1: the column 'source' occurs twi"),
     "an open quote": (
         'source,target\n"a,b\n',

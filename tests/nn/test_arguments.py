@@ -132,6 +132,11 @@ def test_a_step_that_returns_no_states_is_refused(step, message):
         ({"gates": "a", "bias_gates": "b"}, "no gate 'b' among a"),
         ({"gates": "a", "vectors": {"p": 0}}, "Own's vector 'p' must be 1 or more times H long"),
         ({"gates": "a", "initial_vectors": {"q": 1.0}}, "Own has no vector 'q'"),
+        (
+            {"gates": "a", "open_gates": "b"},
+            "Own has no gate 'b', which open_gates names; it has a",
+        ),
+        ({"gates": "a", "initial_bias": {"b": 1.0}}, "Own has no gate 'b', which initial_bias"),
     ],
 )
 def test_a_cell_that_declares_nonsense_is_refused_by_name(declared, message):

@@ -77,7 +77,7 @@ REFUSED = {
         InputError,
         Graph([[0], [1]], [-1.0]),
         (2, 3),
-        r"GCN\(\) needs edge weights of at least 0, and that of 0 → 1 is less",
+        r"GCN\(\) needs edge weights of at least 0, and that of 0 → 1 is negative",
     ),
 }
 

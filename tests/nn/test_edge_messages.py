@@ -168,7 +168,7 @@ def test_operators_without_features_of_edges_ignore_them(graph, assert_near):
 def test_other_numbers_of_features_are_refused_with_the_fix(name, graph):
     conv, x = GraphConv(OPERATORS[name], 3, 4), torch.randn(6, 3)
     bare = Graph(graph.edge_index, num_nodes=6)
-    with pytest.raises(InputError, match=r"for 2 features of every edge, and the graph has 0"):
+    with pytest.raises(InputError, match=r"for 2 features per edge, and the graph has 0"):
         conv(x, bare)
 
 

@@ -223,7 +223,7 @@ def test_negative_weights_are_refused(operator):
     graph = Graph([[0, 1], [1, 0]], [1.0, -0.5])
     shapes = operator.weight_shapes(2, 2)
     weights = {name: torch.randn(shape) for name, shape in shapes.items()}
-    with pytest.raises(InputError, match=r"at least 0, and that of 1 → 0 is less; .*absolute"):
+    with pytest.raises(InputError, match=r"at least 0, and that of 1 → 0 is negative; .*absolute"):
         operator.apply(torch.randn(2, 2), weights, graph)
 
 

@@ -411,5 +411,5 @@ def test_relations_that_do_not_fit_are_refused():
     one, two = Graph([[0], [1]]), Graph([[0], [2]])
     with pytest.raises(InputError, match=r"must have the same nodes, not \[2, 3\]"):
         Graph.of_relations([one, two])
-    with pytest.raises(InputError, match=r"as many relations each, not \[0, 1\]"):
+    with pytest.raises(InputError, match=r"the same number of relations, not \[0, 1\]"):
         Graph.join([one, Graph.of_relations([one])])

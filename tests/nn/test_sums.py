@@ -208,7 +208,7 @@ def test_one_relation_is_sage(graph, assert_near):
 
 
 def test_a_graph_of_other_relations_is_refused_with_the_operator_that_fits(related):
-    with pytest.raises(InputError, match=r"is for 2 relations, and the graph has 3: RGCN\(3\)"):
+    with pytest.raises(InputError, match=r"for 2 relations, and the graph has 3; take RGCN\(3\)"):
         GraphConv(RGCN(2), 1, 1)(torch.ones(6, 1), related)
     nodes, part = NeighbourSampler(related, [-1]).sample(torch.tensor([1]))
     with pytest.raises(InputError, match="a sample of a graph does not keep its relations"):

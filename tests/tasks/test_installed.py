@@ -71,7 +71,7 @@ def test_a_task_of_a_package_is_on_every_command(site, tmp_path) -> None:
     said = {command: text for command, text, _ in answers}
     lines = COMMANDS.strip().split("\n")
     assert codes == dict.fromkeys(lines[:8], 0) | dict.fromkeys(lines[8:], 2), found.stderr
-    assert "by guessing 25.0%" in said[lines[0]]
+    assert "always the likeliest answer 25.0%" in said[lines[0]]
     assert (tmp_path / "run" / "curves.png").exists()
     assert len(list((tmp_path / "grid").glob("cell=*"))) == 2
     assert re.search(r"^accuracy +0\.\d{4}$", said[lines[2]], re.M)

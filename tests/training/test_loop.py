@@ -278,7 +278,7 @@ def test_an_interrupted_run_says_where_it_stands(tmp_path, action):
     path = tmp_path / "run"
     with pytest.raises(
         Interrupted,
-        match=f"^stopped at step 5, saved in {re.escape(f'{path}; plait resume {path}')} goes on$",
+        match=f"at step 5, saved in {re.escape(f'{path}; to go on: plait resume {path}')}$",
     ):
         go(path, config, at={5: action})
     assert Run.open(path).load_checkpoint()[1]["step"] == 5
@@ -332,7 +332,7 @@ def test_a_number_that_is_none_stops_with_the_step(tmp_path, monkeypatch, kind):
         go(path, config, valid=[math.inf if kind == "error" else 1.0] * 9)
     value = "inf" if kind == "error" else "nan"
     assert str(caught.value) == (
-        f"training broke down: {kind} is {value} at step 5; what was saved before is kept in "
+        f"training diverged: {kind} is {value} at step 5; what was saved before is kept in "
         f"{path}; try a smaller --lr or --max-norm"
     )
     tensors, facts, _ = Run.open(path).load_checkpoint()
@@ -342,7 +342,7 @@ def test_a_number_that_is_none_stops_with_the_step(tmp_path, monkeypatch, kind):
 
 def test_a_learning_rate_without_measure_breaks_down(tmp_path):
     config = TrainingConfig(steps=200, lr=1e200, max_norm=0, save_every=1000)
-    with pytest.raises(InputError, match=r"^training broke down: \w+ is (nan|inf) at step \d+;"):
+    with pytest.raises(InputError, match=r"^training diverged: \w+ is (nan|inf) at step \d+;"):
         go(tmp_path / "run", config)
 
 

@@ -178,7 +178,7 @@ def test_a_stop_asked_of_one_process_stops_all_and_resumes_bit_for_bit(tmp_path,
     stopped, outcomes = trained(tmp_path, "stopped", monkeypatch, stop_at=3)
     assert [type(o) for o in outcomes] == [Interrupted, Interrupted, type(None), type(None)]
     assert "at step 3" in str(outcomes[0])
-    assert str(outcomes[0]).endswith("in 2 processes again, goes on")
+    assert str(outcomes[0]).endswith("(again in 2 processes)")
     for ours, theirs in zip(left(whole)[:2], left(stopped)[:2], strict=True):
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(ours[k], theirs[k]) for k in ours)
@@ -345,7 +345,7 @@ def test_a_mistake_of_one_process_is_raised_in_all_with_its_number() -> None:
 
 def test_every_process_needs_an_example() -> None:
     assert [Ranks(r, 3).part(7) for r in range(3)] == [slice(0, 2), slice(2, 4), slice(4, 7)]
-    with pytest.raises(InputError, match=r"^2 patients .+ too few for 3 processes; start 2$"):
+    with pytest.raises(InputError, match=r"^2 patients .+ for 3 processes; start at most 2$"):
         Ranks(0, 3).part(2, "patients")
 
 

@@ -133,8 +133,8 @@ def test_a_group_that_is_stopped_or_loses_a_process_ends_in_seconds_and_goes_on(
     for stop in ("group SIGINT", "group SIGTERM", "second SIGTERM"):
         [line] = stop_on_the_way(resume, stop)
         assert re.fullmatch(
-            r"plait: stopped at step \d+, saved in run; plait resume run, in 2 processes again, "
-            "goes on",
+            r"plait: stopped at step \d+, saved in run; to go on: plait resume run "
+            r"\(again in 2 processes\)",
             line,
         )
     alone = subprocess.run(

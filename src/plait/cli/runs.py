@@ -52,7 +52,7 @@ def inspect_runs(
     out : Path
         The picture. Default: inspect.png in the first run folder.
     repetition : bool
-        For text: write, and measure how much of it repeats itself, by how sharply it draws.
+        For text: generate texts at several β, and measure how much of each repeats itself.
     units : bool
         For text: find the channels of the states that keep track of quotes, lines, brackets, …,
         draw them over a passage to units.png in the run folder, and measure the structure of

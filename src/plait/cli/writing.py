@@ -55,7 +55,7 @@ def generate(
     temperature : float
         Divides the logits: below 1 sharper, above 1 more random, 0 greedy.
     beta : float
-        1 / temperature, as in the report: 0 uniform, large values greedy.
+        Inverse temperature, 1 / temperature: 0 uniform, large values greedy.
     greedy : bool
         Always take the likeliest character or word.
     top_k : Whole
@@ -65,9 +65,10 @@ def generate(
     min_p : float
         Sample from symbols with at least this share of the likeliest one's probability.
     typical_p : float
-        Sample from the symbols whose surprise is nearest to its mean, with this total probability.
+        Locally typical sampling: from the symbols whose surprisal is nearest to the entropy, with
+        this total probability.
     mirostat : float
-        Keep the surprise of the symbols, in bits, near this number.
+        Mirostat: keep the surprisal of the symbols near this many bits.
     no_repeat : Whole
         Exclude symbols that would repeat a string of so many symbols.
     repetition_penalty : float
@@ -86,12 +87,12 @@ def generate(
     stream : bool
         Print each character or word as soon as it is generated.
     listing : bool
-        The report's layout: texts by the weights at 1/3, 2/3 and 3/3 of the training.
+        Print texts generated with the weights after 1/3, 2/3 and all of the training.
     mix : bool
-        Draw from the network and the n-gram of its text, mixed by weights fitted on the validation
-        part.
+        Sample from a mixture of the network and the n-gram of its text, with weights fitted on the
+        validation set.
     cache : bool
-        Draw from it and a neural cache of the text so far, mixed likewise; also with --mix.
+        Sample from a mixture of the network and a neural cache of the text so far; also with --mix.
     weights : str
         Round the matrices to bfloat16 or int8, which is faster for large models, and report the
         cost in bits per character.

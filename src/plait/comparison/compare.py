@@ -239,7 +239,9 @@ def _require_score(task: str, plan: PlannedRun, score: str) -> None:
         if isinstance(value, int | float)
     ]
     if score not in known:
-        raise InputError(f"--score {score}: the runs have {', '.join(known)}")
+        raise InputError(
+            f"--score {score}: the runs have no such score; they have {', '.join(known)}"
+        )
 
 
 def _measure(task: str, grid: Grid, score: str | None, reach: float | None) -> Measure:

@@ -100,7 +100,10 @@ class Grid:
         )
         twice = len(plans) - len({plan.path for plan in plans})
         if twice:
-            raise InputError(f"{twice} of the varied values give folders of the same name")
+            raise InputError(
+                f"{twice} of the varied values give folders of the same name, as characters that a "
+                "file name cannot have become _; rename such values"
+            )
         return cls(task, path, {k: tuple(v) for k, v in vary.items()}, seeds, plans)
 
     def claim(self) -> None:
@@ -191,7 +194,7 @@ def _require_variable(
 ) -> None:
     known = [f.name for f in fields(kind) if f.name not in NOT_VARIED]
     if name in NOT_VARIED:
-        raise InputError(f"--vary {name} cannot be; {NOT_VARIED[name]}")
+        raise InputError(f"--vary {name} is not possible; {NOT_VARIED[name]}")
     if name not in known:
         raise InputError(f"no option named {name!r} to vary; there are {', '.join(known)}")
     if name in options:

@@ -68,7 +68,7 @@ class Cell:
     NotImplementedError
         When a cell without `step` runs.
     ValueError
-        From `Recurrent`, if names of gates, states or vectors are missing, repeated or unknown.
+        From `Recurrent`, if names of gates or states are missing, repeated or unknown.
 
     Example
     -------

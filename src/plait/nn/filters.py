@@ -89,7 +89,7 @@ class Filter:
         if edge is not None:
             raise InputError(
                 f"{self!r} needs edge weights of at least 0, and that of {edge[0]} → {edge[1]} is "
-                "less; drop such edges or take absolute values"
+                "negative; drop such edges or take absolute values"
             )
 
     def apply(self, x: Tensor, weights: Mapping[str, Tensor], graph: Any) -> Tensor:
@@ -162,7 +162,7 @@ class Filter:
 class GCN(Filter):
     r"""The graph convolution of Kipf & Welling (2017): a weighted mean of neighbours and itself.
 
-    y = Â x Wᵀ,  Â = D̃^-1/2 (A + I) D̃^-1/2
+    y = Â x Wᵀ,  Â = D̃^-1/2 (A + I)ᵀ D̃^-1/2
 
     A self-loop is added to nodes without one. D̃ is the in-degree, self-loops included; a message
     goes from source to target. Weights must not be negative.
@@ -272,13 +272,14 @@ class Chebyshev(Filter):
 
 @dataclass(frozen=True)
 class Diffusion(Filter):
-    r"""Random walks along the edges and against them, as in DCRNN (Li et al. 2018, equation 2).
+    r"""Diffusion convolution: random walks along the edges and back (DCRNN, Li et al. 2018).
 
     y = x W_0ᵀ + Σ_{j=1..k} T_j(S1) x W_jᵀ + Σ_{j=1..k} T_j(S2) x W_{k+j}ᵀ
 
-    S1 = (D_out^-1 A)ᵀ,  S2 = (D_in^-1 Aᵀ)ᵀ, where rows of degree zero are zero. T_1(S) x = S x and
-    T_j(S) x = 2 S T_{j−1}(S) x − T_{j−2}(S) x start from x for both, as in the paper; the authors'
-    code starts the second walk from the first's second-last term. Weights must not be negative.
+    S1 = (D_out^-1 A)ᵀ,  S2 = (D_in^-1 Aᵀ)ᵀ, where rows of degree zero are zero. The paper's
+    equation 2 has powers of S; T_1(S) x = S x and T_j(S) x = 2 S T_{j−1}(S) x − T_{j−2}(S) x are
+    the recursion of the authors' code, which starts the second walk from the first's second-last
+    term; here both start from x. Weights must not be negative.
 
     Parameters
     ----------

@@ -12,8 +12,8 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 def run_packed(layer: Any, packed: PackedSequence, state: Any, lengths: Any) -> tuple[Any, Any]:
     """Run padded sequences with their lengths, and pack the outputs as the inputs were.
 
-    States are in the order of the batch before it was packed. A compiler leaves this out, as it
-    does torch's own: lengths of a padded batch compile.
+    States are in the order of the batch before it was packed. torch.compile does not compile this,
+    nor torch's own packed sequences; a padded batch with its lengths compiles.
     """
     if lengths is not None:
         raise ValueError("a packed sequence knows its lengths; leave out lengths=")
@@ -35,13 +35,13 @@ def run_packed(layer: Any, packed: PackedSequence, state: Any, lengths: Any) -> 
 def run_alone(layer: Any, x: Tensor, state: Any, lengths: Any) -> tuple[Tensor, Any]:
     """Run one sequence `[T, F]` from states `[layers·D, H]`."""
     if lengths is not None:
-        raise ValueError("one sequence [T, F] has no lengths=; cut it where it ends")
+        raise ValueError("an unbatched sequence [T, F] has no lengths=; cut it where it ends")
     given = (state,) if isinstance(state, Tensor) else state
     for s in given or ():
         if s.ndim != 2:
             raise ValueError(
-                "the states of one sequence [T, F] are [layers·directions, H]; got shape "
-                f"{list(s.shape)}"
+                "the states of an unbatched sequence [T, F] are [layers·directions, H]; got "
+                f"shape {list(s.shape)}"
             )
     batch = 0 if layer.batch_first else 1
     started = None if given is None else tuple(s.unsqueeze(1) for s in given)

@@ -296,7 +296,7 @@ class Graph:
         kinds = {len(graph.relations) for graph in graphs}
         if len(kinds) > 1:
             raise InputError(
-                f"graphs to join must have as many relations each, not {sorted(kinds)}"
+                f"graphs to join must all have the same number of relations, not {sorted(kinds)}"
             )
         of_kinds = zip(*(graph.relations for graph in graphs), strict=True)
         joined.relations = tuple(cls.join(of_kind) for of_kind in of_kinds)
@@ -589,9 +589,8 @@ def checked_edge_features(operator: Any, size: int, graph: Graph) -> None:
     """Refuse a graph of another number of edge features than `size`; 0: any."""
     if size and graph.edge_size != size:
         raise InputError(
-            f"{operator!r} is for {size} features of every edge, and the graph has "
-            f"{graph.edge_size}: Graph(…, edge_features=) gives them, edge_size="
-            f"{graph.edge_size} takes these"
+            f"{operator!r} is for {size} features per edge, and the graph has {graph.edge_size}; "
+            f"give Graph(…, edge_features=) with {size} columns, or edge_size={graph.edge_size}"
         )
 
 

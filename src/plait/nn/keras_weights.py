@@ -47,7 +47,9 @@ def read_keras(weights: Sequence[Any]) -> list[list[KerasWeights]]:
     for number, layer in enumerate(layers):
         for one in layer:
             if len(layer) != len(layers[0]) or one.gates != first.gates:
-                raise InputError(f"layer {number} is of another kind than layer 0; convert each")
+                raise InputError(
+                    f"layer {number} is of another kind than layer 0; convert each by itself"
+                )
             hidden = one.recurrent_kernel.shape[0]
             if hidden != first.recurrent_kernel.shape[0]:
                 raise InputError(

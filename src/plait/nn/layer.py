@@ -128,7 +128,16 @@ def _checked_gates(cell: Cell) -> tuple[str, ...]:
             )
     for vector in cell.initial_vectors:
         if vector not in cell.vector_sizes:
-            raise ValueError(f"{name} has no vector {vector!r} to start from a value")
+            raise ValueError(
+                f"{name} has no vector {vector!r}, which initial_vectors names; it has "
+                f"{', '.join(cell.vector_sizes) or 'none'}"
+            )
+    for what in ("open_gates", "initial_bias"):
+        for gate in getattr(cell, what):
+            if gate not in gates:
+                raise ValueError(
+                    f"{name} has no gate {gate!r}, which {what} names; it has {', '.join(gates)}"
+                )
     return gates
 
 

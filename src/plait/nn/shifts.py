@@ -19,7 +19,7 @@ from plait.nn.graph import Graph
 
 
 def gcn(graph: Graph, dtype: torch.dtype) -> Shift:
-    """Return Â = D̃^-1/2 Ã D̃^-1/2 with self-loops added (Kipf & Welling 2017).
+    """Return Â = D̃^-1/2 (A + I)ᵀ D̃^-1/2, self-loops added (Kipf & Welling 2017).
 
     They have weight 1, and are added to nodes without one; others keep their weights. D̃ is the
     in-degree, self-loops included. A node of degree 0 (with a self-loop of weight 0) gets zeros.

@@ -120,7 +120,7 @@ class RGCN(Filter):
         found = len(graph.relations) or 1
         if found != self.relations:
             raise InputError(
-                f"{self!r} is for {self.relations} relations, and the graph has {found}: "
+                f"{self!r} is for {self.relations} relations, and the graph has {found}; take "
                 f"RGCN({found})"
             )
 
@@ -165,7 +165,7 @@ class GIN(Filter):
 
     @property
     def terms(self) -> int:
-        """One, A + (1 + ε) I."""
+        """One, Aᵀ + (1 + ε) I."""
         return 1
 
     def check(self, x: Tensor, graph: Any) -> None:

@@ -132,7 +132,7 @@ def predict_trained(
     require_predictions(task)
     _require_known(entry, entry.predict_options, options)
     if options.get("follow") is not None:
-        raise InputError("follow is of plait.api.follow; call that, or leave it out")
+        raise InputError("predict takes no argument follow; call plait.api.follow instead")
     if data is not None and not entry.predict_data:
         raise InputError(f"a {task} run predicts for its own data alone; leave --data out")
     return entry.part("predict")(model, config, facts, data, **options)
@@ -192,7 +192,7 @@ def exported_form(
     """Return a trained model as a `plait.export_formats.Form`; `InputError` where there is none."""
     able = ", ".join(name for name, entry in TASKS.items() if entry.export)
     without = (
-        f"{task} runs are not exported, those of {able} are; plait.export writes their layers alone"
+        f"{task} runs cannot be exported, those of {able} can; plait.export writes single layers"
     )
     return _entry(task).part("export", without)(model, config, facts, step=step)
 

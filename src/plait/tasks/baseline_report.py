@@ -54,9 +54,9 @@ def describe_right(scores: Mapping[str, Any]) -> str:
 
     >>> from plait.tasks.baseline_report import describe_right
     >>> describe_right({"accuracy": 0.9, "prior": 0.5})
-    'accuracy 90.0%; by guessing 50.0%'
+    'accuracy 90.0%; always the likeliest answer 50.0%'
     """
-    return f"accuracy {scores['accuracy']:.1%}; by guessing {scores['prior']:.1%}"
+    return f"accuracy {scores['accuracy']:.1%}; always the likeliest answer {scores['prior']:.1%}"
 
 
 def learnt_little(scores: Mapping[str, Any]) -> bool:
@@ -64,9 +64,9 @@ def learnt_little(scores: Mapping[str, Any]) -> bool:
     return scores["loss"] > 0.95 * scores["loss_prior"]
 
 
-def by_guessing(level: float) -> tuple[float, str]:
+def likeliest_answer(level: float) -> tuple[float, str]:
     """Return a level in a figure: what is had by always giving the likeliest answer."""
-    return level, f"by guessing: {level:.3g}"
+    return level, f"the likeliest answer: {level:.3g}"
 
 
 def verdict(own: float, baselines: Mapping[str, float]) -> str:

@@ -45,8 +45,8 @@ def choices_of(option: Field[Any]) -> tuple[Any, ...]:
 Schedule = Literal["constant", "cosine", "linear", "wsd"]
 
 SCHEDULE = (
-    "Learning rate over time: constant, cosine annealing, a line to 0, or wsd (warm-up, stable, "
-    "decay): constant, then a line to 0 in the last third."
+    "Learning rate over time: constant, cosine annealing, linear decay to 0, or wsd (warm-up, "
+    "stable, decay): constant, then linear decay to 0 in the last third."
 )
 
 
@@ -58,10 +58,10 @@ class TrainingConfig:
     """
 
     architecture: ClassVar[Sequence[str]] = ()
-    """Options that must be the same in a run whose weights another begins with."""
+    """Options that must match those of the run whose weights training starts from (--from)."""
 
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    """Named sets of options; other options that a user gives override it."""
+    """Named sets of options; other options that a user gives override them."""
 
     exact_recipes: ClassVar[Collection[str]] = ()
     """Those whose steps do not depend on the data."""
@@ -73,7 +73,7 @@ class TrainingConfig:
     """The options that may be a path."""
 
     milestones: ClassVar[int] = 3
-    """At the ends of how many equal parts of the training the weights are kept."""
+    """The number of equal parts of the training; weights are kept at the end of each."""
 
     until_converged = False
     """Whether to stop where `converged` is first true; an option of tasks that can say so."""
@@ -95,8 +95,8 @@ class TrainingConfig:
     )
     optimizer: Literal["adamw", "muon"] = option(
         "adamw",
-        "muon: orthogonal steps for the matrices of recurrent layers, each gate's by itself, and "
-        "AdamW for the rest.",
+        "muon: orthogonalised updates for the matrices of recurrent layers, each gate's by itself, "
+        "and AdamW for the rest.",
     )
     schedule: Schedule = option("constant", SCHEDULE)
     warmup: int = option(0, "Steps in which the learning rate rises from 0.", least=0)
@@ -118,7 +118,7 @@ class TrainingConfig:
     device: Literal["auto", "cpu", "cuda"] = option("auto", "Where to compute; auto: a GPU if any.")
     precision: Literal["float32", "bfloat16"] = option(
         "float32",
-        "Type of products in training: bfloat16 under autocast, states and sums in float32.",
+        "Matrix products in training: bfloat16 by autocast, with states and sums in float32.",
     )
     threads: int = option(0, "CPU threads; 0: torch's choice.", least=0, below=1025)
     log: Literal["none", "tensorboard"] = option(

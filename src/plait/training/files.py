@@ -15,7 +15,7 @@ def write_aside(path: Path, content: bytes) -> None:
     Raises `InputError` where a folder, a device or a pipe is in its place.
     """
     if path.exists() and not path.is_file():
-        raise InputError(f"{path} is no file that can be written over; give another")
+        raise InputError(f"{path} is no regular file, so it cannot be overwritten; give another")
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with aside.open("wb") as file:

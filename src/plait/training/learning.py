@@ -119,7 +119,7 @@ class Learning:
         self.config = self.task.config = replace(self.config, steps=steps)
 
     def _over(self) -> bool:
-        """Return whether all steps are made, or those until it converged or patience was lost."""
+        """Return whether all steps are made, or those until it converged or patience ran out."""
         now, config = self.now, self.config
         converged = config.until_converged and now.converged_step > 0
         validated = now.step - now.step % self.validate_every
@@ -129,9 +129,9 @@ class Learning:
     def _stopped(self, where: str) -> str:
         """Return where a run was stopped, and how to resume it."""
         path, count = self.run_folder.path, self.ranks.count
-        how = f", in {count} processes again," if count > 1 else ""
+        how = f" (again in {count} processes)" if count > 1 else ""
         resume = f"plait resume {shlex.quote(str(path))}"
-        return f"stopped {where}, saved in {path}; {resume}{how} goes on"
+        return f"stopped {where}, saved in {path}; to go on: {resume}{how}"
 
     def step(self) -> None:
         """Make one weight update."""
@@ -184,7 +184,7 @@ class Learning:
 
     def _breakdown(self, what: str) -> InputError:
         return InputError(
-            f"training broke down: {what} at step {self.now.step}; what was saved before is kept "
+            f"training diverged: {what} at step {self.now.step}; what was saved before is kept "
             f"in {self.run_folder.path}; try a smaller --lr or --max-norm"
         )
 

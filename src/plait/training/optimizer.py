@@ -92,7 +92,8 @@ class Muon(AdamW):
 
     The last factor gives a step the root mean square of Adam's (Liu et al. 2025), so that one
     learning rate is right for both. The gates of a layer are rows of one tensor; each is made
-    orthogonal by itself. `torch.optim.Muon` computes the same, in bfloat16, of whole parameters.
+    orthogonal by itself. `torch.optim.Muon` with `adjust_lr_fn="match_rms_adamw"` computes the
+    same, in bfloat16, of whole parameters.
 
     Parameters
     ----------

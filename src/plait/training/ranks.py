@@ -65,7 +65,7 @@ class Ranks:
         """
         if n < self.count:
             raise InputError(
-                f"{n} {what} to train on are too few for {self.count} processes; start {n}"
+                f"{n} {what} to train on are too few for {self.count} processes; start at most {n}"
             )
         return slice(n * self.rank // self.count, n * (self.rank + 1) // self.count)
 

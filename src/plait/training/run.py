@@ -92,7 +92,7 @@ class Run:
                 f"{shlex.quote(str(path))}"
             )
         if path.exists() and (not path.is_dir() or any(map(_is_content, path.iterdir()))):
-            raise InputError(f"{path} exists already; give another --out, or resume it")
+            raise InputError(f"{path} exists already and is no run folder; give another --out")
 
     @classmethod
     def open(cls, path: Path) -> "Run":

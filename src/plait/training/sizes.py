@@ -7,7 +7,7 @@ from plait.memory import require_memory
 from plait.training.config import TrainingConfig
 
 GATES = {"lstm": 4, "peephole": 4, "gru": 3}
-"""Gates of a cell, by the beginning of its name; others have one."""
+"""About how many gates a cell has, by the beginning of its name; others count as one."""
 
 COPIES = 16
 """Bytes of a weight in training: itself, its gradient, and Adam's two averages."""
@@ -20,7 +20,7 @@ SAMPLE = 4_000
 
 
 def memory_needed(config: TrainingConfig) -> float:
-    """Return the bytes that a training takes at least, by the sizes of its configuration alone.
+    """Return about how many bytes a training takes, by the sizes of its configuration alone.
 
     Weights: 16 bytes for each of the L · G · H² recurrent ones and the E · H of an embedding;
     activations: 4 bytes for each of L · H numbers at every step of every sequence of a batch.

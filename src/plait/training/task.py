@@ -156,7 +156,7 @@ class Task(ABC):
         """Take over the weights of a model that was trained before, of the same shapes."""
         own, other = self.model.state_dict(), model.state_dict()
         if {k: w.shape for k, w in own.items()} != {k: w.shape for k, w in other.items()}:
-            raise InputError(self.unlike)
+            raise InputError(f"--from: {self.unlike}; leave --from out")
         self.model.load_state_dict(other)
 
     def summary(self) -> dict[str, str]:

@@ -143,7 +143,7 @@ def test_the_table_is_written(tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--operator", "dense"], "--operator dense has no graph to find communities in; take"),
+        (["--operator", "dense"], "--operator dense uses no graph to find communities in; give"),
         (["--label", "team"], "--label goes with --edges, a graph of your own"),
         (["--edges", "e.csv", "--label", "team"], "--label is a column of --nodes; give that tabl"),
         (["--communities", "35"], "--communities 35 is more than the 34 nodes of karate_club_gra"),
@@ -163,7 +163,7 @@ def test_bad_input_is_one_line(tmp_path, monkeypatch, capsys, words, message):
 
 def test_graphs_too_large_for_louvain_need_a_number(groups, monkeypatch):
     monkeypatch.setattr("plait.tasks.communities.baselines.LARGEST", 3)
-    with pytest.raises(plait.InputError, match="is too large for Louvain's method; --communities"):
+    with pytest.raises(plait.InputError, match="is too large for Louvain's method, which chooses"):
         made(data="les-miserables")
     task = made(data="les-miserables", communities=4)
     assert task.louvain is None

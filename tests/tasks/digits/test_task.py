@@ -164,7 +164,7 @@ def test_a_run_begins_with_another_of_smaller_frames(tmp_path, monkeypatch, caps
     assert begun.facts["began_with"] == str(runs["gcrn"].path)
     command = ["train", "digits", "--from", str(runs["lstm"].path), "--frame", "24"]
     assert run_command([*command, "--out", str(tmp_path / "none")]) == 2
-    assert "a fully connected network knows no others" in capsys.readouterr().err
+    assert "a fully connected network takes no others" in capsys.readouterr().err
 
 
 def test_a_small_network_learns_more_than_the_baselines_know(tmp_path, learn):

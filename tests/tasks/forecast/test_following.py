@@ -117,7 +117,7 @@ def test_gaps_are_read_as_missing_and_old_rows_left_out(frame, stdin, caplog):
     ("text", "message"),
     [
         ("time,a\n", "line 1 has no column 'b'; the first line must name the time, the run's 2 no"),
-        ("time,a,b,c\n", "line 1 has the columns 'c'; the first line"),
+        ("time,a,b,c\n", "line 1 has the unknown columns 'c'; the first line"),
         ("a,b\n", "line 1 has no column 'time'; the first line"),
         ("time,a,b\n2024-01-01 00:00,1\n", "line 2: 2 cells, and the first line names 3 columns"),
         ("time,a,b\n2024-01-01 00:00,1,x\n", "line 2, column 'b': 'x' is no number"),
@@ -148,7 +148,7 @@ def test_what_cannot_be_followed_is_refused(frame, capsys):
     plait.train("forecast", out="known", known="event", **{**OPTIONS, "data": "known.csv"})
     with pytest.raises(InputError, match="a run with --known event cannot follow rows"):
         plait.api.follow("known", "own.csv")
-    with pytest.raises(InputError, match=r"follow is of plait\.api\.follow; call that"):
+    with pytest.raises(InputError, match=r"takes no argument follow; call plait\.api\.follow"):
         plait.predict("run", follow="own.csv", out="x.csv")
 
 

@@ -90,7 +90,7 @@ def test_four_steps_fit_into_eighty_columns():
         (0.5, 1e-9, "it wins by 0.5: take it, "),
         (0.5, 0.0, "it wins by 0.5: take it, "),
         (0.0, 0.0, "neither makes an error"),
-        (2.0, 2.0, "both are as good"),
+        (2.0, 2.0, "both errors are equal"),
     ],
 )
 def test_who_wins_is_never_a_ratio_to_nothing(ours, theirs, said):

@@ -94,4 +94,4 @@ def test_times_on_no_calendar():
 def test_a_gap_in_what_a_run_is_to_go_on_from():
     times = pd.date_range("2024-01-01", periods=9, freq="h")
     assert text(times.delete(4), "h").startswith("line 6: 2024-01-01 04:00 is missing before ")
-    assert "the steps are 2h long, and those that the run was trained on h" in text(times[::2], "h")
+    assert "the steps are 2h long, and the run was trained on steps of h" in text(times[::2], "h")

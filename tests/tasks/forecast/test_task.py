@@ -54,7 +54,7 @@ def test_train_predict_score_and_go_on(capsys, here):
     for name in ("last value", "seasonal value", "historical mean", "autoregression"):
         assert said.count(f"  {name} ") == 3  # MAE, RMSE, MAPE
     assert "the best without a network" in said
-    assert "of the values lie between the outer quantiles (80% wanted)" in said
+    assert "of the values lie between the outer quantiles (nominal 80%)" in said
     for picture in ("curves", "forecasts", "nodes"):
         assert (here / "run" / f"{picture}.png").stat().st_size > 10_000
     (test,) = plait.training.run.Run.open(here / "run").records("test")
@@ -329,7 +329,10 @@ def test_bad_recent_data_is_one_line(capsys, here):
             frame.drop(columns="n2"),
             "less.csv has no column 'n2'; the table must have the 3",
         ),
-        "more": (frame.assign(n9=1.0), "more.csv has the columns 'n9'; the table must have the 3"),
+        "more": (
+            frame.assign(n9=1.0),
+            "more.csv has the unknown columns 'n9'; the table must have the 3",
+        ),
         "untimed": (
             frame.drop(columns="time"),
             "untimed.csv has no times, and the run was trained",
@@ -394,7 +397,7 @@ def test_nodes_have_features_and_learnt_vectors(capsys, here):
     (here / "others.csv").write_text("source,target\nn5,n2\nn2,n3\n")
     of_others = {**OWN, "node_embedding": 2, "data": "renamed.csv", "graph": "others.csv"}
     other = ForecastTask(ForecastConfig(**of_others), torch.device("cpu"))
-    with pytest.raises(InputError, match="that run has learnt vectors of other nodes; train with"):
+    with pytest.raises(InputError, match="that run has learnt embeddings of other nodes; leave"):
         other.load_pretrained(model)
     (here / "nodes.csv").write_text("id,lanes\nn1,4\nn2,3\n")
     words = ["train", "forecast", "--data", "speeds.csv", "--graph", "roads.csv", *FLAGS]

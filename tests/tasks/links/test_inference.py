@@ -63,7 +63,10 @@ def test_a_node_s_suggestions_are_printed_or_kept(run, tmp_path, capsys):
         (["--for", "99"], "there is no node '99' in karate_club_graph() of networkx; ids are 0, "),
         (["--for", "1", "--top", "0"], "--top must be at least 1, not 0"),
         (["--for", "1", "--data", "cora"], "a links run predicts for its own data alone"),
-        (["--for", "1", "--out", "no/such/a.csv"], "no/such is no folder to write a.csv in"),
+        (
+            ["--for", "1", "--out", "no/such/a.csv"],
+            "no/such is no folder, so a.csv",
+        ),
     ],
 )
 def test_bad_input_is_one_line(run, capsys, words, message):

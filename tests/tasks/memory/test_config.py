@@ -49,7 +49,8 @@ def test_what_is_impossible_is_refused(options, message):
 
 
 @pytest.mark.parametrize(
-    ("problem", "message"), [("recall", "the report has no recall"), ("x", "the report has no x")]
+    ("problem", "message"),
+    [("recall", "no settings for --problem recall"), ("x", "no settings for --problem x")],
 )
 def test_the_report_has_three_problems(problem, message):
     with pytest.raises(InputError, match=message):

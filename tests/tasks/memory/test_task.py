@@ -163,8 +163,8 @@ def test_other_lengths_are_tested_each_next_to_its_prior(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("scores", "expected"),
     [
-        ({"accuracy": 0.83, "loss": 0.46}, "accuracy 83.0%; by guessing 82.3%: little"),
-        ({"accuracy": 0.995, "loss": 0.02}, "accuracy 99.5%; by guessing 82.3%"),
+        ({"accuracy": 0.83, "loss": 0.46}, "always the likeliest answer 82.3%: little"),
+        ({"accuracy": 0.995, "loss": 0.02}, "accuracy 99.5%; always the likeliest answer 82.3%"),
     ],
 )
 def test_interpret_states_what_an_accuracy_is_worth(scores, expected):
@@ -178,7 +178,10 @@ def test_interpret_states_what_an_accuracy_is_worth(scores, expected):
     [
         (["--length", "99"], "plait: baum-sweet has lengths from 2 to 18, not 99"),
         (["--cell", "lstn"], "plait: no cell named 'lstn'; there are rnn, "),
-        (["--problem", "adding", "--recipe", "report"], "plait: the report has no adding"),
+        (
+            ["--problem", "adding", "--recipe", "report"],
+            "plait: --recipe report has no settings for --problem adding",
+        ),
         (["--hidden-size", "0"], "plait: --hidden-size must be at least 1, not 0"),
     ],
 )

@@ -220,7 +220,7 @@ def test_weights_begin_another_split(tables, tmp_path):
     ours, theirs = plait.load(second).state_dict(), plait.load(first).state_dict()
     assert all(ours[k].shape == w.shape for k, w in theirs.items())
     assert second.facts["began_with"] == str(first.path)
-    with pytest.raises(InputError, match="other nodes, features or classes"):
+    with pytest.raises(InputError, match="other nodes, features or classes; leave --from out"):
         plait.train("nodes", out=tmp_path / "c", from_run=first, data="karate", threads=1)
 
 
@@ -360,7 +360,7 @@ def test_only_some_tasks_predict_a_table(tmp_path, capsys):
     absent = str(tmp_path / "no" / "x.csv")
     nodes = plait.train("nodes", out=tmp_path / "nodes", steps=1, threads=1)
     assert run_command(["predict", str(nodes.path), "--out", absent]) == 2
-    assert "is no folder to write x.csv in" in capsys.readouterr().err
+    assert "is no folder, so x.csv cannot be written there" in capsys.readouterr().err
 
 
 def test_the_configuration_comes_back_as_it_was(tables):

@@ -104,4 +104,7 @@ def test_before_a_third_there_is_nothing_to_list(run, capsys):
         path.unlink()
     assert run_command(["generate", str(run.path), "--listing"]) == 2
     errors = capsys.readouterr().err
-    assert errors == f"plait: {run.path} has not reached a third of its training yet\n"
+    assert (
+        errors
+        == f"plait: {run.path} has kept no weights yet; train it further: plait resume {run.path}\n"
+    )

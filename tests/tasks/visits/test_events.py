@@ -119,14 +119,14 @@ BAD = {
     "half a visit": (HEAD + "a,1.5,drug,x\n", "line 2: visit '1.5' is not a whole number"),
     "code": (HEAD + "a,0,drug,\n", "line 2: the code is missing"),
     "patient": (HEAD + ",0,drug,x\n", "line 2: the patient is missing"),
-    "column": ("patient,visit,code\na,0,x\n", "has no column 'kind'; its first line says patient,"),
+    "column": ("patient,visit,code\na,0,x\n", "has no column 'kind'; its columns are patient,"),
     "when": ("patient,kind,code\na,drug,x\n", "there must be a column visit or time; it has"),
     "end without time": (
         "patient,visit,end,kind,code\na,0,2020-01-01,drug,x\n",
-        "a column end goes with a column time",
+        "the column end needs a column time",
     ),
     "no rows": (HEAD, "has no rows under its first line"),
-    "empty": ("", "line 1: there must be the names of the columns"),
+    "empty": ("", "line 1: the header is empty; it must name the columns"),
     "wide": (HEAD + "a,0,drug,x,1,2\n", "line 2 has 6 columns, and line 1 names 4"),
     "ragged": (HEAD + "a,0,drug,x\na,0,drug,x,1\n", "line 3 has 5 columns, and line 1 names 4"),
     "no two periods": (

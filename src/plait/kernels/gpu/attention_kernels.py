@@ -1,8 +1,8 @@
 """Kernels of attention over edges for Triton; `attention` calls them.
 
 A program takes one segment of a node's edges, E of them at a time as `[E, K, D]`, with the largest
-score so far and what was summed under it. Places are 64 bits wide. It is compiled by heads and
-channels, not again for another graph or batch.
+score so far and what was summed under it. Offsets have 64 bits. It is specialised on heads and
+channels alone; another graph or batch compiles nothing new.
 """
 
 import triton
@@ -19,6 +19,9 @@ def gather(
     MASKS: tl.constexpr, ORDERED: tl.constexpr,
 ):  # fmt: skip
     """Gather over the edges of one segment.
+
+    v are values, a coefficients, m dropout's mask, λ the slope of LeakyReLU, g the gradient of y,
+    μ_i = g_i y_i, de the gradient of a score.
 
     MODE 0, forward: under the softmax's largest score so far. Version 1: y = Σ a m v,
     z = Σ λ a m v, p = Σ λ a; version 2: y alone.

@@ -83,14 +83,14 @@ def _keeps_graph() -> bool:
 
 
 def _plain(tensor: Tensor, like: Tensor) -> Tensor:
-    """Return what a tensor holds one number behind the other, without pending signs.
+    """Return a tensor that is contiguous, with its lazy negation carried out.
 
     Kernels read addresses: ValueError for what lies elsewhere or is of another type.
     """
     if tensor.device != like.device or tensor.dtype not in _TYPES:
         raise ValueError(
-            f"kernels of a GPU take torch.float32 on {like.device}, not {tensor.dtype} on "
-            f"{tensor.device}; convert all weights, inputs and states with .to()"
+            f"GPU kernels take float32, bfloat16 or float16 on {like.device}, not {tensor.dtype} "
+            f"on {tensor.device}; convert all weights, inputs and states with .to()"
         )
     return tensor.detach().resolve_neg().contiguous()
 

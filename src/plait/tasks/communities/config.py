@@ -37,8 +37,8 @@ class CommunitiesConfig(NetworkConfig):
         "", "A column of --nodes that the communities are compared with; it is not learnt."
     )
     communities: int = option(
-        0, "How many. Default: as many as there are kinds of labels, or as Louvain's method finds "
-        "of three nodes and more.", least=0, below=2**31,
+        0, "Number of communities. Default: that of the labels, or of those with three nodes or "
+        "more that Louvain's method finds.", least=0, below=2**31,
     )  # fmt: skip
     hidden_size: int = option(256, "Embedding dimension of a node.", least=1, below=2**20)
     layers: int = option(1, "Layers, the last of which gives the embedding.", least=1, below=1001)
@@ -49,6 +49,8 @@ class CommunitiesConfig(NetworkConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.operator == "dense":
-            raise InputError("--operator dense has no graph to find communities in; take gcn, say")
+            raise InputError(
+                "--operator dense uses no graph to find communities in; give another, such as gcn"
+            )
         if self.label and not self.nodes:
             raise InputError("--label is a column of --nodes; give that table too")

@@ -59,7 +59,7 @@ class CommunitiesTask(Task):
     name: ClassVar[str] = "communities"
     model_class: ClassVar[type[CommunitiesModel]] = CommunitiesModel
     unit: str = "nodes"
-    unlike: str = "that run's network has other nodes or features"
+    unlike: str = "that run was trained on other nodes or features"
 
     def read_data(self, known: Mapping[str, Any]) -> None:
         """Read the graph."""
@@ -92,8 +92,10 @@ class CommunitiesTask(Task):
         if len(network.classes) > 1:
             return len(network.classes)
         if self.louvain is None:
-            raise InputError(f"{network.source} is too large for Louvain's method; --communities "
-                             "says how many to find")  # fmt: skip
+            raise InputError(
+                f"{network.source} is too large for Louvain's method, which chooses the number of "
+                "communities; give --communities"
+            )
         return max(1, int((np.bincount(self.louvain) >= SMALL).sum()))
 
     @cached_property

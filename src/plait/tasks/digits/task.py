@@ -57,7 +57,7 @@ class DigitsTask(Task):
         self.to_validate = list(batches(self.validation, config, VALIDATION, self.device))
         self.unlike = (
             f"that run's frames are not {config.frame} × {config.frame}, and a fully connected "
-            "network knows no others"
+            "network takes no others"
         )
 
     def facts(self) -> Mapping[str, Any]:

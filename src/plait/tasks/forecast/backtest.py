@@ -1,4 +1,4 @@
-"""Back-testing: forecasts from rolling origins, next to baselines that are fitted at the same."""
+"""Back-testing: forecasts from rolling origins, next to baselines fitted at the same steps."""
 
 from dataclasses import replace
 from itertools import pairwise

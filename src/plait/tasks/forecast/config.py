@@ -117,7 +117,9 @@ class ForecastConfig(GraphConfig):
     calendar: Literal["none", "day", "week"] = option(
         "none", "Calendar features as inputs: the time of day, or that and the day of the week."
     )
-    season: int = option(0, "Steps of a season. 0: a day, a week or a year, by the times.", least=0)
+    season: int = option(
+        0, "Steps of a season. 0: a day, a week or a year, from the times.", least=0
+    )
     seasonal: bool = option(
         False,
         "Forecast the difference from each node's seasonal mean, which is added again "
@@ -125,9 +127,9 @@ class ForecastConfig(GraphConfig):
     )
     history: int = option(12, "Input steps before a forecast.", least=1)
     horizon: int = option(12, "Steps that are forecast.", least=1)
-    test: float = option(0.2, "Share of the steps, the last, to test on.", least=0, below=1)
+    test: float = option(0.2, "Share of the steps, at the end, for the test set.", least=0, below=1)
     validation: float = option(
-        0.1, "Share of what is before the test, the last of it, to choose weights on.", least=0,
+        0.1, "Share of the steps before the test set, at their end, for validation.", least=0,
         below=1,
     )  # fmt: skip
     scale: Literal["node", "all"] = option(
@@ -187,7 +189,7 @@ class ForecastConfig(GraphConfig):
         "linear model of the node's own history; its last value; or nothing.",
     )
     quantiles: str = option(
-        "", "Forecast these quantiles, such as 0.1,0.5,0.9. Default: one number, by --error."
+        "", "Forecast these quantiles, such as 0.1,0.5,0.9. Default: a point forecast, by --error."
     )
     coverage: float = option(
         0.0,
@@ -196,12 +198,10 @@ class ForecastConfig(GraphConfig):
     )  # fmt: skip
     likelihood: Literal["none", "gaussian", "poisson", "negative-binomial"] = option(
         "none",
-        "A distribution to forecast, of counts poisson or negative-binomial. Its mean is written, "
+        "Distribution to forecast; for counts, poisson or negative-binomial. Its mean is written, "
         "with the quantiles of --quantiles, by default 0.1,0.5,0.9.",
     )
-    error: Literal["absolute", "huber", "squared"] = option(
-        "squared", "Loss where one number is forecast."
-    )
+    error: Literal["absolute", "huber", "squared"] = option("squared", "Loss of a point forecast.")
     delta: float = option(
         1.0, "Where the Huber loss changes from squared to absolute, in scaled units.", least=1e-6
     )

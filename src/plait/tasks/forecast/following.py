@@ -138,7 +138,9 @@ class Feed:
         missing, more = same_ids((*self.model.ids, *shared), named)
         if missing or more or (timed and time not in cells):
             what = (
-                f"has no column {listed(missing)}" if missing else f"has the columns {listed(more)}"
+                f"has no column {listed(missing)}"
+                if missing
+                else f"has the unknown columns {listed(more)}"
             )
             what = what if missing or more else f"has no column {time or 'time'!r}"
             raise InputError(

@@ -140,10 +140,10 @@ def recent_series(
     remark("read", series.notes)
     missing, more = same_ids(model.ids, series.ids)
     if missing or more:
-        what = f"has no column {listed(missing)}" if missing else f"has the columns {listed(more)}"
+        what = "has no column" if missing else "has the unknown columns"
         raise InputError(
-            f"{series.source} {what}; the table must have the {len(model.ids)} nodes that the run "
-            "was trained on, and no other"
+            f"{series.source} {what} {listed(missing or more)}; the table must have the "
+            f"{len(model.ids)} nodes that the run was trained on, and no other"
         )
     if len(series.values) < config.history:
         raise InputError(
@@ -151,10 +151,10 @@ def recent_series(
             "before it forecasts"
         )
     if (series.times is None) != (model.frequency is None):
-        has, had = ("no times", "some") if series.times is None else ("times", "none")
-        raise InputError(
-            f"{series.source} has {has}, and the run was trained on a table with {had}"
-        )
+        has, had, fix = ("no times", "with", "add the column of times")
+        if series.times is not None:
+            has, had, fix = ("times", "without", "leave their column out")
+        raise InputError(f"{series.source} has {has}, and the run was trained {had} them; {fix}")
     place = {name: k for k, name in enumerate(series.ids)}
     order = [place[name] for name in model.ids]
     return series.by_clock(facts).of_nodes(order, model.ids)

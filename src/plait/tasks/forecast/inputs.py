@@ -20,7 +20,7 @@ from plait.tasks.forecast.windows import calendar_of
 class KnownAhead(nn.Module):
     """What is added to the forecast of step t + k for what is known of it ahead.
 
-    W relu(V [h_t, z_{t+k}] + b), with z the calendar's numbers and the covariates known ahead. W
+    W relu(U [h_t, z_{t+k}] + u), with z the calendar's numbers and the covariates known ahead. W
     begins as 0.
 
     Shapes

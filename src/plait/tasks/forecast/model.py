@@ -37,8 +37,8 @@ class Forecaster(nn.Module):
     that was trained with gaps a flag), with the calendar's numbers, the covariates, the node's
     features that do not change, and a learnt vector of the node (`node_embedding`; Shao et al.
     2022, STID). With covariates that are known ahead, z, the decoder "direct" adds
-    W relu(V [h_t, z_{t+k}]), z with the calendar's numbers. The sum is shared by the nodes, but for
-    a part by the node's vector, E_n · B_{k,p}, and begins as 0; where steps have a place in the
+    W relu(U [h_t, z_{t+k}] + u), z with the calendar's numbers. The sum is shared by the nodes, but
+    for a part by the node's vector, E_n · B_{k,p}, and begins as 0; where steps have a place in the
     season it is over, and an input too, what differs from the mean at that place. Where s begins
     with the last value, the sum is over what differs from that, and the input is the change from
     step to step in place of x_t, with the training set's mean at the place, so that no level is

@@ -35,13 +35,13 @@ def in_words(scores: Mapping[str, Any], config: ForecastConfig) -> str:
     if "coverage" in scores:
         text += (
             f"\n{scores['coverage']:.1%} of the values lie between the outer quantiles "
-            f"({scores['coverage_wanted']:.0%} wanted)"
+            f"(nominal {scores['coverage_wanted']:.0%})"
         )
     if "band_coverage" in scores:
         text += (
-            f"\n{scores['band_coverage']:.1%} of the values lie in the bands ("
-            f"{config.coverage:.0%} wanted), whose mean width is {scores['band_width']:.4g}; "
-            f"interval score {scores['interval_score']:.4g}"
+            f"\n{scores['band_coverage']:.1%} of the values lie in the prediction "
+            f"intervals (nominal {config.coverage:.0%}), whose mean width is "
+            f"{scores['band_width']:.4g}; interval score {scores['interval_score']:.4g}"
         )
     if "best_rmse" in scores:
         text += (

@@ -239,7 +239,7 @@ def gain(ours: float, theirs: float, name: str = "the network") -> str:
     'neither makes an error'
     """
     if ours == theirs:
-        return "neither makes an error" if ours == 0 else "both are as good"
+        return "neither makes an error" if ours == 0 else "both errors are equal"
     if ours < theirs:
         return f"{name} wins by {1 - ours / theirs:.1%}"
     return f"it wins by {above(ours, theirs)}: take it, or train longer, or try another --operator"

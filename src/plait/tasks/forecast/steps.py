@@ -247,8 +247,8 @@ def _require(
     if length is None and steps.isin(times).sum() == len(times):
         raise InputError(_missing(times, expected, steps[steps <= times[-1]], where))
     raise InputError(
-        f"{where(1)}: the steps are {length or times[1] - times[0]} long, and those that the run "
-        f"was trained on {expected}"
+        f"{where(1)}: the steps are {length or times[1] - times[0]} long, and the run was trained "
+        f"on steps of {expected}; resample the table"
     )
 
 

@@ -150,17 +150,20 @@ class ForecastTask(Task):
         learnt = config.node_embedding or config.operator == "adaptive"
         if learnt and model.ids != self.model.ids:
             raise InputError(
-                "that run has learnt vectors of other nodes; train with --node-embedding 0 and "
-                "another operator than adaptive, or anew"
+                "--from: that run has learnt embeddings of other nodes; leave --from out, or start "
+                "from a run with --node-embedding 0 and an operator other than adaptive"
             )
         if self.data.static is not None and (
             model.static is None or model.static.shape[1] != self.data.static.shape[1]
         ):
-            raise InputError("that run was trained with other columns of --nodes")
+            raise InputError(
+                "--from: that run was trained with other columns of --nodes; leave --from out, or "
+                "give the same columns"
+            )
         if any(own[name].shape != other[name].shape for name in own):
             raise InputError(
-                "that run's network has other inputs: one of the two series has values missing and "
-                "the other none, or a season, or a graph; train anew"
+                "--from: that run's network has other inputs; missing values, a season or a graph "
+                "are there in only one of the two series; leave --from out"
             )
         with torch.no_grad():
             for name, p in own.items():

@@ -26,10 +26,10 @@ TASK = TaskEntry(
         TaskOption(
             "other",
             str,
-            "The only node to score an edge with --for's node with, which may be there.",
+            "Score only the edge between this node and --for's, even if the graph has it.",
             flag="with",
         ),
-        TaskOption("top", int, "Suggestions for a node, or with --why reasons. Default: 10."),
+        TaskOption("top", int, "Suggestions per node or, with --why, reasons. Default: 10."),
         TaskOption(
             "why",
             bool,

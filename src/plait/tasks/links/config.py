@@ -48,8 +48,8 @@ class LinksConfig(NetworkConfig):
     embedding_size: int = option(32, "Embedding dimension of a node.", least=1, below=2**20)
     layers: int = option(2, "Layers, the last of which gives the embedding.", least=1, below=1001)
     scorer: Literal["dot", "mlp", "ncn"] = option(
-        "mlp", "What scores a pair: the inner product of both, a small network on their product, "
-        "or one on their product and the sum of their common neighbours.",
+        "mlp", "What scores a pair, from the embeddings: dot, their inner product; mlp, an MLP on "
+        "their elementwise product; ncn, an MLP on that and the sum over the common neighbours.",
     )  # fmt: skip
     hide: float = option(
         0.3, "Share of the edges that each step hides from the layers and learns to score; "

@@ -93,7 +93,7 @@ class LinksTask(Task):
     monitor: str = "auc"
     lower_is_better: ClassVar[bool] = False
     without_graph: ClassVar[Mapping[str, Any]] = {"operator": "dense"}
-    unlike: str = "that run's network has other nodes or features"
+    unlike: str = "that run was trained on other nodes or features"
 
     def read_data(self, known: Mapping[str, Any]) -> None:
         """Read the graph and hold edges out."""
@@ -135,7 +135,7 @@ class LinksTask(Task):
         first: Any = self.model.encoder.layers[0]
         text = {
             **describe_graph(network),
-            "split": f"{parts} edges to train, validate, test on, with as many pairs that are none",
+            "split": f"{parts} edges to train, validate, test on, and as many negative pairs",
             "model": f"{config.sizes}, scored by {config.scorer}, "
             f"{count_weights(self.model):,} parameters",
             "answer": f"the network's and {len(self.measures)} baselines', weighted on validation"

@@ -80,7 +80,7 @@ class MemoryConfig(TrainingConfig):
         if self.problem == "random-combinations" and longest > self.length:
             raise InputError(
                 f"--eval-lengths {longest} has tokens that a network of --length {self.length} "
-                "does not know; give shorter ones"
+                f"does not know; give at most {self.length}"
             )
 
     @classmethod
@@ -91,7 +91,10 @@ class MemoryConfig(TrainingConfig):
         problem = options.get("problem", cls.problem)
         own = REPORT.get(problem)
         if own is None:
-            raise InputError(f"the report has no {problem}; its problems: {', '.join(REPORT)}")
+            raise InputError(
+                f"--recipe report has no settings for --problem {problem}; it has them for "
+                f"{', '.join(REPORT)}"
+            )
         if problem == "baum-sweet":
             lstm = str(options.get("cell", cls.cell)).startswith("lstm")
             length = options.get("length", cls.length)

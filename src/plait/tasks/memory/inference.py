@@ -38,7 +38,7 @@ def score_memory(
         problem = problem_named(config.problem, config.length)
         return score_batches(model, problem, batches_to_test_on(model, problem, config))
     if not lengths_of(data):
-        raise InputError("--data: lengths to score on, such as 8,10,12")
+        raise InputError("--data is empty; give lengths to score on, such as 8,10,12")
     asked = MemoryConfig.from_dict(
         {"problem": config.problem, "length": config.length, "eval_lengths": data}
     )

@@ -1,9 +1,10 @@
 """The problems: sequences without end, drawn from a generator, and what is asked about them.
 
 Every problem gives the same things: `tokens` (0: the steps are real numbers), `features` (numbers
-a step, where they are real), `classes` (0: the answer is a real number), `steps` (T), what can be
-had by guessing (`prior`, an accuracy, and `loss_prior`), and `draw(generator, count)`, which
-gives the sequences `[T, count]` (reals: `[T, count, features]`) and the answers `[count]`.
+a step, where they are real), `classes` (0: the answer is a real number), `steps` (T), the scores of
+always giving the likeliest answer (`prior`, an accuracy, and `loss_prior`), and
+`draw(generator, count)`, which gives the sequences `[T, count]` (reals: `[T, count, features]`)
+and the answers `[count]`.
 """
 
 import math

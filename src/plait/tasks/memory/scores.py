@@ -55,8 +55,8 @@ def score_batches(
     -------
     dict
         `loss` (nats, or squared error), `accuracy`, `balanced_accuracy` (the mean over the classes
-        that occur of each one's accuracy), and what can be had by guessing: `prior`, the
-        accuracy of the likeliest answer, and `loss_prior`.
+        that occur of each one's accuracy), and those of always giving the likeliest answer:
+        `prior`, an accuracy, and `loss_prior`.
     """
     loss, count = 0.0, 0
     tally = torch.zeros(2, max(problem.classes, 1), dtype=torch.long)  # right, and all, by class

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from plait.figures import Curve
-from plait.tasks.baseline_report import by_guessing, describe_right, learnt_little
+from plait.tasks.baseline_report import describe_right, learnt_little, likeliest_answer
 from plait.tasks.memory.model import MemoryModel
 from plait.tasks.memory.problems import problem_named
 from plait.tasks.memory.scores import (
@@ -56,7 +56,7 @@ class MemoryTask(Task):
         both = ", both directions" if config.bidirectional else ""
         return {
             "problem": f"{config.problem}, length {config.length}: {p.steps} steps per sequence",
-            "by guessing": f"accuracy {p.prior:.4f}, loss {p.loss_prior:.4f}",
+            "baseline": f"accuracy {p.prior:.4f}, loss {p.loss_prior:.4f}: the likeliest answer",
             "model": f"{config.cell}, {config.layers} × {config.hidden_size}{both}, "
             f"{count_weights(self.model):,} parameters",
             "kernels": self.model.recurrent.kernel(),
@@ -120,8 +120,8 @@ class MemoryTask(Task):
         p = self.problem
         loss = "loss, nats" if p.classes else "mean squared error"
         return [
-            Curve("accuracy", "accuracy, share of sequences", by_guessing(p.prior)),
-            Curve("loss", loss, by_guessing(p.loss_prior)),
+            Curve("accuracy", "accuracy, share of sequences", likeliest_answer(p.prior)),
+            Curve("loss", loss, likeliest_answer(p.loss_prior)),
         ]
 
     def _draw(self, number: int, stream: int) -> tuple[Tensor, Tensor]:

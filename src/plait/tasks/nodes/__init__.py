@@ -22,7 +22,7 @@ TASK = TaskEntry(
             flag="for",
             prints=True,
         ),
-        TaskOption("top", int, "With --why: reasons. Default: 10."),
+        TaskOption("top", int, "With --why: the number of reasons. Default: 10."),
         TaskOption(
             "why",
             bool,

@@ -10,7 +10,7 @@ from plait.tasks.nodes.linear import linear_labels
 from plait.tasks.nodes.spreading import spread_labels
 
 ANSWERS = {
-    "spread": "spread labels",
+    "spread": "label propagation",
     "linear": "a linear model",
     "averaged": "a linear model of averages",
     "corrected": "a corrected linear model",
@@ -54,9 +54,9 @@ def baselines(
 ) -> Mapping[str, float]:
     """Return the accuracies on the test nodes of what has no neural network.
 
-    `prior` always predicts the class that is commonest in the test set itself, the most that can
-    be had by guessing; the others are those of `answers`, of `simple_answers` by default. All
-    but the prior are left out where the graph is in a folder, since they want it in memory.
+    `prior` always predicts the class that is commonest in the test set itself; the others are those
+    of `answers`, of `simple_answers` by default. All but the prior are left out where the graph is
+    in a folder, since they want it in memory.
     """
     if answers is None:
         answers = simple_answers(network, splits) if network.in_memory else {}

@@ -111,7 +111,7 @@ class NetworkConfig(GraphConfig):
             what = f"{self.layers} layers of {self.operator}"
             raise InputError(
                 f"--sample {self.sample} is for {len(asked)} hops, and {what} need {hops}: give "
-                f"{','.join(['10'] * hops)}, say"
+                f"{hops} numbers, such as {','.join(['10'] * hops)}"
             )
 
     @property

@@ -71,8 +71,8 @@ def require_fitting(config: NetworkConfig, network: AnyGraph) -> None:
     if edge is not None:
         raise InputError(
             f"{network.source}: --operator {config.operator} needs weights of at least 0, and that "
-            f"of {_named(network, edge)} is less; drop such edges, or take --operator attention, "
-            "which goes without weights"
+            f"of {_named(network, edge)} is negative; drop such edges, or take --operator "
+            "attention, which goes without weights"
         )
     edge = network.asymmetric_edge
     if isinstance(operator, Chebyshev) and edge is not None:

@@ -68,7 +68,7 @@ class NodesTask(Task):
     model_class: ClassVar[type[NodesModel]] = NodesModel
     unit: str = "nodes"
     without_graph: ClassVar[Mapping[str, Any]] = {"operator": "dense"}
-    unlike: str = "that run's network has other nodes, features or classes"
+    unlike: str = "that run was trained on other nodes, features or classes"
 
     def read_data(self, known: Mapping[str, Any]) -> None:
         """Read the graph and split its nodes."""
@@ -288,7 +288,7 @@ class NodesTask(Task):
         text = f"accuracy {scores['accuracy']:.1%} on the test nodes"
         if "network_accuracy" in scores:
             weights, _, counts = self._mix(self.logits().detach().double())
-            more = ", with the classes' estimated shares" * (counts is not None)
+            more = ", corrected for label shift" * (counts is not None)
             text += f" ({describe_mixture(weights)}{more}, by validation; the network alone: "
             text += f"{scores['network_accuracy']:.1%})"
         return text + list_scores(others) + verdict(scores["accuracy"], others)

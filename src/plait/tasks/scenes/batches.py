@@ -77,7 +77,8 @@ def half_edges(pairs: Tensor, objects: int) -> Graph:
     So between any two objects i and j there is a path i – (i, j) – (j, i) – j: a candidate
     connection, cut into two half-edges, each of which is a node that carries what is seen of the
     pair. An object aggregates the pairs that it is the subject of and no others, so that "left of
-    me" and "I am left of" differ; a pair receives messages from other pairs of its subject.
+    me" and "I am left of" differ. A pair receives messages from its subject and its reverse; from
+    other pairs of its subject in two layers.
 
     Parameters
     ----------

@@ -61,7 +61,7 @@ def as_known(scenes: Scenes, facts: Mapping[str, Any], source: str) -> Scenes:
     if scenes.features != facts["features"]:
         raise InputError(
             f"{source}: its objects have {scenes.features} features, those trained on had "
-            f"{facts['features']}"
+            f"{facts['features']}; give objects with the same features"
         )
     classes = _positions(scenes.classes, facts["classes"], "category", source)
     predicates = _positions(scenes.predicates, facts["predicates"], "predicate", source)

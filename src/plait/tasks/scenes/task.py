@@ -39,8 +39,8 @@ BASELINES = {
 """What a model is compared with, by the beginning of the scores' names."""
 
 ALL_TOGETHER = (
-    "the true probabilities find the most of all relations together; of a single predicate a model "
-    "finds more where it ranks it before the others"
+    "the true probabilities bound the recall over all predicates together; of a single predicate a "
+    "model finds more where it ranks it before the others"
 )
 """What the scores of the true probabilities bound, and what they do not."""
 

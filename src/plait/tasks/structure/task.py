@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from plait.figures import Curve
-from plait.tasks.baseline_report import by_guessing, describe_right, learnt_little
+from plait.tasks.baseline_report import describe_right, learnt_little, likeliest_answer
 from plait.tasks.structure.config import StructureConfig
 from plait.tasks.structure.model import Batch, StructureModel
 from plait.tasks.structure.problems import DRAW, Drawn
@@ -25,7 +25,7 @@ SCORED, VALIDATION_BATCHES, TEST_BATCHES = 100, 5, 20
 """Graphs at a time, and how many such batches, to validate and to test on."""
 
 PRIOR = {"prior": 0.5, "loss_prior": math.log(2)}
-"""What can be had by guessing: both answers are as likely."""
+"""Of the baseline, which answers at random: both answers are as likely."""
 
 
 class StructureTask(Task):
@@ -46,7 +46,7 @@ class StructureTask(Task):
         config = self.config
         return {
             "problem": f"{config.problem}: graphs of {config.nodes} nodes",
-            "by guessing": f"accuracy {PRIOR['prior']}, loss {PRIOR['loss_prior']:.4f}",
+            "baseline": f"accuracy {PRIOR['prior']}, loss {PRIOR['loss_prior']:.4f}: either answer",
             "model": f"{config.network}, {config.layers} × {config.hidden_size}, "
             f"{count_weights(self.model):,} parameters",
         }
@@ -74,7 +74,7 @@ class StructureTask(Task):
         return score_batches(self.model, tested)
 
     def interpret(self, scores: Mapping[str, float]) -> str:
-        """Return what the accuracy means next to that of guessing."""
+        """Return what the accuracy means next to the baseline's."""
         failed = ": little or nothing is learnt" if learnt_little(scores) else ""
         return f"{describe_right(scores)}{failed}"
 
@@ -87,16 +87,16 @@ class StructureTask(Task):
         )
 
     def curves(self, test: Mapping[str, Any] | None) -> Sequence[Curve]:
-        """Return accuracy and loss, each with that of guessing."""
+        """Return accuracy and loss, each with the baseline's."""
         return [
-            Curve("accuracy", "accuracy, share of graphs", by_guessing(PRIOR["prior"])),
-            Curve("loss", "loss, nats", by_guessing(PRIOR["loss_prior"])),
+            Curve("accuracy", "accuracy, share of graphs", likeliest_answer(PRIOR["prior"])),
+            Curve("loss", "loss, nats", likeliest_answer(PRIOR["loss_prior"])),
         ]
 
 
 @torch.no_grad()
 def score_batches(model: StructureModel, batches: Iterable[Batch]) -> dict[str, float]:
-    """Return `loss` (nats), `accuracy`, and what can be had by guessing."""
+    """Return `loss` (nats), `accuracy`, and those of the baseline."""
     found = current_ranks().map(lambda b: (model(b).double(), b.answers), list(batches))
     logits, answers = (torch.cat(parts) for parts in zip(*found, strict=True))
     return {

@@ -26,18 +26,19 @@ TASK = TaskEntry(
         TaskOption(
             "mix",
             bool,
-            "Score the network and the n-gram mixed too, by weights fitted on the validation set; "
-            "with --cache or --dynamic also all of them in one mixture.",
+            "Also score a mixture of network and n-gram, with weights fitted on the validation "
+            "set; with --cache or --dynamic also a mixture of all.",
         ),
         TaskOption(
             "cache",
             bool,
-            "Score also with a neural cache of the states before, fitted on the validation set.",
+            "Also score with a neural cache of the states before, fitted on the validation set.",
         ),
         TaskOption(
             "dynamic",
             bool,
-            "Score also with the weights learning on from what was scored, plain and in RMS form.",
+            "Also score by dynamic evaluation: the weights keep learning from the text already "
+            "scored, by plain and by RMS-scaled gradient descent.",
         ),
         TaskOption("encoding", str, "Encoding of --data. Default: the run's own."),
     ),

@@ -53,7 +53,7 @@ class TextConfig(TrainingConfig):
     encoding: str = option("utf-8", "Encoding of your text: utf-8, cp1252, latin-1, utf-16, ….")
     units: Literal["chars", "bytes", "bpe", "words"] = option(
         "chars",
-        "Symbols: characters, bytes (never out of vocabulary), bpe (byte-pair encoding: frequent "
+        "Tokens: characters, bytes (never out of vocabulary), bpe (byte-pair encoding: frequent "
         "strings of bytes), or words and punctuation.",
     )
     vocabulary: int = option(

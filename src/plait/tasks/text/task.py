@@ -206,7 +206,7 @@ class TextTask(Task):
             text += f"; the network wins by {gain:.3f}"
         if mix is None:  # of a run that 0.1.0 tested
             return text
-        best = "the network" if gain > 0 else f"the {scores['ngram_order']}-gram"
+        best = "the network" if gain >= 0 else f"the {scores['ngram_order']}-gram"
         if mix < min(ngram, scores[self.monitor]):
             best = "the mixture (--mix)"
         return f"{text}. Mixed, they have {self._has(mix)}. Best: {best}"

@@ -87,7 +87,9 @@ class VisitsConfig(TrainingConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.interactions and self.data == GENERATED:
-            raise InputError("generated patients have interactions of their own; give --data too")
+            raise InputError(
+                "--interactions needs --data: generated patients have interactions of their own"
+            )
         if 0 < self.period_hours < MINUTE:
             raise InputError(
                 f"--period-hours must be 0 or at least a minute, {MINUTE:.3f}, not "

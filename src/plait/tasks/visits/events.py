@@ -105,7 +105,7 @@ def join_events(path: Path, hours: float = 24.0, encoding: str = "utf-8") -> Eve
     if "time" not in table and "visit" not in table:
         raise InputError(f"{path}: there must be a column visit or time; it has {', '.join(table)}")
     if "time" not in table and hours and "end" in table:
-        raise InputError(f"{path}: a column end goes with a column time")
+        raise InputError(f"{path}: the column end needs a column time; add it, or remove end")
     if "visit" not in table and not hours:
         raise InputError(f"{path} has no column visit; give --period-hours, such as 24")
     notes = ()
