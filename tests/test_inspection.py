@@ -140,5 +140,5 @@ def test_a_cell_that_cannot_be_traced_says_why_instead_of_equations():
             return (torch.tanh(x_gates + recurrent(h)) if h > 0 else h,)
 
     text = _equations([Recurrent(Branching(), 3, 4)], "text")
-    assert "a branch on the data" in text
+    assert "a branch that depends on data" in text
     assert "Branching has no equations to print" in text

@@ -58,7 +58,7 @@ def require_path(path: Path) -> None:
 
 
 def read_content(path: Path, cost: Cost = 1.0) -> bytes:
-    """Read all bytes of a file or a pipe, unfolded if the name ends in `.gz`.
+    """Read all bytes of a file or a pipe, decompressed if the name ends in `.gz`.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def read_content(path: Path, cost: Cost = 1.0) -> bytes:
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[tuple[Any, int | None]]:
-    """Open a file or a pipe, unfolded if the name ends in `.gz`; with its size, where it is known.
+    """Open a file or a pipe, decompressed if the name ends in `.gz`; with its size, if known.
 
     `InputError` is raised as by `read_content`, also for what is read of it.
     """
@@ -101,12 +101,12 @@ def opened(path: Path) -> Iterator[tuple[Any, int | None]]:
 def read_text_file(
     path: Path, encoding: str = "utf-8", *, cost: Cost = 1.0, flag: str | None = None
 ) -> str:
-    r"""Read a text, its lines ending in one way.
+    r"""Read a text, with every line end as \n.
 
     Parameters
     ----------
     path : Path
-        A file or a pipe; unfolded if the name ends in `.gz`.
+        A file or a pipe; decompressed if the name ends in `.gz`.
     encoding : str
         One that Python knows. A byte-order mark stays.
     cost : float, or callable

@@ -82,14 +82,14 @@ class TextFiles:
 
 
 def text_pieces(path: Path, encoding: str = "utf-8", flag: str | None = None) -> Iterator[str]:
-    r"""Yield a text in pieces, its lines ending in one way.
+    r"""Yield a text in pieces, with every line end as \n.
 
     Put together they are what `plait.text_files.read_text_file` returns.
 
     Parameters
     ----------
     path : Path
-        A file; unfolded if the name ends in `.gz`.
+        A file; decompressed if the name ends in `.gz`.
     encoding : str
         One that Python knows. A byte-order mark stays.
     flag : str

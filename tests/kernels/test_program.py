@@ -110,7 +110,7 @@ def own_tensor(x, recurrent, state, vectors):
         (sines, "no rule for the operation 'sin', in test_program.py, line"),
         (takes_a_number, "not over the last axis"),
         (adds_widths, "values of widths 6 and 3, in test_program.py"),
-        (cuts_a_gate, "an index that takes no whole gates"),
+        (cuts_a_gate, "an index that does not take whole gates"),
         (hears_too_much, r"recurrent\(…\) of a value of width 6, not 3"),
         (draws, "no rule for the operation 'dropout'"),
         (own_tensor, "a tensor that the cell does not declare"),

@@ -4,7 +4,7 @@ What is kept for the backward pass lies on the nodes; scores and coefficients ar
 Three kernels do so: compiled loops on a CPU in float32 (`cpu.attention`, `cpu.attention2`), Triton
 on a GPU in float32 (`gpu.attention`), and operations of torch, a few heads at a time
 (`attention_blocks`). None can be differentiated: for the gradient of a gradient, under `torch.func`
-and with features of the edges, plain operations on all edges answer.
+and with features of the edges, plain operations on all edges are used.
 """
 
 from collections.abc import Sequence

@@ -44,7 +44,7 @@ def sorted_ends(nodes: Tensor, count: int) -> Ends:
 
 
 def in_order(x: Tensor) -> bool:
-    """Return whether torch adds in order itself, or nothing else reaches through."""
+    """Return whether torch's own sums are used: on a CPU, in order, or under a transform."""
     return x.device.type == "cpu" or transformed(x)
 
 

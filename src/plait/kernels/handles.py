@@ -33,8 +33,8 @@ _PROCESS = uuid.uuid4().hex
 VERSION = hashlib.sha256(
     b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py")))
 ).hexdigest()[:16]
-"""Of the operators: torch keeps compiled programs on the disk, and those of other sources call
-operators that are no longer these."""
+"""A hash of the operators' source, an argument of each: torch keeps compiled programs on the disk,
+and one that was made with other source must not be used."""
 
 
 class _Holder(np.ndarray):

@@ -127,7 +127,7 @@ def propagate(
 
 
 def _product(matrix: Tensor, x: Tensor) -> Tensor:
-    """Multiply by plain operations on what `torch.func`, `vmap` and compilers see through."""
+    """Multiply by plain operations, which `torch.func`, `vmap` and compilers can trace."""
     if matrix.layout == torch.strided:
         return F.linear(x.movedim(0, -1), matrix).movedim(-1, 0)  # sizes may be symbols
     rows, columns, values = outside(lambda: _entries(matrix))

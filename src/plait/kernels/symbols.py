@@ -58,13 +58,13 @@ class Symbol:
         return self.shape if axis is None else self.shape[axis]
 
     def __bool__(self) -> bool:
-        raise UntraceableError("a branch on the data")
+        raise UntraceableError("a branch that depends on data")
 
     def __iter__(self) -> Any:
         raise UntraceableError("a loop over a tensor")
 
     def __float__(self) -> float:
-        raise UntraceableError("a number taken out of a tensor")
+        raise UntraceableError("a tensor converted to a number")
 
     __int__ = __index__ = __len__ = __float__  # pyright: ignore[reportAssignmentType]
 
@@ -75,7 +75,7 @@ class Symbol:
             first, last, step = key[1].indices(self.width)
             if step == 1 and first % H == last % H == 0 and first < last:
                 return Symbol(self.tracer, self.blocks[first // H : last // H])
-        raise UntraceableError("an index that takes no whole gates off the last axis")
+        raise UntraceableError("an index that does not take whole gates of the last axis")
 
 
 class _Shape:

@@ -68,7 +68,9 @@ def trace(
         names = tuple(recurrent_gates) if chosen is None else gate_names(chosen, recurrent_gates)
         unknown = [g for g in names if g not in recurrent_gates]
         if unknown or not names:
-            raise UntraceableError(f"recurrent(…) by gate {(*unknown, None)[0]!r}, which has none")
+            raise UntraceableError(
+                f"recurrent(…) of gate {(*unknown, None)[0]!r}, which has no weights"
+            )
         return t.recurrent(value, names, biases, mask)
 
     state = tuple(Symbol(t, [leaf("state", k)]) for k in range(len(states)))

@@ -199,7 +199,7 @@ def _split(t: Tracer, x: Symbol, size: Any, dim: int = 0) -> tuple[Symbol, ...]:
 def _cat(t: Tracer, tensors: Sequence[Any], dim: int = 0) -> Symbol:
     _last_axis(dim)
     if any(not isinstance(x, Symbol) or x.row for x in tensors):
-        raise UntraceableError("cat(…) of what has not the width of gates")
+        raise UntraceableError("cat(…) of tensors that are no whole gates wide")
     return Symbol(t, [block for x in tensors for block in x.blocks])
 
 

@@ -12,7 +12,7 @@ Made = TypeVar("Made")
 
 
 def transformed(*tensors: Tensor | None) -> bool:
-    """Return whether only plain operations of torch reach through, now or for these tensors.
+    """Return whether only plain operations of torch may be used, now or for these tensors.
 
     `torch.autograd.grad(is_grads_batched=True)`, and with it `vectorize=True` of `jacobian` and
     `hessian`, hands batched gradients to a backward pass that began without.

@@ -554,14 +554,14 @@ class Graph:
 
 
 _from_pyg: Any = WeakTensorKeyDictionary()
-"""By the `edge_index` of PyTorch Geometric's, what else they were made of, and the graphs."""
+"""Graphs made of PyTorch Geometric's, by their `edge_index`, with what else they were made of."""
 
 
 def as_graph(given: Any) -> Any:
     """Return what a layer was given as `graph=` as a `Graph`, or a list of them.
 
-    A `Data` or `Batch` of PyTorch Geometric is converted by `Graph.from_pyg`, once as long as its
-    edges stay what they are. Other things are returned as they are.
+    A `Data` or `Batch` of PyTorch Geometric is converted by `Graph.from_pyg`, and again only when
+    its edges have changed. Other things are returned as they are.
     """
     if given is None or isinstance(given, Graph):
         return given

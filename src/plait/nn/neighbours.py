@@ -115,7 +115,7 @@ class Sample(NamedTuple):
 class NeighbourSampler:
     r"""Draws, for some nodes, the edges that a stack of layers needs to compute their outputs.
 
-    Into every node that is met at hop l, up to `fanouts[l]` edges are drawn at random, each as
+    Into every node that is met at hop l, up to `fanouts[l]` edges are drawn at random, each equally
     likely. With d edges of which k are drawn, their weights are scaled by d/k, so that a weighted
     sum over neighbours keeps its expectation; self-loops are always there. Normalisations such as
     GCN's take the degrees of the whole graph. With −1 all edges are taken, and the seeds' outputs

@@ -245,7 +245,7 @@ class Recurrent(OperatorLayer):
         return self._run(x, state, graph, lengths, unroll=True)[2]
 
     def explain(self, graph: Graph | None = None, *, source: bool = False) -> str:
-        """Return in words which kernel each layer uses here, and why none that is preferred.
+        """Return in words which kernel each layer uses here, and why no kernel that is preferred.
 
         It names the kernel under `torch.compile` too, where that is another one. For operators that
         aggregate neighbours it describes how each side is computed; with a graph, how on that

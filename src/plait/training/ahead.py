@@ -13,8 +13,8 @@ class Ahead(Generic[Batch]):
     """Batches by their step, each computed before it is asked for, in a thread.
 
     A batch is a function of its step, so it is the same wherever it is computed. The thread
-    computes alone, on one processor; the compiled code of samples and torch's own let Python's
-    lock go.
+    computes alone, on one processor; the compiled code of samples and torch's own release
+    the GIL.
 
     Parameters
     ----------

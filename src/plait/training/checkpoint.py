@@ -16,7 +16,7 @@ from plait.training.files import write_aside
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-    """Write tensors and JSON facts to one file, aside and then renamed.
+    """Write tensors and JSON facts to one file, atomically (aside, then renamed).
 
     Example
     -------

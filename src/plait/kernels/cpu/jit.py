@@ -1,6 +1,6 @@
 """Compiling kernels, and running them on several threads.
 
-A compiled kernel lets Python's lock go and knows no threads: blocks of work are handed out to
+A compiled kernel releases the GIL and starts no threads: blocks of work are handed out to
 threads from outside, and nothing depends on how many there are. The threads are torch's own where
 it has GNU OpenMP's: those wait for work by spinning, for milliseconds, and take a core from any
 others that would run meanwhile. A child after `fork()` does not have them and must not ask for
@@ -142,7 +142,7 @@ def parallel_for(call: Callable[[int], None], blocks: Sequence[int]) -> None:
 
 
 def plain(tensor: torch.Tensor) -> torch.Tensor:
-    """Return what a tensor holds one number behind the other, without pending signs.
+    """Return a tensor that is contiguous, with its lazy negation carried out.
 
     Compiled code reads addresses: ValueError for what is not float32 on a CPU.
     """

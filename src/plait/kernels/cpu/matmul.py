@@ -1,7 +1,7 @@
 """Matrix products of a few rows with weights that were packed once, in one thread.
 
 A recurrence multiplies the same weights at every step. BLAS packs them anew each time and wakes
-its threads; here they lie ready, and a tile of the answer stays in registers. Every number of the
+its threads; here they lie ready, and a tile of the result stays in registers. Every number of the
 answer is summed in the same order whatever other rows there are, so it depends on neither the
 batch nor the threads.
 """
@@ -217,7 +217,7 @@ def _loop(builder: Any, count: Any) -> Iterator[Any]:
 
 @intrinsic(prefer_literal=True)
 def _tile(typing, height, panels, bits, a, row, stride, packed, column, depth, out, columns):
-    """Compute `height` rows × `panels` panels of the answer from a row and a column on."""
+    """Compute `height` rows × `panels` panels of the result from a row and a column on."""
     M, P, size = height.literal_value, panels.literal_value, bits.literal_value // 8
 
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:

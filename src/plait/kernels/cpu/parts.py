@@ -1,7 +1,7 @@
 """Work in numbered parts, handed out to threads by compiled code.
 
-A thread takes the next part until none is left, without Python's lock: that costs nanoseconds a
-part, where a call from Python costs microseconds and waits for the lock. What a part computes does
+A thread takes the next part until none is left, without the GIL: that costs nanoseconds a part,
+where a call from Python costs microseconds and waits for the GIL. What a part computes does
 not depend on who takes it, so nothing depends on how many threads there are.
 """
 
@@ -18,12 +18,12 @@ from plait.kernels.cpu.jit import address_compiled, empty_f32, native, on_thread
 from plait.kernels.cpu.simd import intrinsic, load_i64
 
 ARGUMENTS = 5
-"""Of a job, where the arguments begin; before them: the next part and thread, how many parts there
-are, the address of the threads' rooms and the bytes of each."""
+"""Where a job's arguments begin; before them: the next part and thread, how many parts there are,
+the address of the threads' scratch buffers and the bytes of each."""
 
 
 class Parts:
-    """A function of a job's address, compiled at the first call: it takes parts until all are."""
+    """A compiled function that threads call with a job's address, to take parts until none is left."""
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
         self.function = function
@@ -34,7 +34,7 @@ class Parts:
         return native(address_compiled(self.function, 1))
 
     def __call__(self, count: int, room: int, *arguments: int) -> None:
-        """Run so many parts, every thread with room for so many numbers of float32."""
+        """Run so many parts, every thread with a scratch buffer of `room` float32."""
         threads = max(1, min(get_num_threads(), count))
         each = -(-room // 16) * 16
         rooms = empty_f32(threads * each + 16)
@@ -45,7 +45,7 @@ class Parts:
 
 @njit
 def room_of(job):
-    """Return the room of the thread that asks, once."""
+    """Return the scratch buffer of the calling thread; to be called once by each."""
     return load_i64(job, 3) + load_i64(job, 4) * _take(job, 1)
 
 

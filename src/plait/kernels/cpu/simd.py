@@ -255,7 +255,7 @@ def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
 
 @intrinsic
 def where_positive(typing: Any, condition: Any, value: Any) -> Any:
-    """Return the value where the condition is above 0 or no number, else 0."""
+    """Return the value where the condition is above 0 or NaN, else 0."""
 
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return builder.select(builder.fcmp_unordered(">", args[0], ZERO), args[1], ZERO)

@@ -25,13 +25,13 @@ __all__ = [
 
 @intrinsic
 def maximum(typing: Any, a: Any, b: Any) -> Any:
-    """Return the larger one in every lane; what is no number where one is none."""
+    """Return the larger one in every lane; NaN where one is NaN."""
     return vector(vector, vector), _extreme(">")
 
 
 @intrinsic
 def minimum(typing: Any, a: Any, b: Any) -> Any:
-    """Return the smaller one in every lane; what is no number where one is none."""
+    """Return the smaller one in every lane; NaN where one is NaN."""
     return vector(vector, vector), _extreme("<")
 
 
@@ -112,7 +112,7 @@ def relu(typing: Any, a: Any) -> Any:
 def _exp(builder: Any, x: Any) -> tuple[Any, Any]:
     """Return e^r − 1 and 2^n, with e^x = 2^n e^r and |r| ≤ ln 2 / 2.
 
-    x is cut to ±87, and what is no number stays so.
+    x is clamped to ±87; NaN stays NaN.
     """
     high, low, magic = number(87.0), number(-87.0), number(1.5 * 2**23)
     x = builder.select(builder.fcmp_ordered(">", x, high), high, x)
@@ -156,7 +156,7 @@ def exp(typing: Any, x: Any) -> Any:
 
 @intrinsic
 def log(typing: Any, x: Any) -> Any:
-    """Return the natural logarithm, −infinity at 0 and no number below."""
+    """Return the natural logarithm, −infinity at 0 and NaN below."""
 
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         (x,) = args

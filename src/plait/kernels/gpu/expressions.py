@@ -36,7 +36,7 @@ def maximum(a, b):
 def minimum(a, b):
     return tl.where((a < b) | (a != a), a, b)
 '''
-"""What Triton's own functions leave out: tanh, and numbers that are none, which stay so."""
+"""What Triton lacks: tanh, and a maximum and a minimum that propagate NaN."""
 
 
 def module(title: str, functions: Sequence[str]) -> str:

@@ -80,9 +80,9 @@ class TritonLoops:
         shape = shape_of(program, H, products)
         there = shared_on(call.x.device)
         if shape.waits and programs_on(call.x.device) < shape.slices:
-            return f"its {shape.slices} slices want as many multiprocessors"
+            return f"its {shape.slices} slices need as many multiprocessors"
         if shape.shared > there:
-            return f"its weights want {shape.shared:,} bytes of shared memory of {there:,}"
+            return f"its weights need {shape.shared:,} bytes of shared memory of {there:,}"
         return None
 
     def describe(self, layer: Any, call: Call) -> str:

@@ -22,7 +22,7 @@ def missing() -> str | None:
     if find_spec("triton") is None:
         return "Triton is not installed: pip install plait[gpu]"
     if not any(map(shutil.which, ("cc", "gcc", "clang"))):
-        return "Triton wants a C compiler, and there is no cc, gcc or clang"
+        return "Triton needs a C compiler, and there is no cc, gcc or clang"
     return None
 
 
@@ -37,7 +37,7 @@ def refusal(x: Tensor, device: str) -> str | None:
     if type(x) not in (Tensor, torch.nn.Parameter):
         return f"{type(x).__name__} is no plain tensor"
     if device == "cuda" and torch.cuda.get_device_capability(x.device)[0] < 7:
-        return "Triton wants a GPU of compute capability 7 or more"
+        return "Triton needs a GPU of compute capability 7 or more"
     return missing()
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 CAUTION = 0.5
-"""Validation steps that count as much as the belief that the weights are like the first guess."""
+"""Strength of the regularisation towards the first guess, in validation steps."""
 
 
 def gram(errors: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ SCORES_PER_BATCH = 2**22
 
 
 class HardPairs(NamedTuple):
-    """Edges, and for each of them pairs that are none.
+    """Edges, and for each of them negative pairs.
 
     Attributes
     ----------

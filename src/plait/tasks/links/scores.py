@@ -72,7 +72,7 @@ def score_hard(scores: Tensor, others: Tensor, of: Tensor, k: int) -> dict[str, 
     scores : Tensor `[n]`
         Of the edges.
     others : Tensor `[m]`
-        Of the pairs that are none.
+        Of the negative pairs.
     of : Tensor `[m]`
         Which edge each of these belongs to.
     k : int

@@ -42,7 +42,7 @@ class EdgeSplits:
 def split_edges(
     network: LabelledGraph | GraphFolder, valid_share: float, test_share: float, seed: int
 ) -> EdgeSplits:
-    """Hold edges out to validate and to test on, with as many pairs that are none.
+    """Hold edges out to validate and to test on, with as many negative pairs.
 
     Directions are ignored: a pair of nodes is one edge. Self-loops are left out.
 

@@ -17,7 +17,7 @@ class Trial(NamedTuple):
     there : Tensor `[2, n]`
         Edges.
     others : Tensor `[2, n]`
-        As many pairs that are none, drawn by chance.
+        As many negative pairs, sampled uniformly.
     hard : HardPairs
         Some of the edges, with pairs that heuristics take for edges.
     """

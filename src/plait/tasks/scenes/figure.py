@@ -29,7 +29,7 @@ TALLEST, LOWEST = 6.0, 1.2
 def draw_scenes(
     scenes: Scenes, p: Sequence[np.ndarray], path: Path, *, title: str, folder: Path
 ) -> None:
-    """Draw scenes, a column each, and over them the 20 likeliest relations, a row a predicate.
+    """Draw scenes, a column each, and over them the 20 likeliest relations, one row per predicate.
 
     Arrows go from subject to object: green where the relation is labelled, red where it is not,
     dotted grey where it is labelled and not among the likeliest. Objects of the generator's

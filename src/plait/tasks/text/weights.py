@@ -3,7 +3,7 @@
 import numpy as np
 
 PRIOR = 10.0
-"""Places, shared out by the weights of all classes together, that count in each class."""
+"""Pseudo-counts of each class, in proportion to the weights of all classes together."""
 
 ROUNDS, TOLERANCE = 200, 1e-7
 """Steps of EM, and the gain in nats per symbol below which it ends."""

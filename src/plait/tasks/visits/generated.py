@@ -1,4 +1,4 @@
-"""Patients that nobody was: histories by rules that are known, so the best possible score is too.
+"""Synthetic patients: histories by rules that are known, so the best possible score is too.
 
 Every drug of a period is drawn by itself, with a probability that follows from what was recorded
 before. So nothing can predict better than these probabilities, and `Hospital.chances` gives them.
