@@ -23,7 +23,7 @@ the address of the threads' scratch buffers and the bytes of each."""
 
 
 class Parts:
-    """A compiled function that threads call with a job's address, to take parts until none is left."""
+    """A compiled function that threads call with a job's address, to take parts to the last."""
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
         self.function = function
