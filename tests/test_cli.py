@@ -152,7 +152,7 @@ BAD = {
     "no value": (["--lr"], 'Command "train text" parameter --lr requires an argument'),
     "long sequences": (["--length", "9999"], "the training set has 2304 characters, too few for"),
     "an existing run": (["--out", "ok"], "ok exists already; give another --out"),
-    "an existing file": (["--out", "prose.txt"], "prose.txt exists already; give another --out"),
+    "an existing file": (["--out", "prose.txt"], "prose.txt exists already and is no run folder"),
     "inside a file": (["--out", "prose.txt/run"], "prose.txt/run: Not a directory"),
 }
 

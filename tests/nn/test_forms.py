@@ -77,7 +77,7 @@ def test_what_does_not_fit_is_refused():
     on_graph = Recurrent(LSTM(), F, H, operator=GCN())
     with pytest.raises(ValueError, match=r"packed sequences have no nodes; pass the padded batch"):
         on_graph(packed, graph=Graph([[0], [1]]))
-    with pytest.raises(ValueError, match=r"one sequence \[T, F\] has no lengths="):
+    with pytest.raises(ValueError, match=r"unbatched sequence \[T, F\] has no lengths="):
         layer(torch.randn(T, F), lengths=torch.tensor([3]))
     with pytest.raises(ValueError, match=r"are \[layers·directions, H\]; got shape \[1, 1, 5\]"):
         layer(torch.randn(T, F), (torch.zeros(1, 1, H), torch.zeros(1, 1, H)))

@@ -67,6 +67,13 @@ def test_every_section_is_there_and_every_tag_is_closed(page):
     assert page.open == []
 
 
+def test_the_baselines_of_waves_have_no_network(study):
+    with (study / "tables" / "9-plain.csv").open(newline="") as file:
+        names = [row[0] for row in csv.reader(file)]
+    assert {"last value", "linear, graph", "lowest possible"} <= set(names)
+    assert not {"combination", "network"} & set(names)
+
+
 def test_nothing_is_loaded_from_elsewhere(page, text):
     assert page.loaded
     assert all(what.startswith("data:") for what in page.loaded)

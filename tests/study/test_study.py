@@ -17,7 +17,8 @@ from plait.errors import InputError
 from plait.nn.attention import neighbourhood_of
 from plait.nn.cells import LSTM
 from plait.nn.recurrent import Recurrent
-from plait.study import make_study, sizes
+from plait.study import SECTIONS, make_study, sizes
+from plait.study.build import section_module
 from plait.study.command import _sections_of
 from plait.study.duration import DurationEstimate, StepTimes, time_steps
 from plait.study.gate_activations import RecordingLSTM
@@ -148,6 +149,17 @@ def test_how_long_it_will_take_is_planned_then_what_others_of_the_kind_took(tmp_
     assert str(estimate) == "about a minute"
     store.train([early])
     assert str(estimate) == ""
+
+
+def test_the_quick_study_says_how_long_its_sections_take(small, messages, tmp_path):
+    make_study(["memory"], quick=True, out=tmp_path / "s", threads=1, progress=messages)
+    assert messages.lines[0] == "4 runs to train; about a minute on two cores"
+    tasks = {
+        request.task
+        for name in SECTIONS
+        for request in section_module(name).required_runs(sizes.QUICK[name]).values()
+    }
+    assert tasks <= set(sizes.QUICK_SECONDS)
 
 
 def test_the_full_study_says_beforehand_and_after_every_run(small, messages, tmp_path, monkeypatch):

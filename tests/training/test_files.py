@@ -75,6 +75,6 @@ def test_what_is_no_file_is_not_written_over(tmp_path, kind):
         path.mkdir()
     if kind == "pipe":
         os.mkfifo(path)
-    with pytest.raises(InputError, match=f"^{path} is no file that can be written over"):
+    with pytest.raises(InputError, match=f"^{path} is no regular file, so it cannot be"):
         write_aside(path, b"content")
     assert not path.is_file()

@@ -42,8 +42,8 @@ def test_an_empty_folder_is_taken_and_a_full_one_left_alone(tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("precious")
     (tmp_path / "file").write_text("precious")
-    for name in ("full", "file", "empty"):
-        with pytest.raises(InputError, match=rf"{name} exists already; give another --out"):
+    for name, what in (("full", " and is no run folder"), ("file", " and is no"), ("empty", ";")):
+        with pytest.raises(InputError, match=rf"{name} exists already{what}.* give another --out"):
             Run.create(tmp_path / name, "text", CONFIG, {})
     assert [p.name for p in (tmp_path / "full").iterdir()] == ["thesis.txt"]
     assert (tmp_path / "file").read_text() == "precious"

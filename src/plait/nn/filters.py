@@ -276,10 +276,9 @@ class Diffusion(Filter):
 
     y = x W_0ᵀ + Σ_{j=1..k} T_j(S1) x W_jᵀ + Σ_{j=1..k} T_j(S2) x W_{k+j}ᵀ
 
-    S1 = (D_out^-1 A)ᵀ,  S2 = (D_in^-1 Aᵀ)ᵀ, where rows of degree zero are zero. The paper's
-    equation 2 has powers of S; T_1(S) x = S x and T_j(S) x = 2 S T_{j−1}(S) x − T_{j−2}(S) x are
-    the recursion of the authors' code, which starts the second walk from the first's second-last
-    term; here both start from x. Weights must not be negative.
+    S1 = (D_out^-1 A)ᵀ,  S2 = (D_in^-1 Aᵀ)ᵀ, where rows of degree zero are zero. T_j is Chebyshev's
+    recursion, as in the authors' code (there the second walk starts from the first's second-last
+    term; here both start from x); equation 2 has powers of S. Weights must not be negative.
 
     Parameters
     ----------

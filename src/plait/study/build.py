@@ -12,7 +12,7 @@ from plait.api import set_threads
 from plait.comparison.cluster import connected
 from plait.study import sizes
 from plait.study.corpora import corpus_note
-from plait.study.duration import DurationEstimate
+from plait.study.duration import DurationEstimate, in_words
 from plait.study.page import Block, Page, Section
 from plait.study.runs import FinishedRuns, RunRequest, RunStore
 from plait.study.sections import SECTIONS
@@ -113,18 +113,23 @@ def seeds_note(runs: Collection[FinishedRuns]) -> str:
 def _announce(
     store: RunStore, requests: Sequence[RunRequest], quick: bool, notice: Callable[[str], None]
 ) -> Callable[[], str]:
-    """Announce how many runs are to train and, for the full study, how long that will take.
+    """Announce how many runs are to train, and how long that will take.
 
     Returns a function whose text follows the notice of every run that ends.
     """
-    count = sum(map(len, store.unfinished(requests).values()))
+    left = {task: len(runs) for task, runs in store.unfinished(requests).items()}
+    count = sum(left.values())
     if store.ray is not None:
         notice(f"{count} runs to train on the cluster")
         return str
-    if quick or not count:
-        notice(f"{count} runs to train" + ("; under ten minutes on two cores" if count else ""))
+    if not count:
+        notice("0 runs to train")
+        return str
+    if quick:
+        seconds = sum(sizes.QUICK_SECONDS[task] * runs for task, runs in left.items())
+        notice(f"{count} runs to train; about {in_words(seconds)} on two cores")
         return str
     notice(f"{count} runs to train; a few steps of each kind are timed first")
     estimate = DurationEstimate(store.planned(requests), store.threads)
     notice(f"{estimate} on this machine: time per step × planned steps")
-    return lambda: f"; {left} left" if (left := str(estimate)) else ""
+    return lambda: f"; {time} left" if (time := str(estimate)) else ""

@@ -163,7 +163,7 @@ def test_other_lengths_are_tested_each_next_to_its_prior(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("scores", "expected"),
     [
-        ({"accuracy": 0.83, "loss": 0.46}, "always the likeliest answer 82.3%: little"),
+        ({"accuracy": 0.83, "loss": 0.46}, "accuracy 83.0%; always the likeliest answer 82.3%: l"),
         ({"accuracy": 0.995, "loss": 0.02}, "accuracy 99.5%; always the likeliest answer 82.3%"),
     ],
 )

@@ -194,7 +194,7 @@ def test_a_run_stopped_while_its_baseline_is_trained_is_only_tested(tables, tmp_
 
     monkeypatch.setattr(NodesTask, "batch", stop)
     with pytest.raises(
-        KeyboardInterrupt, match=r"before the test was done, saved in .*; plait resume"
+        KeyboardInterrupt, match=r"before the test was done, saved in .*; to go on: plait resume"
     ):
         plait.train("nodes", out=tmp_path / "b", **{**tables, "threads": 1}, steps=5)
     monkeypatch.undo()

@@ -40,6 +40,9 @@ SPEEDS = "series/los_speed.csv"
 SPEEDS_PUBLISHED = {3: "5.13", 6: "6.06", 9: "6.71", 12: "7.27"}
 """RMSE of T-GCN by five-minute steps, Zhao et al. (2019): over all up to each, chosen on test."""
 
+OF_NETWORK = {"combination": "{}, combined with simple forecasts", "network": "{}, alone"}
+"""The rows of a forecast's table that are no baselines."""
+
 DIGITS = {"gcrn": "GCRN, on a graph of patches", "lstm": "LSTM, fully connected"}
 DIGITS_PUBLISHED = {"gcrn": "3866", "lstm": "4832"}
 """Nats per sequence, Seo et al. (2016), K = 3, on frames of 64 × 64."""
@@ -101,6 +104,8 @@ def render(
     digits, visits = runs["digits"], runs["visits"]
     return blocks, [
         *wave_findings(runs["waves"], size["cells"]),
+        *([baseline_finding("Speeds", runs["speeds"], ("baseline",), "a forecast without a network",
+                            ".3f")] if "speeds" in runs else []),
         digits_finding(
             digits.differences("test_cross_entropy", {"network": "gcrn"}, {"network": "lstm"})
         ),
@@ -197,7 +202,7 @@ def _grid(waves: FinishedRuns, cells: Sequence[str]) -> list[Block]:
     scores = test_of(waves.results[0])
     best = waves.best_on_validation()
     config, source = config_of(best), source_of(best)
-    names = [n for n in scores["table"] if n not in ("network", "best possible")]
+    names = [n for n in scores["table"] if n not in (*OF_NETWORK, "best possible")]
     rows = [[n, Number(scores["table"][n]["rmse_to"][-1], ".3f", [source])] for n in names]
     rows.append(["lowest possible", Number(scores["best_rmse"], ".3f", [source])])
     return [
@@ -208,7 +213,8 @@ def _grid(waves: FinishedRuns, cells: Sequence[str]) -> list[Block]:
         ),
         Table(
             "9-grid",
-            f"RMSE of the forecast, {len(cells)} cells × {len(OPERATORS)} operators"
+            "RMSE of the forecast, combined with simple ones by weights fitted on validation, "
+            f"{len(cells)} cells × {len(OPERATORS)} operators"
             f"{', one seed each' if len(waves.request.seeds) == 1 else ''}; dense uses no graph.",
             ["cell", *OPERATORS.values()],
             [[CELLS[cell], *(waves.number("test_rmse", cell=cell, operator=o) for o in OPERATORS)]
@@ -224,7 +230,8 @@ def _grid(waves: FinishedRuns, cells: Sequence[str]) -> list[Block]:
 def _speeds(speeds: FinishedRuns) -> list[Block]:
     tables = [test_of(result)["table"] for result in speeds.results]
     sources = [source_of(result) for result in speeds.results]
-    names = {"network": _named(speeds.results[0]), **{n: n for n in tables[0] if n != "network"}}
+    named = _named(speeds.results[0])
+    names = {n: OF_NETWORK[n].format(named) if n in OF_NETWORK else n for n in tables[0]}
 
     def upto(name: str, steps: int) -> Number:
         values = [table[name]["rmse_to"][steps - 1] for table in tables]
