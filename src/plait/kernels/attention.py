@@ -219,8 +219,9 @@ def attend_packed(
 
     Values are `[B, N, G, P, W]` and so is what is returned; left and right `[B, N, G, W]`, or with
     a vector `[G, p, W]` of the form of the values. Under a compiler the neighbourhood is the handle
-    of its graph. `edges`, of the form of left and right but with B = 1 and a row for every edge, is
-    added within LeakyReLU. `drawn` says which coefficients dropout keeps, as `draw` returns them.
+    of its graph, or with `edges` traced. `edges`, of the form of left and right but with B = 1 and
+    a row for every edge, is added within LeakyReLU. `drawn` says which coefficients dropout keeps,
+    as `draw` returns them.
     """
     if isinstance(hood, Neighbourhood):
         _check(values, left, right, vector, hood)

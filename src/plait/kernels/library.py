@@ -165,7 +165,8 @@ def neighbourhood(graph: Tensor, like: Tensor, version: str) -> list[Tensor]:
     found = held_by(graph)
     hood = attention.neighbourhood_of(found)
     features = attention.edge_features_of(found)
-    return [_own(hood.sources.long()), _own(hood.targets.long()), features.clone()]
+    ends = [part.to(torch.long, copy=True) for part in (hood.sources, hood.targets)]
+    return [*ends, features.clone()]  # copies: a compiled program may write over what it is given
 
 
 @neighbourhood.register_fake
